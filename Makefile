@@ -1,0 +1,42 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.ready
+
+.PHONY: setup demo test check laws bench chaos lock clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements/onefold.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Onefold needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/onefold.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+demo: setup  ## the main job, live, for a minute
+	$(BIN)/onefold demo
+
+test: setup  ## every test and check that CI runs
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+check: setup  ## the quick ones: no service is started
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not stack and not e2e and not kafka and not redis and not clickhouse"
+
+bench: setup  ## throughput and latency against a floor; writes docs/performance.md
+	$(BIN)/python -m tests.bench
+
+chaos: setup  ## longer fault rounds on the real broker
+	ONEFOLD_CHAOS_ROUNDS=5 $(BIN)/pytest -m kafka tests/integration/streams
+
+lock:  ## resolve requirements/onefold.in anew (needs uv)
+	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --override requirements/overrides.txt requirements/onefold.in -o requirements/onefold.lock
+
+clean:
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

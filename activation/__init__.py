@@ -1,0 +1,1 @@
+"""Every change pushed to the marketing channels."""

@@ -1,0 +1,1 @@
+"""HTTP in: validates, stamps, appends to Kafka, answers. Reaches no store."""

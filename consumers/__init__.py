@@ -1,0 +1,1 @@
+"""Log to ClickHouse: each file is one topic to one table."""

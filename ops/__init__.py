@@ -1,0 +1,1 @@
+"""The operator's hand: the onefold command, the embedded stack, replay and verify."""

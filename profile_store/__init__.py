@@ -1,0 +1,1 @@
+"""What is remembered: Redis (now) and ClickHouse (always)."""

@@ -1,0 +1,1 @@
+"""What every process needs: settings, clock, errors, logs, metrics, the bus."""

@@ -1,0 +1,1 @@
+"""The bus: what a broker promises, its in-memory twin and its Kafka driver."""

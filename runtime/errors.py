@@ -1,0 +1,40 @@
+"""The error tree.
+
+    OnefoldError
+    ├── Misconfigured      the operator must change something before it can work
+    ├── Transient          the same call may succeed later: retried with bounds
+    │   └── StateLost      a store came back without its last writes: the process starts again from the stored position
+    └── Permanent          the same call will never succeed: the record is quarantined
+        └── Invalid        bad input; names the field, the value's kind and the cure
+
+Foreign errors are translated into these at the edge where they arise, with the cause chained.
+"""
+
+
+class OnefoldError(Exception):
+    """Root of every error that Onefold raises on purpose."""
+
+
+class Misconfigured(OnefoldError):
+    """A setting or the surroundings are wrong; the message names the setting and the cure."""
+
+
+class Transient(OnefoldError):
+    """A fault that may pass; retry with back-off."""
+
+
+class StateLost(Transient):
+    """A store answered with a position older than the one this process has written."""
+
+
+class Permanent(OnefoldError):
+    """A fault that no retry will heal."""
+
+
+class Invalid(Permanent):
+    """Input that cannot be used. `path` names the field, `reason` is the machine-readable word."""
+
+    def __init__(self, message: str, *, path: str = "", reason: str = "invalid") -> None:
+        super().__init__(message)
+        self.path = path
+        self.reason = reason

@@ -1,0 +1,71 @@
+"""One frozen Settings object, read once in each `main` from `ONEFOLD_*` variables and passed down."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_SECRET = "embedded-only-secret"  # noqa: S105 - refused outside embedded mode
+
+
+class Settings(BaseSettings):
+    """Everything that may differ between an embedded stack, Compose and a cluster."""
+
+    model_config = SettingsConfigDict(env_prefix="ONEFOLD_", frozen=True, extra="ignore")
+
+    mode: Literal["embedded", "server"] = Field("embedded", description="embedded: loopback only, default secrets allowed; server: everything must be set")
+    environment: str = Field("onefold", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="prefix of topics, keys and consumer groups")
+    data_dir: Path = Field(Path(".onefold"), description="where the embedded stack and worker files live")
+    tenant_secret: SecretStr = Field(SecretStr(DEFAULT_SECRET), description="key of the identifier hashes; must never change once data is stored")
+    default_country: str = Field("VN", pattern=r"^[A-Z]{2}$", description="country of phone numbers written without a country code")
+
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
+    partitions: int = Field(4, ge=1, le=1024, description="partitions of a new topic, but for single-partition ones")
+    replication_factor: int = Field(1, ge=1, le=7, description="replicas of a new topic")
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis, redis:// rediss:// or unix://")
+    clickhouse_url: SecretStr = Field(SecretStr("http://127.0.0.1:8123"), description="ClickHouse's HTTP address, may hold user:password@")
+    clickhouse_database: str = Field("onefold", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="ClickHouse database")
+
+    collector_host: str = Field("127.0.0.1", description="address the collector listens on")
+    collector_port: int = Field(8080, ge=0, le=65535, description="port of the collector")
+    collector_cors_origins: str = Field("*", description="origins allowed to call the collector from a browser, comma separated")
+    collector_max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="largest request body, after decompression")
+    collector_max_event_bytes: int = Field(32 * 1024, ge=256, description="largest single event; a larger one is quarantined")
+    collector_max_batch_events: int = Field(2500, ge=1, description="most events in one batch")
+    api_host: str = Field("127.0.0.1", description="address the profile API listens on")
+    api_port: int = Field(8081, ge=0, le=65535, description="port of the profile API")
+    api_token: SecretStr = Field(SecretStr(DEFAULT_SECRET), description="bearer token of the profile API")
+    metrics_host: str = Field("127.0.0.1", description="address of the metrics and health endpoint")
+    metrics_port: int = Field(0, ge=0, le=65535, description="port of the metrics and health endpoint; 0 takes a free one")
+
+    commit_interval_ms: int = Field(500, ge=50, description="how often a stream worker commits: what a crash repeats")
+    max_poll_records: int = Field(1000, ge=1, description="most records of one poll")
+    session_timeout_ms: int = Field(10_000, ge=1_000, description="Kafka session timeout: fail-over time after a kill")
+    replay_margin: int = Field(0, ge=0, description="records a worker starts earlier than its stored position, for a Redis that fails over asynchronously")
+    max_slice_ms: int = Field(300_000, ge=1_000, description="longest time a slice may take before Kafka takes the partition away")
+
+    consumer_batch_rows: int = Field(20_000, ge=1, description="rows of one ClickHouse insert")
+    consumer_batch_ms: int = Field(250, ge=10, description="longest wait before a ClickHouse insert")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log level written")
+    log_format: Literal["json", "console"] = Field("json", description="log lines as JSON or for people")
+
+    @model_validator(mode="after")
+    def _no_default_secrets_outside_embedded_mode(self) -> Self:
+        if self.mode == "embedded":
+            return self
+        for name in ("tenant_secret", "api_token"):
+            if len(getattr(self, name).get_secret_value()) < 16 or getattr(self, name).get_secret_value() == DEFAULT_SECRET:
+                raise ValueError(
+                    f"ONEFOLD_{name.upper()} is unset, the default or shorter than 16 characters: set a random secret of your own in server mode"
+                )
+        return self
+
+    def topic(self, name: str) -> str:
+        """The broker's name of topic `name`: `<environment>.<name>`."""
+        return f"{self.environment}.{name}"
+
+    def group(self, role: str) -> str:
+        """The consumer group of `role`: `<environment>.<role>`."""
+        return f"{self.environment}.{role}"

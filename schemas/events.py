@@ -1,0 +1,50 @@
+"""The event: what the collector and the accept agent append to `events`, and everyone behind them reads."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.identifiers import Identifier
+
+EVENT_VERSION: Final = 1
+EventType = Literal["track", "identify", "page", "screen", "group", "alias"]
+EVENT_TYPES: Final = ("track", "identify", "page", "screen", "group", "alias")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """One validated, normalised event. The Kafka key is `owner`, so one partition holds all of an owner's events in order."""
+
+    version: int
+    id: str
+    type: EventType
+    name: str
+    source: str
+    time_ms: int
+    received_ms: int
+    owner: str
+    nodes: tuple[str, ...]
+    identifiers: tuple[Identifier, ...]
+    properties: dict[str, Any]
+    traits: dict[str, Any]
+    context: dict[str, Any]
+
+
+class EventModel(BaseModel):
+    """The same event for edges and documents: strict, with each field explained. Held equal to `Event` by a test."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    version: int = Field(ge=1, le=EVENT_VERSION, description="schema version")
+    id: str = Field(min_length=1, max_length=256, description="message id: the same id of the same owner is the same event")
+    type: EventType = Field(description="Segment's call")
+    name: str = Field(max_length=512, description="track: the event's name; page and screen: its name, may be empty; else empty")
+    source: str = Field(min_length=1, max_length=128, description="the Source definition it came by")
+    time_ms: int = Field(ge=0, description="when it happened: client clock corrected by sentAt, never after received_ms")
+    received_ms: int = Field(ge=0, description="when Onefold received it")
+    owner: str = Field(pattern=r"^[0-9a-f]{32}$", description="node of the owner identifier; the Kafka key")
+    nodes: list[str] = Field(min_length=1, description="nodes of `identifiers`, in the same order")
+    identifiers: list[tuple[str, str]] = Field(min_length=1, description="(namespace, normalised value), sorted")
+    properties: dict[str, Any] = Field(description="what the event says of itself")
+    traits: dict[str, Any] = Field(description="what the event says of the customer (identify), or of the group (group)")
+    context: dict[str, Any] = Field(description="surroundings as the client sent them")

@@ -1,0 +1,39 @@
+"""The closed list of why a record ended as something else than stored. The documentation page is made from it."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a record was quarantined or suppressed; `about` says it for people."""
+
+    UNPARSABLE = "unparsable"
+    NOT_AN_OBJECT = "not_an_object"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_VERSION = "unknown_version"
+    WRONG_TYPE = "wrong_type"
+    MISSING_FIELD = "missing_field"
+    NO_IDENTIFIER = "no_identifier"
+    TOO_LARGE = "too_large"
+    TOO_MANY = "too_many"
+    UNKNOWN_SOURCE = "unknown_source"
+    POISON = "poison"
+
+    @property
+    def about(self) -> str:
+        """One sentence: what is wrong and the cure."""
+        return _ABOUT[self]
+
+
+_ABOUT = {
+    Reason.UNPARSABLE: "The bytes are not JSON in UTF-8: send UTF-8 JSON.",
+    Reason.NOT_AN_OBJECT: "The JSON value is not an object: send an object, or an object with `batch`.",
+    Reason.UNKNOWN_TYPE: "The event's `type` is none of track, identify, page, screen, group, alias.",
+    Reason.UNKNOWN_VERSION: "The record's `version` is newer than this Onefold: upgrade it, then replay.",
+    Reason.WRONG_TYPE: "A field holds another kind of value than its schema says; the detail names the field.",
+    Reason.MISSING_FIELD: "A field that the event's type needs is missing; the detail names it.",
+    Reason.NO_IDENTIFIER: "No usable identifier is left (none given, or all are blocked values): send userId or anonymousId.",
+    Reason.TOO_LARGE: "The event is larger than the limit: send less in properties or context.",
+    Reason.TOO_MANY: "The batch holds more events than the limit: send smaller batches.",
+    Reason.UNKNOWN_SOURCE: "The record names a source that no definition declares.",
+    Reason.POISON: "Processing this one record failed again and again with an unexpected error: report it, then replay.",
+}

@@ -1,0 +1,43 @@
+"""The register of topics: name, key, what it says, partitions and retention. The documentation page is made from it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+_DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic. `single` topics have one partition; `config` is Kafka's topic configuration."""
+
+    name: str
+    key: str
+    about: str
+    written_by: str
+    read_by: str
+    config: tuple[tuple[str, str], ...]
+    single: bool = False
+
+
+def _days(days: int, segment_minutes: int = 60) -> tuple[tuple[str, str], ...]:
+    return (("retention.ms", str(days * _DAY_MS)), ("segment.ms", str(segment_minutes * 60_000)))
+
+
+_COMPACT: Final = (("cleanup.policy", "compact"), ("max.compaction.lag.ms", str(_DAY_MS)), ("min.cleanable.dirty.ratio", "0.2"))
+
+TOPICS: Final = (
+    Topic("touchpoints", "any", "public ingress for direct Kafka producers: one JSON event, or several as JSON lines", "call centres, other systems", "accept agent", _days(3)),
+    Topic("events", "owner identifier's node", "validated, normalised events: the tail of history", "collector, accept agent", "unify agent, ClickHouse consumer", _days(7, 15)),
+    Topic("links", "none", "identifiers seen together that the worker had not seen before, with the evidence", "unify agent", "link agent, ClickHouse consumer", _days(7), single=True),
+    Topic("touched", "profile id", "this profile may have changed: look again", "unify, link and segment agents, timers", "segment agent", _days(1)),
+    Topic("profiles", "profile id", "the profile as it now is", "segment agent", "ClickHouse consumer, anyone", _COMPACT),
+    Topic("memberships", "profile id", "entered or left a segment, with sequence number, cause and the event that caused it", "segment agent", "activation, ClickHouse consumer", _days(30)),
+    Topic("deliveries", "profile id", "every state change of every message to a destination, with its verdict", "activation", "ClickHouse consumer", _days(30)),
+    Topic("quarantine", "none", "the raw record, whole, with reason, place and offset", "every stage", "ClickHouse consumer, onefold quarantine", _days(30)),
+    Topic("definitions", "kind/name", "sources, segments and destinations, versioned", "onefold apply", "every process", _COMPACT, single=True),
+)  # fmt: skip
+
+
+def by_name(name: str) -> Topic:
+    """The topic of that name; KeyError for one that the register does not hold."""
+    return next(topic for topic in TOPICS if topic.name == name)

@@ -1,0 +1,1 @@
+"""What one may ask of a profile: the segment language and its evaluator. Pure."""

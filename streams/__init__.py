@@ -1,0 +1,1 @@
+"""Faust agents that make sense of the events."""
