@@ -1,6 +1,6 @@
 """Bytes to records and back. Decoding errors become Invalid-shaped results: the reason and the path, never the value."""
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -11,7 +11,7 @@ from schemas.records import Delivery, Link, Profile, Quarantined, Touched, Trans
 T = TypeVar("T", bound=msgspec.Struct)
 
 _ENCODER: Final = msgspec.json.Encoder()
-_DECODERS: Final[dict[type, msgspec.json.Decoder]] = {
+_DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind) for kind in (Event, Link, Touched, Profile, Transition, Delivery, Quarantined)
 }
 

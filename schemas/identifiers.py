@@ -28,7 +28,11 @@ _BLOCKED_EXACT: Final = frozenset(
         "true", "false", "[object object]", "00000000-0000-0000-0000-000000000000", "test@test.com", "test@example.com",
     }
 )  # fmt: skip
-_BLOCKED_PATTERNS: Final = (re.compile(r"^[0\-\s]*$"), re.compile(r"^\+?(\d)\1{5,}$"), re.compile(r"@example\.(com|org|net)$"))
+_BLOCKED_PATTERNS: Final = (
+    re.compile(r"^[0\-\s]*$"),
+    re.compile(r"^\+?(\d)\1{5,}$"),
+    re.compile(r"@example\.(com|org|net)$"),
+)
 _EMAIL: Final = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
 
 

@@ -23,7 +23,11 @@ def _days(days: int, segment_minutes: int = 60) -> tuple[tuple[str, str], ...]:
     return (("retention.ms", str(days * _DAY_MS)), ("segment.ms", str(segment_minutes * 60_000)))
 
 
-_COMPACT: Final = (("cleanup.policy", "compact"), ("max.compaction.lag.ms", str(_DAY_MS)), ("min.cleanable.dirty.ratio", "0.2"))
+_COMPACT: Final = (
+    ("cleanup.policy", "compact"),
+    ("max.compaction.lag.ms", str(_DAY_MS)),
+    ("min.cleanable.dirty.ratio", "0.2"),
+)
 
 TOPICS: Final = (
     Topic("touchpoints", "any", "public ingress for direct Kafka producers: one JSON event, or several as JSON lines", "call centres, other systems", "accept agent", _days(3)),

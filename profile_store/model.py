@@ -1,0 +1,152 @@
+"""The state of one owner (a fragment), how an event changes it, and how fragments join into a profile. Pure.
+
+Every part is a join: traits by (time, id), counters and first/last seen guarded by the ids of the deduplication window, leaf
+states as sets of (time, id) cut to their newest. So any order, duplication and grouping gives the same profile.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from schemas.events import Event
+from schemas.hashes import short_hash
+from schemas.identifiers import star
+from segments.plan import LeafState, Plan, keep_newest
+
+SEEN_LIMIT: Final = 512
+DAY_MS: Final = 86_400_000
+
+
+class Trait(msgspec.Struct, array_like=True, frozen=True):
+    """A trait's value and the event that set it; the larger (time_ms, id) wins. A None value says that it was removed."""
+
+    value: Any
+    time_ms: int
+    id: str
+
+
+class Fragment(msgspec.Struct):
+    """The state of one owner. `apply` changes it in place: it belongs to the slice that decoded it."""
+
+    version: int = 1
+    identifiers: dict[str, tuple[str, str]] = {}
+    traits: dict[str, Trait] = {}
+    counters: dict[str, int] = {}
+    leaves: dict[str, LeafState] = {}
+    first_ms: int = 0
+    last_ms: int = 0
+    seen: dict[str, int] = {}
+    links: dict[str, tuple[int, int]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an event did: whether it was new to the fragment, and the links that the link agent must hear of."""
+
+    fresh: bool
+    links: tuple[tuple[str, str], ...]
+
+
+def apply(fragment: Fragment, event: Event, plan: Plan) -> Effect:
+    """Fold one event of the owner into its fragment."""
+    links = _observe_links(fragment, event)
+    message = short_hash(event.id)
+    if message in fragment.seen:
+        return Effect(fresh=False, links=links)
+    fragment.seen[message] = event.time_ms
+    if len(fragment.seen) > SEEN_LIMIT:
+        del fragment.seen[min(fragment.seen, key=lambda key: (fragment.seen[key], key))]
+    fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
+    if event.type == "identify":
+        _set_traits(fragment.traits, event, message)
+    label = event_label(event)
+    fragment.counters[label] = fragment.counters.get(label, 0) + 1
+    fragment.first_ms = min(fragment.first_ms or event.time_ms, event.time_ms)
+    fragment.last_ms = max(fragment.last_ms, event.time_ms)
+    for key, limit in plan.leaves_of(label, event.properties):
+        fragment.leaves[key] = keep_newest([*fragment.leaves.get(key, ()), (event.time_ms, message)], limit)
+    return Effect(fresh=True, links=links)
+
+
+def event_label(event: Event) -> str:
+    """What counters and `did` call an event: a track event's name, `$page`, `$identify` … for the other calls."""
+    return event.name if event.type == "track" else f"${event.type}"
+
+
+def _observe_links(fragment: Fragment, event: Event) -> tuple[tuple[str, str], ...]:
+    """Note the event's star in the fragment; returns the pairs that are new or whose time range grew (first, last day)."""
+    day = event.time_ms // DAY_MS
+    novel = []
+    for a, b in star(event.nodes):
+        key = f"{a}{b}"
+        first, last = fragment.links.get(key, (event.time_ms + 1, day - 1))
+        if event.time_ms < first or day > last:
+            fragment.links[key] = (min(first, event.time_ms), max(last, day))
+            novel.append((a, b))
+    return tuple(novel)
+
+
+def _set_traits(traits: dict[str, Trait], event: Event, message: str) -> None:
+    for name, value in event.traits.items():
+        held = traits.get(name)
+        if held is None or (event.time_ms, message) > (held.time_ms, held.id):
+            traits[name] = Trait(value, event.time_ms, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A profile: the join of its members' fragments."""
+
+    identifiers: tuple[tuple[str, str], ...]
+    traits: dict[str, Any]
+    counters: dict[str, int]
+    leaves: dict[str, LeafState]
+    first_seen_ms: int
+    last_seen_ms: int
+
+
+def join(fragments: Iterable[Fragment], limits: Mapping[str, int]) -> Joined:
+    """The profile of these fragments; `limits` says how many times each leaf state keeps (`Plan.limits`)."""
+    identifiers: dict[str, tuple[str, str]] = {}
+    traits: dict[str, Trait] = {}
+    counters: dict[str, int] = {}
+    leaves: dict[str, LeafState] = {}
+    first, last = 0, 0
+    for fragment in fragments:
+        identifiers.update(fragment.identifiers)
+        for name, trait in fragment.traits.items():
+            held = traits.get(name)
+            if held is None or (trait.time_ms, trait.id) > (held.time_ms, held.id):
+                traits[name] = trait
+        for label, count in fragment.counters.items():
+            counters[label] = counters.get(label, 0) + count
+        for key, times in fragment.leaves.items():
+            if key in limits:
+                leaves[key] = keep_newest([*leaves.get(key, ()), *times], limits[key])
+        if fragment.first_ms:
+            first = min(first or fragment.first_ms, fragment.first_ms)
+        last = max(last, fragment.last_ms)
+    return Joined(
+        identifiers=tuple(sorted(identifiers.values())),
+        traits={name: traits[name].value for name in sorted(traits) if traits[name].value is not None},
+        counters=dict(sorted(counters.items())),
+        leaves=dict(sorted(leaves.items())),
+        first_seen_ms=first,
+        last_seen_ms=last,
+    )
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
+_DECODER: Final = msgspec.msgpack.Decoder(Fragment)
+
+
+def encode(fragment: Fragment) -> bytes:
+    """The fragment as it is kept: MessagePack, the same bytes for the same state."""
+    return _ENCODER.encode(fragment)
+
+
+def decode(data: bytes | None) -> Fragment:
+    """A fragment from its bytes; a new one when there are none yet."""
+    return Fragment() if data is None else _DECODER.decode(data)

@@ -1,0 +1,139 @@
+"""Definitions: YAML or JSON documents `apiVersion: onefold/v1`, `kind`, `metadata.name`, `spec`; kept on the `definitions` topic."""
+
+import hashlib
+import hmac
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
+
+from segments.language import SegmentSpec
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+MAX_DOCUMENT_BYTES: Final = 256 * 1024
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Metadata(_Strict):
+    name: Name
+    title: dict[str, str] = Field(default_factory=dict)
+    owner: str = ""
+
+
+class SourceSpec(_Strict):
+    """A place that events come from. Write keys are kept as sha256 only; several serve a rotation."""
+
+    write_key_sha256: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    topic_ingress: bool = False
+
+
+class Trigger(_Strict):
+    segment: Name
+    on: tuple[Literal["entered", "exited"], ...] = ("entered",)
+
+
+class RetrySpec(_Strict):
+    max_age_ms: int = Field(default=600_000, ge=0)
+    min_ms: int = Field(default=200, ge=1)
+    max_ms: int = Field(default=30_000, ge=1)
+
+
+class DestinationSpec(_Strict):
+    """A signed webhook. The secret (`whsec_…`) is named by its environment variable or file, never written inline."""
+
+    type: Literal["webhook"]
+    url: HttpUrl
+    secret_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
+    secret_file: str | None = None
+    triggers: tuple[Trigger, ...] = Field(min_length=1)
+    retry: RetrySpec = RetrySpec()
+    concurrency: int = Field(default=16, ge=1, le=256)
+    allow_private_addresses: bool = False
+
+
+class _Document(_Strict):
+    apiVersion: Literal["onefold/v1"]  # noqa: N815 - the document's own spelling
+    metadata: Metadata
+
+    @property
+    def key(self) -> str:
+        """`kind/name`, the key on the definitions topic."""
+        return f"{getattr(self, 'kind', '')}/{self.metadata.name}"
+
+
+class Source(_Document):
+    kind: Literal["Source"]
+    spec: SourceSpec
+
+
+class Segment(_Document):
+    kind: Literal["Segment"]
+    spec: SegmentSpec
+
+
+class Destination(_Document):
+    kind: Literal["Destination"]
+    spec: DestinationSpec
+
+
+Definition = Annotated[Source | Segment | Destination, Field(discriminator="kind")]
+ADAPTER: Final[TypeAdapter[Source | Segment | Destination]] = TypeAdapter(Definition)
+
+
+class BadDefinition(ValueError):
+    """A definition cannot be used; the text names the document, the path and the cure."""
+
+
+def parse(document: Any, where: str) -> Source | Segment | Destination:
+    """A definition from a decoded document; `where` names it in errors (a file, a key)."""
+    try:
+        return ADAPTER.validate_python(document)
+    except ValidationError as error:
+        lines = [
+            f"{where}: {'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}"
+            for e in error.errors(include_input=False)[:8]
+        ]
+        raise BadDefinition("\n".join(lines)) from None
+
+
+def load_yaml(text: str, where: str) -> list[Source | Segment | Destination]:
+    """All definitions of a YAML text (several documents may follow each other)."""
+    if len(text.encode()) > MAX_DOCUMENT_BYTES:
+        raise BadDefinition(f"{where}: larger than {MAX_DOCUMENT_BYTES} bytes: split it into several files")
+    try:
+        documents = list(yaml.safe_load_all(text))
+    except yaml.YAMLError as error:
+        raise BadDefinition(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
+    return [parse(document, where) for document in documents if document is not None]
+
+
+def decode(value: bytes, where: str) -> Source | Segment | Destination:
+    """A definition from its record on the definitions topic."""
+    try:
+        return ADAPTER.validate_json(value)
+    except ValidationError:
+        raise BadDefinition(f"{where}: the record is not a definition") from None
+
+
+def encode(definition: Source | Segment | Destination) -> bytes:
+    """The definition as it is kept on the definitions topic."""
+    return definition.model_dump_json(by_alias=True).encode()
+
+
+def key_hash(write_key: str) -> str:
+    """How a write key is kept at rest."""
+    return hashlib.sha256(write_key.encode()).hexdigest()
+
+
+def source_for_key(sources: list[Source], write_key: str) -> Source | None:
+    """The source that a write key belongs to; compares every hash in constant time."""
+    wanted = key_hash(write_key)
+    found: Source | None = None
+    for source in sources:
+        for known in source.spec.write_key_sha256:
+            if hmac.compare_digest(known, wanted):
+                found = source
+    return found
