@@ -1,0 +1,21 @@
+"""What a step decides for a slice. One place (`streams.apply`) turns it into effects."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from profile_store.port import Writes
+from runtime.bus.port import Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Writes for the profile store, records to produce, and counts by result for the metrics.
+
+    `expected` is the stored position that the decision was made on; `held` asks to wait and decide again.
+    """
+
+    expected: int | None = None
+    held: bool = False
+    writes: Writes = field(default_factory=Writes)
+    produce: tuple[Outgoing, ...] = ()
+    results: Counter[str] = field(default_factory=Counter)

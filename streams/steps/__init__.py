@@ -1,0 +1,1 @@
+"""The steps: what each agent decides for a slice."""

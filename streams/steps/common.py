@@ -1,0 +1,51 @@
+"""What all steps need: decoding a slice, quarantining what does not decode, and addressing records."""
+
+import base64
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+
+from runtime.bus.port import Outgoing, Record
+from runtime.settings import Settings
+from schemas.codec import Undecodable, decode, encode
+from schemas.records import Quarantined, Touched
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def decode_slice(
+    kind: type[T], records: Sequence[Record], stage: str, settings: Settings, now_ms: int
+) -> tuple[list[tuple[Record, T]], list[Outgoing]]:
+    """The records that decode, and a quarantine record for each that does not."""
+    good: list[tuple[Record, T]] = []
+    bad: list[Outgoing] = []
+    for record in records:
+        try:
+            good.append((record, decode(kind, record.value)))
+        except Undecodable as error:
+            bad.append(quarantine(record, stage, error, settings, now_ms))
+    return good, bad
+
+
+def quarantine(record: Record, stage: str, error: Undecodable, settings: Settings, now_ms: int) -> Outgoing:
+    """A record of ours for `quarantine`: the same id however often it is said."""
+    held = Quarantined(
+        id=f"{stage}-{record.topic}-{record.partition}-{record.offset}",
+        stage=stage,
+        reason=error.reason,
+        detail=error.detail,
+        source="",
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        raw=base64.b64encode(record.value or b"").decode(),
+        at_ms=now_ms,
+        counted=record.topic == settings.topic("events"),
+    )
+    return Outgoing(settings.topic("quarantine"), encode(held))
+
+
+def touch(settings: Settings, touched: Touched) -> Outgoing:
+    """A `touched` record, keyed by its profile."""
+    return Outgoing(settings.topic("touched"), encode(touched), key=touched.profile_id.encode())

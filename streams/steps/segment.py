@@ -1,0 +1,270 @@
+"""Segment: join a touched profile, evaluate its segments now, say what changed, set one timer for the next change by time alone."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from profile_store import memberships, model
+from profile_store.memberships import Membership, SegmentState
+from profile_store.port import Document, Label, Members, Place, ProfileStore, Writes
+from runtime.bus.port import Outgoing, Record
+from runtime.settings import Settings
+from schemas.codec import encode
+from schemas.hashes import short_hash
+from schemas.records import Cause, Profile, Touched, Transition
+from segments.plan import NEVER, Facts, Plan
+from streams.outcome import Outcome
+from streams.steps.common import decode_slice, touch
+
+
+@dataclass(frozen=True, slots=True)
+class Touches:
+    """All touches of one profile in a slice: one evaluation."""
+
+    cause: Cause
+    event_id: str
+    due_ms: int
+    last_offset: int
+    nodes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is stored about one profile. `earlier` are the membership documents of its other members."""
+
+    document: Document
+    members: Members
+    fragments: tuple[model.Fragment, ...]
+    earlier: tuple[Membership, ...]
+
+
+class SegmentStep:
+    """Reads `touched`."""
+
+    name = "segment"
+    topic = "touched"
+
+    def __init__(self, settings: Settings, store: ProfileStore, plan: Callable[[], Plan]) -> None:
+        self._settings, self._store, self._plan = settings, store, plan
+
+    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
+        """Four round trips a slice: documents and labels, members, fragments, documents of members new to a profile."""
+        decoded, bad = decode_slice(Touched, records, self.name, self._settings, now_ms)
+        touches = coalesce(decoded)
+        nodes = sorted({node for t in touches.values() for node in t.nodes})
+        standing, documents, labels = await self._store.load(place, "membership", list(touches), nodes)
+        if standing.held:
+            return Outcome(held=True)
+        views = await self._views(documents)
+        outcome = decide(self._settings, self._plan(), place, touches, views, now_ms)
+        forwards = [touch(self._settings, record) for record in forward(touches, labels, now_ms)]
+        outcome.results["quarantined"] += len(bad)
+        return replace(outcome, expected=standing.position, produce=(*outcome.produce, *forwards, *bad))
+
+    async def _views(self, documents: Mapping[str, Document]) -> dict[str, View]:
+        members = await self._store.members(list(documents))
+        nodes = sorted({node for entry in members.values() for node in entry.nodes})
+        fragments = await self._store.documents("fragment", nodes)
+        newcomers = sorted(
+            {
+                node
+                for profile_id, entry in members.items()
+                if memberships.decode(documents[profile_id].data).label_version < entry.version
+                for node in entry.nodes
+            }
+            - documents.keys()
+        )
+        others = {**documents, **(await self._store.documents("membership", newcomers) if newcomers else {})}
+        return {
+            profile_id: View(
+                document=documents[profile_id],
+                members=entry,
+                fragments=tuple(model.decode(fragments[node].data) for node in entry.nodes),
+                earlier=tuple(
+                    memberships.decode(others[node].data)
+                    for node in entry.nodes
+                    if node != profile_id and node in others
+                ),
+            )
+            for profile_id, entry in members.items()
+        }
+
+
+_WEIGHT: Mapping[Cause, int] = {"event": 4, "link": 3, "timer": 2, "rebuild": 1, "merge": 0}
+
+
+def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
+    """One entry per profile; the weightiest cause speaks, the latest of equals."""
+    found: dict[str, Touches] = {}
+    for record, touched in records:
+        held = found.get(touched.profile_id)
+        due = touched.at_ms if touched.cause == "timer" else 0
+        if held is None:
+            found[touched.profile_id] = Touches(
+                touched.cause, touched.event_id, due, record.offset, frozenset({touched.node})
+            )
+            continue
+        speaks = _WEIGHT[touched.cause] >= _WEIGHT[held.cause]
+        found[touched.profile_id] = Touches(
+            touched.cause if speaks else held.cause,
+            touched.event_id if speaks else held.event_id,
+            max(held.due_ms, due),
+            record.offset,
+            held.nodes | {touched.node},
+        )
+    return found
+
+
+def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms: int) -> list[Touched]:
+    """Touches whose node belongs to another profile by now, said again for that one."""
+    return [
+        Touched(
+            profile_id=labels[node].profile_id, node=node, cause=touched.cause, event_id=touched.event_id, at_ms=now_ms
+        )
+        for profile_id, touched in touches.items()
+        for node in sorted(touched.nodes)
+        if node in labels and node != profile_id and labels[node].profile_id != profile_id
+    ]
+
+
+def decide(
+    settings: Settings, plan: Plan, place: Place, touches: Mapping[str, Touches], views: Mapping[str, View], now_ms: int
+) -> Outcome:
+    """Pure. A touch that the document has already seen says its last transitions and profile again, unchanged."""
+    documents: dict[tuple[str, str], Document] = {}
+    timers: dict[str, int | None] = {}
+    produce: list[Outgoing] = []
+    results: Counter[str] = Counter()
+    for profile_id, touched in touches.items():
+        view = views[profile_id]
+        before = memberships.decode(view.document.data)
+        replayed = view.document.data is not None and touched.last_offset <= view.document.applied(place)
+        if view.members.merged_into:
+            after, profile, due = _dissolve(before, view, profile_id, now_ms)
+        else:
+            after, profile, due = _evaluate(before, view, profile_id, touched, plan, now_ms)
+        timers[profile_id] = due
+        if after is None:
+            if replayed:
+                produce += _say(settings, before.last, profile, always=True)
+                results["replayed"] += 1
+            continue
+        if replayed:
+            produce += _say(settings, before.last, None, always=True)
+        offset = max(touched.last_offset, view.document.applied(place))
+        documents["membership", profile_id] = Document(memberships.encode(after), place.name, offset)
+        produce += _say(settings, after.last, profile, always=after.profile_hash != before.profile_hash)
+        results["evaluated"] += 1
+        results["transitions"] += len(after.last)
+        results["merges"] += bool(after.dissolved_into and not before.dissolved_into)
+    return Outcome(writes=Writes(documents=documents, timers=timers), produce=tuple(produce), results=results)  # type: ignore[arg-type]  # the kind is a literal
+
+
+def _say(
+    settings: Settings, transitions: Iterable[Transition], profile: Profile | None, *, always: bool
+) -> list[Outgoing]:
+    said = [Outgoing(settings.topic("memberships"), encode(t), key=t.profile_id.encode()) for t in transitions]
+    if profile is not None and always:
+        said.append(Outgoing(settings.topic("profiles"), encode(profile), key=profile.profile_id.encode()))
+    return said
+
+
+def _evaluate(
+    before: Membership, view: View, profile_id: str, touched: Touches, plan: Plan, now_ms: int
+) -> tuple[Membership | None, Profile, int | None]:
+    """The document after an evaluation (None when nothing changed), the profile, and the next due instant."""
+    joined = model.join(view.fragments, plan.limits)
+    verdicts = plan.evaluate(Facts(joined.traits, joined.leaves), now_ms)
+    earlier = set(before.moved).union(*(document.held() for document in view.earlier))
+    segments, transitions = dict(before.segments), []
+    for name in sorted(verdicts.keys() | segments.keys()):
+        member = name in verdicts and verdicts[name].member
+        state = segments.get(name, SegmentState(member=False, seq=0, since_ms=0))
+        if member == state.member:
+            continue
+        cause: Cause = "merge" if member and name in earlier else touched.cause
+        at_ms = touched.due_ms if cause == "timer" and touched.due_ms else now_ms
+        seq = max(state.seq + 1, now_ms)
+        segments[name] = SegmentState(member=member, seq=seq, since_ms=at_ms)
+        transitions.append(
+            Transition(
+                profile_id=profile_id,
+                segment=name,
+                segment_version=plan.versions.get(name, ""),
+                op="entered" if member else "exited",
+                seq=seq,
+                at_ms=at_ms,
+                evaluated_ms=now_ms,
+                cause=cause,
+                event_id=touched.event_id if cause == "event" else "",
+                traits=joined.traits,
+            )
+        )
+    profile = _profile(
+        profile_id, view.members, joined, (name for name, state in segments.items() if state.member), now_ms
+    )
+    due = min((verdict.next_change_ms for verdict in verdicts.values()), default=NEVER)
+    after = Membership(
+        segments=segments,
+        last=tuple(transitions),
+        profile_hash=_hash(profile),
+        label_version=view.members.version,
+    )
+    same = not transitions and after.profile_hash == before.profile_hash and not before.dissolved_into
+    return None if same and view.document.data is not None else after, profile, None if due == NEVER else due
+
+
+def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> tuple[Membership | None, Profile, None]:
+    """The profile went into another one: it leaves its segments there with cause `merge`, and remembers which they were."""
+    into = view.members.merged_into
+    empty = model.join((), {})
+    profile = _profile(profile_id, view.members, empty, (), now_ms)
+    if view.document.data is None or before.dissolved_into == into:
+        return None, profile, None
+    transitions = [
+        Transition(
+            profile_id=profile_id,
+            segment=name,
+            segment_version="",
+            op="exited",
+            seq=max(state.seq + 1, now_ms),
+            at_ms=now_ms,
+            evaluated_ms=now_ms,
+            cause="merge",
+            traits={},
+        )
+        for name, state in sorted(before.segments.items())
+        if state.member
+    ]
+    after = Membership(
+        segments=before.segments
+        | {t.segment: SegmentState(member=False, seq=t.seq, since_ms=now_ms) for t in transitions},
+        last=tuple(transitions),
+        profile_hash=_hash(profile),
+        label_version=view.members.version,
+        dissolved_into=into,
+        moved=tuple(sorted(before.held())),
+    )
+    return after, profile, None
+
+
+def _profile(profile_id: str, members: Members, joined: model.Joined, segments: Iterable[str], now_ms: int) -> Profile:
+    return Profile(
+        profile_id=profile_id,
+        members=members.nodes,
+        label_version=members.version,
+        merged_into=members.merged_into,
+        identifiers=joined.identifiers,
+        traits=joined.traits,
+        counters=joined.counters,
+        first_seen_ms=joined.first_seen_ms,
+        last_seen_ms=joined.last_seen_ms,
+        segments=tuple(sorted(segments)),
+        updated_ms=now_ms,
+    )
+
+
+def _hash(profile: Profile) -> str:
+    return short_hash(encode(msgspec.structs.replace(profile, updated_ms=0)).decode())
