@@ -1,7 +1,8 @@
 """Clusters as a pure, total function of the evidence. Order of arrival cannot matter: it is not an input.
 
-Links are taken newest first (the day last seen, then the earlier first seen, then the pair), each unless it would put two values of
-a unique namespace, or more than MAX_MEMBERS identifiers, into one cluster. The profile id is the smallest member.
+Links are taken newest first (the day last seen, then the earlier first seen, then the pair), each unless it would put
+two values of a unique namespace, or more than MAX_MEMBERS identifiers, into one cluster. The profile id is the smallest
+member.
 """
 
 from collections.abc import Mapping

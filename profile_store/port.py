@@ -118,9 +118,7 @@ class ProfileStore(Protocol):
         """Evidence by node and neighbour; a node without any is answered with an empty mapping."""
         ...
 
-    async def save(
-        self, place: Place, expected: int | None, position: int, writes: Writes
-    ) -> frozenset[tuple[Kind, str]]:
+    async def save(self, place: Place, expected: int | None, position: int, writes: Writes) -> frozenset[tuple[Kind, str]]:
         """Apply a slice's writes, then store `position` (the next offset). Returns the documents that were refused.
 
         Timers go with the shard of `place`; None clears one. `expected` is the position the caller saw; when the stored one

@@ -14,17 +14,23 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ONEFOLD_", frozen=True, extra="ignore")
 
-    mode: Literal["embedded", "server"] = Field("embedded", description="embedded: loopback only, default secrets allowed; server: everything must be set")
+    mode: Literal["embedded", "server"] = Field(
+        "embedded", description="embedded: loopback only, default secrets allowed; server: everything must be set"
+    )
     environment: str = Field("onefold", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="prefix of topics, keys and consumer groups")
     data_dir: Path = Field(Path(".onefold"), description="where the embedded stack and worker files live")
-    tenant_secret: SecretStr = Field(SecretStr(DEFAULT_SECRET), description="key of the identifier hashes; must never change once data is stored")
+    tenant_secret: SecretStr = Field(
+        SecretStr(DEFAULT_SECRET), description="key of the identifier hashes; must never change once data is stored"
+    )
     default_country: str = Field("VN", pattern=r"^[A-Z]{2}$", description="country of phone numbers written without a country code")
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of a new topic, but for single-partition ones")
     replication_factor: int = Field(1, ge=1, le=7, description="replicas of a new topic")
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis, redis:// rediss:// or unix://")
-    clickhouse_url: SecretStr = Field(SecretStr("http://127.0.0.1:8123"), description="ClickHouse's HTTP address, may hold user:password@")
+    clickhouse_url: SecretStr = Field(
+        SecretStr("http://127.0.0.1:8123"), description="ClickHouse's HTTP address, may hold user:password@"
+    )
     clickhouse_database: str = Field("onefold", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="ClickHouse database")
 
     collector_host: str = Field("127.0.0.1", description="address the collector listens on")
@@ -42,7 +48,11 @@ class Settings(BaseSettings):
     commit_interval_ms: int = Field(500, ge=50, description="how often a stream worker commits: what a crash repeats")
     max_poll_records: int = Field(1000, ge=1, description="most records of one poll")
     session_timeout_ms: int = Field(10_000, ge=1_000, description="Kafka session timeout: fail-over time after a kill")
-    replay_margin: int = Field(0, ge=0, description="records a worker starts earlier than its stored position, for a Redis that fails over asynchronously")
+    replay_margin: int = Field(
+        0,
+        ge=0,
+        description="records a worker starts earlier than its stored position, for a Redis that fails over asynchronously",
+    )
     max_slice_ms: int = Field(300_000, ge=1_000, description="longest time a slice may take before Kafka takes the partition away")
 
     consumer_batch_rows: int = Field(20_000, ge=1, description="rows of one ClickHouse insert")

@@ -36,23 +36,15 @@ class EventModel(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     version: int = Field(ge=1, le=EVENT_VERSION, description="schema version")
-    id: str = Field(
-        min_length=1, max_length=256, description="message id: the same id of the same owner is the same event"
-    )
+    id: str = Field(min_length=1, max_length=256, description="message id: the same id of the same owner is the same event")
     type: EventType = Field(description="Segment's call")
-    name: str = Field(
-        max_length=512, description="track: the event's name; page and screen: its name, may be empty; else empty"
-    )
+    name: str = Field(max_length=512, description="track: the event's name; page and screen: its name, may be empty; else empty")
     source: str = Field(min_length=1, max_length=128, description="the Source definition it came by")
-    time_ms: int = Field(
-        ge=0, description="when it happened: client clock corrected by sentAt, never after received_ms"
-    )
+    time_ms: int = Field(ge=0, description="when it happened: client clock corrected by sentAt, never after received_ms")
     received_ms: int = Field(ge=0, description="when Onefold received it")
     owner: str = Field(pattern=r"^[0-9a-f]{32}$", description="node of the owner identifier; the Kafka key")
     nodes: list[str] = Field(min_length=1, description="nodes of `identifiers`, in the same order")
     identifiers: list[tuple[str, str]] = Field(min_length=1, description="(namespace, normalised value), sorted")
     properties: dict[str, Any] = Field(description="what the event says of itself")
-    traits: dict[str, Any] = Field(
-        description="what the event says of the customer (identify), or of the group (group)"
-    )
+    traits: dict[str, Any] = Field(description="what the event says of the customer (identify), or of the group (group)")
     context: dict[str, Any] = Field(description="surroundings as the client sent them")

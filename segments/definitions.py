@@ -93,8 +93,7 @@ def parse(document: Any, where: str) -> Source | Segment | Destination:
         return ADAPTER.validate_python(document)
     except ValidationError as error:
         lines = [
-            f"{where}: {'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}"
-            for e in error.errors(include_input=False)[:8]
+            f"{where}: {'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors(include_input=False)[:8]
         ]
         raise BadDefinition("\n".join(lines)) from None
 

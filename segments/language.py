@@ -92,11 +92,11 @@ class InSegment(_Strict):
     in_segment: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
 
 
-class All(_Strict):
+class AllOf(_Strict):
     all: tuple["Node", ...] = Field(min_length=1, max_length=100)
 
 
-class Any_(_Strict):
+class AnyOf(_Strict):
     any: tuple["Node", ...] = Field(min_length=1, max_length=100)
 
 
@@ -119,8 +119,8 @@ Node = Annotated[
     Annotated[Trait, Tag("trait")]
     | Annotated[Did, Tag("did")]
     | Annotated[InSegment, Tag("in_segment")]
-    | Annotated[All, Tag("all")]
-    | Annotated[Any_, Tag("any")]
+    | Annotated[AllOf, Tag("all")]
+    | Annotated[AnyOf, Tag("any")]
     | Annotated[Not, Tag("not")],
     Discriminator(
         _keyword,
@@ -146,9 +146,9 @@ def version_of(spec: SegmentSpec) -> str:
 def walk(node: Node) -> list[Any]:
     """All nodes of the tree, parents first."""
     children: tuple[Node, ...] = ()
-    if isinstance(node, All):
+    if isinstance(node, AllOf):
         children = node.all
-    elif isinstance(node, Any_):
+    elif isinstance(node, AnyOf):
         children = node.any
     elif isinstance(node, Not):
         children = (node.not_,)

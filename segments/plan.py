@@ -117,8 +117,8 @@ def _evaluate(node: Node, facts: Facts, now_ms: int, earlier: Mapping[str, Verdi
     if isinstance(node, Not):
         inner = _evaluate(node.not_, facts, now_ms, earlier)
         return Verdict(not inner.member, inner.next_change_ms)
-    children = [_evaluate(child, facts, now_ms, earlier) for child in (node.all if isinstance(node, All) else node.any)]
-    member = all(v.member for v in children) if isinstance(node, All) else any(v.member for v in children)
+    children = [_evaluate(child, facts, now_ms, earlier) for child in (node.all if isinstance(node, AllOf) else node.any)]
+    member = all(v.member for v in children) if isinstance(node, AllOf) else any(v.member for v in children)
     return Verdict(member, min(v.next_change_ms for v in children))
 
 

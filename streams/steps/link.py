@@ -36,9 +36,7 @@ class LinkStep:
         labels = await self._store.labels(sorted(nodes))
         change = decide(known, fresh, labels, version=records[-1].offset + 1)
         replayed = {link.a for record, link in links if record.offset < (standing.position or 0)}
-        say = change.touched | {
-            change.labels.get(node, labels[node]).profile_id: "" for node in replayed if node in labels
-        }
+        say = change.touched | {change.labels.get(node, labels[node]).profile_id: "" for node in replayed if node in labels}
         produce = [
             touch(
                 self._settings,
@@ -103,9 +101,7 @@ def decide(known: Edges, fresh: Edges, labels: Mapping[str, Label], version: int
         else Members((), version, merged_into=wanted[profile_id])
         for profile_id in concerned
     }
-    relabelled = {
-        node: Label(groups_id, version) for groups_id in concerned & groups.keys() for node in groups[groups_id]
-    }
+    relabelled = {node: Label(groups_id, version) for groups_id in concerned & groups.keys() for node in groups[groups_id]}
     return Change(
         edges={pair: edge for pair, edge in edges.items() if known.get(pair) != edge},
         labels=relabelled,

@@ -1,4 +1,4 @@
-"""Segment: join a touched profile, evaluate its segments now, say what changed, set one timer for the next change by time alone."""
+"""Segment: join a touched profile, evaluate its segments now, say what changed, set one timer for the next change."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +26,7 @@ class Touches:
     cause: Cause
     event_id: str
     due_ms: int
+    first_offset: int
     last_offset: int
     nodes: frozenset[str]
 
@@ -83,9 +84,7 @@ class SegmentStep:
                 members=entry,
                 fragments=tuple(model.decode(fragments[node].data) for node in entry.nodes),
                 earlier=tuple(
-                    memberships.decode(others[node].data)
-                    for node in entry.nodes
-                    if node != profile_id and node in others
+                    memberships.decode(others[node].data) for node in entry.nodes if node != profile_id and node in others
                 ),
             )
             for profile_id, entry in members.items()
@@ -103,7 +102,7 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
         due = touched.at_ms if touched.cause == "timer" else 0
         if held is None:
             found[touched.profile_id] = Touches(
-                touched.cause, touched.event_id, due, record.offset, frozenset({touched.node})
+                touched.cause, touched.event_id, due, record.offset, record.offset, frozenset({touched.node})
             )
             continue
         speaks = _WEIGHT[touched.cause] >= _WEIGHT[held.cause]
@@ -111,6 +110,7 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
             touched.cause if speaks else held.cause,
             touched.event_id if speaks else held.event_id,
             max(held.due_ms, due),
+            held.first_offset,
             record.offset,
             held.nodes | {touched.node},
         )
@@ -120,9 +120,7 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
 def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms: int) -> list[Touched]:
     """Touches whose node belongs to another profile by now, said again for that one."""
     return [
-        Touched(
-            profile_id=labels[node].profile_id, node=node, cause=touched.cause, event_id=touched.event_id, at_ms=now_ms
-        )
+        Touched(profile_id=labels[node].profile_id, node=node, cause=touched.cause, event_id=touched.event_id, at_ms=now_ms)
         for profile_id, touched in touches.items()
         for node in sorted(touched.nodes)
         if node in labels and node != profile_id and labels[node].profile_id != profile_id
@@ -140,7 +138,7 @@ def decide(
     for profile_id, touched in touches.items():
         view = views[profile_id]
         before = memberships.decode(view.document.data)
-        replayed = view.document.data is not None and touched.last_offset <= view.document.applied(place)
+        replayed = view.document.data is not None and touched.first_offset <= view.document.applied(place)
         if view.members.merged_into:
             after, profile, due = _dissolve(before, view, profile_id, now_ms)
         else:
@@ -162,9 +160,7 @@ def decide(
     return Outcome(writes=Writes(documents=documents, timers=timers), produce=tuple(produce), results=results)  # type: ignore[arg-type]  # the kind is a literal
 
 
-def _say(
-    settings: Settings, transitions: Iterable[Transition], profile: Profile | None, *, always: bool
-) -> list[Outgoing]:
+def _say(settings: Settings, transitions: Iterable[Transition], profile: Profile | None, *, always: bool) -> list[Outgoing]:
     said = [Outgoing(settings.topic("memberships"), encode(t), key=t.profile_id.encode()) for t in transitions]
     if profile is not None and always:
         said.append(Outgoing(settings.topic("profiles"), encode(profile), key=profile.profile_id.encode()))
@@ -202,9 +198,7 @@ def _evaluate(
                 traits=joined.traits,
             )
         )
-    profile = _profile(
-        profile_id, view.members, joined, (name for name, state in segments.items() if state.member), now_ms
-    )
+    profile = _profile(profile_id, view.members, joined, (name for name, state in segments.items() if state.member), now_ms)
     due = min((verdict.next_change_ms for verdict in verdicts.values()), default=NEVER)
     after = Membership(
         segments=segments,
@@ -239,8 +233,7 @@ def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> t
         if state.member
     ]
     after = Membership(
-        segments=before.segments
-        | {t.segment: SegmentState(member=False, seq=t.seq, since_ms=now_ms) for t in transitions},
+        segments=before.segments | {t.segment: SegmentState(member=False, seq=t.seq, since_ms=now_ms) for t in transitions},
         last=tuple(transitions),
         profile_hash=_hash(profile),
         label_version=view.members.version,

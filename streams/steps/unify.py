@@ -1,4 +1,4 @@
-"""Unify: fold a slice of events into the fragments of their owners, and say which links are new and which profiles were touched."""
+"""Unify: fold a slice of events into the fragments of their owners, and say the new links and the touched profiles."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +45,10 @@ def decide(
     documents: Mapping[str, Document],
     labels: Mapping[str, Label],
 ) -> tuple[Writes, list[Outgoing], Counter[str]]:
-    """Pure. An event at or before a fragment's applied offset changes nothing, but its links and touches are said again:
-    the crash may have come between the state and the record."""
+    """Pure. An event at or before a fragment's applied offset changes nothing, but its links and touches are said again.
+
+    The crash may have come between the state and the record.
+    """
     fragments: dict[str, model.Fragment] = {}
     applied: dict[str, int] = {}
     links: dict[tuple[str, str], Link] = {}
