@@ -27,7 +27,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A guarded document as stored: `data` is None when there is none; `offset` is the last one applied by `guard` (a Place's name)."""
+    """A guarded document as stored; `data` is None when absent. `offset` is the last one applied by `guard` (a Place's name)."""
 
     data: bytes | None = None
     guard: str = ""

@@ -66,9 +66,11 @@ class Settings(BaseSettings):
         if self.mode == "embedded":
             return self
         for name in ("tenant_secret", "api_token"):
-            if len(getattr(self, name).get_secret_value()) < 16 or getattr(self, name).get_secret_value() == DEFAULT_SECRET:
+            secret = getattr(self, name).get_secret_value()
+            if len(secret) < 16 or secret == DEFAULT_SECRET:
                 raise ValueError(
-                    f"ONEFOLD_{name.upper()} is unset, the default or shorter than 16 characters: set a random secret of your own in server mode"
+                    f"ONEFOLD_{name.upper()} is unset, the default or shorter than 16 characters: "
+                    "set a random secret of your own in server mode"
                 )
         return self
 

@@ -1,4 +1,4 @@
-"""Definitions: YAML or JSON documents `apiVersion: onefold/v1`, `kind`, `metadata.name`, `spec`; kept on the `definitions` topic."""
+"""Definitions: documents with `apiVersion: onefold/v1`, `kind`, `metadata.name`, `spec`; kept on the `definitions` topic."""
 
 import hashlib
 import hmac

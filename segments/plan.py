@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from segments.definitions import Segment
 from segments.language import (
-    All,
-    Any_,
+    AllOf,
     Condition,
     Did,
     DidLeaf,
