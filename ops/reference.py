@@ -1,0 +1,78 @@
+"""The reference pages that are made from the code: `python -m ops.reference` writes them, a test holds them equal."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from runtime import metrics
+from runtime.settings import Settings
+from schemas.reasons import Reason
+from schemas.topics import TOPICS
+
+_NOTE = "<!-- Made from the code by `python -m ops.reference`: change the code, not this page. -->\n\n"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines) + "\n"
+
+
+def configuration() -> str:
+    """Every setting: its variable, default and meaning."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        secret = isinstance(field.default, SecretStr)
+        default = "(secret)" if secret and name.endswith(("secret", "token")) else _plain(field.default)
+        rows.append((f"`ONEFOLD_{name.upper()}`", f"`{default}`", field.description or ""))
+    return "# Configuration\n\n" + _NOTE + _table(("Variable", "Default", "Meaning"), rows)
+
+
+def _plain(default: object) -> str:
+    return default.get_secret_value() if isinstance(default, SecretStr) else str(default)
+
+
+def topics() -> str:
+    """Every topic of the register."""
+    rows = [
+        (
+            f"`{topic.name}`",
+            topic.key,
+            topic.about,
+            topic.written_by,
+            topic.read_by,
+            "1" if topic.single else "`ONEFOLD_PARTITIONS`",
+            ", ".join(f"`{key}={value}`" for key, value in topic.config),
+        )
+        for topic in TOPICS
+    ]
+    head = ("Topic", "Key", "What it says", "Written by", "Read by", "Partitions", "Configuration")
+    return "# Topics\n\n" + _NOTE + "Names are prefixed with the environment: `onefold.events`.\n\n" + _table(head, rows)
+
+
+def reasons() -> str:
+    """Every reason of the closed list."""
+    return "# Reasons\n\n" + _NOTE + _table(("Reason", "What is wrong, and the cure"), [(f"`{r}`", r.about) for r in Reason])
+
+
+def metrics_page() -> str:
+    """Every metric of the register."""
+    return "# Metrics\n\n" + _NOTE + metrics.documentation().rstrip() + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "topics.md": topics,
+    "reasons.md": reasons,
+    "metrics.md": metrics_page,
+}
+
+
+def main() -> None:
+    """Write all pages into docs/."""
+    for name, page in PAGES.items():
+        Path("docs", name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The shape of the tree: what may lie at the root, how large files may be, which names are taken."""
+
+import ast
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ALLOWED_AT_ROOT = {
+    ".ci", ".dockerignore", ".github", ".gitignore", ".pre-commit-config.yaml", ".python-version", "CHANGELOG.md", "CONTRIBUTING.md",
+    "Dockerfile", "LICENSE", "Makefile", "README.md", "activation", "collector", "consumers", "docker-compose.yml", "docs", "ops",
+    "profile_store", "pyproject.toml", "requirements", "runtime", "schemas", "segments", "streams", "tests",
+}  # fmt: skip
+PACKAGES = ("activation", "collector", "consumers", "ops", "profile_store", "runtime", "schemas", "segments", "streams")
+
+
+def tracked() -> list[Path]:
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [Path(line) for line in listing.splitlines() if (ROOT / line).is_file()]
+
+
+def sources() -> list[Path]:
+    return [path for path in tracked() if path.suffix == ".py" and path.parts[0] in PACKAGES]
+
+
+def test_root_holds_only_what_is_allowed() -> None:
+    assert {path.parts[0] for path in tracked()} <= ALLOWED_AT_ROOT
+
+
+def test_no_package_shadows_the_standard_library() -> None:
+    assert not {path.parts[0].removesuffix(".py") for path in sources()} & sys.stdlib_module_names
+
+
+def test_files_stay_within_the_size_budget() -> None:
+    sizes = {path: len((ROOT / path).read_text().splitlines()) for path in tracked() if path.suffix == ".py"}
+    assert {str(path): size for path, size in sizes.items() if size > 400} == {}
+    assert statistics.median(sizes[path] for path in sources() if sizes[path] > 1) <= 150
+
+
+def test_functions_fit_a_screen() -> None:
+    long = {}
+    for path in sources():
+        for item in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.end_lineno is not None:
+                size = item.end_lineno - item.lineno + 1
+                if size > 60:
+                    long[f"{path}:{item.name}"] = size
+    assert long == {}
+
+
+def test_only_the_clock_reads_the_time() -> None:
+    readers = set()
+    for path in sources():
+        for item in ast.walk(ast.parse((ROOT / path).read_text())):
+            name = ast.unparse(item) if isinstance(item, ast.Attribute) else ""
+            if name in {"time.time", "time.time_ns", "datetime.now", "datetime.datetime.now", "datetime.utcnow"}:
+                readers.add(str(path))
+    assert readers <= {"runtime/clock.py"}
+
+
+def test_the_lock_names_no_registry_host() -> None:
+    text = (ROOT / "requirements/onefold.lock").read_text()
+    assert "://" not in text
+    assert text.count("--hash=sha256:") > text.count("==")
