@@ -1,0 +1,60 @@
+"""Every key in Redis: its shape, its type, its lifetime. No key holds personal data: nodes are keyed hashes.
+
+    <env>:f:<node>       string  fragment of an owner: header and data             until erased
+    <env>:s:<profile>    string  memberships of a profile: header and data         until erased
+    <env>:l:<node>       string  label: `<version> <profile>`                      until relabelled
+    <env>:m:<profile>    string  members: JSON [nodes, version, merged_into]       until relabelled
+    <env>:e:<node>       hash    neighbour -> JSON [first_ms, last_day, event_id, source]; kept at both ends
+    <env>:t:<place>      zset    profile -> due_ms                                 an entry until it is set anew or cleared
+    <env>:p:<place>      string  position: the next offset to read                 until wiped
+    <env>:d:<key>        string  delivery settled: until when, in ms               as long as the caller asks
+    <env>:hold           string  writers wait: until when, in ms                   60 s
+
+No hash tags: every key stands alone, so a cluster spreads them evenly.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+LETTERS: Final = {
+    "fragment": "f",
+    "membership": "s",
+    "label": "l",
+    "members": "m",
+    "edges": "e",
+    "timer": "t",
+    "position": "p",
+}
+"""The kinds that can be scanned and wiped, and the letter of each in its keys."""
+
+HOLD_MS: Final = 60_000
+
+
+class Keys:
+    """The keys of one environment."""
+
+    def __init__(self, environment: str) -> None:
+        self._environment = environment
+        self._prefixes = {kind: f"{environment}:{letter}:" for kind, letter in LETTERS.items()}
+        self.hold = f"{environment}:hold"
+
+    def of(self, kind: str, name: str) -> str:
+        """The key of an entry of a kind."""
+        return self._prefixes[kind] + name
+
+    def many(self, kind: str, names: Sequence[str]) -> list[str]:
+        """The keys of several entries of a kind."""
+        prefix = self._prefixes[kind]
+        return [prefix + name for name in names]
+
+    def delivery(self, key: str) -> str:
+        """The key of a settled delivery."""
+        return f"{self._environment}:d:{key}"
+
+    def pattern(self, kind: str) -> str:
+        """A SCAN pattern for all entries of a kind. Environments hold no character that is special in it."""
+        return self._prefixes[kind] + "*"
+
+    def name(self, kind: str, key: bytes) -> str:
+        """The entry's name in its key."""
+        return key.decode().removeprefix(self._prefixes[kind])
