@@ -1,4 +1,4 @@
-"""What is remembered of a profile's memberships: one guarded document a profile. Pure."""
+"""The membership document of one profile: which segments it is in, and what was last said of it. Pure."""
 
 from typing import Final
 
@@ -8,34 +8,31 @@ from schemas.records import Transition
 
 
 class SegmentState(msgspec.Struct, array_like=True, frozen=True):
-    """Where a profile stands in one segment. `seq` counts its transitions there and only grows; `since_ms` is the last one's.
-
-    `version` is the content hash of the definition that decided.
-    """
+    """Whether the profile is in a segment, the number of the last transition, and since when."""
 
     member: bool
     seq: int
     since_ms: int
-    version: str
 
 
-class Membership(msgspec.Struct, frozen=True, kw_only=True):
-    """The memberships of a profile as last decided.
+class Membership(msgspec.Struct):
+    """`last` are the transitions that the last change decided: a replay says the identical ones again.
 
-    `last` holds the transitions that the last slice decided: a crash between the state and the records makes a worker
-    replay that slice, and it says the identical ones again. `profile_hash` is of the profile as last announced, so that an
-    unchanged one is not announced again. `dissolved_into` names the profile that this one was merged into; empty if none.
+    `label_version` is the version of the member list that was last evaluated. A profile that was dissolved keeps in `moved` the
+    segments it was in, so that the profile it went into knows that the person is not new to them.
     """
 
     version: int = 1
     segments: dict[str, SegmentState] = {}
     last: tuple[Transition, ...] = ()
     profile_hash: str = ""
+    label_version: int = 0
     dissolved_into: str = ""
+    moved: tuple[str, ...] = ()
 
-    def member_of(self) -> tuple[str, ...]:
-        """The names of the segments that the profile is in, sorted."""
-        return tuple(sorted(name for name, state in self.segments.items() if state.member))
+    def held(self) -> set[str]:
+        """The segments that this person is, or was at dissolution, in."""
+        return {name for name, state in self.segments.items() if state.member} | set(self.moved)
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
@@ -48,5 +45,5 @@ def encode(membership: Membership) -> bytes:
 
 
 def decode(data: bytes | None) -> Membership:
-    """A document from its bytes; that of a profile never evaluated when there are none."""
+    """A document from its bytes; a new one when there are none yet."""
     return Membership() if data is None else _DECODER.decode(data)
