@@ -5,7 +5,7 @@ written by the same partition at an offset that is not smaller. So replays and z
 partitions changes the guard names another partition, and the write is taken.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -147,7 +147,7 @@ class ProfileStore(Protocol):
         """Ask every writer to wait (a rebuild is under way), or let them go on. A hold lapses by itself after 60 s."""
         ...
 
-    def scan(self, kind: Literal["fragment", "membership", "label", "members", "edges"]) -> "AsyncPairs":
+    def scan(self, kind: Literal["fragment", "membership", "label", "members", "edges"]) -> AsyncIterator[tuple[str, bytes]]:
         """All entries of a kind as (id, bytes) in no order; for verify and rebuild."""
         ...
 
@@ -162,11 +162,3 @@ class ProfileStore(Protocol):
     async def aclose(self) -> None:
         """Close the connections."""
         ...
-
-
-class AsyncPairs(Protocol):
-    """An asynchronous iterator of (id, bytes)."""
-
-    def __aiter__(self) -> "AsyncPairs": ...
-
-    async def __anext__(self) -> tuple[str, bytes]: ...

@@ -130,7 +130,8 @@ def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms:
 def decide(
     settings: Settings, plan: Plan, place: Place, touches: Mapping[str, Touches], views: Mapping[str, View], now_ms: int
 ) -> Outcome:
-    """Pure. A touch that the document has already seen says its last transitions and profile again, unchanged."""
+    """Pure. A touch that the document has already seen says its last transitions and profile again, and decides nothing:
+    whatever changed since then has a touch of its own behind it."""
     documents: dict[tuple[str, str], Document] = {}
     timers: dict[str, int | None] = {}
     produce: list[Outgoing] = []
@@ -138,31 +139,40 @@ def decide(
     for profile_id, touched in touches.items():
         view = views[profile_id]
         before = memberships.decode(view.document.data)
-        replayed = view.document.data is not None and touched.first_offset <= view.document.applied(place)
+        applied = view.document.applied(place)
+        if touched.first_offset <= applied:
+            produce += _say(settings, before.last, _as_known(before, view, profile_id, plan, now_ms))
+            results["replayed"] += 1
+        if touched.last_offset <= applied:
+            continue
         if view.members.merged_into:
             after, profile, due = _dissolve(before, view, profile_id, now_ms)
         else:
             after, profile, due = _evaluate(before, view, profile_id, touched, plan, now_ms)
         timers[profile_id] = due
         if after is None:
-            if replayed:
-                produce += _say(settings, before.last, profile, always=True)
-                results["replayed"] += 1
             continue
-        if replayed:
-            produce += _say(settings, before.last, None, always=True)
-        offset = max(touched.last_offset, view.document.applied(place))
-        documents["membership", profile_id] = Document(memberships.encode(after), place.name, offset)
-        produce += _say(settings, after.last, profile, always=after.profile_hash != before.profile_hash)
+        documents["membership", profile_id] = Document(memberships.encode(after), place.name, touched.last_offset)
+        produce += _say(settings, after.last, profile if after.profile_hash != before.profile_hash else None)
         results["evaluated"] += 1
         results["transitions"] += len(after.last)
         results["merges"] += bool(after.dissolved_into and not before.dissolved_into)
     return Outcome(writes=Writes(documents=documents, timers=timers), produce=tuple(produce), results=results)  # type: ignore[arg-type]  # the kind is a literal
 
 
-def _say(settings: Settings, transitions: Iterable[Transition], profile: Profile | None, *, always: bool) -> list[Outgoing]:
+def _as_known(before: Membership, view: View, profile_id: str, plan: Plan, now_ms: int) -> Profile:
+    """The profile with the segments of its document: what a replay says."""
+    joined = model.join(view.fragments, plan.limits)
+    return _profile(profile_id, view.members, joined, _inside(before.segments), now_ms)
+
+
+def _inside(segments: Mapping[str, SegmentState]) -> list[str]:
+    return [name for name, state in segments.items() if state.member]
+
+
+def _say(settings: Settings, transitions: Iterable[Transition], profile: Profile | None) -> list[Outgoing]:
     said = [Outgoing(settings.topic("memberships"), encode(t), key=t.profile_id.encode()) for t in transitions]
-    if profile is not None and always:
+    if profile is not None:
         said.append(Outgoing(settings.topic("profiles"), encode(profile), key=profile.profile_id.encode()))
     return said
 

@@ -1,0 +1,115 @@
+"""Law 2: the state is a function of the set of events. Random histories, orders, duplicates, slicings and crashes."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schemas.events import Event
+from segments.definitions import Segment, load_yaml
+from tests.support.events import START_MS, event
+from tests.support.pipeline import Pipeline
+
+DEFINITIONS = """
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: buyers}
+spec: {where: {did: {event: Order Completed, at_least: 2, within: 1h}}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: hanoi}
+spec: {where: {trait: {path: city, value: Hà Nội}}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: hanoi-buyers}
+spec: {where: {all: [{in_segment: buyers}, {in_segment: hanoi}, {not: {did: {event: Order Refunded}}}]}}
+"""
+SEGMENTS = [document for document in load_yaml(DEFINITIONS, "test") if isinstance(document, Segment)]
+
+PEOPLE = st.integers(0, 3)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """Events of a few people on a few devices, some of them shared."""
+    events = []
+    for number in range(draw(st.integers(1, 25))):
+        person, device = draw(PEOPLE), draw(st.integers(0, 4))
+        shape = draw(st.sampled_from(["anonymous", "login", "order", "call", "trait"]))
+        identifiers = {
+            "anonymous": {"anonymous_id": f"cookie-{device}"},
+            "login": {"anonymous_id": f"cookie-{device}", "user_id": f"user-{person}"},
+            "order": {"user_id": f"user-{person}"} if draw(st.booleans()) else {"anonymous_id": f"cookie-{device}"},
+            "call": {"phone": f"+8490000000{person}"},
+            "trait": {"user_id": f"user-{person}", "phone": f"+8490000000{draw(PEOPLE)}"},
+        }[shape]
+        events.append(
+            event(
+                identifiers,
+                id=f"m{number}",
+                name=draw(st.sampled_from(["Order Completed", "Order Refunded", "Product Viewed"])),
+                type="identify" if shape == "trait" else "track",
+                time_ms=START_MS + draw(st.integers(0, 5)) * 40_000_000,
+                traits={"city": draw(st.sampled_from(["Hà Nội", "Đà Nẵng"]))} if shape == "trait" else {},
+            )
+        )
+    return events
+
+
+async def final_state(events: Sequence[Event], pipeline: Pipeline, nodes: Sequence[str]) -> dict[str, object]:
+    pipeline.clock.advance(400_000_000)
+    for item in events:
+        pipeline.feed(item)
+        if pipeline.rng.random() < 0.3:
+            await pipeline.drain()
+    await pipeline.drain()
+    return await pipeline.state(nodes)
+
+
+@given(history=histories(), seed=st.integers(0, 1 << 32), partitions=st.integers(1, 4))
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+async def test_any_order_duplication_slicing_and_crash_gives_the_same_state(
+    history: list[Event], seed: int, partitions: int
+) -> None:
+    rng = random.Random(seed)
+    nodes = sorted({node for item in history for node in item.nodes})
+    plain = await final_state(history, Pipeline(random.Random(0), SEGMENTS), nodes)
+    shuffled = [*history, *rng.choices(history, k=rng.randint(0, len(history)))]
+    rng.shuffle(shuffled)
+    wild = await final_state(shuffled, Pipeline(rng, SEGMENTS, partitions=partitions, crash_rate=0.3), nodes)
+    assert wild == plain
+
+
+@given(history=histories(), seed=st.integers(0, 1 << 32))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+async def test_said_transitions_alternate_and_end_in_the_state(history: list[Event], seed: int) -> None:
+    pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.3)
+    nodes = sorted({node for item in history for node in item.nodes})
+    state = await final_state(history, pipeline, nodes)
+    held: dict[tuple[str, str], dict[int, str]] = {}
+    for transition in pipeline.transitions():
+        said = held.setdefault((transition.profile_id, transition.segment), {})
+        assert said.setdefault(transition.seq, transition.op) == transition.op
+    for said in held.values():
+        ops = [said[seq] for seq in sorted(said)]
+        assert ops == ["entered" if i % 2 == 0 else "exited" for i in range(len(ops))]
+    members = {key for key, said in held.items() if said[max(said)] == "entered"}
+    memberships = state["memberships"]
+    assert isinstance(memberships, dict)
+    assert members == {(profile_id, name) for profile_id, names in memberships.items() for name in names}
+
+
+@pytest.mark.parametrize("topic", ["events", "links", "touched"])
+async def test_a_zombie_that_writes_late_is_refused(topic: str) -> None:
+    pipeline = Pipeline(random.Random(7), SEGMENTS, partitions=1)
+    for number in range(5):
+        pipeline.feed(event({"anonymous_id": "c1", "user_id": f"user-{number % 2}"}, id=f"m{number}", name="Order Completed"))
+    if topic != "events":
+        await pipeline.turn("events", 0)
+    if topic == "touched":
+        await pipeline.turn("links", 0)
+    assert await pipeline.zombie(topic, 0)

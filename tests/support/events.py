@@ -1,0 +1,41 @@
+"""Makers of valid events."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from schemas.events import Event, EventType
+from schemas.identifiers import node, owner
+
+SECRET = b"test-secret"
+START_MS = 1_749_999_000_000
+
+
+def event(
+    identifiers: Mapping[str, str],
+    *,
+    id: str,  # noqa: A002 - the field's own name
+    name: str = "",
+    type: EventType = "track",  # noqa: A002 - the field's own name
+    time_ms: int = START_MS,
+    properties: Mapping[str, Any] | None = None,
+    traits: Mapping[str, Any] | None = None,
+) -> Event:
+    """An event about `identifiers` (namespace → normalised value)."""
+    pairs = tuple(sorted(identifiers.items()))
+    first = owner(pairs)
+    assert first is not None
+    return Event(
+        version=1,
+        id=id,
+        type=type,
+        name=name,
+        source="default",
+        time_ms=time_ms,
+        received_ms=time_ms,
+        owner=node(SECRET, first),
+        nodes=tuple(node(SECRET, pair) for pair in pairs),
+        identifiers=pairs,
+        properties=dict(properties or {}),
+        traits=dict(traits or {}),
+        context={},
+    )

@@ -1,0 +1,130 @@
+"""The three steps over in-memory logs, with every freedom a real run has: slicing, interleaving, crashes at each point, zombies."""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aiokafka.partitioner import murmur2
+
+from profile_store import memberships
+from profile_store.memory import MemoryStore
+from profile_store.port import Place
+from runtime.bus.port import Outgoing, Record
+from runtime.clock import ManualClock
+from runtime.errors import StateLost
+from runtime.settings import Settings
+from schemas.codec import decode, encode
+from schemas.events import Event
+from schemas.records import Transition
+from segments.definitions import Segment
+from segments.plan import Plan
+from streams.step import Step
+from streams.steps.link import LinkStep
+from streams.steps.segment import SegmentStep
+from streams.steps.unify import UnifyStep
+
+
+@dataclass
+class Pipeline:
+    """`partitions` of every topic but links. `rng` decides everything that a real run leaves to chance."""
+
+    rng: random.Random
+    segments: Sequence[Segment] = ()
+    partitions: int = 3
+    crash_rate: float = 0.0
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    def __post_init__(self) -> None:
+        self.settings = Settings()
+        self.store = MemoryStore(self.clock)
+        plan = Plan(self.segments)
+        self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)
+        self.committed: dict[tuple[str, int], int] = defaultdict(int)
+        self.steps: dict[str, Step] = {
+            "events": UnifyStep(self.settings, self.store, lambda: plan),
+            "links": LinkStep(self.settings, self.store),
+            "touched": SegmentStep(self.settings, self.store, lambda: plan),
+        }
+
+    def append(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        count = 1 if topic == "links" else self.partitions
+        partition = (murmur2(key) & 0x7FFFFFFF) % count if key is not None else 0
+        log = self.logs[topic, partition]
+        log.append(Record(self.settings.topic(topic), partition, len(log), self.clock.now_ms(), key, value))
+
+    def feed(self, event: Event) -> None:
+        self.append("events", event.owner.encode(), encode(event))
+
+    async def drain(self) -> None:
+        """Until no log has anything that is not committed."""
+        for _ in range(100_000):
+            waiting = sorted(
+                place for place in self.logs if place[0] in self.steps and self.committed[place] < len(self.logs[place])
+            )
+            if not waiting:
+                return
+            await self.turn(*self.rng.choice(waiting))
+        raise AssertionError("the pipeline does not come to rest")
+
+    async def turn(self, topic: str, partition: int) -> None:
+        """One slice, perhaps with a crash between any two of its effects."""
+        log, start = self.logs[topic, partition], self.committed[topic, partition]
+        records = log[start : start + self.rng.randint(1, 8)]
+        place = Place(topic, partition, 1 if topic == "links" else self.partitions)
+        outcome = await self.steps[topic].run(place, records, self.clock.now_ms())
+        crash = self.rng.random() < self.crash_rate
+        point = self.rng.randint(0, 3) if crash else 4
+        if point == 0:
+            return
+        position = max(records[-1].offset + 1, outcome.expected or 0)
+        refused = await self.store.save(place, outcome.expected, position, outcome.writes)
+        assert not refused
+        if point == 1:
+            return
+        said = list(outcome.produce)
+        for outgoing in said[: self.rng.randint(0, len(said))] if point == 2 else said:
+            self._deliver(outgoing)
+        if point == 4:
+            self.committed[topic, partition] = records[-1].offset + 1
+
+    async def zombie(self, topic: str, partition: int) -> bool:
+        """A worker decides a slice, another one applies it first, then the first one writes; true when it was refused whole."""
+        log, start = self.logs[topic, partition], self.committed[topic, partition]
+        records = log[start : start + 5]
+        place = Place(topic, partition, 1 if topic == "links" else self.partitions)
+        late = await self.steps[topic].run(place, records, self.clock.now_ms())
+        await self.turn(topic, partition)
+        try:
+            refused = await self.store.save(place, late.expected, records[-1].offset + 1, late.writes)
+        except StateLost:
+            return True
+        return set(late.writes.documents) <= set(refused)
+
+    def _deliver(self, outgoing: Outgoing) -> None:
+        self.append(outgoing.topic.partition(".")[2], outgoing.key, outgoing.value)
+
+    def transitions(self) -> list[Transition]:
+        return [
+            decode(Transition, record.value)
+            for (topic, _), log in sorted(self.logs.items())
+            if topic == "memberships"
+            for record in log
+        ]
+
+    async def state(self, nodes: Sequence[str]) -> dict[str, object]:
+        """Fragments byte for byte, labels, member lists and memberships of live profiles: what must not depend on order."""
+        labels = {node: label.profile_id for node, label in (await self.store.labels(nodes)).items()}
+        documents = await self.store.documents("fragment", nodes)
+        profiles = sorted(set(labels.values()))
+        members = await self.store.members(profiles)
+        held = {
+            profile_id: sorted(name for name, state in memberships.decode(document.data).segments.items() if state.member)
+            for profile_id, document in (await self.store.documents("membership", profiles)).items()
+        }
+        return {
+            "fragments": {node: document.data for node, document in documents.items()},
+            "labels": labels,
+            "members": {profile_id: entry.nodes for profile_id, entry in members.items()},
+            "memberships": held,
+        }
