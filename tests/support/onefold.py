@@ -1,0 +1,100 @@
+"""The shipped command as a process: starts a whole Onefold in a directory, speaks to it over HTTP and by the command line."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ONEFOLD = Path(sys.executable).with_name("onefold")
+
+
+def eventually(look: Callable[[], Any], until: Callable[[Any], bool], within_s: float = 60.0) -> Any:
+    """Look again and again until `until` says yes; AssertionError with the last look after the bound."""
+    end = time.monotonic() + within_s
+    while True:
+        seen = look()
+        if until(seen):
+            return seen
+        assert time.monotonic() < end, f"still not so after {within_s} s; last seen: {seen!r}"
+        time.sleep(0.1)
+
+
+class Onefold:
+    """A running Onefold in `data_dir`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+
+    def run(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ONEFOLD_")}
+        result = subprocess.run(
+            [ONEFOLD, *argv],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+            env={**environment, "ONEFOLD_DATA_DIR": str(self.data_dir)},
+        )
+        if check:
+            assert result.returncode == 0, f"onefold {' '.join(argv)}: {result.returncode}\n{result.stdout}\n{result.stderr}"
+        return result
+
+    def json(self, *argv: str, check: bool = True) -> Any:
+        return json.loads(self.run(*argv, "--json", check=check).stdout)
+
+    def status(self) -> Any:
+        return self.json("status")
+
+    def send(self, calls: Sequence[dict[str, Any]]) -> None:
+        """One batch over HTTP, sent again while the collector asks for that; every event must be kept."""
+        status = self.status()
+        key, address = status["write_keys"]["default"], status["addresses"]["collector"]
+        url = address if address.startswith("http") else f"http://{address}"
+        for start in range(0, len(calls), 100):
+            body = {"batch": list(calls[start : start + 100])}
+
+            def post(body: dict[str, Any] = body) -> int:
+                with contextlib.suppress(httpx.TransportError):
+                    return httpx.post(f"{url}/v1/batch", json=body, auth=(key, ""), timeout=10).status_code
+                return 0
+
+            eventually(post, lambda code: code == 200)
+
+    def account(self) -> Any:
+        return self.json("account", check=False)
+
+    def settled(self, accepted: int, within_s: float = 90.0) -> Any:
+        """The account once at least `accepted` events are in it and none is in flight."""
+        return eventually(self.account, lambda a: a["accepted"] >= accepted and a["in_flight"] == 0, within_s)
+
+    def rows(self, sql: str) -> list[list[str]]:
+        lines = self.run("sql", sql, "--format", "TSV").stdout.splitlines()
+        return [line.split("\t") for line in lines]
+
+    def pid(self, role: str) -> int:
+        return next(int(entry["pid"]) for entry in self.status()["roles"] if entry["name"] == role)
+
+    def restarts(self, role: str) -> int:
+        return next(int(entry["restarts"]) for entry in self.json("status", check=False)["roles"] if entry["name"] == role)
+
+    def verified(self, within_s: float = 60.0) -> Any:
+        """The hashes once both stores agree."""
+        return eventually(lambda: self.json("verify", check=False), lambda v: v["agree"], within_s)
+
+
+@contextlib.contextmanager
+def onefold_in(data_dir: Path) -> Iterator[Onefold]:
+    """`onefold up --detach` in a directory, `onefold down` at the end."""
+    onefold = Onefold(data_dir)
+    onefold.run("up", "--detach")
+    try:
+        yield onefold
+    finally:
+        onefold.run("down", check=False)

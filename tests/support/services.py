@@ -1,0 +1,97 @@
+"""Real services for tests, as child processes of pytest that end with it."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.embedded import redis
+from ops.embedded.child import Spec, tied_to
+from ops.embedded.jars import kafka_jars
+from ops.embedded.java import find_java
+from ops.embedded.kafka import Kafka
+from ops.embedded.layout import Layout
+from ops.embedded.ports import free_port
+
+
+@dataclass
+class Running:
+    """A service that answers. `kill` and `start` are for tests of its failure."""
+
+    spec: Spec
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """End it at once, without a chance to tidy up (kill -9)."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End it in order."""
+        self.process.terminate()
+        try:
+            self.process.wait(self.spec.grace_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def start(self) -> None:
+        """Start it again on the same directory and ports, and wait until it is ready."""
+        self.process = _spawn(self.spec)
+        _await_ready(self.spec, self.process)
+
+
+@contextmanager
+def running(spec: Spec) -> Iterator[Running]:
+    """`spec` as a child of this process, ready; ended on the way out."""
+    process = _spawn(spec)
+    service = Running(spec, process)
+    try:
+        _await_ready(spec, process)
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.stop()
+
+
+def redis_spec(directory: Path, port: int | None = None) -> tuple[Spec, str]:
+    """A Redis server in `directory` and its URL (TCP)."""
+    layout, port = _layout(directory), port or free_port()
+    argv = redis.argv(redis.server_binary(), layout, port)
+    spec = Spec("redis", argv, lambda: redis.ready(port), layout.logs / "redis.log", start_limit_s=30)
+    return spec, f"redis://127.0.0.1:{port}/0"
+
+
+def kafka_spec(directory: Path) -> tuple[Spec, str]:
+    """A Kafka broker in `directory` and its bootstrap address. Topics are not made by themselves."""
+    layout = _layout(directory)
+    broker = Kafka(find_java(), kafka_jars(), layout, free_port(), free_port())
+    broker.prepare()
+    spec = Spec("kafka", broker.argv(), broker.ready, layout.logs / "kafka.out.log", also_log=(layout.logs / "kafka.log",))
+    return spec, f"127.0.0.1:{broker.port}"
+
+
+def _layout(directory: Path) -> Layout:
+    layout = Layout.of(directory)
+    layout.make()
+    return layout
+
+
+def _spawn(spec: Spec) -> subprocess.Popen[bytes]:
+    with spec.log.open("ab") as out:
+        return subprocess.Popen(
+            list(spec.argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=spec.env, preexec_fn=tied_to(os.getpid())
+        )
+
+
+def _await_ready(spec: Spec, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + spec.start_limit_s
+    while not spec.ready():
+        if process.poll() is not None or time.monotonic() > until:
+            process.kill()
+            process.wait()
+            message = f"{spec.name} did not start (exit {process.returncode}):\n{spec.tail()}"
+            raise RuntimeError(message)
+        time.sleep(0.02)
