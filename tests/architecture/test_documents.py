@@ -23,7 +23,7 @@ def test_reference_pages_are_those_the_code_makes(name: str) -> None:
 
 def test_changelog_starts_with_the_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    found = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    found = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert found is not None
     assert found[1] == version
 

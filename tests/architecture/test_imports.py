@@ -23,7 +23,20 @@ PURE = (
     Path("activation/policy.py"),
     Path("activation/message.py"),
 )
-IMPURE = {"redis", "aiokafka", "faust", "clickhouse_connect", "httpx", "os", "time", "random", "asyncio", "starlette", "uvicorn", "socket"}
+IMPURE = {
+    "redis",
+    "aiokafka",
+    "faust",
+    "clickhouse_connect",
+    "httpx",
+    "os",
+    "time",
+    "random",
+    "asyncio",
+    "starlette",
+    "uvicorn",
+    "socket",
+}
 
 
 def imported(path: Path) -> set[str]:
@@ -39,7 +52,9 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("driver", sorted(HOMES))
 def test_a_driver_has_one_home(driver: str) -> None:
     packages = ("activation", "collector", "consumers", "ops", "profile_store", "runtime", "schemas", "segments", "streams")
-    users = {package for package in packages for path in (ROOT / package).rglob("*.py") if driver in imported(path.relative_to(ROOT))}
+    users = {
+        package for package in packages for path in (ROOT / package).rglob("*.py") if driver in imported(path.relative_to(ROOT))
+    }
     assert users <= HOMES[driver]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ALLOWED_AT_ROOT = {
-    ".ci", ".dockerignore", ".github", ".gitignore", ".pre-commit-config.yaml", ".python-version", "CHANGELOG.md", "CONTRIBUTING.md",
+    ".ci", ".dockerignore", ".github", ".gitignore", ".pre-commit-config.yaml", ".python-version", "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Dockerfile", "LICENSE", "Makefile", "README.md", "activation", "collector", "consumers", "docker-compose.yml", "docs", "ops",
     "profile_store", "pyproject.toml", "requirements", "runtime", "schemas", "segments", "streams", "tests",
 }  # fmt: skip
