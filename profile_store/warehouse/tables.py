@@ -1,0 +1,106 @@
+"""The tables that are inserted into: columns with their types, the key that rows replace each other by, and what wins. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+_TEXT: Final = "String"
+_WORD: Final = "LowCardinality(String)"
+_TIME: Final = "DateTime64(3, 'UTC')"
+_PAIRS: Final = "Array(Tuple(namespace String, value String))"
+_OP: Final = "Enum8('entered' = 1, 'exited' = 2)"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column and its ClickHouse type."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows with equal `key` replace each other: the largest `version` stays, or the smallest with `first_wins`; else the last."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    version: str | None = None
+    first_wins: bool = False
+
+    def index(self, column: str) -> int:
+        """Where a column stands in a row."""
+        return next(place for place, held in enumerate(self.columns) if held.name == column)
+
+
+def _columns(**types: str) -> tuple[Column, ...]:
+    return tuple(Column(name, kind) for name, kind in types.items())
+
+
+EVENT_STORE: Final = Table(
+    "event_store",
+    _columns(
+        owner=_TEXT, id=_TEXT, type=_WORD, name=_WORD, source=_WORD, time=_TIME, received=_TIME, nodes="Array(String)",
+        identifiers=_PAIRS, properties=_TEXT, traits=_TEXT, context=_TEXT, partition="UInt32", offset="UInt64",
+    ),
+    key=("owner", "id"),
+    version="offset",
+    first_wins=True,
+)  # fmt: skip
+LEDGER: Final = Table(
+    "ledger",
+    _columns(
+        partition="UInt32", offset="UInt64", owner=_TEXT, id_hash=_TEXT,
+        outcome="Enum8('stored' = 1, 'suppressed' = 2, 'quarantined' = 3)", reason=_WORD,
+    ),
+    key=("partition", "offset"),
+)  # fmt: skip
+POSITIONS: Final = Table(
+    "positions",
+    _columns(topic=_WORD, partition="UInt32", next_offset="UInt64"),
+    key=("topic", "partition"),
+    version="next_offset",
+)
+LABELS: Final = Table("labels", _columns(node=_TEXT, profile_id=_TEXT, version="UInt64"), key=("node",), version="version")
+LINKS: Final = Table(
+    "links",
+    _columns(a=_TEXT, b=_TEXT, first="Tuple(Int64, String, String)", last_day="Int64"),
+    key=("a", "b", "first", "last_day"),
+)
+PROFILES: Final = Table(
+    "profile_store",
+    _columns(
+        profile_id=_TEXT, members="Array(String)", label_version="UInt64", merged_into=_TEXT, identifiers=_PAIRS, traits=_TEXT,
+        counters="Map(String, UInt64)", first_seen=_TIME, last_seen=_TIME, segments=f"Array({_WORD})", updated=_TIME,
+        version="UInt64",
+    ),
+    key=("profile_id",),
+    version="version",
+)  # fmt: skip
+TRANSITIONS: Final = Table(
+    "transitions",
+    _columns(
+        profile_id=_TEXT, segment=_WORD, seq="UInt64", segment_version=_WORD, op=_OP, at=_TIME, evaluated=_TIME, cause=_WORD,
+        event_id=_TEXT,
+    ),
+    key=("profile_id", "segment", "seq"),
+)  # fmt: skip
+DELIVERIES: Final = Table(
+    "deliveries",
+    _columns(
+        key=_TEXT, state="Enum8('delivered' = 1, 'failed' = 2, 'skipped' = 3)", attempts="UInt32", destination=_WORD,
+        profile_id=_TEXT, segment=_WORD, op=_OP, seq="UInt64", verdict=_WORD, status="UInt16", detail=_TEXT, transition=_TIME,
+        at=_TIME,
+    ),
+    key=("key", "state", "attempts"),
+)  # fmt: skip
+QUARANTINE: Final = Table(
+    "quarantine",
+    _columns(
+        id=_TEXT, stage=_WORD, reason=_WORD, detail=_TEXT, source=_WORD, topic=_WORD, partition="Int32", offset="Int64", raw=_TEXT,
+        at=_TIME, counted="Bool",
+    ),
+    key=("id",),
+)  # fmt: skip
+
+TABLES: Final = (EVENT_STORE, LEDGER, POSITIONS, LABELS, LINKS, PROFILES, TRANSITIONS, DELIVERIES, QUARANTINE)
