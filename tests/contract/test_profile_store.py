@@ -1,0 +1,354 @@
+"""What every profile store promises: one suite, on the twin and on Redis."""
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from profile_store.keys import HOLD_MS
+from profile_store.memory import MemoryStore
+from profile_store.port import Document, Edge, Kind, Label, Members, Place, ProfileStore, Standing, Writes
+from profile_store.redis_store import RedisStore
+from runtime.clock import ManualClock
+from runtime.errors import StateLost
+from runtime.settings import Settings
+
+Scanned = Literal["fragment", "membership", "label", "members", "edges"]
+
+PLACE = Place("events", 1, 4)
+DOCUMENTS: tuple[Kind, ...] = ("fragment", "membership")
+KINDS = ("fragment", "membership", "label", "members", "edges", "timer", "position")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
+async def store(request: pytest.FixtureRequest, clock: ManualClock) -> AsyncIterator[ProfileStore]:
+    if request.param == "memory":
+        yield MemoryStore(clock)
+        return
+    url = request.getfixturevalue("redis_server")
+    redis_store = RedisStore(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), clock)
+    yield redis_store
+    await redis_store.wipe(KINDS)
+    await redis_store.aclose()
+
+
+def fragment(offset: int, data: bytes | None = b"data", place: Place = PLACE) -> Writes:
+    return Writes(documents={("fragment", "a"): Document(data, place.name, offset)})
+
+
+async def stored(store: ProfileStore) -> Document:
+    return (await store.documents("fragment", ["a"]))["a"]
+
+
+async def test_what_is_absent_is_answered_with_its_default(store: ProfileStore) -> None:
+    standing, documents, labels = await store.load(PLACE, "fragment", ["a", "b"], ["n"])
+    assert standing == Standing(position=None, held=False)
+    assert documents == {"a": Document(), "b": Document()}
+    assert labels == {"n": Label("n", 0)}
+    assert await store.members(["p"]) == {"p": Members(("p",), 0)}
+    assert await store.edges(["n"]) == {"n": {}}
+    assert await store.next_timer(PLACE) is None
+    assert await store.due_timers(PLACE, 1 << 50, 10) == []
+
+
+async def test_nothing_asked_is_nothing_answered(store: ProfileStore) -> None:
+    assert await store.load(PLACE, "membership", []) == (Standing(position=None, held=False), {}, {})
+    assert await store.documents("fragment", []) == {}
+    assert await store.labels([]) == {}
+    assert await store.members([]) == {}
+    assert await store.edges([]) == {}
+
+
+async def test_an_id_asked_twice_is_answered(store: ProfileStore) -> None:
+    await store.save(PLACE, None, 8, fragment(7))
+    _, documents, labels = await store.load(PLACE, "fragment", ["a", "b", "a"], ["n", "n"])
+    assert documents == {"a": Document(b"data", PLACE.name, 7), "b": Document()}
+    assert labels == {"n": Label("n", 0)}
+
+
+async def test_a_slice_is_read_back_as_it_was_written(store: ProfileStore) -> None:
+    edge = Edge(1_700_000_000_000, 19_675, "Đơn hàng 1", "cửa hàng")
+    writes = Writes(
+        documents={
+            ("fragment", "a"): Document(b"\x00\n\xff \r\n", PLACE.name, 7),
+            ("membership", "a"): Document(b"", PLACE.name, 9),
+        },
+        labels={"a": Label("p", 3), "b": Label("p", 4)},
+        members={"p": Members(("a", "b"), 4), "q": Members((), 5, "p")},
+        edges={("a", "b"): edge},
+        timers={"p": 50},
+    )
+    assert await store.save(PLACE, None, 10, writes) == frozenset()
+    standing, documents, labels = await store.load(PLACE, "fragment", ["a"], ["a", "b"])
+    assert standing == Standing(position=10, held=False)
+    assert documents == {"a": Document(b"\x00\n\xff \r\n", PLACE.name, 7)}
+    assert labels == {"a": Label("p", 3), "b": Label("p", 4)}
+    assert await store.documents("membership", ["a"]) == {"a": Document(b"", PLACE.name, 9)}
+    assert await store.members(["p", "q"]) == {"p": Members(("a", "b"), 4), "q": Members((), 5, "p")}
+    assert await store.edges(["a", "b"]) == {"a": {"b": edge}, "b": {"a": edge}}
+    assert await store.due_timers(PLACE, 50, 10) == [("p", 50)]
+
+
+@pytest.mark.parametrize("offset", [7, 6, 0])
+async def test_an_offset_that_is_not_larger_is_refused(store: ProfileStore, offset: int) -> None:
+    await store.save(PLACE, None, 8, fragment(7, b"first"))
+    assert await store.save(PLACE, 8, 8, fragment(offset, b"late")) == {("fragment", "a")}
+    assert await stored(store) == Document(b"first", PLACE.name, 7)
+
+
+async def test_a_larger_offset_is_taken_as_a_number_not_as_text(store: ProfileStore) -> None:
+    await store.save(PLACE, None, 10, fragment(9, b"first"))
+    assert await store.save(PLACE, 10, 11, fragment(10, b"second")) == frozenset()
+    assert await stored(store) == Document(b"second", PLACE.name, 10)
+
+
+async def test_an_offset_beyond_32_bits_is_exact(store: ProfileStore) -> None:
+    huge = (1 << 53) - 1
+    await store.save(PLACE, None, huge, fragment(huge - 1))
+    assert await store.save(PLACE, huge, huge, fragment(huge - 1)) == {("fragment", "a")}
+    assert await store.save(PLACE, huge, huge + 1, fragment(huge)) == frozenset()
+    assert await store.standing(PLACE) == Standing(position=huge + 1, held=False)
+
+
+async def test_other_partitioning_takes_a_smaller_offset(store: ProfileStore) -> None:
+    after = replace(PLACE, partitions=8)
+    await store.save(PLACE, None, 101, fragment(100, b"before"))
+    assert await store.save(after, None, 1, fragment(0, b"after", after)) == frozenset()
+    document = await stored(store)
+    assert document == Document(b"after", after.name, 0)
+    assert (document.applied(after), document.applied(PLACE)) == (0, -1)
+
+
+async def test_kinds_do_not_share_documents(store: ProfileStore) -> None:
+    await store.save(PLACE, None, 8, fragment(7))
+    assert await store.documents("membership", ["a"]) == {"a": Document()}
+
+
+async def test_only_the_refused_documents_are_named(store: ProfileStore) -> None:
+    await store.save(PLACE, None, 6, Writes(documents={("fragment", "b"): Document(b"1", PLACE.name, 5)}))
+    writes = Writes(documents={("fragment", name): Document(b"2", PLACE.name, 4) for name in ("a", "b", "c")})
+    assert await store.save(PLACE, 6, 6, writes) == {("fragment", "b")}
+    assert {name: d.data for name, d in (await store.documents("fragment", ["a", "b", "c"])).items()} == {
+        "a": b"2", "b": b"1", "c": b"2"
+    }  # fmt: skip
+
+
+async def test_a_document_without_data_keeps_its_guard(store: ProfileStore) -> None:
+    await store.save(PLACE, None, 8, fragment(7))
+    await store.save(PLACE, 8, 9, fragment(8, None))
+    assert await stored(store) == Document(None, PLACE.name, 8)
+    assert [pair async for pair in store.scan("fragment")] == []
+    assert await store.save(PLACE, 9, 9, fragment(7, b"late")) == {("fragment", "a")}
+
+
+async def test_a_guard_that_cannot_be_stored_is_refused_before_anything_is_written(store: ProfileStore) -> None:
+    for guard in ("two\nlines", "x" * 200):
+        with pytest.raises(ValueError, match="guard"):
+            await store.save(PLACE, None, 1, Writes(documents={("fragment", "a"): Document(b"", guard, 0)}))
+    assert await store.standing(PLACE) == Standing(position=None, held=False)
+
+
+@pytest.mark.parametrize("expected", [None, 7, 9])
+async def test_another_position_than_expected_is_state_lost_and_changes_nothing(store: ProfileStore, expected: int | None) -> None:
+    await store.save(PLACE, None, 8, fragment(7, b"first"))
+    writes = Writes(
+        documents={("fragment", "a"): Document(b"zombie", PLACE.name, 20)},
+        labels={"n": Label("zombie", 9)},
+        members={"p": Members(("zombie",), 9)},
+        edges={("n", "p"): Edge(1, 1, "zombie", "zombie")},
+        timers={"p": 1},
+    )
+    with pytest.raises(StateLost):
+        await store.save(PLACE, expected, 21, writes)
+    standing, documents, labels = await store.load(PLACE, "fragment", ["a"], ["n"])
+    assert standing.position == 8
+    assert documents == {"a": Document(b"first", PLACE.name, 7)}
+    assert labels == {"n": Label("n", 0)}
+    assert await store.members(["p"]) == {"p": Members(("p",), 0)}
+    assert await store.edges(["n"]) == {"n": {}}
+    assert await store.next_timer(PLACE) is None
+
+
+async def test_a_position_that_vanished_is_state_lost(store: ProfileStore) -> None:
+    await store.save(PLACE, None, 8, fragment(7))
+    await store.wipe(["position"])
+    with pytest.raises(StateLost):
+        await store.save(PLACE, 8, 9, fragment(8))
+
+
+async def test_position_zero_is_not_the_same_as_none(store: ProfileStore) -> None:
+    await store.save(PLACE, None, 0, Writes())
+    with pytest.raises(StateLost):
+        await store.save(PLACE, None, 1, Writes())
+    await store.save(PLACE, 0, 1, Writes())
+    assert (await store.standing(PLACE)).position == 1
+
+
+async def test_places_have_their_own_positions(store: ProfileStore) -> None:
+    other = replace(PLACE, partition=2)
+    await store.save(PLACE, None, 8, Writes())
+    assert (await store.standing(other)).position is None
+    await store.save(other, None, 3, Writes())
+    assert (await store.standing(PLACE)).position == 8
+
+
+async def test_a_zombie_between_load_and_save_is_fenced(store: ProfileStore) -> None:
+    zombie, _, _ = await store.load(PLACE, "fragment", ["a"])
+    successor, _, _ = await store.load(PLACE, "fragment", ["a"])
+    await store.save(PLACE, successor.position, 5, fragment(4, b"successor"))
+    with pytest.raises(StateLost):
+        await store.save(PLACE, zombie.position, 3, fragment(2, b"zombie"))
+    assert (await stored(store), (await store.standing(PLACE)).position) == (Document(b"successor", PLACE.name, 4), 5)
+
+
+async def test_a_zombie_first_is_overtaken_by_its_successor_after_a_fresh_start(store: ProfileStore) -> None:
+    successor, _, _ = await store.load(PLACE, "fragment", ["a"])
+    await store.save(PLACE, None, 3, fragment(2, b"zombie"))
+    with pytest.raises(StateLost):
+        await store.save(PLACE, successor.position, 5, fragment(4, b"successor"))
+    again, _, _ = await store.load(PLACE, "fragment", ["a"])
+    assert await store.save(PLACE, again.position, 5, fragment(4, b"successor")) == frozenset()
+    assert await stored(store) == Document(b"successor", PLACE.name, 4)
+
+
+async def test_edges_of_one_node_gather_and_the_last_value_of_a_pair_stays(store: ProfileStore) -> None:
+    first, wider, other = Edge(5, 1, "e5", "web"), Edge(3, 2, "e3", "app"), Edge(9, 9, "e9", "web")
+    await store.save(PLACE, None, 1, Writes(edges={("a", "b"): first, ("a", "c"): other}))
+    await store.save(PLACE, 1, 2, Writes(edges={("a", "b"): first.join(wider)}))
+    assert await store.edges(["a"]) == {"a": {"b": Edge(3, 2, "e3", "app"), "c": other}}
+
+
+async def test_due_timers_come_earliest_first_and_stay(store: ProfileStore) -> None:
+    await store.save(PLACE, None, 1, Writes(timers={"c": 300, "b": 100, "a": 100, "d": 301}))
+    assert await store.due_timers(PLACE, 300, 10) == [("a", 100), ("b", 100), ("c", 300)]
+    assert await store.due_timers(PLACE, 300, 2) == [("a", 100), ("b", 100)]
+    assert await store.due_timers(PLACE, 99, 10) == []
+    assert await store.next_timer(PLACE) == 100
+
+
+async def test_a_timer_is_set_anew_or_cleared(store: ProfileStore) -> None:
+    await store.save(PLACE, None, 1, Writes(timers={"a": 100, "b": 200}))
+    await store.save(PLACE, 1, 2, Writes(timers={"a": 1_750_000_000_123, "b": None, "never-set": None}))
+    assert await store.due_timers(PLACE, 1 << 52, 10) == [("a", 1_750_000_000_123)]
+    await store.save(PLACE, 2, 3, Writes(timers={"a": None}))
+    assert await store.next_timer(PLACE) is None
+
+
+async def test_timers_belong_to_the_shard_of_their_place(store: ProfileStore) -> None:
+    other = replace(PLACE, partition=2)
+    await store.save(PLACE, None, 1, Writes(timers={"a": 100}))
+    assert await store.due_timers(other, 1000, 10) == []
+    await store.save(other, None, 1, Writes(timers={"a": None}))
+    assert await store.next_timer(PLACE) == 100
+
+
+async def test_a_hold_is_seen_and_let_go(store: ProfileStore) -> None:
+    await store.hold(True)
+    assert (await store.standing(PLACE)).held
+    assert (await store.load(PLACE, "fragment", ["a"]))[0].held
+    await store.hold(False)
+    assert not (await store.standing(PLACE)).held
+
+
+async def test_a_hold_lapses_by_itself_unless_it_is_renewed(store: ProfileStore, clock: ManualClock) -> None:
+    await store.hold(True)
+    clock.advance(HOLD_MS - 1)
+    assert (await store.standing(PLACE)).held
+    await store.hold(True)
+    clock.advance(HOLD_MS - 1)
+    assert (await store.standing(PLACE)).held
+    clock.advance(1)
+    assert not (await store.standing(PLACE)).held
+
+
+async def test_a_delivery_is_settled_for_its_time(store: ProfileStore, clock: ManualClock) -> None:
+    assert await store.claim_delivery("k")
+    assert await store.claim_delivery("k")
+    await store.settle_delivery("k", 60_000)
+    assert not await store.claim_delivery("k")
+    assert await store.claim_delivery("other")
+    clock.advance(59_999)
+    assert not await store.claim_delivery("k")
+    clock.advance(1)
+    assert await store.claim_delivery("k")
+
+
+async def written_in_full(store: ProfileStore) -> None:
+    writes = Writes(
+        documents={(kind, name): Document(name.encode(), PLACE.name, 1) for kind in DOCUMENTS for name in ("a", "b")},
+        labels={"a": Label("p", 1), "b": Label("p", 2)},
+        members={"p": Members(("a", "b"), 2)},
+        edges={("a", "b"): Edge(1, 2, "Nguyễn", "web"), ("a", "c"): Edge(3, 4, "e", "web")},
+        timers={"p": 10},
+    )
+    await store.save(PLACE, None, 2, writes)
+
+
+async def test_a_scan_says_every_entry_once_in_the_same_bytes(store: ProfileStore) -> None:
+    await written_in_full(store)
+    said: list[tuple[Scanned, list[tuple[str, bytes]]]] = [
+        ("fragment", [("a", b"a"), ("b", b"b")]),
+        ("membership", [("a", b"a"), ("b", b"b")]),
+        ("label", [("a", b"1 p"), ("b", b"2 p")]),
+        ("members", [("p", b'[["a","b"],2,""]')]),
+        (
+            "edges",
+            [
+                ("a", '{"b":[1,2,"Nguyễn","web"],"c":[3,4,"e","web"]}'.encode()),
+                ("b", '{"a":[1,2,"Nguyễn","web"]}'.encode()),
+                ("c", b'{"a":[3,4,"e","web"]}'),
+            ],
+        ),
+    ]
+    for kind, pairs in said:
+        assert sorted([pair async for pair in store.scan(kind)]) == pairs
+
+
+async def test_a_scan_of_many_pages_says_every_entry_once(store: ProfileStore) -> None:
+    labels = {f"{number:032x}": Label("p", number) for number in range(3000)}
+    await store.save(PLACE, None, 1, Writes(labels=labels))
+    found = [node async for node, _ in store.scan("label")]
+    assert sorted(found) == sorted(labels)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_wipe_takes_its_kind_and_nothing_else(store: ProfileStore, kind: str) -> None:
+    await written_in_full(store)
+    await store.wipe([kind])
+    left = {
+        "fragment": (await stored(store)).data is not None,
+        "membership": (await store.documents("membership", ["a"]))["a"].data is not None,
+        "label": (await store.labels(["a"]))["a"].version > 0,
+        "members": (await store.members(["p"]))["p"].version > 0,
+        "edges": bool((await store.edges(["a"]))["a"]),
+        "timer": await store.next_timer(PLACE) is not None,
+        "position": (await store.standing(PLACE)).position is not None,
+    }
+    assert left == {name: name != kind for name in KINDS}
+
+
+async def test_an_unknown_kind_is_not_wiped(store: ProfileStore) -> None:
+    await written_in_full(store)
+    with pytest.raises(ValueError, match="cannot be wiped"):
+        await store.wipe(["fragment", "everything"])
+    assert (await stored(store)).data == b"a"
+
+
+async def test_a_thousand_documents_are_saved_and_loaded(store: ProfileStore) -> None:
+    names = [f"{number:032x}" for number in range(1000)]
+    writes = Writes(documents={("fragment", name): Document(name.encode(), PLACE.name, 1) for name in names})
+    assert await store.save(PLACE, None, 2, writes) == frozenset()
+    assert await store.save(PLACE, 2, 2, writes) == set(writes.documents)
+    _, documents, _ = await store.load(PLACE, "fragment", names)
+    assert all(documents[name].data == name.encode() for name in names)
+
+
+async def test_it_answers_a_ping(store: ProfileStore) -> None:
+    await store.ping()

@@ -1,0 +1,100 @@
+"""Two workers of one partition, one of them a zombie, in any interleaving: the state ends as if one had worked alone."""
+
+import contextlib
+import json
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from profile_store.memory import MemoryStore
+from profile_store.port import Document, Kind, Place, ProfileStore, Writes
+from profile_store.redis_store import RedisStore
+from runtime.clock import ManualClock
+from runtime.errors import StateLost
+from runtime.settings import Settings
+
+LOG_LENGTH = 24
+OWNERS = 3
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[ProfileStore]:
+    if request.param == "memory":
+        yield MemoryStore(ManualClock())
+        return
+    url = request.getfixturevalue("redis_server")
+    redis_store = RedisStore(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), ManualClock())
+    yield redis_store
+    await redis_store.wipe(["fragment", "position"])
+    await redis_store.aclose()
+
+
+@dataclass
+class Worker:
+    """Counts what each owner's document has seen. The count is not idempotent: only the guard keeps a replay out of it."""
+
+    store: ProfileStore
+    place: Place
+    owners: list[str]
+    expected: int | None = None
+    start: int = 0
+    end: int = 0
+    documents: dict[str, Document] = field(default_factory=dict)
+
+    async def begin(self, size: int, margin: int) -> None:
+        """Take the next slice, perhaps starting too early."""
+        standing, self.documents, _ = await self.store.load(self.place, "fragment", self.owners)
+        self.expected = standing.position
+        self.start = max((standing.position or 0) - margin, 0)
+        self.end = min(self.start + size, LOG_LENGTH)
+
+    async def finish(self, *, unfenced: bool) -> None:
+        """Write the slice; a worker that lost its position gives it up.
+
+        `unfenced`: it saw the present position but keeps the documents of before, so only their guard can stop it.
+        """
+        if unfenced:
+            self.expected = (await self.store.standing(self.place)).position
+        documents: dict[tuple[Kind, str], Document] = {}
+        for index, owner in enumerate(self.owners):
+            if owner not in self.documents:
+                continue
+            before = self.documents[owner]
+            seen = json.loads(before.data or b"[]")
+            fresh = [o for o in range(self.start, self.end) if o % OWNERS == index and o > before.applied(self.place)]
+            if fresh:
+                data = json.dumps([*seen, *fresh]).encode()
+                documents["fragment", owner] = Document(data, self.place.name, fresh[-1])
+        position = max(self.end, self.expected or 0)
+        with contextlib.suppress(StateLost):
+            await self.store.save(self.place, self.expected, position, Writes(documents=documents))
+        self.documents, self.start, self.end = {}, 0, 0
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from(["begin", "finish", "finish unfenced"]), st.integers(1, 9), st.integers(0, 5)),
+    max_size=30,
+)
+
+
+@given(steps=STEPS)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+async def test_a_worker_and_its_zombie_end_as_one_worker(store: ProfileStore, steps: list[tuple[int, str, int, int]]) -> None:
+    place, owners = Place(uuid.uuid4().hex, 0, 1), [uuid.uuid4().hex for _ in range(OWNERS)]
+    workers = [Worker(store, place, owners) for _ in range(2)]
+    for who, action, size, margin in steps:
+        if action == "begin":
+            await workers[who].begin(size, margin)
+        else:
+            await workers[who].finish(unfenced=action == "finish unfenced")
+    while ((await store.standing(place)).position or 0) < LOG_LENGTH:
+        await workers[0].begin(5, 1)
+        await workers[0].finish(unfenced=False)
+    for index, (owner, document) in enumerate((await store.documents("fragment", owners)).items()):
+        assert owner == owners[index]
+        assert json.loads(document.data or b"[]") == list(range(index, LOG_LENGTH, OWNERS))
+        assert document.offset == max(range(index, LOG_LENGTH, OWNERS))
