@@ -76,13 +76,14 @@ class Worker:
 
 
 STEPS = st.lists(
-    st.tuples(st.integers(0, 1), st.sampled_from(["begin", "finish", "finish unfenced"]), st.integers(1, 9), st.integers(0, 5)),
-    max_size=30,
+    st.tuples(st.integers(0, 1), st.sampled_from(["begin", "finish", "finish unfenced"]), st.integers(4, 9), st.integers(0, 3)),
+    min_size=5,
+    max_size=20,
 )
 
 
 @given(steps=STEPS)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_a_worker_and_its_zombie_end_as_one_worker(store: ProfileStore, steps: list[tuple[int, str, int, int]]) -> None:
     place, owners = Place(uuid.uuid4().hex, 0, 1), [uuid.uuid4().hex for _ in range(OWNERS)]
     workers = [Worker(store, place, owners) for _ in range(2)]
