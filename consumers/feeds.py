@@ -1,0 +1,15 @@
+"""All feeds, one per topic that ClickHouse keeps."""
+
+from typing import Final
+
+from consumers import deliveries, events, links, memberships, profiles, quarantine
+from consumers.batch import Feed
+
+FEEDS: Final[tuple[Feed, ...]] = (
+    events.FEED,
+    links.FEED,
+    profiles.FEED,
+    memberships.FEED,
+    deliveries.FEED,
+    quarantine.FEED,
+)

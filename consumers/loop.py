@@ -1,0 +1,125 @@
+"""The loop that all consumers share: gather, insert, note the position, commit.
+
+At least once, and harmless: a crash between any two steps repeats the batch, and the tables' engines drop the repetition.
+ClickHouse's own positions decide where a partition starts when they are behind Kafka's commits (a ClickHouse that came back from
+a backup), so what it lost is read again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+
+from consumers.batch import Feed
+from profile_store.warehouse.writer import Writer
+from runtime.bus.port import Bus, Consumer, Partition, Producer, Record
+from runtime.clock import Clock
+from runtime.errors import Transient
+from runtime.settings import Settings
+
+T = TypeVar("T")
+FIRST_PAUSE_SECONDS: Final = 0.2
+LONGEST_PAUSE_SECONDS: Final = 10.0
+_IDLE_POLL_MS: Final = 1_000
+
+log = structlog.get_logger()
+
+
+class ConsumerLoop:
+    """One feed's way from its topic into its tables. `healthy` says whether the last step succeeded."""
+
+    def __init__(self, settings: Settings, bus: Bus, writer: Writer, clock: Clock, feed: Feed) -> None:
+        self._settings, self._bus, self._writer, self._clock, self._feed = settings, bus, writer, clock, feed
+        self._topic = settings.topic(feed.topic)
+        self._placed: set[Partition] = set()
+        self.healthy = False
+
+    @property
+    def name(self) -> str:
+        return f"consumer-{self._feed.topic}"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set; what has been gathered by then is inserted first. Transient faults are retried for ever."""
+        await self._insist(lambda: self._session(stop), stop)
+        self.healthy = False
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        """One membership of the group. When reading fails it ends, so that the next one starts from what was committed."""
+        self._placed.clear()
+        producer = await self._bus.producer()
+        try:
+            consumer = await self._bus.consumer(self._settings.group(f"warehouse-{self._feed.topic}"), [self._topic])
+            try:
+                while not stop.is_set():
+                    gathered = await self._gather(consumer, stop)
+                    self.healthy = True
+                    if not gathered or await self._insist(partial(self._keep, gathered, producer), stop) is None:
+                        continue
+                    await consumer.commit({partition: held[-1].offset + 1 for partition, held in gathered.items()})
+            finally:
+                await consumer.aclose()
+        finally:
+            await producer.aclose()
+
+    async def _gather(self, consumer: Consumer, stop: asyncio.Event) -> dict[Partition, list[Record]]:
+        """Records until there are enough for a block, or the first of them has waited long enough."""
+        found: dict[Partition, list[Record]] = {}
+        count, clock = 0, asyncio.get_running_loop()
+        until = clock.time() + _IDLE_POLL_MS / 1_000
+        while count < self._settings.consumer_batch_rows and not stop.is_set():
+            wait_ms = int((until - clock.time()) * 1_000)
+            if wait_ms <= 0:
+                break
+            polled = await consumer.poll(wait_ms, self._settings.consumer_batch_rows - count)
+            for partition, records in polled.items():
+                if not records or not await self._in_place(consumer, partition, records[0].offset):
+                    continue
+                if not count:
+                    until = clock.time() + self._settings.consumer_batch_ms / 1_000
+                found.setdefault(partition, []).extend(records)
+                count += len(records)
+        return found
+
+    async def _in_place(self, consumer: Consumer, partition: Partition, first: int) -> bool:
+        """Whether the partition may be read from `first` on. Asked once for each; false when it was sent further back."""
+        if partition in self._placed:
+            return True
+        noted = (await self._writer.positions(self._topic)).get(partition.number, 0)
+        start = max(noted, (await self._bus.start_offsets(self._topic)).get(partition.number, 0))
+        self._placed.add(partition)
+        if start >= first:
+            return True
+        log.warning("position_behind_commit", topic=self._topic, partition=partition.number, noted=start, committed=first)
+        await consumer.seek(partition, start)
+        return False
+
+    async def _keep(self, gathered: Mapping[Partition, list[Record]], producer: Producer) -> bool:
+        records = [record for held in gathered.values() for record in held]
+        batch = self._feed.decide(records, self._settings, self._clock.now_ms())
+        for table, rows in batch.rows.items():
+            await self._writer.insert(table, rows)
+        if batch.quarantine:
+            await producer.send(batch.quarantine)
+        await self._writer.note(self._topic, {p.number: held[-1].offset + 1 for p, held in gathered.items()})
+        return True
+
+    async def _insist(self, action: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
+        """The action's answer, tried again with growing pauses while it fails for the moment; None once `stop` is set."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                answer = await action()
+            except Transient as error:
+                self.healthy = False
+                log.warning("retrying", role=self.name, error=str(error), pause_ms=int(pause * 1_000))
+            else:
+                self.healthy = True
+                return answer
+            try:
+                await asyncio.wait_for(stop.wait(), pause)
+            except TimeoutError:
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            else:
+                return None

@@ -1,0 +1,10 @@
+"""`quarantine` → `quarantine`."""
+
+from typing import Final
+
+from consumers.batch import feed
+from profile_store.warehouse import rows
+from profile_store.warehouse.tables import QUARANTINE
+from schemas.records import Quarantined
+
+FEED: Final = feed("quarantine", Quarantined, {QUARANTINE: rows.quarantine})
