@@ -1,0 +1,27 @@
+"""Children that outlived their `onefold up`."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ops.embedded.child import left_over
+
+_GRACE_S = 20.0
+
+
+def end_leftovers(run: Path) -> None:
+    """End what the pid files in `run` still name, and wait for it. After a kill of `up` the kernel has already told them to stop
+    (on Linux); they may need a moment, and two brokers must not share a directory. A process id in use by another is left alone."""
+    files = [path for path in run.glob("*.pid") if left_over(path) is not None]
+    for order, grace_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, 5.0)):
+        for path in files:
+            if pid := left_over(path):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, order)
+        until = time.monotonic() + grace_s
+        while any(left_over(path) is not None for path in files) and time.monotonic() < until:
+            time.sleep(0.05)
+    for path in run.glob("*.pid"):
+        path.unlink(missing_ok=True)
