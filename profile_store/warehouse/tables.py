@@ -80,7 +80,7 @@ PROFILES: Final = Table(
 TRANSITIONS: Final = Table(
     "transitions",
     _columns(
-        profile_id=_TEXT, segment=_WORD, seq="UInt64", segment_version=_WORD, op=_OP, at=_TIME, evaluated=_TIME, cause=_WORD,
+        profile_id=_TEXT, segment=_WORD, seq="UInt64", segment_version=_WORD, op=_OP, at=_TIME, evaluated_at=_TIME, cause=_WORD,
         event_id=_TEXT,
     ),
     key=("profile_id", "segment", "seq"),

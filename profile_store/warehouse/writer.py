@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from profile_store.warehouse import reads
 from profile_store.warehouse.client import Warehouse
 from profile_store.warehouse.rows import Row
 from profile_store.warehouse.tables import POSITIONS, Table
@@ -42,10 +43,7 @@ class ClickHouseWriter:
         await self._warehouse.insert(table, rows)
 
     async def positions(self, topic: str) -> dict[int, int]:
-        rows = await self._warehouse.rows(
-            "SELECT partition, max(next_offset) FROM positions WHERE topic = {topic:String} GROUP BY partition", {"topic": topic}
-        )
-        return dict(rows)
+        return dict(await reads.ask(self._warehouse, "positions", topic=topic))
 
     async def note(self, topic: str, positions: Mapping[int, int]) -> None:
         await self._warehouse.insert(POSITIONS, [(topic, partition, offset) for partition, offset in positions.items()])

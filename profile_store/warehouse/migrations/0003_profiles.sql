@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS {database}.transitions
     segment_version LowCardinality(String),
     op Enum8('entered' = 1, 'exited' = 2),
     at DateTime64(3, 'UTC'),
-    evaluated DateTime64(3, 'UTC'),
+    evaluated_at DateTime64(3, 'UTC'),
     cause LowCardinality(String),
     event_id String
 )

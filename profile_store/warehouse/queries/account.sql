@@ -1,0 +1,10 @@
+-- What the tables say of the records before the given positions. One row.
+WITH transform(partition, {partitions:Array(UInt32)}, {positions:Array(UInt64)}, toUInt64(0)) AS position
+SELECT
+    (SELECT count() FROM event_store FINAL WHERE offset < position) AS stored,
+    countIf(outcome = 'stored') AS booked_stored,
+    uniqExactIf((owner, id_hash), outcome = 'stored') AS messages,
+    countIf(outcome = 'suppressed') AS booked_suppressed,
+    countIf(outcome = 'quarantined') AS booked_quarantined
+FROM ledger FINAL
+WHERE offset < position

@@ -1,0 +1,2 @@
+-- The largest version that any label has had.
+SELECT max(version) FROM labels
