@@ -28,7 +28,10 @@ class Trait(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Fragment(msgspec.Struct):
-    """The state of one owner. `apply` changes it in place: it belongs to the slice that decoded it."""
+    """The state of one owner. `apply` changes it in place: it belongs to the slice that decoded it.
+
+    `first_ms` and `last_ms` mean nothing while there are no counters: then no event has been applied.
+    """
 
     version: int = 1
     identifiers: dict[str, tuple[str, str]] = {}
@@ -57,14 +60,14 @@ def apply(fragment: Fragment, event: Event, plan: Plan) -> Effect:
         return Effect(fresh=False, links=links)
     fragment.seen[message] = event.time_ms
     if len(fragment.seen) > SEEN_LIMIT:
-        del fragment.seen[min(fragment.seen, key=lambda key: (fragment.seen[key], key))]
+        del fragment.seen[min(zip(fragment.seen.values(), fragment.seen, strict=True))[1]]
     fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
     if event.type == "identify":
         _set_traits(fragment.traits, event, message)
+    fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
+    fragment.last_ms = max(fragment.last_ms, event.time_ms)
     label = event_label(event)
     fragment.counters[label] = fragment.counters.get(label, 0) + 1
-    fragment.first_ms = min(fragment.first_ms or event.time_ms, event.time_ms)
-    fragment.last_ms = max(fragment.last_ms, event.time_ms)
     for key, limit in plan.leaves_of(label, event.properties):
         fragment.leaves[key] = keep_newest([*fragment.leaves.get(key, ()), (event.time_ms, message)], limit)
     return Effect(fresh=True, links=links)
@@ -90,9 +93,17 @@ def _observe_links(fragment: Fragment, event: Event) -> tuple[tuple[str, str], .
 
 def _set_traits(traits: dict[str, Trait], event: Event, message: str) -> None:
     for name, value in event.traits.items():
-        held = traits.get(name)
-        if held is None or (event.time_ms, message) > (held.time_ms, held.id):
-            traits[name] = Trait(value, event.time_ms, message)
+        trait = Trait(value, event.time_ms, message)
+        if _wins(trait, traits.get(name)):
+            traits[name] = trait
+
+
+def _wins(trait: Trait, held: Trait | None) -> bool:
+    """Whether a trait replaces the held one. Two owners may use one message id: then the values' bytes decide, in any order."""
+    if held is None:
+        return True
+    new, old = (trait.time_ms, trait.id), (held.time_ms, held.id)
+    return new > old or (new == old and _ENCODER.encode(trait.value) > _ENCODER.encode(held.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,32 +119,32 @@ class Joined:
 
 
 def join(fragments: Iterable[Fragment], limits: Mapping[str, int]) -> Joined:
-    """The profile of these fragments; `limits` says how many times each leaf state keeps (`Plan.limits`)."""
+    """The profile of these fragments, each given once; `limits` says how many times each leaf state keeps (`Plan.limits`)."""
     identifiers: dict[str, tuple[str, str]] = {}
     traits: dict[str, Trait] = {}
     counters: dict[str, int] = {}
     leaves: dict[str, LeafState] = {}
-    first, last = 0, 0
+    first: int | None = None
+    last = 0
     for fragment in fragments:
         identifiers.update(fragment.identifiers)
         for name, trait in fragment.traits.items():
-            held = traits.get(name)
-            if held is None or (trait.time_ms, trait.id) > (held.time_ms, held.id):
+            if _wins(trait, traits.get(name)):
                 traits[name] = trait
         for label, count in fragment.counters.items():
             counters[label] = counters.get(label, 0) + count
         for key, times in fragment.leaves.items():
             if key in limits:
                 leaves[key] = keep_newest([*leaves.get(key, ()), *times], limits[key])
-        if fragment.first_ms:
-            first = min(first or fragment.first_ms, fragment.first_ms)
+        if fragment.counters:
+            first = fragment.first_ms if first is None else min(first, fragment.first_ms)
         last = max(last, fragment.last_ms)
     return Joined(
         identifiers=tuple(sorted(identifiers.values())),
         traits={name: traits[name].value for name in sorted(traits) if traits[name].value is not None},
         counters=dict(sorted(counters.items())),
         leaves=dict(sorted(leaves.items())),
-        first_seen_ms=first,
+        first_seen_ms=first or 0,
         last_seen_ms=last,
     )
 
