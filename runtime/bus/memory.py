@@ -1,0 +1,199 @@
+"""The in-memory twin of a broker: what Kafka promises, in one process and one event loop. For tests and simulations."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final, Self
+
+from runtime.bus.partitioner import partition_of
+from runtime.bus.port import Outgoing, Partition, Record
+from runtime.clock import Clock, SystemClock
+from runtime.errors import Permanent
+
+MAX_RECORD_BYTES: Final = 8 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Group:
+    """Members share the partitions; commits outlive them."""
+
+    members: list["MemoryConsumer"] = field(default_factory=list)
+    committed: dict[Partition, int] = field(default_factory=dict)
+
+
+class MemoryBus:
+    """Topics must be created first, as on a broker that does not make them by itself."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._topics: dict[str, list[list[Record]]] = {}
+        self._groups: dict[str, _Group] = {}
+        self._keyless = count()
+        self._written = asyncio.Condition()
+
+    async def producer(self) -> "MemoryProducer":
+        return MemoryProducer(self)
+
+    async def consumer(self, group: str, topics: Sequence[str]) -> "MemoryConsumer":
+        self._require(topics)
+        held = self._groups.setdefault(group, _Group())
+        member = MemoryConsumer(self, topics, held)
+        held.members.append(member)
+        await self._rebalance(held)
+        return member
+
+    async def reader(self, topics: Sequence[str]) -> "MemoryConsumer":
+        self._require(topics)
+        return MemoryConsumer(self, topics, None)
+
+    async def end_offsets(self, topic: str) -> dict[int, int]:
+        return {number: len(log) for number, log in enumerate(self._logs(topic))}
+
+    async def start_offsets(self, topic: str) -> dict[int, int]:
+        return {number: 0 for number, _ in enumerate(self._logs(topic))}
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        self._logs(topic)
+        held = self._groups.get(group, _Group()).committed
+        return {partition.number: offset for partition, offset in held.items() if partition.topic == topic}
+
+    async def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> None:
+        for name, (partitions, _config) in topics.items():
+            self._topics.setdefault(name, [[] for _ in range(partitions)])
+
+    async def ping(self) -> None:
+        return
+
+    async def aclose(self) -> None:
+        return
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def _logs(self, topic: str) -> list[list[Record]]:
+        self._require([topic])
+        return self._topics[topic]
+
+    def _require(self, topics: Sequence[str]) -> None:
+        for topic in topics:
+            if topic not in self._topics:
+                raise Permanent(f"topic {topic} does not exist: create it first")
+
+    def _partitions(self, topics: Sequence[str]) -> Iterator[Partition]:
+        return (Partition(topic, number) for topic in sorted(topics) for number in range(len(self._topics[topic])))
+
+    async def _append(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+        places = [self._place(record) for record in records]
+        now_ms, written = self._clock.now_ms(), []
+        for outgoing, number in zip(records, places, strict=True):
+            log = self._topics[outgoing.topic][number]
+            written.append((number, len(log)))
+            log.append(
+                Record(outgoing.topic, number, len(log), now_ms, outgoing.key, outgoing.value, tuple(outgoing.headers))
+            )
+        async with self._written:
+            self._written.notify_all()
+        return written
+
+    def _place(self, outgoing: Outgoing) -> int:
+        logs = self._logs(outgoing.topic)
+        if outgoing.key is None and outgoing.value is None:
+            raise Permanent("a record needs a key or a value: it has neither")
+        size = len(outgoing.key or b"") + len(outgoing.value or b"") + sum(len(n) + len(v) for n, v in outgoing.headers)
+        if size > MAX_RECORD_BYTES:
+            raise Permanent(f"a record of {size} bytes is larger than {MAX_RECORD_BYTES}: make it smaller")
+        if outgoing.partition is not None:
+            if not 0 <= outgoing.partition < len(logs):
+                raise Permanent(f"topic {outgoing.topic} has no partition {outgoing.partition}: it has {len(logs)}")
+            return outgoing.partition
+        return next(self._keyless) % len(logs) if outgoing.key is None else partition_of(outgoing.key, len(logs))
+
+    async def _rebalance(self, group: _Group) -> None:
+        """Deal the partitions out anew; every member goes back to what is committed, as after Kafka's eager rebalance."""
+        for member in group.members:
+            member.positions.clear()
+        topics = {topic for member in group.members for topic in member.topics}
+        for turn, partition in enumerate(self._partitions(sorted(topics))):
+            able = [member for member in group.members if partition.topic in member.topics]
+            able[turn % len(able)].positions[partition] = group.committed.get(partition, 0)
+        async with self._written:
+            self._written.notify_all()
+
+
+class MemoryProducer:
+    """Writes into the bus; all of a send or nothing."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus, self._closed = bus, False
+
+    async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+        if self._closed:
+            raise Permanent("the producer is closed")
+        return await self._bus._append(records)  # noqa: SLF001 - the twin's two halves
+
+    async def aclose(self) -> None:
+        self._closed = True
+
+
+class MemoryConsumer:
+    """A member of a group, or a reader of everything when `group` is None. `positions` is its assignment: what it reads next."""
+
+    def __init__(self, bus: MemoryBus, topics: Sequence[str], group: _Group | None) -> None:
+        self._bus, self._group, self._closed = bus, group, False
+        self.topics = tuple(topics)
+        self.positions: dict[Partition, int] = (
+            {} if group is not None else dict.fromkeys(bus._partitions(topics), 0)  # noqa: SLF001 - the twin's two halves
+        )
+
+    async def poll(self, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
+        if self._closed:
+            raise Permanent("the consumer is closed")
+        if found := self._take(max_records):
+            return found
+        try:
+            async with asyncio.timeout(timeout_ms / 1_000), self._bus._written:  # noqa: SLF001 - the twin's two halves
+                await self._bus._written.wait_for(self._waiting)  # noqa: SLF001 - the same
+                return self._take(max_records)
+        except TimeoutError:
+            return {}
+
+    def _log(self, partition: Partition) -> list[Record]:
+        return self._bus._topics[partition.topic][partition.number]  # noqa: SLF001 - the twin's two halves
+
+    def _waiting(self) -> bool:
+        return any(len(self._log(partition)) > offset for partition, offset in self.positions.items())
+
+    def _take(self, most: int) -> dict[Partition, list[Record]]:
+        found: dict[Partition, list[Record]] = {}
+        for partition in list(self.positions):
+            offset, log = self.positions[partition], self._log(partition)
+            if offset > len(log):  # out of range: back to the earliest
+                offset = 0
+            if records := log[offset : offset + most]:
+                # To the end of the line, so that the next poll starts with another partition.
+                del self.positions[partition]
+                self.positions[partition] = offset + len(records)
+                found[partition] = records
+                most -= len(records)
+            if most <= 0:
+                break
+        return found
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        if self._group is not None:
+            self._group.committed.update({p: offset for p, offset in offsets.items() if p in self.positions})
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        if partition in self.positions:
+            self.positions[partition] = offset
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._group is not None and self in self._group.members:
+            self._group.members.remove(self)
+            self.positions.clear()
+            await self._bus._rebalance(self._group)  # noqa: SLF001 - the twin's two halves
