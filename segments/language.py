@@ -10,13 +10,26 @@ import json
 import re
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainSerializer, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    Tag,
+    model_validator,
+)
 
 _DURATION: Final = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
 _UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 Compare = Literal["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "exists"]
-Scalar = str | int | float | bool
+Scalar = StrictStr | StrictBool | StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""Strict, so that `true` stays a boolean: a lax integer would take it as 1, which equals no boolean trait."""
 
 
 def duration_ms(value: object) -> int:
