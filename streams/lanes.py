@@ -1,0 +1,74 @@
+"""Lanes: slices of one partition one after the other, of different partitions beside each other."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from faust.types import TP, EventT
+
+LANE_SLICES: Final = 2
+
+
+class Lanes:
+    """`handle` gets every slice, in its partition's order. It must not raise; if it does, `failed` is told.
+
+    While the lanes are paused nothing new is begun. What waits in them is not dropped: `handle` knows what is out of date.
+    """
+
+    def __init__(self, handle: Callable[[EventT[object]], Awaitable[None]], failed: Callable[[BaseException], None]) -> None:
+        self._handle, self._failed = handle, failed
+        self._queues: dict[TP, asyncio.Queue[EventT[object]]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._open = asyncio.Event()
+        self._open.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._busy = 0
+
+    async def put(self, event: EventT[object]) -> None:
+        """Give a slice to its partition's lane; waits while that lane is full."""
+        tp = TP(event.message.topic, event.message.partition)
+        queue = self._queues.get(tp)
+        if queue is None:
+            queue = self._queues[tp] = asyncio.Queue(LANE_SLICES)
+            task = asyncio.create_task(self._run(queue), name=f"lane {tp.topic}:{tp.partition}")
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
+        await queue.put(event)
+
+    async def pause(self, bound_s: float) -> bool:
+        """Begin nothing new and wait for what is in hand; whether all was done within the bound."""
+        self._open.clear()
+        try:
+            await asyncio.wait_for(self._idle.wait(), bound_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def resume(self) -> None:
+        """Begin again."""
+        self._open.set()
+
+    async def aclose(self) -> None:
+        """End the lanes, in the middle of a slice if need be."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self, queue: asyncio.Queue[EventT[object]]) -> None:
+        while True:
+            event = await queue.get()
+            while not self._open.is_set():  # it may have closed again before this task ran
+                await self._open.wait()
+            self._busy += 1
+            self._idle.clear()
+            try:
+                await self._handle(event)
+            finally:
+                self._busy -= 1
+                if not self._busy:
+                    self._idle.set()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)

@@ -1,0 +1,67 @@
+"""Places: which partitions a worker speaks for, and how far each had come when the worker last wrote or was assigned."""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from faust.types import TP
+
+from profile_store.port import Place, ProfileStore
+from runtime.bus.port import Bus
+from runtime.errors import StateLost
+
+NEVER_WRITTEN: Final = 0
+
+
+class Places:
+    """The places of one agent; `topic` is the register's name. `store` is None for an agent that keeps no state there."""
+
+    def __init__(self, bus: Bus, store: ProfileStore | None, topic: str, replay_margin: int) -> None:
+        self._bus, self._store, self._topic, self._margin = bus, store, topic, replay_margin
+        self._places: dict[int, Place] = {}
+        self._known: dict[Place, int] = {}
+
+    def all(self) -> tuple[Place, ...]:
+        """The places now assigned."""
+        return tuple(self._places.values())
+
+    def of(self, partition: int) -> Place | None:
+        """The place of an assigned partition; None when it is not assigned."""
+        return self._places.get(partition)
+
+    async def assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:
+        """Take these partitions; returns the offset after which each must not start.
+
+        A place that was never written has no state, so it starts at the beginning: starting too early is always right.
+        """
+        self._places, self._known = {}, {}
+        if not partitions:
+            return {}
+        count = len(await self._bus.end_offsets(next(iter(partitions)).topic))
+        starts: dict[TP, int] = {}
+        for tp in partitions:
+            place = Place(self._topic, tp.partition, count)
+            if self._store is not None:
+                self._known[place] = (await self._store.standing(place)).position or NEVER_WRITTEN
+                starts[tp] = max(0, self._known[place] - self._margin)
+            self._places[tp.partition] = place
+        return starts
+
+    def check(self, place: Place, position: int | None) -> None:
+        """Raise StateLost when the store stands behind what this worker knows of it."""
+        known = self._known.get(place, NEVER_WRITTEN)
+        if (position or NEVER_WRITTEN) < known:
+            raise StateLost(f"{place.name}: the store stands at {position}, it stood at {known} before")
+
+    def moved(self, place: Place, position: int) -> None:
+        """Remember that the store stands at `position`, if the place is still this worker's."""
+        if place in self._known:
+            self._known[place] = position
+
+    async def look(self) -> None:
+        """Check every place, so that a loss shows where no records come too. Raises StateLost, or Transient."""
+        if self._store is None:
+            return
+        for place, known in list(self._known.items()):
+            position = (await self._store.standing(place)).position
+            if (position or NEVER_WRITTEN) < known and place in self._known:
+                raise StateLost(f"{place.name}: the store stands at {position}, it stood at {known} before")

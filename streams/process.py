@@ -1,0 +1,137 @@
+"""A stream process: hosts agents, keeps the definitions and timers they need, and ends in order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+
+from profile_store.port import ProfileStore
+from runtime.bus.port import Bus
+from runtime.clock import Clock
+from runtime.errors import Transient
+from runtime.settings import Settings
+from streams import metrics
+from streams.agent import Agent
+from streams.apply import Exit
+from streams.definitions import Definitions, DefinitionsFollower
+from streams.step import Step
+from streams.timers import Timers
+
+log: Final = logging.getLogger(__name__)
+
+CLOSE_S: Final = 25.0
+"""How long an orderly end may take in all; the slices in hand have most of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What steps are made of."""
+
+    settings: Settings
+    store: ProfileStore
+    clock: Clock
+    definitions: Definitions
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """A step to host. `stateful` says that it keeps state, and so a position, in the profile store."""
+
+    step: Step
+    stateful: bool = True
+
+
+class StreamProcess:
+    """Hosts the agents of `steps`. `run` returns why it ended."""
+
+    def __init__(self, settings: Settings, *, bus: Bus, store: ProfileStore, clock: Clock) -> None:
+        self._settings, self._bus, self._store, self._clock = settings, bus, store, clock
+        self._agents: list[Agent] = []
+        self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def stop(self, code: Exit) -> None:
+        """Ask the process to end; the first reason counts."""
+        if not self._ended.done():
+            self._ended.set_result(code)
+
+    async def ready(self) -> None:
+        """Return when every agent has had its first assignment and both stores answer; raises Transient otherwise."""
+        if not self._agents or not all(agent.ready.is_set() for agent in self._agents):
+            raise Transient("not every agent has its partitions yet")
+        await self._bus.ping()
+        await self._store.ping()
+
+    async def run(self, choose: Callable[[Parts], Sequence[Hosted]]) -> Exit:
+        """Host what `choose` makes until SIGTERM, SIGINT or a fault that needs a new start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop, Exit.STOPPED)
+        try:
+            async with AsyncExitStack() as stack:
+                starting = asyncio.create_task(self._start(choose, stack))
+                first: set[asyncio.Future[Any]] = {starting, self._ended}
+                await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+                if starting.done():
+                    await starting
+                    await self._ended
+                else:
+                    starting.cancel()
+                    await asyncio.gather(starting, return_exceptions=True)
+                code = self._ended.result()
+                log.info("the stream process ends", extra={"action": "stopping", "reason": code.name.lower()})
+                await self._close()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        return code
+
+    async def _start(self, choose: Callable[[Parts], Sequence[Hosted]], stack: AsyncExitStack) -> None:
+        definitions = Definitions()
+        follower = DefinitionsFollower(self._settings, self._bus, definitions)
+        stack.push_async_callback(follower.aclose)
+        await follower.catch_up()
+        producer = await self._bus.producer()
+        stack.push_async_callback(producer.aclose)
+        hosted = choose(Parts(self._settings, self._store, self._clock, definitions))
+        self._spawn("definitions", follower.follow())
+        for one in hosted:
+            agent = Agent(
+                self._settings,
+                one.step,
+                bus=self._bus,
+                store=self._store if one.stateful else None,
+                producer=producer,
+                clock=self._clock,
+                stop=self.stop,
+            )
+            self._agents.append(agent)
+            if one.step.name == "segment":
+                timers = Timers(self._settings, self._store, producer, self._clock, agent.places.all, metrics.timer_said)
+                self._spawn("timers", timers.run())
+        for agent in self._agents:
+            await agent.start()
+            self._spawn(f"watch {agent.name}", agent.watch())
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a background task failed", extra={"action": "task_failed", "task": task.get_name()}, exc_info=error)
+            self.stop(Exit.BUG)
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.gather(*(agent.aclose() for agent in self._agents))
+        except TimeoutError:
+            log.warning("the agents did not end in time; what they had in hand comes again", extra={"action": "close_timeout"})
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
