@@ -63,8 +63,9 @@ class Layout:
         """Create every directory. Raises Misconfigured when the place cannot be written or has under `need_bytes` free."""
         cure = "free space there or make it writable, or pass --data-dir (ONEFOLD_DATA_DIR) for another place"
         with writing(self.root, cure):
-            for directory in (self.root, self.kafka, self.redis, self.clickhouse, self.logs, self.run):
-                directory.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds people's data
+            for directory in (self.kafka, self.redis, self.clickhouse, self.logs, self.run):
+                directory.mkdir(exist_ok=True)
             self.run.chmod(0o700)
             with tempfile.TemporaryFile(dir=self.run) as probe:
                 probe.write(b"\0" * 4096)

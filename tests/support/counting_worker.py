@@ -1,0 +1,111 @@
+"""A stream process with one agent that counts: for tests of what a crash, a rebalance or a fault does to a slice.
+
+    python -m tests.support.counting_worker
+
+Every record of `events` is appended, once, to a guarded document, and one record is written to `links` for it. The environment
+says how the step misbehaves:
+
+    COUNTING_SLOW_S     sleep this long in every slice
+    COUNTING_RAISE_ONCE  path of a file: raise in the first slice, once (the file remembers it)
+    COUNTING_POISON     raise whenever a slice holds a record with this value
+"""
+
+import asyncio
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from profile_store.port import Document, Place, ProfileStore, Writes
+from profile_store.redis_store import RedisStore
+from runtime.bus.kafka import KafkaBus
+from runtime.bus.port import Outgoing, Record
+from runtime.clock import SystemClock
+from runtime.settings import Settings
+from streams.outcome import Outcome
+from streams.process import Hosted, StreamProcess
+
+BUCKETS = 5
+
+
+def bucket(place: Place, offset: int) -> str:
+    """The id of the document that counts this record."""
+    return f"count-{place.partition}-{offset % BUCKETS}"
+
+
+class CountingStep:
+    """Appends each record's offset to its document: a record applied twice would be there twice."""
+
+    name = "counting"
+    topic = "events"
+
+    def __init__(self, settings: Settings, store: ProfileStore) -> None:
+        self._settings, self._store = settings, store
+
+    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the port's shape
+        """Slow, failing or sound, as the environment says."""
+        ids = sorted({bucket(place, record.offset) for record in records})
+        standing, documents, _ = await self._store.load(place, "fragment", ids)
+        if standing.held:
+            return Outcome(held=True)
+        await misbehave(records)
+        counted: defaultdict[str, list[int]] = defaultdict(list)
+        for record in records:
+            name = bucket(place, record.offset)
+            if record.offset > documents[name].applied(place):
+                counted[name].append(record.offset)
+        written = {
+            ("fragment", name): Document(
+                msgspec.json.encode([*offsets_of(documents[name]), *offsets]), place.name, offsets[-1]
+            )
+            for name, offsets in counted.items()
+        }
+        return Outcome(
+            standing.position,
+            writes=Writes(documents=written),  # type: ignore[arg-type]  # the kind is a literal
+            produce=tuple(
+                Outgoing(self._settings.topic("links"), f"{place.partition}:{record.offset}".encode()) for record in records
+            ),
+            results=Counter(counted=len(records)),
+        )
+
+
+def offsets_of(document: Document) -> list[int]:
+    """The offsets that a document counts."""
+    return [] if document.data is None else msgspec.json.decode(document.data, type=list[int])
+
+
+async def misbehave(records: Sequence[Record]) -> None:
+    """Be slow or fail."""
+    await asyncio.sleep(float(os.environ.get("COUNTING_SLOW_S", "0")))
+    once = os.environ.get("COUNTING_RAISE_ONCE")
+    if once and not Path(once).exists():
+        Path(once).touch()
+        raise RuntimeError("fails once")
+    poison = os.environ.get("COUNTING_POISON", "").encode()
+    if poison and any(record.value == poison for record in records):
+        raise RuntimeError("fails always")
+
+
+async def serve() -> int:
+    """Run until told to stop; the exit code."""
+    settings, clock = Settings(), SystemClock()
+    store = RedisStore(settings, clock)
+    try:
+        async with KafkaBus(settings) as bus:
+            process = StreamProcess(settings, bus=bus, store=store, clock=clock)
+            return await process.run(lambda parts: [Hosted(CountingStep(settings, parts.store))])
+    finally:
+        await store.aclose()
+
+
+if __name__ == "__main__":
+    import logging
+
+    logging.basicConfig(level=os.environ.get("COUNTING_LOG", "WARNING"), stream=sys.stderr)
+    code = asyncio.run(serve())
+    logging.shutdown()
+    os._exit(code)
