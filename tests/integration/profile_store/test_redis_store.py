@@ -1,0 +1,141 @@
+"""What only the Redis driver can show: its keys, and what it says when the server fails it."""
+
+import asyncio
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+from redis.asyncio import Redis
+
+from profile_store.port import Document, Edge, Label, Members, Place, Writes
+from profile_store.redis_store import RedisStore
+from runtime.clock import SystemClock
+from runtime.errors import Misconfigured, Transient
+from runtime.settings import Settings
+from tests.support.services import Running
+
+pytestmark = pytest.mark.redis
+
+PLACE = Place("events", 0, 1)
+WRITES = Writes(
+    documents={("fragment", "a"): Document(b"1", PLACE.name, 1), ("membership", "a"): Document(b"2", PLACE.name, 1)},
+    labels={"a": Label("p", 1)},
+    members={"p": Members(("a", "b"), 1)},
+    edges={("a", "b"): Edge(1, 2, "e", "web")},
+    timers={"p": 10},
+)
+
+
+@pytest.fixture
+def environment() -> str:
+    return f"t{uuid.uuid4().hex[:16]}"
+
+
+@pytest.fixture
+async def store(redis_server: str, environment: str) -> AsyncIterator[RedisStore]:
+    store = RedisStore(Settings(redis_url=redis_server, environment=environment), SystemClock())
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+async def raw(redis_server: str) -> AsyncIterator[Redis]:
+    client: Redis = Redis.from_url(redis_server, protocol=2)
+    yield client
+    await client.aclose()
+
+
+async def test_keys_are_those_of_the_key_document_and_only_passing_ones_expire(
+    store: RedisStore, raw: Redis, environment: str
+) -> None:
+    await store.save(PLACE, None, 2, WRITES)
+    await store.settle_delivery("k", 60_000)
+    await store.hold(True)
+    names = [key async for key in raw.scan_iter(match=f"{environment}:*")]
+    expiring = {key.decode().removeprefix(f"{environment}:"): await raw.pttl(key) > 0 for key in names}
+    assert expiring == {
+        "f:a": False, "s:a": False, "l:a": False, "m:p": False, "e:a": False, "e:b": False,
+        "t:events:0/1": False, "p:events:0/1": False, "d:k": True, "hold": True,
+    }  # fmt: skip
+    await store.hold(False)
+
+
+async def test_a_server_that_does_not_know_the_script_yet_is_told(store: RedisStore, raw: Redis) -> None:
+    for expected in (None, 1, 2):
+        await raw.script_flush()
+        await store.save(PLACE, expected, (expected or 0) + 1, Writes(labels={"a": Label("p", 1)}))
+    assert (await store.standing(PLACE)).position == 3
+
+
+async def test_more_calls_at_once_than_connections_are_all_answered(store: RedisStore) -> None:
+    places = [Place("events", partition, 200) for partition in range(200)]
+    await asyncio.gather(*(store.save(place, None, place.partition, Writes()) for place in places))
+    standings = await asyncio.gather(*(store.standing(place) for place in places))
+    assert [standing.position for standing in standings] == list(range(200))
+
+
+async def test_a_call_that_was_cut_off_leaves_no_answer_for_the_next_one(redis_server: str, raw: Redis, environment: str) -> None:
+    store = RedisStore(Settings(redis_url=redis_server, environment=environment), SystemClock(), call_timeout_s=0.1)
+    await store.save(PLACE, None, 2, WRITES)
+    await raw.client_pause(400)
+    with pytest.raises(Transient, match=r"did not answer MGET within 0\.1 s"):
+        await store.documents("fragment", ["a"])
+    for _ in range(50):
+        try:
+            members = await store.members(["p"])
+            break
+        except Transient:
+            continue
+    assert members == WRITES.members
+    assert await store.next_timer(PLACE) == 10
+    await store.aclose()
+
+
+async def test_a_server_that_accepts_and_stays_silent_is_transient() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        store = RedisStore(Settings(redis_url=f"redis://127.0.0.1:{port}/0"), SystemClock(), call_timeout_s=0.1)
+        with pytest.raises(Transient):
+            await store.ping()
+        await store.aclose()
+
+
+async def test_a_server_that_is_not_there_is_transient_with_its_cause_and_without_the_address() -> None:
+    store = RedisStore(Settings(redis_url="redis://:hush@127.0.0.1:1/0"), SystemClock())
+    with pytest.raises(Transient) as caught:
+        await store.ping()
+    assert isinstance(caught.value.__cause__, Exception)
+    assert "hush" not in str(caught.value)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:6379", "127.0.0.1:6379", "redis://127.0.0.1:port"])
+def test_an_address_that_is_none_names_the_setting_and_not_its_value(url: str) -> None:
+    with pytest.raises(Misconfigured, match="ONEFOLD_REDIS_URL") as caught:
+        RedisStore(Settings(redis_url=url), SystemClock())
+    assert url not in str(caught.value)
+
+
+async def test_refused_credentials_name_the_setting(redis_server: str) -> None:
+    address = urlsplit(redis_server)
+    store = RedisStore(Settings(redis_url=f"redis://nobody:wrong@{address.hostname}:{address.port}/0"), SystemClock())
+    with pytest.raises(Misconfigured, match="ONEFOLD_REDIS_URL"):
+        await store.ping()
+    await store.aclose()
+
+
+async def test_a_server_killed_and_started_again_is_used_again_with_what_was_acknowledged(
+    own_redis: tuple[Running, str],
+) -> None:
+    service, url = own_redis
+    store = RedisStore(Settings(redis_url=url), SystemClock())
+    await store.save(PLACE, None, 2, WRITES)
+    service.kill()
+    with pytest.raises(Transient):
+        await store.standing(PLACE)
+    service.start()
+    assert (await store.standing(PLACE)).position == 2
+    assert await store.save(PLACE, 2, 2, WRITES) == set(WRITES.documents)
+    await store.aclose()
