@@ -6,11 +6,10 @@ a backup), so what it lost is read again.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final, TypeVar
-
-import structlog
 
 from consumers.batch import Feed
 from profile_store.warehouse.writer import Writer
@@ -24,7 +23,7 @@ FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 10.0
 _IDLE_POLL_MS: Final = 1_000
 
-log = structlog.get_logger()
+log: Final = logging.getLogger(__name__)
 
 
 class ConsumerLoop:
@@ -91,7 +90,10 @@ class ConsumerLoop:
         self._placed.add(partition)
         if start >= first:
             return True
-        log.warning("position_behind_commit", topic=self._topic, partition=partition.number, noted=start, committed=first)
+        log.warning(
+            "ClickHouse stands behind Kafka's commits; reading again from there",
+            extra={"action": "read_again", "topic": self._topic, "partition": partition.number, "noted": start, "committed": first},
+        )
         await consumer.seek(partition, start)
         return False
 
@@ -113,7 +115,7 @@ class ConsumerLoop:
                 answer = await action()
             except Transient as error:
                 self.healthy = False
-                log.warning("retrying", role=self.name, error=str(error), pause_ms=int(pause * 1_000))
+                log.warning("a step failed for the moment", extra={"action": "retry", "role": self.name}, exc_info=error)
             else:
                 self.healthy = True
                 return answer

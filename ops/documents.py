@@ -1,0 +1,80 @@
+"""Definitions from a directory: read, checked together with what is live, and compared with it."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from ops.definitions import Documents
+from runtime.errors import Invalid
+from segments.definitions import BadDefinition, Definition, Destination, Segment, load_yaml
+from segments.language import InSegment, walk
+from segments.plan import CyclicSegments, Plan
+
+SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
+
+
+def read(directory: Path) -> Documents:
+    """All definitions of the directory and the ones below it, by key. Raises Invalid that names every document at fault."""
+    if not directory.is_dir():
+        raise Invalid(f"{directory} is no directory: name one that holds definitions", path=str(directory), reason="missing")
+    found: Documents = {}
+    wrong: list[str] = []
+    for path in sorted(path for path in directory.rglob("*") if path.suffix in SUFFIXES and path.is_file()):
+        try:
+            definitions = load_yaml(path.read_text(encoding="utf-8"), str(path))
+        except BadDefinition as error:
+            wrong.append(str(error))
+            continue
+        except UnicodeDecodeError:
+            wrong.append(f"{path}: not UTF-8")
+            continue
+        for definition in definitions:
+            if definition.key in found:
+                wrong.append(f"{path}: {definition.key} is defined a second time: keep one of them")
+            found[definition.key] = definition
+    if wrong:
+        raise Invalid("\n".join(wrong), path=str(directory), reason="bad_definition")
+    if not found:
+        raise Invalid(f"{directory} holds no definitions (*.yaml, *.yml, *.json)", path=str(directory), reason="missing")
+    return found
+
+
+def check(wanted: Mapping[str, Definition], known: Mapping[str, Definition]) -> None:
+    """Hold what would be live against itself: segments that name each other, and destinations that name segments.
+
+    Pure. Raises Invalid that names every fault.
+    """
+    after = {**known, **wanted}
+    segments = [definition for definition in after.values() if isinstance(definition, Segment)]
+    names = {segment.metadata.name for segment in segments}
+    wrong = [
+        f"{key}: names the segment {name}, which is not defined: define it, or correct the name"
+        for key, definition in sorted(after.items())
+        for name in sorted(_named(definition) - names)
+    ]
+    try:
+        Plan(segments)
+    except CyclicSegments as error:
+        wrong.append(str(error))
+    if wrong:
+        raise Invalid("\n".join(wrong), reason="bad_definition")
+
+
+def _named(definition: Definition) -> set[str]:
+    if isinstance(definition, Destination):
+        return {trigger.segment for trigger in definition.spec.triggers}
+    if isinstance(definition, Segment):
+        return {node.in_segment for node in walk(definition.spec.where) if isinstance(node, InSegment)}
+    return set()
+
+
+def changes(wanted: Iterable[Definition], known: Mapping[str, Definition]) -> dict[str, str]:
+    """`create`, `change` or `unchanged` by key. Pure."""
+    return {
+        definition.key: "create"
+        if definition.key not in known
+        else "unchanged"
+        if known[definition.key] == definition
+        else "change"
+        for definition in wanted
+    }

@@ -1,0 +1,63 @@
+"""Makes what every process expects to find: topics, tables, and the source `default`. Doing it again changes nothing."""
+
+import os
+from dataclasses import dataclass
+
+from ops import definitions
+from ops.embedded import secrets
+from profile_store.warehouse.migrate import migrate
+from runtime.bus.kafka import KafkaBus
+from runtime.bus.port import Bus
+from runtime.settings import Settings
+from schemas.topics import TOPICS
+from segments.definitions import Metadata, Source, SourceSpec, key_hash
+
+DEFAULT_SOURCE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What had to be done."""
+
+    migrations: tuple[str, ...]
+    source_written: bool
+
+
+async def prepare(settings: Settings) -> Prepared:
+    """Topics by the register, then tables by the migrations, then the source. Raises Transient while a store is away."""
+    async with KafkaBus(settings) as bus:
+        await create_topics(settings, bus)
+        done = await migrate(settings)
+        written = await declare_source(settings, bus, write_key(settings))
+    return Prepared(tuple(done), written)
+
+
+async def create_topics(settings: Settings, bus: Bus) -> None:
+    """Every topic of the register that does not exist yet."""
+    await bus.create_topics(
+        {settings.topic(topic.name): (1 if topic.single else settings.partitions, dict(topic.config)) for topic in TOPICS}
+    )
+
+
+def write_key(settings: Settings) -> str | None:
+    """The write key of the source `default`: the embedded stack's own, else ONEFOLD_WRITE_KEY; None makes no source."""
+    if settings.mode == "embedded":
+        return secrets.load(settings.data_dir / "run" / "secrets.json").write_key
+    return os.environ.get("ONEFOLD_WRITE_KEY") or None
+
+
+async def declare_source(settings: Settings, bus: Bus, key: str | None) -> bool:
+    """Let events come in by `key` at the source `default`; whether a record had to be written.
+
+    Hashes that the source has besides stay: an operator may be rotating.
+    """
+    if key is None:
+        return False
+    known = (await definitions.live(settings, bus)).get(f"Source/{DEFAULT_SOURCE}")
+    hashes = known.spec.write_key_sha256 if isinstance(known, Source) else ()
+    if isinstance(known, Source) and key_hash(key) in hashes and known.spec.topic_ingress:
+        return False
+    spec = SourceSpec(write_key_sha256=(*hashes, key_hash(key)) if key_hash(key) not in hashes else hashes, topic_ingress=True)
+    metadata = known.metadata if isinstance(known, Source) else Metadata(name=DEFAULT_SOURCE)
+    await definitions.write(settings, bus, [Source(apiVersion="onefold/v1", kind="Source", metadata=metadata, spec=spec)])
+    return True

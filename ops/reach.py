@@ -1,0 +1,63 @@
+"""How a command finds the Onefold that it is about."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from pydantic import ValidationError
+
+from ops.embedded.attach import settings_for
+from profile_store.warehouse.client import Warehouse
+from runtime.bus.kafka import KafkaBus
+from runtime.bus.port import Bus
+from runtime.errors import Misconfigured
+from runtime.settings import Settings
+
+DataDir = Annotated[
+    Path,
+    typer.Option("--data-dir", envvar="ONEFOLD_DATA_DIR", help="directory of the embedded stack; unused with ONEFOLD_MODE=server"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+DEFAULT_DIR: Final = Path(".onefold")
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Settings, broker and warehouse of the Onefold that was found."""
+
+    settings: Settings
+    bus: Bus
+    warehouse: Warehouse
+
+
+def find(data_dir: Path) -> Settings:
+    """Settings of the stack that runs in `data_dir`, or with ONEFOLD_MODE=server those of the environment.
+
+    Raises Misconfigured when nothing runs there, or a variable is wrong.
+    """
+    return from_environment() if os.environ.get("ONEFOLD_MODE") == "server" else settings_for(data_dir)
+
+
+def from_environment() -> Settings:
+    """Settings from ONEFOLD_* variables; Misconfigured names those that are wrong, never their values."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors(include_input=False)]
+        raise Misconfigured("; ".join(wrong)) from None
+
+
+@asynccontextmanager
+async def reached(data_dir: Path) -> AsyncIterator[Reached]:
+    """Broker and warehouse, connected; closed on the way out."""
+    settings = find(data_dir)
+    warehouse = await Warehouse.connect(settings)
+    try:
+        async with KafkaBus(settings) as bus:
+            yield Reached(settings, bus, warehouse)
+    finally:
+        await warehouse.aclose()
