@@ -1,6 +1,6 @@
 """The reference pages that are made from the code: `python -m ops.reference` writes them, a test holds them equal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -13,7 +13,7 @@ from schemas.topics import TOPICS
 _NOTE = "<!-- Made from the code by `python -m ops.reference`: change the code, not this page. -->\n\n"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines) + "\n"
 

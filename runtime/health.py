@@ -1,0 +1,93 @@
+"""Health that truly asks: named pings with time limits, served beside the metrics."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Self
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from runtime.metrics import Metrics
+from runtime.settings import Settings
+
+Ping = Callable[[], Awaitable[object]]
+PING_TIMEOUT_S = 3.0
+
+
+async def check(pings: Mapping[str, Ping]) -> dict[str, str]:
+    """`ok` or the kind of the error, by name. A ping that raises, or does not come back in time, is not ok."""
+
+    async def one(ping: Ping) -> str:
+        try:
+            await asyncio.wait_for(_call(ping), PING_TIMEOUT_S)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            return type(error).__name__
+        return "ok"
+
+    answers = await asyncio.gather(*(one(ping) for ping in pings.values()))
+    return dict(zip(pings, answers, strict=True))
+
+
+async def _call(ping: Ping) -> object:
+    return await ping()
+
+
+class QuietServer(uvicorn.Server):
+    """uvicorn without its own signal handling: the process decides when it ends."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HealthServer:
+    """`/live`, `/ready` and `/metrics` on the metrics address; `port` is the one in use. An async context manager."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, pings: Mapping[str, Ping]) -> None:
+        self._pings, self._metrics = pings, metrics
+        app = Starlette(routes=[Route("/live", self._live), Route("/ready", self._ready), Route("/metrics", self._exposition)])
+        config = uvicorn.Config(
+            app,
+            host=settings.metrics_host,
+            port=settings.metrics_port,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+        )
+        self._server = QuietServer(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port in use, once started."""
+        return int(self._server.servers[0].sockets[0].getsockname()[1])
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._server.serve(), name="health")
+        while not self._server.started:
+            if self._task.done():
+                self._task.result()
+                raise OSError("the health endpoint could not be opened: is its port taken? see ONEFOLD_METRICS_PORT")
+            await asyncio.sleep(0.01)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+    async def _live(self, _: Request) -> Response:
+        return JSONResponse({"live": True})
+
+    async def _ready(self, _: Request) -> Response:
+        checks = await check(self._pings)
+        ready = all(answer == "ok" for answer in checks.values())
+        return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+
+    async def _exposition(self, _: Request) -> Response:
+        return Response(self._metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,72 @@
+"""How a process lives: logs, event loop, signals, one clear line when it cannot go on."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+
+import uvloop
+from pydantic import ValidationError
+
+from runtime.errors import Misconfigured, OnefoldError
+from runtime.logs import configure, get_logger
+from runtime.settings import Settings
+
+Main = Callable[[Settings, asyncio.Event], Awaitable[None]]
+"""Runs until the event is set, closes what it opened, returns."""
+
+
+def load_settings() -> Settings:
+    """The settings from the environment; Misconfigured names the variable, never its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False):
+            place = "_".join(str(part) for part in problem["loc"]).upper()
+            lines.append(f"ONEFOLD_{place}: {problem['msg']}" if place else str(problem["msg"]))
+        raise Misconfigured("; ".join(lines)) from None
+
+
+def run(role: str, main: Main) -> None:
+    """Run a process's main until SIGINT or SIGTERM; a second signal ends it at once. An error of ours: one log line, exit 1."""
+    try:
+        settings = load_settings()
+    except Misconfigured as error:
+        sys.exit(f"onefold {role}: {error}")
+    configure(settings, role)
+    log = get_logger("runtime.lifecycle")
+
+    async def live() -> None:
+        stop = asyncio.Event()
+        with signals(stop):
+            log.info("starting", action="starting")
+            await main(settings, stop)
+            log.info("stopped", action="stopped")
+
+    try:
+        uvloop.run(live())
+    except OnefoldError as error:
+        log.error("failed", action="failed", error=str(error), kind=type(error).__name__)  # noqa: TRY400 - one line, no traceback
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM set `stop`; the second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, heard)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

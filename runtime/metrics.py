@@ -1,0 +1,117 @@
+"""The register of metrics and the one way to write them. A misspelt name is a type error; the page is made from it."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+Name = Literal[
+    "onefold_events_accepted_total",
+    "onefold_events_quarantined_total",
+    "onefold_http_requests_total",
+    "onefold_http_request_seconds",
+    "onefold_slice_records",
+    "onefold_slice_seconds",
+    "onefold_slice_stage_seconds",
+    "onefold_records_total",
+    "onefold_links_total",
+    "onefold_merges_total",
+    "onefold_transitions_total",
+    "onefold_timer_lateness_seconds",
+    "onefold_deliveries_total",
+    "onefold_delivery_attempt_seconds",
+    "onefold_event_to_delivery_seconds",
+    "onefold_rows_inserted_total",
+    "onefold_insert_seconds",
+    "onefold_retries_total",
+]
+
+T = TypeVar("T", Counter, Gauge, Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Kind, labels and meaning of one metric."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    about: str
+    buckets: tuple[float, ...] = ()
+
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_RECORDS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+
+REGISTER: Final[dict[Name, Metric]] = {
+    "onefold_events_accepted_total": Metric("counter", ("source", "type"), "events appended to `events`"),
+    "onefold_events_quarantined_total": Metric("counter", ("stage", "reason"), "records put into quarantine"),
+    "onefold_http_requests_total": Metric("counter", ("path", "status"), "requests answered"),
+    "onefold_http_request_seconds": Metric("histogram", ("path",), "from a request's first byte to its answer", _SECONDS),
+    "onefold_slice_records": Metric("histogram", ("agent",), "records of one slice", _RECORDS),
+    "onefold_slice_seconds": Metric("histogram", ("agent",), "from a slice's arrival to its acknowledgement", _SECONDS),
+    "onefold_slice_stage_seconds": Metric(
+        "histogram", ("agent", "stage"), "one stage of a slice: decide (with its loads), save, send", _SECONDS
+    ),
+    "onefold_records_total": Metric("counter", ("agent", "result"), "what became of an agent's records"),
+    "onefold_links_total": Metric("counter", (), "links that reached the link agent"),
+    "onefold_merges_total": Metric("counter", (), "profiles that went into another one"),
+    "onefold_transitions_total": Metric("counter", ("segment", "op", "cause"), "transitions said"),
+    "onefold_timer_lateness_seconds": Metric("histogram", (), "from a timer's instant to its touch", _SECONDS),
+    "onefold_deliveries_total": Metric("counter", ("destination", "state"), "deliveries that ended"),
+    "onefold_delivery_attempt_seconds": Metric("histogram", ("destination",), "one attempt at a destination", _SECONDS),
+    "onefold_event_to_delivery_seconds": Metric("histogram", (), "from a transition's evaluation to its delivery", _SECONDS),
+    "onefold_rows_inserted_total": Metric("counter", ("table",), "rows written to ClickHouse, replays included"),
+    "onefold_insert_seconds": Metric("histogram", ("table",), "one insert into ClickHouse", _SECONDS),
+    "onefold_retries_total": Metric("counter", ("where",), "transient faults that were tried again"),
+}
+
+
+class Metrics:
+    """The metrics of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._held: dict[Name, Counter | Gauge | Histogram] = {}
+        for name, metric in REGISTER.items():
+            if metric.kind == "counter":
+                self._held[name] = Counter(name, metric.about, metric.labels, registry=self.registry)
+            elif metric.kind == "gauge":
+                self._held[name] = Gauge(name, metric.about, metric.labels, registry=self.registry)
+            else:
+                self._held[name] = Histogram(name, metric.about, metric.labels, registry=self.registry, buckets=metric.buckets)
+
+    def count(self, name: Name, value: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        self._of(name, Counter, labels).inc(value)
+
+    def gauge(self, name: Name, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        self._of(name, Gauge, labels).set(value)
+
+    def observe(self, name: Name, value: float, **labels: str) -> None:
+        """Note a value (seconds, or records) in a histogram."""
+        self._of(name, Histogram, labels).observe(value)
+
+    def _of(self, name: Name, kind: type[T], labels: dict[str, str]) -> T:
+        held = self._held[name]
+        found = held.labels(**labels) if labels else held
+        if not isinstance(found, kind):
+            raise TypeError(f"{name} is no {kind.__name__.lower()}")
+        return found
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+def documentation() -> str:
+    """The register as a Markdown table."""
+    rows = [
+        f"| `{name}` | {metric.kind} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.about} |"
+        for name, metric in REGISTER.items()
+    ]
+    return "\n".join(["| Metric | Kind | Labels | Meaning |", "| --- | --- | --- | --- |", *rows]) + "\n"
+
+
+if set(REGISTER) != set(get_args(Name)):
+    raise TypeError("REGISTER and Name must hold the same metrics")
