@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from ops.embedded import ports, secrets
 from ops.embedded.layout import Layout
 from ops.embedded.lock import holder
@@ -28,8 +30,15 @@ def settings_for(data_dir: Path) -> Settings:
 
 
 def settings_from(variables: dict[str, str]) -> Settings:
-    """Settings in which `variables` (ONEFOLD_*) win over this process's environment."""
-    return Settings.model_validate({name.removeprefix("ONEFOLD_").lower(): value for name, value in variables.items()})
+    """Settings in which `variables` (ONEFOLD_*) win over this process's environment.
+
+    Raises Misconfigured, naming the variables that are wrong, never their values.
+    """
+    try:
+        return Settings.model_validate({name.removeprefix("ONEFOLD_").lower(): value for name, value in variables.items()})
+    except ValidationError as error:
+        wrong = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors(include_input=False)]
+        raise Misconfigured("; ".join(f"ONEFOLD_{name.upper()}: {message}" for name, message in wrong)) from None
 
 
 def not_up(layout: Layout) -> Misconfigured:

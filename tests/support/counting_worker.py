@@ -58,9 +58,7 @@ class CountingStep:
             if record.offset > documents[name].applied(place):
                 counted[name].append(record.offset)
         written = {
-            ("fragment", name): Document(
-                msgspec.json.encode([*offsets_of(documents[name]), *offsets]), place.name, offsets[-1]
-            )
+            ("fragment", name): Document(msgspec.json.encode([*offsets_of(documents[name]), *offsets]), place.name, offsets[-1])
             for name, offsets in counted.items()
         }
         return Outcome(

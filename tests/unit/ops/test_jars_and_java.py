@@ -100,6 +100,7 @@ def test_a_fault_that_may_pass_is_tried_again(tmp_path: Path) -> None:
 
 def test_a_full_disk_while_fetching_is_one_line_with_the_cure(tmp_path: Path) -> None:
     def full(coordinates: Sequence[str], scratch: Path) -> Mapping[str, Path]:
+        del coordinates, scratch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(

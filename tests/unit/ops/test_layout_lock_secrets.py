@@ -111,6 +111,10 @@ def test_attaching_reaches_the_running_stack(layout: Layout, monkeypatch: pytest
     assert settings.clickhouse_url.get_secret_value() == f"http://onefold:{made.clickhouse_app}@127.0.0.1:20003"
     assert settings.redis_url.get_secret_value() == f"unix://{layout.run}/redis.sock?db=0"
     assert settings.tenant_secret.get_secret_value() == made.tenant_secret
+    monkeypatch.setenv("ONEFOLD_PARTITIONS", "none-of-your-business")
+    with claim(layout), pytest.raises(Misconfigured, match="^ONEFOLD_PARTITIONS: [^;]*$") as raised:
+        settings_for(layout.root)
+    assert "business" not in str(raised.value)
     assert (settings.collector_port, settings.partitions, settings.data_dir) == (20_004, 8, layout.root)
 
 

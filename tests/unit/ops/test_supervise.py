@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,9 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-async def until_ready_again(child: Child, restarts: int) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while child.restarts < restarts or not await child.ready():
+        while not condition():  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.02)
 
 
@@ -44,7 +45,8 @@ async def test_a_killed_child_comes_back_and_says_so(bench: Bench) -> None:
     first = child.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    await until_ready_again(child, 1)
+    await until(lambda: len(bench.said) == 2)
+    assert (child.restarts, await child.ready()) == (1, True)
     assert child.pid != first
     assert bench.said[0] == "worker ended (SIGKILL), restarting"
     await child.stop()
@@ -96,10 +98,9 @@ async def test_a_program_that_is_not_there_is_an_error_of_ours(bench: Bench) -> 
 async def test_stopping_in_mid_start_leaves_nothing(bench: Bench) -> None:
     child = bench.child("import time; time.sleep(60)")
     starting = asyncio.create_task(child.start())
-    async with asyncio.timeout(30):
-        while child.pid is None:
-            await asyncio.sleep(0.01)
+    await until(lambda: child.pid is not None)
     pid = child.pid
+    assert pid is not None
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     await child.stop()
