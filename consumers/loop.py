@@ -6,7 +6,7 @@ a backup), so what it lost is read again.
 """
 
 import asyncio
-import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final, TypeVar
@@ -16,6 +16,8 @@ from profile_store.warehouse.writer import Writer
 from runtime.bus.port import Bus, Consumer, Partition, Producer, Record
 from runtime.clock import Clock
 from runtime.errors import Transient
+from runtime.logs import get_logger
+from runtime.metrics import Metrics
 from runtime.settings import Settings
 
 T = TypeVar("T")
@@ -23,14 +25,15 @@ FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 10.0
 _IDLE_POLL_MS: Final = 1_000
 
-log: Final = logging.getLogger(__name__)
+log: Final = get_logger(__name__)
 
 
 class ConsumerLoop:
     """One feed's way from its topic into its tables. `healthy` says whether the last step succeeded."""
 
-    def __init__(self, settings: Settings, bus: Bus, writer: Writer, clock: Clock, feed: Feed) -> None:
-        self._settings, self._bus, self._writer, self._clock, self._feed = settings, bus, writer, clock, feed
+    def __init__(self, settings: Settings, bus: Bus, writer: Writer, clock: Clock, metrics: Metrics, feed: Feed) -> None:
+        self._settings, self._bus, self._writer, self._clock = settings, bus, writer, clock
+        self._metrics, self._feed = metrics, feed
         self._topic = settings.topic(feed.topic)
         self._placed: set[Partition] = set()
         self.healthy = False
@@ -90,10 +93,7 @@ class ConsumerLoop:
         self._placed.add(partition)
         if start >= first:
             return True
-        log.warning(
-            "ClickHouse stands behind Kafka's commits; reading again from there",
-            extra={"action": "read_again", "topic": self._topic, "partition": partition.number, "noted": start, "committed": first},
-        )
+        log.warning("reading_again", topic=self._topic, partition=partition.number, noted=start, committed=first)
         await consumer.seek(partition, start)
         return False
 
@@ -101,7 +101,12 @@ class ConsumerLoop:
         records = [record for held in gathered.values() for record in held]
         batch = self._feed.decide(records, self._settings, self._clock.now_ms())
         for table, rows in batch.rows.items():
+            if not rows:
+                continue
+            started = time.monotonic()
             await self._writer.insert(table, rows)
+            self._metrics.observe("onefold_insert_seconds", time.monotonic() - started, table=table.name)
+            self._metrics.count("onefold_rows_inserted_total", len(rows), table=table.name)
         if batch.quarantine:
             await producer.send(batch.quarantine)
         await self._writer.note(self._topic, {p.number: held[-1].offset + 1 for p, held in gathered.items()})
@@ -115,7 +120,8 @@ class ConsumerLoop:
                 answer = await action()
             except Transient as error:
                 self.healthy = False
-                log.warning("a step failed for the moment", extra={"action": "retry", "role": self.name}, exc_info=error)
+                self._metrics.count("onefold_retries_total", where=self.name)
+                log.warning("retrying", consumer=self.name, error=str(error), pause_ms=int(pause * 1_000))
             else:
                 self.healthy = True
                 return answer

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from pydantic import ValidationError
 
 from ops.embedded.attach import settings_for
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
-from runtime.errors import Misconfigured
+from runtime.lifecycle import load_settings
 from runtime.settings import Settings
 
 DataDir = Annotated[
@@ -39,16 +38,7 @@ def find(data_dir: Path) -> Settings:
 
     Raises Misconfigured when nothing runs there, or a variable is wrong.
     """
-    return from_environment() if os.environ.get("ONEFOLD_MODE") == "server" else settings_for(data_dir)
-
-
-def from_environment() -> Settings:
-    """Settings from ONEFOLD_* variables; Misconfigured names those that are wrong, never their values."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors(include_input=False)]
-        raise Misconfigured("; ".join(wrong)) from None
+    return load_settings() if os.environ.get("ONEFOLD_MODE") == "server" else settings_for(data_dir)
 
 
 @asynccontextmanager
