@@ -46,6 +46,7 @@ def configure(settings: Settings, role: str) -> None:
 
     def with_role(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["role"] = role
+        event.setdefault("action", event["event"])
         return event
 
     shared: list[Processor] = [
