@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final, Self
+from typing import Self
 
+from runtime.bus.limits import check
 from runtime.bus.partitioner import partition_of
 from runtime.bus.port import Outgoing, Partition, Record
 from runtime.clock import Clock, SystemClock
 from runtime.errors import Permanent
-
-MAX_RECORD_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -92,23 +91,15 @@ class MemoryBus:
         for outgoing, number in zip(records, places, strict=True):
             log = self._topics[outgoing.topic][number]
             written.append((number, len(log)))
-            log.append(
-                Record(outgoing.topic, number, len(log), now_ms, outgoing.key, outgoing.value, tuple(outgoing.headers))
-            )
+            log.append(Record(outgoing.topic, number, len(log), now_ms, outgoing.key, outgoing.value, tuple(outgoing.headers)))
         async with self._written:
             self._written.notify_all()
         return written
 
     def _place(self, outgoing: Outgoing) -> int:
         logs = self._logs(outgoing.topic)
-        if outgoing.key is None and outgoing.value is None:
-            raise Permanent("a record needs a key or a value: it has neither")
-        size = len(outgoing.key or b"") + len(outgoing.value or b"") + sum(len(n) + len(v) for n, v in outgoing.headers)
-        if size > MAX_RECORD_BYTES:
-            raise Permanent(f"a record of {size} bytes is larger than {MAX_RECORD_BYTES}: make it smaller")
+        check(outgoing, len(logs))
         if outgoing.partition is not None:
-            if not 0 <= outgoing.partition < len(logs):
-                raise Permanent(f"topic {outgoing.topic} has no partition {outgoing.partition}: it has {len(logs)}")
             return outgoing.partition
         return next(self._keyless) % len(logs) if outgoing.key is None else partition_of(outgoing.key, len(logs))
 
@@ -133,7 +124,7 @@ class MemoryProducer:
     async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
         if self._closed:
             raise Permanent("the producer is closed")
-        return await self._bus._append(records)  # noqa: SLF001 - the twin's two halves
+        return await self._bus._append(records)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -145,9 +136,7 @@ class MemoryConsumer:
     def __init__(self, bus: MemoryBus, topics: Sequence[str], group: _Group | None) -> None:
         self._bus, self._group, self._closed = bus, group, False
         self.topics = tuple(topics)
-        self.positions: dict[Partition, int] = (
-            {} if group is not None else dict.fromkeys(bus._partitions(topics), 0)  # noqa: SLF001 - the twin's two halves
-        )
+        self.positions: dict[Partition, int] = {} if group is not None else dict.fromkeys(bus._partitions(topics), 0)
 
     async def poll(self, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
         if self._closed:
@@ -155,14 +144,14 @@ class MemoryConsumer:
         if found := self._take(max_records):
             return found
         try:
-            async with asyncio.timeout(timeout_ms / 1_000), self._bus._written:  # noqa: SLF001 - the twin's two halves
-                await self._bus._written.wait_for(self._waiting)  # noqa: SLF001 - the same
+            async with asyncio.timeout(timeout_ms / 1_000), self._bus._written:
+                await self._bus._written.wait_for(self._waiting)
                 return self._take(max_records)
         except TimeoutError:
             return {}
 
     def _log(self, partition: Partition) -> list[Record]:
-        return self._bus._topics[partition.topic][partition.number]  # noqa: SLF001 - the twin's two halves
+        return self._bus._topics[partition.topic][partition.number]
 
     def _waiting(self) -> bool:
         return any(len(self._log(partition)) > offset for partition, offset in self.positions.items())
@@ -196,4 +185,4 @@ class MemoryConsumer:
         if self._group is not None and self in self._group.members:
             self._group.members.remove(self)
             self.positions.clear()
-            await self._bus._rebalance(self._group)  # noqa: SLF001 - the twin's two halves
+            await self._bus._rebalance(self._group)

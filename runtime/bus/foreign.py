@@ -1,0 +1,55 @@
+"""aiokafka's errors in Onefold's words."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka import errors as kafka_errors
+from aiokafka.errors import KafkaError
+
+from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
+
+_OPERATOR = (
+    kafka_errors.AuthenticationFailedError,
+    kafka_errors.AuthenticationMethodNotSupported,
+    kafka_errors.ClusterAuthorizationFailedError,
+    kafka_errors.GroupAuthorizationFailedError,
+    kafka_errors.IncompatibleBrokerVersion,
+    kafka_errors.InvalidConfigurationError,
+    kafka_errors.InvalidReplicationFactorError,
+    kafka_errors.InvalidSessionTimeoutError,
+    kafka_errors.PolicyViolationError,
+    kafka_errors.SaslAuthenticationFailed,
+    kafka_errors.TopicAuthorizationFailedError,
+    kafka_errors.UnsupportedVersionError,
+)
+_NEVER = (
+    kafka_errors.InvalidPartitionsError,
+    kafka_errors.InvalidTimestampError,
+    kafka_errors.InvalidTopicError,
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+    kafka_errors.RecordTooLargeError,
+    kafka_errors.UnsupportedForMessageFormatError,
+    kafka_errors.ConsumerStoppedError,
+)
+
+
+def translated(doing: str, error: BaseException) -> OnefoldError:
+    """The error to raise from `error`. Kafka's own text is left out: it may quote what was sent."""
+    kind = type(error).__name__
+    if isinstance(error, OnefoldError):
+        return error
+    if isinstance(error, _OPERATOR):
+        return Misconfigured(f"Kafka refuses {doing} ({kind}): check the broker's rights and settings for Onefold")
+    if isinstance(error, _NEVER):
+        return Permanent(f"Kafka will never accept {doing} ({kind})")
+    return Transient(f"Kafka could not serve {doing} ({kind}): is the broker at ONEFOLD_KAFKA_BOOTSTRAP up?")
+
+
+@asynccontextmanager
+async def told(doing: str) -> AsyncIterator[None]:
+    """Errors of the block come out translated."""
+    try:
+        yield
+    except (KafkaError, kafka_errors.ConsumerStoppedError, OSError, TimeoutError) as error:
+        raise translated(doing, error) from error

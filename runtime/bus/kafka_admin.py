@@ -1,0 +1,116 @@
+"""What is asked of Kafka besides reading and writing: topics, offsets, commits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+
+from runtime.bus.foreign import told, translated
+from runtime.errors import Permanent, Transient
+
+_KNOWN_WITHIN_S: Final = 3.0
+_PAUSE_S: Final = 0.05
+
+
+class KafkaAdmin:
+    """Keeps one connection for questions, made when first needed and made anew after a failure."""
+
+    def __init__(self, options: Mapping[str, Any], replication_factor: int, timeout_s: float) -> None:
+        self._options, self._replication_factor, self._timeout_s = options, replication_factor, timeout_s
+        self._connecting = asyncio.Lock()
+        self._client: AIOKafkaAdminClient | None = None
+        self._inspector: AIOKafkaConsumer | None = None
+
+    @asynccontextmanager
+    async def _asking(self, about: str) -> AsyncIterator[tuple[AIOKafkaAdminClient, AIOKafkaConsumer]]:
+        """A client for topics and one for offsets; both are thrown away when the block fails for the moment."""
+        clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
+        try:
+            async with told(about), asyncio.timeout(self._timeout_s):
+                clients = await self._connected()
+                yield clients
+        except Transient:
+            if clients is not None and self._client is clients[0]:
+                await self.aclose()
+            raise
+
+    async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
+        async with self._connecting:
+            if self._client is None or self._inspector is None:
+                client = AIOKafkaAdminClient(**self._options)
+                inspector = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
+                try:
+                    await client.start()
+                    await inspector.start()
+                except BaseException:
+                    await client.close()
+                    await inspector.stop()
+                    raise
+                self._client, self._inspector = client, inspector
+            return self._client, self._inspector
+
+    async def aclose(self) -> None:
+        client, inspector = self._client, self._inspector
+        self._client = self._inspector = None
+        if client is not None:
+            await client.close()
+        if inspector is not None:
+            await inspector.stop()
+
+    async def ping(self) -> None:
+        """Raises Transient when no broker answers."""
+        async with self._asking("a ping") as (client, _):
+            await client.describe_cluster()
+
+    async def partitions(self, topics: Sequence[str]) -> dict[str, list[int]]:
+        """The partitions of topics, once all have leaders. Waits a moment, as news of a topic takes time to get round."""
+        until = asyncio.get_running_loop().time() + _KNOWN_WITHIN_S
+        while True:
+            async with self._asking("the partitions of topics") as (client, _):
+                described = await client.describe_topics(list(topics))
+            known = {
+                topic["topic"]: sorted(entry["partition"] for entry in topic["partitions"])
+                for topic in described
+                if topic["partitions"] and all(entry["leader"] >= 0 for entry in topic["partitions"])
+            }
+            missing = [topic for topic in topics if topic not in known]
+            if not missing:
+                return known
+            if asyncio.get_running_loop().time() > until:
+                raise Permanent(f"topic {missing[0]} does not exist: create it first")
+            await asyncio.sleep(_PAUSE_S)
+
+    async def offsets(self, topic: str, side: Literal["start", "end"]) -> dict[int, int]:
+        """The first or the next offset of each partition."""
+        places = await self._places(topic)
+        async with self._asking("the offsets of a topic") as (_, inspector):
+            found = await (inspector.beginning_offsets(places) if side == "start" else inspector.end_offsets(places))
+        return {place.partition: offset for place, offset in sorted(found.items())}
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        """The group's commits; partitions without one are missing."""
+        places = await self._places(topic)
+        async with self._asking("the commits of a group") as (client, _):
+            found = await client.list_consumer_group_offsets(group, partitions=places)
+        return {place.partition: held.offset for place, held in sorted(found.items()) if held.offset >= 0}
+
+    async def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> None:
+        """Make those that are missing; returns once all can be written to."""
+        wanted = [
+            NewTopic(name, partitions, self._replication_factor, topic_configs=dict(config))
+            for name, (partitions, config) in topics.items()
+        ]
+        async with self._asking("new topics") as (client, _):
+            answer = await client.create_topics(wanted)
+        for name, code, *_rest in answer.topic_errors:
+            error = for_code(code)
+            if error not in (NoError, TopicAlreadyExistsError):
+                raise translated(f"topic {name}", error()) from error()
+        await self.partitions(list(topics))
+
+    async def _places(self, topic: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, number) for number in (await self.partitions([topic]))[topic]]
