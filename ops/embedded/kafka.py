@@ -1,6 +1,7 @@
 """Apache Kafka as one KRaft node: its properties, its directory, its command line, and whether it is ready."""
 
 import base64
+import os
 import secrets
 import shutil
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.embedded.child import tied_to
 from ops.embedded.java import Java
 from ops.embedded.layout import Layout, writing
 from runtime.errors import Misconfigured
@@ -103,7 +105,10 @@ class Kafka:
         identity = base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
         identity = identity if identity[0] != "-" else f"A{identity[1:]}"  # else it reads as an option
         tool = ("kafka.tools.StorageTool", "format", "-t", identity, "-c", str(draft_properties))
-        done = subprocess.run([*self.jvm(), *tool], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [*self.jvm(), *tool], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+            env=self.env(), preexec_fn=tied_to(os.getpid()),
+        )  # fmt: skip
         if done.returncode != 0:
             said = (done.stderr + done.stdout).strip().splitlines()
             raise Misconfigured(
@@ -116,6 +121,10 @@ class Kafka:
         """The JVM's flags; the same ones must be given when a class archive is made and when it is used."""
         unsafe = ["--sun-misc-unsafe-memory-access=allow"] if self.java.major >= 24 else []  # Java 23 and older refuse it
         return [*_FLAGS, *unsafe]
+
+    def env(self) -> dict[str, str]:
+        """This process's environment, with a locale in which Java can name every file."""
+        return {**os.environ, "LC_ALL": "C.UTF-8"}
 
     def classpath(self) -> str:
         return ":".join(str(jar) for jar in self.jars)
@@ -135,7 +144,14 @@ class Kafka:
 
 def properties(logs: Path, broker: int, controller: int) -> str:
     """The text of server.properties."""
-    return _PROPERTIES.format(logs=str(logs).replace("\\", "\\\\"), broker=broker, controller=controller)
+    # Java reads these files as Latin-1
+    escaped = "".join(f"\\u{unit:04x}" if unit > 126 or unit == 92 else chr(unit) for unit in _utf16(str(logs)))
+    return _PROPERTIES.format(logs=escaped, broker=broker, controller=controller)
+
+
+def _utf16(text: str) -> tuple[int, ...]:
+    encoded = text.encode("utf-16-be")
+    return struct.unpack(f">{len(encoded) // 2}H", encoded)
 
 
 def ready(port: int, timeout_s: float = 0.5) -> bool:

@@ -61,6 +61,10 @@ class Layout:
 
     def make(self, *, need_bytes: int = LOW_BYTES) -> None:
         """Create every directory. Raises Misconfigured when the place cannot be written or has under `need_bytes` free."""
+        if "," in str(self.root) or not str(self.root).isprintable():
+            raise Misconfigured(
+                f"{str(self.root)!r} holds a comma or a control character, which Kafka cannot have: pass another --data-dir"
+            )
         cure = "free space there or make it writable, or pass --data-dir (ONEFOLD_DATA_DIR) for another place"
         with writing(self.root, cure):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds people's data

@@ -140,9 +140,8 @@ class Stack:
         kafka.prepare()
         self._archive = ClassArchive(kafka, cache_dir())
         own_log = self.layout.logs / "kafka.log"  # written and bounded by log4j
-        return Spec(
-            "kafka", kafka.argv(*self._archive.flags()), kafka.ready, self.layout.logs / "kafka.out.log", also_log=(own_log,)
-        )
+        argv, out = kafka.argv(*self._archive.flags()), self.layout.logs / "kafka.out.log"
+        return Spec("kafka", argv, kafka.ready, out, env=kafka.env(), also_log=(own_log,))
 
     async def _trim_logs(self) -> None:
         while True:

@@ -69,7 +69,7 @@ def kafka_spec(directory: Path) -> tuple[Spec, str]:
     layout = _layout(directory)
     broker = Kafka(find_java(), kafka_jars(), layout, free_port(), free_port())
     broker.prepare()
-    spec = Spec("kafka", broker.argv(), broker.ready, layout.logs / "kafka.out.log", also_log=(layout.logs / "kafka.log",))
+    spec = Spec("kafka", broker.argv(), broker.ready, layout.logs / "kafka.out.log", broker.env(), (layout.logs / "kafka.log",))
     return spec, f"127.0.0.1:{broker.port}"
 
 

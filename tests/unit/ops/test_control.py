@@ -95,3 +95,7 @@ def test_the_broker_listens_on_loopback_only() -> None:
     assert "listeners=PLAINTEXT://127.0.0.1:20001,CONTROLLER://127.0.0.1:20002\n" in text
     assert "auto.create.topics.enable=false\n" in text
     assert "0.0.0.0" not in text
+
+
+def test_a_directory_with_accents_is_written_as_java_reads_it() -> None:
+    assert "log.dirs=/d\\u1eef li\\u1ec7u \\ud83d\\ude00/b\\u005cs\n" in properties(Path("/dữ liệu 😀/b\\s"), 1, 2)

@@ -31,6 +31,11 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> Non
     assert "\n" not in str(raised.value)
 
 
+def test_a_path_that_kafka_cannot_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="holds a comma"):
+        Layout.of(tmp_path / "a,b").make()
+
+
 def test_a_full_disk_is_said_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"only \d+ MB free .*free space"):
         Layout.of(tmp_path).make(need_bytes=1 << 60)
@@ -112,7 +117,7 @@ def test_attaching_reaches_the_running_stack(layout: Layout, monkeypatch: pytest
     assert settings.redis_url.get_secret_value() == f"unix://{layout.run}/redis.sock?db=0"
     assert settings.tenant_secret.get_secret_value() == made.tenant_secret
     monkeypatch.setenv("ONEFOLD_PARTITIONS", "none-of-your-business")
-    with claim(layout), pytest.raises(Misconfigured, match="^ONEFOLD_PARTITIONS: [^;]*$") as raised:
+    with claim(layout), pytest.raises(Misconfigured, match=r"^ONEFOLD_PARTITIONS: [^;]*$") as raised:
         settings_for(layout.root)
     assert "business" not in str(raised.value)
     assert (settings.collector_port, settings.partitions, settings.data_dir) == (20_004, 8, layout.root)

@@ -1,0 +1,125 @@
+"""`onefold up`, `status` and `down` as an operator meets them."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.embedded.child import identity
+from tests.support.stack import Command, await_true
+
+pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.kafka, pytest.mark.redis, pytest.mark.clickhouse]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Command]:
+    """The stores alone, in a directory of the test's own; what still runs at the end is ended."""
+    made = Command(tmp_path / "data", roles="")
+    yield made
+    made.end()
+    made.run("down")
+
+
+def pids(command: Command) -> list[int]:
+    return [role["pid"] for role in command.status()["roles"]]
+
+
+def all_gone(those: list[int]) -> bool:
+    return all(identity(pid) is None for pid in those)
+
+
+def test_up_says_where_everything_is_and_sigterm_ends_it_in_order(command: Command) -> None:
+    command.up()
+    state = command.status()
+    assert set(state["addresses"]) == {"collector", "api", "clickhouse", "kafka", "redis"}
+    assert set(state["write_keys"]) == {"default"}
+    assert {role["name"]: (role["ready"], role["restarts"]) for role in state["roles"]} == {
+        "redis": (True, 0), "clickhouse": (True, 0), "kafka": (True, 0),
+    }  # fmt: skip
+    assert state["addresses"]["kafka"] in command.said()
+    assert state["api_token"] not in command.said()
+    those = pids(command)
+    assert command.process is not None
+    command.process.send_signal(signal.SIGTERM)
+    assert command.process.wait(60) == 0
+    assert all_gone(those)
+    assert command.said().rstrip().endswith("stopped")
+
+
+def test_a_second_up_on_the_directory_is_refused_in_one_line(command: Command) -> None:
+    command.up()
+    second = command.run("up")
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert "is in use by `onefold up` with process id" in second.stderr
+    assert command.status()["ready"] is True
+
+
+def test_a_killed_child_is_restarted(command: Command) -> None:
+    command.up()
+    os.kill(command.role("redis")["pid"], signal.SIGKILL)
+    await_true(lambda: command.status()["ready"] and command.role("redis")["restarts"] == 1, 60)
+    assert "redis ended (SIGKILL), restarting" in command.said()
+
+
+def test_a_killed_up_takes_its_children_along_and_the_next_one_keeps_ports_and_secrets(command: Command) -> None:
+    command.up()
+    first = command.status()
+    those = pids(command)
+    assert command.process is not None
+    command.process.kill()
+    command.process.wait()
+    command.up()
+    second = command.status()
+    assert all_gone(those)
+    assert (second["addresses"], second["write_keys"]) == (first["addresses"], first["write_keys"])
+
+
+def test_detached_it_lives_on_until_down(command: Command) -> None:
+    started = command.run("up", "--detach")
+    assert (started.returncode, started.stderr) == (0, "")
+    assert "Onefold is ready" in started.stdout
+    those = pids(command)
+    assert command.run("status").returncode == 0
+    assert command.run("down").returncode == 0
+    assert all_gone(those)
+    after = command.run("status", "--json")
+    assert (after.returncode, json.loads(after.stdout)["ready"]) == (1, False)
+    assert "start it with `onefold up`" in after.stderr
+
+
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+def test_a_fixed_port_in_use_is_one_line_with_the_cure(command: Command, detach: list[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        command.env["ONEFOLD_COLLECTOR_PORT"] = str(other.getsockname()[1])
+        refused = command.run("up", *detach)
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "(ONEFOLD_COLLECTOR_PORT) is in use" in refused.stderr
+
+
+def test_without_a_network_or_jars_up_says_what_to_do(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    nowhere = "http://127.0.0.1:9"
+    command.env = {
+        "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home"), "PATH": "/nonexistent",
+        "HTTP_PROXY": nowhere, "HTTPS_PROXY": nowhere, "http_proxy": nowhere, "https_proxy": nowhere, "NO_PROXY": "",
+        "no_proxy": "",
+    }  # fmt: skip
+    refused = command.run("up")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("onefold: cannot fetch at.yawk.lz4:lz4-java:1.10.2 (")
+    assert "ONEFOLD_KAFKA_LIB" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_down_where_nothing_runs_is_no_error(command: Command) -> None:
+    done = command.run("down")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing runs in" in done.stdout
