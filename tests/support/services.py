@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.embedded import redis
+from ops.embedded.cds import ClassArchive
 from ops.embedded.child import Spec, tied_to
-from ops.embedded.jars import kafka_jars
+from ops.embedded.jars import cache_dir, kafka_jars
 from ops.embedded.java import find_java
 from ops.embedded.kafka import Kafka
 from ops.embedded.layout import Layout
@@ -69,7 +70,8 @@ def kafka_spec(directory: Path) -> tuple[Spec, str]:
     layout = _layout(directory)
     broker = Kafka(find_java(), kafka_jars(), layout, free_port(), free_port())
     broker.prepare()
-    spec = Spec("kafka", broker.argv(), broker.ready, layout.logs / "kafka.out.log", broker.env(), (layout.logs / "kafka.log",))
+    argv = broker.argv(*ClassArchive(broker, cache_dir()).flags())
+    spec = Spec("kafka", argv, broker.ready, layout.logs / "kafka.out.log", broker.env(), (layout.logs / "kafka.log",))
     return spec, f"127.0.0.1:{broker.port}"
 
 
