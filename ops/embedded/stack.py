@@ -19,7 +19,7 @@ from ops.embedded.layout import Layout, write_private, writing
 from ops.embedded.leftovers import end_leftovers
 from ops.embedded.roles import PORTS, Role, addresses, answers, environment, spec
 from ops.embedded.supervise import Child, Say, trim
-from runtime.errors import Invalid
+from runtime.errors import Invalid, Transient
 from runtime.settings import Settings
 
 STORES = ("redis", "clickhouse", "kafka")
@@ -67,6 +67,7 @@ class Stack:
             )
             self.secrets = secrets.load(layout.run / "secrets.json")
             specs = [getattr(self, f"_{store}")() for store in self._chosen]
+        settings_from(self.variables)  # a wrong variable is said now, not by some child later
         specs += [spec(role, layout, self.ports, self.variables) for role in self._roles]
         self._children = {item.name: Child(item, layout.run / f"{item.name}.pid", self._say) for item in specs}
 
@@ -117,6 +118,8 @@ class Stack:
         await self._child(name).start()
 
     def _child(self, name: str) -> Child:
+        if not self._started:
+            raise Transient("the stack is starting or stopping: try again when `onefold status` says that it is ready")
         if name not in self._children:
             raise Invalid(f"no role {name}: choose among {', '.join(self._children)}", path="name")
         return self._children[name]

@@ -145,7 +145,7 @@ def test_a_child_that_outlived_its_parent_is_ended_and_a_stranger_is_not(layout:
         write_pid(layout.run / "kafka.pid", left.pid)
         (layout.run / "redis.pid").write_text(json.dumps({"pid": stranger.pid, "identity": "of an earlier process"}))
         assert left_over(layout.run / "kafka.pid") == left.pid
-        end_leftovers(layout.run)
+        end_leftovers(layout.run, patience_s=0.1)
         assert identity(left.pid) is None
         assert stranger.poll() is None
         stranger.kill()
