@@ -113,7 +113,8 @@ def _detached(layout: Layout) -> None:
         raise Misconfigured(f"{layout.root} is in use by `onefold up` with process id {pid}: stop it with `onefold down`")
     log = layout.logs / "up.log"
     argv = [sys.executable, "-P", "-m", "ops.cli", "up", "--data-dir", str(layout.root)]
-    with log.open("wb") as out:
+    log.write_bytes(b"")
+    with log.open("ab") as out:  # appending, so that it can be cut while it is written
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     try:
         ready = _until(lambda: process.poll() is not None or _is_ready(layout), _START_S)

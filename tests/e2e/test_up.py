@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from ops.embedded.child import identity
 from tests.support.stack import Command, await_true
@@ -42,6 +43,8 @@ def test_up_says_where_everything_is_and_sigterm_ends_it_in_order(command: Comma
     }  # fmt: skip
     assert state["addresses"]["kafka"] in command.said()
     assert state["api_token"] not in command.said()
+    printed = command.run("status", "--json")
+    assert (printed.returncode, json.loads(printed.stdout)) == (0, state)
     those = pids(command)
     assert command.process is not None
     command.process.send_signal(signal.SIGTERM)
@@ -70,11 +73,15 @@ def test_a_killed_up_takes_its_children_along_and_the_next_one_keeps_ports_and_s
     command.up()
     first = command.status()
     those = pids(command)
+    with Redis.from_url(first["addresses"]["redis"]) as redis:
+        redis.set("kept", "Nguyễn")
     assert command.process is not None
     command.process.kill()
     command.process.wait()
     command.up()
     second = command.status()
+    with Redis.from_url(second["addresses"]["redis"], decode_responses=True) as redis:
+        assert redis.get("kept") == "Nguyễn"
     assert all_gone(those)
     assert (second["addresses"], second["write_keys"]) == (first["addresses"], first["write_keys"])
 
