@@ -1,0 +1,64 @@
+"""A transition as a Standard Webhooks message. Pure: the same transition gives the same bytes, always."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from activation.port import Message
+from schemas.records import Transition
+
+
+class Data(msgspec.Struct, frozen=True):
+    """What the receiver learns of the transition. `at` is an instant in UTC."""
+
+    profile_id: str
+    segment: str
+    seq: int
+    at: str
+    cause: str
+    event_id: str
+    traits: dict[str, Any]
+
+
+class Body(msgspec.Struct, frozen=True):
+    """The envelope: `segment.entered` or `segment.exited`."""
+
+    type: str
+    timestamp: str
+    data: Data
+
+
+def render(transition: Transition, destination: str) -> Message:
+    """The message that tells `destination` of a transition."""
+    at = instant(transition.at_ms)
+    data = Data(
+        profile_id=transition.profile_id,
+        segment=transition.segment,
+        seq=transition.seq,
+        at=at,
+        cause=transition.cause,
+        event_id=transition.event_id,
+        traits=transition.traits,
+    )
+    body = Body(type=f"segment.{transition.op}", timestamp=at, data=data)
+    return Message(key=idempotency_key(transition, destination), body=msgspec.json.encode(body))
+
+
+def idempotency_key(transition: Transition, destination: str) -> str:
+    """64 hex digits that name one transition at one destination: destination, profile, segment, its version, seq and op."""
+    parts = (
+        destination,
+        transition.profile_id,
+        transition.segment,
+        transition.segment_version,
+        str(transition.seq),
+        transition.op,
+    )
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def instant(at_ms: int) -> str:
+    """Milliseconds since the epoch as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,32 @@
+"""Whether a transition is sent to a destination, and why. Pure."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from schemas.records import Cause, Transition
+from segments.definitions import Destination
+
+LIVE_CAUSES: Final[frozenset[Cause]] = frozenset({"event", "link", "timer"})
+"""Something happened to the customer. A merge only relabels what was said before, and a rebuild says it again."""
+
+Action = Literal["send", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do, and the reason as it is stored."""
+
+    action: Action
+    reason: str
+
+
+SEND: Final = Verdict("send", "due")
+
+
+def decide(transition: Transition, destination: Destination) -> Verdict | None:
+    """The verdict on a transition; None when no trigger of the destination names it, so that nothing is to be stored."""
+    if not any(trigger.segment == transition.segment and transition.op in trigger.on for trigger in destination.spec.triggers):
+        return None
+    if transition.cause not in LIVE_CAUSES:
+        return Verdict("skip", f"silent_cause:{transition.cause}")
+    return SEND
