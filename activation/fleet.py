@@ -30,6 +30,10 @@ class Fleet:
         self._running: dict[str, tuple[Destination, asyncio.Event, asyncio.Task[None]]] = {}
         self.caught_up = asyncio.Event()
 
+    def addresses(self) -> dict[str, str]:
+        """Where the destinations that run now lead, by name."""
+        return {name: str(definition.spec.url) for name, (definition, _, _) in self._running.items()}
+
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; all workers have ended when it returns."""
         following = asyncio.create_task(self._follow(), name="definitions")

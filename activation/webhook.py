@@ -48,7 +48,7 @@ class WebhookDestination:
             return Retry(0, type(error).__name__)
 
     async def _attempt(self, message: Message) -> Result:
-        host, port = self._url.host, self._url.port or (443 if self._url.scheme == "https" else 80)
+        host, port = self._url.raw_host.decode("ascii"), self._url.port or (443 if self._url.scheme == "https" else 80)
         address = await choose(host, port, self._resolver, allow_private=self._allow_private)
         now_ms = self._clock.now_ms()
         request = self._client.build_request(

@@ -1,0 +1,293 @@
+"""A worker between the broker's twin, the store's twin and a real HTTP receiver on loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+
+from activation.fleet import Fleet
+from activation.message import idempotency_key
+from activation.webhook import WebhookDestination
+from activation.worker import Worker
+from profile_store.memory import MemoryStore
+from runtime.bus.memory import MemoryBus
+from runtime.bus.port import Outgoing
+from runtime.clock import SystemClock
+from runtime.errors import Transient
+from runtime.metrics import Metrics
+from runtime.settings import Settings
+from schemas.codec import decode, encode
+from schemas.records import Delivery, Quarantined, Transition
+from segments.definitions import Destination
+from segments.definitions import encode as encode_definition
+from tests.support.activation import destination, transition
+from tests.support.webhooks import SECRET, Got, receiving
+
+SETTINGS = Settings(commit_interval_ms=50)
+TOPICS: dict[str, tuple[int, dict[str, str]]] = {
+    SETTINGS.topic(name): (3, {}) for name in ("memberships", "deliveries", "quarantine")
+}
+
+
+class World:
+    """What outlives a worker."""
+
+    def __init__(self) -> None:
+        self.clock, self.bus = SystemClock(), MemoryBus()
+        self.store: MemoryStore = MemoryStore(self.clock)
+
+    async def open(self) -> "World":
+        await self.bus.create_topics(TOPICS)
+        await self.bus.create_topics({SETTINGS.topic("definitions"): (1, {})})
+        return self
+
+    def worker(self, hook: Destination, secret: str = SECRET) -> Worker:
+        channel = WebhookDestination(hook.spec, secret, self.clock)
+        return Worker(SETTINGS, self.bus, self.store, self.clock, Metrics(), hook, channel)
+
+    @asynccontextmanager
+    async def working(self, *hooks: Destination) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        tasks = [asyncio.create_task(self.worker(hook).run(stop)) for hook in hooks]
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.gather(*tasks)
+
+    async def say(self, transitions: Sequence[Transition]) -> None:
+        producer = await self.bus.producer()
+        topic = SETTINGS.topic("memberships")
+        await producer.send([Outgoing(topic, encode(t), key=t.profile_id.encode()) for t in transitions])
+
+    async def read(self, topic: str, kind: Any) -> list[Any]:
+        reader = await self.bus.reader([SETTINGS.topic(topic)])
+        polled = await reader.poll(0, 10_000)
+        return [decode(kind, record.value) for records in polled.values() for record in records]
+
+    async def deliveries(self) -> list[Delivery]:
+        return await self.read("deliveries", Delivery)
+
+    async def committed(self, name: str = "hook") -> int:
+        return sum((await self.bus.committed(SETTINGS.group(f"activation.{name}"), SETTINGS.topic("memberships"))).values())
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            found = condition()
+            if await found if asyncio.iscoroutine(found) else found:
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def world() -> World:
+    return await World().open()
+
+
+async def test_a_due_transition_is_delivered_once_and_recorded(world: World) -> None:
+    async with receiving() as receiver:
+        hook = destination(url=receiver.url)
+        async with world.working(hook):
+            await world.say([transition(), transition(), transition(segment="other"), transition(op="exited", seq=2)])
+            await until(lambda: receiver.got)
+
+            async def all_read() -> bool:
+                return await world.committed() == 4
+
+            await until(all_read)
+    (got,) = receiver.got
+    (said,) = await world.deliveries()
+    assert got.id == said.key == idempotency_key(transition(), "hook")
+    assert (said.state, said.verdict, said.attempts, said.status) == ("delivered", "due", 1, 204)
+
+
+async def test_a_silent_cause_is_recorded_and_not_sent(world: World) -> None:
+    async with receiving() as receiver, world.working(destination(url=receiver.url)):
+        await world.say([transition(cause="merge")])
+        await until(world.deliveries)
+        assert receiver.got == []
+    (said,) = await world.deliveries()
+    assert (said.state, said.verdict, said.attempts) == ("skipped", "silent_cause:merge", 0)
+
+
+async def test_a_crash_between_delivery_and_settling_repeats_the_same_message(world: World) -> None:
+    class Cut(MemoryStore):
+        async def settle_delivery(self, key: str, ttl_ms: int) -> None:  # noqa: ARG002 - the port's signature
+            raise Transient("the store is away")
+
+    whole, world.store = world.store, Cut(world.clock)
+    async with receiving() as receiver:
+        hook = destination(url=receiver.url)
+        crashing = asyncio.create_task(world.worker(hook).run(asyncio.Event()))
+        await world.say([transition()])
+        await until(world.deliveries)
+        crashing.cancel()
+        await asyncio.gather(crashing, return_exceptions=True)
+        assert await world.committed() == 0
+        world.store = whole
+        async with world.working(hook):
+
+            async def committed() -> bool:
+                return await world.committed() == 1
+
+            await until(committed)
+    first, second = receiver.got
+    assert (first.id, first.raw) == (second.id, second.raw)
+
+
+async def test_a_store_that_is_away_holds_messages_and_loses_none(world: World) -> None:
+    class Away(MemoryStore):
+        refused = 0
+
+        async def claim_delivery(self, key: str) -> bool:
+            self.refused += 1
+            if self.refused <= 2:
+                raise Transient("the store is away")
+            return await super().claim_delivery(key)
+
+    world.store = Away(world.clock)
+    async with receiving() as receiver, world.working(destination(url=receiver.url)):
+        await world.say([transition()])
+        await until(lambda: receiver.got)
+
+
+async def test_503_then_ok_is_one_delivery_with_one_id(world: World) -> None:
+    answers = [503, 429, 200]
+    async with (
+        receiving(lambda _: Response(status_code=answers.pop(0))) as receiver,
+        world.working(destination(url=receiver.url)),
+    ):
+        await world.say([transition()])
+        await until(world.deliveries)
+    (said,) = await world.deliveries()
+    assert (said.state, said.attempts, said.status) == ("delivered", 3, 200)
+    assert len({got.id for got in receiver.got}) == 1
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(410, "gone"), (400, "rejected")])
+async def test_a_final_answer_fails_the_message_and_the_next_one_follows(world: World, status: int, verdict: str) -> None:
+    async with receiving(lambda _: Response(status_code=status)) as receiver, world.working(destination(url=receiver.url)):
+        await world.say([transition(), transition(seq=2)])
+
+        async def both() -> bool:
+            return len(await world.deliveries()) == 2
+
+        await until(both)
+    assert [(d.state, d.verdict, d.attempts, d.status) for d in await world.deliveries()] == [("failed", verdict, 1, status)] * 2
+
+
+async def test_retries_end_as_failed_at_their_age(world: World) -> None:
+    hook: dict[str, Any] = {"retry": {"max_age_ms": 30, "min_ms": 1, "max_ms": 5}}
+    async with (
+        receiving(lambda _: Response(status_code=500)) as receiver,
+        world.working(destination(url=receiver.url, **hook)),
+    ):
+        await world.say([transition()])
+        await until(world.deliveries)
+    (said,) = await world.deliveries()
+    assert (said.state, said.verdict, said.status) == ("failed", "retries_exhausted", 500)
+    assert said.attempts == len(receiver.got) > 1
+
+
+async def test_a_profiles_messages_keep_their_order_through_retries(world: World) -> None:
+    refused: dict[str, int] = {}
+
+    def shaky(got: Got) -> Response:
+        refused[got.id] = refused.get(got.id, 0) + 1
+        return Response(status_code=200 if refused[got.id] > got.body["data"]["seq"] % 3 else 503)
+
+    people = [f"0{n:031x}" for n in range(12)]
+    said = [transition(profile_id=who, seq=seq) for seq in range(1, 6) for who in people]
+    async with receiving(shaky) as receiver, world.working(destination(url=receiver.url, concurrency=4)):
+        await world.say(said)
+
+        async def all_said() -> bool:
+            return len(await world.deliveries()) == len(said)
+
+        await until(all_said)
+    for who in people:
+        seen = [got.body["data"]["seq"] for got in receiver.got if got.body["data"]["profile_id"] == who]
+        assert seen == sorted(seen)
+        assert set(seen) == set(range(1, 6))
+
+
+async def test_no_more_attempts_at_once_than_the_destination_takes(world: World) -> None:
+    now, most = 0, 0
+
+    async def slow(_: Got) -> Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        now -= 1
+        return Response(status_code=200)
+
+    async with receiving(slow) as receiver, world.working(destination(url=receiver.url, concurrency=3)):
+        await world.say([transition(profile_id=f"0{n:031x}") for n in range(300)])
+        await until(lambda: len(receiver.got) == 300)
+    assert most == 3
+
+
+async def test_a_stuck_destination_does_not_stall_another(world: World) -> None:
+    released = asyncio.Event()
+
+    async def stuck(_: Got) -> Response:
+        await released.wait()
+        return Response(status_code=200)
+
+    async with (
+        receiving(stuck) as slow,
+        receiving() as quick,
+        world.working(destination("slow", slow.url, concurrency=1), destination("quick", quick.url)),
+    ):
+        await world.say([transition(profile_id=f"0{n:031x}") for n in range(50)])
+        await until(lambda: len(quick.got) == 50)
+        assert len(slow.got) <= 1
+        released.set()
+        await until(lambda: len(slow.got) == 50)
+
+
+async def test_what_is_no_transition_is_quarantined_and_passed(world: World) -> None:
+    async with receiving() as receiver, world.working(destination(url=receiver.url)):
+        producer = await world.bus.producer()
+        await producer.send([Outgoing(SETTINGS.topic("memberships"), b"not json", key=b"x")])
+        await world.say([transition()])
+        await until(lambda: receiver.got)
+
+        async def both() -> bool:
+            return await world.committed() == 2
+
+        await until(both)
+    (held,) = await world.read("quarantine", Quarantined)
+    assert (held.stage, held.reason, held.counted) == ("activation", "unparsable", False)
+
+
+async def test_workers_follow_the_definitions(world: World) -> None:
+    stop = asyncio.Event()
+    async with receiving() as first, receiving() as second:
+        fleet = Fleet(SETTINGS, world.bus, world.worker)
+        running = asyncio.create_task(fleet.run(stop))
+        await define(world, destination(url=first.url))
+        await world.say([transition()])
+        await until(lambda: first.got)
+        await define(world, destination(url=second.url))
+        await until(lambda: fleet.addresses() == {"hook": second.url})
+        await world.say([transition(seq=2)])
+        await until(lambda: second.got)
+        await define(world, None)
+        await until(lambda: fleet.addresses() == {})
+        stop.set()
+        await running
+    assert [got.body["data"]["seq"] for got in first.got] == [1]
+    assert [got.body["data"]["seq"] for got in second.got] == [2]
+
+
+async def define(world: World, hook: Destination | None) -> None:
+    producer = await world.bus.producer()
+    value = None if hook is None else encode_definition(hook)
+    await producer.send([Outgoing(SETTINGS.topic("definitions"), value, key=b"Destination/hook")])

@@ -1,0 +1,28 @@
+from typing import get_args
+
+import pytest
+
+from activation.policy import decide
+from schemas.records import Cause, Op
+from tests.support.activation import destination, transition
+
+LIVE = {"event", "link", "timer"}
+
+
+@pytest.mark.parametrize("cause", get_args(Cause))
+@pytest.mark.parametrize("op", get_args(Op))
+@pytest.mark.parametrize("segment", ["vip", "hanoi"])
+@pytest.mark.parametrize("on", [["entered"], ["exited"], ["entered", "exited"]])
+def test_every_case_has_one_verdict(cause: str, op: str, segment: str, on: list[str]) -> None:
+    verdict = decide(transition(cause=cause, op=op, segment=segment), destination(triggers=[{"segment": "vip", "on": on}]))
+    if segment != "vip" or op not in on:
+        assert verdict is None
+    else:
+        assert verdict is not None
+        assert verdict.action == ("send" if cause in LIVE else "skip")
+        assert verdict.reason == ("due" if cause in LIVE else f"silent_cause:{cause}")
+
+
+def test_any_of_several_triggers_is_enough() -> None:
+    hook = destination(triggers=[{"segment": "vip", "on": ["exited"]}, {"segment": "vip", "on": ["entered"]}])
+    assert decide(transition(), hook) is not None

@@ -1,0 +1,138 @@
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from starlette.responses import RedirectResponse, Response
+
+from activation.message import render
+from activation.port import Gone, Ok, Reject, Result, Retry
+from activation.webhook import WebhookDestination, classify, retry_after_ms, signer
+from runtime.clock import Clock, ManualClock, SystemClock
+from runtime.errors import Misconfigured
+from tests.support.activation import destination, transition
+from tests.support.webhooks import SECRET, receiving
+
+NOW_MS = 1_750_000_000_000
+MESSAGE = render(transition(), "hook")
+
+
+async def deliver(url: str, *, clock: Clock | None = None, private: bool = True, timeout_s: float = 15) -> Result:
+    spec = destination(url=url, allow_private_addresses=private).spec
+    hook = WebhookDestination(spec, SECRET, clock or SystemClock(), timeout_s=timeout_s)
+    try:
+        return await hook.deliver(MESSAGE)
+    finally:
+        await hook.aclose()
+
+
+async def test_the_receiver_verifies_and_gets_the_very_bytes() -> None:
+    async with receiving() as receiver:
+        assert await deliver(receiver.url) == Ok(204)
+    (got,) = receiver.got
+    assert got.raw == MESSAGE.body
+    assert got.id == MESSAGE.key
+    assert got.body["data"]["traits"]["name"] == "Nguyễn Thị Ánh"
+
+
+async def test_another_attempt_has_the_same_id_and_a_new_time() -> None:
+    now = ManualClock(SystemClock().now_ms())
+    async with receiving() as receiver:
+        await deliver(receiver.url, clock=now)
+        now.advance(5_000)
+        await deliver(receiver.url, clock=now)
+    first, second = receiver.got
+    assert (first.id, first.raw) == (second.id, second.raw)
+    assert int(second.timestamp) == int(first.timestamp) + 5
+    assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
+
+
+async def test_the_host_header_keeps_the_name_while_the_address_is_pinned() -> None:
+    asked: list[str] = []
+
+    async def here(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    async with receiving() as receiver:
+        url = receiver.url.replace("127.0.0.1", "cửa-hàng.vn")
+        hook = WebhookDestination(destination(url=url).spec, SECRET, SystemClock(), resolver=here)
+        assert await hook.deliver(MESSAGE) == Ok(204)
+        await hook.aclose()
+    assert asked[0].startswith("xn--")
+    assert receiver.got[0].headers["host"].startswith(asked[0])
+
+
+async def test_a_loopback_url_is_refused_unless_the_definition_allows_it() -> None:
+    async with receiving() as receiver:
+        result = await deliver(receiver.url, private=False)
+    assert isinstance(result, Reject)
+    assert "allow_private_addresses" in result.detail
+    assert receiver.got == []
+
+
+async def test_redirects_are_not_followed() -> None:
+    async with receiving(lambda _: RedirectResponse("/elsewhere")) as receiver:
+        assert await deliver(receiver.url) == Reject(307, "HTTP 307")
+    assert len(receiver.got) == 1
+
+
+async def test_a_closed_port_and_a_silent_receiver_may_be_tried_again() -> None:
+    async with receiving() as receiver:
+        url = receiver.url
+    assert await deliver(url) == Retry(0, "ConnectError")
+
+    async def never(_: object) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with receiving(never) as receiver:
+        result = await deliver(receiver.url, timeout_s=0.2)
+    assert isinstance(result, Retry)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_a"),
+    [
+        (200, Ok), (204, Ok), (301, Reject), (400, Reject), (401, Reject), (404, Reject), (408, Retry), (410, Gone), (422, Reject),
+        (429, Retry), (500, Retry), (503, Retry),
+    ],
+)  # fmt: skip
+def test_each_status_means_one_thing(status: int, is_a: type) -> None:
+    assert isinstance(classify(status, None, NOW_MS), is_a)
+
+
+def test_retry_after_is_honoured_where_a_retry_is_due() -> None:
+    assert classify(503, "120", NOW_MS) == Retry(503, "HTTP 503", 120_000)
+    assert classify(404, "120", NOW_MS) == Reject(404, "HTTP 404")
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_ms"),
+    [
+        (None, None),
+        ("0", 0),
+        (" 7 ", 7_000),
+        ("Sun, 15 Jun 2025 15:07:40 GMT", 60_000),
+        ("Sun, 15 Jun 2025 15:00:00 GMT", 0),
+        ("soon", None),
+        ("-5", None),
+        ("9" * 400, 999_999_999_000),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: str | None, wait_ms: int | None) -> None:
+    assert retry_after_ms(header, NOW_MS) == wait_ms
+
+
+def test_a_signature_is_one_that_the_library_verifies() -> None:
+    now = SystemClock().now_ms() // 1000
+    signature = signer(SECRET).sign("id", datetime.fromtimestamp(now, tz=UTC), "chào")
+    verify: Callable[..., object] = signer(SECRET).verify
+    verify("chào", {"webhook-id": "id", "webhook-timestamp": str(now), "webhook-signature": signature}, json_parse=False)
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "c2VjcmV0IG9mIHRlc3RzLCAyNCBieXRlcw==", "whsec_é"])
+def test_a_secret_that_is_none_is_refused_without_being_quoted(secret: str) -> None:
+    with pytest.raises(Misconfigured) as error:
+        signer(secret)
+    assert len(secret) < 7 or secret not in str(error.value)
