@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from ops.embedded.child import identity
+from ops.embedded.child import identity, left_over
 from ops.embedded.layout import Layout
 from ops.embedded.roles import Role
 from ops.embedded.up import up
@@ -79,7 +79,7 @@ def test_a_failed_preparation_stops_what_had_started(tmp_path: Path, failure: Ex
 
     async def prepare(settings: Settings) -> None:
         del settings
-        pids.extend(int(path.read_text().split(":")[1].split(",")[0]) for path in layout.run.glob("*.pid"))
+        pids.extend(left_over(path) or 0 for path in layout.run.glob("*.pid"))
         raise failure
 
     said: list[str] = []
@@ -89,3 +89,21 @@ def test_a_failed_preparation_stops_what_had_started(tmp_path: Path, failure: Ex
     assert identity(pids[0]) is None
     assert said == []
     assert list(layout.run.glob("*.sock")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_it_starts_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    layout = Layout.of(tmp_path / "data")
+    pids: list[int] = []
+
+    async def prepare(settings: Settings) -> None:
+        del settings
+        pids.extend(left_over(path) or 0 for path in layout.run.glob("*.pid"))
+        os.kill(os.getpid(), number)
+        await asyncio.Event().wait()
+
+    said: list[str] = []
+    up(layout, roles=(), announce=lambda state: said.append(str(state)), say=said.append, stores=("redis",), prepare=prepare)
+    assert said == ["stopping", "stopped"]
+    assert len(pids) == 1
+    assert identity(pids[0]) is None
