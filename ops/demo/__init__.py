@@ -1,0 +1,1 @@
+"""`onefold demo`: a Vietnamese retailer, simulated, on the whole of Onefold."""

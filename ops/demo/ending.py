@@ -1,0 +1,139 @@
+"""How the demo ends: waits until all is quiet, judges, and says what was seen."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from ops.commands.sql import as_analyst
+from ops.demo.figures import Figures, behind, due, look
+from ops.demo.receiver import Receiver
+from ops.reach import Reached
+from profile_store.warehouse.client import Warehouse
+from runtime.errors import Transient
+from segments.definitions import Destination
+
+DRAIN_S: Final = 120.0
+_QUIET_LOOKS: Final = 2
+_PAUSE_S: Final = 0.5
+_SHOWN_MISSING: Final = 10
+
+QUERIES: Final = (
+    (
+        "Who is where, and since when",
+        (
+            "SELECT segment, count() AS customers, min(since) AS first, max(since) AS last FROM memberships "
+            "GROUP BY segment ORDER BY customers DESC"
+        ),
+    ),
+    (
+        "Revenue by city",
+        (
+            "SELECT JSONExtractString(p.traits, 'address', 'city') AS city, count() AS orders, "
+            "sum(JSONExtractInt(e.properties, 'total')) AS revenue_vnd "
+            "FROM events AS e INNER JOIN profiles AS p ON p.profile_id = e.profile_id "
+            "WHERE e.name = 'Order Completed' GROUP BY city ORDER BY revenue_vnd DESC LIMIT 6"
+        ),
+    ),
+    (
+        "One customer, many touchpoints",
+        (
+            "SELECT JSONExtractString(traits, 'name') AS name, arraySort(arrayMap(i -> i.namespace, identifiers)) AS known_by, "
+            "segments FROM profiles ORDER BY length(identifiers) DESC, name LIMIT 5"
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was seen at the end; `missing` says what should have been and was not."""
+
+    figures: Figures
+    due: int
+    received: int
+    missing: tuple[str, ...]
+
+
+def judge(figures: Figures, sent: int, failed: int, wanted: dict[str, str], received: set[str], drained: bool) -> Verdict:  # noqa: FBT001 - a fact, not a switch
+    """Pure. Nothing is missing when the account balances with all that was sent in it, and every due message was received."""
+    account = figures.account
+    missing = []
+    if not account.balanced or account.in_flight:
+        missing.append(f"the account does not balance at a quiet moment: {account}")
+    if account.accepted < sent:
+        missing.append(f"{sent} events were sent and {account.accepted} accepted: {sent - account.accepted} are missing")
+    if failed:
+        missing.append(f"the shop's client gave up on {failed} events: see collector.log")
+    lost = {key: what for key, what in wanted.items() if key not in received}
+    if lost:
+        shown = ", ".join(f"{what} ({key[:12]}…)" for key, what in list(lost.items())[:_SHOWN_MISSING])
+        missing.append(f"{len(lost)} of {len(wanted)} due deliveries did not arrive: {shown}")
+    if not drained and not missing:
+        missing.append(f"the streams had not come to rest after {DRAIN_S:.0f} s")
+    return Verdict(figures, len(wanted), len(received & wanted.keys()), tuple(missing))
+
+
+async def drain(
+    here: Reached, destination: Destination, receiver: Receiver, expected: int, show: Callable[[Figures], None]
+) -> bool:
+    """Wait until all that was sent is in its place, no cart is open any more, and what is due has come. False after the bound."""
+    until, quiet = time.monotonic() + DRAIN_S, 0
+    while time.monotonic() < until:
+        try:
+            figures = await look(here)
+            show(figures)
+            rest = (
+                figures.account.in_flight == 0
+                and figures.account.accepted >= expected
+                and not figures.segments.get("cart-open", 0)
+                and await behind(here) == 0
+                and not (await due(here, destination)).keys() - receiver.ids
+            )
+        except Transient:
+            rest = False
+        quiet = quiet + 1 if rest else 0
+        if quiet >= _QUIET_LOOKS:
+            return True
+        await asyncio.sleep(_PAUSE_S)
+    return False
+
+
+def report(console: Console, verdict: Verdict, receiver: Receiver) -> None:
+    """Say what was seen."""
+    figures, account = verdict.figures, verdict.figures.account
+    table = Table(title="What was seen", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in (
+        ("events accepted", account.accepted),
+        ("= stored", account.stored),
+        ("+ duplicate", account.duplicate),
+        ("+ suppressed", account.suppressed),
+        ("+ quarantined", account.quarantined),
+        ("profiles", figures.profiles),
+        ("merges", figures.merges),
+        ("transitions", sum(figures.transitions.values())),
+        ("deliveries due", verdict.due),
+        ("arrived with a valid signature", verdict.received),
+        ("refused by the receiver and tried again", receiver.answers["busy"]),
+    ):
+        table.add_row(name, f"{value:,}")
+    console.print(table)
+
+
+async def queries(console: Console, here: Reached, data_dir: str) -> None:
+    """Three questions to ask, with their answers."""
+    warehouse = await Warehouse.connect(as_analyst(here.settings))
+    try:
+        for title, sql in QUERIES:
+            answer = await warehouse.raw(sql, {}, "PrettyCompact", {"readonly": 2, "output_format_pretty_color": 0})
+            console.print(f"\n{title}", style="bold", markup=False)
+            console.print(f'onefold sql --data-dir {data_dir} "{sql}"', markup=False, highlight=False, soft_wrap=True)
+            console.print(answer.decode(), markup=False, highlight=False, soft_wrap=True)
+    finally:
+        await warehouse.aclose()

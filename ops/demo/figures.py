@@ -1,0 +1,76 @@
+"""What the demo shows and judges by, asked of ClickHouse and Kafka."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from ops.account import Account, take
+from ops.reach import Reached
+from profile_store.warehouse import reads
+from segments.definitions import Destination
+
+_COUNTS: Final = """
+SELECT
+    countIf(merged_into = '') AS profiles,
+    countIf(merged_into != '') AS merges,
+    (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(segment) AS name, count() AS n FROM memberships GROUP BY name)),
+    (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(op) AS name, count() AS n FROM transitions FINAL GROUP BY name)),
+    (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(state) AS name, uniqExact(key) AS n FROM deliveries GROUP BY name))
+FROM profile_store FINAL
+"""  # noqa: E501 - SQL
+_DUE: Final = """
+SELECT
+    lower(hex(SHA256(arrayStringConcat(
+        [{destination:String}, profile_id, toString(segment), toString(segment_version), toString(seq), toString(op)],
+        '|')))) AS key,
+    concat(toString(segment), ' ', toString(op)) AS what
+FROM transitions FINAL
+WHERE cause IN ('event', 'link', 'timer') AND has({triggers:Array(String)}, what)
+"""
+_FOLLOWED: Final = (("accept", "touchpoints"), ("unify", "events"), ("link", "links"), ("segment", "touched"))
+_WRITTEN: Final = ("events", "links", "profiles", "memberships", "deliveries", "quarantine")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One look."""
+
+    account: Account
+    profiles: int = 0
+    merges: int = 0
+    segments: Mapping[str, int] = field(default_factory=dict)
+    transitions: Mapping[str, int] = field(default_factory=dict)
+    deliveries: Mapping[str, int] = field(default_factory=dict)
+
+
+async def look(here: Reached) -> Figures:
+    """The figures now. Raises Transient when a store does not answer."""
+    account = await take(here.settings, here.bus, here.warehouse)
+    profiles, merges, segments, transitions, deliveries = (await here.warehouse.rows(_COUNTS))[0]
+    return Figures(account, profiles, merges, segments or {}, transitions or {}, deliveries or {})
+
+
+async def due(here: Reached, destination: Destination) -> dict[str, str]:
+    """Every message that the destination must have got: idempotency key → what it says.
+
+    Computed by ClickHouse alone from the transitions, the triggers and the causes that are live, not by what activation did.
+    """
+    triggers = [f"{trigger.segment} {op}" for trigger in destination.spec.triggers for op in trigger.on]
+    rows = await here.warehouse.rows(_DUE, {"destination": destination.metadata.name, "triggers": triggers})
+    return dict(rows)
+
+
+async def behind(here: Reached) -> int:
+    """How many records lie between Kafka's ends and what the agents and the consumers have done."""
+    left = 0
+    for role, topic in _FOLLOWED:
+        left += await _unread(here, topic, await here.bus.committed(here.settings.group(role), here.settings.topic(topic)))
+    for topic in _WRITTEN:
+        left += await _unread(here, topic, dict(await reads.ask(here.warehouse, "positions", topic=here.settings.topic(topic))))
+    return left
+
+
+async def _unread(here: Reached, topic: str, done: Mapping[int, int]) -> int:
+    name = here.settings.topic(topic)
+    starts, ends = await here.bus.start_offsets(name), await here.bus.end_offsets(name)
+    return sum(max(end - max(done.get(number, 0), starts.get(number, 0)), 0) for number, end in ends.items())

@@ -1,0 +1,99 @@
+"""Customers and goods of the simulated retailer."""
+
+import random
+import unicodedata
+from dataclasses import dataclass
+from typing import Any, Final
+
+_FAMILY: Final = (
+    "Nguyễn",
+    "Trần",
+    "Lê",
+    "Phạm",
+    "Hoàng",
+    "Huỳnh",
+    "Phan",
+    "Vũ",
+    "Võ",
+    "Đặng",
+    "Bùi",
+    "Đỗ",
+    "Hồ",
+    "Ngô",
+    "Dương",
+    "Lý",
+)
+_MIDDLE: Final = ("Thị", "Văn", "Minh", "Ngọc", "Thanh", "Đức", "Quang", "Thuỳ", "Hữu", "Bảo", "Kim", "Xuân")
+_GIVEN: Final = (
+    "Ánh", "Bình", "Châu", "Dũng", "Giang", "Hạnh", "Hằng", "Hiếu", "Hương", "Khánh", "Linh", "Long", "Mai", "Nam", "Ngân", "Oanh",
+    "Phương", "Quỳnh", "Sơn", "Thảo", "Trang", "Tuấn", "Uyên", "Việt", "Yến",
+)  # fmt: skip
+_CITIES: Final = ("Hà Nội", "Hà Nội", "Thành phố Hồ Chí Minh", "Thành phố Hồ Chí Minh", "Đà Nẵng", "Cần Thơ", "Huế", "Hải Phòng")
+_STREETS: Final = (
+    "Trần Hưng Đạo", "Lê Lợi", "Nguyễn Huệ", "Phan Chu Trinh", "Lý Thường Kiệt", "Hai Bà Trưng", "Điện Biên Phủ",
+    "Cách Mạng Tháng Tám",
+)  # fmt: skip
+_PREFIXES: Final = ("032", "035", "038", "056", "070", "077", "081", "086", "090", "091", "093", "098")
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Something on sale; `price` is in đồng."""
+
+    sku: str
+    name: str
+    price: int
+
+    def properties(self) -> dict[str, Any]:
+        """As an event says it."""
+        return {"product_id": self.sku, "name": self.name, "price": self.price, "currency": "VND"}
+
+
+PRODUCTS: Final = (
+    Product("AD-01", "Áo dài lụa Hà Đông", 1_850_000),
+    Product("NL-02", "Nón lá bài thơ", 120_000),
+    Product("CF-03", "Cà phê Buôn Ma Thuột 1 kg", 240_000),
+    Product("NM-04", "Nước mắm Phú Quốc 40 độ đạm", 165_000),
+    Product("GS-05", "Bộ ấm trà gốm Bát Tràng", 780_000),
+    Product("TV-06", "Ti vi 55 inch", 11_490_000),
+    Product("ND-07", "Nồi cơm điện 1,8 lít", 1_290_000),
+    Product("GD-08", "Giày da nam cỡ 42", 890_000),
+    Product("SR-09", "Sầu riêng Ri6 3 kg", 450_000),
+    Product("DH-10", "Đồng hồ thông minh", 2_690_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A person with an account at the shop and two devices."""
+
+    user_id: str
+    name: str
+    email: str
+    phone: str
+    address: dict[str, str]
+    devices: tuple[str, str]
+
+    def traits(self) -> dict[str, Any]:
+        """What the shop says of them at a login."""
+        return {"name": self.name, "email": self.email, "phone": self.phone, "address": self.address}
+
+
+def customer(rng: random.Random, number: int, run: str) -> Customer:
+    """The customer of that number; `run` keeps the customers of several runs apart."""
+    family, middle, given = rng.choice(_FAMILY), rng.choice(_MIDDLE), rng.choice(_GIVEN)
+    plain = _plain(f"{given}.{family}")
+    return Customer(
+        user_id=f"kh-{run}-{number:05}",
+        name=f"{family} {middle} {given}",
+        email=f"{plain}.{run}{number}@thu.vn",
+        phone=f"{rng.choice(_PREFIXES)} {rng.randint(100, 999)} {rng.randint(1000, 9999)}",
+        address={"street": f"{rng.randint(1, 250)} {rng.choice(_STREETS)}", "city": rng.choice(_CITIES), "country": "VN"},
+        devices=(f"web-{rng.getrandbits(64):016x}", f"app-{rng.getrandbits(64):016x}"),
+    )
+
+
+def _plain(text: str) -> str:
+    """Without accents, as people write their e-mail addresses."""
+    decomposed = unicodedata.normalize("NFD", text.replace("đ", "d").replace("Đ", "D"))
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).lower()
