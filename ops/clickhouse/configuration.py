@@ -1,0 +1,75 @@
+"""The engine's configuration files: written at every start, so that an upgrade brings its own."""
+
+import os
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+SERVER_FILE = "engine.xml"
+USERS_FILE = "engine-users.xml"
+
+# Reading, writing and defining, but no source outside the engine: file, url, s3, remote, mysql and their like answer 497.
+GRANTS = (
+    "SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE DICTIONARY, CREATE FUNCTION, "
+    "CREATE TEMPORARY TABLE, DROP, TRUNCATE, OPTIMIZE, KILL QUERY, dictGet, INTROSPECTION, SYSTEM RELOAD DICTIONARY, SYSTEM FLUSH, "
+    "SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM DROP CACHE, SYSTEM VIEWS"
+)
+# Settings that would read files, bring in code as text, or change the language that the statement scan knows.
+FROZEN_SETTINGS = (
+    "dialect", "additional_result_filter", "additional_table_filters", "format_template_resultset", "format_template_row",
+    "format_schema", "format_schema_source", "allow_experimental_eval_table_function",
+)  # fmt: skip
+
+_SERVER = """<clickhouse>
+  <logger><level>warning</level></logger>
+  <users_config>{users}</users_config>
+  <custom_local_disks_base_directory>{disks}</custom_local_disks_base_directory>
+  <max_server_memory_usage>{server_memory}</max_server_memory_usage>
+  <mark_cache_size>134217728</mark_cache_size>
+  <background_pool_size>2</background_pool_size>
+  <query_log>
+    <database>system</database><table>query_log</table>
+    <ttl>event_date + INTERVAL 7 DAY DELETE</ttl><flush_interval_milliseconds>2000</flush_interval_milliseconds>
+  </query_log>
+</clickhouse>
+"""
+_USERS = """<clickhouse>
+  <profiles><default>
+    <max_memory_usage>{query_memory}</max_memory_usage>
+    <constraints>{constraints}</constraints>
+  </default></profiles>
+  <users><default>
+    <no_password/><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
+    <grants><query>GRANT {grants} ON *.*</query></grants>
+  </default></users>
+  <quotas><default><interval>
+    <duration>3600</duration><queries>0</queries><errors>0</errors><result_rows>0</result_rows><read_rows>0</read_rows>
+    <execution_time>0</execution_time>
+  </interval></default></quotas>
+</clickhouse>
+"""
+
+
+def documents(directory: Path, memory_bytes: int) -> dict[str, str]:
+    """File name → text, for an engine that lives in `directory` (absolute) and may use `memory_bytes`."""
+    constraints = "".join(f"<{name}><const/></{name}>" for name in FROZEN_SETTINGS)
+    server = _SERVER.format(
+        users=escape(str(directory / USERS_FILE)), disks=escape(str(directory / "no-disks")) + "/", server_memory=memory_bytes
+    )
+    users = _USERS.format(query_memory=memory_bytes * 2 // 3, constraints=constraints, grants=GRANTS)
+    return {SERVER_FILE: server, USERS_FILE: users}
+
+
+def write(directory: Path, memory_bytes: int) -> None:
+    """Write the files into `directory`, readable for this user only. OSError when that cannot be done."""
+    for name, text in documents(directory, memory_bytes).items():
+        partial = directory / f".{name}.partial"
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(directory / name)
+
+
+def memory_budget(total_bytes: int) -> int:
+    """The engine's share of a machine's memory: a third, between 1 and 8 GiB."""
+    return min(max(total_bytes // 3, 1 << 30), 8 << 30)

@@ -1,0 +1,192 @@
+"""ClickHouse's HTTP protocol as values: requests, refusals, headers, states. Pure."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+MAX_HEAD_CHARACTERS = 1 << 20
+MAX_TEXT_BYTES = 16 << 20
+MAX_SESSION_S = 3600
+DEFAULT_SESSION_S = 60
+
+# Parameters of the protocol; every other one that is no `param_` is an engine setting.
+RESERVED = frozenset({
+    "query", "database", "user", "password", "quota_key", "stacktrace", "role", "session_id", "session_timeout", "session_check",
+    "close_session", "query_id", "compress", "decompress", "default_format", "client_protocol_version", "framing",
+    "enable_http_compression", "http_zlib_compression_level", "wait_end_of_query", "buffer_size", "send_progress_in_http_headers",
+    "http_headers_progress_interval_ms", "http_write_exception_in_output_format", "cancel_http_readonly_queries_on_client_close",
+    "network_compression_method",
+})  # fmt: skip
+# Formats whose chunks may be joined as they come; any other is one document.
+STREAMABLE = frozenset({
+    "Native", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "RowBinary", "JSONEachRow", "JSONLines", "NDJSON",
+    "JSONCompactEachRow", "LineAsString",
+})  # fmt: skip
+_CONTENT = {
+    "JSON": "application/json; charset=UTF-8", "JSONCompact": "application/json; charset=UTF-8",
+    "JSONStrings": "application/json; charset=UTF-8", "JSONEachRow": "application/x-ndjson; charset=UTF-8",
+    "JSONCompactEachRow": "application/x-ndjson; charset=UTF-8", "CSV": "text/csv; charset=UTF-8",
+    "CSVWithNames": "text/csv; charset=UTF-8; header=present", "TabSeparated": "text/tab-separated-values; charset=UTF-8",
+    "TSV": "text/tab-separated-values; charset=UTF-8", "TabSeparatedWithNames": "text/tab-separated-values; charset=UTF-8",
+    "Native": "application/octet-stream", "RowBinary": "application/octet-stream", "Parquet": "application/octet-stream",
+    "RowBinaryWithNamesAndTypes": "application/octet-stream", "Arrow": "application/octet-stream",
+}  # fmt: skip
+_BAD_REQUEST = (
+    1, 3, 6, 25, 26, 27, 32, 33, 36, 38, 39, 40, 41, 43, 44, 53, 62, 69, 70, 72, 89, 117, 130, 168, 271, 354, 374, 386, 395, 448,
+    452, 456, 457, 561, 578, 618, 636, 744,
+)  # fmt: skip
+_STATUS = (
+    dict.fromkeys(_BAD_REQUEST, 400)
+    | dict.fromkeys((46, 47, 50, 56, 60, 63, 73, 81, 115, 132, 336, 372), 404)
+    | dict.fromkeys((164, 192, 193, 194, 291, 497, 516), 403)
+    | {48: 501, 159: 408, 202: 503, 209: 503, 210: 503, 229: 413, 373: 423, 381: 411}
+)
+_CODE = re.compile(r"Code: (\d+)\.")
+_PREFIX = re.compile(r"^(?:Streaming (?:query failed|insert \w+ failed): |Failed to \w+ (?:insert stream|streaming query): )+")
+_NESTED = re.compile(r"^Code: (\d+)\. DB::Exception: (?:Code: \1\. DB::\w*Exception: )+")
+_VERSION = re.compile(r"\s*\(version [\d.]+[^()]*(?:\([^()]*\))?\)")
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_DATABASE = re.compile(r"[\w.-]+\Z")
+_SUMMARY = (
+    "read_rows", "read_bytes", "written_rows", "written_bytes", "total_rows_to_read", "result_rows", "result_bytes", "elapsed_ns",
+)  # fmt: skip
+
+
+class Refused(Exception):
+    """The request is answered with ClickHouse's error `code` and `name`."""
+
+    def __init__(self, code: int, text: str, name: str) -> None:
+        super().__init__(f"Code: {code}. DB::Exception: {text} ({name})")
+
+
+class ClientGone(Exception):
+    """Nobody is left to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, without its body. `parameters` keep their order; `values` is the last of each name."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    parameters: Sequence[tuple[str, str]]
+    values: Mapping[str, str]
+    query_id: str
+
+    @property
+    def bound(self) -> dict[str, str]:
+        """The query parameters `param_<name>`."""
+        return {name[6:]: value for name, value in self.parameters if name.startswith("param_")}
+
+    @property
+    def session_s(self) -> float:
+        """How long the session may idle.
+
+        Raises:
+            Refused: when it is no number or longer than an hour.
+        """
+        text = self.values.get("session_timeout", str(DEFAULT_SESSION_S))
+        if not re.fullmatch(r"\d{1,9}", text) or int(text) > MAX_SESSION_S:
+            raise Refused(374, f"Invalid session timeout: whole seconds up to {MAX_SESSION_S}", "INVALID_SESSION_TIMEOUT")
+        return float(text)
+
+    def flag(self, name: str) -> bool:
+        """Whether a switch of the protocol is on."""
+        return self.values.get(name, "0").lower() in {"1", "true"}
+
+
+def request_of(scope: Mapping[str, Any], fresh_id: str) -> Request:
+    """The request of an ASGI scope; `fresh_id` is its query id when it brings none."""
+    headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+    query = scope["query_string"].decode("utf-8", "replace")
+    parameters = parse_qsl(query, keep_blank_values=True, errors="replace")
+    values = dict(parameters)
+    query_id = values.get("query_id") or headers.get("x-clickhouse-query-id") or fresh_id
+    if not query_id.isprintable() or not query_id.isascii() or len(query_id) > 256:
+        raise Refused(36, "query_id: at most 256 printable ASCII characters", "BAD_ARGUMENTS")
+    return Request(scope["method"], scope["path"], headers, parameters, values, query_id)
+
+
+def credentials(request: Request) -> tuple[str, str]:
+    """User and password: from the parameters, ClickHouse's own headers, or Basic.
+
+    Raises:
+        Refused: when the Authorization header cannot be read.
+    """
+    user = request.values.get("user") or request.headers.get("x-clickhouse-user")
+    password = request.values.get("password") or request.headers.get("x-clickhouse-key")
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    if user is None and kind.lower() == "basic":
+        try:
+            user, _, password = base64.b64decode(secret, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise Refused(516, "Invalid Authorization header: not Basic with base64", "AUTHENTICATION_FAILED") from error
+    return user or "default", password or ""
+
+
+def settings_of(request: Request) -> dict[str, str]:
+    """The engine settings of a request. The query id travels as `log_comment`, so that the query can be found and killed.
+
+    Raises:
+        Refused: for a name that cannot be a setting.
+    """
+    found = {name: value for name, value in request.parameters if name not in RESERVED and not name.startswith("param_")}
+    for name in found:
+        if not _SETTING.match(name):
+            raise Refused(115, f"Unknown setting {name[:64]!a}", "UNKNOWN_SETTING")
+    found.setdefault("log_comment", request.query_id)
+    return found
+
+
+def database_of(request: Request) -> str | None:
+    """The database to use.
+
+    Raises:
+        Refused: for a name that cannot be quoted safely.
+    """
+    name = request.values.get("database") or request.headers.get("x-clickhouse-database")
+    if name and not _DATABASE.match(name):
+        raise Refused(81, f"Database {name[:64]!a} does not exist", "UNKNOWN_DATABASE")
+    return name or None
+
+
+def literal(text: str) -> str:
+    """A string literal of ClickHouse."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def error_of(text: str, version: str) -> tuple[int, str]:
+    """Code and message, as a server words them, from what the engine said."""
+    text = _VERSION.sub("", _PREFIX.sub("", text.strip()))
+    text = _NESTED.sub(r"Code: \1. DB::Exception: ", text)
+    found = _CODE.match(text)
+    if found is None:
+        text = f"Code: 1001. DB::Exception: {text} (STD_EXCEPTION)"
+    return int(found[1]) if found else 1001, f"{text} (version {version} (embedded))\n"
+
+
+def status_of(code: int) -> int:
+    """The HTTP status of an error code."""
+    return _STATUS.get(code, 500)
+
+
+def trailer(message: bytes, tag: str) -> bytes:
+    """An error in the middle of a chunked answer, as clients look for it."""
+    mark = tag.encode()
+    return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (mark, message, len(message), mark)
+
+
+def content_type(format_: str) -> str:
+    """The media type of an output format."""
+    return _CONTENT.get(format_, "text/plain; charset=UTF-8")
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """The value of X-ClickHouse-Summary."""
+    return json.dumps({name: str(counts.get(name, 0)) for name in _SUMMARY})

@@ -1,0 +1,41 @@
+"""The users file: name → password hash and role."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from runtime.errors import Misconfigured
+
+
+class User(BaseModel):
+    """A user: `app` reads and writes, `analyst` reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    password_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    role: Literal["app", "analyst"]
+
+
+_USERS = TypeAdapter(dict[str, User])
+
+
+def load(path: Path | None) -> dict[str, User]:
+    """The users of a file.
+
+    Raises:
+        Misconfigured: when there is no file, it cannot be read, or names nobody.
+    """
+    if path is None:
+        raise Misconfigured("no users: pass --users-file FILE with {name: {password_sha256, role}}; nobody is let in without one")
+    try:
+        users = _USERS.validate_json(path.read_bytes())
+    except OSError as error:
+        raise Misconfigured(f"--users-file {path}: {error.strerror or 'cannot be read'}") from error
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise Misconfigured(f"--users-file {path}: {place or 'document'}: {first['msg']}") from error
+    if not users:
+        raise Misconfigured(f"--users-file {path}: names nobody")
+    return users
