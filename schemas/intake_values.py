@@ -1,0 +1,149 @@
+"""JSON values from outside: decoding them, what they must not hold, and the instants that clients write."""
+
+import json
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+MAX_DEPTH: Final = 32
+_LEAST_INT: Final = -(2**63)
+_LARGEST_INT: Final = 2**64 - 1
+_EXACT_FLOAT: Final = 2**53
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_DAY_OF_YEAR: Final = re.compile(r"([0-9]{4})-?(?!000)(36[0-6]|3[0-5][0-9]|[0-2][0-9]{2})(?=T|$)")
+_HOUR_24: Final = re.compile(r"(?<=[0-9])([T ])24((?::?00){0,2}(?:[.,]0+)?(?:Z|[+-][0-9:]+)?)$")
+_SECOND_60: Final = re.compile(r"([0-9]{2}:?[0-9]{2}:?)(60)(?=[.,Z+-]|$)")
+_DIGITS: Final = (10, 13)
+"""Lengths at which a string of digits is an epoch (seconds, milliseconds) and not a date."""
+
+
+class Unparsable(ValueError):
+    """The bytes are not JSON in UTF-8."""
+
+
+def loads(raw: bytes) -> Any:
+    """The JSON value of UTF-8 bytes; raises Unparsable.
+
+    What only `json` decodes (lone surrogates, NaN, very large integers) comes back as it is, for `flaw` to find: one such event
+    must not take its whole batch with it.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(raw.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise Unparsable(type(error).__name__) from None
+
+
+def flaw(value: Any, depth: int = MAX_DEPTH) -> str | None:
+    """Why a decoded JSON value cannot travel on: NaN, an integer beyond 64 bits, a lone surrogate, too deep; None when it can."""
+    if isinstance(value, str):
+        return None if value.isascii() else _unencodable(value)
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return None if _LEAST_INT <= value <= _LARGEST_INT else "an integer beyond 64 bits"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "a number that is not finite"
+    if depth <= 0:
+        return f"nesting deeper than {MAX_DEPTH} levels"
+    if isinstance(value, dict):
+        return _flaw_in(value, depth - 1)
+    if isinstance(value, list):
+        return next((found for item in value if (found := flaw(item, depth - 1)) is not None), None)
+    return "a value that is not JSON"
+
+
+def _flaw_in(value: dict[Any, Any], depth: int) -> str | None:
+    for key, item in value.items():
+        if not isinstance(key, str):
+            return "a value that is not JSON"
+        if not key.isascii() and (found := _unencodable(key)) is not None:
+            return found
+        if type(item) is str and item.isascii():
+            continue
+        if (found := flaw(item, depth)) is not None:
+            return found
+    return None
+
+
+def _unencodable(text: str) -> str | None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "text with a lone surrogate"
+    return None
+
+
+def text_of(value: Any) -> str | None:
+    """An identifier as text: a string as it is, an exact whole number by its digits; None for any other kind of value."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float) and abs(value) < _EXACT_FLOAT and value.is_integer():
+        return str(int(value))
+    return None
+
+
+def instant_ms(value: Any) -> int | None:
+    """An instant in milliseconds since the epoch: ISO 8601 (UTC when it names no zone) or an epoch number; None if it is neither.
+
+    Epoch numbers are taken as seconds, milliseconds, microseconds or nanoseconds by their size. Instants before 1970 are none.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        found = _epoch_ms(int(text)) if len(text) in _DIGITS and text.isascii() and text.isdigit() else _iso_ms(text)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    else:
+        found = _epoch_ms(value)
+    return found if found is not None and found >= 0 else None
+
+
+def _epoch_ms(number: float) -> int | None:
+    if not 0 <= number < 1e20:
+        return None
+    for limit, factor in ((1e11, 1_000), (1e14, 1), (1e17, 1e-3)):
+        if number < limit:
+            return int(number * factor)
+    return int(number * 1e-6)
+
+
+def _iso_ms(text: str) -> int | None:
+    shift = timedelta()
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        plain, shift = _plain_iso(text)
+        try:
+            at = datetime.fromisoformat(plain)
+        except ValueError:
+            return None
+    return ((at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - _EPOCH + shift) // _MILLISECOND
+
+
+def _plain_iso(text: str) -> tuple[str, timedelta]:
+    """ISO 8601 forms that `fromisoformat` refuses, as one that it takes and what is missing then.
+
+    A small z, a day of the year, the hour 24 and the leap second.
+    """
+    plain, shift = text.upper(), timedelta()
+    if found := _DAY_OF_YEAR.match(plain):
+        plain = f"{found[1]}-01-01{plain[found.end() :]}"
+        shift += timedelta(days=int(found[2]) - 1)
+    if found := _HOUR_24.search(plain):
+        plain = f"{plain[: found.start()]}{found[1]}00{found[2]}"
+        shift += timedelta(days=1)
+    if found := _SECOND_60.search(plain):
+        plain = f"{plain[: found.start(2)]}59{plain[found.end(2) :]}"
+        shift += timedelta(seconds=1)
+    return plain, shift
