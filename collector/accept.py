@@ -1,0 +1,146 @@
+"""What becomes of a request's calls: events, and quarantine records for those that are none. Pure but for random ids."""
+
+import base64
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import uuid4
+
+import orjson
+
+from collector.envelope import Envelope
+from collector.problems import Problem
+from runtime.bus.limits import MAX_RECORD_BYTES
+from runtime.bus.port import Outgoing
+from runtime.settings import Settings
+from schemas.codec import encode
+from schemas.events import Event
+from schemas.intake import Rejected, parse_call
+from schemas.intake_values import flaw, text_of
+from schemas.reasons import Reason
+from schemas.records import Quarantined
+
+STAGE: Final = "collector"
+_RAW_BYTES: Final = (MAX_RECORD_BYTES - 8 * 1024) // 4 * 3
+"""How many bytes fit into a quarantine record, written in base64."""
+
+
+@dataclass(slots=True)
+class Accepted:
+    """What to write, and what to answer: `results` names the calls that were not kept."""
+
+    records: list[Outgoing] = field(default_factory=list)
+    types: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Accept:
+    """Decides on calls with this deployment's settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._events, self._quarantine = settings.topic("events"), settings.topic("quarantine")
+        self._secret, self._country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
+
+    def decide(self, envelope: Envelope, source: str, received_ms: int) -> Accepted | Problem:
+        """Every call's fate. Problem: too many, too large with the batch's context in each, or nested beyond all reason."""
+        if len(envelope.calls) > self._settings.collector_max_batch_events:
+            return Problem.TOO_MANY
+        accepted = Accepted()
+        try:
+            shared = len(_dumped(envelope.context)) if envelope.context else 0
+            if shared * len(envelope.calls) > self._settings.collector_max_body_bytes:
+                return Problem.TOO_LARGE
+            for index in range(len(envelope.calls)):
+                self._one(accepted, index, envelope.call(index), envelope, source, received_ms)
+        except RecursionError:
+            return Problem.UNPARSABLE
+        return accepted
+
+    def _one(self, accepted: Accepted, index: int, call: Any, envelope: Envelope, source: str, received_ms: int) -> None:
+        result = self._parsed(call, len(_dumped(call)), envelope, source, received_ms)
+        if isinstance(result, Event):
+            accepted.records.append(Outgoing(self._events, encode(result), result.owner.encode()))
+            accepted.types[result.type] += 1
+            return
+        given = text_of(call.get("messageId")) if isinstance(call, dict) else None
+        accepted.records.append(self.quarantined(_faithful(call), result, source, received_ms))
+        accepted.reasons[result.reason] += 1
+        accepted.results.append(
+            {
+                "index": index,
+                "messageId": None if flaw(given) else given,
+                "reason": result.reason.value,
+                "path": result.path,
+            }
+        )
+
+    def _parsed(self, call: Any, size: int, envelope: Envelope, source: str, received_ms: int) -> Event | Rejected:
+        most = self._settings.collector_max_event_bytes
+        if size > most:
+            return Rejected(Reason.TOO_LARGE, f"{size} bytes, the limit is {most}")
+        try:
+            return parse_call(
+                call,
+                kind=envelope.kind,
+                source=source,
+                received_ms=received_ms,
+                sent_ms=envelope.sent_ms,
+                secret=self._secret,
+                country=self._country,
+                default_id=uuid4().hex,
+            )
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug that one event meets must not cost the others of its batch
+            return Rejected(Reason.POISON, type(error).__name__)
+
+    def quarantined(self, raw: bytes, rejected: Rejected, source: str, received_ms: int) -> Outgoing:
+        """The quarantine record of one accepted event that is none."""
+        detail = f"{rejected.path}: {rejected.detail}" if rejected.path else rejected.detail
+        if len(raw) > _RAW_BYTES:
+            raw, detail = raw[:_RAW_BYTES], f"{detail}; of {len(raw)} bytes the first {_RAW_BYTES} are kept"
+        record = Quarantined(
+            id=f"{STAGE}-{uuid4().hex}",
+            stage=STAGE,
+            reason=rejected.reason,
+            detail=detail,
+            source=source,
+            topic="",
+            partition=-1,
+            offset=-1,
+            raw=base64.b64encode(raw).decode(),
+            at_ms=received_ms,
+            counted=True,
+        )
+        return Outgoing(self._quarantine, encode(record))
+
+
+def without_key(body: Any, raw: bytes) -> bytes:
+    """A body's bytes, without the write key in it: a secret must not get into quarantine."""
+    if not isinstance(body, dict) or "writeKey" not in body:
+        return raw
+    try:
+        return _faithful(body)
+    except RecursionError:
+        return raw
+
+
+def _dumped(value: Any) -> bytes:
+    """The value as JSON, fast, for its size."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return _faithful(value)
+
+
+def _faithful(value: Any) -> bytes:
+    """The value as JSON without a write key; NaN, large integers and lone surrogates as they came. RecursionError when too deep."""
+    if isinstance(value, dict) and "writeKey" in value:
+        value = {name: held for name, held in value.items() if name != "writeKey"}
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()

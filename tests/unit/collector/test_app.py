@@ -1,0 +1,403 @@
+import base64
+import gzip
+import json
+from typing import Any
+
+import orjson
+import pytest
+
+from runtime.bus.partitioner import partition_of
+from runtime.errors import Permanent
+from schemas.identifiers import node
+from tests.support.collector import KEY, NOW, OTHER_KEY, collecting
+
+TRACK = {"userId": "u1", "event": "Order Completed", "messageId": "m1", "properties": {"name": "Phở bò Hà Nội"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("identify", "identify"), ("i", "identify"), ("track", "track"), ("t", "track"), ("page", "page"), ("p", "page"),
+        ("screen", "screen"), ("s", "screen"), ("group", "group"), ("g", "group"), ("alias", "alias"), ("a", "alias"),
+    ],
+)  # fmt: skip
+async def test_each_address_takes_its_call(path: str, kind: str) -> None:
+    async with collecting() as at:
+        answer = await at.post(f"/v1/{path}", {**TRACK, "groupId": "g1", "previousId": "c1"})
+        assert answer.status_code == 200
+        assert answer.json() == {"success": True, "results": []}
+        assert answer.headers["x-onefold-result"] == "accepted=1; quarantined=0"
+        (event,) = await at.events()
+        assert (event.type, event.id, event.source, event.received_ms) == (kind, "m1", "default", NOW)
+
+
+@pytest.mark.parametrize("path", ["batch", "b", "import"])
+async def test_a_batch_takes_calls_of_every_kind(path: str) -> None:
+    batch = [{**TRACK, "type": "track"}, {"type": "identify", "userId": "u1", "messageId": "m2", "traits": {"name": "Lê Thị Bưởi"}}]
+    async with collecting() as at:
+        assert (await at.post(f"/v1/{path}", {"batch": batch})).status_code == 200
+        events = await at.events()
+        assert [event.type for event in events] == ["track", "identify"]
+        assert events[0].properties == {"name": "Phở bò Hà Nội"}
+        assert events[1].traits == {"name": "Lê Thị Bưởi"}
+
+
+async def test_an_event_lies_under_its_owner() -> None:
+    async with collecting() as at:
+        await at.post("/v1/track", TRACK)
+        (record,) = await at.records("events")
+        owner = node(at.settings.tenant_secret.get_secret_value().encode(), ("user_id", "u1")).encode()
+        assert (record.key, record.partition) == (owner, partition_of(owner, 3))
+
+
+async def test_the_batchs_context_lies_under_each_events_own() -> None:
+    batch = [
+        {**TRACK, "type": "track", "context": {"locale": "en"}},
+        {**TRACK, "type": "track", "messageId": "m2", "context": None},
+    ]
+    async with collecting() as at:
+        await at.post("/v1/batch", {"batch": batch, "context": {"locale": "vi-VN", "ip": "203.0.113.1"}})
+        first, second = await at.events()
+        assert first.context == {"locale": "en", "ip": "203.0.113.1"}
+        assert second.context == {"locale": "vi-VN", "ip": "203.0.113.1"}
+
+
+async def test_the_envelopes_sent_at_corrects_the_clients_clock() -> None:
+    async with collecting() as at:
+        await at.post("/v1/batch", {"sentAt": NOW + 90_000, "batch": [{**TRACK, "type": "track", "timestamp": NOW + 80_000}]})
+        (event,) = await at.events()
+        assert event.time_ms == NOW - 10_000
+
+
+async def test_an_event_without_a_message_id_gets_one() -> None:
+    async with collecting() as at:
+        await at.post("/v1/batch", {"batch": [{"type": "track", "userId": "u1", "event": "X"}] * 2})
+        first, second = await at.events()
+        assert first.id != second.id
+
+
+def basic(key: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode()}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "source"),
+    [
+        (basic(OTHER_KEY), {}, "app"),
+        ({"Authorization": basic(OTHER_KEY)["Authorization"].replace("Basic", "basic")}, {}, "app"),
+        ({}, {"writeKey": OTHER_KEY}, "app"),
+        ({"Authorization": f"Bearer {OTHER_KEY}"}, {}, "app"),
+        ({"Authorization": "Bearer token-of-another-server"}, {"writeKey": OTHER_KEY}, "app"),
+        (basic(KEY), {"writeKey": OTHER_KEY}, "default"),
+        ({"Authorization": "Basic ???"}, {"writeKey": OTHER_KEY}, "app"),
+        (basic(""), {"writeKey": OTHER_KEY}, "app"),
+    ],
+)
+async def test_the_write_key_names_the_source(headers: dict[str, str], body: dict[str, str], source: str) -> None:
+    async with collecting() as at:
+        for _ in range(2):
+            assert (await at.post("/v1/track", {**TRACK, **body}, auth=None, headers=headers)).status_code == 200
+        assert {event.source for event in await at.events()} == {source}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({}, {}),
+        (basic("wrong"), {"writeKey": KEY}),
+        ({}, {"writeKey": "wrong"}),
+        ({}, {"writeKey": 7}),
+        ({"Authorization": "Bearer wrong"}, {}),
+        ({"Authorization": "Basic wrong"}, {}),
+    ],
+)
+async def test_a_wrong_write_key_is_refused_and_nothing_kept(headers: dict[str, str], body: dict[str, Any]) -> None:
+    async with collecting() as at:
+        answer = await at.post("/v1/track", {**TRACK, **body}, auth=None, headers=headers)
+        assert answer.status_code == 401
+        assert answer.json() == {
+            "success": False,
+            "code": "invalid_write_key",
+            "message": "No source has this write key: see `onefold status`.",
+        }
+        assert await at.records("events") == await at.records("quarantine") == []
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json", "nonsense"])
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("said", [False, True])
+async def test_what_a_body_is_shows_by_itself(content_type: str, zipped: bool, said: bool) -> None:
+    raw = orjson.dumps(TRACK)
+    headers = {"Content-Type": content_type} | ({"Content-Encoding": "gzip"} if said else {})
+    async with collecting() as at:
+        answer = await at.post("/v1/track", content=gzip.compress(raw) if zipped else raw, headers=headers)
+        assert answer.status_code == 200
+        assert len(await at.events()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "code", "reason"),
+    [
+        ("track", b'{"userId": ', "invalid_json", "unparsable"),
+        ("track", b"", "invalid_json", "unparsable"),
+        ("batch", b"\xff\xfe\x00", "invalid_json", "unparsable"),
+        ("batch", gzip.compress(b"{}")[:-9], "invalid_json", "unparsable"),
+        ("batch", b"\x1f\x8bnonsense", "invalid_json", "unparsable"),
+        ("batch", gzip.compress(b"nonsense"), "invalid_json", "unparsable"),
+        ("track", b"[" * 100_000, "invalid_json", "unparsable"),
+        ("track", b'{"a":' * 990 + b"1" + b"}" * 990, "invalid_json", "unparsable"),
+        ("track", b"[]", "not_an_object", "not_an_object"),
+        ("batch", b"null", "not_an_object", "not_an_object"),
+        ("batch", b"{}", "invalid_batch", "wrong_type"),
+        ("batch", b'{"batch": {}}', "invalid_batch", "wrong_type"),
+        ("batch", b'{"batch": [], "context": 1}', "invalid_batch", "wrong_type"),
+    ],
+)
+async def test_a_body_that_holds_no_calls_is_one_event_in_quarantine(path: str, content: bytes, code: str, reason: str) -> None:
+    async with collecting() as at:
+        answer = await at.post(f"/v1/{path}", content=content)
+        assert (answer.status_code, answer.json()["success"], answer.json()["code"]) == (400, False, code)
+        assert answer.headers["x-onefold-result"] == "accepted=0; quarantined=1"
+        ((record, raw),) = await at.quarantined()
+        assert (record.stage, record.reason, record.source, record.counted, record.at_ms) == (
+            "collector",
+            reason,
+            "default",
+            True,
+            NOW,
+        )
+        assert raw == content
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
+async def test_nobodys_broken_body_is_kept_nowhere(headers: dict[str, str]) -> None:
+    async with collecting() as at:
+        answer = await at.post("/v1/track", content=b"{", auth=None, headers=headers)
+        assert answer.status_code in (400, 401)
+        assert await at.records("quarantine") == []
+
+
+async def test_events_that_cannot_be_kept_are_named_and_the_others_kept() -> None:
+    batch: list[Any] = [
+        {**TRACK, "type": "track"},
+        {"type": "track", "event": "Nobody", "messageId": "m2"},
+        {"type": "dance", "userId": "u1", "messageId": 3},
+        {"type": "track", "userId": "null", "event": "X"},
+        "text",
+        {"type": "track", "userId": "u1", "event": ["X"], "messageId": "m6"},
+        {"type": "track", "userId": "u1", "event": "X", "properties": "x", "messageId": "m7"},
+        {**TRACK, "type": "track", "messageId": "m8", "properties": {"note": "ă" * 40_000}},
+    ]
+    async with collecting() as at:
+        answer = await at.post("/v1/batch", {"batch": batch})
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "success": True,
+            "results": [
+                {"index": 1, "messageId": "m2", "reason": "no_identifier", "path": ""},
+                {"index": 2, "messageId": "3", "reason": "unknown_type", "path": "type"},
+                {"index": 3, "messageId": None, "reason": "no_identifier", "path": ""},
+                {"index": 4, "messageId": None, "reason": "not_an_object", "path": ""},
+                {"index": 5, "messageId": "m6", "reason": "wrong_type", "path": "event"},
+                {"index": 6, "messageId": "m7", "reason": "wrong_type", "path": "properties"},
+                {"index": 7, "messageId": "m8", "reason": "too_large", "path": ""},
+            ],
+        }
+        assert answer.headers["x-onefold-result"] == "accepted=1; quarantined=7"
+        assert [event.id for event in await at.events()] == ["m1"]
+        held = await at.quarantined()
+        assert sorted(raw for _, raw in held) == sorted(json.dumps(call, ensure_ascii=False).encode() for call in batch[1:])
+        assert len({record.id for record, _ in held}) == 7
+        assert all(record.counted for record, _ in held)
+
+
+@pytest.mark.parametrize("spoiled", ['"\\ud83d"', "NaN", "Infinity", "1" + "0" * 400, "[" * 300 + "]" * 300])
+async def test_one_spoiled_event_does_not_take_its_batch_along(spoiled: str) -> None:
+    bad = '{"type":"track","userId":"u1","event":"X","messageId":"m2","writeKey":"secret","properties":{"a":' + spoiled + "}}"
+    body = '{"batch":[' + json.dumps({**TRACK, "type": "track"}) + "," + bad + "]}"
+    async with collecting() as at:
+        answer = await at.post("/v1/batch", content=body.encode())
+        assert answer.json()["results"] == [{"index": 1, "messageId": "m2", "reason": "wrong_type", "path": "properties"}]
+        assert [event.id for event in await at.events()] == ["m1"]
+        ((_, raw),) = await at.quarantined()
+        assert json.dumps(json.loads(raw)) == json.dumps({k: v for k, v in json.loads(bad).items() if k != "writeKey"})
+
+
+async def test_a_message_id_that_cannot_be_said_is_left_out_of_the_answer() -> None:
+    async with collecting() as at:
+        answer = await at.post("/v1/track", content=b'{"userId":"u1","event":"X","messageId":"\\ud83d"}')
+        assert answer.json()["results"] == [{"index": 0, "messageId": None, "reason": "wrong_type", "path": ""}]
+
+
+async def test_write_keys_get_into_no_quarantine() -> None:
+    async with collecting() as at:
+        await at.post("/v1/track", {"event": "Nobody", "writeKey": KEY}, auth=None)
+        await at.post("/v1/batch", {"batch": 1, "writeKey": KEY}, auth=None)
+        await at.post("/v1/batch", {"batch": [{"type": "track", "event": "Nobody", "writeKey": KEY}], "writeKey": KEY}, auth=None)
+        held = await at.quarantined()
+        assert len(held) == 3
+        assert all(KEY.encode() not in raw for _, raw in held)
+
+
+async def test_an_empty_batch_is_kept() -> None:
+    async with collecting() as at:
+        answer = await at.post("/v1/batch", {"batch": []})
+        assert (answer.status_code, answer.headers["x-onefold-result"]) == (200, "accepted=0; quarantined=0")
+
+
+async def test_a_body_over_the_limit_is_refused_whole() -> None:
+    async with collecting() as at:
+        for content in (b" " * (10 * 1024 * 1024), gzip.compress(b" " * (4 * 1024 * 1024 + 1)), gzip.compress(b" " * 50_000_000)):
+            answer = await at.post("/v1/batch", content=content)
+            assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        assert await at.records("events") == await at.records("quarantine") == []
+        assert (at.collector.gate.requests, at.collector.gate.bytes) == (0, 0)
+
+
+async def test_a_body_without_a_length_is_limited_as_it_comes() -> None:
+    sent = 0
+
+    async def endless() -> Any:
+        nonlocal sent
+        while sent < 100:
+            sent += 1
+            yield b" " * 65_536
+
+    async with collecting(collector_max_body_bytes=200_000) as at:
+        answer = await at.http.post("/v1/track", content=endless(), auth=(KEY, ""))
+        assert answer.status_code == 413
+
+
+async def test_a_batchs_context_cannot_blow_up_memory() -> None:
+    batch = [{**TRACK, "type": "track"}] * 2000
+    async with collecting() as at:
+        answer = await at.post("/v1/batch", {"batch": batch, "context": {"a": "x" * 20_000}})
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        assert await at.records("events") == []
+
+
+async def test_a_batch_of_too_many_events_is_refused_whole() -> None:
+    batch = [{**TRACK, "type": "track", "messageId": f"m{n}"} for n in range(2501)]
+    async with collecting() as at:
+        answer = await at.post("/v1/batch", {"batch": batch})
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_many_events")
+        assert await at.records("events") == []
+        assert (await at.post("/v1/batch", {"batch": batch[:2500]})).status_code == 200
+        assert len(await at.records("events")) == 2500
+
+
+async def test_another_encoding_is_refused() -> None:
+    async with collecting() as at:
+        answer = await at.post("/v1/track", TRACK, headers={"Content-Encoding": "br"})
+        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_encoding")
+
+
+async def test_without_a_broker_the_client_shall_come_again() -> None:
+    async with collecting(away=True) as at:
+        for content in (orjson.dumps(TRACK), b"{"):
+            answer = await at.post("/v1/track", content=content)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            assert answer.json()["code"] == "unavailable"
+
+
+async def test_before_the_sources_are_known_no_key_is_called_wrong() -> None:
+    async with collecting(caught_up=False) as at:
+        for path in ("/v1/track", "/v1/batch"):
+            answer = await at.post(path, TRACK)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert (await at.http.get(f"/v1/projects/{KEY}/settings")).status_code == 503
+        assert (await at.http.get("/health")).status_code == 503
+
+
+async def test_more_than_may_be_under_way_is_put_off() -> None:
+    async with collecting() as at:
+        passes = [at.collector.gate.enter() for _ in range(1024)]
+        answer = await at.post("/v1/track", TRACK)
+        assert (answer.status_code, answer.headers["retry-after"], answer.json()["code"]) == (503, "1", "overloaded")
+        passes.pop().leave()
+        assert (await at.post("/v1/track", TRACK)).status_code == 200
+        passes.pop().charge(16 * 4 * 1024 * 1024)
+        assert (await at.post("/v1/track", TRACK)).status_code == 503
+
+
+async def test_a_bug_met_by_one_event_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(call: Any, **_: Any) -> Any:
+        raise ZeroDivisionError(call)
+
+    monkeypatch.setattr("collector.accept.parse_call", broken)
+    async with collecting() as at:
+        answer = await at.post("/v1/track", TRACK)
+        assert answer.json()["results"] == [{"index": 0, "messageId": "m1", "reason": "poison", "path": ""}]
+        ((record, _),) = await at.quarantined()
+        assert record.detail == "ZeroDivisionError"
+
+
+async def test_an_unexpected_error_keeps_the_data_with_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with collecting() as at:
+        for error in (ZeroDivisionError("x"), Permanent("x")):
+
+            async def broken(_: Any, error: Exception = error) -> Any:
+                raise error
+
+            monkeypatch.setattr(at.collector._producer, "send", broken)
+            answer = await at.post("/v1/track", TRACK)
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "not_found"),
+        ("POST", "/v1/dance", 404, "not_found"),
+        ("POST", "/v1/track/", 404, "not_found"),
+        ("POST", "/v2/track", 404, "not_found"),
+        ("GET", "/v1/track", 405, "method_not_allowed"),
+        ("PUT", "/v1/batch", 405, "method_not_allowed"),
+    ],
+)
+async def test_other_addresses_are_refused_without_a_redirect(method: str, path: str, status: int, code: str) -> None:
+    async with collecting() as at:
+        answer = await at.http.request(method, path)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_a_browsers_preflight_is_answered() -> None:
+    async with collecting() as at:
+        asked = {"Origin": "https://cho-que.vn", "Access-Control-Request-Headers": "authorization"}
+        answer = await at.http.options("/v1/t", headers=asked)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["access-control-allow-headers"] == "authorization, content-type, x-retry-count"
+        assert answer.headers["access-control-max-age"] == "7200"
+        taken = await at.post("/v1/t", TRACK, headers=asked)
+        assert taken.headers["access-control-allow-origin"] == "*"
+        assert "Retry-After" in taken.headers["access-control-expose-headers"]
+        wrong = await at.post("/v1/t", TRACK, headers=asked, auth=("wrong", ""))
+        assert wrong.headers["access-control-allow-origin"] == "*"
+
+
+async def test_only_listed_origins_are_let_in() -> None:
+    async with collecting(collector_cors_origins="https://cho-que.vn, https://app.cho-que.vn/") as at:
+        good = await at.http.options("/v1/t", headers={"Origin": "https://app.cho-que.vn"})
+        assert (good.headers["access-control-allow-origin"], good.headers["vary"]) == ("https://app.cho-que.vn", "Origin")
+        bad = await at.http.options("/v1/t", headers={"Origin": "https://evil.test"})
+        assert bad.status_code == 204
+        assert "access-control-allow-origin" not in bad.headers
+
+
+async def test_analytics_js_is_told_to_send_here() -> None:
+    async with collecting() as at:
+        answer = await at.http.get(f"/v1/projects/{KEY}/settings")
+        target = answer.json()["integrations"]["Segment.io"]
+        assert (target["apiKey"], target["apiHost"], target["protocol"]) == (KEY, "collector.test/v1", "http")
+        assert (await at.http.get("/v1/projects/wrong/settings")).status_code == 401
+
+
+async def test_what_was_done_is_counted() -> None:
+    async with collecting() as at:
+        await at.post("/v1/batch", {"batch": [{**TRACK, "type": "track"}, {"type": "dance"}]})
+        shown = at.metrics.exposition().decode()
+        assert 'onefold_events_accepted_total{source="default",type="track"} 1.0' in shown
+        assert 'onefold_events_quarantined_total{reason="unknown_type",stage="collector"} 1.0' in shown
+        assert 'onefold_http_requests_total{path="batch",status="200"} 1.0' in shown
