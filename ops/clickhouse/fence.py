@@ -45,8 +45,11 @@ def close(writable: Path, readable: Iterable[Path]) -> str | None:
         return f"Landlock: {os.strerror(ctypes.get_errno())}"
     try:
         read = _READ_FILE | _READ_DIR
-        for path in {*map(Path, SYSTEM), *readable, Path(f"/proc/{os.getpid()}")}:
+        for path in {*map(Path, SYSTEM), *readable}:
             _allow(libc, ruleset, path, read)
+        # pinned by a descriptor that stays open: the kernel may otherwise forget the entry, and with it the rule
+        own = os.open(f"/proc/{os.getpid()}", os.O_PATH | os.O_CLOEXEC)
+        _allow(libc, ruleset, Path(f"/proc/self/fd/{own}"), read)
         for path in map(Path, WRITABLE_DEVICES):
             _allow(libc, ruleset, path, (_READ_FILE | _WRITE_FILE) & everything)
         _allow(libc, ruleset, writable, everything & ~_EXECUTE)

@@ -3,10 +3,7 @@
 import argparse
 import asyncio
 import contextlib
-import errno
 import logging
-import os
-import shutil
 import signal
 import socket
 import sys
@@ -16,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from ops.clickhouse import configuration, fence, users
+from ops.clickhouse import fence, place, users
 from runtime.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -54,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(path: Path, port: int, users_file: Path | None) -> None:
     known = users.load(users_file)
     claimed = _claimed(port)
-    directory = _prepared(path)
+    directory, lock = place.taken(path)
     # before any thread is started: only what starts afterwards is inside the fence
     if (missing := fence.close(directory, fence.interpreter_paths())) is not None:
         log.warning("no kernel fence (%s): statements are held by the scan and the grants alone", missing)
@@ -72,6 +69,7 @@ def _serve(path: Path, port: int, users_file: Path | None) -> None:
     finally:
         engine.close()
         claimed.close()
+        lock.close()
 
 
 async def _until_signal(application: "Application", claimed: socket.socket) -> None:
@@ -103,23 +101,3 @@ def _claimed(port: int) -> socket.socket:
             f"--port {port}: {getattr(error, 'strerror', None) or 'not a port'} on {HOST}; choose another"
         ) from error
     return claimed
-
-
-def _prepared(path: Path) -> Path:
-    """The store's directory with the configuration files in it, as the working directory."""
-    os.umask(0o077)
-    try:
-        directory = path.absolute()
-        directory.mkdir(parents=True, exist_ok=True)
-        directory = directory.resolve()
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        configuration.write(directory, configuration.memory_budget(memory))
-        scratch = directory / "scratch"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
-        os.environ["TMPDIR"] = str(scratch)  # the engine makes a directory there when it is imported
-        os.chdir(directory)
-    except OSError as error:
-        cure = "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "take a directory that this user may write"
-        raise Misconfigured(f"--path {path}: {error.strerror or 'cannot be used'}; {cure}") from error
-    return directory

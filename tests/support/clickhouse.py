@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,9 +38,7 @@ def clickhouse_spec(directory: Path) -> tuple[Spec, str]:
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     argv = arguments(directory / "store", port, users_file(directory))
-    spec = Spec(
-        "clickhouse", argv, lambda: answers(port, "/ping"), directory / "clickhouse.log", dict(os.environ), start_limit_s=60
-    )
+    spec = Spec("clickhouse", argv, lambda: answers(port, "/ping"), directory / "clickhouse.log")
     return spec, f"http://{APP}:{APP_PASSWORD}@127.0.0.1:{port}"
 
 

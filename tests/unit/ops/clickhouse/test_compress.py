@@ -49,7 +49,7 @@ def test_several_frames_in_a_row_are_one_body(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_torn_body_is_refused(name: str) -> None:
     whole = COMPRESS[name](TEXT)
-    with pytest.raises(Refused, match="ends early|corrupt"):
+    with pytest.raises(Refused, match=r"ends early|corrupt"):
         decoded(decoder(name), whole[: len(whole) // 2], 64)
 
 
@@ -73,7 +73,7 @@ def test_an_empty_body_needs_no_frame() -> None:
 
 
 def test_an_unknown_encoding_is_refused_by_name() -> None:
-    with pytest.raises(Refused, match="Code: 48.*'snappier'"):
+    with pytest.raises(Refused, match=r"Code: 48.*'snappier'"):
         decoder("snappier")
 
 
@@ -107,7 +107,7 @@ def test_native_blocks_of_the_other_methods_are_read() -> None:
 def test_one_flipped_byte_in_a_native_block_is_refused(at: int, flip: int) -> None:
     data = bytearray(blocks(TEXT))
     data[at % len(data)] ^= flip
-    with pytest.raises(Refused, match="Code: (33|39|40)\\."):
+    with pytest.raises(Refused, match=r"Code: (33|39|40)\."):
         decoded(BlockDecoder(), bytes(data), 1000)
 
 
