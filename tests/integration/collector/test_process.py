@@ -1,0 +1,266 @@
+"""The collector as its own process, with a real broker behind it and Segment's own client before it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from segment.analytics.client import Client
+
+from ops.embedded.ports import free_port
+from runtime.bus.kafka import KafkaBus
+from runtime.bus.port import Outgoing
+from runtime.settings import Settings
+from schemas.codec import decode
+from schemas.events import Event
+from schemas.identifiers import node
+from schemas.records import Quarantined
+from segments.definitions import encode
+from tests.support.collector import KEY, source
+from tests.support.services import Running
+
+ROOT = Path(__file__).parents[3]
+WITHIN_S = 60
+
+
+def eventually(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end, f"not so within {within_s} s"
+        time.sleep(0.02)
+
+
+@dataclass
+class Process:
+    """A running collector."""
+
+    child: subprocess.Popen[bytes]
+    settings: Settings
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.collector_port}"
+
+    def status(self, port: int, path: str) -> int:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10).status_code
+        return 0
+
+    def await_ready(self) -> None:
+        def ready() -> bool:
+            assert self.child.poll() is None, self.log.read_text()
+            return self.status(self.settings.metrics_port, "/ready") == 200
+
+        eventually(ready)
+
+    def stop(self) -> int:
+        self.child.send_signal(signal.SIGTERM)
+        return self.child.wait(WITHIN_S)
+
+
+@contextlib.contextmanager
+def collector(bootstrap: str, directory: Path, environment: str, port: int | None = None) -> Iterator[Process]:
+    settings = Settings(
+        kafka_bootstrap=bootstrap, environment=environment, collector_port=port or free_port(), metrics_port=free_port()
+    )
+    variables = {
+        "ONEFOLD_KAFKA_BOOTSTRAP": bootstrap,
+        "ONEFOLD_ENVIRONMENT": environment,
+        "ONEFOLD_COLLECTOR_PORT": str(settings.collector_port),
+        "ONEFOLD_METRICS_PORT": str(settings.metrics_port),
+    }
+    log = directory / f"collector-{uuid.uuid4().hex[:6]}.log"
+    with log.open("wb") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "collector"], cwd=ROOT, env={**os.environ, **variables}, stdout=out, stderr=out
+        )
+    try:
+        yield Process(child, settings, log)
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+
+
+async def prepare(settings: Settings) -> None:
+    async with KafkaBus(settings) as bus:
+        await bus.create_topics(
+            {settings.topic(name): (count, {}) for name, count in (("events", 3), ("quarantine", 1), ("definitions", 1))}
+        )
+        producer = await bus.producer()
+        await producer.send([Outgoing(settings.topic("definitions"), encode(source("default", KEY)), b"Source/default")])
+        await producer.aclose()
+
+
+async def read(settings: Settings, topic: str, count: int) -> list[Any]:
+    """The first `count` records of a topic, decoded; those of a partition in their order."""
+    kind: Any = Event if topic == "events" else Quarantined
+    found: list[Any] = []
+    async with KafkaBus(settings) as bus, asyncio.timeout(WITHIN_S):
+        reader = await bus.reader([settings.topic(topic)])
+        while len(found) < count:
+            for records in (await reader.poll(500, 1000)).values():
+                for record in records:
+                    held = decode(kind, record.value)
+                    assert topic != "events" or record.key == held.owner.encode()
+                    found.append(held)
+        await reader.aclose()
+    return found
+
+
+@pytest.fixture
+def environment() -> str:
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def running(kafka: str, tmp_path: Path, environment: str) -> Iterator[Process]:
+    with collector(kafka, tmp_path, environment) as process:
+        asyncio.run(prepare(process.settings))
+        process.await_ready()
+        yield process
+
+
+def call_everything(client: Client, at: datetime) -> None:
+    traits = {"email": "Buoi@Cho-Que.VN", "phone": "0912 345 678", "name": "Lê Thị Bưởi", "address": {"city": "Thừa Thiên Huế"}}
+    client.identify("u1", traits, anonymous_id="c1", message_id="m-identify", timestamp=at)
+    client.track("u1", "Đã đặt hàng", {"total": 250_000, "items": ["Bánh xèo"]}, message_id="m-track", timestamp=at)
+    client.page(
+        anonymous_id="c1", category="Cửa hàng", name="Trang chủ", properties={"path": "/"}, message_id="m-page", timestamp=at
+    )
+    client.screen("u1", name="Giỏ hàng", message_id="m-screen", timestamp=at)
+    client.group("u1", "g1", {"name": "Công ty Hoa Sen"}, message_id="m-group", timestamp=at)
+    client.alias("c2", "u1", message_id="m-alias", timestamp=at)
+    client.track(None, "Nobody", anonymous_id="null", message_id="m-bad", timestamp=at)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("gzip", [False, True])
+def test_what_segments_client_sends_is_on_the_log(running: Process, gzip: bool) -> None:
+    failed: list[Exception] = []
+    client = Client(KEY, host=running.url, gzip=gzip, upload_interval=0.05, on_error=lambda error, _: failed.append(error))
+    at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+    call_everything(client, at)
+    client.shutdown()
+    assert failed == []
+    events = {event.id: event for event in asyncio.run(read(running.settings, "events", 6))}
+    assert {key: (event.type, event.name) for key, event in events.items()} == {
+        "m-identify": ("identify", ""),
+        "m-track": ("track", "Đã đặt hàng"),
+        "m-page": ("page", "Trang chủ"),
+        "m-screen": ("screen", "Giỏ hàng"),
+        "m-group": ("group", ""),
+        "m-alias": ("alias", ""),
+    }
+    identify = events["m-identify"]
+    assert identify.identifiers == (
+        ("anonymous_id", "c1"), ("email", "buoi@cho-que.vn"), ("phone", "+84912345678"), ("user_id", "u1"),
+    )  # fmt: skip
+    assert identify.traits["name"] == "Lê Thị Bưởi"
+    assert identify.traits["address"] == {"city": "Thừa Thiên Huế"}
+    secret = running.settings.tenant_secret.get_secret_value().encode()
+    assert identify.owner == node(secret, ("user_id", "u1"))
+    assert events["m-track"].properties == {"total": 250_000, "items": ["Bánh xèo"]}
+    assert events["m-page"].identifiers == (("anonymous_id", "c1"),)
+    assert events["m-page"].properties == {"path": "/", "category": "Cửa hàng"}
+    assert (events["m-group"].properties["groupId"], events["m-group"].traits) == ("g1", {"name": "Công ty Hoa Sen"})
+    assert events["m-alias"].identifiers == (("anonymous_id", "c2"), ("user_id", "u1"))
+    at_ms = int(at.timestamp() * 1000)
+    for event in events.values():
+        # Corrected by sentAt: right but for the time that the request was on its way.
+        assert at_ms <= event.time_ms <= at_ms + 60_000
+        assert event.received_ms > event.time_ms
+        assert event.context["library"]["name"] == "analytics-python"
+    (bad,) = asyncio.run(read(running.settings, "quarantine", 1))
+    assert (bad.reason, bad.counted, bad.source) == ("no_identifier", True, "default")
+
+
+@pytest.mark.kafka
+def test_a_body_that_is_not_read_still_gets_its_answer(running: Process) -> None:
+    large = b'{"batch": [' + b" " * (10 * 1024 * 1024) + b"]}"
+    with httpx.Client(base_url=running.url, timeout=30) as http:
+        for auth, status in (((KEY, ""), 413), (("wrong", ""), 401), ((KEY, ""), 413)):
+            answer = http.post("/v1/batch", content=large, auth=auth)
+            assert (answer.status_code, answer.json()["success"]) == (status, False)
+        assert http.post("/v1/track", json={"userId": "u1", "event": "X"}, auth=(KEY, "")).status_code == 200
+
+
+@pytest.mark.kafka
+def test_while_the_broker_is_away_the_client_keeps_its_events(
+    own_kafka: tuple[Running, str], tmp_path: Path, environment: str
+) -> None:
+    service, bootstrap = own_kafka
+    with collector(bootstrap, tmp_path, environment) as process:
+        asyncio.run(prepare(process.settings))
+        process.await_ready()
+        service.kill()
+        answer = httpx.post(f"{process.url}/v1/track", json={"userId": "u1", "event": "X"}, auth=(KEY, ""), timeout=30)
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        failed: list[Exception] = []
+        client = Client(KEY, host=process.url, upload_interval=0.05, on_error=lambda error, _: failed.append(error))
+        for n in range(20):
+            client.track("u1", "Đã đặt hàng", {"n": n}, message_id=f"m{n}")
+        eventually(lambda: process.log.read_text().count("not_stored") >= 2)
+        service.start()
+        client.shutdown()
+        assert failed == []
+        events = asyncio.run(read(process.settings, "events", 20))
+        assert {event.id for event in events} >= {f"m{n}" for n in range(20)}
+        assert process.stop() == 0
+
+
+@pytest.mark.kafka
+def test_a_request_under_way_is_answered_before_the_end(running: Process) -> None:
+    body = b'{"userId": "u1", "event": "X", "messageId": "last", "writeKey": "' + KEY.encode() + b'"}'
+    address = ("127.0.0.1", running.settings.collector_port)
+    with socket.create_connection(address, timeout=WITHIN_S) as link:
+        link.sendall(b"POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:20])
+        eventually(lambda: running.status(running.settings.collector_port, "/health") == 200)
+        running.child.send_signal(signal.SIGTERM)
+
+        def closed() -> bool:
+            with contextlib.suppress(ConnectionRefusedError, ConnectionResetError):
+                socket.create_connection(address, timeout=1).close()
+                return False
+            return True
+
+        eventually(closed)
+        link.sendall(body[20:])
+        assert link.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    assert running.child.wait(WITHIN_S) == 0
+    (event,) = asyncio.run(read(running.settings, "events", 1))
+    assert event.id == "last"
+
+
+def test_without_a_broker_at_the_start_clients_are_put_off(tmp_path: Path, environment: str) -> None:
+    with collector(f"127.0.0.1:{free_port()}", tmp_path, environment) as process:
+        eventually(lambda: process.status(process.settings.collector_port, "/health") == 503)
+        answer = httpx.post(f"{process.url}/v1/track", json={"userId": "u1", "event": "X"}, auth=(KEY, ""))
+        assert (answer.status_code, answer.json()["code"]) == (503, "starting")
+        assert process.status(process.settings.metrics_port, "/ready") == 503
+        assert process.stop() == 0
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path: Path, environment: str) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        collector(f"127.0.0.1:{free_port()}", tmp_path, environment, other.getsockname()[1]) as process,
+    ):
+        assert process.child.wait(WITHIN_S) == 1
+        last = process.log.read_text().strip().splitlines()[-1]
+        assert "ONEFOLD_COLLECTOR_PORT" in last
+        assert "Traceback" not in process.log.read_text()
