@@ -21,8 +21,8 @@ from runtime.metrics import Metrics
 from runtime.settings import Settings
 
 T = TypeVar("T")
-FIRST_PAUSE_SECONDS: Final = 0.2
-LONGEST_PAUSE_SECONDS: Final = 10.0
+FIRST_PAUSE_S: Final = 0.2
+LONGEST_PAUSE_S: Final = 10.0
 _IDLE_POLL_MS: Final = 1_000
 
 log: Final = get_logger(__name__)
@@ -114,7 +114,7 @@ class ConsumerLoop:
 
     async def _insist(self, action: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
         """The action's answer, tried again with growing pauses while it fails for the moment; None once `stop` is set."""
-        pause = FIRST_PAUSE_SECONDS
+        pause = self._first_pause_s
         while True:
             try:
                 answer = await action()
@@ -128,6 +128,6 @@ class ConsumerLoop:
             try:
                 await asyncio.wait_for(stop.wait(), pause)
             except TimeoutError:
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                pause = min(pause * 2, LONGEST_PAUSE_S)
             else:
                 return None

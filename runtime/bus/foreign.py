@@ -35,7 +35,7 @@ _NEVER = (
 
 
 def translated(doing: str, error: BaseException) -> OnefoldError:
-    """The error to raise from `error`. Kafka's own text is left out: it may quote what was sent."""
+    """The error of ours to raise from `error`. Kafka's own text is left out: it may quote what was sent."""
     kind = type(error).__name__
     if isinstance(error, OnefoldError):
         return error

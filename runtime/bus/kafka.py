@@ -57,7 +57,7 @@ class KafkaBus:
             topics,
             group_id=group,
             session_timeout_ms=session_ms,
-            heartbeat_interval_ms=min(3_000, session_ms // 3),
+            heartbeat_interval_ms=min(3_000, session_ms // 4),
             max_poll_interval_ms=self._settings.max_slice_ms,
         )
 

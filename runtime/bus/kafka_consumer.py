@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from runtime.bus.foreign import told
 from runtime.bus.port import Partition, Record
+
+_CLOSE_WITHIN_S: Final = 10.0
 
 
 class KafkaConsumer:
@@ -55,4 +58,6 @@ class KafkaConsumer:
             self._inner.seek(place, offset)
 
     async def aclose(self) -> None:
-        await self._inner.stop()
+        # Leaving is a courtesy: without it the broker takes the partitions back after the session timeout.
+        with suppress(KafkaError, OSError, TimeoutError):
+            await asyncio.wait_for(self._inner.stop(), _CLOSE_WITHIN_S)

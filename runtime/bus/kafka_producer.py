@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -121,4 +122,5 @@ async def _close(inner: AIOKafkaProducer) -> None:
     if not done:
         # aiokafka would wait for its buffer without end while the broker is away.
         inner._message_accumulator.fail_all(ProducerClosed())
-    await stopping
+    with suppress(KafkaError, OSError, TimeoutError):
+        await stopping

@@ -1,0 +1,70 @@
+"""A profile as the API answers it: read, joined and shaped."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from profile_store import memberships, model
+from profile_store.port import ProfileStore
+from runtime.errors import Invalid
+from runtime.settings import Settings
+from schemas.identifiers import NAMESPACE_RANK, node, normalise
+
+NODE_DIGITS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileReader:
+    """Joins on read, so an answer is as fresh as the fragments."""
+
+    settings: Settings
+    store: ProfileStore
+
+    async def by_identifier(self, namespace: str, value: str) -> dict[str, Any] | None:
+        """The profile that an identifier belongs to, None when nobody is known by it.
+
+        Raises Invalid for a namespace that does not exist or a value that no identifier of it can have.
+        """
+        if namespace not in NAMESPACE_RANK:
+            raise Invalid(
+                f"namespace is unknown: use one of {', '.join(NAMESPACE_RANK)}", path="namespace", reason="unknown_namespace"
+            )
+        normalised = normalise(namespace, value, self.settings.default_country)
+        if normalised is None:
+            raise Invalid(f"value cannot be a {namespace}, or is a blocked one", path="value", reason="unusable_value")
+        secret = self.settings.tenant_secret.get_secret_value().encode()
+        return await self.by_id(node(secret, (namespace, normalised)))
+
+    async def by_id(self, profile_id: str) -> dict[str, Any] | None:
+        """The profile of that id; for one that went into another profile, that one."""
+        if len(profile_id) != NODE_DIGITS or not set(profile_id) <= set("0123456789abcdef"):
+            raise Invalid("profile_id is not 32 hexadecimal digits", path="profile_id", reason="unusable_value")
+        current = (await self.store.labels([profile_id]))[profile_id].profile_id
+        members = (await self.store.members([current]))[current].nodes
+        documents = await self.store.documents("fragment", members)
+        fragments = [model.decode(documents[owner].data) for owner in members if documents[owner].data is not None]
+        if not fragments:
+            return None
+        held = memberships.decode((await self.store.documents("membership", [current]))[current].data)
+        return shape(current, members, model.join(fragments, {}), held)
+
+
+def shape(profile_id: str, members: tuple[str, ...], joined: model.Joined, held: memberships.Membership) -> dict[str, Any]:
+    """The answer's JSON. Pure."""
+    return {
+        "profile_id": profile_id,
+        "identifiers": [{"namespace": namespace, "value": value} for namespace, value in joined.identifiers],
+        "traits": joined.traits,
+        "counters": joined.counters,
+        "first_seen": moment(joined.first_seen_ms),
+        "last_seen": moment(joined.last_seen_ms),
+        "segments": [
+            {"name": name, "since": moment(state.since_ms)} for name, state in sorted(held.segments.items()) if state.member
+        ],
+        "members": list(members),
+    }
+
+
+def moment(at_ms: int) -> str:
+    """An instant as ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1_000:03d}Z"

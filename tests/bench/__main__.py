@@ -1,0 +1,64 @@
+"""`python -m tests.bench`: floor and pipeline in turn, cost by stage, latency at half load; writes docs/performance.md."""
+
+import argparse
+import asyncio
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from ops.embedded.attach import settings_for
+from tests.bench.floor import floor
+from tests.bench.latency import Latency, latency
+from tests.bench.load import calls
+from tests.bench.report import Report, render
+from tests.bench.stream_layer import measure
+from tests.bench.whole import stage_costs, whole
+from tests.support.onefold import Onefold, onefold_in
+
+PAGE = Path("docs/performance.md")
+
+
+def main() -> None:
+    """Run the bench and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-page", action="store_true", help="print only")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory, onefold_in(Path(directory)) as onefold:
+        text = render(bench(onefold, options.events, options.rounds))
+    print(text)
+    if not options.no_page:
+        PAGE.write_text(text, encoding="utf-8")
+
+
+def bench(onefold: Onefold, events: int, rounds: int) -> Report:
+    """Floor and pipeline interleaved, so that a noisy minute touches both."""
+    settings = settings_for(onefold.data_dir)
+    floors, wholes, costs = [], [], {}
+    asyncio.run(whole(onefold, calls(2_000, 0, "warm")))
+    asyncio.run(floor(settings, calls(2_000, 0, "warm")))
+    for number in range(rounds):
+        prefix = f"r{number}-{int(time.monotonic())}"
+        made = calls(events, number, prefix)
+        floors.append(asyncio.run(floor(settings, made)))
+        speed, costs = asyncio.run(whole(onefold, made))
+        wholes.append(speed)
+        print(f"round {number + 1}: floor {floors[-1]:,.0f} events/s, pipeline {speed:,.0f} events/s", flush=True)
+    half: Latency = latency(onefold, rate=statistics.median(wholes) / 2)
+    return Report(
+        machine=f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}",
+        events=events,
+        floors=floors,
+        wholes=wholes,
+        cpu_us=costs,
+        stage_us=stage_costs(onefold),
+        layer=asyncio.run(measure(settings)),
+        latency=half,
+    )
+
+
+if __name__ == "__main__":
+    main()

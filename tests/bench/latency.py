@@ -1,0 +1,89 @@
+"""From the event's acceptance to the webhook's arrival, at a given load."""
+
+import asyncio
+import base64
+import json
+import secrets
+import tempfile
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from tests.bench.load import bodies, calls
+from tests.bench.whole import post
+from tests.support.onefold import Onefold, eventually
+
+DEFINITIONS = """
+apiVersion: onefold/v1
+kind: Segment
+metadata: {{name: bench-entered}}
+spec: {{where: {{did: {{event: Bench Trigger}}}}}}
+---
+apiVersion: onefold/v1
+kind: Destination
+metadata: {{name: bench}}
+spec:
+  type: webhook
+  url: http://127.0.0.1:{port}/
+  secret_file: {secret}
+  allow_private_addresses: true
+  triggers: [{{segment: bench-entered, on: [entered]}}]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds from sending the event's batch to the webhook's arrival."""
+
+    rate: float
+    count: int
+    p50_ms: float
+    p99_ms: float
+
+
+def latency(onefold: Onefold, rate: float, seconds: float = 20.0) -> Latency:
+    """One event in 50 is the first trigger of a new customer: it must reach the webhook."""
+    arrived: dict[str, float] = {}
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            arrived.setdefault(body["data"]["event_id"], time.perf_counter())
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory() as directory:
+        secret = Path(directory, "secret")
+        secret.write_text("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+        text = DEFINITIONS.format(port=server.server_address[1], secret=secret)
+        Path(directory, "bench.yaml").write_text(text)
+        onefold.run("apply", directory)
+        warm: list[dict[str, Any]] = [{"type": "track", "event": "Bench Trigger", "userId": "warm", "messageId": "warm"}]
+        onefold.send(warm)
+        eventually(lambda: dict(arrived), lambda seen: "warm" in seen)
+        sent = asyncio.run(_load(onefold, rate, seconds))
+        eventually(lambda: len(arrived), lambda count: count >= len(sent) + 1)
+    server.shutdown()
+    waits = sorted((arrived[key] - at) * 1000 for key, at in sent.items())
+    return Latency(rate, len(waits), waits[len(waits) // 2], waits[int(len(waits) * 0.99)])
+
+
+async def _load(onefold: Onefold, rate: float, seconds: float) -> dict[str, float]:
+    status = onefold.status()
+    address = status["addresses"]["collector"]
+    address = address if address.startswith("http") else f"http://{address}"
+    prefix = f"l{int(time.monotonic())}"
+    made = calls(int(rate * seconds), 99, prefix)
+    for n in range(0, len(made), 50):
+        made[n] = {"type": "track", "event": "Bench Trigger", "messageId": f"{prefix}-{n}", "userId": f"{prefix}-t{n}"}
+    started = time.perf_counter()
+    await post(address, status["write_keys"]["default"], bodies(made), connections=4, rate=rate / 50)
+    return {f"{prefix}-{n}": started + (n / 50) / (rate / 50) for n in range(0, len(made), 50)}

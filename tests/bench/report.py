@@ -1,0 +1,76 @@
+"""The page docs/performance.md, from figures."""
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.bench.latency import Latency
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a bench run found. Rates are events per second, costs microseconds an event."""
+
+    machine: str
+    events: int
+    floors: list[float]
+    wholes: list[float]
+    cpu_us: Mapping[str, float]
+    stage_us: Mapping[str, float]
+    layer: Mapping[str, float]
+    latency: Latency
+
+
+def render(report: Report) -> str:
+    """Markdown."""
+    ratios = [w / f for w, f in zip(report.wholes, report.floors, strict=True)]
+    rounds = "\n".join(
+        f"| {n + 1} | {f:,.0f} | {w:,.0f} | {r:.2f} |"
+        for n, (f, w, r) in enumerate(zip(report.floors, report.wholes, ratios, strict=True))
+    )
+    return f"""# Performance
+
+Written by `make bench`: {report.events:,} events a round, all processes on one small shared machine ({report.machine}, 2 cores), so
+read the figures as ratios.
+
+## Throughput
+
+*Floor*: the same bytes through aiokafka, JSON, Redis MGET and SET, aiokafka and a ClickHouse insert, without logic, in one process.
+*Pipeline*: HTTP batches of 50, until every event is a row in ClickHouse and every touched profile is evaluated. In turn, in one run.
+
+| Round | Floor, events/s | Pipeline, events/s | Ratio |
+| --- | --- | --- | --- |
+{rounds}
+
+Median ratio: **{statistics.median(ratios):.2f}** (aim: 0.30).
+
+## What an event costs
+
+CPU of each process (user and system time), microseconds an event, last round:
+
+| Process | us |
+| --- | --- |
+{_rows(report.cpu_us)}
+
+Wall time of the stream agents' stages, microseconds an event of `events`, all rounds (waiting for Redis and Kafka included):
+
+| Agent and stage | us |
+| --- | --- |
+{_rows(report.stage_us)}
+
+The stream layer alone, microseconds a record of wall time (aim: 10 or less over the bare client):
+
+| Way | us |
+| --- | --- |
+{_rows(report.layer)}
+
+## Latency
+
+At {report.latency.rate:,.0f} events/s, half of the pipeline's throughput, one event in 50 makes a new customer enter a segment:
+from the moment its batch was due to be sent to the signed webhook's arrival, over {report.latency.count:,} of them:
+p50 **{report.latency.p50_ms:.0f} ms**, p99 **{report.latency.p99_ms:.0f} ms** (aim: 500).
+"""
+
+
+def _rows(figures: Mapping[str, float]) -> str:
+    return "\n".join(f"| {name} | {value:.1f} |" for name, value in sorted(figures.items(), key=lambda item: -item[1]))

@@ -1,0 +1,211 @@
+"""The consumers' loop over the twins of broker and ClickHouse: nothing lost, repetitions harmless."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from consumers import events, links, profiles
+from consumers.batch import Feed
+from consumers.loop import ConsumerLoop
+from profile_store.warehouse.rows import Row
+from profile_store.warehouse.tables import EVENT_STORE, LABELS, LEDGER, LINKS, POSITIONS, Table
+from profile_store.warehouse.writer import MemoryWriter
+from runtime.bus.memory import MemoryBus
+from runtime.bus.port import Outgoing, Partition
+from runtime.clock import ManualClock
+from runtime.errors import Transient
+from runtime.metrics import Metrics
+from runtime.settings import Settings
+from schemas.codec import decode, encode
+from schemas.records import Link, Profile, Quarantined
+from tests.support.events import event
+
+SETTINGS = Settings(consumer_batch_ms=10)
+WITHIN_S = 10
+
+
+async def bus_with(*topics: str) -> MemoryBus:
+    bus = MemoryBus(ManualClock())
+    await bus.create_topics({SETTINGS.topic(name): (2, {}) for name in (*topics, "quarantine")})
+    return bus
+
+
+async def say(bus: MemoryBus, topic: str, *values: bytes) -> None:
+    producer = await bus.producer()
+    await producer.send([Outgoing(SETTINGS.topic(topic), value, partition=0) for value in values])
+    await producer.aclose()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():  # noqa: ASYNC110 - the twins say nothing when they change
+            await asyncio.sleep(0.005)
+
+
+async def run_until(bus: MemoryBus, writer: MemoryWriter, feed: Feed, condition: Callable[[], bool]) -> None:
+    """Run a loop until the condition holds, then end it in order."""
+    stop = asyncio.Event()
+    loop = ConsumerLoop(SETTINGS, bus, writer, ManualClock(), Metrics(), feed, first_pause_s=0.001)
+    task = asyncio.create_task(loop.run(stop))
+    try:
+        await until(condition)
+    finally:
+        stop.set()
+        await task
+
+
+async def noted(writer: MemoryWriter, topic: str) -> int:
+    return (await writer.positions(SETTINGS.topic(topic))).get(0, 0)
+
+
+def outcomes(writer: MemoryWriter) -> list[str]:
+    return [row[LEDGER.index("outcome")] for row in writer.rows(LEDGER)]
+
+
+async def test_every_record_of_events_is_booked_whatever_it_is() -> None:
+    bus, writer = await bus_with("events"), MemoryWriter()
+    said = event({"user_id": "u1"}, id="m1")
+    await say(bus, "events", encode(said), b"{not json", encode(said), b'{"version": 99}', "é".encode())
+    await run_until(bus, writer, events.FEED, lambda: len(outcomes(writer)) == 5)
+    assert outcomes(writer) == ["stored", "quarantined", "stored", "quarantined", "quarantined"]
+    assert len(writer.rows(EVENT_STORE)) == 1
+    assert await noted(writer, "events") == 5
+    assert await bus.committed(SETTINGS.group("warehouse-events"), SETTINGS.topic("events")) == {0: 5}
+
+
+async def test_an_undecodable_record_of_another_topic_goes_to_quarantine_uncounted() -> None:
+    bus, writer = await bus_with("links"), MemoryWriter()
+    link = Link(a="0a", b="2b", first_ms=5, last_day=1, event_id="m", source="default")
+    await say(bus, "links", b"[]", encode(link))
+    await run_until(bus, writer, links.FEED, lambda: len(writer.rows(LINKS)) == 1)
+    reader = await bus.reader([SETTINGS.topic("quarantine")])
+    polled = await reader.poll(1_000, 10)
+    (record,) = [record for records in polled.values() for record in records]
+    held = decode(Quarantined, record.value)
+    assert (held.counted, held.topic, held.offset) == (False, SETTINGS.topic("links"), 0)
+
+
+class Faulty(MemoryWriter):
+    """Fails where it is told to, once for each time it is told."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__()
+        self.faults = list(faults)
+        self.inserted = 0
+
+    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        self._maybe(table.name)
+        self.inserted += 1
+        await super().insert(table, rows)
+        self._maybe(f"after {table.name}")
+
+    async def note(self, topic: str, positions: Mapping[int, int]) -> None:
+        self._maybe("note")
+        await super().note(topic, positions)
+
+    def _maybe(self, place: str) -> None:
+        if self.faults and self.faults[0] == place:
+            self.faults.pop(0)
+            raise Transient(place)
+
+
+async def test_faults_between_any_two_steps_are_retried_and_repeat_nothing() -> None:
+    bus, writer = await bus_with("events"), Faulty("event_store", "after event_store", "ledger", "after ledger", "note")
+    await say(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(20)))
+    group, topic = SETTINGS.group("warehouse-events"), SETTINGS.topic("events")
+
+    def done() -> bool:
+        return not writer.faults and bool(writer.rows(POSITIONS))
+
+    await run_until(bus, writer, events.FEED, done)
+    assert len(writer.rows(EVENT_STORE)) == len(outcomes(writer)) == 20
+    assert await bus.committed(group, topic) == {0: 20}
+    assert await noted(writer, "events") == 20
+
+
+async def test_a_worker_killed_before_its_commit_repeats_harmlessly() -> None:
+    bus, writer = await bus_with("events"), MemoryWriter()
+    await say(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(20)))
+    consumer = await bus.consumer(SETTINGS.group("warehouse-events"), [SETTINGS.topic("events")])
+    records = [r for held in (await consumer.poll(1_000, 12)).values() for r in held]
+    for table, rows in events.decide(records, SETTINGS, 0).rows.items():
+        await writer.insert(table, rows)
+    await consumer.aclose()
+    await run_until(bus, writer, events.FEED, lambda: len(outcomes(writer)) == 20)
+    assert len(writer.rows(EVENT_STORE)) == 20
+
+
+async def test_a_clickhouse_that_lost_rows_is_filled_from_its_own_position() -> None:
+    bus = await bus_with("events")
+    await say(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(10)))
+    first = MemoryWriter()
+    await run_until(bus, first, events.FEED, lambda: len(outcomes(first)) == 10)
+    restored = MemoryWriter()
+    await restored.note(SETTINGS.topic("events"), {0: 4})
+    await say(bus, "events", encode(event({"user_id": "late"}, id="late")))
+    await run_until(bus, restored, events.FEED, lambda: len(outcomes(restored)) == 7)
+    assert [row[LEDGER.index("offset")] for row in restored.rows(LEDGER)] == list(range(4, 11))
+
+
+class Flaky(MemoryBus):
+    """A broker whose second poll of every consumer fails after it has handed over records."""
+
+    async def consumer(self, group: str, topics: Sequence[str]) -> Any:
+        inner = await super().consumer(group, topics)
+        poll, count = inner.poll, 0
+
+        async def failing(timeout_ms: int, max_records: int) -> Any:
+            nonlocal count
+            count += 1
+            if count == 2:
+                raise Transient("Kafka does not answer")
+            return await poll(timeout_ms, min(max_records, 3))
+
+        inner.poll = failing  # type: ignore[method-assign]  # a fault is put in
+        return inner
+
+
+async def test_records_in_hand_when_reading_fails_are_read_again() -> None:
+    bus = Flaky(ManualClock())
+    await bus.create_topics({SETTINGS.topic(name): (1, {}) for name in ("events", "quarantine")})
+    await say(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(3)))
+    writer = MemoryWriter()
+    settings = SETTINGS.model_copy(update={"consumer_batch_rows": 3})
+    stop = asyncio.Event()
+    task = asyncio.create_task(
+        ConsumerLoop(settings, bus, writer, ManualClock(), Metrics(), events.FEED, first_pause_s=0.001).run(stop)
+    )
+    await until(lambda: len(outcomes(writer)) == 3)
+    await say(bus, "events", *(encode(event({"user_id": f"v{n}"}, id=f"n{n}")) for n in range(7)))
+    await until(lambda: len(outcomes(writer)) == 10)
+    stop.set()
+    await task
+    assert Partition(SETTINGS.topic("events"), 0).number in await writer.positions(SETTINGS.topic("events"))
+
+
+def profile(profile_id: str, members: tuple[str, ...], label_version: int) -> Profile:
+    return Profile(
+        profile_id=profile_id,
+        members=members,
+        label_version=label_version,
+        identifiers=(),
+        traits={},
+        counters={},
+        first_seen_ms=0,
+        last_seen_ms=0,
+        segments=(),
+        updated_ms=1,
+    )
+
+
+async def test_labels_come_from_profiles_and_a_lone_profile_needs_none() -> None:
+    bus, writer = await bus_with("profiles"), MemoryWriter()
+    await say(
+        bus,
+        "profiles",
+        encode(profile("p1", ("p1", "x"), 9)),
+        encode(profile("x", ("x",), 0)),
+        encode(profile("old", ("old", "x"), 4)),
+    )
+    await run_until(bus, writer, profiles.FEED, lambda: len(writer.rows(LABELS)) == 3)
+    assert writer.rows(LABELS) == [("old", "old", 4), ("p1", "p1", 9), ("x", "p1", 9)]

@@ -1,0 +1,207 @@
+"""The bookkeeping of commits: what is committed when slices are acknowledged in any order, over seeks and rebalances."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from runtime.settings import Settings
+from streams.app import create_faust_app
+from streams.lanes import Lanes
+from streams.slices import Slice, SliceConsumer, SliceScheduler
+
+TP0, TP1 = TP("onefold.events", 0), TP("onefold.events", 1)
+
+
+def records(first: int, last: int, tp: TP = TP0) -> list[Any]:
+    return [
+        SimpleNamespace(topic=tp.topic, partition=tp.partition, offset=offset, timestamp=1, timestamp_type=0)
+        for offset in range(first, last + 1)
+    ]
+
+
+class Starts:
+    """An assignment with what a store would say."""
+
+    def __init__(self) -> None:
+        self.latest: dict[TP, int] = {}
+        self.errors: list[BaseException] = []
+
+    async def assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:
+        return {tp: self.latest[tp] for tp in partitions if tp in self.latest}
+
+    async def revoked(self) -> None:
+        return
+
+    def failed(self, error: BaseException) -> None:
+        self.errors.append(error)
+
+
+class Bench(SliceConsumer):
+    """The consumer without its broker: assignment, committed and earliest offsets are given, seeks are noted."""
+
+    committed: dict[TP, int | None]
+    sought: dict[TP, int]
+    earliest = 0
+
+    def assignment(self) -> set[TP]:
+        return set(self.committed)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        return self.committed  # type: ignore[return-value]  # aiokafka says None for a partition without a commit
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        return dict.fromkeys(partitions, self.earliest)
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        self.sought = dict(partitions)
+
+
+@pytest.fixture
+def starts() -> Starts:
+    return Starts()
+
+
+@pytest.fixture
+async def consumer(tmp_path: Path, starts: Starts) -> AsyncIterator[Bench]:
+    async def handle(_: object) -> None:
+        return
+
+    app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", starts, Lanes(handle, print))
+    app.consumer_generation_id = 1
+    app.topics._acking_topics.add(TP0.topic)  # what a subscription does
+    bench = Bench(app.transport, print, print, print)
+    bench.committed, bench.sought = {TP0: None, TP1: None}, {}
+    yield bench
+    bench._thread.thread_loop.close()
+
+
+def deliver(consumer: Bench, first: int, last: int, tp: TP = TP0) -> Any:
+    return consumer._to_message(tp, Slice(tp, records(first, last, tp)))
+
+
+def committable(consumer: Bench, tp: TP = TP0) -> int | None:
+    offsets = consumer._filter_committable_offsets(list(consumer._filter_tps_with_pending_acks()))
+    return offsets.get(tp)
+
+
+def test_a_poll_becomes_one_slice_per_partition() -> None:
+    found = dict(SliceScheduler().iterate({TP0: records(4, 9), TP1: [], TP("x", 2): records(0, 0)}))
+    assert {tp: (found[tp].offset, len(found[tp].value)) for tp in found} == {TP0: (9, 6), TP("x", 2): (0, 1)}
+
+
+async def test_slices_commit_in_order_however_they_are_acknowledged(consumer: Bench) -> None:
+    first, second, third = deliver(consumer, 0, 9), deliver(consumer, 10, 19), deliver(consumer, 20, 29)
+    consumer.ack(third)
+    assert committable(consumer) is None
+    consumer.ack(first)
+    assert committable(consumer) == 10
+    consumer.ack(second)
+    assert committable(consumer) == 30
+
+
+async def test_partitions_do_not_wait_for_each_other(consumer: Bench) -> None:
+    deliver(consumer, 0, 9, TP0)
+    consumer.ack(deliver(consumer, 0, 4, TP1))
+    assert committable(consumer, TP1) == 5
+    assert committable(consumer, TP0) is None
+
+
+async def test_an_acknowledgement_from_before_a_rebalance_counts_no_more(consumer: Bench) -> None:
+    message = deliver(consumer, 0, 9)
+    consumer.app.consumer_generation_id = 2
+    assert consumer.ack(message) is False
+    assert committable(consumer) is None
+
+
+async def test_an_acknowledgement_from_before_a_seek_does_not_speak_for_what_comes_again(consumer: Bench) -> None:
+    deliver(consumer, 10, 17)
+    early = deliver(consumer, 18, 20)
+    await consumer.perform_seek()
+    again = deliver(consumer, 10, 20)
+    consumer.ack(early)
+    assert committable(consumer) is None
+    consumer.ack(again)
+    assert committable(consumer) == 21
+
+
+async def test_a_replay_below_the_committed_offset_commits_nothing_and_is_not_kept(consumer: Bench) -> None:
+    consumer.committed = {TP0: 100}
+    await consumer.perform_seek()
+    consumer.ack(deliver(consumer, 40, 59))
+    assert committable(consumer) is None
+    assert not consumer._line[TP0]
+    consumer.ack(deliver(consumer, 60, 119))
+    assert committable(consumer) == 120
+
+
+@pytest.mark.parametrize(
+    ("committed", "stored", "earliest", "start"),
+    [
+        (None, None, 0, 0),
+        (50, None, 0, 50),
+        (50, 30, 0, 30),
+        (50, 70, 0, 50),
+        (None, 30, 0, 0),
+        (50, 0, 20, 20),
+        (10, 30, 20, 20),
+    ],
+)
+async def test_a_partition_starts_from_the_smaller_of_committed_and_stored(
+    consumer: Bench, starts: Starts, committed: int | None, stored: int | None, earliest: int, start: int
+) -> None:
+    consumer.committed, consumer.earliest = {TP0: committed}, earliest
+    starts.latest = {} if stored is None else {TP0: stored}
+    await consumer.perform_seek()
+    assert consumer.sought == {TP0: start}
+
+
+async def test_nothing_is_fetched_before_the_start_is_known(consumer: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = []
+
+    async def getmany(*_: object) -> dict[TP, list[Any]]:
+        fetched.append(dict(consumer.sought))
+        return {}
+
+    monkeypatch.setattr("faust.transport.drivers.aiokafka.Consumer._getmany", getmany)
+    fetch = asyncio.create_task(consumer._getmany({TP0}, 1.0))
+    await asyncio.sleep(0)
+    assert not fetched
+    await consumer.perform_seek()
+    await fetch
+    assert fetched == [{TP0: 0, TP1: 0}]
+
+
+async def test_a_seek_waits_for_the_fetch_under_way(consumer: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = asyncio.Event()
+
+    async def getmany(*_: object) -> dict[TP, list[Any]]:
+        await release.wait()
+        return {}
+
+    monkeypatch.setattr("faust.transport.drivers.aiokafka.Consumer._getmany", getmany)
+    await consumer.perform_seek()
+    consumer.sought = {}
+    fetch = asyncio.create_task(consumer._getmany({TP0}, 1.0))
+    await asyncio.sleep(0)
+    seek = asyncio.create_task(consumer.perform_seek())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not consumer.sought
+    release.set()
+    await asyncio.gather(fetch, seek)
+    assert consumer.sought
+
+
+async def test_a_start_that_cannot_be_found_is_told(consumer: Bench, starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(*_: object) -> Mapping[TP, int]:
+        raise OSError("no broker")
+
+    monkeypatch.setattr(Bench, "earliest_offsets", fails)
+    with pytest.raises(OSError, match="no broker"):
+        await consumer.perform_seek()
+    assert [str(error) for error in starts.errors] == ["no broker"]
