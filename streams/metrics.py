@@ -3,40 +3,38 @@
 from collections import Counter as Counts
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from runtime.metrics import Metrics
 
-_SLICE_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_LATE_BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30)
-
-_SLICES: Final = Counter("onefold_slices", "slices applied", ["agent"])
-_RECORDS: Final = Counter("onefold_slice_records", "records of the slices applied", ["agent"])
-_SECONDS: Final = Histogram(
-    "onefold_slice_seconds", "from taking a slice to its acknowledgement", ["agent"], buckets=_SLICE_BUCKETS
-)
-_RETRIES: Final = Counter("onefold_slice_retries", "times a slice waited for a store or the broker", ["agent"])
-_RESULTS: Final = Counter("onefold_slice_results", "what the slices' records came to", ["agent", "result"])
-_LATE: Final = Histogram("onefold_timer_lateness_seconds", "from a timer's instant to its touch", buckets=_LATE_BUCKETS)
+METRICS: Final = Metrics()
 
 
 def applied(agent: str, records: int, seconds: float) -> None:
     """A slice was applied."""
-    _SLICES.labels(agent).inc()
-    _RECORDS.labels(agent).inc(records)
-    _SECONDS.labels(agent).observe(seconds)
+    METRICS.observe("onefold_slice_records", records, agent=agent)
+    METRICS.observe("onefold_slice_seconds", seconds, agent=agent)
+
+
+def stage(agent: str, name: str, seconds: float) -> None:
+    """A stage of a slice took so long."""
+    METRICS.observe("onefold_slice_stage_seconds", seconds, agent=agent, stage=name)
 
 
 def retried(agent: str) -> None:
     """A slice waits and is tried again."""
-    _RETRIES.labels(agent).inc()
+    METRICS.count("onefold_retries_total", where=agent)
 
 
 def results(agent: str, counts: Counts[str]) -> None:
     """What a slice's records came to."""
     for result, count in counts.items():
         if count:
-            _RESULTS.labels(agent, result).inc(count)
+            METRICS.count("onefold_records_total", count, agent=agent, result=result)
+    if counts["links"]:
+        METRICS.count("onefold_links_total", counts["links"])
+    if counts["merges"]:
+        METRICS.count("onefold_merges_total", counts["merges"])
 
 
 def timer_said(late_s: float) -> None:
     """A due timer was said this late."""
-    _LATE.observe(late_s)
+    METRICS.observe("onefold_timer_lateness_seconds", late_s)

@@ -1,0 +1,73 @@
+"""`python -m streams`: the stream agents, all of them or those named, in one process."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import uvloop
+
+from profile_store.redis_store import RedisStore
+from runtime.bus.kafka import KafkaBus
+from runtime.clock import SystemClock
+from runtime.errors import OnefoldError
+from runtime.health import HealthServer
+from runtime.lifecycle import load_settings
+from runtime.logs import configure, get_logger
+from runtime.settings import Settings
+from streams import metrics
+from streams.process import Hosted, Parts, StreamProcess
+from streams.steps.accept import AcceptStep
+from streams.steps.link import LinkStep
+from streams.steps.segment import SegmentStep
+from streams.steps.unify import UnifyStep
+
+AGENTS: Final = ("accept", "unify", "link", "segment")
+
+
+def steps(parts: Parts, names: Sequence[str]) -> list[Hosted]:
+    """The steps of these agents."""
+    settings, store, definitions = parts.settings, parts.store, parts.definitions
+    made = {
+        "accept": lambda: Hosted(
+            AcceptStep(settings, lambda: {s.metadata.name for s in definitions.sources if s.spec.topic_ingress}), stateful=False
+        ),
+        "unify": lambda: Hosted(UnifyStep(settings, store, lambda: definitions.plan)),
+        "link": lambda: Hosted(LinkStep(settings, store)),
+        "segment": lambda: Hosted(SegmentStep(settings, store, lambda: definitions.plan)),
+    }
+    return [made[name]() for name in names]
+
+
+async def run(settings: Settings, names: Sequence[str]) -> int:
+    """Until a signal, or a fault that needs a new start; the exit status."""
+    clock = SystemClock()
+    store = RedisStore(settings, clock)
+    try:
+        async with KafkaBus(settings) as bus:
+            process = StreamProcess(settings, bus=bus, store=store, clock=clock)
+            async with HealthServer(settings, metrics.METRICS, {"agents": process.ready}):
+                return int(await process.run(lambda parts: steps(parts, names)))
+    finally:
+        await store.aclose()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the command line and the settings, then run."""
+    parser = argparse.ArgumentParser(prog="python -m streams", description=__doc__)
+    parser.add_argument("--agents", default=",".join(AGENTS), help=f"comma separated, of {', '.join(AGENTS)}")
+    names = [name.strip() for name in parser.parse_args(argv).agents.split(",") if name.strip()]
+    if unknown := set(names) - set(AGENTS):
+        parser.error(f"no such agent: {', '.join(sorted(unknown))}")
+    try:
+        settings = load_settings()
+    except OnefoldError as error:
+        sys.exit(f"onefold streams: {error}")
+    configure(settings, "streams")
+    try:
+        code = uvloop.run(run(settings, names))
+    except OnefoldError as error:
+        get_logger(__name__).error("failed", error=str(error), kind=type(error).__name__)  # noqa: TRY400 - one line
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,62 @@
+"""Accept: what any system wrote to `touchpoints`, validated and normalised like the collector's events. Keeps no state."""
+
+import base64
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+
+from profile_store.port import Place
+from runtime.bus.port import Outgoing, Record
+from runtime.settings import Settings
+from schemas.codec import encode
+from schemas.events import Event
+from schemas.intake import Rejected, parse_touchpoint
+from schemas.records import Quarantined
+from streams.outcome import Outcome
+
+
+class AcceptStep:
+    """Reads `touchpoints`. `sources` gives the names that records may speak for."""
+
+    name = "accept"
+    topic = "touchpoints"
+
+    def __init__(self, settings: Settings, sources: Callable[[], Collection[str]]) -> None:
+        self._settings, self._sources = settings, sources
+        self._secret = settings.tenant_secret.get_secret_value().encode()
+
+    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
+        """Pure but for its signature: ids come from the records' places, so a replay says the same."""
+        produce: list[Outgoing] = []
+        results: Counter[str] = Counter()
+        for record in records:
+            for result in parse_touchpoint(
+                record.value,
+                place=f"{record.topic}-{record.partition}-{record.offset}",
+                sources=self._sources(),
+                received_ms=record.timestamp_ms,
+                secret=self._secret,
+                country=self._settings.default_country,
+            ):
+                if isinstance(result, Event):
+                    produce.append(Outgoing(self._settings.topic("events"), encode(result), key=result.owner.encode()))
+                    results["accepted"] += 1
+                else:
+                    produce.append(self._quarantined(record, result, now_ms))
+                    results["quarantined"] += 1
+        return Outcome(produce=tuple(produce), results=results)
+
+    def _quarantined(self, record: Record, rejected: Rejected, now_ms: int) -> Outgoing:
+        held = Quarantined(
+            id=f"{self.name}-{rejected.place}",
+            stage=self.name,
+            reason=rejected.reason,
+            detail=f"{rejected.path}: {rejected.detail}" if rejected.path else rejected.detail,
+            source="",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            raw=base64.b64encode(rejected.raw).decode(),
+            at_ms=now_ms,
+            counted=True,
+        )
+        return Outgoing(self._settings.topic("quarantine"), encode(held))
