@@ -31,9 +31,19 @@ log: Final = get_logger(__name__)
 class ConsumerLoop:
     """One feed's way from its topic into its tables. `healthy` says whether the last step succeeded."""
 
-    def __init__(self, settings: Settings, bus: Bus, writer: Writer, clock: Clock, metrics: Metrics, feed: Feed) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        bus: Bus,
+        writer: Writer,
+        clock: Clock,
+        metrics: Metrics,
+        feed: Feed,
+        *,
+        first_pause_s: float = FIRST_PAUSE_S,
+    ) -> None:
         self._settings, self._bus, self._writer, self._clock = settings, bus, writer, clock
-        self._metrics, self._feed = metrics, feed
+        self._metrics, self._feed, self._first_pause_s = metrics, feed, first_pause_s
         self._topic = settings.topic(feed.topic)
         self._placed: set[Partition] = set()
         self.healthy = False

@@ -1,7 +1,6 @@
 """`python -m streams`: the stream agents, all of them or those named, in one process."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -68,6 +67,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         code = uvloop.run(run(settings, names))
     except OnefoldError as error:
-        get_logger(__name__).error("failed", error=str(error), kind=type(error).__name__)  # noqa: TRY400 - one line
+        get_logger(__name__).error("failed", error=str(error), kind=type(error).__name__)
         code = 1
     sys.exit(code)
