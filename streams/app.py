@@ -20,10 +20,12 @@ def create_faust_app(settings: Settings, agent: str, topic: str, assignment: Ass
     It makes no topics, serves no web pages, keeps no tables, and acknowledges nothing by itself.
     """
     session_s = settings.session_timeout_ms / 1000
+    folder = settings.data_dir / "streams" / agent
+    folder.mkdir(parents=True, exist_ok=True)
     app = SliceApp(
         settings.group(agent),
         broker=[f"{SCHEME}://{server.strip()}" for server in settings.kafka_bootstrap.split(",")],
-        datadir=str(settings.data_dir / "streams" / agent / "faust"),
+        datadir=str(folder / "faust"),
         ConsumerScheduler=SliceScheduler,
         key_serializer="raw",
         value_serializer="raw",
