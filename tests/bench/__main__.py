@@ -8,12 +8,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.bench.stream_layer import measure
+
 from ops.embedded.attach import settings_for
 from tests.bench.floor import floor
 from tests.bench.latency import Latency, latency
 from tests.bench.load import calls
 from tests.bench.report import Report, render
-from tests.bench.stream_layer import measure
 from tests.bench.whole import stage_costs, whole
 from tests.support.onefold import Onefold, onefold_in
 

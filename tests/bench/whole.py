@@ -73,6 +73,7 @@ def _wait(onefold: Onefold, stored: int) -> float:
 
 def lag(onefold: Onefold) -> int:
     """Records that the stream agents have not handled yet, by Kafka's own offsets."""
+
     async def look() -> int:
         settings = settings_for(onefold.data_dir)
         async with KafkaBus(settings) as bus:

@@ -104,7 +104,9 @@ async def made(tmp_path: Path, faults: list[Exception] | None = None, store: Mem
     step, places, stopped = Recorder(store), Places(bus, store, "events", 0), list[Exit]()
     await places.assigned([TP(TOPIC, 0)])
     producer = Wrapped(await bus.producer(), faults if faults is not None else [])
-    return Bench(settings, store, bus, step, places, Applier(settings, step, places, store, producer, clock, stopped.append), stopped)
+    return Bench(
+        settings, store, bus, step, places, Applier(settings, step, places, store, producer, clock, stopped.append), stopped
+    )
 
 
 async def test_a_slice_is_saved_with_its_position_and_then_said(tmp_path: Path) -> None:
