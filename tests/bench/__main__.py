@@ -8,13 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.stream_layer import measure
-
 from ops.embedded.attach import settings_for
 from tests.bench.floor import floor
 from tests.bench.latency import Latency, latency
 from tests.bench.load import calls
 from tests.bench.report import Report, render
+from tests.bench.stream_layer import measure
 from tests.bench.whole import stage_costs, whole
 from tests.support.onefold import Onefold, onefold_in
 
@@ -38,7 +37,9 @@ def main() -> None:
 def bench(onefold: Onefold, events: int, rounds: int) -> Report:
     """Floor and pipeline interleaved, so that a noisy minute touches both."""
     settings = settings_for(onefold.data_dir)
-    floors, wholes, costs = [], [], {}
+    floors: list[float] = []
+    wholes: list[float] = []
+    costs: dict[str, float] = {}
     asyncio.run(whole(onefold, calls(2_000, 0, "warm")))
     asyncio.run(floor(settings, calls(2_000, 0, "warm")))
     for number in range(rounds):

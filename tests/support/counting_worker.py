@@ -79,6 +79,11 @@ def offsets_of(document: Document) -> list[int]:
 async def misbehave(records: Sequence[Record]) -> None:
     """Be slow or fail."""
     await asyncio.sleep(float(os.environ.get("COUNTING_SLOW_S", "0")))
+    fail(records)
+
+
+def fail(records: Sequence[Record]) -> None:
+    """Fail once, or always at one record."""
     once = os.environ.get("COUNTING_RAISE_ONCE")
     if once and not Path(once).exists():
         Path(once).touch()

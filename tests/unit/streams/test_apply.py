@@ -43,7 +43,7 @@ class Recorder:
     topic: str = "events"
     slices: list[list[int]] = field(default_factory=list)
 
-    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
+    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
         self.slices.append([record.offset for record in records])
         standing, documents, _ = await self.store.load(place, "fragment", ["d"])
         if standing.held:
@@ -67,7 +67,7 @@ class Bench:
     stopped: list[Exit]
     current: bool = True
 
-    async def apply(self, *offsets: int, values: Sequence[bytes] = ()) -> bool:
+    async def apply(self, *offsets: int) -> bool:
         found = [Record(TOPIC, 0, offset, 1, None, b"v%d" % offset) for offset in offsets]
         return await self.applier.apply(PLACE, found, lambda: self.current)
 
@@ -77,8 +77,9 @@ class Bench:
     async def position(self) -> int | None:
         return (await self.store.standing(PLACE)).position
 
-    def said(self, topic: str = "said") -> list[bytes | None]:
-        return [record.value for log in self.bus.log(topic) for record in log]
+    async def said(self, topic: str = "said") -> list[bytes | None]:
+        reader = await self.bus.reader([topic])
+        return [record.value for log in (await reader.poll(20, 10_000)).values() for record in log]
 
 
 class Wrapped:
@@ -113,7 +114,7 @@ async def test_a_slice_is_saved_with_its_position_and_then_said(tmp_path: Path) 
     bench = await made(tmp_path)
     assert await bench.apply(0, 1, 2)
     assert (await bench.counted(), await bench.position()) == (b"0 1 2 ", 3)
-    assert bench.said() == [b"0", b"1", b"2"]
+    assert (await bench.said()) == [b"0", b"1", b"2"]
 
 
 async def test_a_replay_changes_no_state_moves_no_position_back_and_says_again(tmp_path: Path) -> None:
@@ -121,15 +122,15 @@ async def test_a_replay_changes_no_state_moves_no_position_back_and_says_again(t
     await bench.apply(0, 1, 2, 3)
     assert await bench.apply(0, 1)
     assert (await bench.counted(), await bench.position()) == (b"0 1 2 3 ", 4)
-    assert bench.said()[4:] == [b"0", b"1"]
+    assert (await bench.said())[4:] == [b"0", b"1"]
 
 
 async def test_a_fault_that_passes_is_waited_out_in_place(tmp_path: Path) -> None:
     bench = await made(tmp_path, [Transient("no broker")] * 20)
-    faults = [Transient("no store")] * 20
+    faults: list[Exception] = [Transient("no store")] * 20
     bench.step.before = lambda _: _raise_next(faults)
     assert await bench.apply(0, 1)
-    assert (await bench.counted(), bench.said(), bench.stopped) == (b"0 1 ", [b"0", b"1"], [])
+    assert (await bench.counted(), (await bench.said()), bench.stopped) == (b"0 1 ", [b"0", b"1"], [])
 
 
 async def test_a_slice_that_is_no_longer_ours_is_given_up(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ async def test_a_save_whose_answer_was_lost_counts_once(tmp_path: Path) -> None:
 
     bench.store.save = save  # type: ignore[method-assign]  # saves and then cannot say so
     assert await bench.apply(0, 1)
-    assert (await bench.counted(), bench.said()) == (b"0 1 ", [b"0", b"1"])
+    assert (await bench.counted(), (await bench.said())) == (b"0 1 ", [b"0", b"1"])
 
 
 async def test_a_store_that_came_back_older_stops_the_process(tmp_path: Path) -> None:

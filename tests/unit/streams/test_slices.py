@@ -73,7 +73,7 @@ async def consumer(tmp_path: Path, starts: Starts) -> AsyncIterator[Bench]:
 
     app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", starts, Lanes(handle, print))
     app.consumer_generation_id = 1
-    app.topics._acking_topics.add(TP0.topic)  # what a subscription does
+    cast("Any", app.topics)._acking_topics.add(TP0.topic)  # what a subscription does
     bench = Bench(app.transport, print, print, print)
     bench.committed, bench.sought = {TP0: None, TP1: None}, {}
     yield bench
@@ -90,7 +90,7 @@ def committable(consumer: Bench, tp: TP = TP0) -> int | None:
 
 
 def test_a_poll_becomes_one_slice_per_partition() -> None:
-    found = dict(SliceScheduler().iterate({TP0: records(4, 9), TP1: [], TP("x", 2): records(0, 0)}))
+    found = dict(cast("Any", SliceScheduler)().iterate({TP0: records(4, 9), TP1: [], TP("x", 2): records(0, 0)}))
     assert {tp: (found[tp].offset, len(found[tp].value)) for tp in found} == {TP0: (9, 6), TP("x", 2): (0, 1)}
 
 
