@@ -119,8 +119,10 @@ async def _close(inner: AIOKafkaProducer) -> None:
     """Flush for a moment; what the broker has not taken by then fails at its sender."""
     stopping = asyncio.ensure_future(inner.stop())
     done, _ = await asyncio.wait([stopping], timeout=_CLOSE_WITHIN_S)
-    if not done:
-        # aiokafka would wait for its buffer without end while the broker is away.
-        inner._message_accumulator.fail_all(ProducerClosed())
     with suppress(KafkaError, OSError, TimeoutError):
+        if not done:
+            # aiokafka would wait for its buffer without end while the broker is away. Its sender goes first: one that still
+            # tries again would put a failed batch back.
+            await inner._sender.close()
+            inner._message_accumulator.fail_all(ProducerClosed())
         await stopping
