@@ -225,7 +225,7 @@ async def test_the_record_that_fails_always_is_quarantined_alone(tmp_path: Path)
     again.step.before = fails_on(1)
     assert await again.apply(0, 1, 2)
     assert (await again.counted(), await again.position(), again.stopped) == (b"0 2 ", 3, [])
-    [held] = [decode(Quarantined, value) for value in again.said(again.settings.topic("quarantine"))]
+    [held] = [decode(Quarantined, value) for value in await again.said(again.settings.topic("quarantine"))]
     assert (held.id, held.reason, held.counted) == (f"counting-{TOPIC}-0-1", "poison", True)
     assert base64.b64decode(held.raw) == b"v1"
 
@@ -256,7 +256,7 @@ async def test_a_record_too_large_to_be_quarantined_is_still_said(tmp_path: Path
     again = await made(tmp_path, [Permanent("too large")], store=bench.store)
     again.step.before = fails_on(0)
     assert await again.apply(0)
-    [held] = [decode(Quarantined, value) for value in again.said(again.settings.topic("quarantine"))]
+    [held] = [decode(Quarantined, value) for value in await again.said(again.settings.topic("quarantine"))]
     assert (held.raw, held.offset) == ("", 0)
 
 
