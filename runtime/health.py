@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Self
 
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from runtime.errors import Misconfigured, Transient
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 
@@ -48,12 +50,10 @@ class HealthServer:
     """`/live`, `/ready` and `/metrics` on the metrics address; `port` is the one in use. An async context manager."""
 
     def __init__(self, settings: Settings, metrics: Metrics, pings: Mapping[str, Ping]) -> None:
-        self._pings, self._metrics = pings, metrics
+        self._pings, self._metrics, self._address = pings, metrics, (settings.metrics_host, settings.metrics_port)
         app = Starlette(routes=[Route("/live", self._live), Route("/ready", self._ready), Route("/metrics", self._exposition)])
         config = uvicorn.Config(
             app,
-            host=settings.metrics_host,
-            port=settings.metrics_port,
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -68,11 +68,19 @@ class HealthServer:
         return int(self._server.servers[0].sockets[0].getsockname()[1])
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._server.serve(), name="health")
+        try:
+            # Bound here: uvicorn would end the whole process over a taken port.
+            listener = socket.create_server(self._address)
+        except OSError as error:
+            raise Misconfigured(
+                "the metrics endpoint cannot listen: is ONEFOLD_METRICS_PORT taken, ONEFOLD_METRICS_HOST of this machine?"
+            ) from error
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="health")
         while not self._server.started:
             if self._task.done():
+                listener.close()
                 self._task.result()
-                raise OSError("the health endpoint could not be opened: is its port taken? see ONEFOLD_METRICS_PORT")
+                raise Transient("the metrics endpoint ended before it was open")
             await asyncio.sleep(0.01)
         return self
 

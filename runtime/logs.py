@@ -18,8 +18,10 @@ _PERSONAL: Final = frozenset(
         "write_key", "writekey", "password", "secret", "token", "api_token", "tenant_secret", "raw", "body", "cookie",
     }
 )  # fmt: skip
-_EMAIL: Final = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
-_PHONE: Final = re.compile(r"(?<![\w.:/-])\+?\d(?:[\s.()-]?\d){8,14}(?![\w.:/-])")
+_EMAIL: Final = re.compile(r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+_OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+# Nine to fifteen digits, however grouped; but no address of a machine, and no part of a time or of a longer word.
+_PHONE: Final = re.compile(rf"(?<![^\W_])(?!{_OCTET}(?:\.{_OCTET}){{3}}(?!\.?\d))\+?\d(?:[\s.()-]{{0,2}}\d){{8,14}}(?![^\W_]|:\d)")
 _URL_PASSWORD: Final = re.compile(r"(\w+://[^:/@\s]*):[^@/\s]+@")
 REDACTED: Final = "[redacted]"
 

@@ -1,0 +1,76 @@
+"""The metrics register and the health endpoint."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from runtime.errors import Misconfigured, Transient
+from runtime.health import HealthServer, check
+from runtime.metrics import REGISTER, Metrics, documentation
+from runtime.settings import Settings
+
+
+def test_each_kind_appears_in_the_exposition() -> None:
+    metrics = Metrics()
+    metrics.count("onefold_events_accepted_total", 3, source="shop", type="track")
+    metrics.count("onefold_links_total")
+    metrics.observe("onefold_insert_seconds", 0.2, table="events")
+    text = metrics.exposition().decode()
+    assert 'onefold_events_accepted_total{source="shop",type="track"} 3.0' in text
+    assert "onefold_links_total 1.0" in text
+    assert 'onefold_insert_seconds_sum{table="events"} 0.2' in text
+
+
+def test_a_metric_is_only_used_as_its_kind() -> None:
+    with pytest.raises(TypeError, match="onefold_links_total"):
+        Metrics().observe("onefold_links_total", 1.0)
+
+
+def test_two_processes_worth_of_metrics_do_not_meet() -> None:
+    one, other = Metrics(), Metrics()
+    one.count("onefold_links_total")
+    assert "onefold_links_total 0.0" in other.exposition().decode()
+
+
+def test_every_metric_is_documented() -> None:
+    for name, metric in REGISTER.items():
+        assert f"| `{name}` | {metric.kind} |" in documentation()
+
+
+async def fine() -> None:
+    return
+
+
+async def away() -> None:
+    raise Transient("secret detail")
+
+
+async def test_live_ready_and_metrics_are_served() -> None:
+    metrics = Metrics()
+    metrics.count("onefold_links_total")
+    async with HealthServer(Settings(), metrics, {"kafka": fine}) as server, httpx.AsyncClient() as client:
+        base = f"http://127.0.0.1:{server.port}"
+        assert (await client.get(f"{base}/live")).status_code == 200
+        ready = await client.get(f"{base}/ready")
+        assert (ready.status_code, ready.json()) == (200, {"ready": True, "checks": {"kafka": "ok"}})
+        assert "onefold_links_total 1.0" in (await client.get(f"{base}/metrics")).text
+
+
+async def test_not_ready_names_the_kind_of_error_alone() -> None:
+    async with HealthServer(Settings(), Metrics(), {"kafka": fine, "redis": away}) as server, httpx.AsyncClient() as client:
+        ready = await client.get(f"http://127.0.0.1:{server.port}/ready")
+    assert ready.status_code == 503
+    assert ready.json() == {"ready": False, "checks": {"kafka": "ok", "redis": "Transient"}}
+
+
+async def test_a_ping_that_never_answers_is_not_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.health.PING_TIMEOUT_S", 0.01)
+    assert await check({"store": asyncio.Event().wait, "kafka": fine}) == {"store": "TimeoutError", "kafka": "ok"}
+
+
+async def test_a_taken_port_is_a_clear_error() -> None:
+    async with HealthServer(Settings(), Metrics(), {}) as first:
+        with pytest.raises(Misconfigured, match="ONEFOLD_METRICS_PORT"):
+            async with HealthServer(Settings(metrics_port=first.port), Metrics(), {}):
+                pass
