@@ -129,6 +129,8 @@ class ConsumerLoop:
             try:
                 answer = await action()
             except Transient as error:
+                if self.healthy:  # it got on in between
+                    pause = self._first_pause_s
                 self.healthy = False
                 self._metrics.count("onefold_retries_total", where=self.name)
                 log.warning("retrying", consumer=self.name, error=str(error), pause_ms=int(pause * 1_000))

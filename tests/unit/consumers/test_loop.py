@@ -11,7 +11,7 @@ from profile_store.warehouse.rows import Row
 from profile_store.warehouse.tables import EVENT_STORE, LABELS, LEDGER, LINKS, POSITIONS, Table
 from profile_store.warehouse.writer import MemoryWriter
 from runtime.bus.memory import MemoryBus
-from runtime.bus.port import Outgoing, Partition
+from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock
 from runtime.errors import Transient
 from runtime.metrics import Metrics
@@ -148,39 +148,34 @@ async def test_a_clickhouse_that_lost_rows_is_filled_from_its_own_position() -> 
 
 
 class Flaky(MemoryBus):
-    """A broker whose second poll of every consumer fails after it has handed over records."""
+    """A broker that fails three times, each time after it has handed over a record."""
+
+    failures = 3
 
     async def consumer(self, group: str, topics: Sequence[str]) -> Any:
         inner = await super().consumer(group, topics)
-        poll, count = inner.poll, 0
+        poll, handed = inner.poll, 0
 
         async def failing(timeout_ms: int, max_records: int) -> Any:
-            nonlocal count
-            count += 1
-            if count == 2:
+            nonlocal handed
+            if handed and self.failures:
+                self.failures -= 1
                 raise Transient("Kafka does not answer")
-            return await poll(timeout_ms, min(max_records, 3))
+            polled = await poll(timeout_ms, 1)
+            handed += len(polled)
+            return polled
 
         inner.poll = failing  # type: ignore[method-assign]  # a fault is put in
         return inner
 
 
 async def test_records_in_hand_when_reading_fails_are_read_again() -> None:
-    bus = Flaky(ManualClock())
+    bus, writer = Flaky(ManualClock()), MemoryWriter()
     await bus.create_topics({SETTINGS.topic(name): (1, {}) for name in ("events", "quarantine")})
-    await say(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(3)))
-    writer = MemoryWriter()
-    settings = SETTINGS.model_copy(update={"consumer_batch_rows": 3})
-    stop = asyncio.Event()
-    task = asyncio.create_task(
-        ConsumerLoop(settings, bus, writer, ManualClock(), Metrics(), events.FEED, first_pause_s=0.001).run(stop)
-    )
-    await until(lambda: len(outcomes(writer)) == 3)
-    await say(bus, "events", *(encode(event({"user_id": f"v{n}"}, id=f"n{n}")) for n in range(7)))
-    await until(lambda: len(outcomes(writer)) == 10)
-    stop.set()
-    await task
-    assert Partition(SETTINGS.topic("events"), 0).number in await writer.positions(SETTINGS.topic("events"))
+    await say(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(5)))
+    await run_until(bus, writer, events.FEED, lambda: len(outcomes(writer)) == 5)
+    assert not bus.failures
+    assert await noted(writer, "events") == 5
 
 
 def profile(profile_id: str, members: tuple[str, ...], label_version: int) -> Profile:
