@@ -118,7 +118,7 @@ class Agent:
         log.error("a lane has ended", extra={"action": "lane_failed", "agent": self.name}, exc_info=error)
         self._stop(Exit.BUG)
 
-    async def _handle(self, event: EventT[object]) -> None:
+    async def _handle(self, event: EventT[object]) -> bool:
         """Apply a slice and acknowledge it; one from before a rebalance is left to whoever has the partition now."""
         message = event.message
 
@@ -126,10 +126,13 @@ class Agent:
             return not self._stopping and message.generation_id == self._app.consumer_generation_id
 
         place = self.places.of(message.partition)
-        if place is not None and current():
-            records = [_record(record) for record in cast("list[Any]", event.value)]
-            if await self._applier.apply(place, records, current):
-                event.ack()
+        if place is None or not current():
+            return False
+        records = [_record(record) for record in cast("list[Any]", event.value)]
+        done = await self._applier.apply(place, records, current)
+        if done:
+            event.ack()
+        return done
 
 
 def _record(record: Any) -> Record:

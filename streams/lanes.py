@@ -10,12 +10,14 @@ LANE_SLICES: Final = 2
 
 
 class Lanes:
-    """`handle` gets every slice, in its partition's order. It must not raise; if it does, `failed` is told.
+    """`handle` gets every slice, in its partition's order, and says whether it is done. If it raises, `failed` is told.
 
+    After a slice that is not done, nothing more of that partition is handled before the next rebalance: a later slice would move
+    the stored position, and the documents it touches, past records that were never applied.
     While the lanes are paused nothing new is begun. What waits in them is not dropped: `handle` knows what is out of date.
     """
 
-    def __init__(self, handle: Callable[[EventT[object]], Awaitable[None]], failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, handle: Callable[[EventT[object]], Awaitable[bool]], failed: Callable[[BaseException], None]) -> None:
         self._handle, self._failed = handle, failed
         self._queues: dict[TP, asyncio.Queue[EventT[object]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -56,14 +58,19 @@ class Lanes:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, queue: asyncio.Queue[EventT[object]]) -> None:
+        halted: int | None = None
         while True:
             event = await queue.get()
+            generation = event.message.generation_id
             while not self._open.is_set():  # it may have closed again before this task ran
                 await self._open.wait()
+            if halted is not None and generation == halted:
+                continue
             self._busy += 1
             self._idle.clear()
             try:
-                await self._handle(event)
+                if not await self._handle(event):
+                    halted = generation
             finally:
                 self._busy -= 1
                 if not self._busy:

@@ -56,7 +56,7 @@ async def _faust(settings: Settings, count: int) -> float:
     done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
     seen, first = 0, 0.0
 
-    async def handle(event: EventT[object]) -> None:
+    async def handle(event: EventT[object]) -> bool:
         nonlocal seen, first
         first = first or time.perf_counter()
         records: Any = event.value
@@ -64,6 +64,7 @@ async def _faust(settings: Settings, count: int) -> float:
         event.ack()
         if seen >= count and not done.done():
             done.set_result(time.perf_counter() - first)
+        return True
 
     def failed(error: BaseException) -> None:
         if not done.done():

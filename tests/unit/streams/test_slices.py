@@ -68,8 +68,8 @@ def starts() -> Starts:
 
 @pytest.fixture
 async def consumer(tmp_path: Path, starts: Starts) -> AsyncIterator[Bench]:
-    async def handle(_: object) -> None:
-        return
+    async def handle(_: object) -> bool:
+        return True
 
     app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", starts, Lanes(handle, print))
     app.consumer_generation_id = 1
