@@ -1,0 +1,196 @@
+"""A counting worker under test: feeds it, kills it, and looks whether every record was counted exactly once."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from profile_store.port import Place
+from profile_store.redis_store import RedisStore
+from runtime.bus.kafka import KafkaBus
+from runtime.bus.port import Outgoing, Producer, Record
+from runtime.clock import SystemClock
+from runtime.errors import Transient
+from runtime.settings import Settings
+from schemas.topics import by_name
+from tests.support.counting_worker import BUCKETS, CountingStep, bucket, offsets_of
+
+PARTITIONS = 4
+NAMES = ("events", "links", "quarantine", "definitions")
+
+
+@dataclass
+class Worker:
+    """A counting worker as a supervisor runs it: started again whenever it ends by itself."""
+
+    variables: Mapping[str, str]
+    log: Path
+    codes: list[int] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        with self.log.open("ab") as out:
+            argv = [sys.executable, "-m", "tests.support.counting_worker"]
+            self.process = subprocess.Popen(argv, env={**os.environ, **self.variables}, stdout=out, stderr=out)
+
+    def supervise(self) -> None:
+        """Start it again if it has ended."""
+        if self.process is not None and (code := self.process.poll()) is not None:
+            self.codes.append(code)
+            self.start()
+
+    def kill(self) -> None:
+        """Without a chance to tidy up, for good."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    async def terminate(self, within_s: float = 60) -> int:
+        """In order; its exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        process, self.process = self.process, None
+        return await asyncio.to_thread(process.wait, within_s)
+
+
+@dataclass
+class Stage:
+    """One environment (a topic prefix, a key prefix) on a broker and a Redis server."""
+
+    settings: Settings
+    bus: KafkaBus
+    producer: Producer
+    store: RedisStore
+    variables: Mapping[str, str]
+    folder: Path
+    workers: list[Worker] = field(default_factory=list)
+    fed: int = 0
+
+    def worker(self, **misbehaviour: str) -> Worker:
+        """A new worker, started; each has a data directory of its own, as on machines of their own."""
+        number = len(self.workers)
+        own = {"ONEFOLD_DATA_DIR": str(self.folder / f"worker{number}")}
+        worker = Worker({**self.variables, **own, **misbehaviour}, self.folder / f"worker{number}.log")
+        self.workers.append(worker)
+        worker.start()
+        return worker
+
+    async def feed(self, count: int) -> None:
+        """Write `count` more events."""
+        name = self.settings.topic("events")
+        for start in range(self.fed, self.fed + count, 500):
+            batch = range(start, min(start + 500, self.fed + count))
+            await self.producer.send([Outgoing(name, b"v%d" % n, b"k%d" % n) for n in batch])
+        self.fed += count
+
+    async def write(self, value: bytes) -> None:
+        """Write one event with this value."""
+        await self.producer.send([Outgoing(self.settings.topic("events"), value, b"k0")])
+        self.fed += 1
+
+    async def committed(self) -> int:
+        """How many records are committed in all."""
+        return sum((await self.bus.committed(self.settings.group(CountingStep.name), self.settings.topic("events"))).values())
+
+    async def counts(self) -> Counter[tuple[int, int]]:
+        """How often the store counts each record."""
+        places = [Place("events", partition, PARTITIONS) for partition in range(PARTITIONS)]
+        ids = [bucket(place, number) for place in places for number in range(BUCKETS)]
+        found = await self.store.documents("fragment", ids)
+        return Counter((int(name.split("-")[1]), offset) for name in ids for offset in offsets_of(found[name]))
+
+    async def until(self, look: Callable[[], Awaitable[bool]], within_s: float = 90) -> None:
+        """Wait for a condition, starting again what has ended; AssertionError with the workers' last words after the bound."""
+        end = time.monotonic() + within_s
+        while True:
+            with contextlib.suppress(Transient):
+                if await look():
+                    return
+            for worker in self.workers:
+                worker.supervise()
+            assert time.monotonic() < end, self.last_words()
+            await asyncio.sleep(0.1)
+
+    async def until_counted(self, at_least: int) -> None:
+        """Wait until so many records are counted."""
+
+        async def look() -> bool:
+            return (await self.counts()).total() >= at_least
+
+        await self.until(look)
+
+    async def until_done(self, within_s: float = 90) -> None:
+        """Wait until nothing is left to commit: no worker is stuck."""
+
+        async def look() -> bool:
+            return await self.committed() == self.fed
+
+        await self.until(look, within_s)
+
+    async def expect_exactly_once(self, without: int = 0) -> None:
+        """Every record is counted once, and said at least once; `without` are those that were quarantined."""
+        await self.until_counted(self.fed - without)
+        counts = await self.counts()
+        assert max(counts.values()) == 1
+        assert len(counts) == self.fed - without
+        said = {record.value for record in await self.read("links")}
+        assert {b"%d:%d" % place for place in counts} <= said
+
+    async def read(self, name: str) -> list[Record]:
+        """All records of a topic."""
+        topic = self.settings.topic(name)
+        left = {number: end for number, end in (await self.bus.end_offsets(topic)).items() if end}
+        reader, found = await self.bus.reader([topic]), list[Record]()
+        try:
+            while left:
+                for partition, records in (await reader.poll(1000, 5000)).items():
+                    found += records
+                    if records[-1].offset + 1 >= left.get(partition.number, 0):
+                        left.pop(partition.number, None)
+        finally:
+            await reader.aclose()
+        return found
+
+    def last_words(self) -> str:
+        """The ends of the workers' logs."""
+        return "\n".join(f"worker {n} {w.codes}: {w.log.read_text()[-3000:]}" for n, w in enumerate(self.workers))
+
+
+@contextlib.asynccontextmanager
+async def staged(bootstrap: str, redis_url: str, environment: str, folder: Path) -> AsyncIterator[Stage]:
+    """A stage with its topics; its workers end with it."""
+    variables = {
+        "ONEFOLD_KAFKA_BOOTSTRAP": bootstrap,
+        "ONEFOLD_REDIS_URL": redis_url,
+        "ONEFOLD_ENVIRONMENT": environment,
+        "ONEFOLD_SESSION_TIMEOUT_MS": "6000",
+        "ONEFOLD_MAX_POLL_RECORDS": "100",
+    }
+    settings = Settings(
+        kafka_bootstrap=bootstrap, redis_url=SecretStr(redis_url), environment=environment, data_dir=folder, max_poll_records=100
+    )
+    store = RedisStore(settings, SystemClock())
+    async with KafkaBus(settings) as bus:
+        await bus.create_topics(
+            {settings.topic(name): (1 if by_name(name).single else PARTITIONS, dict(by_name(name).config)) for name in NAMES}
+        )
+        producer = await bus.producer()
+        stage = Stage(settings, bus, producer, store, variables, folder)
+        try:
+            yield stage
+        finally:
+            for worker in stage.workers:
+                if worker.process is not None:
+                    worker.kill()
+            await producer.aclose()
+            await store.aclose()
