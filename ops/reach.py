@@ -10,9 +10,11 @@ from typing import Annotated, Final
 import typer
 
 from ops.embedded.attach import settings_for
+from profile_store.redis_store import RedisStore
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
+from runtime.clock import SystemClock
 from runtime.lifecycle import load_settings
 from runtime.settings import Settings
 
@@ -51,3 +53,14 @@ async def reached(data_dir: Path) -> AsyncIterator[Reached]:
             yield Reached(settings, bus, warehouse)
     finally:
         await warehouse.aclose()
+
+
+@asynccontextmanager
+async def reached_with_store(data_dir: Path) -> AsyncIterator[tuple[Reached, RedisStore]]:
+    """The same, and the profile store."""
+    async with reached(data_dir) as here:
+        store = RedisStore(here.settings, SystemClock())
+        try:
+            yield here, store
+        finally:
+            await store.aclose()

@@ -161,7 +161,7 @@ class Flaky(MemoryBus):
             if handed and self.failures:
                 self.failures -= 1
                 raise Transient("Kafka does not answer")
-            polled = await poll(timeout_ms, 1)
+            polled = await poll(timeout_ms, min(max_records, 1))
             handed += len(polled)
             return polled
 
