@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ops.reach import DEFAULT_DIR, AsJson, DataDir, find
 from profile_store.warehouse import reads
@@ -37,11 +37,11 @@ def listing(*, reason: Reason = "", limit: Limit = 50, as_json: AsJson = False, 
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("id", "when", "stage", "reason", "detail", "source")
+    table = Table(Column("id", no_wrap=True), "when", "stage", "reason", "detail", "source")
     for entry in found:
         at = datetime.fromtimestamp(entry["at_ms"] / 1_000, UTC)
         table.add_row(entry["id"], f"{at:%Y-%m-%d %H:%M:%S}", entry["stage"], entry["reason"], entry["detail"], entry["source"])
-    Console().print(table)
+    Console(soft_wrap=True).print(table)
 
 
 def show(
