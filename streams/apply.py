@@ -191,9 +191,11 @@ class Applier:
         patience, conflicts = Patience(self._step.name, place), 0
         while True:
             try:
-                outcome = await decide()
-                if not outcome.held and await self._store_outcome(place, outcome, records[-1].offset + 1):
-                    return outcome
+                with metrics.staged(self._step.name, "decide"):
+                    outcome = await decide()
+                with metrics.staged(self._step.name, "save"):
+                    if not outcome.held and await self._store_outcome(place, outcome, records[-1].offset + 1):
+                        return outcome
                 error = None
             except StateLost:
                 raise
@@ -226,7 +228,8 @@ class Applier:
         patience = Patience(self._step.name, place)
         while outcome.produce:
             try:
-                await self._producer.send(outcome.produce)
+                with metrics.staged(self._step.name, "send"):
+                    await self._producer.send(outcome.produce)
                 break
             except Transient as error:
                 if not current():

@@ -1,6 +1,9 @@
 """What the stream layer counts and times."""
 
+import contextlib
+import time
 from collections import Counter as Counts
+from collections.abc import Iterator
 from typing import Final
 
 from runtime.metrics import Metrics
@@ -14,9 +17,14 @@ def applied(agent: str, records: int, seconds: float) -> None:
     METRICS.observe("onefold_slice_seconds", seconds, agent=agent)
 
 
-def stage(agent: str, name: str, seconds: float) -> None:
-    """A stage of a slice took so long."""
-    METRICS.observe("onefold_slice_stage_seconds", seconds, agent=agent, stage=name)
+@contextlib.contextmanager
+def staged(agent: str, stage: str) -> Iterator[None]:
+    """Times a stage of a slice, however it ends."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        METRICS.observe("onefold_slice_stage_seconds", time.monotonic() - started, agent=agent, stage=stage)
 
 
 def retried(agent: str) -> None:

@@ -23,7 +23,7 @@ PAGE = Path("docs/performance.md")
 def main() -> None:
     """Run the bench and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--events", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-page", action="store_true", help="print only")
     options = parser.parse_args()

@@ -41,7 +41,7 @@ async def floor(settings: Settings, made: list[dict[str, Any]]) -> float:
     for reader in readers:
         await reader.start()
     store = redis.asyncio.from_url(settings.redis_url.get_secret_value())
-    warehouse = await get_async_client(dsn=settings.clickhouse_url.get_secret_value())
+    warehouse = await get_async_client(dsn=settings.clickhouse_url.get_secret_value(), database=settings.clickhouse_database)
     await warehouse.command(
         f"CREATE TABLE IF NOT EXISTS floor_{run} (id String, name String, body String) ENGINE = MergeTree ORDER BY id"
     )

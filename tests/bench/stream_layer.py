@@ -72,9 +72,11 @@ async def _faust(settings: Settings, count: int) -> float:
 
     with tempfile.TemporaryDirectory() as directory:
         apart = settings.model_copy(update={"data_dir": Path(directory)})
-        app = create_faust_app(apart, f"bench-{uuid.uuid4().hex[:8]}", "events", _Anywhere(), Lanes(handle, failed))
+        lanes = Lanes(handle, failed)
+        app = create_faust_app(apart, f"bench-{uuid.uuid4().hex[:8]}", "events", _Anywhere(), lanes)
         await app.start()
         try:
             return await asyncio.wait_for(done, 120)
         finally:
             await app.stop()
+            await lanes.aclose()

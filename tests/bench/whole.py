@@ -10,8 +10,11 @@ from typing import Any
 
 import httpx
 
+from ops.account import take
 from ops.embedded.attach import settings_for
+from profile_store.warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
+from runtime.settings import Settings
 from tests.bench.load import bodies
 from tests.support.onefold import Onefold
 
@@ -57,34 +60,36 @@ async def whole(onefold: Onefold, made: list[dict[str, Any]]) -> tuple[float, di
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}
     started = time.perf_counter()
     await post(address, status["write_keys"]["default"], bodies(made), connections=4)
-    end = await asyncio.to_thread(_wait, onefold, before_account["stored"] + len(made))
+    end = await _rest(onefold, before_account["stored"] + len(made))
     used = {name: (cpu_seconds(pid) - before[name]) * 1e6 / len(made) for name, pid in pids.items()}
     return len(made) / (end - started), used
 
 
-def _wait(onefold: Onefold, stored: int) -> float:
-    """When all rows are there and the stream agents have nothing left to read (their lag is zero)."""
-    while True:
-        account = onefold.account()
-        if account["stored"] >= stored and account["in_flight"] == 0 and lag(onefold) == 0:
-            return time.perf_counter()
-        time.sleep(0.05)
+async def _rest(onefold: Onefold, stored: int) -> float:
+    """When all rows are there and the stream agents have nothing left to read."""
+    settings = settings_for(onefold.data_dir)
+    async with KafkaBus(settings) as bus:
+        warehouse = await Warehouse.connect(settings)
+        try:
+            while await lag(settings, bus):
+                await asyncio.sleep(0.05)
+            while True:
+                account = await take(settings, bus, warehouse)
+                if account.stored >= stored and account.in_flight == 0 and not await lag(settings, bus):
+                    return time.perf_counter()
+                await asyncio.sleep(0.05)
+        finally:
+            await warehouse.aclose()
 
 
-def lag(onefold: Onefold) -> int:
+async def lag(settings: Settings, bus: KafkaBus) -> int:
     """Records that the stream agents have not handled yet, by Kafka's own offsets."""
-
-    async def look() -> int:
-        settings = settings_for(onefold.data_dir)
-        async with KafkaBus(settings) as bus:
-            behind = 0
-            for agent, topic in (("unify", "events"), ("link", "links"), ("segment", "touched")):
-                ends = await bus.end_offsets(settings.topic(topic))
-                done = await bus.committed(settings.group(agent), settings.topic(topic))
-                behind += sum(end - done.get(partition, 0) for partition, end in ends.items())
-            return behind
-
-    return asyncio.run(look())
+    behind = 0
+    for agent, topic in (("unify", "events"), ("link", "links"), ("segment", "touched")):
+        ends = await bus.end_offsets(settings.topic(topic))
+        done = await bus.committed(settings.group(agent), settings.topic(topic))
+        behind += sum(end - done.get(partition, 0) for partition, end in ends.items())
+    return behind
 
 
 def stages(text: str) -> dict[str, float]:
