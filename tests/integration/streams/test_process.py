@@ -1,0 +1,61 @@
+"""`python -m streams` as its supervisor sees it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ops.embedded.ports import free_port
+from runtime.bus.kafka import KafkaBus
+from runtime.settings import Settings
+from schemas.topics import TOPICS
+from streams.apply import Exit
+
+pytestmark = [pytest.mark.kafka, pytest.mark.redis]
+
+
+async def test_it_is_ready_once_every_agent_has_its_partitions_and_ends_in_order(
+    kafka: str, redis_server: str, tmp_path: Path
+) -> None:
+    environment, port = f"t{uuid.uuid4().hex[:12]}", free_port()
+    settings = Settings(kafka_bootstrap=kafka, environment=environment)
+    async with KafkaBus(settings) as bus:
+        await bus.create_topics({settings.topic(topic.name): (1 if topic.single else 2, dict(topic.config)) for topic in TOPICS})
+    variables = {
+        "ONEFOLD_KAFKA_BOOTSTRAP": kafka,
+        "ONEFOLD_REDIS_URL": redis_server,
+        "ONEFOLD_ENVIRONMENT": environment,
+        "ONEFOLD_DATA_DIR": str(tmp_path),
+        "ONEFOLD_METRICS_PORT": str(port),
+    }
+    process = _started(variables, tmp_path / "log")
+    try:
+        end = time.monotonic() + 60
+        while not _ready(port):
+            assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+            assert time.monotonic() < end, (tmp_path / "log").read_text()[-3000:]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == Exit.STOPPED
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def _started(variables: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as out:
+        return subprocess.Popen([sys.executable, "-m", "streams"], env={**os.environ, **variables}, stdout=out, stderr=out)
+
+
+def _ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/ready", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
