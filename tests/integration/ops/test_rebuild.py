@@ -1,0 +1,215 @@
+"""Verify and rebuild: a store in memory against a real ClickHouse."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+
+import pytest
+
+from ops.prepare import create_topics
+from ops.rebuild import Rebuild
+from ops.verify import verify
+from profile_store import memberships, model
+from profile_store.memory import MemoryStore
+from profile_store.port import Document, Place, Writes
+from profile_store.warehouse import rows
+from profile_store.warehouse.client import Warehouse
+from profile_store.warehouse.tables import EVENT_STORE, LEDGER, TRANSITIONS
+from profile_store.warehouse.writer import ClickHouseWriter
+from runtime.bus.memory import MemoryBus
+from runtime.bus.partitioner import partition_of
+from runtime.bus.port import Outgoing, Record
+from runtime.clock import ManualClock
+from runtime.errors import Transient
+from runtime.settings import Settings
+from schemas.codec import decode, encode
+from schemas.events import Event
+from schemas.identifiers import star
+from schemas.records import Cause, Op, Touched, Transition
+from tests.support.events import event
+
+pytestmark = pytest.mark.clickhouse
+
+
+def history(seed: int) -> list[Event]:
+    """Anonymous browsing, log-ins on shared devices, traits: enough to link and to conflict."""
+    rng = random.Random(seed)
+    found = []
+    for n in range(300):
+        who, cookie = f"u{rng.randrange(15)}", f"cookie-{rng.randrange(25)}"
+        identifiers = rng.choice([{"anonymous_id": cookie}, {"user_id": who}, {"anonymous_id": cookie, "user_id": who}])
+        kind, traits = rng.choice([("track", {}), ("identify", {"name": f"Nguyễn Ánh {n}", "điểm": n / 2})])
+        found.append(
+            event(
+                identifiers,
+                id=f"m{n}",
+                type="identify" if kind == "identify" else "track",
+                name="Xem hàng" if kind == "track" else "",
+                traits=traits,
+                time_ms=1_750_000_000_000 + rng.randrange(10**9),
+            )
+        )
+    return found
+
+
+class World:
+    """What is around a rebuild: a broker, a store, and a ClickHouse that has consumed everything."""
+
+    def __init__(self, settings: Settings, warehouse: Warehouse) -> None:
+        self.settings, self.warehouse = settings, warehouse
+        self.clock = ManualClock()
+        self.bus, self.store = MemoryBus(self.clock), MemoryStore(self.clock)
+        self.writer = ClickHouseWriter(warehouse)
+
+    async def tell(self, events: Sequence[Event]) -> None:
+        await create_topics(self.settings, self.bus)
+        topic = self.settings.topic("events")
+        producer = await self.bus.producer()
+        placed = await producer.send([Outgoing(topic, encode(one), key=one.owner.encode()) for one in events])
+        records = [Record(topic, number, offset, 0, None, None) for number, offset in placed]
+        pairs = list(zip(records, events, strict=True))
+        await self.writer.insert(EVENT_STORE, [rows.event(record, one) for record, one in pairs])
+        await self.writer.insert(LEDGER, [rows.stored(record, one) for record, one in pairs])
+        await self.writer.note(topic, await self.bus.end_offsets(topic))
+
+    def rebuild(self) -> Rebuild:
+        return Rebuild(self.settings, self.bus, self.store, self.warehouse, self.clock, still_s=0.02)
+
+    async def touched(self) -> list[Touched]:
+        topic = self.settings.topic("touched")
+        count = sum((await self.bus.end_offsets(topic)).values())
+        reader = await self.bus.reader([topic])
+        found: list[Touched] = []
+        while len(found) < count:
+            for records in (await reader.poll(1_000, 1_000)).values():
+                found += [decode(Touched, record.value) for record in records]
+        return found
+
+
+@pytest.fixture
+def world(clickhouse_settings: Settings, warehouse: Warehouse) -> World:
+    return World(clickhouse_settings, warehouse)
+
+
+async def test_an_empty_store_is_refilled_and_agrees(world: World) -> None:
+    events = history(1)
+    await world.tell(events)
+    assert not (await verify(world.store, world.warehouse)).agree
+    done = await world.rebuild().run()
+    found = await verify(world.store, world.warehouse)
+    assert (found.agree, found.torn) == (True, 0)
+    assert done.after == found.redis != done.before
+    assert done.events == len(events)
+    touched = await world.touched()
+    assert {one.cause for one in touched} == {"rebuild"}
+    assert len(touched) == done.profiles == found.profiles_redis
+    place = Place("events", 0, world.settings.partitions)
+    standing = await world.store.standing(place)
+    assert standing.position == (await world.bus.end_offsets(world.settings.topic("events")))[0]
+    assert not standing.held
+
+
+async def test_a_second_rebuild_gives_the_same_state_with_newer_labels(world: World) -> None:
+    await world.tell(history(2))
+    first = await world.rebuild().run()
+    cookie = next(one.owner for one in history(2) if len(one.nodes) == 2)
+    label = (await world.store.labels([cookie]))[cookie]
+    second = await world.rebuild().run()
+    assert second.before == second.after == first.after
+    renewed = (await world.store.labels([cookie]))[cookie]
+    assert renewed.profile_id == label.profile_id
+    assert renewed.version > label.version
+
+
+async def test_what_comes_again_after_a_rebuild_is_refused(world: World) -> None:
+    events = history(3)
+    await world.tell(events)
+    await world.rebuild().run()
+    for one in events[:20]:
+        number = partition_of(one.owner.encode(), world.settings.partitions)
+        place = Place("events", number, world.settings.partitions)
+        held = (await world.store.documents("fragment", [one.owner]))[one.owner]
+        end = (await world.bus.end_offsets(world.settings.topic("events")))[number]
+        assert held.applied(place) == end - 1
+
+
+async def test_a_store_that_lost_a_fragment_or_tore_a_label_does_not_agree(world: World) -> None:
+    await world.tell(history(4))
+    await world.rebuild().run()
+    await world.store.wipe(["label"])
+    found = await verify(world.store, world.warehouse)
+    assert found.torn > 0
+    assert not found.agree
+    await world.rebuild().run()
+    fragment = model.Fragment()
+    lost = history(4)[0]
+    place = Place("links", 0, 1)
+    position = (await world.store.standing(place)).position
+    await world.store.save(place, position, 0, Writes({("fragment", lost.owner): Document(model.encode(fragment), "x", 1)}))
+    assert not (await verify(world.store, world.warehouse)).agree
+
+
+async def test_memberships_keep_their_numbers_and_a_dissolved_profile_what_it_was_in(world: World) -> None:
+    joint = event({"anonymous_id": "cookie", "user_id": "u1"}, id="m1")
+    root, other = star(joint.nodes)[0]
+    await world.tell([joint])
+    said: list[tuple[str, Op, int, Cause]] = [
+        (root, "entered", 5, "event"),
+        (other, "entered", 3, "event"),
+        (other, "exited", 4, "merge"),
+    ]
+    for profile_id, op, seq, cause in said:
+        transition = Transition(
+            profile_id=profile_id,
+            segment="vip",
+            segment_version="1",
+            op=op,
+            seq=seq,
+            at_ms=seq,
+            evaluated_ms=seq,
+            cause=cause,
+            traits={},
+        )
+        await world.writer.insert(TRANSITIONS, rows.transition(Record("t", 0, 0, 0, None, None), transition))
+    await world.rebuild().run()
+    held = {
+        name: memberships.decode(document.data)
+        for name, document in (await world.store.documents("membership", [root, other])).items()
+    }
+    assert held[root].segments["vip"] == memberships.SegmentState(member=True, seq=5, since_ms=5)
+    assert (held[other].dissolved_into, held[other].moved) == (root, ("vip",))
+    assert (await world.store.members([other]))[other].merged_into == root
+    assert {one.profile_id for one in await world.touched()} == {root, other}
+
+
+async def test_nothing_is_wiped_while_clickhouse_lags(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.tell(history(5))
+    await world.rebuild().run()
+    before = await verify(world.store, world.warehouse)
+    place = Place("events", 1, world.settings.partitions)
+    position = (await world.store.standing(place)).position
+    assert position is not None
+    await world.store.save(place, position, position + 5, Writes())
+    monkeypatch.setattr("ops.rebuild.CATCH_UP_S", 0.1)
+    with pytest.raises(Transient, match="nothing was changed"):
+        await world.rebuild().run()
+    assert (await verify(world.store, world.warehouse)).redis == before.redis
+    assert not (await world.store.standing(place)).held
+
+
+async def test_a_rebuild_waits_for_workers_to_stand_still(world: World) -> None:
+    await world.tell(history(6))
+    place, moves = Place("touched", 0, world.settings.partitions), 20
+
+    async def worker() -> None:
+        for position in range(moves):
+            await world.store.save(place, position or None, position + 1, Writes())
+            await asyncio.sleep(0.005)
+
+    working = asyncio.create_task(worker())
+    rebuild = Rebuild(world.settings, world.bus, world.store, world.warehouse, world.clock, still_s=0.3)
+    await rebuild.run()
+    with suppress(asyncio.CancelledError):
+        await working
+    assert (await world.store.standing(place)).position == moves

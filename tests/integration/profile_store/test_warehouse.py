@@ -1,0 +1,215 @@
+"""The warehouse on a real ClickHouse engine."""
+
+import random
+
+import pytest
+from pydantic import SecretStr
+
+from profile_store.warehouse import reads, rows
+from profile_store.warehouse.client import Warehouse
+from profile_store.warehouse.migrate import migrate, migrations
+from profile_store.warehouse.tables import EVENT_STORE, LABELS, LEDGER, LINKS, PROFILES, QUARANTINE, TABLES, TRANSITIONS
+from profile_store.warehouse.writer import ClickHouseWriter, MemoryWriter
+from runtime.bus.port import Record
+from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
+from runtime.settings import Settings
+from schemas.records import Cause, Link, Op, Profile, Quarantined, Transition
+from tests.support.events import event
+
+pytestmark = pytest.mark.clickhouse
+
+
+def record(offset: int) -> Record:
+    return Record("onefold.events", 0, offset, 0, None, None)
+
+
+async def count(warehouse: Warehouse, table: str) -> int:
+    return int((await warehouse.rows(f"SELECT count() FROM {table}"))[0][0])  # noqa: S608 - a test's own table
+
+
+async def test_migrations_are_applied_once(clickhouse_settings: Settings) -> None:
+    assert await migrate(clickhouse_settings) == [migration.name for migration in migrations()]
+    assert await migrate(clickhouse_settings) == []
+
+
+async def test_a_migration_cut_off_half_way_is_completed(clickhouse_settings: Settings) -> None:
+    await migrate(clickhouse_settings)
+    warehouse = await Warehouse.connect(clickhouse_settings)
+    await warehouse.command("DELETE FROM migrations WHERE number = 3")
+    await warehouse.command("DROP VIEW memberships")
+    assert await migrate(clickhouse_settings) == ["0003_profiles"]
+    assert await count(warehouse, "memberships") == 0
+    await warehouse.aclose()
+
+
+async def test_a_migration_that_was_changed_is_refused(clickhouse_settings: Settings) -> None:
+    await migrate(clickhouse_settings)
+    warehouse = await Warehouse.connect(clickhouse_settings)
+    await warehouse.command("INSERT INTO migrations SELECT 1, 'other', 'of another text'")
+    with pytest.raises(Misconfigured, match="0001_events"):
+        await migrate(clickhouse_settings)
+    await warehouse.aclose()
+
+
+async def test_every_table_has_the_columns_that_are_inserted(warehouse: Warehouse) -> None:
+    for table in TABLES:
+        held = dict(
+            await warehouse.rows(
+                "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String}",
+                {"table": table.name},
+            )
+        )
+        assert {column.name for column in table.columns} <= held.keys()
+
+
+async def test_a_repeated_batch_changes_no_count_and_the_first_arrival_stays(warehouse: Warehouse) -> None:
+    rng = random.Random(5)
+    writer, twin = ClickHouseWriter(warehouse), MemoryWriter()
+    said = [
+        (record(n), event({"user_id": f"khách-{n % 7}"}, id=f"m{n % 20}", properties={"lần": n}, time_ms=1_750_000_000_000 + n))
+        for n in range(60)
+    ]
+    for _ in range(3):
+        rng.shuffle(said)
+        for target in (writer, twin):
+            await target.insert(EVENT_STORE, [rows.event(place, held) for place, held in said])
+            await target.insert(LEDGER, [rows.stored(place, held) for place, held in said])
+    query = "SELECT owner, id, offset, properties, toUnixTimestamp64Milli(time) FROM event_store FINAL ORDER BY owner, id"
+    at = [EVENT_STORE.index(name) for name in ("owner", "id", "offset", "properties", "time")]
+    assert await warehouse.rows(query) == [tuple(row[place] for place in at) for row in twin.rows(EVENT_STORE)]
+    assert await count(warehouse, "ledger FINAL") == 60
+    places = {"partitions": [0], "positions": [60]}
+    stored, booked, messages, _, _ = (await reads.ask(warehouse, "account", **places))[0]
+    assert (stored, booked, messages) == (len(twin.rows(EVENT_STORE)), 60, len(twin.rows(EVENT_STORE)))
+
+
+async def test_the_account_reads_up_to_the_position_only(warehouse: Warehouse) -> None:
+    writer = ClickHouseWriter(warehouse)
+    said = [(record(n), event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(10)]
+    await writer.insert(EVENT_STORE, [rows.event(place, held) for place, held in said])
+    await writer.insert(LEDGER, [rows.stored(place, held) for place, held in said[:7]])
+    assert (await reads.ask(warehouse, "account", partitions=[0], positions=[4]))[0][:3] == (4, 4, 4)
+
+
+async def test_labels_out_of_order_give_the_newest_profile(warehouse: Warehouse) -> None:
+    writer = ClickHouseWriter(warehouse)
+    first, second = event({"anonymous_id": "cookie"}, id="m1"), event({"user_id": "u1"}, id="m2")
+    lone = event({"user_id": "u2"}, id="m3")
+    await writer.insert(EVENT_STORE, [rows.event(record(n), said) for n, said in enumerate((first, second, lone))])
+    await writer.insert(LABELS, [(first.owner, second.owner, 9), (second.owner, second.owner, 9)])
+    await writer.insert(LABELS, [(first.owner, first.owner, 3)])
+    await warehouse.command("SYSTEM RELOAD DICTIONARY label_dictionary")
+    held = dict(await warehouse.rows("SELECT id, profile_id FROM events"))
+    assert held == {"m1": second.owner, "m2": second.owner, "m3": lone.owner}
+
+
+async def test_a_node_that_shares_half_of_its_digits_keeps_its_own_profile(warehouse: Warehouse) -> None:
+    writer = ClickHouseWriter(warehouse)
+    said = event({"user_id": "u1"}, id="m1")
+    other = "5" + "0" * 15 + said.owner[16:]
+    await writer.insert(EVENT_STORE, [rows.event(record(0), said)])
+    await writer.insert(LABELS, [(other, "somebody else", 5)])
+    await warehouse.command("SYSTEM RELOAD DICTIONARY label_dictionary")
+    assert await warehouse.rows("SELECT profile_id FROM events") == [(said.owner,)]
+
+
+def transition(profile_id: str, op: Op, seq: int, cause: Cause = "event") -> Transition:
+    return Transition(
+        profile_id=profile_id,
+        segment="vip",
+        segment_version="1",
+        op=op,
+        seq=seq,
+        at_ms=seq,
+        evaluated_ms=seq,
+        cause=cause,
+        traits={},
+    )
+
+
+async def test_the_largest_number_decides_a_membership(warehouse: Warehouse) -> None:
+    writer = ClickHouseWriter(warehouse)
+    said = [
+        transition("a", "exited", 2),
+        transition("a", "entered", 1),
+        transition("b", "entered", 3),
+        transition("b", "exited", 2),
+        transition("b", "entered", 3),
+    ]
+    for one in said:
+        await writer.insert(TRANSITIONS, rows.transition(record(0), one))
+    assert await warehouse.rows("SELECT profile_id, segment, seq FROM memberships") == [("b", "vip", 3)]
+
+
+async def test_links_join_as_evidence_does(warehouse: Warehouse) -> None:
+    writer = ClickHouseWriter(warehouse)
+    for first_ms, day, message in ((5, 1, "m5"), (4, 0, "m4"), (4, 0, "m3"), (9, 7, "m9")):
+        link = Link(a="a", b="b", first_ms=first_ms, last_day=day, event_id=message, source="default")
+        await writer.insert(LINKS, rows.link(record(0), link))
+    assert await reads.ask(warehouse, "links") == [("a", "b", (4, "m3", "default"), 7)]
+
+
+async def test_a_dissolved_profile_is_kept_but_not_shown(warehouse: Warehouse) -> None:
+    writer = ClickHouseWriter(warehouse)
+    for at_ms, into in ((1, ""), (2, "other")):
+        said = Profile(
+            profile_id="p",
+            members=("p",) if not into else (),
+            label_version=at_ms,
+            merged_into=into,
+            identifiers=(("user_id", "Ánh"),),
+            traits={},
+            counters={"$page": 1},
+            first_seen_ms=1,
+            last_seen_ms=2,
+            segments=(),
+            updated_ms=at_ms,
+        )
+        await writer.insert(PROFILES, rows.profile(record(0), said))
+    assert await count(warehouse, "profile_store FINAL") == 1
+    assert await count(warehouse, "profiles") == 0
+
+
+async def test_a_record_quarantined_again_counts_once(warehouse: Warehouse) -> None:
+    writer = ClickHouseWriter(warehouse)
+
+    async def put(name: str, topic: str, offset: int, *, reason: str = "unparsable", counted: bool = True) -> None:
+        held = Quarantined(
+            id=name, stage="s", reason=reason, detail="", source="", topic=topic, partition=0, offset=offset, raw="", at_ms=1,
+            counted=counted,
+        )  # fmt: skip
+        await writer.insert(QUARANTINE, rows.quarantine(record(0), held))
+
+    for _ in range(2):
+        await put("a", "onefold.events", 3)
+        await put("b", "", -1)
+    await put("beyond", "onefold.events", 50)
+    await put("poison", "onefold.events", 4, reason="poison")
+    await put("uncounted", "onefold.links", 1, counted=False)
+    found = await reads.ask(warehouse, "quarantined", topic="onefold.events", partitions=[0], positions=[10])
+    assert found == [(1, 1)]
+
+
+async def test_positions_never_go_back(warehouse: Warehouse) -> None:
+    writer = ClickHouseWriter(warehouse)
+    assert await writer.positions("onefold.events") == {}
+    for offset in (5, 9, 7):
+        await writer.note("onefold.events", {0: offset, 1: 1})
+    assert await writer.positions("onefold.events") == {0: 9, 1: 1}
+
+
+async def test_errors_leave_as_ours_without_clickhouses_words(warehouse: Warehouse, clickhouse_settings: Settings) -> None:
+    with pytest.raises(Permanent, match="62") as caught:
+        await warehouse.rows("SELEC 'nguyen@shop.vn'")
+    assert "nguyen" not in str(caught.value)
+    with pytest.raises(Misconfigured, match="onefold prepare"):
+        await warehouse.rows("SELECT * FROM no_such_table")
+    address = clickhouse_settings.clickhouse_url.get_secret_value().rpartition("@")[2]
+    for url, kind in (
+        (f"http://onefold:wrong@{address}", Misconfigured),
+        ("http://127.0.0.1:9", Transient),
+        ("ftp://x", Misconfigured),
+    ):
+        failed: type[OnefoldError] = kind
+        with pytest.raises(failed):
+            await Warehouse.connect(clickhouse_settings.model_copy(update={"clickhouse_url": SecretStr(url)}))
