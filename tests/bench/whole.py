@@ -71,7 +71,7 @@ async def _rest(onefold: Onefold, stored: int) -> float:
     async with KafkaBus(settings) as bus:
         warehouse = await Warehouse.connect(settings)
         try:
-            while await lag(settings, bus):
+            while await lag(settings, bus):  # noqa: ASYNC110 - Kafka tells nobody when a group has caught up
                 await asyncio.sleep(0.05)
             while True:
                 account = await take(settings, bus, warehouse)
