@@ -45,7 +45,7 @@ class KafkaBus:
             acks="all",
             enable_idempotence=True,
             compression_type="lz4",
-            linger_ms=5,
+            linger_ms=0,  # callers send whole slices and wait for them: lingering is latency for nothing
             max_batch_size=256 * 1024,
             max_request_size=_MAX_REQUEST_BYTES,
             partitioner=_partition,

@@ -65,8 +65,8 @@ async def floor(settings: Settings, made: list[dict[str, Any]]) -> float:
 
 
 async def _write(producer: Any, topic: str, made: list[dict[str, Any]]) -> None:
-    for start in range(0, len(made), 50):
-        chunk = made[start : start + 50]
+    for start in range(0, len(made), 2_000):
+        chunk = made[start : start + 2_000]
         sent = [await producer.send(topic, orjson.dumps(item), key=item["anonymousId"].encode()) for item in chunk]
         await asyncio.gather(*sent)
 
