@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from ops.reference import PAGES
+from runtime.metrics import REGISTER
 from runtime.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,12 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_reference_pages_are_those_the_code_makes(name: str) -> None:
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == PAGES[name]()
+
+
+@pytest.mark.parametrize("name", sorted(REGISTER))
+def test_every_metric_of_the_register_is_written_somewhere(name: str) -> None:
+    packages = ("activation", "collector", "consumers", "ops", "profile_store", "streams")
+    assert any(f'"{name}"' in path.read_text() for package in packages for path in (ROOT / package).rglob("*.py"))
 
 
 def test_changelog_starts_with_the_version() -> None:
