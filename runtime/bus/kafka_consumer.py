@@ -59,5 +59,11 @@ class KafkaConsumer:
 
     async def aclose(self) -> None:
         # Leaving is a courtesy: without it the broker takes the partitions back after the session timeout.
-        with suppress(KafkaError, OSError, TimeoutError):
-            await asyncio.wait_for(self._inner.stop(), _CLOSE_WITHIN_S)
+        stopping = asyncio.ensure_future(self._inner.stop())
+        await asyncio.wait([stopping], timeout=_CLOSE_WITHIN_S)
+        stopping.cancel()
+        await asyncio.wait([stopping])
+        if stopping.cancelled() or stopping.exception() is not None:
+            # aiokafka stops half way when a fetch of its own was cancelled or the broker is away; its sockets are left open.
+            with suppress(KafkaError, OSError, TimeoutError):
+                await self._inner._client.close()
