@@ -1,12 +1,11 @@
 """What activation says: deliveries, and what it could not read. Pure."""
 
-import base64
-
 from activation.port import Message
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, encode
-from schemas.records import Delivery, DeliveryState, Quarantined, Transition
+from schemas.quarantine import quarantined as of_record
+from schemas.records import Delivery, DeliveryState, Transition
 
 
 def delivery(
@@ -38,17 +37,8 @@ def outgoing(settings: Settings, said: Delivery) -> Outgoing:
 
 def quarantined(settings: Settings, record: Record, error: Undecodable, destination: str, now_ms: int) -> Outgoing:
     """A record of `memberships` that is none, whole; it was no accepted event, so it is not counted."""
-    held = Quarantined(
-        id=f"activation-{destination}-{record.topic}-{record.partition}-{record.offset}",
-        stage="activation",
-        reason=error.reason,
-        detail=error.detail,
-        source="",
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        raw=base64.b64encode(record.value or b"").decode(),
-        at_ms=now_ms,
-        counted=False,
+    place = (record.topic, record.partition, record.offset)
+    held = of_record(
+        "activation", place, record.value, error.reason, error.detail, at_ms=now_ms, counted=False, by=f"activation-{destination}"
     )
     return Outgoing(settings.topic("quarantine"), encode(held))

@@ -1,6 +1,5 @@
 """What a consumer makes of a batch: rows by table, and quarantine records for what does not decode. Pure."""
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,7 +11,7 @@ from profile_store.warehouse.tables import Table
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode, encode
-from schemas.records import Quarantined
+from schemas.quarantine import quarantined as of_record
 
 T = TypeVar("T", bound=msgspec.Struct)
 Builder = Callable[[Record, T], list[Row]]
@@ -60,17 +59,6 @@ def feed(topic: str, kind: type[T], builders: Mapping[Table, "Builder[T]"]) -> F
 
 
 def _quarantined(record: Record, error: Undecodable, settings: Settings, now_ms: int) -> Outgoing:
-    held = Quarantined(
-        id=f"consumers-{record.topic}-{record.partition}-{record.offset}",
-        stage="consumers",
-        reason=error.reason,
-        detail=error.detail,
-        source="",
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        raw=base64.b64encode(record.value or b"").decode(),
-        at_ms=now_ms,
-        counted=False,
-    )
+    place = (record.topic, record.partition, record.offset)
+    held = of_record("consumers", place, record.value, error.reason, error.detail, at_ms=now_ms, counted=False)
     return Outgoing(settings.topic("quarantine"), encode(held))

@@ -1,7 +1,6 @@
 """The one place where outcomes become effects: load, decide, save, send; the caller acknowledges after that."""
 
 import asyncio
-import base64
 import logging
 import random
 import time
@@ -16,8 +15,8 @@ from runtime.errors import Misconfigured, Permanent, StateLost, Transient
 from runtime.retry import backoff_ms
 from runtime.settings import Settings
 from schemas.codec import encode
+from schemas.quarantine import quarantined as of_record
 from schemas.reasons import Reason
-from schemas.records import Quarantined
 from streams import metrics
 from streams.failures import Failures
 from streams.outcome import Outcome
@@ -161,17 +160,13 @@ class Applier:
 
     def _quarantined(self, record: Record, error: Exception, *, whole: bool) -> Outgoing:
         """`whole` is false for a record that the topic cannot take: it stays readable at its place while Kafka keeps it."""
-        raw = base64.b64encode(record.value or b"").decode() if whole else ""
-        held = Quarantined(
-            id=f"{self._step.name}-{record.topic}-{record.partition}-{record.offset}",
-            stage=self._step.name,
-            reason=Reason.POISON,
-            detail=type(error).__name__ if whole else f"{type(error).__name__}; too large to be kept here",
-            source="",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            raw=raw,
+        kind = type(error).__name__
+        held = of_record(
+            self._step.name,
+            (record.topic, record.partition, record.offset),
+            record.value if whole else None,
+            Reason.POISON,
+            kind if whole else f"{kind}; too large to be kept here",
             at_ms=self._clock.now_ms(),
             counted=record.topic == self._settings.topic("events"),
         )

@@ -1,6 +1,5 @@
 """Accept: what any system wrote to `touchpoints`, validated and normalised like the collector's events. Keeps no state."""
 
-import base64
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
@@ -10,7 +9,7 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
 from schemas.intake import Rejected, parse_touchpoint
-from schemas.records import Quarantined
+from schemas.quarantine import quarantined as of_record
 from streams.outcome import Outcome
 
 
@@ -46,17 +45,8 @@ class AcceptStep:
         return Outcome(produce=tuple(produce), results=results)
 
     def _quarantined(self, record: Record, rejected: Rejected, now_ms: int) -> Outgoing:
-        held = Quarantined(
-            id=f"{self.name}-{rejected.place}",
-            stage=self.name,
-            reason=rejected.reason,
-            detail=f"{rejected.path}: {rejected.detail}" if rejected.path else rejected.detail,
-            source="",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            raw=base64.b64encode(rejected.raw).decode(),
-            at_ms=now_ms,
-            counted=True,
-        )
+        place = (record.topic, record.partition, record.offset)
+        line = rejected.place.removeprefix(f"{record.topic}-{record.partition}-{record.offset}")
+        detail = f"{rejected.path}: {rejected.detail}" if rejected.path else rejected.detail
+        held = of_record(self.name, place, rejected.raw, rejected.reason, detail, at_ms=now_ms, counted=True, suffix=line)
         return Outgoing(self._settings.topic("quarantine"), encode(held))

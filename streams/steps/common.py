@@ -1,6 +1,5 @@
 """What all steps need: decoding a slice, quarantining what does not decode, and addressing records."""
 
-import base64
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -9,7 +8,8 @@ import msgspec
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode, encode
-from schemas.records import Quarantined, Touched
+from schemas.quarantine import quarantined as of_record
+from schemas.records import Touched
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -30,19 +30,9 @@ def decode_slice(
 
 def quarantine(record: Record, stage: str, error: Undecodable, settings: Settings, now_ms: int) -> Outgoing:
     """A record of ours for `quarantine`: the same id however often it is said."""
-    held = Quarantined(
-        id=f"{stage}-{record.topic}-{record.partition}-{record.offset}",
-        stage=stage,
-        reason=error.reason,
-        detail=error.detail,
-        source="",
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        raw=base64.b64encode(record.value or b"").decode(),
-        at_ms=now_ms,
-        counted=record.topic == settings.topic("events"),
-    )
+    place = (record.topic, record.partition, record.offset)
+    counted = record.topic == settings.topic("events")
+    held = of_record(stage, place, record.value, error.reason, error.detail, at_ms=now_ms, counted=counted)
     return Outgoing(settings.topic("quarantine"), encode(held))
 
 
