@@ -5,14 +5,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from activation.worker import Worker
-from runtime.bus.port import Bus, Consumer, Record
-from runtime.errors import Misconfigured, Transient
+from runtime.bus.follow import follow
+from runtime.bus.port import Bus, Record
+from runtime.errors import Misconfigured
 from runtime.logs import get_logger
 from runtime.settings import Settings
 from segments.definitions import BadDefinition, Destination, decode
 
-POLL_MS: Final = 500
-RETRY_S: Final = 1.0
 SECRET_RETRY_S: Final = 5.0
 KIND: Final = b"Destination/"
 
@@ -49,32 +48,14 @@ class Fleet:
             await asyncio.gather(*(self._end(name) for name in list(self._running)))
 
     async def _follow(self) -> None:
-        while True:
-            try:
-                reader = await self._bus.reader([self._topic])
-                try:
-                    await self._read(reader)
-                finally:
-                    await reader.aclose()
-            except Transient as error:
-                log.warning("definitions_wait", error=str(error))
-                await asyncio.sleep(RETRY_S)
-
-    async def _read(self, reader: Consumer) -> None:
-        """The first read goes to the end before anything is begun: of a definition with many versions only the last one counts."""
-        end = (await self._bus.end_offsets(self._topic)).get(0, 0)
         latest: dict[str, Destination | None] = {}
-        reached = quiet = 0
-        while True:
-            polled = await reader.poll(POLL_MS, 500)
-            for record in (record for found in polled.values() for record in found):
-                self._note(record, latest)
-                reached = record.offset + 1
-            quiet = 0 if polled else quiet + 1
-            if reached >= end or quiet > 1:  # compaction may have taken the last record, so silence is an end too
-                await self._become(latest)
-                latest = {}
-                self.caught_up.set()
+
+        async def show() -> None:
+            await self._become(latest)
+            latest.clear()
+            self.caught_up.set()
+
+        await follow(self._bus, self._topic, lambda record: self._note(record, latest), show)
 
     def _note(self, record: Record, latest: dict[str, Destination | None]) -> None:
         if record.key is None or not record.key.startswith(KIND):

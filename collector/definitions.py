@@ -3,17 +3,13 @@
 import asyncio
 from typing import Final
 
-from runtime.bus.port import Bus, Consumer, Record
-from runtime.errors import Transient
+from runtime.bus.follow import follow
+from runtime.bus.port import Bus, Record
 from runtime.logs import get_logger
 from runtime.settings import Settings
 from segments.definitions import BadDefinition, Source, decode, key_hash, source_for_key
 
 KIND: Final = "Source/"
-POLL_MS: Final = 500
-MAX_RECORDS: Final = 500
-QUIET_POLLS: Final = 2
-RETRY_S: Final = 1.0
 CACHED_KEYS: Final = 1024
 
 log: Final = get_logger(__name__)
@@ -45,58 +41,28 @@ class Sources:
         return source.metadata.name
 
 
-class SourcesFollower:
-    """Keeps `Sources` true to the topic."""
+async def follow_sources(settings: Settings, bus: Bus, sources: Sources) -> None:
+    """Keep `sources` true to the topic, for ever. Raises Permanent when the topic does not exist."""
+    held: dict[str, Source] = {}
 
-    def __init__(self, settings: Settings, bus: Bus, sources: Sources) -> None:
-        self._topic, self._bus, self._sources = settings.topic("definitions"), bus, sources
+    async def show() -> None:
+        sources.become(held)
 
-    async def run(self) -> None:
-        """Follow for ever. Raises Permanent when the topic does not exist."""
-        while True:
-            try:
-                reader = await self._bus.reader([self._topic])
-                try:
-                    await self._read(reader)
-                finally:
-                    await reader.aclose()
-            except Transient as error:
-                log.warning("definitions_wait", error=str(error))
-                await asyncio.sleep(RETRY_S)
-
-    async def _read(self, reader: Consumer) -> None:
-        """Nothing is shown before the end is reached: of a source with many versions only the last counts, old keys are void."""
-        end = (await self._bus.end_offsets(self._topic)).get(0, 0)
-        held: dict[str, Source] = {}
-        reached = quiet = 0
-        complete = False
-        while True:
-            if not complete and (reached >= end or quiet >= QUIET_POLLS):
-                # Compaction may have taken the last record, so silence of a broker that answers is an end too.
-                await self._bus.ping()
-                self._sources.become(held)
-                complete = True
-            polled = [record for found in (await reader.poll(POLL_MS, MAX_RECORDS)).values() for record in found]
-            quiet = 0 if polled else quiet + 1
-            changed = [record for record in polled if _take(record, held)]
-            reached = max((record.offset + 1 for record in polled), default=reached)
-            if changed and complete:
-                self._sources.become(held)
+    await follow(bus, settings.topic("definitions"), lambda record: _take(record, held), show)
 
 
-def _take(record: Record, held: dict[str, Source]) -> bool:
-    """Take a record into `held`; whether it changed anything. One that cannot be used is logged and changes nothing."""
+def _take(record: Record, held: dict[str, Source]) -> None:
+    """Take a record into `held`. One that cannot be used is logged and changes nothing."""
     key = (record.key or b"").decode(errors="replace")
     if not key.startswith(KIND):
-        return False
+        return
     if record.value is None:
-        return held.pop(key, None) is not None
+        held.pop(key, None)
+        return
     try:
         source = decode(record.value, key)
     except BadDefinition as error:
         log.warning("definition_skipped", offset=record.offset, reason=str(error))
-        return False
-    if not isinstance(source, Source):
-        return False
-    held[key] = source
-    return True
+        return
+    if isinstance(source, Source):
+        held[key] = source

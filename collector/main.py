@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import uvicorn
 
 from collector.app import create_app
-from collector.definitions import Sources, SourcesFollower
+from collector.definitions import Sources, follow_sources
 from collector.outlet import Outlet
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
@@ -49,7 +50,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         try:
             async with HealthServer(settings, metrics, {"kafka": bus.ping, "sources": sources_known}):
                 with _listening(settings) as listener:
-                    await _serve(QuietServer(config), listener, stop, SourcesFollower(settings, bus, sources), outlet)
+                    await _serve(QuietServer(config), listener, stop, follow_sources(settings, bus, sources), outlet)
         finally:
             await outlet.aclose()
 
@@ -65,12 +66,12 @@ def _listening(settings: Settings) -> socket.socket:
 
 
 async def _serve(
-    server: QuietServer, listener: socket.socket, stop: asyncio.Event, follower: SourcesFollower, outlet: Outlet
+    server: QuietServer, listener: socket.socket, stop: asyncio.Event, follower: Coroutine[Any, Any, None], outlet: Outlet
 ) -> None:
     """Serve until `stop`, or until a task beside it fails: its error is raised once the server has ended in order."""
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     connecting = asyncio.create_task(outlet.connect(), name="producer")
-    following = asyncio.create_task(follower.run(), name="sources")
+    following = asyncio.create_task(follower, name="sources")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     beside = (connecting, following, stopping)
     waiting: set[asyncio.Task[Any]] = {serving, *beside}

@@ -16,7 +16,7 @@ from runtime.settings import Settings
 from streams import metrics
 from streams.agent import Agent
 from streams.apply import Exit
-from streams.definitions import Definitions, DefinitionsFollower
+from streams.definitions import Definitions, follow_definitions
 from streams.step import Step
 from streams.timers import Timers
 
@@ -91,13 +91,11 @@ class StreamProcess:
 
     async def _start(self, choose: Callable[[Parts], Sequence[Hosted]], stack: AsyncExitStack) -> None:
         definitions = Definitions()
-        follower = DefinitionsFollower(self._settings, self._bus, definitions)
-        stack.push_async_callback(follower.aclose)
-        await follower.catch_up()
+        self._spawn("definitions", follow_definitions(self._settings, self._bus, definitions))
+        await definitions.caught_up.wait()
         producer = await self._bus.producer()
         stack.push_async_callback(producer.aclose)
         hosted = choose(Parts(self._settings, self._store, self._clock, definitions))
-        self._spawn("definitions", follower.follow())
         for one in hosted:
             agent = Agent(
                 self._settings,

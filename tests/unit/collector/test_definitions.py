@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from collector.definitions import Sources, SourcesFollower
+from collector.definitions import Sources, follow_sources
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
 from runtime.errors import Permanent
@@ -29,7 +29,7 @@ async def until(holds: Callable[[], bool]) -> None:
 @asynccontextmanager
 async def following(bus: MemoryBus) -> AsyncIterator[Sources]:
     sources = Sources()
-    task = asyncio.create_task(SourcesFollower(Settings(), bus, sources).run())
+    task = asyncio.create_task(follow_sources(Settings(), bus, sources))
     try:
         yield sources
     finally:
@@ -84,4 +84,4 @@ async def test_what_is_no_source_changes_nothing(bus: MemoryBus) -> None:
 
 async def test_a_missing_topic_is_an_error() -> None:
     with pytest.raises(Permanent, match="create it first"):
-        await SourcesFollower(Settings(), MemoryBus(), Sources()).run()
+        await follow_sources(Settings(), MemoryBus(), Sources())

@@ -1,10 +1,12 @@
 """Definitions are read to the end before anything starts, and a bad one changes nothing."""
 
+import asyncio
+
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from segments.definitions import encode, parse
-from streams.definitions import Definitions, DefinitionsFollower
+from streams.definitions import Definitions, follow_definitions
 
 
 def segment(name: str, where: object) -> bytes:
@@ -26,9 +28,10 @@ async def test_all_that_the_topic_holds_is_known_after_catching_up() -> None:
     producer = await bus.producer()
     await producer.send([Outgoing(topic, segment(f"s{n}", BUYERS), f"Segment/s{n}".encode()) for n in range(700)])
     definitions = Definitions()
-    follower = DefinitionsFollower(settings, bus, definitions)
-    await follower.catch_up()
-    await follower.aclose()
+    following = asyncio.create_task(follow_definitions(settings, bus, definitions))
+    await asyncio.wait_for(definitions.caught_up.wait(), 10)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
     assert len(definitions.plan.segments) == 700
 
 
