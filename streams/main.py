@@ -22,6 +22,8 @@ from streams.steps.link import LinkStep
 from streams.steps.segment import SegmentStep
 from streams.steps.unify import UnifyStep
 
+SWITCH_S: Final = 0.0005
+"""Each Faust consumer has a thread: at the default 5 ms the event loop would wait that long for the interpreter, again and again."""
 AGENTS: Final = ("accept", "unify", "link", "segment")
 
 
@@ -64,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OnefoldError as error:
         sys.exit(f"onefold streams: {error}")
     configure(settings, "streams")
+    sys.setswitchinterval(SWITCH_S)
     try:
         code = uvloop.run(run(settings, names))
     except OnefoldError as error:

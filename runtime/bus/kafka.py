@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from runtime.bus.kafka_admin import KafkaAdmin
 from runtime.bus.kafka_consumer import KafkaConsumer
 from runtime.bus.kafka_producer import KafkaProducer
+from runtime.bus.limits import FETCH_WAIT_MS
 from runtime.bus.partitioner import partition_of
 from runtime.settings import Settings
 
@@ -72,6 +73,7 @@ class KafkaBus:
             **options,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
         consumer = KafkaConsumer(inner, grouped=options["group_id"] is not None, timeout_s=self._timeout_s)

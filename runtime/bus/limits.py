@@ -1,4 +1,4 @@
-"""What no broker would ever take, found before it is sent: a refused record would take its whole batch with it."""
+"""Limits that all drivers share. What no broker would ever take is found before it is sent: it would take its batch with it."""
 
 from typing import Final
 
@@ -18,3 +18,7 @@ def check(record: Outgoing, partitions: int) -> None:
         raise Permanent(f"a record of {size} bytes is larger than {MAX_RECORD_BYTES}: make it smaller")
     if record.partition is not None and not 0 <= record.partition < partitions:
         raise Permanent(f"topic {record.topic} has no partition {record.partition}: it has {partitions}")
+
+
+FETCH_WAIT_MS: Final = 50
+"""How long a fetch waits at the broker for idle partitions. Those that have records are not fetched meanwhile, so it is short."""

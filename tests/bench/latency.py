@@ -49,16 +49,23 @@ def latency(onefold: Onefold, rate: float, seconds: float = 20.0) -> Latency:
     arrived: dict[str, float] = {}
 
     class Receiver(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             arrived.setdefault(body["data"]["event_id"], time.perf_counter())
             self.send_response(204)
+            self.send_header("content-length", "0")
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 256  # the default of 5 makes clients connect again after a second
+        daemon_threads = True
+
+    server = Server(("127.0.0.1", 0), Receiver)
     Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as directory:
         secret = Path(directory, "secret")
