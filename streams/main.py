@@ -23,7 +23,7 @@ from streams.steps.segment import SegmentStep
 from streams.steps.unify import UnifyStep
 
 SWITCH_S: Final = 0.0005
-"""Each Faust consumer has a thread: at the default 5 ms the event loop would wait that long for the interpreter, again and again."""
+"""Each Faust consumer has a thread: at the default 5 ms the event loop would wait that long for the interpreter each time."""
 AGENTS: Final = ("accept", "unify", "link", "segment")
 
 

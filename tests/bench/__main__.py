@@ -49,7 +49,7 @@ def bench(onefold: Onefold, events: int, rounds: int) -> Report:
         speed, costs = asyncio.run(whole(onefold, made))
         wholes.append(speed)
         print(f"round {number + 1}: floor {floors[-1]:,.0f} events/s, pipeline {speed:,.0f} events/s", flush=True)
-    half: Latency = latency(onefold, rate=statistics.median(wholes) / 2)
+    latencies: list[Latency] = [latency(onefold, rate=statistics.median(wholes) / part) for part in (4, 2)]
     return Report(
         machine=f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}",
         events=events,
@@ -58,7 +58,7 @@ def bench(onefold: Onefold, events: int, rounds: int) -> Report:
         cpu_us=costs,
         stage_us=stage_costs(onefold),
         layer=asyncio.run(measure(settings)),
-        latency=half,
+        latencies=latencies,
     )
 
 

@@ -73,9 +73,11 @@ def latency(onefold: Onefold, rate: float, seconds: float = 20.0) -> Latency:
         text = DEFINITIONS.format(port=server.server_address[1], secret=secret)
         Path(directory, "bench.yaml").write_text(text)
         onefold.run("apply", directory)
-        warm: list[dict[str, Any]] = [{"type": "track", "event": "Bench Trigger", "userId": "warm", "messageId": "warm"}]
+        warm: list[dict[str, Any]] = [
+            {"type": "track", "event": "Bench Trigger", "userId": f"warm-{rate}", "messageId": f"warm-{rate}"}
+        ]
         onefold.send(warm)
-        eventually(lambda: dict(arrived), lambda seen: "warm" in seen)
+        eventually(lambda: dict(arrived), lambda seen: f"warm-{rate}" in seen)
         sent = asyncio.run(_load(onefold, rate, seconds))
         eventually(lambda: len(arrived), lambda count: count >= len(sent) + 1)
     server.shutdown()
