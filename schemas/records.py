@@ -22,7 +22,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Touched(msgspec.Struct, frozen=True, kw_only=True):
-    """`touched`: this profile may have changed. `node` is whose label led to it; `merged` are profiles now part of it."""
+    """`touched`: this profile may have changed. `node` is whose label led to it."""
 
     version: int = 1
     profile_id: str
@@ -30,7 +30,6 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause
     event_id: str = ""
     at_ms: int
-    merged: tuple[str, ...] = ()
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,17 +35,19 @@ class LinkStep:
         nodes = {node for pair in (*known, *fresh) for node in pair}
         labels = await self._store.labels(sorted(nodes))
         change = decide(known, fresh, labels, version=records[-1].offset + 1)
-        replayed = {link.a for record, link in links if record.offset < (standing.position or 0)}
-        say = change.touched | {change.labels.get(node, labels[node]).profile_id: "" for node in replayed if node in labels}
+        touched = dict(change.touched)
+        if records[0].offset < (standing.position or 0):
+            # A replay: the crash may have come before the touches. Any node may be a profile that a merge has dissolved.
+            touched = dict.fromkeys(sorted(nodes), "") | touched
         produce = [
             touch(
                 self._settings,
                 Touched(profile_id=profile_id, node=profile_id, cause="link", event_id=event_id, at_ms=now_ms),
             )
-            for profile_id, event_id in (say | change.touched).items()
+            for profile_id, event_id in touched.items()
         ]
         writes = Writes(labels=change.labels, members=change.members, edges=change.edges)
-        results = Counter(links=len(links), merges=change.merges, quarantined=len(bad))
+        results = Counter(links=len(links), quarantined=len(bad))
         return Outcome(standing.position, writes=writes, produce=(*produce, *bad), results=results)
 
     async def _component(self, seeds: set[str]) -> Edges:
@@ -72,7 +74,6 @@ class Change:
     labels: dict[str, Label]
     members: dict[str, Members]
     touched: dict[str, str]
-    merges: int
 
 
 def _evidence(links: Sequence[Link]) -> Edges:
@@ -90,7 +91,7 @@ def decide(known: Edges, fresh: Edges, labels: Mapping[str, Label], version: int
     wanted = clusters(known | edges)
     moved = {node: profile_id for node, profile_id in wanted.items() if labels[node].profile_id != profile_id}
     if not moved:
-        return Change({pair: edge for pair, edge in edges.items() if known.get(pair) != edge}, {}, {}, {}, 0)
+        return Change({pair: edge for pair, edge in edges.items() if known.get(pair) != edge}, {}, {}, {})
     cause = max(edges.items(), key=lambda item: (item[1].first_ms, item[0]))[1].event_id
     version = max(version, 1 + max(labels[node].version for node in wanted))
     groups = members_of(wanted)
@@ -107,5 +108,4 @@ def decide(known: Edges, fresh: Edges, labels: Mapping[str, Label], version: int
         labels=relabelled,
         members=members,
         touched=dict.fromkeys(sorted(concerned), cause),
-        merges=len(concerned - groups.keys()),
     )

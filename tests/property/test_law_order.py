@@ -103,6 +103,36 @@ async def test_said_transitions_alternate_and_end_in_the_state(history: list[Eve
     assert members == {(profile_id, name) for profile_id, names in memberships.items() for name in names}
 
 
+@given(history=histories(), seed=st.integers(0, 1 << 32))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+async def test_said_profiles_are_those_that_the_store_holds(history: list[Event], seed: int) -> None:
+    pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.4)
+    nodes = sorted({node for item in history for node in item.nodes})
+    await final_state(history, pipeline, nodes)
+    labels = {node: label.profile_id for node, label in (await pipeline.store.labels(nodes)).items()}
+    said = pipeline.profiles()
+    live = {profile_id: profile for profile_id, profile in said.items() if not profile.merged_into}
+    assert {profile.profile_id for profile in live.values()} == {labels[item.owner] for item in history}
+    assert all(labels[member] == profile_id for profile_id, profile in live.items() for member in profile.members)
+
+
+async def test_a_crash_after_a_merge_is_saved_still_dissolves_the_old_profile() -> None:
+    pipeline = Pipeline(random.Random(3), SEGMENTS, partitions=1)
+    orders = [event({"anonymous_id": "c1"}, id=f"o{n}", name="Order Completed", time_ms=pipeline.clock.now_ms()) for n in range(2)]
+    for order in orders:
+        pipeline.feed(order)
+    await pipeline.drain()
+    pipeline.feed(event({"anonymous_id": "c1", "user_id": "u1"}, id="login", name="Signed In", time_ms=pipeline.clock.now_ms()))
+    await pipeline.turn("events", 0)
+    while pipeline.committed["touched", 0] < len(pipeline.logs["touched", 0]):
+        await pipeline.turn("touched", 0)
+    await pipeline.turn("links", 0, crash_after=1)
+    await pipeline.drain()
+    assert pipeline.profiles()[orders[0].owner].merged_into != ""
+    ops = [(said.op, said.cause) for said in pipeline.transitions() if said.profile_id == orders[0].owner]
+    assert ops == [("entered", "event"), ("exited", "merge")]
+
+
 @pytest.mark.parametrize("topic", ["events", "links", "touched"])
 async def test_a_zombie_that_writes_late_is_refused(topic: str) -> None:
     pipeline = Pipeline(random.Random(7), SEGMENTS, partitions=1)

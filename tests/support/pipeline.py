@@ -16,7 +16,7 @@ from runtime.errors import StateLost
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event
-from schemas.records import Transition
+from schemas.records import Profile, Transition
 from segments.definitions import Segment
 from segments.plan import Plan
 from streams.step import Step
@@ -67,14 +67,14 @@ class Pipeline:
             await self.turn(*self.rng.choice(waiting))
         raise AssertionError("the pipeline does not come to rest")
 
-    async def turn(self, topic: str, partition: int) -> None:
-        """One slice, perhaps with a crash between any two of its effects."""
+    async def turn(self, topic: str, partition: int, crash_after: int | None = None) -> None:
+        """One slice, perhaps with a crash between any two of its effects (after `crash_after` of them, if given)."""
         log, start = self.logs[topic, partition], self.committed[topic, partition]
         records = log[start : start + self.rng.randint(1, 8)]
         place = Place(topic, partition, 1 if topic == "links" else self.partitions)
         outcome = await self.steps[topic].run(place, records, self.clock.now_ms())
         crash = self.rng.random() < self.crash_rate
-        point = self.rng.randint(0, 3) if crash else 4
+        point = crash_after if crash_after is not None else self.rng.randint(0, 3) if crash else 4
         if point == 0:
             return
         position = max(records[-1].offset + 1, outcome.expected or 0)
@@ -111,6 +111,15 @@ class Pipeline:
             if topic == "memberships"
             for record in log
         ]
+
+    def profiles(self) -> dict[str, Profile]:
+        """The profile last said under each id."""
+        return {
+            profile.profile_id: profile
+            for (topic, _), log in sorted(self.logs.items())
+            if topic == "profiles"
+            for profile in (decode(Profile, record.value) for record in log)
+        }
 
     async def state(self, nodes: Sequence[str]) -> dict[str, object]:
         """Fragments byte for byte, labels, member lists and memberships of live profiles: what must not depend on order."""
