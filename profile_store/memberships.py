@@ -16,7 +16,7 @@ class SegmentState(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Membership(msgspec.Struct):
-    """`last` are the transitions that the last change decided: a replay says the identical ones again.
+    """`last` are the transitions of the last change, and those before it that may not have been said: a replay says them again.
 
     `label_version` is the version of the member list that was last evaluated. A profile that was dissolved keeps in `moved` the
     segments it was in, so that the profile it went into knows that the person is not new to them.

@@ -140,7 +140,9 @@ def decide(
         view = views[profile_id]
         before = memberships.decode(view.document.data)
         applied = view.document.applied(place)
+        unsaid: tuple[Transition, ...] = ()
         if touched.first_offset <= applied:
+            unsaid = before.last  # perhaps: a crash after this slice's save must not forget them
             produce += _say(settings, before.last, _as_known(before, view, profile_id, plan, now_ms))
             results["replayed"] += 1
         if touched.last_offset <= applied:
@@ -152,11 +154,12 @@ def decide(
         timers[profile_id] = due
         if after is None:
             continue
-        documents["membership", profile_id] = Document(memberships.encode(after), place.name, touched.last_offset)
         produce += _say(settings, after.last, profile if after.profile_hash != before.profile_hash else None)
         results["evaluated"] += 1
         results["transitions"] += len(after.last)
         results["merges"] += bool(after.dissolved_into and not before.dissolved_into)
+        after.last = (*unsaid, *after.last)
+        documents["membership", profile_id] = Document(memberships.encode(after), place.name, touched.last_offset)
     return Outcome(writes=Writes(documents=documents, timers=timers), produce=tuple(produce), results=results)  # type: ignore[arg-type]  # the kind is a literal
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.events import Event
+from schemas.events import Event, EventType
 from segments.definitions import Segment, load_yaml
 from tests.support.events import START_MS, event
 from tests.support.pipeline import Pipeline
@@ -85,7 +85,7 @@ async def test_any_order_duplication_slicing_and_crash_gives_the_same_state(
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_said_transitions_alternate_and_end_in_the_state(history: list[Event], seed: int) -> None:
     pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.3)
     nodes = sorted({node for item in history for node in item.nodes})
@@ -131,6 +131,35 @@ async def test_a_crash_after_a_merge_is_saved_still_dissolves_the_old_profile() 
     assert pipeline.profiles()[orders[0].owner].merged_into != ""
     ops = [(said.op, said.cause) for said in pipeline.transitions() if said.profile_id == orders[0].owner]
     assert ops == [("entered", "event"), ("exited", "merge")]
+
+
+async def test_transitions_survive_a_second_crash_on_top_of_the_first() -> None:
+    pipeline = Pipeline(random.Random(5), SEGMENTS, partitions=1)
+
+    async def feed(identifier: str, name: str, city: str = "") -> None:
+        kind: EventType = "identify" if city else "track"
+        now_ms = pipeline.clock.now_ms()
+        pipeline.feed(
+            event({"user_id": "u1"}, id=identifier, name=name, type=kind, time_ms=now_ms, traits={"city": city} if city else {})
+        )
+        while pipeline.committed["events", 0] < len(pipeline.logs["events", 0]):
+            await pipeline.turn("events", 0)
+
+    await feed("m1", "", "Hà Nội")
+    await pipeline.turn("touched", 0, crash_after=1)
+    await feed("m2", "Order Completed")
+    await feed("m3", "Order Completed")
+    owner = event({"user_id": "u1"}, id="any").owner
+    while memberships_of(await pipeline.state([owner])) != ["buyers", "hanoi", "hanoi-buyers"]:
+        await pipeline.turn("touched", 0, crash_after=1)
+    await pipeline.drain()
+    assert {said.segment for said in pipeline.transitions()} == {"buyers", "hanoi", "hanoi-buyers"}
+
+
+def memberships_of(state: dict[str, object]) -> object:
+    held = state["memberships"]
+    assert isinstance(held, dict)
+    return next(iter(held.values()))
 
 
 @pytest.mark.parametrize("topic", ["events", "links", "touched"])
