@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 Name = Literal[
     "onefold_events_accepted_total",
@@ -25,14 +25,14 @@ Name = Literal[
     "onefold_retries_total",
 ]
 
-T = TypeVar("T", Counter, Gauge, Histogram)
+T = TypeVar("T", Counter, Histogram)
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """Kind, labels and meaning of one metric."""
 
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Literal["counter", "histogram"]
     labels: tuple[str, ...]
     about: str
     buckets: tuple[float, ...] = ()
@@ -69,22 +69,16 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._held: dict[Name, Counter | Gauge | Histogram] = {}
+        self._held: dict[Name, Counter | Histogram] = {}
         for name, metric in REGISTER.items():
             if metric.kind == "counter":
                 self._held[name] = Counter(name, metric.about, metric.labels, registry=self.registry)
-            elif metric.kind == "gauge":
-                self._held[name] = Gauge(name, metric.about, metric.labels, registry=self.registry)
             else:
                 self._held[name] = Histogram(name, metric.about, metric.labels, registry=self.registry, buckets=metric.buckets)
 
     def count(self, name: Name, value: float = 1, **labels: str) -> None:
         """Add to a counter."""
         self._of(name, Counter, labels).inc(value)
-
-    def gauge(self, name: Name, value: float, **labels: str) -> None:
-        """Set a gauge."""
-        self._of(name, Gauge, labels).set(value)
 
     def observe(self, name: Name, value: float, **labels: str) -> None:
         """Note a value (seconds, or records) in a histogram."""

@@ -26,7 +26,8 @@ from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event
 from schemas.identifiers import star
-from schemas.records import Cause, Op, Touched, Transition
+from schemas.records import Cause, Op, Touched
+from tests.support.activation import transition
 from tests.support.events import event
 
 pytestmark = pytest.mark.clickhouse
@@ -160,18 +161,8 @@ async def test_memberships_keep_their_numbers_and_a_dissolved_profile_what_it_wa
         (other, "exited", 4, "merge"),
     ]
     for profile_id, op, seq, cause in said:
-        transition = Transition(
-            profile_id=profile_id,
-            segment="vip",
-            segment_version="1",
-            op=op,
-            seq=seq,
-            at_ms=seq,
-            evaluated_ms=seq,
-            cause=cause,
-            traits={},
-        )
-        await world.writer.insert(TRANSITIONS, rows.transition(Record("t", 0, 0, 0, None, None), transition))
+        held = transition(profile_id=profile_id, op=op, seq=seq, at_ms=seq, cause=cause)
+        await world.writer.insert(TRANSITIONS, rows.transition(Record("t", 0, 0, 0, None, None), held))
     await world.rebuild().run()
     held = {
         name: memberships.decode(document.data)

@@ -13,7 +13,8 @@ from profile_store.warehouse.writer import ClickHouseWriter, MemoryWriter
 from runtime.bus.port import Record
 from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
 from runtime.settings import Settings
-from schemas.records import Cause, Link, Op, Profile, Quarantined, Transition
+from schemas.records import Link, Profile, Quarantined
+from tests.support.activation import transition
 from tests.support.events import event
 
 pytestmark = pytest.mark.clickhouse
@@ -113,28 +114,14 @@ async def test_a_node_that_shares_half_of_its_digits_keeps_its_own_profile(wareh
     assert await warehouse.rows("SELECT profile_id FROM events") == [(said.owner,)]
 
 
-def transition(profile_id: str, op: Op, seq: int, cause: Cause = "event") -> Transition:
-    return Transition(
-        profile_id=profile_id,
-        segment="vip",
-        segment_version="1",
-        op=op,
-        seq=seq,
-        at_ms=seq,
-        evaluated_ms=seq,
-        cause=cause,
-        traits={},
-    )
-
-
 async def test_the_largest_number_decides_a_membership(warehouse: Warehouse) -> None:
     writer = ClickHouseWriter(warehouse)
     said = [
-        transition("a", "exited", 2),
-        transition("a", "entered", 1),
-        transition("b", "entered", 3),
-        transition("b", "exited", 2),
-        transition("b", "entered", 3),
+        transition(profile_id="a", op="exited", seq=2, at_ms=2),
+        transition(profile_id="a", op="entered", seq=1, at_ms=1),
+        transition(profile_id="b", op="entered", seq=3, at_ms=3),
+        transition(profile_id="b", op="exited", seq=2, at_ms=2),
+        transition(profile_id="b", op="entered", seq=3, at_ms=3),
     ]
     for one in said:
         await writer.insert(TRANSITIONS, rows.transition(record(0), one))
