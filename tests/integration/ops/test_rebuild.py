@@ -161,8 +161,8 @@ async def test_memberships_keep_their_numbers_and_a_dissolved_profile_what_it_wa
         (other, "exited", 4, "merge"),
     ]
     for profile_id, op, seq, cause in said:
-        held = transition(profile_id=profile_id, op=op, seq=seq, at_ms=seq, cause=cause)
-        await world.writer.insert(TRANSITIONS, rows.transition(Record("t", 0, 0, 0, None, None), held))
+        one = transition(profile_id=profile_id, op=op, seq=seq, at_ms=seq, cause=cause)
+        await world.writer.insert(TRANSITIONS, rows.transition(Record("t", 0, 0, 0, None, None), one))
     await world.rebuild().run()
     held = {
         name: memberships.decode(document.data)
