@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from ops.state import Recomputed
 from profile_store import memberships, model
-from profile_store.identity import clusters, members_of
+from profile_store.identity import Evidence, members_of, resolve
 from profile_store.memberships import Membership, SegmentState
 from profile_store.port import Document, Kind, Label, Members, Place, Writes
 from runtime.bus.partitioner import partition_of
+from segments.identity import DEFAULT_RULES
 
 CHUNK: Final = 500
 
@@ -45,7 +46,7 @@ def fragments(recomputed: Recomputed, places: Mapping[Place, int]) -> dict[Place
 
 def identities(recomputed: Recomputed, version: int) -> tuple[dict[str, Label], dict[str, Members]]:
     """Labels and members of every linked profile. A node that went into another profile says so, as after a merge."""
-    wanted = clusters(recomputed.edges)
+    wanted = resolve(Evidence(recomputed.edges), DEFAULT_RULES).labels
     groups = {profile_id: nodes for profile_id, nodes in members_of(wanted).items() if len(nodes) > 1}
     labels = {node: Label(profile_id, version) for profile_id, nodes in groups.items() for node in nodes}
     members = {profile_id: Members(nodes, version) for profile_id, nodes in groups.items()}
@@ -74,7 +75,7 @@ def membership_documents(
         label = labels.get(profile_id)
         if label is not None and label.profile_id != profile_id and not any(s.member for s in document.segments.values()):
             document.dissolved_into = label.profile_id
-            document.moved = tuple(sorted(moved.get(profile_id, ())))
+            document.formerly = tuple(sorted(moved.get(profile_id, ())))
         place = place_of(places, profile_id)
         found[place]["membership", profile_id] = Document(memberships.encode(document), place.name, places[place] - 1)
     return found

@@ -7,14 +7,14 @@ from typing import Final
 
 import msgspec
 
-from profile_store import model, values
-from profile_store.identity import clusters, members_of
+from profile_store import evidence, model, values
+from profile_store.identity import Evidence, members_of, resolve
 from profile_store.model import Fragment
-from profile_store.port import Edge, ProfileStore
+from profile_store.port import DAY_MS, Edge, ProfileStore
 from profile_store.warehouse import reads
 from profile_store.warehouse.client import Warehouse
 from schemas.events import Event
-from schemas.identifiers import star
+from segments.identity import DEFAULT_RULES
 from segments.plan import Plan
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
@@ -44,7 +44,7 @@ def state_hash(state: State) -> str:
     """One hash over members, identifiers, traits, counters, first and last seen of every profile, whatever the order of reading."""
     total = hashlib.blake2b(digest_size=16)
     for profile_id, nodes in sorted(state.profiles().items()):
-        joined = model.join((state.fragments[node] for node in nodes if node in state.fragments), {})
+        joined = model.join((state.fragments[node] for node in nodes if node in state.fragments), {}, nodes)
         said = (
             profile_id,
             nodes,
@@ -100,23 +100,18 @@ async def of_clickhouse(warehouse: Warehouse, plan: Plan, before: Mapping[int, i
                 continue
             event = event_of(fields)
             model.apply(state.fragments.setdefault(event.owner, Fragment()), event, plan)
-            witness(edges, event)
+            evidence.witness(edges, event)
             count += 1
-    state.members = members_of(clusters(edges))
+    state.members = members_of(resolve(Evidence(edges), DEFAULT_RULES).labels)
     return Recomputed(state, edges, count)
 
 
 async def links(warehouse: Warehouse) -> Edges:
     """The evidence that reached ClickHouse as links."""
-    return {(a, b): Edge(first[0], last_day, first[1], first[2]) for a, b, first, last_day in await reads.ask(warehouse, "links")}
-
-
-def witness(edges: Edges, event: Event) -> None:
-    """Join the evidence that an event is, so that a link that has not arrived is not missed."""
-    for pair in star(event.nodes):
-        edge = Edge(event.time_ms, event.time_ms // model.DAY_MS, event.id, event.source)
-        held = edges.get(pair)
-        edges[pair] = edge if held is None else held.join(edge)
+    return {
+        (a, b): Edge(first[0], first[1], last_day * DAY_MS, first[1], first[2])
+        for a, b, first, last_day in await reads.ask(warehouse, "links")
+    }
 
 
 def event_of(row: Iterable[object]) -> Event:

@@ -2,9 +2,10 @@
 
     <env>:f:<node>       string  fragment of an owner: header and data             until erased
     <env>:s:<profile>    string  memberships of a profile: header and data         until erased
+    <env>:u:<place>      string  profiles whose change may not have been said      until the next slice
     <env>:l:<node>       string  label: `<version> <profile>`                      until relabelled
-    <env>:m:<profile>    string  members: JSON [nodes, version, merged_into]       until relabelled
-    <env>:e:<node>       hash    neighbour -> JSON [first_ms, last_day, event_id, source]; kept at both ends
+    <env>:m:<profile>    string  members: JSON, see values.pack_members            until relabelled
+    <env>:e:<node>       hash    neighbour -> evidence, `-` or `!` and neighbour -> a person's decision; kept at both ends
     <env>:t:<place>      zset    profile -> due_ms                                 an entry until it is set anew or cleared
     <env>:p:<place>      string  position: the next offset to read                 until wiped
     <env>:d:<key>        string  delivery settled: until when, in ms               as long as the caller asks
@@ -19,6 +20,7 @@ from typing import Final
 LETTERS: Final = {
     "fragment": "f",
     "membership": "s",
+    "unsaid": "u",
     "label": "l",
     "members": "m",
     "edges": "e",

@@ -15,11 +15,15 @@ class SegmentState(msgspec.Struct, array_like=True, frozen=True):
     since_ms: int
 
 
+VACANT: Final = "-"
+"""`dissolved_into` of a profile that has no events any more: what it had went to several others."""
+
+
 class Membership(msgspec.Struct):
     """`last` are the transitions of the last change, and those before it that may not have been said: a replay says them again.
 
-    `label_version` is the version of the member list that was last evaluated. A profile that was dissolved keeps in `moved` the
-    segments it was in, so that the profile it went into knows that the person is not new to them.
+    `label_version` is the version of the member list that was last evaluated, `formerly` the segments held under the one before.
+    So whoever a person's identifiers belong to next knows that the person is not new to them.
     """
 
     version: int = 1
@@ -28,11 +32,24 @@ class Membership(msgspec.Struct):
     profile_hash: str = ""
     label_version: int = 0
     dissolved_into: str = ""
-    moved: tuple[str, ...] = ()
+    formerly: tuple[str, ...] = ()
 
     def held(self) -> set[str]:
-        """The segments that this person is, or was at dissolution, in."""
-        return {name for name, state in self.segments.items() if state.member} | set(self.moved)
+        """The segments that the profile is in; of a dissolved one those that it was in."""
+        if self.dissolved_into:
+            return set(self.formerly)
+        return {name for name, state in self.segments.items() if state.member}
+
+    def held_since(self, label_version: int) -> set[str]:
+        """What a profile that was last evaluated at `label_version` finds of this one that is a part of it now.
+
+        A dissolved one counts once: when it has become a part since then.
+        """
+        return self.held() if not self.dissolved_into or self.label_version > label_version else set()
+
+    def held_before(self, label_version: int) -> set[str]:
+        """What a profile that is split off at `label_version` finds of this one, evaluated since or not."""
+        return set(self.formerly) if self.label_version >= label_version else self.held()
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")

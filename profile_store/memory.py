@@ -4,8 +4,17 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Literal
 
 from profile_store.keys import HOLD_MS, LETTERS
-from profile_store.port import Document, Edge, Kind, Label, Members, Place, Standing, Writes
-from profile_store.values import check_guard, edges_as_scanned, pack_label, pack_members
+from profile_store.port import Document, Kind, Label, Members, Place, Standing, Ties, Writes
+from profile_store.values import (
+    check_guard,
+    decision_field,
+    pack_decision,
+    pack_edge,
+    pack_label,
+    pack_members,
+    ties_as_scanned,
+    unpack_ties,
+)
 from runtime.clock import Clock
 from runtime.errors import StateLost
 
@@ -15,10 +24,10 @@ class MemoryStore:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._documents: dict[Kind, dict[str, Document]] = {"fragment": {}, "membership": {}}
+        self._documents: dict[Kind, dict[str, Document]] = {"fragment": {}, "membership": {}, "unsaid": {}}
         self._labels: dict[str, Label] = {}
         self._members: dict[str, Members] = {}
-        self._edges: dict[str, dict[str, Edge]] = {}
+        self._ties: dict[str, dict[bytes, bytes]] = {}
         self._timers: dict[str, dict[str, int]] = {}
         self._positions: dict[str, int] = {}
         self._deliveries: dict[str, int] = {}
@@ -41,8 +50,8 @@ class MemoryStore:
     async def members(self, profile_ids: Sequence[str]) -> dict[str, Members]:
         return {name: self._members.get(name, Members((name,), 0)) for name in profile_ids}
 
-    async def edges(self, nodes: Sequence[str]) -> dict[str, dict[str, Edge]]:
-        return {node: dict(self._edges.get(node, {})) for node in nodes}
+    async def ties(self, nodes: Sequence[str]) -> dict[str, Ties]:
+        return {node: unpack_ties(self._ties.get(node, {})) for node in nodes}
 
     async def save(self, place: Place, expected: int | None, position: int, writes: Writes) -> frozenset[tuple[Kind, str]]:
         for document in writes.documents.values():
@@ -59,8 +68,11 @@ class MemoryStore:
         self._labels.update(writes.labels)
         self._members.update(writes.members)
         for (a, b), edge in writes.edges.items():
-            self._edges.setdefault(a, {})[b] = edge
-            self._edges.setdefault(b, {})[a] = edge
+            self._tie(a, b, pack_edge(edge))
+            self._tie(b, a, pack_edge(edge))
+        for (decided, a, b), decision in writes.decisions.items():
+            self._tie(a, decision_field(decided, b), pack_decision(decision))
+            self._tie(b, decision_field(decided, a), pack_decision(decision))
         timers = self._timers.setdefault(place.name, {})
         for profile_id, due_ms in writes.timers.items():
             if due_ms is None:
@@ -69,6 +81,9 @@ class MemoryStore:
                 timers[profile_id] = due_ms
         self._positions[place.name] = position
         return frozenset(refused)
+
+    def _tie(self, node: str, field: str, value: bytes) -> None:
+        self._ties.setdefault(node, {})[field.encode()] = value
 
     async def due_timers(self, place: Place, until_ms: int, limit: int) -> list[tuple[str, int]]:
         timers = self._timers.get(place.name, {})
@@ -96,7 +111,7 @@ class MemoryStore:
         elif kind == "members":
             pairs = [(profile_id, pack_members(members)) for profile_id, members in self._members.items()]
         elif kind == "edges":
-            pairs = [(node, edges_as_scanned(edges)) for node, edges in self._edges.items()]
+            pairs = [(node, ties_as_scanned(fields)) for node, fields in self._ties.items()]
         else:
             pairs = [(name, d.data) for name, d in self._documents[kind].items() if d.data is not None]
         for pair in pairs:
@@ -106,9 +121,10 @@ class MemoryStore:
         entries = {
             "fragment": self._documents["fragment"],
             "membership": self._documents["membership"],
+            "unsaid": self._documents["unsaid"],
             "label": self._labels,
             "members": self._members,
-            "edges": self._edges,
+            "edges": self._ties,
             "timer": self._timers,
             "position": self._positions,
         }

@@ -4,19 +4,19 @@ Every part is a join: traits by (time, id), counters and first/last seen guarded
 states as sets of (time, id) cut to their newest. So any order, duplication and grouping gives the same profile.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
+from profile_store.port import DAY_MS
 from schemas.events import Event
 from schemas.hashes import short_hash
 from schemas.identifiers import star
 from segments.plan import LeafState, Plan, keep_newest
 
 SEEN_LIMIT: Final = 512
-DAY_MS: Final = 86_400_000
 
 
 class Trait(msgspec.Struct, array_like=True, frozen=True):
@@ -79,14 +79,23 @@ def event_label(event: Event) -> str:
 
 
 def _observe_links(fragment: Fragment, event: Event) -> tuple[tuple[str, str], ...]:
-    """Note the event's star in the fragment; returns the pairs that are new or whose time range grew (first, last day)."""
-    day = event.time_ms // DAY_MS
+    """Note the event's star in the fragment; returns the pairs that are new or whose evidence grew.
+
+    Kept are the earliest time, and the earliest of the latest day: so a pair is said again once a day, whatever the order.
+    """
+    at = event.time_ms
     novel = []
     for a, b in star(event.nodes):
         key = f"{a}{b}"
-        first, last = fragment.links.get(key, (event.time_ms + 1, day - 1))
-        if event.time_ms < first or day > last:
-            fragment.links[key] = (min(first, event.time_ms), max(last, day))
+        held = fragment.links.get(key)
+        if held is None:
+            fragment.links[key] = (at, at)
+            novel.append((a, b))
+            continue
+        first, last = held
+        later = at // DAY_MS > last // DAY_MS or (at // DAY_MS == last // DAY_MS and at < last)
+        if at < first or later:
+            fragment.links[key] = (min(first, at), at if later else last)
             novel.append((a, b))
     return tuple(novel)
 
@@ -118,8 +127,12 @@ class Joined:
     last_seen_ms: int
 
 
-def join(fragments: Iterable[Fragment], limits: Mapping[str, int]) -> Joined:
-    """The profile of these fragments, each given once; `limits` says how many times each leaf state keeps (`Plan.limits`)."""
+def join(fragments: Iterable[Fragment], limits: Mapping[str, int], members: Collection[str] | None = None) -> Joined:
+    """The profile of these fragments, each given once; `limits` says how many times each leaf state keeps (`Plan.limits`).
+
+    Of the identifiers that its events named, only `members` are the profile's own: a shared phone may belong to nobody, a cookie
+    to whoever used it last. None takes all.
+    """
     identifiers: dict[str, tuple[str, str]] = {}
     traits: dict[str, Trait] = {}
     counters: dict[str, int] = {}
@@ -140,7 +153,7 @@ def join(fragments: Iterable[Fragment], limits: Mapping[str, int]) -> Joined:
             first = fragment.first_ms if first is None else min(first, fragment.first_ms)
         last = max(last, fragment.last_ms)
     return Joined(
-        identifiers=tuple(sorted(identifiers.values())),
+        identifiers=tuple(sorted(pair for node, pair in identifiers.items() if members is None or node in members)),
         traits={name: traits[name].value for name in sorted(traits) if traits[name].value is not None},
         counters=dict(sorted(counters.items())),
         leaves=dict(sorted(leaves.items())),

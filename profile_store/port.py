@@ -6,10 +6,16 @@ partitions changes the guard names another partition, and the write is taken.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, Protocol
 
-Kind = Literal["fragment", "membership"]
+Kind = Literal["fragment", "membership", "unsaid"]
+
+DAY_MS: Final = 86_400_000
+MAX_NEIGHBOURS: Final = 10_000
+"""A node seen with more than this many others names nobody, whatever its namespace: it is crowded."""
+MAX_FIELDS: Final = MAX_NEIGHBOURS + 1_000
+"""More edges and decisions of one node than this are not read: the node is crowded anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +54,73 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The nodes of a profile. A dissolved profile has none and `merged_into`."""
+    """The nodes of a profile, and what the last change of them was. A profile without nodes is dissolved.
+
+    `merged_into` is the profile that a dissolved one went into; `split_from` the one that a profile's nodes were part of before.
+    `cause` is the event or the operation behind the change, `at_ms` when it was decided.
+    """
 
     nodes: tuple[str, ...]
     version: int
     merged_into: str = ""
+    split_from: str = ""
+    cause: str = ""
+    at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Evidence between two nodes: joins by min, max and the smallest (first_ms, event_id)."""
+    """Evidence between two nodes that were seen together.
+
+    `first_ms` is the earliest event, `last_ms` the earliest of the latest day (a day is enough to know what is newer, and saves
+    saying every event again). `owner` is the fragment of the first event, `rule` what made it evidence, `rules` the version of
+    the identity rules then.
+    """
 
     first_ms: int
-    last_day: int
-    event_id: str
+    first_event: str
+    last_ms: int
+    last_event: str
     source: str
+    owner: str = ""
+    rule: str = "together"
+    rules: str = ""
+
+    @property
+    def last_day(self) -> int:
+        """The day last seen, in days since 1970."""
+        return self.last_ms // DAY_MS
 
     def join(self, other: "Edge") -> "Edge":
         """The evidence of both; commutative, associative, idempotent."""
-        first = min(self, other, key=lambda e: (e.first_ms, e.event_id, e.source))
-        return Edge(first.first_ms, max(self.last_day, other.last_day), first.event_id, first.source)
+        first = min(self, other, key=lambda e: (e.first_ms, e.first_event, e.source, e.owner, e.rule, e.rules))
+        last = min(self, other, key=lambda e: (-e.last_day, e.last_ms, e.last_event))
+        return replace(first, last_ms=last.last_ms, last_event=last.last_event)
+
+
+DecisionKind = Literal["cut", "apart"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person said of two nodes: their edge is `cut`, or they must stay `apart`. The register of a pair: the latest wins."""
+
+    on: bool
+    at_ms: int
+    operation: str
+
+    def join(self, other: "Decision") -> "Decision":
+        """The later one; of two of one instant the one whose operation sorts last."""
+        return max(self, other, key=lambda d: (d.at_ms, d.operation, d.on))
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """All that is kept of one node's pairs, by the other node. `crowded`: there are more than MAX_FIELDS, none of which is read."""
+
+    edges: Mapping[str, Edge] = field(default_factory=dict)
+    decisions: Mapping[tuple[DecisionKind, str], Decision] = field(default_factory=dict)
+    crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +131,7 @@ class Writes:
     labels: Mapping[str, Label] = field(default_factory=dict)
     members: Mapping[str, Members] = field(default_factory=dict)
     edges: Mapping[tuple[str, str], Edge] = field(default_factory=dict)
+    decisions: Mapping[tuple[DecisionKind, str, str], Decision] = field(default_factory=dict)
     timers: Mapping[str, int | None] = field(default_factory=dict)
 
 
@@ -114,8 +168,8 @@ class ProfileStore(Protocol):
         """Members; an absent entry is the profile id alone, version 0."""
         ...
 
-    async def edges(self, nodes: Sequence[str]) -> dict[str, dict[str, Edge]]:
-        """Evidence by node and neighbour; a node without any is answered with an empty mapping."""
+    async def ties(self, nodes: Sequence[str]) -> dict[str, Ties]:
+        """Evidence and decisions of nodes; a node without any is answered with empty ones."""
         ...
 
     async def save(self, place: Place, expected: int | None, position: int, writes: Writes) -> frozenset[tuple[Kind, str]]:
@@ -152,7 +206,7 @@ class ProfileStore(Protocol):
         ...
 
     async def wipe(self, kinds: Collection[str]) -> None:
-        """Delete all entries of these kinds (`fragment`, `membership`, `label`, `members`, `edges`, `timer`, `position`)."""
+        """Delete all entries of these kinds (those of `keys.LETTERS`)."""
         ...
 
     async def ping(self) -> None:

@@ -13,7 +13,7 @@ from redis.exceptions import AuthenticationError, NoScriptError, RedisError
 
 from profile_store import values
 from profile_store.keys import HOLD_MS, LETTERS, Keys
-from profile_store.port import Document, Edge, Kind, Label, Members, Place, Standing, Writes
+from profile_store.port import MAX_FIELDS, Document, Kind, Label, Members, Place, Standing, Ties, Writes
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, StateLost, Transient
 from runtime.settings import Settings
@@ -25,9 +25,17 @@ CONNECT_TIMEOUT_S: Final = 2.0
 MAX_CONNECTIONS: Final = 16
 """One for each call under way; more callers than that wait for one, within the call's bound."""
 SCAN_COUNT: Final = 1000
+SCAN_FIELDS: Final = 1_000_000
+"""A node with more neighbours than this is left out of a scan of the evidence: its other ends have it."""
 
-_SAVE: Final = files("profile_store").joinpath("lua", "save.lua").read_bytes()
-_SAVE_SHA: Final = hashlib.sha1(_SAVE, usedforsecurity=False).hexdigest()
+
+def _lua(name: str) -> tuple[bytes, str]:
+    text = files("profile_store").joinpath("lua", f"{name}.lua").read_bytes()
+    return text, hashlib.sha1(text, usedforsecurity=False).hexdigest()
+
+
+_SAVE, _SAVE_SHA = _lua("save")
+_TIES, _TIES_SHA = _lua("ties")
 
 
 class RedisStore:
@@ -98,23 +106,26 @@ class RedisStore:
         found = await self._get("members", profile_ids)
         return {name: values.unpack_members(name, value) for name, value in zip(profile_ids, found, strict=True)}
 
-    async def edges(self, nodes: Sequence[str]) -> dict[str, dict[str, Edge]]:
+    async def ties(self, nodes: Sequence[str]) -> dict[str, Ties]:
+        found = await self._hashes(nodes, MAX_FIELDS)
+        return {node: Ties(crowded=True) if fields is None else values.unpack_ties(fields) for node, fields in found.items()}
+
+    async def _hashes(self, nodes: Sequence[str], most: int) -> dict[str, dict[bytes, bytes] | None]:
+        """The fields of the nodes' hashes; None for one that has more than `most`."""
         if not nodes:
             return {}
-        pipeline = self._redis.pipeline(transaction=False)
-        for key in self._keys.many("edges", nodes):
-            pipeline.execute_command("HGETALL", key)
-        found = await self._bounded("HGETALL", pipeline.execute)
+        keys = self._keys.many("edges", nodes)
+        found = await self._bounded("HGETALL", lambda: self._script(_TIES, _TIES_SHA, len(keys), *keys, most))
         return {
-            node: {neighbour.decode(): values.unpack_edge(value) for neighbour, value in fields.items()}
-            for node, fields in zip(nodes, found, strict=True)
+            node: None if flat is None else dict(zip(flat[::2], flat[1::2], strict=True))
+            for node, flat in zip(nodes, found, strict=True)
         }
 
     async def save(self, place: Place, expected: int | None, position: int, writes: Writes) -> frozenset[tuple[Kind, str]]:
         keys, arguments = self._packed(place, writes)
         answer = await self._bounded(
             "save",
-            lambda: self._save_script(len(keys), *keys, "" if expected is None else expected, position, *arguments),
+            lambda: self._script(_SAVE, _SAVE_SHA, len(keys), *keys, "" if expected is None else expected, position, *arguments),
         )
         if answer[0] == 0:
             raise StateLost(f"{place.name}: the stored position is another than the one this worker has seen")
@@ -125,8 +136,9 @@ class RedisStore:
         """KEYS, and ARGV from the counts on, as `lua/save.lua` wants them."""
         of = self._keys.of
         keys = [of("position", place.name)]
+        ties = 2 * (len(writes.edges) + len(writes.decisions))
         arguments: list[str | bytes | int] = [
-            len(writes.documents), len(writes.labels) + len(writes.members), 2 * len(writes.edges), len(writes.timers)
+            len(writes.documents), len(writes.labels) + len(writes.members), ties, len(writes.timers)
         ]  # fmt: skip
         for (kind, name), document in writes.documents.items():
             keys.append(of(kind, name))
@@ -141,16 +153,20 @@ class RedisStore:
             value = values.pack_edge(edge)
             keys += (of("edges", a), of("edges", b))
             arguments += (b, value, a, value)
+        for (decided, a, b), decision in writes.decisions.items():
+            value = values.pack_decision(decision)
+            keys += (of("edges", a), of("edges", b))
+            arguments += (values.decision_field(decided, b), value, values.decision_field(decided, a), value)
         keys += [of("timer", place.name)] * len(writes.timers)
         for profile_id, due_ms in writes.timers.items():
             arguments += (profile_id, "" if due_ms is None else due_ms)
         return keys, arguments
 
-    async def _save_script(self, *arguments: Any) -> Any:
+    async def _script(self, text: bytes, sha: str, *arguments: Any) -> Any:
         try:
-            return await self._execute("EVALSHA", _SAVE_SHA, *arguments)
+            return await self._execute("EVALSHA", sha, *arguments)
         except NoScriptError:  # a new or restarted server; nothing has run
-            return await self._execute("EVAL", _SAVE, *arguments)
+            return await self._execute("EVAL", text, *arguments)
 
     async def due_timers(self, place: Place, until_ms: int, limit: int) -> list[tuple[str, int]]:
         found = await self._command(
@@ -180,9 +196,9 @@ class RedisStore:
     ) -> AsyncGenerator[tuple[str, bytes], None]:
         async for names in self._names(kind):
             if kind == "edges":
-                for node, edges in (await self.edges(names)).items():
-                    if edges:
-                        yield node, values.edges_as_scanned(edges)
+                for node, fields in (await self._hashes(names, SCAN_FIELDS)).items():
+                    if fields:
+                        yield node, values.ties_as_scanned(fields)
                 continue
             for name, value in zip(names, await self._get(kind, names), strict=True):
                 if kind in ("fragment", "membership"):

@@ -1,18 +1,22 @@
 """The bytes of the store's values, and what `scan` says of each. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from profile_store.port import Document, Edge, Label, Members
+from profile_store.port import MAX_FIELDS, Decision, DecisionKind, Document, Edge, Label, Members, Ties
 
 MAX_GUARD_BYTES: Final = 128
 """With the offset's 20 digits this fits the header bytes that `lua/save.lua` reads."""
 
 _JSON: Final = msgspec.json.Encoder(order="deterministic")
-_MEMBERS: Final = msgspec.json.Decoder(tuple[tuple[str, ...], int, str])
-_EDGE: Final = msgspec.json.Decoder(tuple[int, int, str, str])
+_MEMBERS: Final = msgspec.json.Decoder(tuple[tuple[str, ...], int, str, str, str, int])
+_EDGE: Final = msgspec.json.Decoder(tuple[int, str, int, str, str, str, str, str])
+_DECISION: Final = msgspec.json.Decoder(tuple[bool, int, str])
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_KINDS: Final[dict[str, DecisionKind]] = {"-": "cut", "!": "apart"}
+_MARKS: Final[dict[DecisionKind, str]] = {kind: mark for mark, kind in _KINDS.items()}
 _PRESENT: Final = b"="
 _ABSENT: Final = b"-"
 
@@ -54,8 +58,9 @@ def unpack_label(node: str, value: bytes | None) -> Label:
 
 
 def pack_members(members: Members) -> bytes:
-    """JSON `[nodes, version, merged_into]`."""
-    return _JSON.encode((members.nodes, members.version, members.merged_into))
+    """JSON `[nodes, version, merged_into, split_from, cause, at_ms]`."""
+    m = members
+    return _JSON.encode((m.nodes, m.version, m.merged_into, m.split_from, m.cause, m.at_ms))
 
 
 def unpack_members(profile_id: str, value: bytes | None) -> Members:
@@ -64,8 +69,9 @@ def unpack_members(profile_id: str, value: bytes | None) -> Members:
 
 
 def pack_edge(edge: Edge) -> bytes:
-    """JSON `[first_ms, last_day, event_id, source]`."""
-    return _JSON.encode((edge.first_ms, edge.last_day, edge.event_id, edge.source))
+    """JSON `[first_ms, first_event, last_ms, last_event, source, owner, rule, rules]`."""
+    e = edge
+    return _JSON.encode((e.first_ms, e.first_event, e.last_ms, e.last_event, e.source, e.owner, e.rule, e.rules))
 
 
 def unpack_edge(value: bytes) -> Edge:
@@ -73,7 +79,39 @@ def unpack_edge(value: bytes) -> Edge:
     return Edge(*_EDGE.decode(value))
 
 
-def edges_as_scanned(edges: Mapping[str, Edge]) -> bytes:
-    """All evidence of a node: JSON `{neighbour: [first_ms, last_day, event_id, source]}`, neighbours sorted."""
-    rows: dict[str, Any] = {n: (e.first_ms, e.last_day, e.event_id, e.source) for n, e in edges.items()}
-    return _JSON.encode(rows)
+def pack_decision(decision: Decision) -> bytes:
+    """JSON `[on, at_ms, operation]`."""
+    return _JSON.encode((decision.on, decision.at_ms, decision.operation))
+
+
+def decision_field(kind: DecisionKind, neighbour: str) -> str:
+    """The hash field of a decision: a mark before the neighbour, so that no edge has it."""
+    return _MARKS[kind] + neighbour
+
+
+def unpack_ties(fields: Mapping[bytes, bytes]) -> Ties:
+    """What a node's hash holds."""
+    if len(fields) > MAX_FIELDS:
+        return Ties(crowded=True)
+    edges: dict[str, Edge] = {}
+    decisions: dict[tuple[DecisionKind, str], Decision] = {}
+    for name, value in fields.items():
+        text = name.decode()
+        if (kind := _KINDS.get(text[0])) is not None:
+            decisions[kind, text[1:]] = Decision(*_DECISION.decode(value))
+        else:
+            edges[text] = unpack_edge(value)
+    return Ties(edges, decisions)
+
+
+def ties_as_scanned(fields: Mapping[bytes, bytes]) -> bytes:
+    """A node's hash as one value: JSON `{field: value}`, fields sorted."""
+    return _JSON.encode({name.decode(): msgspec.Raw(value) for name, value in fields.items()})
+
+
+def ties_of_scanned(value: bytes) -> dict[str, Edge | Decision]:
+    """The fields of a scanned node by their names: edges by neighbour, decisions by `decision_field`."""
+    found: dict[str, Edge | Decision] = {}
+    for name, raw in _FIELDS.decode(value).items():
+        found[name] = Decision(*_DECISION.decode(raw)) if name[0] in _KINDS else unpack_edge(bytes(raw))
+    return found

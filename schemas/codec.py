@@ -4,16 +4,19 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from schemas.events import EVENT_VERSION, Event
+from schemas.events import Event
 from schemas.reasons import Reason
-from schemas.records import Delivery, Link, Profile, Quarantined, Touched, Transition
+from schemas.records import Decided, Delivery, Identity, Link, LinkRecord, Look, Profile, Quarantined, Touched, Transition
 
 T = TypeVar("T", bound=msgspec.Struct)
+DAY_MS: Final = 86_400_000
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (Event, Link, Touched, Profile, Transition, Delivery, Quarantined)
-}
+    kind: msgspec.json.Decoder(kind) for kind in (Event, Touched, Identity, Profile, Transition, Delivery, Quarantined)
+} | {LinkRecord: msgspec.json.Decoder(Link | Decided | Look)}
+_NEWEST: Final[dict[type, int]] = {Link: 2}
+"""The newest version of each kind; 1 for those that are not here."""
 
 
 class Undecodable(ValueError):
@@ -31,16 +34,47 @@ def encode(record: msgspec.Struct) -> bytes:
 
 
 def decode(kind: type[T], value: bytes | None) -> T:
-    """The record of that kind; raises Undecodable."""
+    """The record of that kind, brought up to its newest version; raises Undecodable."""
     if value is None:
         raise Undecodable(Reason.UNPARSABLE, "the record has no value")
     try:
-        record: T = _DECODERS[kind].decode(value)
+        record: T = _earlier(kind, value) or _DECODERS[kind].decode(value)
     except msgspec.ValidationError as error:
         raise Undecodable(Reason.WRONG_TYPE, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(Reason.UNPARSABLE, type(error).__name__) from None
-    version = getattr(record, "version", 1)
-    if not 1 <= version <= EVENT_VERSION:
-        raise Undecodable(Reason.UNKNOWN_VERSION, f"version is {version}, known are 1 to {EVENT_VERSION}")
+    version, newest = getattr(record, "version", 1), _NEWEST.get(type(record), 1)
+    if not 1 <= version <= newest:
+        raise Undecodable(Reason.UNKNOWN_VERSION, f"version is {version}, known are 1 to {newest}")
     return record
+
+
+class _LinkV1(msgspec.Struct):
+    """A link as it was said before records of `links` had a `kind`."""
+
+    a: str
+    b: str
+    first_ms: int
+    last_day: int
+    event_id: str
+    source: str
+
+
+_LINK_V1: Final = msgspec.json.Decoder(_LinkV1)
+
+
+def _earlier(kind: type, value: bytes) -> Any:
+    """The record if it is of an earlier shape that is still read, else None."""
+    if kind is not LinkRecord or b'"kind"' in value:
+        return None
+    old = _LINK_V1.decode(value)
+    return Link(
+        a=old.a,
+        b=old.b,
+        first_ms=old.first_ms,
+        first_event=old.event_id,
+        last_ms=max(old.first_ms, old.last_day * DAY_MS),
+        last_event=old.event_id,
+        source=old.source,
+        owner="",
+    )

@@ -16,7 +16,6 @@ NAMESPACE_RANK: Final = {
     "user_id": 0, "crm_id": 1, "email": 2, "phone": 3, "device_id": 4, "anonymous_id": 5, "caller_number": 6,
 }  # fmt: skip
 OWNER_ORDER: Final = ("user_id", "crm_id", "device_id", "anonymous_id", "email", "phone", "caller_number")
-UNIQUE_NAMESPACES: Final = frozenset({"user_id"})
 MAX_VALUE_CHARS: Final = 1024
 
 Identifier = tuple[str, str]

@@ -4,21 +4,79 @@ from typing import Any, Literal
 
 import msgspec
 
-Cause = Literal["event", "link", "timer", "merge", "rebuild"]
+Cause = Literal["event", "link", "timer", "merge", "split", "rebuild"]
+LinkRule = Literal["together", "alias"]
+DecidedKind = Literal["cut", "apart"]
+DecidedAction = Literal["cut", "split", "undo"]
 Op = Literal["entered", "exited"]
 DeliveryState = Literal["delivered", "failed", "skipped"]
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
-    """`links`: two nodes seen together, new or with a wider time range than the worker had. a < b."""
+class LinkRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """`links`: one of Link, Decided, Look, told apart by `kind`."""
 
-    version: int = 1
+
+class Link(LinkRecord, frozen=True, kw_only=True, tag="link"):
+    """`links`: two nodes seen together, new or with a wider time range than the worker had. a < b.
+
+    `first_*` is the earliest event, `last_*` the earliest one of the latest day. `owner` is whose fragment has the first event,
+    `rule` what made it evidence, `rules` the version of the identity rules then.
+    """
+
+    version: int = 2
     a: str
     b: str
     first_ms: int
-    last_day: int
-    event_id: str
+    first_event: str
+    last_ms: int
+    last_event: str
     source: str
+    owner: str
+    rule: LinkRule = "together"
+    rules: str = ""
+
+
+class Decided(LinkRecord, frozen=True, kw_only=True, tag="decision"):
+    """`links`: a person decided something about pairs of nodes; each pair is (cut or apart, a, b) with a < b.
+
+    `on` is false when it is taken back. The latest decision of a pair holds. `of` names the operation that is undone, if one is.
+    `by` and `reason` are for the audit.
+    """
+
+    version: int = 1
+    operation: str
+    action: DecidedAction
+    pairs: tuple[tuple[DecidedKind, str, str], ...]
+    on: bool
+    at_ms: int
+    of: str = ""
+    by: str = ""
+    reason: str = ""
+
+
+class Look(LinkRecord, frozen=True, kw_only=True, tag="look"):
+    """`links`: look at the clusters of these nodes again, by identity rules that are at least as new as `number`."""
+
+    version: int = 1
+    nodes: tuple[str, ...]
+    number: int
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """`identities`: which nodes a profile consists of now. Of two records that name a node the larger version is right.
+
+    A dissolved profile has no members and says where it went; one that was split off says from where. `cause` is the event or the
+    operation behind the change.
+    """
+
+    version: int = 1
+    profile_id: str
+    members: tuple[str, ...]
+    label_version: int
+    merged_into: str = ""
+    split_from: str = ""
+    cause: str = ""
+    at_ms: int
 
 
 class Touched(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +91,9 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """`profiles`: the profile as it now is. A dissolved one has `merged_into` and no members.
+    """`profiles`: the profile as it now is. A dissolved one has no members and says in `merged_into` where it went.
 
-    `label_version` orders the member labels: of two records that name a node, the larger one is right.
+    `label_version` is the version of the member list; `split_from` is the profile that it was a part of before that version.
     """
 
     version: int = 1
@@ -43,6 +101,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[str, ...]
     label_version: int
     merged_into: str = ""
+    split_from: str = ""
     identifiers: tuple[tuple[str, str], ...]
     traits: dict[str, Any]
     counters: dict[str, int]

@@ -32,13 +32,14 @@ _COMPACT: Final = (
 TOPICS: Final = (
     Topic("touchpoints", "any", "public ingress for direct Kafka producers: one JSON event, or several as JSON lines", "call centres, other systems", "accept agent", _days(3)),
     Topic("events", "owner identifier's node", "validated, normalised events: the tail of history", "collector, accept agent", "unify agent, ClickHouse consumer", _days(7, 15)),
-    Topic("links", "none", "identifiers seen together that the worker had not seen before, with the evidence", "unify agent", "link agent, ClickHouse consumer", _days(7), single=True),
+    Topic("links", "none", "identifiers seen together that the worker had not seen before, with the evidence; what a person decided of two", "unify agent, onefold identity, API", "link agent, ClickHouse consumer", _days(7), single=True),
+    Topic("identities", "profile id", "who a profile consists of, when that changed: merged into, split from", "link agent", "ClickHouse consumer, anyone", _days(30)),
     Topic("touched", "profile id", "this profile may have changed: look again", "unify, link and segment agents, timers", "segment agent", _days(1)),
     Topic("profiles", "profile id", "the profile as it now is", "segment agent", "ClickHouse consumer, anyone", _COMPACT),
     Topic("memberships", "profile id", "entered or left a segment, with sequence number, cause and the event that caused it", "segment agent", "activation, ClickHouse consumer", _days(30)),
     Topic("deliveries", "profile id", "every state change of every message to a destination, with its verdict", "activation", "ClickHouse consumer", _days(30)),
     Topic("quarantine", "none", "the raw record, whole, with reason, place and offset", "every stage", "ClickHouse consumer, onefold quarantine", _days(30)),
-    Topic("definitions", "kind/name", "sources, segments and destinations, versioned", "onefold apply", "every process", _COMPACT, single=True),
+    Topic("definitions", "kind/name", "sources, identity rules, segments and destinations, versioned", "onefold apply", "every process", _COMPACT, single=True),
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
 
+from segments.identity import IdentityRulesSpec
 from segments.language import SegmentSpec
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -79,8 +80,19 @@ class Destination(_Document):
     spec: DestinationSpec
 
 
-Definition = Annotated[Source | Segment | Destination, Field(discriminator="kind")]
-ADAPTER: Final[TypeAdapter[Source | Segment | Destination]] = TypeAdapter(Definition)
+class OnlyDefault(Metadata):
+    name: Literal["default"]
+
+
+class IdentityRules(_Document):
+    kind: Literal["IdentityRules"]
+    metadata: OnlyDefault
+    spec: IdentityRulesSpec
+
+
+AnyDefinition = Source | IdentityRules | Segment | Destination
+Definition = Annotated[AnyDefinition, Field(discriminator="kind")]
+ADAPTER: Final[TypeAdapter[AnyDefinition]] = TypeAdapter(Definition)
 
 
 class _Loader(yaml.SafeLoader):
@@ -97,7 +109,7 @@ class BadDefinition(ValueError):
     """A definition cannot be used; the text names the document, the path and the cure."""
 
 
-def parse(document: Any, where: str) -> Source | Segment | Destination:
+def parse(document: Any, where: str) -> AnyDefinition:
     """A definition from a decoded document; `where` names it in errors (a file, a key)."""
     try:
         return ADAPTER.validate_python(document)
@@ -108,7 +120,7 @@ def parse(document: Any, where: str) -> Source | Segment | Destination:
         raise BadDefinition("\n".join(lines)) from None
 
 
-def load_yaml(text: str, where: str) -> list[Source | Segment | Destination]:
+def load_yaml(text: str, where: str) -> list[AnyDefinition]:
     """All definitions of a YAML text (several documents may follow each other)."""
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
         raise BadDefinition(f"{where}: larger than {MAX_DOCUMENT_BYTES} bytes: split it into several files")
@@ -119,7 +131,7 @@ def load_yaml(text: str, where: str) -> list[Source | Segment | Destination]:
     return [parse(document, where) for document in documents if document is not None]
 
 
-def decode(value: bytes, where: str) -> Source | Segment | Destination:
+def decode(value: bytes, where: str) -> AnyDefinition:
     """A definition from its record on the definitions topic."""
     try:
         return ADAPTER.validate_json(value)
@@ -127,7 +139,7 @@ def decode(value: bytes, where: str) -> Source | Segment | Destination:
         raise BadDefinition(f"{where}: the record is not a definition") from None
 
 
-def encode(definition: Source | Segment | Destination) -> bytes:
+def encode(definition: AnyDefinition) -> bytes:
     """The definition as it is kept on the definitions topic."""
     return definition.model_dump_json(by_alias=True).encode()
 

@@ -7,19 +7,24 @@ from typing import Final
 from runtime.bus.follow import follow
 from runtime.bus.port import Bus, Record
 from runtime.settings import Settings
-from segments.definitions import BadDefinition, Destination, Segment, Source, decode
+from segments.definitions import AnyDefinition, BadDefinition, IdentityRules, Segment, Source, decode
+from segments.identity import DEFAULT_RULES, IdentityRulesSpec, Rules
 from segments.plan import CyclicSegments, Plan
 
 log: Final = logging.getLogger(__name__)
+
+RULES_KEY: Final = "IdentityRules/default"
 
 
 class Definitions:
     """The definitions that hold now. Readers take `plan` and `sources` anew for each slice."""
 
-    def __init__(self) -> None:
-        self._held: dict[str, Source | Segment | Destination] = {}
+    def __init__(self, settings: Settings) -> None:
+        self._secret, self._country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
+        self._held: dict[str, AnyDefinition] = {}
         self.caught_up = asyncio.Event()
         self.plan = Plan(())
+        self.rules = DEFAULT_RULES
         self.sources: list[Source] = []
 
     def take(self, record: Record) -> None:
@@ -31,12 +36,19 @@ class Definitions:
                 held[key] = decode(record.value, key)
             self.plan = Plan(definition for definition in held.values() if isinstance(definition, Segment))
             self.sources = [definition for definition in held.values() if isinstance(definition, Source)]
+            if key == RULES_KEY:
+                self.rules = self._rules(held.get(key), record.offset)
             self._held = held
         except (BadDefinition, CyclicSegments) as error:
             log.warning(
                 "a definition cannot be used; what held before it holds on",
                 extra={"action": "definition_skipped", "offset": record.offset, "reason": str(error)},
             )
+
+    def _rules(self, definition: AnyDefinition | None, offset: int) -> Rules:
+        """The rules of a definition, or the default ones. Their number is the record's offset: it grows with every change."""
+        spec = definition.spec if isinstance(definition, IdentityRules) else IdentityRulesSpec()
+        return Rules.of(spec, secret=self._secret, country=self._country, number=offset + 1)
 
 
 async def follow_definitions(settings: Settings, bus: Bus, definitions: Definitions) -> None:

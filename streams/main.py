@@ -34,8 +34,8 @@ def steps(parts: Parts, names: Sequence[str]) -> list[Hosted]:
         "accept": lambda: Hosted(
             AcceptStep(settings, lambda: {s.metadata.name for s in definitions.sources if s.spec.topic_ingress}), stateful=False
         ),
-        "unify": lambda: Hosted(UnifyStep(settings, store, lambda: definitions.plan)),
-        "link": lambda: Hosted(LinkStep(settings, store)),
+        "unify": lambda: Hosted(UnifyStep(settings, store, lambda: definitions.plan, lambda: definitions.rules)),
+        "link": lambda: Hosted(LinkStep(settings, store, lambda: definitions.rules)),
         "segment": lambda: Hosted(SegmentStep(settings, store, lambda: definitions.plan)),
     }
     return [made[name]() for name in names]

@@ -35,12 +35,16 @@ def retried(agent: str) -> None:
 def results(agent: str, counts: Counts[str]) -> None:
     """What a slice's records came to."""
     for result, count in counts.items():
-        if count:
+        if count and result != "nodes":
             METRICS.count("onefold_records_total", count, agent=agent, result=result)
     if counts["links"]:
         METRICS.count("onefold_links_total", counts["links"])
+    if counts["nodes"]:
+        METRICS.observe("onefold_component_nodes", counts["nodes"])
     if counts["merges"]:
         METRICS.count("onefold_merges_total", counts["merges"])
+    if counts["splits"]:
+        METRICS.count("onefold_splits_total", counts["splits"])
 
 
 def timer_said(late_s: float) -> None:

@@ -90,7 +90,7 @@ class StreamProcess:
         return code
 
     async def _start(self, choose: Callable[[Parts], Sequence[Hosted]], stack: AsyncExitStack) -> None:
-        definitions = Definitions()
+        definitions = Definitions(self._settings)
         self._spawn("definitions", follow_definitions(self._settings, self._bus, definitions))
         await definitions.caught_up.wait()
         producer = await self._bus.producer()

@@ -46,7 +46,7 @@ class ProfileReader:
         if not fragments:
             return None
         held = memberships.decode((await self.store.documents("membership", [current]))[current].data)
-        return shape(current, members, model.join(fragments, {}), held)
+        return shape(current, members, model.join(fragments, {}, members), held)
 
 
 def shape(profile_id: str, members: tuple[str, ...], joined: model.Joined, held: memberships.Membership) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def quarantined(record: Record, error: Undecodable) -> Row:
 
 def link(_record: Record, said: Link) -> list[Row]:
     """`links`."""
-    return [(said.a, said.b, (said.first_ms, said.event_id, said.source), said.last_day)]
+    return [(said.a, said.b, (said.first_ms, said.first_event, said.source), said.last_ms // 86_400_000)]
 
 
 def profile(record: Record, said: Profile) -> list[Row]:

@@ -33,12 +33,15 @@ class Touches:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is stored about one profile. `earlier` are the membership documents of its other members."""
+    """What is stored about one profile. `earlier` are the membership documents of its other members, `parent` is that of the
+    profile it was split from; both are given when the member list is new. It is `alive` when one of its members has events."""
 
     document: Document
     members: Members
     fragments: tuple[model.Fragment, ...]
     earlier: tuple[Membership, ...]
+    parent: Membership | None = None
+    alive: bool = True
 
 
 class SegmentStep:
@@ -68,30 +71,33 @@ class SegmentStep:
         members = await self._store.members(list(documents))
         nodes = sorted({node for entry in members.values() for node in entry.nodes})
         fragments = await self._store.documents("fragment", nodes)
-        newcomers = sorted(
-            {
-                node
-                for profile_id, entry in members.items()
-                if memberships.decode(documents[profile_id].data).label_version < entry.version
-                for node in entry.nodes
-            }
-            - documents.keys()
-        )
+        fresh = {
+            profile_id
+            for profile_id, entry in members.items()
+            if memberships.decode(documents[profile_id].data).label_version < entry.version
+        }
+        newcomers = sorted({node for name in fresh for node in _relatives(members[name])} - documents.keys())
         others = {**documents, **(await self._store.documents("membership", newcomers) if newcomers else {})}
+        held = {node: memberships.decode(document.data) for node, document in others.items()}
         return {
             profile_id: View(
                 document=documents[profile_id],
                 members=entry,
                 fragments=tuple(model.decode(fragments[node].data) for node in entry.nodes),
-                earlier=tuple(
-                    memberships.decode(others[node].data) for node in entry.nodes if node != profile_id and node in others
-                ),
+                earlier=tuple(held[node] for node in entry.nodes if node != profile_id and node in held),
+                parent=held.get(entry.split_from) if profile_id in fresh else None,
+                alive=any(fragments[node].data is not None for node in entry.nodes),
             )
             for profile_id, entry in members.items()
         }
 
 
-_WEIGHT: Mapping[Cause, int] = {"event": 4, "link": 3, "timer": 2, "rebuild": 1, "merge": 0}
+def _relatives(members: Members) -> set[str]:
+    """The profiles whose memberships may have become this one's."""
+    return {*members.nodes, members.split_from} - {""}
+
+
+_WEIGHT: Mapping[Cause, int] = {"event": 4, "link": 3, "timer": 2, "rebuild": 1, "merge": 0, "split": 0}
 
 
 def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
@@ -147,7 +153,7 @@ def decide(
             results["replayed"] += 1
         if touched.last_offset <= applied:
             continue
-        if view.members.merged_into:
+        if view.members.merged_into or not view.alive:
             after, profile, due = _dissolve(before, view, profile_id, now_ms)
         else:
             after, profile, due = _evaluate(before, view, profile_id, touched, plan, now_ms)
@@ -157,7 +163,8 @@ def decide(
         produce += _say(settings, after.last, profile if after.profile_hash != before.profile_hash else None)
         results["evaluated"] += 1
         results["transitions"] += len(after.last)
-        results["merges"] += bool(after.dissolved_into and not before.dissolved_into)
+        results["merges"] += bool(view.members.merged_into and not before.dissolved_into)
+        results["splits"] += bool(view.members.split_from and view.alive and before.label_version < view.members.version)
         after.last = (*unsaid, *after.last)
         documents["membership", profile_id] = Document(memberships.encode(after), place.name, touched.last_offset)
     return Outcome(writes=Writes(documents=documents, timers=timers), produce=tuple(produce), results=results)  # type: ignore[arg-type]  # the kind is a literal
@@ -165,8 +172,10 @@ def decide(
 
 def _as_known(before: Membership, view: View, profile_id: str, plan: Plan, now_ms: int) -> Profile:
     """The profile with the segments of its document: what a replay says."""
-    joined = model.join(view.fragments, plan.limits)
-    return _profile(profile_id, view.members, joined, _inside(before.segments), now_ms)
+    members = view.members if view.alive else replace(view.members, nodes=())
+    return _profile(
+        profile_id, members, model.join(view.fragments, plan.limits, view.members.nodes), _inside(before.segments), now_ms
+    )
 
 
 def _inside(segments: Mapping[str, SegmentState]) -> list[str]:
@@ -184,16 +193,21 @@ def _evaluate(
     before: Membership, view: View, profile_id: str, touched: Touches, plan: Plan, now_ms: int
 ) -> tuple[Membership | None, Profile, int | None]:
     """The document after an evaluation (None when nothing changed), the profile, and the next due instant."""
-    joined = model.join(view.fragments, plan.limits)
+    joined = model.join(view.fragments, plan.limits, view.members.nodes)
     verdicts = plan.evaluate(Facts(joined.traits, joined.leaves), now_ms)
-    earlier = set(before.moved).union(*(document.held() for document in view.earlier))
+    merged = set(before.formerly if before.dissolved_into else ()).union(
+        *(document.held_since(before.label_version) for document in view.earlier)
+    )
+    split = view.parent.held_before(view.members.version) if view.parent is not None else set()
     segments, transitions = dict(before.segments), []
     for name in sorted(verdicts.keys() | segments.keys()):
         member = name in verdicts and verdicts[name].member
         state = segments.get(name, SegmentState(member=False, seq=0, since_ms=0))
         if member == state.member:
             continue
-        cause: Cause = "merge" if member and name in earlier else touched.cause
+        cause = touched.cause
+        if member and name in split | merged:
+            cause = "split" if name in split else "merge"
         at_ms = touched.due_ms if cause == "timer" and touched.due_ms else now_ms
         seq = max(state.seq + 1, now_ms)
         segments[name] = SegmentState(member=member, seq=seq, since_ms=at_ms)
@@ -218,16 +232,16 @@ def _evaluate(
         last=tuple(transitions),
         profile_hash=_hash(profile),
         label_version=view.members.version,
+        formerly=before.formerly if before.label_version >= view.members.version else tuple(sorted(before.held())),
     )
     same = not transitions and after.profile_hash == before.profile_hash and not before.dissolved_into
     return None if same and view.document.data is not None else after, profile, None if due == NEVER else due
 
 
 def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> tuple[Membership | None, Profile, None]:
-    """The profile went into another one: it leaves its segments there with cause `merge`, and remembers which they were."""
-    into = view.members.merged_into
-    empty = model.join((), {})
-    profile = _profile(profile_id, view.members, empty, (), now_ms)
+    """The profile went into another one, or its parts went to several: it leaves its segments, and remembers which they were."""
+    into = view.members.merged_into or memberships.VACANT
+    profile = _profile(profile_id, replace(view.members, nodes=()), model.join((), {}), (), now_ms)
     if view.document.data is None or before.dissolved_into == into:
         return None, profile, None
     transitions = [
@@ -239,7 +253,7 @@ def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> t
             seq=max(state.seq + 1, now_ms),
             at_ms=now_ms,
             evaluated_ms=now_ms,
-            cause="merge",
+            cause="merge" if view.members.merged_into else "split",
             traits={},
         )
         for name, state in sorted(before.segments.items())
@@ -251,7 +265,7 @@ def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> t
         profile_hash=_hash(profile),
         label_version=view.members.version,
         dissolved_into=into,
-        moved=tuple(sorted(before.held())),
+        formerly=tuple(sorted(before.held())),
     )
     return after, profile, None
 
@@ -262,6 +276,7 @@ def _profile(profile_id: str, members: Members, joined: model.Joined, segments: 
         members=members.nodes,
         label_version=members.version,
         merged_into=members.merged_into,
+        split_from=members.split_from,
         identifiers=joined.identifiers,
         traits=joined.traits,
         counters=joined.counters,

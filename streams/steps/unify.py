@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from profile_store import model
+from profile_store import evidence, model
 from profile_store.port import Document, Label, Place, ProfileStore, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
 from schemas.identifiers import star
-from schemas.records import Link, Touched
+from schemas.records import Touched
+from segments.identity import DEFAULT_RULES, Rules
 from segments.plan import Plan
 from streams.outcome import Outcome
 from streams.steps.common import decode_slice, touch
@@ -22,8 +23,10 @@ class UnifyStep:
     name = "unify"
     topic = "events"
 
-    def __init__(self, settings: Settings, store: ProfileStore, plan: Callable[[], Plan]) -> None:
-        self._settings, self._store, self._plan = settings, store, plan
+    def __init__(
+        self, settings: Settings, store: ProfileStore, plan: Callable[[], Plan], rules: Callable[[], Rules] = lambda: DEFAULT_RULES
+    ) -> None:
+        self._settings, self._store, self._plan, self._rules = settings, store, plan, rules
 
     async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
         """Load the owners' fragments and labels in one round trip, decide."""
@@ -32,7 +35,7 @@ class UnifyStep:
         standing, documents, labels = await self._store.load(place, "fragment", owners, owners)
         if standing.held:
             return Outcome(held=True)
-        writes, produce, results = decide(self._settings, self._plan(), place, events, documents, labels)
+        writes, produce, results = decide(self._settings, self._plan(), place, events, documents, labels, self._rules().version)
         results["quarantined"] += len(bad)
         return Outcome(standing.position, writes=writes, produce=(*produce, *bad), results=results)
 
@@ -44,14 +47,17 @@ def decide(
     events: Sequence[tuple[Record, Event]],
     documents: Mapping[str, Document],
     labels: Mapping[str, Label],
+    rules: str = "",
 ) -> tuple[Writes, list[Outgoing], Counter[str]]:
-    """Pure. An event at or before a fragment's applied offset changes nothing, but its links and touches are said again.
+    """Pure. `rules` is the version of the identity rules, for the evidence.
+
+    An event at or before a fragment's applied offset changes nothing, but its links and touches are said again.
 
     The crash may have come between the state and the record.
     """
     fragments: dict[str, model.Fragment] = {}
     applied: dict[str, int] = {}
-    links: dict[tuple[str, str], Link] = {}
+    links: evidence.Edges = {}
     touched: dict[str, Event] = {}
     results: Counter[str] = Counter()
     for record, event in events:
@@ -71,14 +77,14 @@ def decide(
             if effect.fresh:
                 touched[owner] = event
         for a, b in pairs:
-            links[a, b] = _link(links.get((a, b)), a, b, event)
+            evidence.add(links, (a, b), evidence.of_event(event, rules))
     writes = Writes(
         documents={
             ("fragment", owner): Document(model.encode(fragment), place.name, applied[owner])
             for owner, fragment in fragments.items()
         }
     )
-    produce = [Outgoing(settings.topic("links"), encode(link)) for link in links.values()]
+    produce = [Outgoing(settings.topic("links"), encode(evidence.link_of(a, b, edge))) for (a, b), edge in links.items()]
     produce += [
         touch(
             settings,
@@ -93,19 +99,3 @@ def decide(
         for owner, event in touched.items()
     ]
     return writes, produce, results
-
-
-def _link(known: Link | None, a: str, b: str, event: Event) -> Link:
-    """The evidence of an event, joined with what the slice has already seen of the pair."""
-    day = event.time_ms // model.DAY_MS
-    if known is None:
-        return Link(a=a, b=b, first_ms=event.time_ms, last_day=day, event_id=event.id, source=event.source)
-    earlier = (event.time_ms, event.id) < (known.first_ms, known.event_id)
-    return Link(
-        a=a,
-        b=b,
-        first_ms=min(known.first_ms, event.time_ms),
-        last_day=max(known.last_day, day),
-        event_id=event.id if earlier else known.event_id,
-        source=event.source if earlier else known.source,
-    )

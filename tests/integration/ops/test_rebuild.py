@@ -169,7 +169,7 @@ async def test_memberships_keep_their_numbers_and_a_dissolved_profile_what_it_wa
         for name, document in (await world.store.documents("membership", [root, other])).items()
     }
     assert held[root].segments["vip"] == memberships.SegmentState(member=True, seq=5, since_ms=5)
-    assert (held[other].dissolved_into, held[other].moved) == (root, ("vip",))
+    assert (held[other].dissolved_into, held[other].formerly) == (root, ("vip",))
     assert (await world.store.members([other]))[other].merged_into == root
     assert {one.profile_id for one in await world.touched()} == {root, other}
 

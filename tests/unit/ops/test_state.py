@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.refill import CHUNK, chunks, identities, membership_documents, place_of
-from ops.state import Recomputed, State, state_hash, torn, witness
+from ops.state import Recomputed, State, state_hash, torn
 from profile_store import memberships, model
-from profile_store.identity import clusters, members_of
+from profile_store.evidence import witness
+from profile_store.identity import Evidence, members_of, resolve
 from profile_store.port import Label, Place, Writes
 from runtime.bus.partitioner import partition_of
 from schemas.events import Event
+from segments.identity import DEFAULT_RULES
 from segments.plan import Plan
 from tests.support.events import START_MS, event
 
@@ -22,7 +24,7 @@ def state_of(events: list[Event]) -> Recomputed:
     for said in events:
         model.apply(recomputed.state.fragments.setdefault(said.owner, model.Fragment()), said, Plan(()))
         witness(recomputed.edges, said)
-    recomputed.state.members = members_of(clusters(recomputed.edges))
+    recomputed.state.members = members_of(resolve(Evidence(recomputed.edges), DEFAULT_RULES).labels)
     return recomputed
 
 

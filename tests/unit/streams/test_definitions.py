@@ -27,7 +27,7 @@ async def test_all_that_the_topic_holds_is_known_after_catching_up() -> None:
     await bus.create_topics({topic: (1, {})})
     producer = await bus.producer()
     await producer.send([Outgoing(topic, segment(f"s{n}", BUYERS), f"Segment/s{n}".encode()) for n in range(700)])
-    definitions = Definitions()
+    definitions = Definitions(Settings())
     following = asyncio.create_task(follow_definitions(settings, bus, definitions))
     await asyncio.wait_for(definitions.caught_up.wait(), 10)
     following.cancel()
@@ -36,7 +36,7 @@ async def test_all_that_the_topic_holds_is_known_after_catching_up() -> None:
 
 
 def test_a_later_record_replaces_and_a_tombstone_removes() -> None:
-    definitions = Definitions()
+    definitions = Definitions(Settings())
     definitions.take(record("Segment/a", segment("a", BUYERS)))
     first = definitions.plan.versions["a"]
     definitions.take(record("Segment/a", segment("a", {"did": {"event": "Signed Up"}})))
@@ -46,7 +46,7 @@ def test_a_later_record_replaces_and_a_tombstone_removes() -> None:
 
 
 def test_a_record_that_is_no_definition_changes_nothing() -> None:
-    definitions = Definitions()
+    definitions = Definitions(Settings())
     definitions.take(record("Segment/a", segment("a", BUYERS)))
     plan = definitions.plan
     definitions.take(record("Segment/a", b"{}"))
@@ -54,7 +54,7 @@ def test_a_record_that_is_no_definition_changes_nothing() -> None:
 
 
 def test_a_circle_is_left_out_and_what_comes_after_it_is_taken() -> None:
-    definitions = Definitions()
+    definitions = Definitions(Settings())
     definitions.take(record("Segment/a", segment("a", {"in_segment": "b"})))
     definitions.take(record("Segment/b", segment("b", {"in_segment": "a"})))
     definitions.take(record("Segment/c", segment("c", BUYERS)))

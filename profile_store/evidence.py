@@ -1,0 +1,62 @@
+"""Evidence as events make it, and as records of `links` carry it. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from profile_store.port import Decision, DecisionKind, Edge
+from schemas.events import Event
+from schemas.identifiers import star
+from schemas.records import Decided, Link
+
+Edges = dict[tuple[str, str], Edge]
+Decisions = dict[tuple[DecisionKind, str, str], Decision]
+FIELDS: Final = ("first_ms", "first_event", "last_ms", "last_event", "source", "owner", "rule", "rules")
+
+
+def of_event(event: Event, rules: str = "") -> Edge:
+    """The evidence that an event is for each pair of its star; `rules` is the version of the identity rules now."""
+    return Edge(
+        first_ms=event.time_ms,
+        first_event=event.id,
+        last_ms=event.time_ms,
+        last_event=event.id,
+        source=event.source,
+        owner=event.owner,
+        rule="alias" if event.type == "alias" else "together",
+        rules=rules,
+    )
+
+
+def of_link(link: Link) -> Edge:
+    """The evidence in a record."""
+    return Edge(**{name: getattr(link, name) for name in FIELDS})
+
+
+def link_of(a: str, b: str, edge: Edge) -> Link:
+    """The record that says an edge."""
+    return Link(a=a, b=b, **{name: getattr(edge, name) for name in FIELDS})
+
+
+def add(edges: Edges, pair: tuple[str, str], edge: Edge) -> None:
+    """Join an edge into what is known."""
+    held = edges.get(pair)
+    edges[pair] = edge if held is None else held.join(edge)
+
+
+def witness(edges: Edges, event: Event) -> None:
+    """Join what an event is evidence for."""
+    for pair in star(event.nodes):
+        add(edges, pair, of_event(event))
+
+
+def decide(decisions: Decisions, decided: Decided) -> None:
+    """Join what a person decided."""
+    said = Decision(decided.on, decided.at_ms, decided.operation)
+    for key in decided.pairs:
+        held = decisions.get(key)
+        decisions[key] = said if held is None else held.join(said)
+
+
+def nodes_of(pairs: Iterable[tuple[str, str]]) -> set[str]:
+    """All nodes of some pairs."""
+    return {node for pair in pairs for node in pair}

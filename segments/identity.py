@@ -1,0 +1,135 @@
+"""Identity rules: what a definition says of namespaces, values and limits, and the same compiled for use.
+
+Patterns are RE2 expressions, the dialect of ClickHouse, so none can take exponential time.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal, Self
+
+import re2
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from schemas.identifiers import Identifier, namespace_of, node, normalise
+
+MAX_MEMBERS: Final = 1_000
+MAX_BLOCKED: Final = 100_000
+Prefer = Literal["last", "first"]
+Namespace = Literal["user_id", "crm_id", "email", "phone", "device_id", "anonymous_id", "caller_number"]
+Value = Annotated[str, Field(min_length=1, max_length=1024)]
+
+NEIGHBOURS: Final[Mapping[str, int | None]] = {
+    "user_id": None, "crm_id": None, "email": 5, "phone": 8, "caller_number": 8, "device_id": 20, "anonymous_id": 20,
+}  # fmt: skip
+"""How many distinct neighbours of stronger or equal namespaces a value may have before it counts as generic."""
+PER_PROFILE: Final[Mapping[str, int | None]] = {"user_id": 1, "crm_id": 1}
+"""How many values of a namespace one profile may have; without an entry as many as fit."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NamespaceRules(_Strict):
+    """What differs from the defaults for one namespace. `unlimited` lifts a default limit."""
+
+    max_neighbours: Annotated[int, Field(ge=1, le=10_000)] | Literal["unlimited"] | None = Field(
+        default=None,
+        description="a value with more distinct neighbours of stronger or equal namespaces is generic: it links nobody",
+    )
+    max_per_profile: Annotated[int, Field(ge=1, le=10_000)] | Literal["unlimited"] | None = Field(
+        default=None, description="how many values of this namespace one profile may have; 1 makes it unique"
+    )
+    blocked: tuple[Value, ...] = Field(default=(), max_length=MAX_BLOCKED, description="values that name nobody")
+    blocked_patterns: tuple[Value, ...] = Field(
+        default=(), max_length=100, description="RE2 expressions; a normalised value in which one is found names nobody"
+    )
+
+    @field_validator("blocked_patterns")
+    @classmethod
+    def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re2.compile(pattern, _options())
+            except re2.error:
+                raise ValueError("a pattern is not an RE2 expression: see https://github.com/google/re2/wiki/Syntax") from None
+        return patterns
+
+
+class IdentityRulesSpec(_Strict):
+    """The `spec` of an IdentityRules definition. There is one, named `default`."""
+
+    namespaces: dict[Namespace, NamespaceRules] = Field(default_factory=dict)
+    max_members: int = Field(default=MAX_MEMBERS, ge=2, le=10_000, description="how many identifiers one profile may have")
+    prefer: Prefer = Field(default="last", description="which link keeps its place at a limit: the one seen last, or first")
+
+
+def _options() -> Any:
+    options = re2.Options()
+    options.max_mem = 8 << 20
+    options.log_errors = False
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Compiled rules. `number` orders them in time (it grows with each definition), `version` is a hash of what they say."""
+
+    neighbours: Mapping[str, int | None] = field(default_factory=lambda: NEIGHBOURS)
+    per_profile: Mapping[str, int | None] = field(default_factory=lambda: PER_PROFILE)
+    max_members: int = MAX_MEMBERS
+    prefer: Prefer = "last"
+    blocked: frozenset[str] = frozenset()
+    patterns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    version: str = "default"
+    number: int = 0
+
+    @classmethod
+    def of(cls, spec: IdentityRulesSpec, *, secret: bytes, country: str, number: int = 0) -> Self:
+        """Rules from a definition; `secret` and `country` turn blocked values into nodes."""
+        neighbours, per_profile = dict(NEIGHBOURS), dict(PER_PROFILE)
+        blocked: set[str] = set()
+        patterns: dict[str, tuple[Any, ...]] = {}
+        for namespace, rules in spec.namespaces.items():
+            if rules.max_neighbours is not None:
+                neighbours[namespace] = None if rules.max_neighbours == "unlimited" else rules.max_neighbours
+            if rules.max_per_profile is not None:
+                per_profile[namespace] = None if rules.max_per_profile == "unlimited" else rules.max_per_profile
+            usable = (normalise(namespace, value, country) for value in rules.blocked)
+            blocked |= {node(secret, (namespace, value)) for value in usable if value is not None}
+            if rules.blocked_patterns:
+                patterns[namespace] = tuple(re2.compile(pattern, _options()) for pattern in rules.blocked_patterns)
+        return cls(
+            neighbours=neighbours,
+            per_profile=per_profile,
+            max_members=spec.max_members,
+            prefer=spec.prefer,
+            blocked=frozenset(blocked),
+            patterns=patterns,
+            version=DEFAULT_RULES.version if spec == IdentityRulesSpec() else version_of(spec),
+            number=number,
+        )
+
+    def blocks(self, node_id: str, identifier: Identifier | None) -> bool:
+        """Whether a node names nobody by these rules. `identifier` is its (namespace, value) if it is known."""
+        if node_id in self.blocked:
+            return True
+        if identifier is None or not self.patterns:
+            return False
+        return any(pattern.search(identifier[1]) for pattern in self.patterns.get(identifier[0], ()))
+
+    def has_patterns(self, node_id: str) -> bool:
+        """Whether the node's value must be known to say if it is blocked."""
+        return bool(self.patterns) and namespace_of(node_id) in self.patterns
+
+
+DEFAULT_RULES: Final = Rules()
+"""What holds without a definition."""
+
+
+def version_of(spec: IdentityRulesSpec) -> str:
+    """A content hash of the rules."""
+    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
