@@ -7,9 +7,11 @@ from typing import Literal
 
 import pytest
 
+from profile_store import redis_store as redis_driver
+from profile_store import values
 from profile_store.keys import HOLD_MS
 from profile_store.memory import MemoryStore
-from profile_store.port import Document, Edge, Kind, Label, Members, Place, ProfileStore, Standing, Writes
+from profile_store.port import Decision, Document, Edge, Kind, Label, Members, Place, ProfileStore, Standing, Ties, Writes
 from profile_store.redis_store import RedisStore
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
@@ -18,8 +20,10 @@ from runtime.settings import Settings
 Scanned = Literal["fragment", "membership", "label", "members", "edges"]
 
 PLACE = Place("events", 1, 4)
-DOCUMENTS: tuple[Kind, ...] = ("fragment", "membership")
-KINDS = ("fragment", "membership", "label", "members", "edges", "timer", "position")
+DOCUMENTS: tuple[Kind, ...] = ("fragment", "membership", "unsaid")
+KINDS = ("fragment", "membership", "unsaid", "label", "members", "edges", "timer", "position")
+EDGE = Edge(1_700_000_000_000, "Đơn hàng 1", 1_700_086_400_000, "Đơn hàng 2", "cửa hàng", "a", "together", "quy tắc 3")
+CUT = Decision(on=True, at_ms=5, operation="Nguyễn cắt")
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ async def test_what_is_absent_is_answered_with_its_default(store: ProfileStore) 
     assert documents == {"a": Document(), "b": Document()}
     assert labels == {"n": Label("n", 0)}
     assert await store.members(["p"]) == {"p": Members(("p",), 0)}
-    assert await store.edges(["n"]) == {"n": {}}
+    assert await store.ties(["n"]) == {"n": Ties()}
     assert await store.next_timer(PLACE) is None
     assert await store.due_timers(PLACE, 1 << 50, 10) == []
 
@@ -63,7 +67,7 @@ async def test_nothing_asked_is_nothing_answered(store: ProfileStore) -> None:
     assert await store.documents("fragment", []) == {}
     assert await store.labels([]) == {}
     assert await store.members([]) == {}
-    assert await store.edges([]) == {}
+    assert await store.ties([]) == {}
 
 
 async def test_an_id_asked_twice_is_answered(store: ProfileStore) -> None:
@@ -74,15 +78,18 @@ async def test_an_id_asked_twice_is_answered(store: ProfileStore) -> None:
 
 
 async def test_a_slice_is_read_back_as_it_was_written(store: ProfileStore) -> None:
-    edge = Edge(1_700_000_000_000, 19_675, "Đơn hàng 1", "cửa hàng")
+    merged = Members((), 5, merged_into="p", cause="sự kiện 9", at_ms=1_700_000_000_001)
+    split = Members(("a", "b"), 4, split_from="q", cause="thao tác 2", at_ms=1_700_000_000_002)
     writes = Writes(
         documents={
             ("fragment", "a"): Document(b"\x00\n\xff \r\n", PLACE.name, 7),
             ("membership", "a"): Document(b"", PLACE.name, 9),
+            ("unsaid", PLACE.name): Document(b'["p"]', PLACE.name, 9),
         },
         labels={"a": Label("p", 3), "b": Label("p", 4)},
-        members={"p": Members(("a", "b"), 4), "q": Members((), 5, "p")},
-        edges={("a", "b"): edge},
+        members={"p": split, "q": merged},
+        edges={("a", "b"): EDGE},
+        decisions={("cut", "a", "b"): CUT},
         timers={"p": 50},
     )
     assert await store.save(PLACE, None, 10, writes) == frozenset()
@@ -91,8 +98,12 @@ async def test_a_slice_is_read_back_as_it_was_written(store: ProfileStore) -> No
     assert documents == {"a": Document(b"\x00\n\xff \r\n", PLACE.name, 7)}
     assert labels == {"a": Label("p", 3), "b": Label("p", 4)}
     assert await store.documents("membership", ["a"]) == {"a": Document(b"", PLACE.name, 9)}
-    assert await store.members(["p", "q"]) == {"p": Members(("a", "b"), 4), "q": Members((), 5, "p")}
-    assert await store.edges(["a", "b"]) == {"a": {"b": edge}, "b": {"a": edge}}
+    assert await store.documents("unsaid", [PLACE.name]) == {PLACE.name: Document(b'["p"]', PLACE.name, 9)}
+    assert await store.members(["p", "q"]) == {"p": split, "q": merged}
+    assert await store.ties(["a", "b"]) == {
+        "a": Ties({"b": EDGE}, {("cut", "b"): CUT}),
+        "b": Ties({"a": EDGE}, {("cut", "a"): CUT}),
+    }
     assert await store.due_timers(PLACE, 50, 10) == [("p", 50)]
 
 
@@ -162,7 +173,8 @@ async def test_another_position_than_expected_is_state_lost_and_changes_nothing(
         documents={("fragment", "a"): Document(b"zombie", PLACE.name, 20)},
         labels={"n": Label("zombie", 9)},
         members={"p": Members(("zombie",), 9)},
-        edges={("n", "p"): Edge(1, 1, "zombie", "zombie")},
+        edges={("n", "p"): Edge(1, "zombie", 1, "zombie", "zombie")},
+        decisions={("cut", "n", "p"): CUT},
         timers={"p": 1},
     )
     with pytest.raises(StateLost):
@@ -172,7 +184,7 @@ async def test_another_position_than_expected_is_state_lost_and_changes_nothing(
     assert documents == {"a": Document(b"first", PLACE.name, 7)}
     assert labels == {"n": Label("n", 0)}
     assert await store.members(["p"]) == {"p": Members(("p",), 0)}
-    assert await store.edges(["n"]) == {"n": {}}
+    assert await store.ties(["n"]) == {"n": Ties()}
     assert await store.next_timer(PLACE) is None
 
 
@@ -219,10 +231,42 @@ async def test_a_zombie_first_is_overtaken_by_its_successor_after_a_fresh_start(
 
 
 async def test_edges_of_one_node_gather_and_the_last_value_of_a_pair_stays(store: ProfileStore) -> None:
-    first, wider, other = Edge(5, 1, "e5", "web"), Edge(3, 2, "e3", "app"), Edge(9, 9, "e9", "web")
+    first, earlier, other = Edge(5, "e5", 5, "e5", "web"), Edge(3, "e3", 3, "e3", "app"), Edge(9, "e9", 9, "e9", "web")
     await store.save(PLACE, None, 1, Writes(edges={("a", "b"): first, ("a", "c"): other}))
-    await store.save(PLACE, 1, 2, Writes(edges={("a", "b"): first.join(wider)}))
-    assert await store.edges(["a"]) == {"a": {"b": Edge(3, 2, "e3", "app"), "c": other}}
+    await store.save(PLACE, 1, 2, Writes(edges={("a", "b"): first.join(earlier)}))
+    assert await store.ties(["a"]) == {"a": Ties({"b": Edge(3, "e3", 3, "e3", "app"), "c": other})}
+
+
+async def test_a_decision_stands_at_both_ends_beside_the_edge_of_its_pair_and_a_later_one_replaces_it(store: ProfileStore) -> None:
+    apart, undone = Decision(on=True, at_ms=6, operation="tách đôi"), Decision(on=False, at_ms=9, operation="hoàn tác")
+    await store.save(PLACE, None, 1, Writes(decisions={("cut", "a", "b"): CUT, ("apart", "a", "b"): apart}))
+    await store.save(PLACE, 1, 2, Writes(edges={("a", "b"): EDGE}, decisions={("cut", "a", "b"): undone}))
+    assert await store.ties(["a", "b", "c"]) == {
+        "a": Ties({"b": EDGE}, {("cut", "b"): undone, ("apart", "b"): apart}),
+        "b": Ties({"a": EDGE}, {("cut", "a"): undone, ("apart", "a"): apart}),
+        "c": Ties(),
+    }
+
+
+async def test_a_node_with_more_fields_than_the_most_is_crowded(store: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (values, redis_driver):
+        monkeypatch.setattr(module, "MAX_FIELDS", 4)
+    full = {("a", f"n{number}"): EDGE for number in range(3)}
+    await store.save(PLACE, None, 1, Writes(edges=full, decisions={("cut", "a", "n0"): CUT}))
+    assert len((await store.ties(["a"]))["a"].edges) == 3
+    await store.save(PLACE, 1, 2, Writes(decisions={("apart", "a", "n1"): CUT}))
+    ties = await store.ties(["n0", "a"])
+    assert ties == {"n0": Ties({"a": EDGE}, {("cut", "a"): CUT}), "a": Ties(crowded=True)}
+    assert {node for node, _ in [pair async for pair in store.scan("edges")]} == {"a", "n0", "n1", "n2"}
+
+
+async def test_members_are_replaced_as_a_whole(store: ProfileStore) -> None:
+    split = Members(("a",), 2, split_from="q", cause="thao tác", at_ms=7)
+    await store.save(PLACE, None, 1, Writes(members={"p": split}, labels={"a": Label("p", 2)}))
+    later = Members((), 5, merged_into="Trần", cause="e", at_ms=8)
+    await store.save(PLACE, 1, 2, Writes(members={"p": later}, labels={"a": Label("Trần", 5)}))
+    assert await store.members(["p"]) == {"p": later}
+    assert await store.labels(["a"]) == {"a": Label("Trần", 5)}
 
 
 async def test_due_timers_come_earliest_first_and_stay(store: ProfileStore) -> None:
@@ -284,8 +328,9 @@ async def written_in_full(store: ProfileStore) -> None:
     writes = Writes(
         documents={(kind, name): Document(name.encode(), PLACE.name, 1) for kind in DOCUMENTS for name in ("a", "b")},
         labels={"a": Label("p", 1), "b": Label("p", 2)},
-        members={"p": Members(("a", "b"), 2)},
-        edges={("a", "b"): Edge(1, 2, "Nguyễn", "web"), ("a", "c"): Edge(3, 4, "e", "web")},
+        members={"p": Members(("a", "b"), 2, cause="Thị", at_ms=4)},
+        edges={("a", "b"): Edge(1, "Nguyễn", 2, "Thị", "cửa hàng"), ("a", "c"): EDGE},
+        decisions={("apart", "a", "c"): CUT},
         timers={"p": 10},
     )
     await store.save(PLACE, None, 2, writes)
@@ -293,22 +338,23 @@ async def written_in_full(store: ProfileStore) -> None:
 
 async def test_a_scan_says_every_entry_once_in_the_same_bytes(store: ProfileStore) -> None:
     await written_in_full(store)
+    edge, plain, cut = (
+        '[1700000000000,"Đơn hàng 1",1700086400000,"Đơn hàng 2","cửa hàng","a","together","quy tắc 3"]',
+        '[1,"Nguyễn",2,"Thị","cửa hàng","","together",""]',
+        '[true,5,"Nguyễn cắt"]',
+    )
     said: list[tuple[Scanned, list[tuple[str, bytes]]]] = [
         ("fragment", [("a", b"a"), ("b", b"b")]),
         ("membership", [("a", b"a"), ("b", b"b")]),
         ("label", [("a", b"1 p"), ("b", b"2 p")]),
-        ("members", [("p", b'[["a","b"],2,""]')]),
-        (
-            "edges",
-            [
-                ("a", '{"b":[1,2,"Nguyễn","web"],"c":[3,4,"e","web"]}'.encode()),
-                ("b", '{"a":[1,2,"Nguyễn","web"]}'.encode()),
-                ("c", b'{"a":[3,4,"e","web"]}'),
-            ],
-        ),
-    ]
+        ("members", [("p", '[["a","b"],2,"","","Thị",4]'.encode())]),
+        ("edges", [("a", f'{{"!c":{cut},"b":{plain},"c":{edge}}}'.encode()), ("b", f'{{"a":{plain}}}'.encode()),
+                   ("c", f'{{"!a":{cut},"a":{edge}}}'.encode())]),
+    ]  # fmt: skip
     for kind, pairs in said:
         assert sorted([pair async for pair in store.scan(kind)]) == pairs
+    ties = {node: values.ties_of_scanned(value) async for node, value in store.scan("edges")}
+    assert ties["c"] == {"!a": CUT, "a": EDGE}
 
 
 async def test_a_scan_of_many_pages_says_every_entry_once(store: ProfileStore) -> None:
@@ -325,9 +371,10 @@ async def test_a_wipe_takes_its_kind_and_nothing_else(store: ProfileStore, kind:
     left = {
         "fragment": (await stored(store)).data is not None,
         "membership": (await store.documents("membership", ["a"]))["a"].data is not None,
+        "unsaid": (await store.documents("unsaid", ["a"]))["a"].data is not None,
         "label": (await store.labels(["a"]))["a"].version > 0,
         "members": (await store.members(["p"]))["p"].version > 0,
-        "edges": bool((await store.edges(["a"]))["a"]),
+        "edges": (await store.ties(["a"]))["a"] != Ties(),
         "timer": await store.next_timer(PLACE) is not None,
         "position": (await store.standing(PLACE)).position is not None,
     }

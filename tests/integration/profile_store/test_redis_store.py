@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis
 
-from profile_store.port import Document, Edge, Label, Members, Place, Writes
+from profile_store.port import Decision, Document, Edge, Label, Members, Place, Writes
 from profile_store.redis_store import RedisStore
 from runtime.clock import SystemClock
 from runtime.errors import Misconfigured, Transient
@@ -20,12 +20,14 @@ pytestmark = pytest.mark.redis
 
 PLACE = Place("events", 0, 1)
 WRITES = Writes(
-    documents={("fragment", "a"): Document(b"1", PLACE.name, 1), ("membership", "a"): Document(b"2", PLACE.name, 1)},
+    documents={("fragment", "a"): Document(b"1", PLACE.name, 1), ("membership", "a"): Document(b"2", PLACE.name, 1),
+               ("unsaid", PLACE.name): Document(b"3", PLACE.name, 1)},
     labels={"a": Label("p", 1)},
     members={"p": Members(("a", "b"), 1)},
-    edges={("a", "b"): Edge(1, 2, "e", "web")},
+    edges={("a", "b"): Edge(1, "e", 1, "e", "web")},
+    decisions={("cut", "b", "c"): Decision(on=True, at_ms=1, operation="o")},
     timers={"p": 10},
-)
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -56,8 +58,8 @@ async def test_keys_are_those_of_the_key_document_and_only_passing_ones_expire(
     names = [key async for key in raw.scan_iter(match=f"{environment}:*")]
     expiring = {key.decode().removeprefix(f"{environment}:"): await raw.pttl(key) > 0 for key in names}
     assert expiring == {
-        "f:a": False, "s:a": False, "l:a": False, "m:p": False, "e:a": False, "e:b": False,
-        "t:events:0/1": False, "p:events:0/1": False, "d:k": True, "hold": True,
+        "f:a": False, "s:a": False, "l:a": False, "m:p": False, "e:a": False, "e:b": False, "e:c": False,
+        "u:events:0/1": False,        "t:events:0/1": False, "p:events:0/1": False, "d:k": True, "hold": True,
     }  # fmt: skip
     await store.hold(False)
 
