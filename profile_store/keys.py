@@ -2,7 +2,7 @@
 
     <env>:f:<node>       string  fragment of an owner: header and data             until erased
     <env>:s:<profile>    string  memberships of a profile: header and data         until erased
-    <env>:u:<place>      string  profiles whose change may not have been said      until the next slice
+    <env>:u:<place>      string  what the link agent must remember of itself       until wiped
     <env>:l:<node>       string  label: `<version> <profile>`                      until relabelled
     <env>:m:<profile>    string  members: JSON, see values.pack_members            until relabelled
     <env>:e:<node>       hash    neighbour -> evidence, `-` or `!` and neighbour -> a person's decision; kept at both ends

@@ -55,7 +55,7 @@ class Decided(LinkRecord, frozen=True, kw_only=True, tag="decision"):
 
 
 class Look(LinkRecord, frozen=True, kw_only=True, tag="look"):
-    """`links`: look at the clusters of these nodes again, by identity rules that are at least as new as `number`."""
+    """`links`: look at the clusters of these nodes again, by the identity rules of `number`. One without nodes ends a round."""
 
     version: int = 1
     nodes: tuple[str, ...]

@@ -17,6 +17,7 @@ from streams import metrics
 from streams.agent import Agent
 from streams.apply import Exit
 from streams.definitions import Definitions, follow_definitions
+from streams.relink import Relink
 from streams.step import Step
 from streams.timers import Timers
 
@@ -110,6 +111,9 @@ class StreamProcess:
             if one.step.name == "segment":
                 timers = Timers(self._settings, self._store, producer, self._clock, agent.places.all, metrics.timer_said)
                 self._spawn("timers", timers.run())
+            if one.step.name == "link":
+                relink = Relink(self._settings, self._store, producer, lambda: definitions.rules, agent.places.all)
+                self._spawn("relink", relink.run())
         for agent in self._agents:
             await agent.start()
             self._spawn(f"watch {agent.name}", agent.watch())

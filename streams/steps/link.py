@@ -12,7 +12,6 @@ from profile_store.evidence import Decisions, Edges
 from profile_store.identity import members_of, resolve
 from profile_store.port import Document, Label, Members, Place, ProfileStore, Writes
 from runtime.bus.port import Outgoing, Record
-from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import Decided, Identity, Link, LinkRecord, Look, Touched
@@ -21,7 +20,27 @@ from streams.outcome import Outcome
 from streams.steps.closure import Closure, Explorer
 from streams.steps.common import decode_slice, touch
 
-_UNSAID: Final = msgspec.json.Decoder(tuple[str, ...])
+
+class LinkState(msgspec.Struct):
+    """What the agent remembers of itself: the profiles whose change may not have been said, and the number of the rules that all
+    clusters stand for. `missed` says that a request to look again was done by other rules than it asked for."""
+
+    unsaid: tuple[str, ...] = ()
+    rules: int = 0
+    missed: bool = False
+
+
+_STATE: Final = msgspec.json.Decoder(LinkState)
+
+
+async def state_of(store: ProfileStore, place: Place) -> LinkState:
+    """The agent's state at a place. Raises Transient."""
+    return _state(await store.documents("unsaid", [place.name]), place)
+
+
+def _state(documents: Mapping[str, Document], place: Place) -> LinkState:
+    data = documents[place.name].data
+    return LinkState() if data is None else _STATE.decode(data)
 
 
 class LinkStep:
@@ -40,17 +59,19 @@ class LinkStep:
         standing, documents, _ = await self._store.load(place, "unsaid", [place.name])
         if standing.held:
             return Outcome(held=True)
-        new = sorted_out([record for _, record in said], rules)
+        new = sorted_out([record for _, record in said])
         closure = await Explorer(self._store, rules).explore(new.nodes, new.edges, new.decisions)
         change = decide(closure, new, rules, version=records[-1].offset + 1, now_ms=now_ms)
         # The crash may have come between the state and its records: what that slice changed is said again.
-        replay = records[0].offset < (standing.position or 0)
-        unsaid = _UNSAID.decode(documents[place.name].data or b"[]") if replay else ()
+        state = _state(documents, place)
+        unsaid = state.unsaid if records[0].offset < (standing.position or 0) else ()
         again = await self._store.members([name for name in unsaid if name not in change.members])
         changed = {**again, **change.members}
-        offset = max(records[-1].offset, documents[place.name].offset + 1)  # a replay's list is a new one
+        looked(state, new.looks, rules.number)
+        state.unsaid = tuple(sorted(changed))
+        offset = max(records[-1].offset, documents[place.name].offset + 1)  # a replay's state is a new one
         writes = Writes(
-            documents={("unsaid", place.name): Document(msgspec.json.encode(sorted(changed)), place.name, offset)},
+            documents={("unsaid", place.name): Document(msgspec.json.encode(state), place.name, offset)},
             labels=change.labels,
             members=change.members,
             edges=change.edges,
@@ -69,31 +90,39 @@ class LinkStep:
         ]
 
 
+def looked(state: LinkState, looks: Sequence[Look], number: int) -> None:
+    """Note the requests to look again that were done by the rules of `number`. The one without nodes ends a round."""
+    for look in looks:
+        state.missed |= look.number != number
+        if not look.nodes:
+            state.rules = state.rules if state.missed else number
+            state.missed = False
+
+
 @dataclass(frozen=True, slots=True)
 class New:
-    """What a slice brings: evidence, decisions, and all nodes to be looked at."""
+    """What a slice brings: evidence, decisions, requests to look again, and all nodes that they are about."""
 
     edges: Edges
     decisions: Decisions
+    looks: tuple[Look, ...]
     nodes: frozenset[str]
 
 
-def sorted_out(said: Sequence[LinkRecord], rules: Rules) -> New:
-    """The slice's records joined. Raises Transient when one wants newer rules than this process knows yet."""
+def sorted_out(said: Sequence[LinkRecord]) -> New:
+    """The slice's records joined."""
     edges: Edges = {}
     decisions: Decisions = {}
-    nodes: set[str] = set()
+    looks: list[Look] = []
     for record in said:
         if isinstance(record, Link):
             evidence.add(edges, (record.a, record.b), evidence.of_link(record))
         elif isinstance(record, Decided):
             evidence.decide(decisions, record)
         elif isinstance(record, Look):
-            if record.number > rules.number:
-                raise Transient("the identity rules that a record speaks of have not arrived here yet")
-            nodes |= set(record.nodes)
-    nodes |= evidence.nodes_of(edges) | {node for _, a, b in decisions for node in (a, b)}
-    return New(edges, decisions, frozenset(nodes))
+            looks.append(record)
+    nodes = evidence.nodes_of(edges) | {node for _, a, b in decisions for node in (a, b)}
+    return New(edges, decisions, tuple(looks), frozenset(nodes.union(*(look.nodes for look in looks))))
 
 
 @dataclass(frozen=True, slots=True)
