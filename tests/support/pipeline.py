@@ -16,8 +16,9 @@ from runtime.errors import StateLost
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event
-from schemas.records import Profile, Transition
+from schemas.records import Decided, Identity, Look, Profile, Transition
 from segments.definitions import Segment
+from segments.identity import DEFAULT_RULES, Rules
 from segments.plan import Plan
 from streams.step import Step
 from streams.steps.link import LinkStep
@@ -34,6 +35,7 @@ class Pipeline:
     partitions: int = 3
     crash_rate: float = 0.0
     clock: ManualClock = field(default_factory=ManualClock)
+    rules: Rules = DEFAULT_RULES
 
     def __post_init__(self) -> None:
         self.settings = Settings()
@@ -42,8 +44,8 @@ class Pipeline:
         self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)
         self.committed: dict[tuple[str, int], int] = defaultdict(int)
         self.steps: dict[str, Step] = {
-            "events": UnifyStep(self.settings, self.store, lambda: plan),
-            "links": LinkStep(self.settings, self.store),
+            "events": UnifyStep(self.settings, self.store, lambda: plan, lambda: self.rules),
+            "links": LinkStep(self.settings, self.store, lambda: self.rules),
             "touched": SegmentStep(self.settings, self.store, lambda: plan),
         }
 
@@ -55,6 +57,16 @@ class Pipeline:
 
     def feed(self, event: Event) -> None:
         self.append("events", event.owner.encode(), encode(event))
+
+    def decide(self, decided: Decided) -> None:
+        self.append("links", None, encode(decided))
+
+    async def relink(self) -> None:
+        """What a change of the rules brings about: every cluster is looked at again, a few nodes at a time."""
+        nodes = sorted([node async for node, _ in self.store.scan("edges")])
+        for start in range(0, len(nodes), 3):
+            self.append("links", None, encode(Look(nodes=tuple(nodes[start : start + 3]), number=self.rules.number)))
+        self.append("links", None, encode(Look(nodes=(), number=self.rules.number)))
 
     async def drain(self) -> None:
         """Until no log has anything that is not committed."""
@@ -120,6 +132,15 @@ class Pipeline:
             if topic == "profiles"
             for profile in (decode(Profile, record.value) for record in log)
         }
+
+    def identities(self) -> dict[str, str]:
+        """node → profile id as ClickHouse comes to know it: of all records that name a node the largest version is right."""
+        said = [decode(Identity, record.value) for (topic, _), log in self.logs.items() if topic == "identities" for record in log]
+        best: dict[str, tuple[int, str]] = {}
+        for identity in said:
+            for node in identity.members:
+                best[node] = max(best.get(node, (-1, "")), (identity.label_version, identity.profile_id))
+        return {node: profile_id for node, (_, profile_id) in best.items()}
 
     async def state(self, nodes: Sequence[str]) -> dict[str, object]:
         """Fragments byte for byte, labels, member lists and memberships of live profiles: what must not depend on order."""
