@@ -106,7 +106,7 @@ def resolve(evidence: Evidence, rules: Rules, within: Collection[str] | None = N
             live.append((edge_pair, edge))
     clusters = _Clusters(nodes, rules, _apart(evidence, nodes))
     taken = []
-    for edge_pair, _ in sorted(live, key=_order(rules)):
+    for edge_pair, _ in sorted(live, key=order(rules)):
         refused = clusters.join(*edge_pair)
         if isinstance(refused, Dead):
             dead[edge_pair] = refused
@@ -115,7 +115,8 @@ def resolve(evidence: Evidence, rules: Rules, within: Collection[str] | None = N
     return Resolution({node: clusters.root(node) for node in nodes}, dead, tuple(taken))
 
 
-def _order(rules: Rules) -> Callable[[tuple[Pair, Edge]], tuple[int, int, Pair]]:
+def order(rules: Rules) -> Callable[[tuple[Pair, Edge]], tuple[int, int, Pair]]:
+    """The key by which live edges are taken, the first one first."""
     if rules.prefer == "first":
         return lambda item: (item[1].first_ms, 0, item[0])
     return lambda item: (-item[1].last_day, item[1].first_ms, item[0])
