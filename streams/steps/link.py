@@ -127,7 +127,7 @@ def sorted_out(said: Sequence[LinkRecord]) -> New:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a slice changes. `members` holds every profile that gained, lost or dissolved."""
+    """What a slice changes. `members` holds every profile that gained or lost a node, or dissolved."""
 
     edges: Edges
     decisions: Decisions
@@ -149,7 +149,8 @@ def decide(closure: Closure, new: New, rules: Rules, version: int, now_ms: int) 
     groups = members_of(wanted)
     causes = _causes(new, wanted, before)
     members: dict[str, Members] = {}
-    for profile_id in sorted({wanted[node] for node in moved} | {before[node] for node in moved}):
+    # A moved node may once have been a profile: its own id too says where it belongs now, so that nobody follows chains.
+    for profile_id in sorted({name for node in moved for name in (node, wanted[node], before[node])}):
         cause = causes.get(profile_id, "")
         if profile_id in groups:
             split_from = before[profile_id] if before[profile_id] != profile_id else ""

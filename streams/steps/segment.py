@@ -265,7 +265,7 @@ def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> t
         profile_hash=_hash(profile),
         label_version=view.members.version,
         dissolved_into=into,
-        formerly=tuple(sorted(before.held())),
+        formerly=() if before.dissolved_into else tuple(sorted(before.held())),
     )
     return after, profile, None
 
