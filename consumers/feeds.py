@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from consumers import deliveries, events, links, memberships, profiles, quarantine
+from consumers import deliveries, events, identities, links, memberships, profiles, quarantine
 from consumers.batch import Feed
 
 FEEDS: Final[tuple[Feed, ...]] = (
     events.FEED,
     links.FEED,
+    identities.FEED,
     profiles.FEED,
     memberships.FEED,
     deliveries.FEED,

@@ -1,10 +1,10 @@
-"""`links` → `links`."""
+"""`links` → `evidence_store` and `decision_store`. What is to be looked at again leaves no row."""
 
 from typing import Final
 
 from consumers.batch import feed
 from profile_store.warehouse import rows
-from profile_store.warehouse.tables import LINKS
-from schemas.records import Link
+from profile_store.warehouse.tables import DECISIONS, EVIDENCE
+from schemas.records import LinkRecord
 
-FEED: Final = feed("links", Link, {LINKS: rows.link})
+FEED: Final = feed("links", LinkRecord, {EVIDENCE: rows.link, DECISIONS: rows.decided})

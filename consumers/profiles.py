@@ -1,10 +1,10 @@
-"""`profiles` → `labels` and `profile_store`."""
+"""`profiles` → `profile_store`."""
 
 from typing import Final
 
 from consumers.batch import feed
 from profile_store.warehouse import rows
-from profile_store.warehouse.tables import LABELS, PROFILES
+from profile_store.warehouse.tables import PROFILES
 from schemas.records import Profile
 
-FEED: Final = feed("profiles", Profile, {LABELS: rows.labels, PROFILES: rows.profile})
+FEED: Final = feed("profiles", Profile, {PROFILES: rows.profile})

@@ -10,7 +10,7 @@ import msgspec
 from profile_store import evidence, model, values
 from profile_store.identity import Evidence, members_of, resolve
 from profile_store.model import Fragment
-from profile_store.port import DAY_MS, Edge, ProfileStore
+from profile_store.port import Edge, ProfileStore
 from profile_store.warehouse import reads
 from profile_store.warehouse.client import Warehouse
 from schemas.events import Event
@@ -108,10 +108,7 @@ async def of_clickhouse(warehouse: Warehouse, plan: Plan, before: Mapping[int, i
 
 async def links(warehouse: Warehouse) -> Edges:
     """The evidence that reached ClickHouse as links."""
-    return {
-        (a, b): Edge(first[0], first[1], last_day * DAY_MS, first[1], first[2])
-        for a, b, first, last_day in await reads.ask(warehouse, "links")
-    }
+    return {(a, b): Edge(*rest) for a, b, *rest in await reads.ask(warehouse, "evidence")}
 
 
 def event_of(row: Iterable[object]) -> Event:

@@ -5,16 +5,19 @@ from typing import Any, Final
 
 import msgspec
 
+from profile_store import evidence
+from profile_store.port import Edge
 from runtime.bus.port import Record
 from schemas.codec import Undecodable
 from schemas.events import Event
 from schemas.hashes import short_hash
-from schemas.records import Delivery, Link, Profile, Quarantined, Transition
+from schemas.records import Decided, Delivery, Identity, Link, LinkRecord, Profile, Quarantined, Transition
 
 Row = tuple[Any, ...]
 
 _LATEST_MS: Final = 10_413_791_999_999
 """The end of the year 2299, the last instant that a DateTime64 can show."""
+_MAX_INT64: Final = 2**63 - 1
 _MAX_UINT64: Final = 2**64 - 1
 _OFFSET_BITS: Final = 20
 _JSON: Final = msgspec.json.Encoder()
@@ -23,6 +26,10 @@ _JSON: Final = msgspec.json.Encoder()
 def instant(at_ms: int) -> int:
     """Milliseconds as ClickHouse's DateTime64(3) can hold them."""
     return min(max(at_ms, 0), _LATEST_MS)
+
+
+def _int64(number: int) -> int:
+    return min(max(number, -_MAX_INT64), _MAX_INT64)
 
 
 def _text(value: Mapping[str, Any]) -> str:
@@ -59,9 +66,51 @@ def quarantined(record: Record, error: Undecodable) -> Row:
     return (record.partition, record.offset, "", "", "quarantined", str(error.reason))
 
 
-def link(_record: Record, said: Link) -> list[Row]:
-    """`links`."""
-    return [(said.a, said.b, (said.first_ms, said.first_event, said.source), said.last_ms // 86_400_000)]
+def evidence_row(a: str, b: str, edge: Edge) -> Row:
+    """`evidence_store`: the columns `first` and `last` sort as `Edge.join` chooses."""
+    return (
+        a,
+        b,
+        (_int64(edge.first_ms), edge.first_event, edge.source, edge.owner, edge.rule, edge.rules),
+        (-_int64(edge.last_day), _int64(edge.last_ms), edge.last_event),
+    )
+
+
+def link(_record: Record, said: LinkRecord) -> list[Row]:
+    """`evidence_store`."""
+    return [evidence_row(said.a, said.b, evidence.of_link(said))] if isinstance(said, Link) else []
+
+
+def decided(_record: Record, said: LinkRecord) -> list[Row]:
+    """`decision_store`: a row for each pair."""
+    if not isinstance(said, Decided):
+        return []
+    at_ms = _int64(said.at_ms)
+    return [(said.operation, said.action, kind, a, b, said.on, at_ms, said.of, said.by, said.reason) for kind, a, b in said.pairs]
+
+
+def identity(_record: Record, said: Identity) -> list[Row]:
+    """`identity_store`."""
+    return [
+        (
+            said.profile_id,
+            _version(said),
+            list(said.members),
+            said.merged_into,
+            said.split_from,
+            said.cause,
+            instant(said.at_ms),
+        )
+    ]
+
+
+def labels(_record: Record, said: Identity) -> list[Row]:
+    """`labels`: one row per member. A dissolved profile has none, its nodes are members of others."""
+    return [(node, said.profile_id, _version(said)) for node in said.members]
+
+
+def _version(said: Identity) -> int:
+    return min(max(said.label_version, 0), _MAX_UINT64)
 
 
 def profile(record: Record, said: Profile) -> list[Row]:
@@ -72,6 +121,7 @@ def profile(record: Record, said: Profile) -> list[Row]:
             list(said.members),
             said.label_version,
             said.merged_into,
+            said.split_from,
             [tuple(pair) for pair in said.identifiers],
             _text(said.traits),
             {name: max(count, 0) for name, count in said.counters.items()},
@@ -82,13 +132,6 @@ def profile(record: Record, said: Profile) -> list[Row]:
             instant(said.updated_ms) << _OFFSET_BITS | record.offset & ((1 << _OFFSET_BITS) - 1),
         )
     ]
-
-
-def labels(_record: Record, said: Profile) -> list[Row]:
-    """`labels`: one row per member. A profile that was never linked needs none: its only node stands for itself."""
-    if said.label_version <= 0:
-        return []
-    return [(node, said.profile_id, min(said.label_version, _MAX_UINT64)) for node in said.members]
 
 
 def transition(_record: Record, said: Transition) -> list[Row]:

@@ -20,13 +20,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows with equal `key` replace each other: the largest `version` stays, or the smallest with `first_wins`; else the last."""
+    """Rows with equal `key` replace each other: the largest `version` stays, or the smallest with `first_wins`; else the last.
+
+    Of a table with `smallest` they join: each of those columns, which are all but the key, keeps its smallest value.
+    """
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     version: str | None = None
     first_wins: bool = False
+    smallest: tuple[str, ...] = ()
 
     def index(self, column: str) -> int:
         """Where a column stands in a row."""
@@ -62,17 +66,34 @@ POSITIONS: Final = Table(
     version="next_offset",
 )
 LABELS: Final = Table("labels", _columns(node=_TEXT, profile_id=_TEXT, version="UInt64"), key=("node",), version="version")
-LINKS: Final = Table(
-    "links",
-    _columns(a=_TEXT, b=_TEXT, first="Tuple(Int64, String, String)", last_day="Int64"),
-    key=("a", "b", "first", "last_day"),
-)
+EVIDENCE: Final = Table(
+    "evidence_store",
+    _columns(
+        a=_TEXT, b=_TEXT, first="Tuple(Int64, String, String, String, String, String)", last="Tuple(Int64, Int64, String)"
+    ),
+    key=("a", "b"),
+    smallest=("first", "last"),
+)  # fmt: skip
+DECISIONS: Final = Table(
+    "decision_store",
+    _columns(
+        operation=_TEXT, action=_WORD, kind=_WORD, a=_TEXT, b=_TEXT, on="Bool", at_ms="Int64", of=_TEXT, by=_TEXT, reason=_TEXT
+    ),
+    key=("operation", "kind", "a", "b", "at_ms", "on"),
+)  # fmt: skip
+IDENTITIES: Final = Table(
+    "identity_store",
+    _columns(
+        profile_id=_TEXT, version="UInt64", members="Array(String)", merged_into=_TEXT, split_from=_TEXT, cause=_TEXT, at=_TIME
+    ),
+    key=("profile_id", "version"),
+)  # fmt: skip
 PROFILES: Final = Table(
     "profile_store",
     _columns(
-        profile_id=_TEXT, members="Array(String)", label_version="UInt64", merged_into=_TEXT, identifiers=_PAIRS, traits=_TEXT,
-        counters="Map(String, UInt64)", first_seen=_TIME, last_seen=_TIME, segments=f"Array({_WORD})", updated=_TIME,
-        version="UInt64",
+        profile_id=_TEXT, members="Array(String)", label_version="UInt64", merged_into=_TEXT, split_from=_TEXT,
+        identifiers=_PAIRS, traits=_TEXT, counters="Map(String, UInt64)", first_seen=_TIME, last_seen=_TIME,
+        segments=f"Array({_WORD})", updated=_TIME, version="UInt64",
     ),
     key=("profile_id",),
     version="version",
@@ -103,4 +124,6 @@ QUARANTINE: Final = Table(
     key=("id",),
 )  # fmt: skip
 
-TABLES: Final = (EVENT_STORE, LEDGER, POSITIONS, LABELS, LINKS, PROFILES, TRANSITIONS, DELIVERIES, QUARANTINE)
+TABLES: Final = (
+    EVENT_STORE, LEDGER, POSITIONS, LABELS, EVIDENCE, DECISIONS, IDENTITIES, PROFILES, TRANSITIONS, DELIVERIES, QUARANTINE,
+)  # fmt: skip

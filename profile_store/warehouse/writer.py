@@ -67,7 +67,7 @@ class MemoryWriter:
             key = tuple(row[table.index(column)] for column in table.key)
             held = kept.get(key)
             if held is None or _wins(table, row, held):
-                kept[key] = row
+                kept[key] = row if held is None else _joined(table, row, held)
 
     async def positions(self, topic: str) -> dict[int, int]:
         return {partition: offset for held, partition, offset in self.rows(POSITIONS) if held == topic}
@@ -84,6 +84,14 @@ class MemoryWriter:
     def rows(self, table: Table) -> list[Row]:
         """What `SELECT … FINAL` would answer, ordered by the key."""
         return [row for _, row in sorted(self._kept.get(table.name, {}).items())]
+
+
+def _joined(table: Table, row: Row, held: Row) -> Row:
+    """What stays of two rows with one key."""
+    if not table.smallest:
+        return row
+    smallest = {table.index(column) for column in table.smallest}
+    return tuple(min(new, old) if place in smallest else new for place, (new, old) in enumerate(zip(row, held, strict=True)))
 
 
 def _wins(table: Table, row: Row, held: Row) -> bool:

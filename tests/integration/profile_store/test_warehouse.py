@@ -8,12 +8,12 @@ from pydantic import SecretStr
 from profile_store.warehouse import reads, rows
 from profile_store.warehouse.client import Warehouse
 from profile_store.warehouse.migrate import migrate, migrations
-from profile_store.warehouse.tables import EVENT_STORE, LABELS, LEDGER, LINKS, PROFILES, QUARANTINE, TABLES, TRANSITIONS
+from profile_store.warehouse.tables import EVENT_STORE, LABELS, LEDGER, PROFILES, QUARANTINE, TABLES, TRANSITIONS
 from profile_store.warehouse.writer import ClickHouseWriter, MemoryWriter
 from runtime.bus.port import Record
 from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
 from runtime.settings import Settings
-from schemas.records import Link, Profile, Quarantined
+from schemas.records import Profile, Quarantined
 from tests.support.activation import transition
 from tests.support.events import event
 
@@ -126,14 +126,6 @@ async def test_the_largest_number_decides_a_membership(warehouse: Warehouse) -> 
     for one in said:
         await writer.insert(TRANSITIONS, rows.transition(record(0), one))
     assert await warehouse.rows("SELECT profile_id, segment, seq FROM memberships") == [("b", "vip", 3)]
-
-
-async def test_links_join_as_evidence_does(warehouse: Warehouse) -> None:
-    writer = ClickHouseWriter(warehouse)
-    for first_ms, day, message in ((5, 1, "m5"), (4, 0, "m4"), (4, 0, "m3"), (9, 7, "m9")):
-        link = Link(a="a", b="b", first_ms=first_ms, last_day=day, event_id=message, source="default")
-        await writer.insert(LINKS, rows.link(record(0), link))
-    assert await reads.ask(warehouse, "links") == [("a", "b", (4, "m3", "default"), 7)]
 
 
 async def test_a_dissolved_profile_is_kept_but_not_shown(warehouse: Warehouse) -> None:
