@@ -2,6 +2,7 @@
 
     <env>:f:<node>       string  fragment of an owner: header and data             until erased
     <env>:s:<profile>    string  memberships of a profile: header and data         until erased
+    <env>:g:<group>      string  an account or a household: header and data        until erased
     <env>:u:<place>      string  what the link agent must remember of itself       until wiped
     <env>:l:<node>       string  label: `<version> <profile>`                      until relabelled
     <env>:m:<profile>    string  members: JSON, see values.pack_members            until relabelled
@@ -20,6 +21,7 @@ from typing import Final
 LETTERS: Final = {
     "fragment": "f",
     "membership": "s",
+    "group": "g",
     "unsaid": "u",
     "label": "l",
     "members": "m",

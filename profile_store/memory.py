@@ -1,10 +1,9 @@
 """The store's twin in memory: the same promises in one process, for tests and dry runs."""
 
 from collections.abc import AsyncGenerator, Collection, Sequence
-from typing import Literal
 
 from profile_store.keys import HOLD_MS, LETTERS
-from profile_store.port import Document, Kind, Label, Members, Place, Standing, Ties, Writes
+from profile_store.port import Document, Kind, Label, Members, Place, Scanned, Standing, Ties, Writes
 from profile_store.values import (
     check_guard,
     decision_field,
@@ -24,7 +23,7 @@ class MemoryStore:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._documents: dict[Kind, dict[str, Document]] = {"fragment": {}, "membership": {}, "unsaid": {}}
+        self._documents: dict[Kind, dict[str, Document]] = {"fragment": {}, "membership": {}, "group": {}, "unsaid": {}}
         self._labels: dict[str, Label] = {}
         self._members: dict[str, Members] = {}
         self._ties: dict[str, dict[bytes, bytes]] = {}
@@ -102,9 +101,7 @@ class MemoryStore:
     async def hold(self, on: bool) -> None:  # noqa: FBT001 - a switch, as the port has it
         self._held_until_ms = self._clock.now_ms() + HOLD_MS if on else 0
 
-    async def scan(
-        self, kind: Literal["fragment", "membership", "label", "members", "edges"]
-    ) -> AsyncGenerator[tuple[str, bytes], None]:
+    async def scan(self, kind: Scanned) -> AsyncGenerator[tuple[str, bytes], None]:
         pairs: list[tuple[str, bytes]]
         if kind == "label":
             pairs = [(node, pack_label(label)) for node, label in self._labels.items()]
@@ -121,6 +118,7 @@ class MemoryStore:
         entries = {
             "fragment": self._documents["fragment"],
             "membership": self._documents["membership"],
+            "group": self._documents["group"],
             "unsaid": self._documents["unsaid"],
             "label": self._labels,
             "members": self._members,

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol
 
-Kind = Literal["fragment", "membership", "unsaid"]
+Kind = Literal["fragment", "membership", "group", "unsaid"]
+Scanned = Literal["fragment", "membership", "group", "label", "members", "edges"]
 
 DAY_MS: Final = 86_400_000
 MAX_NEIGHBOURS: Final = 10_000
@@ -201,7 +202,7 @@ class ProfileStore(Protocol):
         """Ask every writer to wait (a rebuild is under way), or let them go on. A hold lapses by itself after 60 s."""
         ...
 
-    def scan(self, kind: Literal["fragment", "membership", "label", "members", "edges"]) -> AsyncIterator[tuple[str, bytes]]:
+    def scan(self, kind: Scanned) -> AsyncIterator[tuple[str, bytes]]:
         """All entries of a kind as (id, bytes) in no order; for verify and rebuild."""
         ...
 

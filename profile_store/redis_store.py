@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -13,7 +13,7 @@ from redis.exceptions import AuthenticationError, NoScriptError, RedisError
 
 from profile_store import values
 from profile_store.keys import HOLD_MS, LETTERS, Keys
-from profile_store.port import MAX_FIELDS, Document, Kind, Label, Members, Place, Standing, Ties, Writes
+from profile_store.port import MAX_FIELDS, Document, Kind, Label, Members, Place, Scanned, Standing, Ties, Writes
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, StateLost, Transient
 from runtime.settings import Settings
@@ -191,9 +191,7 @@ class RedisStore:
         else:
             await self._command("UNLINK", self._keys.hold)
 
-    async def scan(
-        self, kind: Literal["fragment", "membership", "label", "members", "edges"]
-    ) -> AsyncGenerator[tuple[str, bytes], None]:
+    async def scan(self, kind: Scanned) -> AsyncGenerator[tuple[str, bytes], None]:
         async for names in self._names(kind):
             if kind == "edges":
                 for node, fields in (await self._hashes(names, SCAN_FIELDS)).items():
@@ -201,7 +199,7 @@ class RedisStore:
                         yield node, values.ties_as_scanned(fields)
                 continue
             for name, value in zip(names, await self._get(kind, names), strict=True):
-                if kind in ("fragment", "membership"):
+                if kind in ("fragment", "membership", "group"):
                     value = values.unpack_document(value).data
                 if value is not None:
                     yield name, value

@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Literal
 
 import pytest
 
@@ -11,17 +10,15 @@ from profile_store import redis_store as redis_driver
 from profile_store import values
 from profile_store.keys import HOLD_MS
 from profile_store.memory import MemoryStore
-from profile_store.port import Decision, Document, Edge, Kind, Label, Members, Place, ProfileStore, Standing, Ties, Writes
+from profile_store.port import Decision, Document, Edge, Kind, Label, Members, Place, ProfileStore, Scanned, Standing, Ties, Writes
 from profile_store.redis_store import RedisStore
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
 from runtime.settings import Settings
 
-Scanned = Literal["fragment", "membership", "label", "members", "edges"]
-
 PLACE = Place("events", 1, 4)
-DOCUMENTS: tuple[Kind, ...] = ("fragment", "membership", "unsaid")
-KINDS = ("fragment", "membership", "unsaid", "label", "members", "edges", "timer", "position")
+DOCUMENTS: tuple[Kind, ...] = ("fragment", "membership", "group", "unsaid")
+KINDS = ("fragment", "membership", "group", "unsaid", "label", "members", "edges", "timer", "position")
 EDGE = Edge(1_700_000_000_000, "Đơn hàng 1", 1_700_086_400_000, "Đơn hàng 2", "cửa hàng", "a", "together", "quy tắc 3")
 CUT = Decision(on=True, at_ms=5, operation="Nguyễn cắt")
 
@@ -346,6 +343,7 @@ async def test_a_scan_says_every_entry_once_in_the_same_bytes(store: ProfileStor
     said: list[tuple[Scanned, list[tuple[str, bytes]]]] = [
         ("fragment", [("a", b"a"), ("b", b"b")]),
         ("membership", [("a", b"a"), ("b", b"b")]),
+        ("group", [("a", b"a"), ("b", b"b")]),
         ("label", [("a", b"1 p"), ("b", b"2 p")]),
         ("members", [("p", '[["a","b"],2,"","","Thị",4]'.encode())]),
         ("edges", [("a", f'{{"!c":{cut},"b":{plain},"c":{edge}}}'.encode()), ("b", f'{{"a":{plain}}}'.encode()),
@@ -371,6 +369,7 @@ async def test_a_wipe_takes_its_kind_and_nothing_else(store: ProfileStore, kind:
     left = {
         "fragment": (await stored(store)).data is not None,
         "membership": (await store.documents("membership", ["a"]))["a"].data is not None,
+        "group": (await store.documents("group", ["a"]))["a"].data is not None,
         "unsaid": (await store.documents("unsaid", ["a"]))["a"].data is not None,
         "label": (await store.labels(["a"]))["a"].version > 0,
         "members": (await store.members(["p"]))["p"].version > 0,
