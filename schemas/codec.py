@@ -6,14 +6,14 @@ import msgspec
 
 from schemas.events import Event
 from schemas.reasons import Reason
-from schemas.records import Decided, Delivery, Identity, Link, LinkRecord, Look, Profile, Quarantined, Touched, Transition
+from schemas.records import Decided, Delivery, Grouped, Identity, Link, LinkRecord, Look, Profile, Quarantined, Touched, Transition
 
 T = TypeVar("T", bound=msgspec.Struct)
 DAY_MS: Final = 86_400_000
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (Event, Touched, Identity, Profile, Transition, Delivery, Quarantined)
+    kind: msgspec.json.Decoder(kind) for kind in (Event, Touched, Identity, Grouped, Profile, Transition, Delivery, Quarantined)
 } | {LinkRecord: msgspec.json.Decoder(Link | Decided | Look)}
 _NEWEST: Final[dict[type, int]] = {Link: 2}
 """The newest version of each kind; 1 for those that are not here."""

@@ -4,11 +4,12 @@ from typing import Any, Literal
 
 import msgspec
 
-Cause = Literal["event", "link", "timer", "merge", "split", "rebuild"]
+Cause = Literal["event", "link", "timer", "merge", "split", "group", "rebuild"]
 LinkRule = Literal["together", "alias"]
 DecidedKind = Literal["cut", "apart"]
 DecidedAction = Literal["cut", "split", "undo"]
 Op = Literal["entered", "exited"]
+GroupKind = Literal["account", "household"]
 DeliveryState = Literal["delivered", "failed", "skipped"]
 
 
@@ -88,6 +89,29 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause
     event_id: str = ""
     at_ms: int
+
+
+class Grouped(msgspec.Struct, frozen=True, kw_only=True):
+    """`groups`: what an event says of an account (then `profile_id` is empty), or all that a profile contributes to a group now.
+
+    `traits` are name → (value, time_ms, message hash); of two of one name the larger (time_ms, hash) wins. Of the records of one
+    profile the largest `seq` holds; with `present` false nothing of the profile is left in the group. `name` is the account's
+    groupId. Of a household: `rank` is the place of its sign among the profile's (0 is the strongest), `most` how many members
+    make it too large to be one, `counters` how often events happened that a segment asks households for, cut off where it asks.
+    """
+
+    version: int = 1
+    group_id: str
+    kind: GroupKind
+    name: str = ""
+    profile_id: str = ""
+    present: bool = True
+    seq: int = 0
+    rank: int = 0
+    most: int = 0
+    traits: dict[str, tuple[Any, int, str]] = {}
+    counters: dict[str, int] = {}
+    at_ms: int = 0
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):

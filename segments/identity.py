@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, Self
 
 import re2
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from schemas.identifiers import Identifier, namespace_of, node, normalise
 
@@ -18,6 +18,7 @@ MAX_MEMBERS: Final = 1_000
 MAX_BLOCKED: Final = 100_000
 Prefer = Literal["last", "first"]
 Namespace = Literal["user_id", "crm_id", "email", "phone", "device_id", "anonymous_id", "caller_number"]
+TraitName = Annotated[str, Field(min_length=1, max_length=256)]
 Value = Annotated[str, Field(min_length=1, max_length=1024)]
 
 NEIGHBOURS: Final[Mapping[str, int | None]] = {
@@ -58,12 +59,34 @@ class NamespaceRules(_Strict):
         return patterns
 
 
+class HouseholdRules(_Strict):
+    """What makes people one household. The signs are tried in this order: `id_trait`, `address_trait`, `landline`, `shared_phone`."""
+
+    id_trait: TraitName | None = Field(default=None, description="a trait that names the household; the path may be dotted")
+    address_trait: TraitName | None = Field(
+        default=None, description="a trait with the address: a text, or an object with street, city, state, postalCode"
+    )
+    landline: bool = Field(default=False, description="a fixed-line number that several use makes them a household")
+    shared_phone: bool = Field(default=False, description="any phone number that several use does, also one that links nobody")
+    shared_traits: tuple[TraitName, ...] = Field(
+        default=(), max_length=50, description="the traits that members share with the household; no other is visible through it"
+    )
+    max_members: int = Field(default=20, ge=2, le=100, description="more people than this under one sign are no household")
+
+    @model_validator(mode="after")
+    def _has_a_sign(self) -> Self:
+        if not (self.id_trait or self.address_trait or self.landline or self.shared_phone):
+            raise ValueError("a household needs a sign: set id_trait, address_trait, landline or shared_phone")
+        return self
+
+
 class IdentityRulesSpec(_Strict):
     """The `spec` of an IdentityRules definition. There is one, named `default`."""
 
     namespaces: dict[Namespace, NamespaceRules] = Field(default_factory=dict)
     max_members: int = Field(default=MAX_MEMBERS, ge=2, le=10_000, description="how many identifiers one profile may have")
     prefer: Prefer = Field(default="last", description="which link keeps its place at a limit: the one seen last, or first")
+    household: HouseholdRules | None = Field(default=None, description="what makes a household; without it there are none")
 
 
 def _options() -> Any:
@@ -83,6 +106,7 @@ class Rules:
     prefer: Prefer = "last"
     blocked: frozenset[str] = frozenset()
     patterns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    household: HouseholdRules | None = None
     version: str = "default"
     number: int = 0
 
@@ -108,6 +132,7 @@ class Rules:
             prefer=spec.prefer,
             blocked=frozenset(blocked),
             patterns=patterns,
+            household=spec.household,
             version=DEFAULT_RULES.version if spec == IdentityRulesSpec() else version_of(spec),
             number=number,
         )
