@@ -123,6 +123,8 @@ async def run(history: History, segments: Sequence[Segment] = ()) -> Pipeline:
             pipeline.decide(item)
         if rng.random() < 0.2:
             await pipeline.drain()
+        if rng.random() < 0.1 and (waiting := pipeline.waiting()):
+            await pipeline.zombie(*rng.choice(waiting))
     pipeline.rules = history.rules
     await pipeline.relink()
     await pipeline.drain()

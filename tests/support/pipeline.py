@@ -9,7 +9,7 @@ from aiokafka.partitioner import murmur2
 
 from profile_store import memberships
 from profile_store.memory import MemoryStore
-from profile_store.port import Place
+from profile_store.port import Place, ProfileStore
 from runtime.bus.port import Outgoing, Record
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
@@ -28,7 +28,10 @@ from streams.steps.unify import UnifyStep
 
 @dataclass
 class Pipeline:
-    """`partitions` of every topic but links. `rng` decides everything that a real run leaves to chance."""
+    """`partitions` of every topic but links. `rng` decides everything that a real run leaves to chance.
+
+    `outside` is the store to work on, if not one in memory of its own.
+    """
 
     rng: random.Random
     segments: Sequence[Segment] = ()
@@ -71,13 +74,15 @@ class Pipeline:
     async def drain(self) -> None:
         """Until no log has anything that is not committed."""
         for _ in range(100_000):
-            waiting = sorted(
-                place for place in self.logs if place[0] in self.steps and self.committed[place] < len(self.logs[place])
-            )
+            waiting = self.waiting()
             if not waiting:
                 return
             await self.turn(*self.rng.choice(waiting))
         raise AssertionError("the pipeline does not come to rest")
+
+    def waiting(self) -> list[tuple[str, int]]:
+        """The places with records that are not committed."""
+        return sorted(place for place in self.logs if place[0] in self.steps and self.committed[place] < len(self.logs[place]))
 
     async def turn(self, topic: str, partition: int, crash_after: int | None = None) -> None:
         """One slice, perhaps with a crash between any two of its effects (after `crash_after` of them, if given)."""
