@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from consumers import events, links, profiles
+from consumers import events, identities, links
 from consumers.batch import Feed
 from consumers.loop import ConsumerLoop
 from profile_store.warehouse.rows import Row
-from profile_store.warehouse.tables import EVENT_STORE, LABELS, LEDGER, LINKS, POSITIONS, Table
+from profile_store.warehouse.tables import DECISIONS, EVENT_STORE, EVIDENCE, IDENTITIES, LABELS, LEDGER, POSITIONS, Table
 from profile_store.warehouse.writer import MemoryWriter
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
@@ -17,7 +17,7 @@ from runtime.errors import Transient
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.codec import decode, encode
-from schemas.records import Link, Profile, Quarantined
+from schemas.records import Decided, Identity, Link, Look, Quarantined
 from tests.support.events import event
 
 SETTINGS = Settings(consumer_batch_ms=10)
@@ -73,16 +73,30 @@ async def test_every_record_of_events_is_booked_whatever_it_is() -> None:
     assert await bus.committed(SETTINGS.group("warehouse-events"), SETTINGS.topic("events")) == {0: 5}
 
 
+LINK = Link(a="0a", b="2b", first_ms=5, first_event="m", last_ms=5, last_event="m", source="default", owner="2b")
+
+
 async def test_an_undecodable_record_of_another_topic_goes_to_quarantine_uncounted() -> None:
     bus, writer = await bus_with("links"), MemoryWriter()
-    link = Link(a="0a", b="2b", first_ms=5, last_day=1, event_id="m", source="default")
-    await say(bus, "links", b"[]", encode(link))
-    await run_until(bus, writer, links.FEED, lambda: len(writer.rows(LINKS)) == 1)
+    await say(bus, "links", b"[]", encode(LINK))
+    await run_until(bus, writer, links.FEED, lambda: len(writer.rows(EVIDENCE)) == 1)
     reader = await bus.reader([SETTINGS.topic("quarantine")])
     polled = await reader.poll(1_000, 10)
     (record,) = [record for records in polled.values() for record in records]
     held = decode(Quarantined, record.value)
     assert (held.counted, held.topic, held.offset) == (False, SETTINGS.topic("links"), 0)
+
+
+async def test_evidence_and_decisions_are_kept_and_a_request_to_look_leaves_nothing() -> None:
+    bus, writer = await bus_with("links"), MemoryWriter()
+    decided = Decided(operation="o1", action="cut", pairs=(("cut", "0a", "2b"),), on=True, at_ms=9, by="Ánh", reason="nhầm")
+    old = b'{"version":1,"a":"0a","b":"3c","first_ms":5,"last_day":0,"event_id":"m","source":"web"}'
+    await say(bus, "links", encode(Look(nodes=("0a",), number=1)), encode(LINK), encode(decided), old)
+    await run_until(bus, writer, links.FEED, lambda: bool(writer.rows(POSITIONS)))
+    assert [row[:2] for row in writer.rows(EVIDENCE)] == [("0a", "2b"), ("0a", "3c")]
+    assert writer.rows(DECISIONS) == [("o1", "cut", "cut", "0a", "2b", True, 9, "", "Ánh", "nhầm")]
+    assert await noted(writer, "links") == 4
+    assert await bus.end_offsets(SETTINGS.topic("quarantine")) == {0: 0, 1: 0}
 
 
 class Faulty(MemoryWriter):
@@ -178,29 +192,19 @@ async def test_records_in_hand_when_reading_fails_are_read_again() -> None:
     assert await noted(writer, "events") == 5
 
 
-def profile(profile_id: str, members: tuple[str, ...], label_version: int) -> Profile:
-    return Profile(
-        profile_id=profile_id,
-        members=members,
-        label_version=label_version,
-        identifiers=(),
-        traits={},
-        counters={},
-        first_seen_ms=0,
-        last_seen_ms=0,
-        segments=(),
-        updated_ms=1,
-    )
-
-
-async def test_labels_come_from_profiles_and_a_lone_profile_needs_none() -> None:
-    bus, writer = await bus_with("profiles"), MemoryWriter()
+async def test_labels_come_from_identities_and_a_dissolved_profile_leaves_only_its_change() -> None:
+    bus, writer = await bus_with("identities"), MemoryWriter()
     await say(
         bus,
-        "profiles",
-        encode(profile("p1", ("p1", "x"), 9)),
-        encode(profile("x", ("x",), 0)),
-        encode(profile("old", ("old", "x"), 4)),
+        "identities",
+        encode(Identity(profile_id="0a", members=("0a", "2b"), label_version=9, cause="m1", at_ms=7)),
+        encode(Identity(profile_id="2b", members=(), label_version=9, merged_into="0a", cause="m1", at_ms=7)),
+        encode(Identity(profile_id="2b", members=("2b",), label_version=4, split_from="0a", at_ms=3)),
     )
-    await run_until(bus, writer, profiles.FEED, lambda: len(writer.rows(LABELS)) == 3)
-    assert writer.rows(LABELS) == [("old", "old", 4), ("p1", "p1", 9), ("x", "p1", 9)]
+    await run_until(bus, writer, identities.FEED, lambda: bool(writer.rows(POSITIONS)))
+    assert writer.rows(LABELS) == [("0a", "0a", 9), ("2b", "0a", 9)]
+    assert writer.rows(IDENTITIES) == [
+        ("0a", 9, ["0a", "2b"], "", "", "m1", 7),
+        ("2b", 4, ["2b"], "", "0a", "", 3),
+        ("2b", 9, [], "0a", "", "m1", 7),
+    ]
