@@ -39,10 +39,11 @@ class Pipeline:
     crash_rate: float = 0.0
     clock: ManualClock = field(default_factory=ManualClock)
     rules: Rules = DEFAULT_RULES
+    outside: ProfileStore | None = None
 
     def __post_init__(self) -> None:
         self.settings = Settings()
-        self.store = MemoryStore(self.clock)
+        self.store: ProfileStore = self.outside or MemoryStore(self.clock)
         plan = Plan(self.segments)
         self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)
         self.committed: dict[tuple[str, int], int] = defaultdict(int)
