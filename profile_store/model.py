@@ -4,8 +4,9 @@ Every part is a join: traits by (time, id), counters and first/last seen guarded
 states as sets of (time, id) cut to their newest. So any order, duplication and grouping gives the same profile.
 """
 
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -13,10 +14,12 @@ import msgspec
 from profile_store.port import DAY_MS
 from schemas.events import Event
 from schemas.hashes import short_hash
-from schemas.identifiers import star
+from schemas.identifiers import MAX_VALUE_CHARS, blocked, star
 from segments.plan import LeafState, Plan, keep_newest
 
 SEEN_LIMIT: Final = 512
+MAX_ACCOUNTS: Final = 100
+"""How many accounts of one owner are kept: the first of them by their text, whatever the order they came in."""
 
 
 class Trait(msgspec.Struct, array_like=True, frozen=True):
@@ -42,6 +45,7 @@ class Fragment(msgspec.Struct):
     last_ms: int = 0
     seen: dict[str, int] = {}
     links: dict[str, tuple[int, int]] = {}
+    accounts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,9 @@ def apply(fragment: Fragment, event: Event, plan: Plan) -> Effect:
         del fragment.seen[min(zip(fragment.seen.values(), fragment.seen, strict=True))[1]]
     fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
     if event.type == "identify":
-        _set_traits(fragment.traits, event, message)
+        set_traits(fragment.traits, event, message)
+    elif (account := account_of(event)) is not None:
+        fragment.accounts = _accounts((*fragment.accounts, account))
     fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
     fragment.last_ms = max(fragment.last_ms, event.time_ms)
     label = event_label(event)
@@ -76,6 +82,19 @@ def apply(fragment: Fragment, event: Event, plan: Plan) -> Effect:
 def event_label(event: Event) -> str:
     """What counters and `did` call an event: a track event's name, `$page`, `$identify` … for the other calls."""
     return event.name if event.type == "track" else f"${event.type}"
+
+
+def account_of(event: Event) -> str | None:
+    """The groupId of a group call: NFC and trimmed. None for other calls, and when it is one that names nothing."""
+    group = event.properties.get("groupId") if event.type == "group" else None
+    if not isinstance(group, str):
+        return None
+    text = unicodedata.normalize("NFC", group).strip()
+    return None if not text or len(text) > MAX_VALUE_CHARS or blocked(text) else text
+
+
+def _accounts(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(names))[:MAX_ACCOUNTS])
 
 
 def _observe_links(fragment: Fragment, event: Event) -> tuple[tuple[str, str], ...]:
@@ -100,14 +119,15 @@ def _observe_links(fragment: Fragment, event: Event) -> tuple[tuple[str, str], .
     return tuple(novel)
 
 
-def _set_traits(traits: dict[str, Trait], event: Event, message: str) -> None:
+def set_traits(traits: dict[str, Trait], event: Event, message: str) -> None:
+    """Join the event's traits into `traits`; `message` is the short hash of its id."""
     for name, value in event.traits.items():
         trait = Trait(value, event.time_ms, message)
-        if _wins(trait, traits.get(name)):
+        if wins(trait, traits.get(name)):
             traits[name] = trait
 
 
-def _wins(trait: Trait, held: Trait | None) -> bool:
+def wins(trait: Trait, held: Trait | None) -> bool:
     """Whether a trait replaces the held one. Two owners may use one message id: then the values' bytes decide, in any order."""
     if held is None:
         return True
@@ -117,7 +137,11 @@ def _wins(trait: Trait, held: Trait | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A profile: the join of its members' fragments."""
+    """A profile: the join of its members' fragments.
+
+    `identifiers` are its own. `named` are all that its events named, also those that belong to another profile or to nobody.
+    `registers` are the traits with the event that set each, removed ones too.
+    """
 
     identifiers: tuple[tuple[str, str], ...]
     traits: dict[str, Any]
@@ -125,6 +149,9 @@ class Joined:
     leaves: dict[str, LeafState]
     first_seen_ms: int
     last_seen_ms: int
+    named: tuple[tuple[str, str], ...] = ()
+    registers: Mapping[str, Trait] = field(default_factory=dict)
+    accounts: tuple[str, ...] = ()
 
 
 def join(fragments: Iterable[Fragment], limits: Mapping[str, int], members: Collection[str] | None = None) -> Joined:
@@ -137,12 +164,14 @@ def join(fragments: Iterable[Fragment], limits: Mapping[str, int], members: Coll
     traits: dict[str, Trait] = {}
     counters: dict[str, int] = {}
     leaves: dict[str, LeafState] = {}
+    accounts: set[str] = set()
     first: int | None = None
     last = 0
     for fragment in fragments:
         identifiers.update(fragment.identifiers)
+        accounts.update(fragment.accounts)
         for name, trait in fragment.traits.items():
-            if _wins(trait, traits.get(name)):
+            if wins(trait, traits.get(name)):
                 traits[name] = trait
         for label, count in fragment.counters.items():
             counters[label] = counters.get(label, 0) + count
@@ -159,6 +188,9 @@ def join(fragments: Iterable[Fragment], limits: Mapping[str, int], members: Coll
         leaves=dict(sorted(leaves.items())),
         first_seen_ms=first or 0,
         last_seen_ms=last,
+        named=tuple(sorted(set(identifiers.values()))),
+        registers=traits,
+        accounts=_accounts(accounts),
     )
 
 

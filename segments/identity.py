@@ -60,7 +60,7 @@ class NamespaceRules(_Strict):
 
 
 class HouseholdRules(_Strict):
-    """What makes people one household. The signs are tried in this order: `id_trait`, `address_trait`, `landline`, `shared_phone`."""
+    """What makes people one household. Its signs are tried in the order of the fields."""
 
     id_trait: TraitName | None = Field(default=None, description="a trait that names the household; the path may be dotted")
     address_trait: TraitName | None = Field(

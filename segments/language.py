@@ -93,12 +93,60 @@ class DidLeaf(_Strict):
         return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 
 
+class MembersLeaf(_Strict):
+    """How many profiles a group has."""
+
+    at_least: int = Field(ge=1, le=10_000)
+
+
+class CountLeaf(_Strict):
+    """`event` happened at least `at_least` times to all members together, whenever."""
+
+    event: str = Field(min_length=1, max_length=512)
+    at_least: int = Field(default=1, ge=1, le=1000)
+
+
+class AccountLeaf(_Strict):
+    """What one of the profile's accounts must be: all that is given, of the same account."""
+
+    trait: TraitLeaf | None = None
+    members: MembersLeaf | None = None
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if not (self.trait or self.members):
+            raise ValueError("`account` asks for something: trait, members")
+        return self
+
+
+class HouseholdLeaf(_Strict):
+    """What the profile's household must be: all that is given."""
+
+    trait: TraitLeaf | None = None
+    members: MembersLeaf | None = None
+    did: CountLeaf | None = None
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if not (self.trait or self.members or self.did):
+            raise ValueError("`household` asks for something: trait, members, did")
+        return self
+
+
 class Trait(_Strict):
     trait: TraitLeaf
 
 
 class Did(_Strict):
     did: DidLeaf
+
+
+class Account(_Strict):
+    account: AccountLeaf
+
+
+class Household(_Strict):
+    household: HouseholdLeaf
 
 
 class InSegment(_Strict):
@@ -117,7 +165,7 @@ class Not(_Strict):
     not_: "Node" = Field(alias="not")
 
 
-_KEYWORDS: Final = ("trait", "did", "in_segment", "all", "any", "not")
+_KEYWORDS: Final = ("trait", "did", "account", "household", "in_segment", "all", "any", "not")
 
 
 def _keyword(value: object) -> str | None:
@@ -131,6 +179,8 @@ def _keyword(value: object) -> str | None:
 Node = Annotated[
     Annotated[Trait, Tag("trait")]
     | Annotated[Did, Tag("did")]
+    | Annotated[Account, Tag("account")]
+    | Annotated[Household, Tag("household")]
     | Annotated[InSegment, Tag("in_segment")]
     | Annotated[AllOf, Tag("all")]
     | Annotated[AnyOf, Tag("any")]
@@ -138,7 +188,7 @@ Node = Annotated[
     Discriminator(
         _keyword,
         custom_error_type="unknown_node",
-        custom_error_message="exactly one of trait, did, in_segment, all, any, not is expected here",
+        custom_error_message="exactly one of trait, did, account, household, in_segment, all, any, not is expected here",
     ),
 ]
 

@@ -2,15 +2,19 @@
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from segments.definitions import Segment
 from segments.language import (
+    Account,
+    AccountLeaf,
     AllOf,
     Condition,
     Did,
     DidLeaf,
+    Household,
+    HouseholdLeaf,
     InSegment,
     Node,
     Not,
@@ -40,11 +44,22 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """What segments see of an account or a household. `counters` are cut off where the segments ask."""
+
+    traits: Mapping[str, Any]
+    members: int
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """What segments look at: a profile's traits and leaf states."""
+    """What segments look at: a profile's traits and leaf states, its accounts, its household if it has one."""
 
     traits: Mapping[str, Any]
     leaves: Mapping[str, Sequence[tuple[int, str]]]
+    accounts: Sequence[Group] = ()
+    household: Group | None = None
 
 
 class CyclicSegments(ValueError):
@@ -58,17 +73,29 @@ class Plan:
         self.segments: dict[str, Segment] = {s.metadata.name: s for s in _in_order(list(segments))}
         self.versions = {name: version_of(segment.spec) for name, segment in self.segments.items()}
         self.limits: dict[str, int] = {}
+        self.account_leaves: list[AccountLeaf] = []
+        self.household_leaves: list[HouseholdLeaf] = []
+        self.household_limits: dict[str, int] = {}
         self._by_label: dict[str, list[tuple[str, tuple[PropertyCondition, ...]]]] = {}
         for segment in self.segments.values():
             for node in walk(segment.spec.where):
                 if isinstance(node, Did):
                     self._register(node.did)
+                elif isinstance(node, Account):
+                    self.account_leaves.append(node.account)
+                elif isinstance(node, Household):
+                    self._register_household(node.household)
 
     def _register(self, leaf: DidLeaf) -> None:
         key = leaf.state_key()
         if key not in self.limits:
             self._by_label.setdefault(leaf.event, []).append((key, leaf.where))
         self.limits[key] = max(self.limits.get(key, 0), leaf.at_least)
+
+    def _register_household(self, leaf: HouseholdLeaf) -> None:
+        self.household_leaves.append(leaf)
+        if leaf.did is not None:
+            self.household_limits[leaf.did.event] = max(self.household_limits.get(leaf.did.event, 0), leaf.did.at_least)
 
     def leaves_of(self, label: str, properties: Mapping[str, Any]) -> list[tuple[str, int]]:
         """The leaf states that an event feeds: (key, how many times it keeps)."""
@@ -111,6 +138,10 @@ def _evaluate(node: Node, facts: Facts, now_ms: int, earlier: Mapping[str, Verdi
         return Verdict(holds(node.trait, lookup(facts.traits, node.trait.path)), NEVER)
     if isinstance(node, Did):
         return did(node.did, facts.leaves.get(node.did.state_key(), ()), now_ms)
+    if isinstance(node, Account):
+        return Verdict(any(group_holds(node.account, account) for account in facts.accounts), NEVER)
+    if isinstance(node, Household):
+        return Verdict(facts.household is not None and group_holds(node.household, facts.household), NEVER)
     if isinstance(node, InSegment):
         return earlier.get(node.in_segment, Verdict(member=False, next_change_ms=NEVER))
     if isinstance(node, Not):
@@ -131,6 +162,16 @@ def did(leaf: DidLeaf, times: Sequence[tuple[int, str]], now_ms: int) -> Verdict
     if len(inside) < leaf.at_least:
         return Verdict(member=False, next_change_ms=starts)
     return Verdict(member=True, next_change_ms=min(starts, inside[leaf.at_least - 1] + leaf.within))
+
+
+def group_holds(leaf: AccountLeaf | HouseholdLeaf, group: Group) -> bool:
+    """Whether all that a leaf asks of an account or a household holds of this one."""
+    if leaf.members is not None and group.members < leaf.members.at_least:
+        return False
+    if leaf.trait is not None and not holds(leaf.trait, lookup(group.traits, leaf.trait.path)):
+        return False
+    did = leaf.did if isinstance(leaf, HouseholdLeaf) else None
+    return did is None or group.counters.get(did.event, 0) >= did.at_least
 
 
 def lookup(values: Mapping[str, Any], path: str) -> Any:
