@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.cluster import ClusterOfRedis, cluster_running
 from tests.support.services import Running, kafka_spec, redis_spec, running
 
 
@@ -23,6 +24,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real Redis Cluster of three primaries. Shared: take a key prefix of your own, and never flush it."""
+    with cluster_running(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster.url
+
+
 @pytest.fixture
 def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
     """A broker of the test's own, to stop, kill and start again, and its bootstrap address."""
@@ -37,3 +45,10 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runnin
     spec, url = redis_spec(tmp_path_factory.mktemp("redis"))
     with running(spec) as service:
         yield service, url
+
+
+@pytest.fixture
+def own_redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfRedis]:
+    """A Redis Cluster of the test's own, whose primaries it may kill and start again."""
+    with cluster_running(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
