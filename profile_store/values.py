@@ -1,11 +1,11 @@
 """The bytes of the store's values, and what `scan` says of each. Pure."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
-from profile_store.port import MAX_FIELDS, Decision, DecisionKind, Document, Edge, Label, Members, Ties
+from profile_store.port import MAX_FIELDS, Decision, DecisionKind, Document, Edge, Kind, Label, Members, Ties, Writes
 
 MAX_GUARD_BYTES: Final = 128
 """With the offset's 20 digits this fits the header bytes that `lua/save.lua` reads."""
@@ -115,3 +115,28 @@ def ties_of_scanned(value: bytes) -> dict[str, Edge | Decision]:
     for name, raw in _FIELDS.decode(value).items():
         found[name] = Decision(*_DECISION.decode(raw)) if name[0] in _KINDS else unpack_edge(bytes(raw))
     return found
+
+
+class PackedWrites(msgspec.Struct, frozen=True, array_like=True):
+    """A slice's writes in bytes. `fields` holds both ends of every edge and decision: (node, field, value)."""
+
+    documents: list[tuple[Kind, str, bytes]]
+    plain: list[tuple[Literal["label", "members"], str, bytes]]
+    fields: list[tuple[str, str, bytes]]
+    timers: list[tuple[str, int | None]]
+
+
+def pack_writes(writes: Writes) -> PackedWrites:
+    """The bytes of all writes. Raises ValueError for a guard that cannot be stored."""
+    fields: list[tuple[str, str, bytes]] = []
+    for (a, b), edge in writes.edges.items():
+        value = pack_edge(edge)
+        fields += ((a, b, value), (b, a, value))
+    for (decided, a, b), decision in writes.decisions.items():
+        value = pack_decision(decision)
+        fields += ((a, decision_field(decided, b), value), (b, decision_field(decided, a), value))
+    plain: list[tuple[Literal["label", "members"], str, bytes]] = []
+    plain += [("label", node, pack_label(label)) for node, label in writes.labels.items()]
+    plain += [("members", name, pack_members(members)) for name, members in writes.members.items()]
+    documents = [(kind, name, pack_document(document)) for (kind, name), document in writes.documents.items()]
+    return PackedWrites(documents, plain, fields, list(writes.timers.items()))

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from profile_store import redis_store as redis_driver
-from profile_store import values
+from profile_store import redis_base, values
 from profile_store.keys import HOLD_MS
 from profile_store.memory import MemoryStore
 from profile_store.port import Decision, Document, Edge, Kind, Label, Members, Place, ProfileStore, Scanned, Standing, Ties, Writes
@@ -246,7 +245,7 @@ async def test_a_decision_stands_at_both_ends_beside_the_edge_of_its_pair_and_a_
 
 
 async def test_a_node_with_more_fields_than_the_most_is_crowded(store: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (values, redis_driver):
+    for module in (values, redis_base):
         monkeypatch.setattr(module, "MAX_FIELDS", 4)
     full = {("a", f"n{number}"): EDGE for number in range(3)}
     await store.save(PLACE, None, 1, Writes(edges=full, decisions={("cut", "a", "n0"): CUT}))
