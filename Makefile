@@ -28,6 +28,9 @@ check: setup  ## the quick ones: no service is started
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "not stack and not e2e and not kafka and not redis and not clickhouse"
 
+laws: setup  ## the laws over many more random histories; ROUNDS=10 is 100,000
+	ONEFOLD_LAWS_ROUNDS=$(or $(ROUNDS),10) $(BIN)/pytest tests/property -n auto --timeout 3600
+
 bench: setup  ## throughput and latency against a floor; writes docs/performance.md
 	$(BIN)/python -m tests.bench
 
