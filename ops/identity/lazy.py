@@ -1,0 +1,50 @@
+"""A connection that is made when it is first needed, so that its other end may be away meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from runtime.clock import Clock
+from runtime.errors import Transient
+
+PAUSE_MS: Final = 3_000
+
+
+class Closable(Protocol):
+    """What can be closed."""
+
+    async def aclose(self) -> Any:
+        """Close it."""
+        ...
+
+
+T = TypeVar("T", bound=Closable)
+
+
+class Lazy(Generic[T]):
+    """Makes the connection once. For a while after a failure it is not tried again: callers hear at once that it is away."""
+
+    def __init__(self, make: Callable[[], Awaitable[T]], clock: Clock, pause_ms: int = PAUSE_MS) -> None:
+        self._make, self._clock, self._pause_ms = make, clock, pause_ms
+        self._made: T | None = None
+        self._failed_ms: int | None = None
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> T:
+        """The connection. Raises what making it raises, Transient shortly after that."""
+        async with self._lock:
+            if self._made is not None:
+                return self._made
+            if self._failed_ms is not None and self._clock.now_ms() - self._failed_ms < self._pause_ms:
+                raise Transient("it did not answer a moment ago: try again")
+            try:
+                self._made = await self._make()
+            except Exception:
+                self._failed_ms = self._clock.now_ms()
+                raise
+            return self._made
+
+    async def aclose(self) -> None:
+        """Close what was made."""
+        if self._made is not None:
+            await self._made.aclose()
