@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from schemas.records import Transition
+from schemas.records import Grouped, Transition
 
 
 class SegmentState(msgspec.Struct, array_like=True, frozen=True):
@@ -24,6 +24,9 @@ class Membership(msgspec.Struct):
 
     `label_version` is the version of the member list that was last evaluated, `formerly` the segments held under the one before.
     So whoever a person's identifiers belong to next knows that the person is not new to them.
+
+    `groups` are the groups that the profile contributes to, each with a hash of what was last said of it; `group_seq` is the last
+    number, and `grouped` are the records of the last change, as `last` are.
     """
 
     version: int = 1
@@ -33,6 +36,9 @@ class Membership(msgspec.Struct):
     label_version: int = 0
     dissolved_into: str = ""
     formerly: tuple[str, ...] = ()
+    groups: dict[str, str] = {}
+    group_seq: int = 0
+    grouped: tuple[Grouped, ...] = ()
 
     def held(self) -> set[str]:
         """The segments that the profile is in; of a dissolved one those that it was in."""

@@ -18,13 +18,14 @@ from runtime.settings import Settings
 from streams import metrics
 from streams.process import Hosted, Parts, StreamProcess
 from streams.steps.accept import AcceptStep
+from streams.steps.group import GroupStep
 from streams.steps.link import LinkStep
 from streams.steps.segment import SegmentStep
 from streams.steps.unify import UnifyStep
 
 SWITCH_S: Final = 0.0005
 """Each Faust consumer has a thread: at the default 5 ms the event loop would wait that long for the interpreter each time."""
-AGENTS: Final = ("accept", "unify", "link", "segment")
+AGENTS: Final = ("accept", "unify", "link", "segment", "group")
 
 
 def steps(parts: Parts, names: Sequence[str]) -> list[Hosted]:
@@ -36,7 +37,8 @@ def steps(parts: Parts, names: Sequence[str]) -> list[Hosted]:
         ),
         "unify": lambda: Hosted(UnifyStep(settings, store, lambda: definitions.plan, lambda: definitions.rules)),
         "link": lambda: Hosted(LinkStep(settings, store, lambda: definitions.rules)),
-        "segment": lambda: Hosted(SegmentStep(settings, store, lambda: definitions.plan)),
+        "segment": lambda: Hosted(SegmentStep(settings, store, lambda: definitions.plan, lambda: definitions.rules)),
+        "group": lambda: Hosted(GroupStep(settings, store, lambda: definitions.plan, lambda: definitions.rules)),
     }
     return [made[name]() for name in names]
 

@@ -9,7 +9,7 @@ from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode, encode
 from schemas.quarantine import quarantined as of_record
-from schemas.records import Touched
+from schemas.records import Grouped, Touched
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -39,3 +39,8 @@ def quarantine(record: Record, stage: str, error: Undecodable, settings: Setting
 def touch(settings: Settings, touched: Touched) -> Outgoing:
     """A `touched` record, keyed by its profile."""
     return Outgoing(settings.topic("touched"), encode(touched), key=touched.profile_id.encode())
+
+
+def contribution(settings: Settings, grouped: Grouped) -> Outgoing:
+    """A `groups` record, keyed by its group."""
+    return Outgoing(settings.topic("groups"), encode(grouped), key=grouped.group_id.encode())

@@ -2,21 +2,23 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from profile_store import memberships, model
+from profile_store import groups, memberships, model
 from profile_store.memberships import Membership, SegmentState
+from profile_store.model import Joined
 from profile_store.port import Document, Label, Members, Place, ProfileStore, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.hashes import short_hash
-from schemas.records import Cause, Profile, Touched, Transition
-from segments.plan import NEVER, Facts, Plan
+from schemas.records import Cause, Grouped, Profile, Touched, Transition
+from segments.identity import DEFAULT_RULES, HouseholdRules, Rules
+from segments.plan import NEVER, Plan
 from streams.outcome import Outcome
-from streams.steps.common import decode_slice, touch
+from streams.steps.common import contribution, decode_slice, touch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,17 @@ class Touches:
 @dataclass(frozen=True, slots=True)
 class View:
     """What is stored about one profile. `earlier` are the membership documents of its other members, `parent` is that of the
-    profile it was split from; both are given when the member list is new. It is `alive` when one of its members has events."""
+    profile it was split from; both are given when the member list is new. It is `alive` when one of its members has events.
+    `contributes` is what it contributes to its groups, `held` are the documents of those that segments look at."""
 
     document: Document
     members: Members
-    fragments: tuple[model.Fragment, ...]
+    joined: Joined
     earlier: tuple[Membership, ...]
     parent: Membership | None = None
     alive: bool = True
+    contributes: Mapping[str, Grouped] = field(default_factory=dict)
+    held: Mapping[str, groups.Group] = field(default_factory=dict)
 
 
 class SegmentStep:
@@ -50,24 +55,31 @@ class SegmentStep:
     name = "segment"
     topic = "touched"
 
-    def __init__(self, settings: Settings, store: ProfileStore, plan: Callable[[], Plan]) -> None:
-        self._settings, self._store, self._plan = settings, store, plan
+    def __init__(
+        self, settings: Settings, store: ProfileStore, plan: Callable[[], Plan], rules: Callable[[], Rules] = lambda: DEFAULT_RULES
+    ) -> None:
+        self._settings, self._store, self._plan, self._rules = settings, store, plan, rules
+        self._secret = settings.tenant_secret.get_secret_value().encode()
 
     async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
-        """Four round trips a slice: documents and labels, members, fragments, documents of members new to a profile."""
+        """Four round trips a slice: documents and labels, members, fragments, documents of members new to a profile.
+
+        One more for the documents of groups, if segments look at groups and one of the profiles is in any.
+        """
         decoded, bad = decode_slice(Touched, records, self.name, self._settings, now_ms)
         touches = coalesce(decoded)
         nodes = sorted({node for t in touches.values() for node in t.nodes})
         standing, documents, labels = await self._store.load(place, "membership", list(touches), nodes)
         if standing.held:
             return Outcome(held=True)
-        views = await self._views(documents)
-        outcome = decide(self._settings, self._plan(), place, touches, views, now_ms)
+        plan, rule = self._plan(), self._rules().household
+        views = await self._grouped(await self._views(documents, plan), plan, rule)
+        outcome = decide(self._settings, plan, rule, place, touches, views, now_ms)
         forwards = [touch(self._settings, record) for record in forward(touches, labels, now_ms)]
         outcome.results["quarantined"] += len(bad)
         return replace(outcome, expected=standing.position, produce=(*outcome.produce, *forwards, *bad))
 
-    async def _views(self, documents: Mapping[str, Document]) -> dict[str, View]:
+    async def _views(self, documents: Mapping[str, Document], plan: Plan) -> dict[str, View]:
         members = await self._store.members(list(documents))
         nodes = sorted({node for entry in members.values() for node in entry.nodes})
         fragments = await self._store.documents("fragment", nodes)
@@ -83,12 +95,30 @@ class SegmentStep:
             profile_id: View(
                 document=documents[profile_id],
                 members=entry,
-                fragments=tuple(model.decode(fragments[node].data) for node in entry.nodes),
+                joined=model.join((model.decode(fragments[node].data) for node in entry.nodes), plan.limits, entry.nodes),
                 earlier=tuple(held[node] for node in entry.nodes if node != profile_id and node in held),
                 parent=held.get(entry.split_from) if profile_id in fresh else None,
                 alive=any(fragments[node].data is not None for node in entry.nodes),
             )
             for profile_id, entry in members.items()
+        }
+
+    async def _grouped(self, views: Mapping[str, View], plan: Plan, rule: HouseholdRules | None) -> dict[str, View]:
+        """The views with what there is to know of groups."""
+        contributes = {
+            profile_id: groups.contributions(view.joined, profile_id, plan, rule, self._secret) if view.alive else {}
+            for profile_id, view in views.items()
+        }
+        wanted = sorted({name for said in contributes.values() for name in groups.seen_by(plan, said)})
+        found = await self._store.documents("group", wanted) if wanted else {}
+        held = {name: groups.decode(document.data) for name, document in found.items()}
+        return {
+            profile_id: replace(
+                view,
+                contributes=contributes[profile_id],
+                held={name: held[name] for name in contributes[profile_id] if name in held},
+            )
+            for profile_id, view in views.items()
         }
 
 
@@ -97,7 +127,7 @@ def _relatives(members: Members) -> set[str]:
     return {*members.nodes, members.split_from} - {""}
 
 
-_WEIGHT: Mapping[Cause, int] = {"event": 4, "link": 3, "timer": 2, "rebuild": 1, "merge": 0, "split": 0}
+_WEIGHT: Mapping[Cause, int] = {"event": 4, "link": 3, "timer": 2, "group": 1, "rebuild": 1, "merge": 0, "split": 0}
 
 
 def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
@@ -134,7 +164,13 @@ def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms:
 
 
 def decide(
-    settings: Settings, plan: Plan, place: Place, touches: Mapping[str, Touches], views: Mapping[str, View], now_ms: int
+    settings: Settings,
+    plan: Plan,
+    rule: HouseholdRules | None,
+    place: Place,
+    touches: Mapping[str, Touches],
+    views: Mapping[str, View],
+    now_ms: int,
 ) -> Outcome:
     """Pure. A touch that the document has already seen says its last transitions and profile again, and decides nothing:
     whatever changed since then has a touch of its own behind it."""
@@ -147,54 +183,65 @@ def decide(
         before = memberships.decode(view.document.data)
         applied = view.document.applied(place)
         unsaid: tuple[Transition, ...] = ()
+        ungrouped: tuple[Grouped, ...] = ()
         if touched.first_offset <= applied:
-            unsaid = before.last  # perhaps: a crash after this slice's save must not forget them
-            produce += _say(settings, before.last, _as_known(before, view, profile_id, plan, now_ms))
+            # Perhaps unsaid: a crash after this slice's save must not forget them.
+            unsaid, ungrouped = before.last, before.grouped
+            produce += _say(settings, unsaid, ungrouped, _as_known(before, view, profile_id, now_ms))
             results["replayed"] += 1
         if touched.last_offset <= applied:
             continue
         if view.members.merged_into or not view.alive:
             after, profile, due = _dissolve(before, view, profile_id, now_ms)
         else:
-            after, profile, due = _evaluate(before, view, profile_id, touched, plan, now_ms)
+            after, profile, due = _evaluate(before, view, profile_id, touched, plan, rule, now_ms)
         timers[profile_id] = due
         if after is None:
             continue
-        produce += _say(settings, after.last, profile if after.profile_hash != before.profile_hash else None)
+        produce += _say(settings, after.last, after.grouped, profile if after.profile_hash != before.profile_hash else None)
         results["evaluated"] += 1
         results["transitions"] += len(after.last)
         results["merges"] += bool(view.members.merged_into and not before.dissolved_into)
         results["splits"] += bool(view.members.split_from and view.alive and before.label_version < view.members.version)
-        after.last = (*unsaid, *after.last)
+        results["grouped"] += len(after.grouped)
+        after.last, after.grouped = (*unsaid, *after.last), (*ungrouped, *after.grouped)
         documents["membership", profile_id] = Document(memberships.encode(after), place.name, touched.last_offset)
     return Outcome(writes=Writes(documents=documents, timers=timers), produce=tuple(produce), results=results)  # type: ignore[arg-type]  # the kind is a literal
 
 
-def _as_known(before: Membership, view: View, profile_id: str, plan: Plan, now_ms: int) -> Profile:
+def _as_known(before: Membership, view: View, profile_id: str, now_ms: int) -> Profile:
     """The profile with the segments of its document: what a replay says."""
     members = view.members if view.alive else replace(view.members, nodes=())
-    return _profile(
-        profile_id, members, model.join(view.fragments, plan.limits, view.members.nodes), _inside(before.segments), now_ms
-    )
+    return _profile(profile_id, members, view.joined, _inside(before.segments), now_ms)
 
 
 def _inside(segments: Mapping[str, SegmentState]) -> list[str]:
     return [name for name, state in segments.items() if state.member]
 
 
-def _say(settings: Settings, transitions: Iterable[Transition], profile: Profile | None) -> list[Outgoing]:
+def _say(
+    settings: Settings, transitions: Iterable[Transition], grouped: Iterable[Grouped], profile: Profile | None
+) -> list[Outgoing]:
     said = [Outgoing(settings.topic("memberships"), encode(t), key=t.profile_id.encode()) for t in transitions]
+    said += [contribution(settings, record) for record in grouped]
     if profile is not None:
         said.append(Outgoing(settings.topic("profiles"), encode(profile), key=profile.profile_id.encode()))
     return said
 
 
 def _evaluate(
-    before: Membership, view: View, profile_id: str, touched: Touches, plan: Plan, now_ms: int
+    before: Membership,
+    view: View,
+    profile_id: str,
+    touched: Touches,
+    plan: Plan,
+    rule: HouseholdRules | None,
+    now_ms: int,
 ) -> tuple[Membership | None, Profile, int | None]:
     """The document after an evaluation (None when nothing changed), the profile, and the next due instant."""
-    joined = model.join(view.fragments, plan.limits, view.members.nodes)
-    verdicts = plan.evaluate(Facts(joined.traits, joined.leaves), now_ms)
+    joined = view.joined
+    verdicts = plan.evaluate(groups.facts(joined, view.contributes, view.held, rule), now_ms)
+    said = groups.say(before.groups, before.group_seq, view.contributes, profile_id, now_ms)
     merged = set(before.formerly if before.dissolved_into else ()).union(
         *(document.held_since(before.label_version) for document in view.earlier)
     )
@@ -233,8 +280,11 @@ def _evaluate(
         profile_hash=_hash(profile),
         label_version=view.members.version,
         formerly=before.formerly if before.label_version >= view.members.version else tuple(sorted(before.held())),
+        groups=said.groups,
+        group_seq=said.seq,
+        grouped=said.records,
     )
-    same = not transitions and after.profile_hash == before.profile_hash and not before.dissolved_into
+    same = not transitions and not said.records and after.profile_hash == before.profile_hash and not before.dissolved_into
     return None if same and view.document.data is not None else after, profile, None if due == NEVER else due
 
 
@@ -259,6 +309,7 @@ def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> t
         for name, state in sorted(before.segments.items())
         if state.member
     ]
+    left = groups.say(before.groups, before.group_seq, {}, profile_id, now_ms)
     after = Membership(
         segments=before.segments | {t.segment: SegmentState(member=False, seq=t.seq, since_ms=now_ms) for t in transitions},
         last=tuple(transitions),
@@ -266,6 +317,8 @@ def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> t
         label_version=view.members.version,
         dissolved_into=into,
         formerly=() if before.dissolved_into else tuple(sorted(before.held())),
+        group_seq=left.seq,
+        grouped=left.records,
     )
     return after, profile, None
 

@@ -1,20 +1,22 @@
 """Unify: fold a slice of events into the fragments of their owners, and say the new links and the touched profiles."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from profile_store import evidence, model
+from profile_store.households import group_id
 from profile_store.port import Document, Label, Place, ProfileStore, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
+from schemas.hashes import short_hash
 from schemas.identifiers import star
-from schemas.records import Touched
+from schemas.records import Grouped, Touched
 from segments.identity import DEFAULT_RULES, Rules
 from segments.plan import Plan
 from streams.outcome import Outcome
-from streams.steps.common import decode_slice, touch
+from streams.steps.common import contribution, decode_slice, touch
 
 
 class UnifyStep:
@@ -59,6 +61,7 @@ def decide(
     applied: dict[str, int] = {}
     links: evidence.Edges = {}
     touched: dict[str, Event] = {}
+    accounts: dict[str, dict[str, model.Trait]] = {}
     results: Counter[str] = Counter()
     for record, event in events:
         owner = event.owner
@@ -66,6 +69,7 @@ def decide(
             results["replayed"] += 1
             pairs: Sequence[tuple[str, str]] = star(event.nodes)
             touched[owner] = event
+            _note_account(accounts, event)
         else:
             fragment = fragments.get(owner)
             if fragment is None:
@@ -76,6 +80,7 @@ def decide(
             pairs = effect.links
             if effect.fresh:
                 touched[owner] = event
+                _note_account(accounts, event)
         for a, b in pairs:
             evidence.add(links, (a, b), evidence.of_event(event, rules))
     writes = Writes(
@@ -98,4 +103,18 @@ def decide(
         )
         for owner, event in touched.items()
     ]
+    produce += [contribution(settings, record) for record in _of_accounts(settings, accounts)]
     return writes, produce, results
+
+
+def _note_account(accounts: dict[str, dict[str, model.Trait]], event: Event) -> None:
+    """Join what a group call says of its account, by groupId."""
+    if event.traits and (name := model.account_of(event)) is not None:
+        model.set_traits(accounts.setdefault(name, {}), event, short_hash(event.id))
+
+
+def _of_accounts(settings: Settings, accounts: Mapping[str, Mapping[str, model.Trait]]) -> Iterator[Grouped]:
+    secret = settings.tenant_secret.get_secret_value().encode()
+    for name, traits in accounts.items():
+        registers = {key: (trait.value, trait.time_ms, trait.id) for key, trait in traits.items()}
+        yield Grouped(group_id=group_id(secret, "account", name), kind="account", name=name, traits=registers)

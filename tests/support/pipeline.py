@@ -1,4 +1,4 @@
-"""The three steps over in-memory logs, with every freedom a real run has: slicing, interleaving, crashes at each point, zombies."""
+"""The steps with state over in-memory logs, with every freedom a real run has: slicing, interleaving, crashes, zombies."""
 
 import random
 from collections import defaultdict
@@ -21,6 +21,7 @@ from segments.definitions import Segment
 from segments.identity import DEFAULT_RULES, Rules
 from segments.plan import Plan
 from streams.step import Step
+from streams.steps.group import GroupStep
 from streams.steps.link import LinkStep
 from streams.steps.segment import SegmentStep
 from streams.steps.unify import UnifyStep
@@ -50,7 +51,8 @@ class Pipeline:
         self.steps: dict[str, Step] = {
             "events": UnifyStep(self.settings, self.store, lambda: plan, lambda: self.rules),
             "links": LinkStep(self.settings, self.store, lambda: self.rules),
-            "touched": SegmentStep(self.settings, self.store, lambda: plan),
+            "touched": SegmentStep(self.settings, self.store, lambda: plan, lambda: self.rules),
+            "groups": GroupStep(self.settings, self.store, lambda: plan, lambda: self.rules),
         }
 
     def append(self, topic: str, key: bytes | None, value: bytes | None) -> None:

@@ -1,0 +1,58 @@
+"""One spelling of a postal address, to tell whether two were written for the same place. Pure; never shown to anybody.
+
+Addresses are compared without accents: many people in Vietnam leave them out, and tone marks are placed in two ways. Words that
+say what kind of place follows are left out where a name or a house number says enough (street, city, province, country), and
+spelled out where they tell places apart (ward, district, commune). So `Số 12 đường Trần Hưng Đạo, P.5, TP. Huế` is
+`12 tran hung dao, phường 5, Huế`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+MAX_CHARS: Final = 512
+
+_PHRASES: Final = (("thanh pho", ""), ("viet nam", ""), ("thi tran", "tt"), ("thi xa", "tx"), ("t p", ""))
+_WORDS: Final = {
+    "so": "", "no": "", "duong": "", "d": "", "dg": "", "street": "", "st": "", "road": "", "rd": "", "pho": "", "tp": "",
+    "city": "", "tinh": "", "province": "", "vietnam": "", "vn": "",
+    "p": "phuong", "f": "phuong", "ward": "phuong", "q": "quan", "district": "quan", "dist": "quan", "h": "huyen", "x": "xa",
+    "hcm": "ho chi minh", "tphcm": "ho chi minh", "hn": "ha noi", "ng": "ngo",
+}  # fmt: skip
+_NOT_WORD: Final = re.compile(r"[\W_]+")
+_NUMBERED: Final = re.compile(r"\b([pqf])0*(\d+)\b")
+
+
+def one_spelling(address: Any) -> str | None:
+    """The address of a text, or of an object with `street` and `city`, `state` or `postalCode`.
+
+    None when it names no house: another kind of value, too long, or without a digit (whole villages share such a one).
+    """
+    if isinstance(address, Mapping):
+        return _of_parts(address)
+    return _of_text(address) if isinstance(address, str) and len(address) <= MAX_CHARS else None
+
+
+def _of_parts(address: Mapping[str, Any]) -> str | None:
+    street = address.get("street")
+    if not isinstance(street, str) or not any(character.isdigit() for character in street):
+        return None
+    city = address.get("city") or address.get("postalCode")
+    parts = (street, city, address.get("state"))
+    text = ", ".join(str(part) for part in parts if isinstance(part, str | int) and part)
+    return _of_text(text) if len(text) <= MAX_CHARS else None
+
+
+@lru_cache(maxsize=16_384)
+def _of_text(text: str) -> str | None:
+    bare = "".join(c for c in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(c)).replace("đ", "d")
+    words = _NOT_WORD.sub(" ", bare).strip()
+    if not any(character.isdigit() for character in words) or not any(character.isalpha() for character in words):
+        return None
+    words = " " + _NUMBERED.sub(r"\1 \2", words) + " "
+    for phrase, short in _PHRASES:
+        words = words.replace(f" {phrase} ", f" {short} ")
+    found = " ".join(filter(None, (_WORDS.get(word, word) for word in words.split())))
+    return found or None
