@@ -12,7 +12,14 @@
     <env>:d:<key>        string  delivery settled: until when, in ms               as long as the caller asks
     <env>:hold           string  writers wait: until when, in ms                   60 s
 
-No hash tags: every key stands alone, so a cluster spreads them evenly.
+On a cluster a place's keys share one slot by a hash tag, and there is one more of them:
+
+    <env>:t:{<place>}    zset    as above
+    <env>:p:{<place>}    string  `<position> <fence>`
+    <env>:w:{<place>}    string  write-ahead entry: what a slice's save is about to write    until it is written, some ms
+
+and what `save` wrote (fragments, memberships, groups, unsaid, labels, members, evidence, decisions) begins with its fence, see
+lua/place.lua. All other keys stand alone, so a cluster spreads them evenly.
 """
 
 from collections.abc import Sequence
@@ -34,22 +41,31 @@ LETTERS: Final = {
 HOLD_MS: Final = 60_000
 
 
-class Keys:
-    """The keys of one environment."""
+AHEAD: Final = "ahead"
+"""The kind of a place's write-ahead entry. It goes with the position: it is not wiped alone."""
 
-    def __init__(self, environment: str) -> None:
+_OF_PLACES: Final = ("timer", "position", AHEAD)
+
+
+class Keys:
+    """The keys of one environment. `tagged`: those of a place share a slot."""
+
+    def __init__(self, environment: str, *, tagged: bool = False) -> None:
         self._environment = environment
-        self._prefixes = {kind: f"{environment}:{letter}:" for kind, letter in LETTERS.items()}
+        ends = {kind: ("{", "}") if tagged and kind in _OF_PLACES else ("", "") for kind in (*LETTERS, AHEAD)}
+        letters = {**LETTERS, AHEAD: "w"}
+        self._prefixes = {kind: f"{environment}:{letters[kind]}:{start}" for kind, (start, _) in ends.items()}
+        self._suffixes = {kind: end for kind, (_, end) in ends.items()}
         self.hold = f"{environment}:hold"
 
     def of(self, kind: str, name: str) -> str:
         """The key of an entry of a kind."""
-        return self._prefixes[kind] + name
+        return self._prefixes[kind] + name + self._suffixes[kind]
 
     def many(self, kind: str, names: Sequence[str]) -> list[str]:
         """The keys of several entries of a kind."""
-        prefix = self._prefixes[kind]
-        return [prefix + name for name in names]
+        prefix, suffix = self._prefixes[kind], self._suffixes[kind]
+        return [prefix + name + suffix for name in names]
 
     def delivery(self, key: str) -> str:
         """The key of a settled delivery."""
@@ -61,4 +77,4 @@ class Keys:
 
     def name(self, kind: str, key: bytes) -> str:
         """The entry's name in its key."""
-        return key.decode().removeprefix(self._prefixes[kind])
+        return key.decode().removeprefix(self._prefixes[kind]).removesuffix(self._suffixes[kind])

@@ -1,6 +1,5 @@
-"""What every profile store promises: one suite, on the twin and on Redis."""
+"""What every profile store promises: one suite, on the twin, on Redis and on a cluster of it."""
 
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -8,12 +7,10 @@ import pytest
 
 from profile_store import redis_base, values
 from profile_store.keys import HOLD_MS
-from profile_store.memory import MemoryStore
 from profile_store.port import Decision, Document, Edge, Kind, Label, Members, Place, ProfileStore, Scanned, Standing, Ties, Writes
-from profile_store.redis_store import RedisStore
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
-from runtime.settings import Settings
+from tests.support.stores import STORES, store_named
 
 PLACE = Place("events", 1, 4)
 DOCUMENTS: tuple[Kind, ...] = ("fragment", "membership", "group", "unsaid")
@@ -27,16 +24,10 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
+@pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, clock: ManualClock) -> AsyncIterator[ProfileStore]:
-    if request.param == "memory":
-        yield MemoryStore(clock)
-        return
-    url = request.getfixturevalue("redis_server")
-    redis_store = RedisStore(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), clock)
-    yield redis_store
-    await redis_store.wipe(KINDS)
-    await redis_store.aclose()
+    async with store_named(request, clock) as store:
+        yield store
 
 
 def fragment(offset: int, data: bytes | None = b"data", place: Place = PLACE) -> Writes:

@@ -10,27 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from profile_store.memory import MemoryStore
 from profile_store.port import Document, Kind, Place, ProfileStore, Writes
-from profile_store.redis_store import RedisStore
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
-from runtime.settings import Settings
+from tests.support.stores import STORES, store_named
 
 LOG_LENGTH = 24
 OWNERS = 3
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
+@pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[ProfileStore]:
-    if request.param == "memory":
-        yield MemoryStore(ManualClock())
-        return
-    url = request.getfixturevalue("redis_server")
-    redis_store = RedisStore(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), ManualClock())
-    yield redis_store
-    await redis_store.wipe(["fragment", "position"])
-    await redis_store.aclose()
+    async with store_named(request, ManualClock()) as store:
+        yield store
 
 
 @dataclass

@@ -1,0 +1,14 @@
+"""The profile store that the settings name."""
+
+from profile_store.cluster_link import SCHEMES
+from profile_store.cluster_store import ClusterStore
+from profile_store.port import ProfileStore
+from profile_store.redis_store import RedisStore
+from runtime.clock import Clock
+from runtime.settings import Settings
+
+
+def profile_store(settings: Settings, clock: Clock) -> ProfileStore:
+    """A driver for ONEFOLD_REDIS_URL, not yet connected: of a cluster when its scheme says so. Raises Misconfigured."""
+    scheme = settings.redis_url.get_secret_value().partition("://")[0]
+    return ClusterStore(settings, clock) if scheme in SCHEMES else RedisStore(settings, clock)

@@ -1,0 +1,38 @@
+"""Profile stores for tests that must hold on each of them."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import pytest
+
+from profile_store.connect import profile_store
+from profile_store.keys import LETTERS
+from profile_store.memory import MemoryStore
+from profile_store.port import ProfileStore
+from runtime.clock import Clock
+from runtime.settings import Settings
+
+REAL: Final = [pytest.param("redis_server", marks=pytest.mark.redis), pytest.param("redis_cluster", marks=pytest.mark.redis)]
+"""The fixtures of real stores, for a test's parameters."""
+STORES: Final = ["memory", *REAL]
+
+
+@asynccontextmanager
+async def store_named(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[ProfileStore]:
+    """The store of the fixture's parameter, one of STORES, empty; wiped on the way out."""
+    if request.param == "memory":
+        yield MemoryStore(clock)
+        return
+    async with real_store(request.getfixturevalue(request.param), clock) as store:
+        yield store
+
+
+@asynccontextmanager
+async def real_store(url: str, clock: Clock) -> AsyncIterator[ProfileStore]:
+    """A store on a shared server or cluster, in an environment of its own; wiped on the way out."""
+    store = profile_store(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), clock)
+    yield store
+    await store.wipe(LETTERS)
+    await store.aclose()
