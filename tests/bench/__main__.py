@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: floor and pipeline in turn, cost by stage, latency at half load; writes docs/performance.md."""
+"""`python -m tests.bench`: floor and pipeline in turn, cost by stage, latency, the link agent; writes docs/performance.md."""
 
 import argparse
 import asyncio
@@ -11,8 +11,9 @@ from pathlib import Path
 from ops.embedded.attach import settings_for
 from tests.bench.floor import floor
 from tests.bench.latency import Latency, latency
+from tests.bench.links import measure_links
 from tests.bench.load import calls
-from tests.bench.report import Report, render
+from tests.bench.report import Report, render, with_identity
 from tests.bench.stream_layer import measure
 from tests.bench.whole import stage_costs, whole
 from tests.support.onefold import Onefold, onefold_in
@@ -26,9 +27,14 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-page", action="store_true", help="print only")
+    parser.add_argument("--only-identity", action="store_true", help="measure the link agent alone and keep the rest of the page")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, onefold_in(Path(directory)) as onefold:
-        text = render(bench(onefold, options.events, options.rounds))
+        if options.only_identity:
+            figures = measure_links(options.rounds, stack=settings_for(onefold.data_dir))
+            text = with_identity(PAGE.read_text(encoding="utf-8"), figures)
+        else:
+            text = render(bench(onefold, options.events, options.rounds))
     print(text)
     if not options.no_page:
         PAGE.write_text(text, encoding="utf-8")
@@ -59,6 +65,7 @@ def bench(onefold: Onefold, events: int, rounds: int) -> Report:
         stage_us=stage_costs(onefold),
         layer=asyncio.run(measure(settings)),
         latencies=latencies,
+        identity=measure_links(rounds, stack=settings),
     )
 
 

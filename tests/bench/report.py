@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.bench.latency import Latency
+from tests.bench.links import LinkFigures, render_links
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Report:
     stage_us: Mapping[str, float]
     layer: Mapping[str, float]
     latencies: list[Latency]
+    identity: LinkFigures
 
 
 def render(report: Report) -> str:
@@ -77,7 +79,14 @@ tables above, and it is what saturates first.
 | Load | Events/s | Webhooks | p50, ms | p99, ms |
 | --- | --- | --- | --- | --- |
 {latencies}
-"""
+
+{render_links(report.identity)}"""
+
+
+def with_identity(page: str, figures: LinkFigures) -> str:
+    """The page with its part about identity measured anew."""
+    head, _, _ = page.partition("## Identity\n")
+    return f"{head.rstrip()}\n\n{render_links(figures)}"
 
 
 def _rows(figures: Mapping[str, float]) -> str:
