@@ -58,7 +58,7 @@ def parse(text: str, settings: Settings, path: str = "identifier") -> Named:
         )
     if normalised is None:
         raise Invalid(
-            f"{path} cannot be of {namespace}: its value is empty, too long or malformed", path=path, reason="unusable_value"
+            f"{path} cannot be one of {namespace}: its value is empty, too long or malformed", path=path, reason="unusable_value"
         )
     identifier = (namespace, normalised)
     return Named(node(settings.tenant_secret.get_secret_value().encode(), identifier), identifier)
