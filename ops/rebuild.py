@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ops import definitions, refill, state
-from ops.refill import Places
+from ops.refill import Documents, Identities, Past, Places
+from ops.state import Recomputed
 from profile_store import values
-from profile_store.port import Place, ProfileStore, Writes
+from profile_store.port import Members, Place, ProfileStore, Writes
 from profile_store.warehouse import reads
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.port import Bus, Outgoing
@@ -23,9 +24,11 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import Touched
 from segments.definitions import Segment
+from segments.identity import Rules
 from segments.plan import Plan
+from streams.steps.link import identity_of
 
-KINDS: Final = ("fragment", "membership", "label", "members", "edges", "timer", "position")
+KINDS: Final = ("fragment", "membership", "unsaid", "label", "members", "edges", "timer", "position")
 STILL_S: Final = 2.0
 LOOK_S: Final = 0.25
 CATCH_UP_S: Final = 120.0
@@ -56,36 +59,43 @@ class Rebuild:
 
     async def run(self) -> Rebuilt:
         """Hold the workers, refill the store, let them go on. Raises Transient, before anything was wiped, when stores lag."""
-        plan = await self._plan()
+        plan, rules = await self._defined()
         async with _held(self._store):
             standing = await self._stand_still()
             await self._caught_up(standing)
             before = state.state_hash(await state.of_redis(self._store))
-            version = 1 + await self._newest_version()
+            version, past = 1 + await self._newest_version(), await _past(self._warehouse)
             places = await self._places(standing)
             recomputed = await state.of_clickhouse(
-                self._warehouse, plan, {place.partition: offset for place, offset in places.events.items()}
+                self._warehouse, plan, rules, {place.partition: offset for place, offset in places.events.items()}
             )
+            found = refill.identities(recomputed, past, version, self._clock.now_ms())
             transitions = await reads.ask(self._warehouse, "transitions")
-            labels, members = refill.identities(recomputed, version)
-            documents = refill.fragments(recomputed, places.events)
-            held = refill.membership_documents(transitions, labels, places.touched)
-            await self._store.wipe(KINDS)
-            for place, entries in (*documents.items(), *held.items()):
-                await self._write(place, Writes(documents=entries))
-            for place in places.links:
-                await self._write(place, Writes(labels=labels, members=members, edges=recomputed.edges))
-            for place, offset in places.all().items():
-                await self._store.save(place, (await self._store.standing(place)).position, offset, Writes())
+            held = refill.membership_documents(transitions, found, past, recomputed, places.touched)
+            await self._refill(recomputed, found, (refill.fragments(recomputed, places.events), held), places)
             after = state.state_hash(await state.of_redis(self._store))
             profiles = recomputed.state.profiles()
             profile_ids = {profile_id for entries in held.values() for _, profile_id in entries}
-            await self._touch(sorted(profiles.keys() | profile_ids))
+            await self._say(found, sorted(profiles.keys() | profile_ids))
         return Rebuilt(recomputed.events, len(recomputed.state.fragments), len(profiles), len(profile_ids), before, after)
 
-    async def _plan(self) -> Plan:
+    async def _defined(self) -> tuple[Plan, Rules]:
         known = await definitions.live(self._settings, self._bus)
-        return Plan(definition for definition in known.values() if isinstance(definition, Segment))
+        plan = Plan(definition for definition in known.values() if isinstance(definition, Segment))
+        return plan, state.rules_of(self._settings, known)
+
+    async def _refill(self, recomputed: Recomputed, found: Identities, documents: Iterable[Documents], places: Places) -> None:
+        """Give the old state up and write the new one, the positions last."""
+        await self._store.wipe(KINDS)
+        for entries in documents:
+            for place, held in entries.items():
+                await self._write(place, Writes(documents=held))
+        kept = recomputed.kept
+        for place in places.links:
+            writes = Writes(labels=found.labels, members=found.members, edges=kept.edges, decisions=kept.decisions)
+            await self._write(place, writes)
+        for place, offset in places.all().items():
+            await self._store.save(place, (await self._store.standing(place)).position, offset, Writes())
 
     async def _all(self) -> list[Place]:
         found = []
@@ -110,8 +120,10 @@ class Rebuild:
         raise Transient("the stream workers do not stand still: is one of them older than this command? nothing was changed")
 
     async def _caught_up(self, standing: Mapping[Place, int]) -> None:
-        """Wait until ClickHouse has all that the store has seen, and every transition that was said."""
-        wanted: dict[str, dict[int, int]] = {"memberships": await self._bus.end_offsets(self._settings.topic("memberships"))}
+        """Wait until ClickHouse has all that the store has seen, and all that was said of profiles."""
+        wanted: dict[str, dict[int, int]] = {
+            topic: await self._bus.end_offsets(self._settings.topic(topic)) for topic in ("identities", "memberships", "profiles")
+        }
         for topic in ("events", "links"):
             wanted[topic] = {place.partition: offset for place, offset in standing.items() if place.topic == topic}
 
@@ -148,12 +160,13 @@ class Rebuild:
         for part in refill.chunks(writes):
             await self._store.save(place, (await self._store.standing(place)).position, _UNKNOWN, part)
 
-    async def _touch(self, profile_ids: Iterable[str]) -> None:
-        """Have every profile evaluated: timers and read models come anew by that."""
-        now_ms, topic = self._clock.now_ms(), self._settings.topic("touched")
-        said = [
+    async def _say(self, found: Identities, profile_ids: Iterable[str]) -> None:
+        """Tell ClickHouse who the profiles consist of, and have them evaluated: timers and read models come anew by that."""
+        identities, touched, now_ms = self._settings.topic("identities"), self._settings.topic("touched"), self._clock.now_ms()
+        said = [Outgoing(identities, encode(identity_of(name, entry)), key=name.encode()) for name, entry in found.members.items()]
+        said += [
             Outgoing(
-                topic,
+                touched,
                 encode(Touched(profile_id=profile_id, node=profile_id, cause="rebuild", at_ms=now_ms)),
                 key=profile_id.encode(),
             )
@@ -165,6 +178,20 @@ class Rebuild:
                 await producer.send(said[start : start + refill.CHUNK])
         finally:
             await producer.aclose()
+
+
+async def _past(warehouse: Warehouse) -> Past:
+    profiles = {
+        profile_id: Members(tuple(nodes), version, *rest)
+        for profile_id, version, nodes, *rest in await reads.ask(warehouse, "known_profiles")
+    }
+    evaluated = await reads.ask(warehouse, "evaluated")
+    return Past(
+        labels=dict(await reads.ask(warehouse, "known_labels")),
+        profiles=profiles,
+        evaluated={profile_id: version for profile_id, version, _ in evaluated},
+        shown=frozenset(profile_id for profile_id, _, shown in evaluated if shown),
+    )
 
 
 @asynccontextmanager

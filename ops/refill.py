@@ -1,19 +1,20 @@
 """What a rebuilt profile store holds, as writes by place. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
 from ops.state import Recomputed
 from profile_store import memberships, model
-from profile_store.identity import Evidence, members_of, resolve
-from profile_store.memberships import Membership, SegmentState
+from profile_store.identity import members_of
+from profile_store.memberships import VACANT, Membership, SegmentState
 from profile_store.port import Document, Kind, Label, Members, Place, Writes
 from runtime.bus.partitioner import partition_of
-from segments.identity import DEFAULT_RULES
 
 CHUNK: Final = 500
+Documents = dict[Place, dict[tuple[Kind, str], Document]]
+"""Guarded documents by the place that they are written for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,50 +36,107 @@ def place_of(places: Mapping[Place, int], key: str) -> Place:
     return by_number[partition_of(key.encode(), len(by_number))]
 
 
-def fragments(recomputed: Recomputed, places: Mapping[Place, int]) -> dict[Place, dict[tuple[Kind, str], Document]]:
+def fragments(recomputed: Recomputed, places: Mapping[Place, int]) -> Documents:
     """Every owner's fragment, guarded by all that its partition had stored: whatever comes again before that is refused."""
-    found: dict[Place, dict[tuple[Kind, str], Document]] = {place: {} for place in places}
+    found: Documents = {place: {} for place in places}
     for owner, fragment in recomputed.state.fragments.items():
         place = place_of(places, owner)
         found[place]["fragment", owner] = Document(model.encode(fragment), place.name, places[place] - 1)
     return found
 
 
-def identities(recomputed: Recomputed, version: int) -> tuple[dict[str, Label], dict[str, Members]]:
-    """Labels and members of every linked profile. A node that went into another profile says so, as after a merge."""
-    wanted = resolve(Evidence(recomputed.edges), DEFAULT_RULES).labels
-    groups = {profile_id: nodes for profile_id, nodes in members_of(wanted).items() if len(nodes) > 1}
-    labels = {node: Label(profile_id, version) for profile_id, nodes in groups.items() for node in nodes}
-    members = {profile_id: Members(nodes, version) for profile_id, nodes in groups.items()}
-    members |= {
-        node: Members((), version, merged_into=profile_id)
-        for profile_id, nodes in groups.items()
-        for node in nodes
-        if node != profile_id
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What ClickHouse was told of profiles: their nodes' labels, their last change, the version of the member list that each was
+    last evaluated at, and which of them are shown."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    profiles: Mapping[str, Members] = field(default_factory=dict)
+    evaluated: Mapping[str, int] = field(default_factory=dict)
+    shown: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Labels, member lists, and of which profiles the member list is what it was: they are as they were last evaluated."""
+
+    labels: dict[str, Label]
+    members: dict[str, Members]
+    unchanged: frozenset[str]
+
+
+def identities(recomputed: Recomputed, past: Past, version: int, now_ms: int) -> Identities:
+    """Labels and members of every profile that is linked or ever was, at a version that is larger than any before.
+
+    A member list that is the last one said keeps what was said of it; another one is the rebuild's doing.
+    """
+    wanted = dict.fromkeys(past.labels, "") | recomputed.state.labels
+    groups = {
+        profile_id: nodes
+        for profile_id, nodes in members_of({node: profile_id or node for node, profile_id in wanted.items()}).items()
+        if len(nodes) > 1 or not past.labels.keys().isdisjoint(nodes)
     }
-    return labels, members
+    labels = {node: Label(profile_id, version) for profile_id, nodes in groups.items() for node in nodes}
+    members: dict[str, Members] = {}
+    unchanged = set()
+    for node, label in labels.items():
+        nodes = groups.get(node, ())
+        before = past.profiles.get(node)
+        if before is not None and before.nodes == nodes:
+            members[node] = replace(before, version=version)
+            unchanged.add(node)
+        else:
+            into = "" if nodes else label.profile_id
+            members[node] = Members(nodes, version, merged_into=into, cause="rebuild", at_ms=now_ms)
+    return Identities(labels, members, frozenset(unchanged))
 
 
 def membership_documents(
-    rows: Iterable[tuple[Any, ...]], labels: Mapping[str, Label], places: Mapping[Place, int]
-) -> dict[Place, dict[tuple[Kind, str], Document]]:
-    """Each profile's memberships from its last transitions, so that numbers go on where they were and nobody enters anew."""
+    rows: Iterable[tuple[Any, ...]], found: Identities, past: Past, recomputed: Recomputed, places: Mapping[Place, int]
+) -> Documents:
+    """Each profile's memberships from its last transitions, so that numbers go on where they were and nobody enters anew.
+
+    A profile that is no more but still shown has a document too: it is yet to be evaluated.
+    """
     held: dict[str, Membership] = {}
     moved: dict[str, set[str]] = {}
     for profile_id, segment, seq, op, at_ms, cause in rows:
         document = held.setdefault(profile_id, Membership(segments={}))
         document.segments[segment] = SegmentState(member=op == "entered", seq=seq, since_ms=at_ms)
-        if op == "exited" and cause == "merge":
+        if op == "exited" and cause in ("merge", "split"):
             moved.setdefault(profile_id, set()).add(segment)
-    found: dict[Place, dict[tuple[Kind, str], Document]] = {place: {} for place in places}
+    gone = {name: into for name in held.keys() | past.shown if (into := _gone(name, found, recomputed))}
+    for profile_id in past.shown & gone.keys():
+        held.setdefault(profile_id, Membership(segments={}))
+    documents: Documents = {place: {} for place in places}
     for profile_id, document in held.items():
-        label = labels.get(profile_id)
-        if label is not None and label.profile_id != profile_id and not any(s.member for s in document.segments.values()):
-            document.dissolved_into = label.profile_id
+        members = document.held()
+        if profile_id in gone and not members and profile_id not in past.shown:
+            document.dissolved_into = gone[profile_id]
             document.formerly = tuple(sorted(moved.get(profile_id, ())))
+        else:
+            document.formerly = tuple(sorted(members))
+        document.label_version = _seen(profile_id, found, past, alive=profile_id not in gone)
         place = place_of(places, profile_id)
-        found[place]["membership", profile_id] = Document(memberships.encode(document), place.name, places[place] - 1)
-    return found
+        documents[place]["membership", profile_id] = Document(memberships.encode(document), place.name, places[place] - 1)
+    return documents
+
+
+def _gone(profile_id: str, found: Identities, recomputed: Recomputed) -> str:
+    """Where a profile went that is no more, empty when it is alive."""
+    entry = found.members.get(profile_id, Members((profile_id,), 0))
+    if entry.merged_into:
+        return entry.merged_into
+    return "" if any(node in recomputed.state.fragments for node in entry.nodes) else VACANT
+
+
+def _seen(profile_id: str, found: Identities, past: Past, *, alive: bool) -> int:
+    """The version of the member list that the profile's memberships stand for: the new one if it was evaluated since its last
+    change. One that is no more counts for others by when it went."""
+    evaluated = past.evaluated.get(profile_id, 0)
+    if not alive or profile_id not in found.unchanged or evaluated < past.profiles[profile_id].version:
+        return evaluated
+    return found.members[profile_id].version
 
 
 def chunks(writes: Writes) -> Iterator[Writes]:
@@ -87,6 +145,7 @@ def chunks(writes: Writes) -> Iterator[Writes]:
     yield from (Writes(labels=part) for part in _parts(writes.labels))
     yield from (Writes(members=part) for part in _parts(writes.members))
     yield from (Writes(edges=part) for part in _parts(writes.edges))
+    yield from (Writes(decisions=part) for part in _parts(writes.decisions))
 
 
 def _parts(entries: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:

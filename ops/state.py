@@ -7,26 +7,34 @@ from typing import Final
 
 import msgspec
 
+from ops import ties
+from ops.definitions import Documents
+from ops.ties import Kept
 from profile_store import evidence, model, values
+from profile_store.evidence import Edges
 from profile_store.identity import Evidence, members_of, resolve
 from profile_store.model import Fragment
-from profile_store.port import Edge, ProfileStore
+from profile_store.port import ProfileStore
 from profile_store.warehouse import reads
 from profile_store.warehouse.client import Warehouse
+from runtime.settings import Settings
 from schemas.events import Event
-from segments.identity import DEFAULT_RULES
+from schemas.identifiers import Identifier
+from segments.definitions import IdentityRules
+from segments.identity import DEFAULT_RULES, Rules
 from segments.plan import Plan
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
-Edges = dict[tuple[str, str], Edge]
 
 
 @dataclass(slots=True)
 class State:
-    """Fragments by owner, members by profile (of the linked ones), and how many labels contradict the members."""
+    """Fragments by owner, members by profile (of the linked ones), the profile of every labelled node, and how many labels
+    contradict the members."""
 
     fragments: dict[str, Fragment] = field(default_factory=dict)
     members: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     torn: int = 0
 
     def profiles(self) -> dict[str, tuple[str, ...]]:
@@ -68,10 +76,9 @@ async def of_redis(store: ProfileStore) -> State:
         members = values.unpack_members(profile_id, data)
         if members.nodes:
             state.members[profile_id] = tuple(sorted(members.nodes))
-    labels: dict[str, str] = {}
     async for node, data in store.scan("label"):
-        labels[node] = values.unpack_label(node, data).profile_id
-    state.torn = torn(labels, state.members)
+        state.labels[node] = values.unpack_label(node, data).profile_id
+    state.torn = torn(state.labels, state.members)
     return state
 
 
@@ -81,34 +88,62 @@ def torn(labels: Mapping[str, str], members: Mapping[str, tuple[str, ...]]) -> i
     return strays + sum(labels.get(node, node) != profile_id for profile_id, nodes in members.items() for node in nodes)
 
 
+def differing(labels: Mapping[str, str], others: Mapping[str, str]) -> int:
+    """Of how many nodes the profile differs. A node without a label is its own profile."""
+    return sum(labels.get(node, node) != others.get(node, node) for node in labels.keys() | others.keys())
+
+
 @dataclass(slots=True)
 class Recomputed:
-    """What ClickHouse's events and links come to. `edges` are the evidence, `state` the profiles."""
+    """What ClickHouse's events, links and decisions come to."""
 
-    state: State
-    edges: Edges
-    events: int
+    state: State = field(default_factory=State)
+    kept: Kept = field(default_factory=Kept)
+    events: int = 0
+
+    def take(self, event: Event, seen: Edges, plan: Plan) -> None:
+        """Apply an event; what it is evidence for is noted in `seen`."""
+        model.apply(self.state.fragments.setdefault(event.owner, Fragment()), event, plan)
+        evidence.witness(seen, event)
+        self.events += 1
+
+    def cluster(self, rules: Rules) -> None:
+        """Put labels and members as evidence, decisions and rules have them."""
+        known = Evidence(self.kept.edges, self.kept.decisions, self._blocked(rules))
+        self.state.labels = resolve(known, rules).labels
+        self.state.members = members_of(self.state.labels)
+
+    def _blocked(self, rules: Rules) -> set[str]:
+        nodes = evidence.nodes_of(self.kept.edges)
+        if not rules.patterns:
+            return nodes & rules.blocked
+        known: dict[str, Identifier] = {}
+        for fragment in self.state.fragments.values():
+            known.update(fragment.identifiers)
+        return {node for node in nodes if rules.blocks(node, known.get(node))}
 
 
-async def of_clickhouse(warehouse: Warehouse, plan: Plan, before: Mapping[int, int] | None = None) -> Recomputed:
+async def of_clickhouse(
+    warehouse: Warehouse, plan: Plan, rules: Rules = DEFAULT_RULES, before: Mapping[int, int] | None = None
+) -> Recomputed:
     """Apply every stored event and cluster all evidence, in memory. `before` leaves out events at or after a partition's offset."""
-    state, edges, count = State(), await links(warehouse), 0
+    recomputed, seen = Recomputed(kept=await ties.of_clickhouse(warehouse)), Edges()
     async for block in reads.stream(warehouse, "events"):
         for row in block:
             *fields, partition, offset = row
-            if before is not None and offset >= before.get(partition, 0):
-                continue
-            event = event_of(fields)
-            model.apply(state.fragments.setdefault(event.owner, Fragment()), event, plan)
-            evidence.witness(edges, event)
-            count += 1
-    state.members = members_of(resolve(Evidence(edges), DEFAULT_RULES).labels)
-    return Recomputed(state, edges, count)
+            if before is None or offset < before.get(partition, 0):
+                recomputed.take(event_of(fields), seen, plan)
+    ties.witnessed(recomputed.kept.edges, seen)
+    recomputed.cluster(rules)
+    return recomputed
 
 
-async def links(warehouse: Warehouse) -> Edges:
-    """The evidence that reached ClickHouse as links."""
-    return {(a, b): Edge(*rest) for a, b, *rest in await reads.ask(warehouse, "evidence")}
+def rules_of(settings: Settings, known: Documents) -> Rules:
+    """The identity rules among these definitions, or the default ones."""
+    secret, country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
+    found = (definition for definition in known.values() if isinstance(definition, IdentityRules))
+    definition = next(found, None)
+    return DEFAULT_RULES if definition is None else Rules.of(definition.spec, secret=secret, country=country)
 
 
 def event_of(row: Iterable[object]) -> Event:

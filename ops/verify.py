@@ -1,16 +1,22 @@
-"""Law 7, looked at: a hash of what Redis holds, and one of what ClickHouse's events come to."""
+"""Law 7, looked at: hashes of what Redis holds, and of what ClickHouse's events, links and decisions come to."""
 
 from dataclasses import dataclass
 
-from ops import state
+from ops import state, ties
 from profile_store.port import ProfileStore
+from profile_store.warehouse import reads
 from profile_store.warehouse.client import Warehouse
+from segments.identity import DEFAULT_RULES, Rules
 from segments.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Both hashes with what they are of. `torn` counts labels and members of Redis that contradict each other."""
+    """Hashes of each store, of its profiles and of its evidence with the decisions.
+
+    `torn` counts labels and members of Redis that contradict each other, `labels_differ` the nodes that Redis and ClickHouse have
+    in different profiles. The stores agree when the hashes do and no label differs.
+    """
 
     redis: str
     clickhouse: str
@@ -18,21 +24,29 @@ class Verified:
     profiles_redis: int
     profiles_clickhouse: int
     torn: int
+    evidence_redis: str
+    evidence_clickhouse: str
+    labels_differ: int
 
 
-async def verify(store: ProfileStore, warehouse: Warehouse) -> Verified:
-    """Both states now. At a quiet moment they agree; while events flow, one store may be ahead of the other.
+async def verify(store: ProfileStore, warehouse: Warehouse, rules: Rules = DEFAULT_RULES) -> Verified:
+    """Both states now, by the identity rules that hold. At a quiet moment they agree; while events flow, one may be ahead.
 
     Raises Transient when a store does not answer.
     """
-    held = await state.of_redis(store)
-    recomputed = (await state.of_clickhouse(warehouse, Plan(()))).state
-    redis, clickhouse = state.state_hash(held), state.state_hash(recomputed)
+    held, kept = await state.of_redis(store), await ties.of_redis(store)
+    recomputed = await state.of_clickhouse(warehouse, Plan(()), rules)
+    redis, clickhouse = state.state_hash(held), state.state_hash(recomputed.state)
+    evidence_redis, evidence_clickhouse = ties.kept_hash(kept), ties.kept_hash(recomputed.kept)
+    labels_differ = state.differing(held.labels, dict(await reads.ask(warehouse, "known_labels")))
     return Verified(
         redis=redis,
         clickhouse=clickhouse,
-        agree=redis == clickhouse,
+        agree=redis == clickhouse and evidence_redis == evidence_clickhouse and not labels_differ,
         profiles_redis=len(held.profiles()),
-        profiles_clickhouse=len(recomputed.profiles()),
+        profiles_clickhouse=len(recomputed.state.profiles()),
         torn=held.torn,
+        evidence_redis=evidence_redis,
+        evidence_clickhouse=evidence_clickhouse,
+        labels_differ=labels_differ,
     )

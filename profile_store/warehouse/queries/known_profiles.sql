@@ -1,5 +1,5 @@
 -- What was last said of every profile that has ever been changed.
-SELECT profile_id, latest.2 AS members, latest.3 AS merged_into, latest.4 AS split_from, latest.5 AS cause,
+SELECT profile_id, latest.1 AS version, latest.2 AS members, latest.3 AS merged_into, latest.4 AS split_from, latest.5 AS cause,
     toUnixTimestamp64Milli(latest.6) AS at_ms
 FROM
 (

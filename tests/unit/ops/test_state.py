@@ -1,30 +1,36 @@
 """The state hash, and what a refilled store is made of."""
 
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.refill import CHUNK, chunks, identities, membership_documents, place_of
-from ops.state import Recomputed, State, state_hash, torn
+from ops.refill import CHUNK, Identities, Past, chunks, identities, membership_documents, place_of
+from ops.state import Recomputed, State, differing, rules_of, state_hash, torn
+from ops.ties import witnessed
 from profile_store import memberships, model
-from profile_store.evidence import witness
-from profile_store.identity import Evidence, members_of, resolve
-from profile_store.port import Label, Place, Writes
+from profile_store.evidence import Edges, of_event
+from profile_store.identity import pair
+from profile_store.memberships import VACANT
+from profile_store.port import Decision, Label, Members, Place, Writes
 from runtime.bus.partitioner import partition_of
+from runtime.settings import Settings
 from schemas.events import Event
-from segments.identity import DEFAULT_RULES
+from segments.definitions import decode
+from segments.identity import DEFAULT_RULES, IdentityRulesSpec, NamespaceRules, Rules
 from segments.plan import Plan
-from tests.support.events import START_MS, event
+from tests.support.events import SECRET, START_MS, event
 
 
-def state_of(events: list[Event]) -> Recomputed:
-    recomputed = Recomputed(State(), {}, len(events))
+def state_of(events: list[Event], rules: Rules = DEFAULT_RULES, *cuts: tuple[str, str]) -> Recomputed:
+    recomputed, seen = Recomputed(), Edges()
     for said in events:
-        model.apply(recomputed.state.fragments.setdefault(said.owner, model.Fragment()), said, Plan(()))
-        witness(recomputed.edges, said)
-    recomputed.state.members = members_of(resolve(Evidence(recomputed.edges), DEFAULT_RULES).labels)
+        recomputed.take(said, seen, Plan(()))
+    witnessed(recomputed.kept.edges, seen)
+    recomputed.kept.decisions = {("cut", a, b): Decision(True, 5, "o1") for a, b in cuts}
+    recomputed.cluster(rules)
     return recomputed
 
 
@@ -79,27 +85,116 @@ def test_labels_and_members_that_contradict_are_counted() -> None:
     assert torn({}, {"0a": ("0a", "5b")}) == 1
 
 
+def test_clusters_follow_cuts_and_the_rules_that_hold() -> None:
+    joint = event({"user_id": "u1", "email": "le.tan@cua-hang.vn"}, id="m1")
+    a, b = pair(*joint.nodes)
+    assert state_of([joint]).state.labels == {a: a, b: a}
+    assert state_of([joint], DEFAULT_RULES, (a, b)).state.labels == {a: a, b: b}
+    for rules in (NamespaceRules(blocked=("le.tan@cua-hang.vn",)), NamespaceRules(blocked_patterns=("^le[.]tan@",))):
+        known = Rules.of(IdentityRulesSpec(namespaces={"email": rules}), secret=SECRET, country="VN")
+        assert state_of([joint], known).state.labels == {a: a, b: b}
+    crowd = [event({"user_id": f"u{n}", "email": "chung@cua-hang.vn"}, id=f"m{n}") for n in range(9)]
+    assert len(set(state_of(crowd).state.labels.values())) == 10
+
+
+def test_the_rules_are_those_of_the_definition() -> None:
+    document = """{"apiVersion": "onefold/v1", "kind": "IdentityRules", "metadata": {"name": "default"},
+        "spec": {"max_members": 7}}"""
+    assert rules_of(Settings(), {"IdentityRules/default": decode(document.encode(), "x")}).max_members == 7
+    assert rules_of(Settings(), {}) == DEFAULT_RULES
+
+
+def test_a_node_without_a_label_is_its_own_profile() -> None:
+    assert differing({"5b": "0a", "0a": "0a"}, {"5b": "0a"}) == 0
+    assert differing({"5b": "0a"}, {"5b": "5b", "7c": "0a"}) == 2
+
+
+def test_what_events_say_again_does_not_change_what_was_said() -> None:
+    joint = event({"user_id": "u1", "anonymous_id": "c1"}, id="m1")
+    key = pair(*joint.nodes)
+    said: Edges = {key: of_event(joint, "rules-7")}
+    witnessed(said, {key: of_event(joint)})
+    assert said == {key: of_event(joint, "rules-7")}
+
+
 @given(EVENTS)
 def test_identities_say_the_same_in_labels_and_members(events: list[Event]) -> None:
     recomputed = state_of(events)
-    labels, members = identities(recomputed, 7)
-    living = {profile_id: entry.nodes for profile_id, entry in members.items() if entry.nodes}
-    assert torn({node: label.profile_id for node, label in labels.items()}, living) == 0
-    assert {entry.version for entry in members.values()} <= {7}
-    for node, entry in members.items():
+    found = identities(recomputed, Past(), 7, 99)
+    living = {profile_id: entry.nodes for profile_id, entry in found.members.items() if entry.nodes}
+    assert torn({node: label.profile_id for node, label in found.labels.items()}, living) == 0
+    assert {(entry.version, entry.cause, entry.at_ms) for entry in found.members.values()} <= {(7, "rebuild", 99)}
+    for node, entry in found.members.items():
         if entry.merged_into:
-            assert labels[node].profile_id == entry.merged_into
+            assert found.labels[node].profile_id == entry.merged_into
+
+
+@given(EVENTS)
+def test_a_member_list_that_is_the_last_one_said_keeps_what_was_said_of_it(events: list[Event]) -> None:
+    recomputed = state_of(events)
+    first = identities(recomputed, Past(), 7, 99)
+    said = {
+        name: Members(entry.nodes, 7, merged_into=entry.merged_into and "0f", split_from="3e", cause="m1", at_ms=5)
+        for name, entry in first.members.items()
+    }
+    past = Past(labels={node: label.profile_id for node, label in first.labels.items()}, profiles=said)
+    second = identities(recomputed, past, 8, 100)
+    assert second.members == {
+        name: Members(entry.nodes, 8, entry.merged_into, entry.split_from, entry.cause, entry.at_ms) for name, entry in said.items()
+    }
+    assert second.unchanged == second.members.keys()
+
+
+def test_a_node_that_was_labelled_once_and_is_alone_now_is_labelled_as_itself() -> None:
+    joint = event({"user_id": "u1", "anonymous_id": "c1"}, id="m1")
+    a, b = pair(*joint.nodes)
+    found = identities(state_of([joint], DEFAULT_RULES, (a, b)), Past(labels={a: a, b: a}), 8, 100)
+    assert found.labels == {a: Label(a, 8), b: Label(b, 8)}
+    assert {name: entry.nodes for name, entry in found.members.items()} == {a: (a,), b: (b,)}
+
+
+PLACE = Place("touched", 0, 1)
+
+
+def documents_of(
+    rows: Sequence[tuple[object, ...]], found: Identities, past: Past, *owners: str
+) -> dict[str, memberships.Membership]:
+    recomputed = Recomputed(State(fragments={owner: model.Fragment() for owner in owners}))
+    held = membership_documents(rows, found, past, recomputed, {PLACE: 6})[PLACE]
+    assert {(document.guard, document.offset) for document in held.values()} == {(PLACE.name, 5)}
+    return {name: memberships.decode(document.data) for (_, name), document in held.items()}
+
+
+MERGED = {"0a": Members(("0a", "5b"), 9), "5b": Members((), 9, merged_into="0a")}
+LABELS = {node: Label("0a", 9) for node in ("0a", "5b")}
 
 
 def test_memberships_of_a_profile_that_did_not_leave_yet_stay_as_they_are() -> None:
-    place = Place("touched", 0, 1)
     rows = [("5b", "vip", 4, "entered", 10, "event"), ("5b", "old", 3, "exited", 9, "merge")]
-    found = membership_documents(rows, {"5b": Label("0a", 2)}, {place: 6})
-    document = found[place]["membership", "5b"]
-    assert (document.guard, document.offset) == (place.name, 5)
-    held = memberships.decode(document.data)
-    assert held.dissolved_into == ""
-    assert held.held() == {"vip"}
+    held = documents_of(rows, Identities(LABELS, MERGED, frozenset()), Past(), "0a")["5b"]
+    assert (held.dissolved_into, held.held()) == ("", {"vip"})
+
+
+def test_memberships_stand_for_the_version_that_they_were_evaluated_at() -> None:
+    rows = [("0a", "vip", 4, "entered", 10, "event"), ("5b", "vip", 4, "exited", 10, "merge")]
+    found = Identities(LABELS, MERGED, frozenset(MERGED))
+    before = {name: Members(entry.nodes, 5, entry.merged_into) for name, entry in MERGED.items()}
+    done = documents_of(rows, found, Past(profiles=before, evaluated={"0a": 5, "5b": 5}), "0a")
+    assert (done["0a"].label_version, done["5b"].label_version) == (9, 5)
+    assert (done["5b"].dissolved_into, done["5b"].held()) == ("0a", {"vip"})
+    pending = documents_of(rows, found, Past(profiles=before, evaluated={"0a": 3, "5b": 5}), "0a")
+    assert pending["0a"].label_version == 3
+    assert pending["5b"].held_since(pending["0a"].label_version) == {"vip"}
+    assert done["5b"].held_since(done["0a"].label_version) == set()
+
+
+def test_a_profile_that_is_no_more_but_still_shown_is_yet_to_be_evaluated() -> None:
+    vacant = {"3e": Members(("3e",), 9)}
+    found = Identities(LABELS, MERGED | vacant, frozenset())
+    shown = documents_of([], found, Past(shown=frozenset({"0a", "5b", "3e"})), "0a", "5b")
+    assert {name: document.dissolved_into for name, document in shown.items()} == {"5b": "", "3e": ""}
+    left = documents_of([("3e", "vip", 4, "exited", 10, "split")], found, Past(), "0a", "5b")
+    assert (left["3e"].dissolved_into, left["3e"].formerly) == (VACANT, ("vip",))
 
 
 def test_writes_are_cut_into_pieces_that_together_are_all() -> None:
