@@ -13,6 +13,7 @@ from collector import answers, auth
 from collector.accept import STAGE, Accept, Accepted, without_key
 from collector.body import Gate, Pass, read, unpack
 from collector.definitions import Sources
+from collector.desk import Take
 from collector.envelope import BATCHES, KINDS, envelope
 from collector.problems import Problem, Refusal
 from runtime.bus.port import Producer
@@ -41,21 +42,26 @@ class Collector:
     """The endpoints."""
 
     def __init__(self, settings: Settings, producer: Producer, clock: Clock, sources: Sources, metrics: Metrics) -> None:
-        self._settings, self._producer, self._clock, self._sources, self._metrics = settings, producer, clock, sources, metrics
-        self._accept, self._cors = Accept(settings), answers.Cors(settings.collector_cors_origins)
+        self.settings, self._producer, self.clock, self.sources, self.metrics = settings, producer, clock, sources, metrics
+        self.accept, self._cors = Accept(settings), answers.Cors(settings.collector_cors_origins)
         self.gate = Gate(MAX_REQUESTS, BODIES_AT_ONCE * settings.collector_max_body_bytes)
 
     async def events(self, request: Request) -> Response:
         """POST /v1/{call}."""
-        path, started, headers = request.path_params["call"], time.monotonic(), self._cors.headers(request)
+        path = request.path_params["call"]
         if path not in KINDS and path not in BATCHES:
-            return answers.refused(Problem.NOT_FOUND, headers)
+            return answers.refused(Problem.NOT_FOUND, self._cors.headers(request))
+        return await self.guarded(request, path, lambda taken, headers: self._take(request, path, taken, headers))
+
+    async def guarded(self, request: Request, path: str, take: Take) -> Response:
+        """The answer of `take` within the gate's bounds, counted as `path`; a Refusal or a bug in it becomes an answer too."""
+        started, headers = time.monotonic(), self._cors.headers(request)
         if request.method == "OPTIONS":
             return self._cors.preflight(request)
         try:
             taken = self.gate.enter()
             try:
-                response = await self._take(request, path, taken, headers)
+                response = await take(taken, headers)
             finally:
                 taken.leave()
         except Refusal as refusal:
@@ -63,42 +69,42 @@ class Collector:
         except Exception as error:  # noqa: BLE001 - the client must hear that it shall send again
             log.error("request_failed", kind=type(error).__name__)  # noqa: TRY400 - a traceback's text may quote what was sent
             response = answers.refused(Problem.BUG, headers)
-        self._metrics.count("onefold_http_requests_total", path=path, status=str(response.status_code))
-        self._metrics.observe("onefold_http_request_seconds", time.monotonic() - started, path=path)
+        self.metrics.count("onefold_http_requests_total", path=path, status=str(response.status_code))
+        self.metrics.observe("onefold_http_request_seconds", time.monotonic() - started, path=path)
         return response
 
     async def _take(self, request: Request, path: str, taken: Pass, headers: dict[str, str]) -> Response:
-        if not self._sources.caught_up.is_set():
+        if not self.sources.caught_up.is_set():
             raise Refusal(Problem.STARTING)
-        source = self._source(auth.header_key(request.headers))
-        most = self._settings.collector_max_body_bytes
+        source = self.source_of(auth.header_key(request.headers))
+        most = self.settings.collector_max_body_bytes
         raw = await read(request, most, taken)
-        received_ms = self._clock.now_ms()
+        received_ms = self.clock.now_ms()
         plain = unpack(raw, most, taken)
         try:
             body = loads(plain) if plain is not None else None
         except Unparsable:
             plain = None
         if plain is None:
-            source = source or self._source(auth.bearer(request.headers))
+            source = source or self.source_of(auth.bearer(request.headers))
             return await self._unusable(Problem.UNPARSABLE, raw, source, received_ms, headers)
-        source = source or self._source(auth.write_key(request.headers, body))
+        source = source or self.source_of(auth.write_key(request.headers, body))
         if source is None:
             raise Refusal(Problem.WRITE_KEY)
         enclosed = envelope(path, body)
-        decided = enclosed if isinstance(enclosed, Problem) else self._accept.decide(enclosed, source, received_ms)
+        decided = enclosed if isinstance(enclosed, Problem) else self.accept.decide(enclosed, source, received_ms)
         if isinstance(decided, Accepted):
-            await self._send(decided, source)
+            await self.send(decided, source)
             return answers.kept(decided.results, sum(decided.types.values()), headers)
         if decided not in _QUARANTINED:
             raise Refusal(decided)
         return await self._unusable(decided, without_key(body, plain), source, received_ms, headers)
 
-    def _source(self, write_key: str | None) -> str | None:
+    def source_of(self, write_key: str | None) -> str | None:
         """The source of a key, None without one; raises Refusal for a key that no source has."""
         if not write_key:
             return None
-        name = self._sources.name_of(write_key)
+        name = self.sources.name_of(write_key)
         if name is None:
             raise Refusal(Problem.WRITE_KEY)
         return name
@@ -110,12 +116,12 @@ class Collector:
         if source is None:
             return answers.refused(problem, headers)
         rejected = _QUARANTINED[problem]
-        decided = Accepted(records=[self._accept.quarantined(raw, rejected, source, received_ms)])
+        decided = Accepted(records=[self.accept.quarantined(raw, rejected, source, received_ms)])
         decided.reasons[rejected.reason] += 1
-        await self._send(decided, source)
+        await self.send(decided, source)
         return answers.refused(problem, headers, quarantined=1)
 
-    async def _send(self, decided: Accepted, source: str) -> None:
+    async def send(self, decided: Accepted, source: str) -> None:
         """Write all of a request's records; raises Refusal when the broker has not taken every one."""
         if not decided.records:
             return
@@ -125,24 +131,24 @@ class Collector:
             log.warning("not_stored", kind=type(error).__name__, error=str(error), records=len(decided.records))
             raise Refusal(Problem.BROKER) from error
         for event_type, count in decided.types.items():
-            self._metrics.count("onefold_events_accepted_total", count, source=source, type=event_type)
+            self.metrics.count("onefold_events_accepted_total", count, source=source, type=event_type)
         for reason, count in decided.reasons.items():
-            self._metrics.count("onefold_events_quarantined_total", count, stage=STAGE, reason=reason)
+            self.metrics.count("onefold_events_quarantined_total", count, stage=STAGE, reason=reason)
 
     async def site(self, request: Request) -> Response:
         """GET /v1/projects/{write_key}/settings."""
         headers, write_key = self._cors.headers(request), request.path_params["write_key"]
         if request.method == "OPTIONS":
             return self._cors.preflight(request)
-        if not self._sources.caught_up.is_set():
+        if not self.sources.caught_up.is_set():
             return answers.refused(Problem.STARTING, headers)
-        if self._sources.name_of(write_key) is None:
+        if self.sources.name_of(write_key) is None:
             return answers.refused(Problem.WRITE_KEY, headers)
         return answers.json_response(answers.site_settings(write_key, request.url.netloc, request.url.scheme), 200, headers)
 
     async def health(self, request: Request) -> Response:
         """GET /health: whether events can be taken, as far as this process knows by itself."""
-        ready = self._sources.caught_up.is_set()
+        ready = self.sources.caught_up.is_set()
         return answers.json_response({"ready": ready}, 200 if ready else 503, self._cors.headers(request))
 
     async def failed(self, request: Request, error: Exception) -> Response:
