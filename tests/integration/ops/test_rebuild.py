@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from consumers.feeds import FEEDS
-from ops import state, ties
+from ops import definitions, state, ties
 from ops.prepare import create_topics
 from ops.rebuild import Rebuild
 from ops.verify import verify
@@ -18,7 +18,7 @@ from profile_store.memory import MemoryStore
 from profile_store.port import Document, Place, Writes
 from profile_store.warehouse import rows
 from profile_store.warehouse.client import Warehouse
-from profile_store.warehouse.tables import EVENT_STORE, LEDGER, TRANSITIONS
+from profile_store.warehouse.tables import EVENT_STORE, LABELS, LEDGER, TRANSITIONS
 from profile_store.warehouse.writer import ClickHouseWriter
 from runtime.bus.memory import MemoryBus
 from runtime.bus.partitioner import partition_of
@@ -30,6 +30,8 @@ from schemas.codec import decode, encode
 from schemas.events import Event
 from schemas.identifiers import star
 from schemas.records import Cause, Decided, DecidedKind, Op, Touched
+from segments.definitions import decode as decode_definition
+from segments.identity import DEFAULT_RULES
 from tests.support.activation import transition
 from tests.support.events import event
 from tests.support.pipeline import Pipeline
@@ -189,6 +191,56 @@ async def test_a_store_that_lost_a_fragment_or_tore_a_label_does_not_agree(world
     position = (await world.store.standing(place)).position
     await world.store.save(place, position, 0, Writes({("fragment", lost.owner): Document(model.encode(fragment), "x", 1)}))
     assert not (await verify(world.store, world.warehouse)).agree
+
+
+async def test_a_rebuild_goes_by_the_rules_that_are_live(world: World) -> None:
+    document = """{"apiVersion": "onefold/v1", "kind": "IdentityRules", "metadata": {"name": "default"},
+        "spec": {"max_members": 4, "namespaces": {"anonymous_id": {"blocked_patterns": ["^cookie-1"], "max_neighbours": 3}}}}"""
+    definition = decode_definition(document.encode(), "rules")
+    await create_topics(world.settings, world.bus)
+    await definitions.write(world.settings, world.bus, [definition])
+    rules = state.rules_of(world.settings, await definitions.live(world.settings, world.bus))
+    pipeline = Pipeline(
+        random.Random(9), partitions=world.settings.partitions, clock=world.clock, outside=world.store, rules=DEFAULT_RULES
+    )
+    said: dict[tuple[str, int], int] = {}
+    for one in history(9):
+        pipeline.feed(one)
+    await world.live(pipeline, said)
+    assert (await verify(world.store, world.warehouse)).agree
+    assert not (await verify(world.store, world.warehouse, rules)).agree
+    pipeline.rules = rules
+    await pipeline.relink()
+    await world.live(pipeline, said)
+    before = await verify(world.store, world.warehouse, rules)
+    assert before.agree
+    await world.rebuild().run()
+    await world.consume()
+    assert await verify(world.store, world.warehouse, rules) == before
+
+
+async def test_lost_evidence_a_lost_decision_and_a_wrong_label_are_seen(world: World) -> None:
+    pipeline = Pipeline(random.Random(8), partitions=world.settings.partitions, clock=world.clock, outside=world.store)
+    for one in history(8):
+        pipeline.feed(one)
+    a, b = sorted(next(one for one in history(8) if len(one.nodes) == 2).nodes)
+    pipeline.decide(Decided(operation="o1", action="cut", pairs=(("cut", a, b),), on=True, at_ms=5))
+    await world.live(pipeline, {})
+    assert (await verify(world.store, world.warehouse)).agree
+    kept = await ties.of_redis(world.store)
+    place = Place("links", 0, 1)
+    position = (await world.store.standing(place)).position
+    assert position is not None
+    for edges, decisions in ((kept.edges, {}), ({}, kept.decisions)):
+        await world.store.wipe(["edges"])
+        await world.store.save(place, position, position, Writes(edges=edges, decisions=decisions))
+        found = await verify(world.store, world.warehouse)
+        assert (found.redis == found.clickhouse, found.agree) == (True, False)
+    await world.store.save(place, position, position, Writes(edges=kept.edges, decisions=kept.decisions))
+    assert (await verify(world.store, world.warehouse)).agree
+    await world.writer.insert(LABELS, [(a, b, 10_000)])
+    found = await verify(world.store, world.warehouse)
+    assert (found.labels_differ, found.evidence_redis == found.evidence_clickhouse, found.agree) == (1, True, False)
 
 
 async def test_memberships_keep_their_numbers_and_a_dissolved_profile_what_it_was_in(world: World) -> None:
