@@ -1,29 +1,45 @@
-"""The API process."""
+"""The API process. It starts, and reads profiles, whatever of Kafka and ClickHouse is away."""
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 import uvicorn
 
 from ops.api.app import Api
 from ops.api.view import ProfileReader
+from ops.identity.desk import Desk
+from ops.identity.history import History
+from ops.identity.lazy import Lazy
+from profile_store.port import ProfileStore
 from profile_store.redis_store import RedisStore
+from profile_store.warehouse.client import Warehouse
+from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
-from runtime.errors import Misconfigured
+from runtime.errors import Misconfigured, OnefoldError
 from runtime.health import HealthServer, QuietServer
+from runtime.logs import get_logger
 from runtime.metrics import Metrics
 from runtime.settings import Settings
+from streams.definitions import Definitions, follow_definitions
 
-GRACE_SECONDS = 5
+GRACE_SECONDS: Final = 5
+BROKER_MS: Final = 5_000
+DECISION_S: Final = 5.0
+RETRY_S: Final = 5.0
+
+log: Final = get_logger(__name__)
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop`; answers under way are finished first. Raises Misconfigured when the port is taken."""
     store = RedisStore(settings, SystemClock())
     try:
-        async with HealthServer(settings, Metrics(), {"redis": store.ping}):
+        async with HealthServer(settings, Metrics(), {"redis": store.ping}), _desk(settings, store) as desk:
             config = uvicorn.Config(
-                Api(ProfileReader(settings, store)).application(),
+                Api(ProfileReader(settings, store), desk).application(),
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -34,6 +50,43 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 await _serve(QuietServer(config), listener, stop)
     finally:
         await store.aclose()
+
+
+@asynccontextmanager
+async def _desk(settings: Settings, store: ProfileStore) -> AsyncIterator[Desk]:
+    """A desk that knows the live rules once the broker has told them, and reaches for the rest when it is asked."""
+    clock, definitions = SystemClock(), Definitions(settings)
+    warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
+    async with KafkaBus(settings, timeout_ms=BROKER_MS) as bus:
+        producer = Lazy(bus.producer, clock)
+        following = asyncio.create_task(_follow(settings, bus, definitions))
+        try:
+            yield Desk(
+                settings,
+                store,
+                clock,
+                lambda: definitions.rules,
+                History(warehouse.get),
+                producer.get,
+                wait_s=DECISION_S,
+                rules_known=definitions.caught_up.is_set,
+            )
+        finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+            await producer.aclose()
+            await warehouse.aclose()
+
+
+async def _follow(settings: Settings, bus: KafkaBus, definitions: Definitions) -> None:
+    """Follow the definitions for ever; a broker that is away, or not prepared yet, is asked again."""
+    while True:
+        try:
+            await follow_definitions(settings, bus, definitions)
+        except OnefoldError as error:
+            log.warning("definitions_not_followed", error=str(error))
+        await asyncio.sleep(RETRY_S)
 
 
 def _listening(settings: Settings) -> socket.socket:

@@ -1,16 +1,14 @@
 """A profile as the API answers it: read, joined and shaped."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
+from ops.identity.names import is_node, moment
 from profile_store import memberships, model
 from profile_store.port import ProfileStore
 from runtime.errors import Invalid
 from runtime.settings import Settings
 from schemas.identifiers import NAMESPACE_RANK, node, normalise
-
-NODE_DIGITS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class ProfileReader:
 
     async def by_id(self, profile_id: str) -> dict[str, Any] | None:
         """The profile of that id; for one that went into another profile, that one."""
-        if len(profile_id) != NODE_DIGITS or not set(profile_id) <= set("0123456789abcdef"):
+        if not is_node(profile_id):
             raise Invalid("profile_id is not 32 hexadecimal digits", path="profile_id", reason="unusable_value")
         current = (await self.store.labels([profile_id]))[profile_id].profile_id
         members = (await self.store.members([current]))[current].nodes
@@ -63,8 +61,3 @@ def shape(profile_id: str, members: tuple[str, ...], joined: model.Joined, held:
         ],
         "members": list(members),
     }
-
-
-def moment(at_ms: int) -> str:
-    """An instant as ISO 8601 in UTC with milliseconds."""
-    return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1_000:03d}Z"

@@ -16,7 +16,7 @@ from profile_store.identity import pair
 from profile_store.port import Place, ProfileStore
 from runtime.bus.port import Outgoing, Producer
 from runtime.clock import Clock
-from runtime.errors import Invalid
+from runtime.errors import Invalid, Transient
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import DecidedAction
@@ -30,7 +30,8 @@ FRESH_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """`rules` are those that are live now. `wait_s` bounds how long a decision is waited for, and an operation looked for."""
+    """`rules` are those that are live now; while they are not yet known (`rules_known`) the default ones stand in, answers say so,
+    and nothing is decided. `wait_s` bounds how long a decision is waited for, and an operation looked for."""
 
     settings: Settings
     store: ProfileStore
@@ -39,6 +40,7 @@ class Desk:
     history: History
     producer: Callable[[], Awaitable[Producer]]
     wait_s: float = 20.0
+    rules_known: Callable[[], bool] = lambda: True
 
     async def why(self, a: str, b: str) -> dict[str, Any]:
         """Why the two are one profile, or why not. Raises Invalid for what is no identifier, Transient when Redis is away."""
@@ -52,7 +54,8 @@ class Desk:
         stored = await values(self.store, known.evidence, {*ends} | _nodes(steps))
         seen = {node for node in ends if known.seen(node) or node in stored}
         told = await self.history.tell(known.evidence, [_key(step) for step in steps], _operations(steps))
-        return shape_why(known, why, ends, seen, {**stored, **first.names, **second.names}, told)
+        shaped = shape_why(known, why, ends, seen, {**stored, **first.names, **second.names}, told)
+        return {**shaped, "rules_known": self.rules_known()}
 
     async def how(self, profile: str) -> dict[str, Any]:
         """How a profile came about. Raises Invalid for what is no identifier or is not known."""
@@ -63,7 +66,7 @@ class Desk:
         steps = [turn.step for turn in turns]
         stored = await values(self.store, known.evidence, nodes | _nodes(steps))
         told = await self.history.tell(known.evidence, [_key(step) for step in steps], _operations(steps))
-        return shape_how(profile_id, known, turns, {**stored, **one.names}, told)
+        return {**shape_how(profile_id, known, turns, {**stored, **one.names}, told), "rules_known": self.rules_known()}
 
     async def cut(self, a: str, b: str, *, by: str, reason: str) -> dict[str, Any]:
         """Take the direct evidence of two identifiers away. Raises Invalid when there is none, Transient when a part is away.
@@ -148,6 +151,8 @@ class Desk:
         of: str = "",
     ) -> dict[str, Any]:
         """Say a decision, wait until the link agent has come past it, and read what became of the nodes."""
+        if not self.rules_known():
+            raise Transient("the identity rules that hold are not known here yet: try again")
         noise = secrets.randbits(decisions.NOISE_BITS)
         held = known.evidence.decisions
         said = decisions.record(action, pairs, held, who, now_ms=self.clock.now_ms(), noise=noise, on=on, of=of)
