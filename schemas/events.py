@@ -5,11 +5,12 @@ from typing import Any, Final, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.call_centre import CALL_TYPES, CallType
 from schemas.identifiers import Identifier
 
 EVENT_VERSION: Final = 1
-EventType = Literal["track", "identify", "page", "screen", "group", "alias"]
-EVENT_TYPES: Final = ("track", "identify", "page", "screen", "group", "alias")
+EventType = Literal["track", "identify", "page", "screen", "group", "alias"] | CallType
+EVENT_TYPES: Final = ("track", "identify", "page", "screen", "group", "alias", *CALL_TYPES)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -37,7 +38,7 @@ class EventModel(BaseModel):
 
     version: int = Field(ge=1, le=EVENT_VERSION, description="schema version")
     id: str = Field(min_length=1, max_length=256, description="message id: the same id of the same owner is the same event")
-    type: EventType = Field(description="Segment's call")
+    type: EventType = Field(description="Segment's call, or what a call centre says")
     name: str = Field(max_length=512, description="track: the event's name; page and screen: its name, may be empty; else empty")
     source: str = Field(min_length=1, max_length=128, description="the Source definition it came by")
     time_ms: int = Field(ge=0, description="when it happened: client clock corrected by sentAt, never after received_ms")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, cast
 
+from schemas.call_centre import CALL_TYPES, BadCall, laid_out
 from schemas.events import EVENT_TYPES, EVENT_VERSION, Event, EventType
 from schemas.identifiers import NAMESPACE_RANK, Identifier, node, normalise, owner
 from schemas.intake_values import Unparsable, flaw, instant_ms, loads, text_of
@@ -59,6 +60,8 @@ def parse_call(
     try:
         checked = _object(call)
         event_type = _type(checked, kind)
+        if event_type in CALL_TYPES:
+            checked = laid_out(checked, event_type, country)
         traits, context = _mapping(checked, "traits"), _mapping(checked, "context")
         properties = _properties(checked, event_type)
         if event_type == "identify" and isinstance(more := context.get("traits"), dict):
@@ -81,6 +84,8 @@ def parse_call(
         )
     except _Refused as refused:
         return refused.rejected
+    except BadCall as bad:
+        return Rejected(bad.reason, bad.detail, bad.path)
 
 
 def parse_touchpoint(
