@@ -81,12 +81,12 @@ def identities(recomputed: Recomputed, past: Past, version: int, now_ms: int) ->
     unchanged = set()
     for node, label in labels.items():
         nodes = groups.get(node, ())
+        into = "" if nodes else label.profile_id
         before = past.profiles.get(node)
-        if before is not None and before.nodes == nodes:
+        if before is not None and (before.nodes, before.merged_into) == (nodes, into):
             members[node] = replace(before, version=version)
             unchanged.add(node)
         else:
-            into = "" if nodes else label.profile_id
             members[node] = Members(nodes, version, merged_into=into, cause="rebuild", at_ms=now_ms)
     return Identities(labels, members, frozenset(unchanged))
 

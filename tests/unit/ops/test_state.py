@@ -134,7 +134,7 @@ def test_a_member_list_that_is_the_last_one_said_keeps_what_was_said_of_it(event
     recomputed = state_of(events)
     first = identities(recomputed, Past(), 7, 99)
     said = {
-        name: Members(entry.nodes, 7, merged_into=entry.merged_into and "0f", split_from="3e", cause="m1", at_ms=5)
+        name: Members(entry.nodes, 7, merged_into=entry.merged_into, split_from="3e", cause="m1", at_ms=5)
         for name, entry in first.members.items()
     }
     past = Past(labels={node: label.profile_id for node, label in first.labels.items()}, profiles=said)

@@ -1,0 +1,54 @@
+"""What the consumers keep of random histories of identity is what the store holds: labels, evidence, decisions."""
+
+import random
+
+import pytest
+
+from consumers import identities, links
+from consumers.batch import Feed
+from ops import ties
+from profile_store.port import Decision
+from profile_store.warehouse import rows
+from profile_store.warehouse.tables import DECISIONS, EVIDENCE, IDENTITIES, LABELS
+from profile_store.warehouse.writer import MemoryWriter
+from tests.support.identity_histories import random_history, run
+from tests.support.pipeline import Pipeline
+
+HISTORIES = 120
+
+
+async def consume(pipeline: Pipeline, feed: Feed, rng: random.Random, writer: MemoryWriter) -> None:
+    """All records of a topic, out of order and some of them twice, as crashes and replays of the consumers make it."""
+    said = [record for (topic, _), log in sorted(pipeline.logs.items()) if topic == feed.topic for record in log]
+    said += rng.choices(said, k=len(said) // 2)
+    rng.shuffle(said)
+    while said:
+        size = rng.randint(1, 5)
+        batch, said = feed.decide(said[:size], pipeline.settings, 0), said[size:]
+        assert not batch.quarantine
+        for table, found in batch.rows.items():
+            await writer.insert(table, found)
+
+
+@pytest.mark.parametrize("part", range(4))
+async def test_the_warehouse_keeps_what_the_store_holds(part: int) -> None:
+    for seed in range(part, HISTORIES, 4):
+        history = random_history(seed)
+        pipeline = await run(history)
+        writer = MemoryWriter()
+        for feed in (links.FEED, identities.FEED):
+            await consume(pipeline, feed, random.Random(seed), writer)
+        labels = {node: profile_id for node, profile_id, _ in writer.rows(LABELS)}
+        held = await pipeline.store.labels(history.nodes)
+        assert {node: labels.get(node, node) for node in history.nodes} == {node: label.profile_id for node, label in held.items()}
+        kept = await ties.of_redis(pipeline.store)
+        assert writer.rows(EVIDENCE) == [rows.evidence_row(a, b, edge) for (a, b), edge in sorted(kept.edges.items())]
+        register: dict[tuple[str, str, str], Decision] = {}
+        for operation, _, kind, a, b, on, at_ms, *_ in writer.rows(DECISIONS):
+            said = Decision(on, at_ms, operation)
+            register[kind, a, b] = register.get((kind, a, b), said).join(said)
+        assert register == kept.decisions
+        assert kept.torn == 0
+        latest = {name: (members, into) for name, _, members, into, *_ in writer.rows(IDENTITIES)}
+        entries = await pipeline.store.members(sorted(latest))
+        assert latest == {name: (list(entry.nodes), entry.merged_into) for name, entry in entries.items()}
