@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
 
 from segments.identity import IdentityRulesSpec
+from segments.inbound import WebhookSpec
 from segments.language import SegmentSpec
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -29,6 +30,7 @@ class SourceSpec(_Strict):
 
     write_key_sha256: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
     topic_ingress: bool = False
+    webhook: WebhookSpec | None = None
 
 
 class Trigger(_Strict):
