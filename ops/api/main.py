@@ -14,7 +14,7 @@ from ops.identity.desk import Desk
 from ops.identity.history import History
 from ops.identity.lazy import Lazy
 from profile_store.port import ProfileStore
-from profile_store.redis_store import RedisStore
+from profile_store.connect import open_store
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
@@ -35,7 +35,7 @@ log: Final = get_logger(__name__)
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop`; answers under way are finished first. Raises Misconfigured when the port is taken."""
-    store = RedisStore(settings, SystemClock())
+    store = open_store(settings, SystemClock())
     try:
         async with HealthServer(settings, Metrics(), {"redis": store.ping}), _desk(settings, store) as desk:
             config = uvicorn.Config(

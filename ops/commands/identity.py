@@ -10,10 +10,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from ops.identity import say
 from ops.identity.desk import Desk
-from ops.identity.names import moment
 from ops.identity.reach import at_desk, previewed
 from ops.reach import DEFAULT_DIR, AsJson, DataDir
 from runtime.errors import Invalid
@@ -87,13 +87,13 @@ def operations(*, limit: Limit = 50, as_json: AsJson = False, data_dir: DataDir 
     """Who decided what about identity, the latest first."""
     found = _ask(data_dir, lambda desk: desk.history.operations(limit))
     if as_json:
-        typer.echo(json.dumps([{**entry, "at": moment(entry.pop("at_ms"))} for entry in found], ensure_ascii=False))
+        typer.echo(json.dumps(found, ensure_ascii=False))
         return
-    table = Table(Column("operation", no_wrap=True), "at", "action", "of", "pairs", "by", "reason")
+    names = ("operation", "at", "action", "of", "pairs", "by", "reason")
+    table = Table(*(Column(name, no_wrap=name in ("operation", "at", "action", "of")) for name in names))
     for entry in found:
-        at = moment(entry["at_ms"])
-        table.add_row(entry["operation"], at, entry["action"], entry["of"], str(entry["pairs"]), entry["by"], entry["reason"])
-    Console(soft_wrap=True, markup=False).print(table)
+        table.add_row(*(Text(str(entry[name])) for name in names))
+    Console(soft_wrap=True).print(table)
 
 
 def preview(

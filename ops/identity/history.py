@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ops.identity.names import moment
 from profile_store.identity import Evidence, Pair
 from profile_store.port import Edge
 from profile_store.warehouse import reads
@@ -80,7 +81,8 @@ class History:
     async def operations(self, limit: int) -> list[dict[str, Any]]:
         """The latest operations, the newest first."""
         rows = await reads.ask(await self._connect(), "operations", limit=limit)
-        return [dict(zip(OPERATION_FIELDS, row, strict=True)) for row in rows]
+        found = [dict(zip(OPERATION_FIELDS, row, strict=True)) for row in rows]
+        return [{"at": moment(entry.pop("at_ms")), **entry, "on": bool(entry["on"])} for entry in found]
 
 
 def _events(edge: Edge) -> tuple[str, str]:
@@ -109,7 +111,7 @@ async def _operation(warehouse: Warehouse, name: str) -> Operation | None:
     return Operation(name, action, tuple((row[1], row[2], row[3]) for row in rows), bool(on), at_ms, of, by, reason)
 
 
-def shape_event(event: str, facts: EventFacts | None, moment: Callable[[int], str]) -> Mapping[str, Any]:
+def shape_event(event: str, facts: EventFacts | None) -> Mapping[str, Any]:
     """An event as JSON; its id alone when nothing else is known."""
     if facts is None:
         return {"id": event}

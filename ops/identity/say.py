@@ -21,7 +21,7 @@ def why(answer: Shaped) -> list[str]:
         lines = [f"{say(a)} and {say(b)} are one profile, {a['profile_id']}: this evidence joined them.", *_steps(answer["path"])]
         return [*lines, *_direct(answer), *_notes(answer)]
     lines = [f"{say(a)} and {say(b)} are not one profile."]
-    lines += [f"  {say(one)} is in profile {one['profile_id']}" + ("" if one["seen"] else " (never seen)") for one in (a, b)]
+    lines += [f"  {say(one)} " + (f"is in profile {one['profile_id']}" if one["seen"] else "was never seen") for one in (a, b)]
     if verdict == "never_together":
         return [*lines, "No evidence connects them: no event has ever named them, or others of theirs, together.", *_notes(answer)]
     lines.append("What connects them, and why it does not join them:")

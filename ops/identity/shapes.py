@@ -57,8 +57,8 @@ def shape_step(step: Step, known: Known, names: Names, told: Told) -> dict[str, 
         "source": edge.source,
         "rule": edge.rule,
         "rules": edge.rules,
-        "first_event": shape_event(edge.first_event, told.events.get((key, edge.first_event)), moment),
-        "last_event": shape_event(edge.last_event, told.events.get((key, edge.last_event)), moment),
+        "first_event": shape_event(edge.first_event, told.events.get((key, edge.first_event))),
+        "last_event": shape_event(edge.last_event, told.events.get((key, edge.last_event))),
         "refused": None if step.refusal is None else shape_refusal(step.refusal, known, names, told),
     }
 

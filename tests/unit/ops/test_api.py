@@ -1,12 +1,14 @@
 """The profile API over the store's twin."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from ops.api.app import Api
+from ops.api.identity import MAX_BODY_BYTES
 from ops.api.view import ProfileReader
 from profile_store import memberships, model
 from profile_store.memberships import Membership, SegmentState
@@ -16,6 +18,7 @@ from runtime.clock import ManualClock
 from runtime.errors import Transient
 from runtime.settings import Settings
 from segments.plan import Plan
+from tests.support.desk import World
 from tests.support.events import START_MS, event
 
 SETTINGS = Settings(tenant_secret="test-secret", api_token="a-token-of-some-length")
@@ -135,3 +138,122 @@ async def test_a_store_that_fails_is_not_the_callers_fault(kind: type[MemoryStor
         response = await client.get("/v1/profiles/user_id:u1")
     assert response.status_code == status
     assert set(response.json()) == {"error"}
+
+
+COOKIE, PHONE = "anonymous_id:máy-chung", "phone:+84912345678"
+SIGNED = {"by": "Trần Bình", "reason": "hai người, một máy"}
+
+
+@pytest.fixture
+async def world() -> World:
+    made = World()
+    pairs = [{"email": "ánh@shop.vn", "anonymous_id": "máy-chung"}, {"phone": "+84912345678", "anonymous_id": "máy-chung"}]
+    await made.happen(*(event(pair, id=f"m{n}", name="Xem hàng", time_ms=START_MS + n) for n, pair in enumerate(pairs)))
+    return made
+
+
+@pytest.fixture
+async def desk(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    reader = ProfileReader(world.desk.settings, world.pipeline.store)
+    transport = httpx.ASGITransport(Api(reader, world.desk).application(), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as client:
+        yield client
+
+
+async def test_two_are_explained_and_a_profile_told(desk: httpx.AsyncClient) -> None:
+    response = await desk.get("/v1/identity/why", params={"a": "email:ánh@shop.vn", "b": PHONE})
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    body = response.json()
+    assert body["verdict"] == "together"
+    assert body["path"][0]["first_event"]["name"] == "Xem hàng"
+    told = (await desk.get(f"/v1/identity/how/{body['a']['profile_id']}")).json()
+    assert [turn["outcome"] for turn in told["turns"]] == ["joined", "joined"]
+    assert (await desk.get(f"/v1/identity/how/{COOKIE}")).json() == told
+
+
+async def test_two_are_cut_and_taken_together_again(desk: httpx.AsyncClient) -> None:
+    cut = await desk.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})
+    assert cut.status_code == 200
+    assert len(cut.json()["profiles"]) == 2
+    again = await desk.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})
+    assert (again.status_code, again.json()["error"]["reason"]) == (409, "nothing_to_cut")
+    why = (await desk.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})).json()
+    assert why["reasons"][0]["decision"]["by"] == "Trần Bình"
+    undo = {"operation": cut.json()["operation"], **SIGNED}
+    back = await desk.post("/v1/identity/undo", json=undo)
+    assert (back.status_code, len(back.json()["profiles"])) == (200, 1)
+    twice = await desk.post("/v1/identity/undo", json=undo)
+    assert (twice.status_code, twice.json()["error"]["reason"]) == (409, "nothing_to_undo")
+
+
+async def test_a_profile_is_split_and_what_is_not_applied_yet_is_only_accepted(world: World, desk: httpx.AsyncClient) -> None:
+    body = {"profile": COOKIE, "move": [PHONE], **SIGNED}
+    split = await desk.post("/v1/identity/split", json=body)
+    assert split.status_code == 200
+    assert sorted(len(profile["identifiers"]) for profile in split.json()["profiles"]) == [1, 2]
+    world.to.asleep = True
+    undo = await desk.post("/v1/identity/undo", json={"operation": split.json()["operation"], **SIGNED})
+    assert (undo.status_code, undo.json()["applied"]) == (202, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "reason"),
+    [
+        ("cut", {"a": PHONE, "b": "email:ánh@shop.vn", **SIGNED}, 409, "nothing_to_cut"),
+        ("cut", {"a": PHONE, "b": "user_id:bí-mật", **SIGNED}, 404, "unknown_identifier"),
+        ("cut", {"a": PHONE, "b": "bí-mật", **SIGNED}, 400, "malformed"),
+        ("cut", {"a": PHONE, "b": COOKIE, "by": "", "reason": "bí-mật"}, 400, "bad_body"),
+        ("cut", {"a": PHONE, "b": COOKIE, "by": " ", "reason": "bí-mật"}, 400, "unusable_value"),
+        ("cut", {"a": PHONE, "b": COOKIE, "by": "bí-mật"}, 400, "bad_body"),
+        ("cut", {"a": PHONE, "b": COOKIE, "bí-mật": 1, **SIGNED}, 400, "bad_body"),
+        ("cut", ["bí-mật"], 400, "bad_body"),
+        ("split", {"profile": COOKIE, **SIGNED}, 400, "malformed"),
+        ("split", {"profile": COOKIE, "move": ["user_id:bí-mật"], **SIGNED}, 400, "not_a_member"),
+        ("split", {"profile": COOKIE, "keep": [COOKIE, PHONE, "email:ánh@shop.vn"], **SIGNED}, 400, "empty_part"),
+        ("split", {"profile": "user_id:bí-mật", "keep": [COOKIE], **SIGNED}, 404, "unknown_identifier"),
+        ("undo", {"operation": "bí-mật", **SIGNED}, 400, "malformed"),
+        ("undo", {"operation": "op-" + "0" * 14, **SIGNED}, 404, "unknown_operation"),
+    ],
+)
+async def test_what_cannot_be_decided_says_why(desk: httpx.AsyncClient, path: str, body: Any, status: int, reason: str) -> None:
+    response = await desk.post(f"/v1/identity/{path}", json=body)
+    assert (response.status_code, response.json()["error"]["reason"]) == (status, reason)
+    assert "bí-mật" not in response.text
+
+
+async def test_bodies_are_json_of_a_limited_size(desk: httpx.AsyncClient) -> None:
+    response = await desk.post("/v1/identity/cut", content=b"{")
+    assert (response.status_code, response.json()["error"]["reason"]) == (400, "bad_body")
+    response = await desk.post("/v1/identity/cut", content=b"\xff")
+    assert (response.status_code, response.json()["error"]["reason"]) == (400, "bad_body")
+    response = await desk.post("/v1/identity/cut", content=b" " * (MAX_BODY_BYTES + 1))
+    assert (response.status_code, response.json()["error"]["reason"]) == (413, "too_large")
+    assert (await desk.get("/v1/identity/cut")).status_code == 405
+    assert (await desk.get("/v1/identity/why?a=" + "x" * 10_000)).status_code == 414
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "why?a=x&b=y"), ("GET", "how/x"), ("POST", "cut"), ("POST", "split"), ("POST", "undo")]
+)
+async def test_nobody_asks_or_decides_without_the_token(desk: httpx.AsyncClient, method: str, path: str) -> None:
+    response = await desk.request(method, f"/v1/identity/{path}", headers={"Authorization": "Bearer wrong"})
+    assert response.status_code == 401
+
+
+async def test_without_the_broker_or_clickhouse_reads_work_and_decisions_do_not(world: World, desk: httpx.AsyncClient) -> None:
+    world.broker, world.memory.away = "away", True
+    why = await desk.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})
+    assert (why.status_code, why.json()["history"]) == (200, False)
+    assert (await desk.get(f"/v1/profiles/{COOKIE}")).status_code == 200
+    assert (await desk.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})).status_code == 503
+    assert (await desk.post("/v1/identity/undo", json={"operation": "op-" + "0" * 14, **SIGNED})).status_code == 503
+
+
+async def test_nothing_is_decided_by_rules_that_are_not_known_yet(world: World) -> None:
+    unsure = replace(world.desk, rules_known=lambda: False)
+    transport = httpx.ASGITransport(Api(ProfileReader(SETTINGS, world.pipeline.store), unsure).application())
+    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as client:
+        why = await client.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})
+        assert (why.status_code, why.json()["rules_known"]) == (200, False)
+        assert (await client.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})).status_code == 503
