@@ -1,0 +1,43 @@
+"""docs/identity.md says what the code says and what was measured."""
+
+import re
+from pathlib import Path
+
+from profile_store.port import MAX_NEIGHBOURS
+from schemas.identifiers import NAMESPACE_RANK, OWNER_ORDER, blocked
+from segments.definitions import IdentityRules, load_yaml
+from segments.identity import DEFAULT_RULES, MAX_MEMBERS, NEIGHBOURS, PER_PROFILE
+from tests.support.ground_truth import accuracy_table, overmerge_table
+
+PAGE = (Path(__file__).parents[2] / "docs" / "identity.md").read_text(encoding="utf-8")
+
+
+def test_the_defaults_are_those_that_ship() -> None:
+    rows = []
+    for name, rank in sorted(NAMESPACE_RANK.items(), key=lambda item: item[1]):
+        limits = f"{NEIGHBOURS[name] or 'unlimited'} | {PER_PROFILE.get(name) or 'unlimited'}"
+        rows.append(f"| {rank} | `{name}` | {OWNER_ORDER.index(name) + 1} | {limits} |")
+    assert "\n".join(rows) in PAGE
+    assert f"`max_members`\n   ({MAX_MEMBERS:,})" in PAGE
+    assert f"more than {MAX_NEIGHBOURS:,} neighbours" in PAGE
+    assert DEFAULT_RULES.prefer == "last"
+
+
+def test_values_that_name_nobody_are_blocked() -> None:
+    sentence = PAGE.partition("names nobody whoever sends it:")[2].partition(".\n")[0]
+    quoted = re.findall(r"`([^`]+)`", sentence)
+    assert "test@test.com" in quoted
+    for value in quoted:
+        assert blocked(value) or blocked(f"an@{value}")
+
+
+def test_the_example_is_a_definition() -> None:
+    (example,) = [text for text in re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL) if "IdentityRules" in text]
+    (document,) = load_yaml(example, "docs/identity.md")
+    assert isinstance(document, IdentityRules)
+    assert document.metadata.name == "default"
+
+
+def test_the_figures_are_those_that_are_measured() -> None:
+    assert accuracy_table() in PAGE
+    assert overmerge_table() in PAGE
