@@ -3,13 +3,16 @@
 import base64
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Final
 from uuid import uuid4
 
 import orjson
 
 from collector.envelope import Envelope
+from collector.facts import STEPS, Facts, Step
 from collector.problems import Problem
 from runtime.bus.limits import MAX_RECORD_BYTES
 from runtime.bus.port import Outgoing
@@ -24,6 +27,8 @@ from schemas.records import Quarantined
 STAGE: Final = "collector"
 _RAW_BYTES: Final = (MAX_RECORD_BYTES - 8 * 1024) // 4 * 3
 """How many bytes fit into a quarantine record, written in base64."""
+_MESSAGE_ID_SAID: Final = 256
+"""How much of a message id an answer repeats."""
 
 
 @dataclass(slots=True)
@@ -35,75 +40,82 @@ class Accepted:
     reasons: Counter[str] = field(default_factory=Counter)
     results: list[dict[str, Any]] = field(default_factory=list)
 
+    def reject(self, record: Outgoing, rejected: Rejected, index: int, message_id: str | None) -> None:
+        """Add a call, the `index`-th of its request, that goes into quarantine as `record`."""
+        self.records.append(record)
+        self.reasons[rejected.reason] += 1
+        self.results.append(
+            {"index": index, "messageId": message_id, "reason": rejected.reason.value, "path": rejected.path},
+        )
+
 
 class Accept:
-    """Decides on calls with this deployment's settings."""
+    """Decides on calls with this deployment's settings. Every event goes through `steps`."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, steps: Sequence[Step] = STEPS) -> None:
+        self._settings, self._steps = settings, steps
         self._events, self._quarantine = settings.topic("events"), settings.topic("quarantine")
         self._secret, self._country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
 
-    def decide(self, envelope: Envelope, source: str, received_ms: int) -> Accepted | Problem:
+    def decide(self, envelope: Envelope, facts: Facts) -> Accepted | Problem:
         """Every call's fate. Problem: too many, too large with the batch's context in each, or nested beyond all reason."""
         if len(envelope.calls) > self._settings.collector_max_batch_events:
             return Problem.TOO_MANY
         accepted = Accepted()
         try:
-            shared = len(_dumped(envelope.context)) if envelope.context else 0
+            shared = len(_dumped(envelope.shared)) if envelope.shared else 0
             if shared * len(envelope.calls) > self._settings.collector_max_body_bytes:
                 return Problem.TOO_LARGE
             for index in range(len(envelope.calls)):
-                self._one(accepted, index, envelope.call(index), envelope, source, received_ms)
+                self._one(accepted, index, envelope.call(index), envelope, facts)
         except RecursionError:
             return Problem.UNPARSABLE
         return accepted
 
-    def _one(self, accepted: Accepted, index: int, call: Any, envelope: Envelope, source: str, received_ms: int) -> None:
-        result = self._parsed(call, len(_dumped(call)), envelope, source, received_ms)
+    def _one(self, accepted: Accepted, index: int, call: Any, envelope: Envelope, facts: Facts) -> None:
+        result = self._parsed(call, len(_dumped(call)), envelope, facts)
         if isinstance(result, Event):
             accepted.records.append(Outgoing(self._events, encode(result), result.owner.encode()))
             accepted.types[result.type] += 1
             return
         given = text_of(call.get("messageId")) if isinstance(call, dict) else None
-        accepted.records.append(self.quarantined(_faithful(call), result, source, received_ms))
-        accepted.reasons[result.reason] += 1
-        accepted.results.append(
-            {
-                "index": index,
-                "messageId": None if flaw(given) else given,
-                "reason": result.reason.value,
-                "path": result.path,
-            }
-        )
+        name = _same_again(call, given, envelope.kind, facts.source) if given else uuid4().hex
+        record = self.quarantined(_faithful(call), result, facts.source, facts.received_ms, name)
+        sayable = given is not None and len(given) <= _MESSAGE_ID_SAID and not flaw(given)
+        accepted.reject(record, result, index, given if sayable else None)
 
-    def _parsed(self, call: Any, size: int, envelope: Envelope, source: str, received_ms: int) -> Event | Rejected:
+    def _parsed(self, call: Any, size: int, envelope: Envelope, facts: Facts) -> Event | Rejected:
         most = self._settings.collector_max_event_bytes
         if size > most:
             return Rejected(Reason.TOO_LARGE, f"{size} bytes, the limit is {most}")
         try:
-            return parse_call(
+            result = parse_call(
                 call,
                 kind=envelope.kind,
-                source=source,
-                received_ms=received_ms,
+                source=facts.source,
+                received_ms=facts.received_ms,
                 sent_ms=envelope.sent_ms,
                 secret=self._secret,
                 country=self._country,
                 default_id=uuid4().hex,
             )
+            for step in self._steps:
+                if isinstance(result, Rejected):
+                    break
+                result = step(result, facts)
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001 - a bug that one event meets must not cost the others of its batch
             return Rejected(Reason.POISON, type(error).__name__)
+        return result
 
-    def quarantined(self, raw: bytes, rejected: Rejected, source: str, received_ms: int) -> Outgoing:
-        """The quarantine record of one accepted event that is none."""
+    def quarantined(self, raw: bytes, rejected: Rejected, source: str, received_ms: int, name: str = "") -> Outgoing:
+        """The quarantine record of one accepted event that is none; `name` is the same when the same one comes again."""
         detail = f"{rejected.path}: {rejected.detail}" if rejected.path else rejected.detail
         if len(raw) > _RAW_BYTES:
             raw, detail = raw[:_RAW_BYTES], f"{detail}; of {len(raw)} bytes the first {_RAW_BYTES} are kept"
         record = Quarantined(
-            id=f"{STAGE}-{uuid4().hex}",
+            id=f"{STAGE}-{name or uuid4().hex}",
             stage=STAGE,
             reason=rejected.reason,
             detail=detail,
@@ -116,6 +128,16 @@ class Accept:
             counted=True,
         )
         return Outgoing(self._quarantine, encode(record))
+
+
+def _same_again(call: dict[str, Any], message_id: str, kind: str | None, source: str) -> str:
+    """A name that a call with this message id gets again when its client, not having heard the answer, sends it again.
+
+    Clients write a new `sentAt` each time. A call without a message id is a new one each time: two equal ones may be two events.
+    """
+    content = {name: value for name, value in call.items() if name != "sentAt"}
+    told = json.dumps([source, kind, message_id], ensure_ascii=True).encode()
+    return blake2b(told + b"\n" + _faithful(content), digest_size=16).hexdigest()
 
 
 def without_key(body: Any, raw: bytes) -> bytes:

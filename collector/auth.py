@@ -24,10 +24,7 @@ def bearer(headers: Headers) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def write_key(headers: Headers, body: Any) -> str | None:
-    """The write key that a request gives: by Basic, else in the body, else as a bearer token."""
-    found = header_key(headers)
-    if found:
-        return found
+def body_key(body: Any) -> str | None:
+    """The write key that a decoded body names."""
     given = body.get("writeKey") if isinstance(body, dict) else None
-    return given if isinstance(given, str) and given else bearer(headers)
+    return given if isinstance(given, str) and given else None

@@ -11,6 +11,11 @@ from collector.problems import Problem, Refusal
 READ_WITHIN_S: Final = 30.0
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31
+_MEMBERS: Final = 64
+"""Streams that one gzip body may consist of: each costs a copy of what is left."""
+_RATIO: Final = 200
+"""Events repeat themselves, and may well be packed to a hundredth. Blanks to a thousandth are no events."""
+_UNSUSPICIOUS_BYTES: Final = 256 * 1024
 _ENCODINGS: Final = ("", "identity", "gzip", "x-gzip")
 
 
@@ -78,12 +83,16 @@ async def read(request: Request, most_bytes: int, taken: Pass) -> bytes:
 def unpack(body: bytes, most_bytes: int, taken: Pass) -> bytes | None:
     """The body without gzip, told by its first bytes whatever the headers say; None when it is broken. Raises Refusal.
 
-    Never holds more than `most_bytes` and a little: a small body that would unpack to gigabytes is refused.
+    Never holds more than `most_bytes` and a little, nor more than what a body of this size may honestly hold.
     """
     if not body.startswith(_GZIP_MAGIC):
         return body
-    parts, room, rest = [], most_bytes, body
+    honest = max(len(body) * _RATIO, _UNSUSPICIOUS_BYTES)
+    parts: list[bytes] = []
+    room, rest = min(most_bytes, honest), body
     while rest.startswith(_GZIP_MAGIC):
+        if len(parts) == _MEMBERS:
+            return None
         inflater = zlib.decompressobj(_GZIP_WINDOW)
         try:
             part = inflater.decompress(rest, room + 1)
@@ -91,7 +100,7 @@ def unpack(body: bytes, most_bytes: int, taken: Pass) -> bytes | None:
             return None
         room -= len(part)
         if room < 0:
-            raise Refusal(Problem.TOO_LARGE)
+            raise Refusal(Problem.RATIO if honest < most_bytes else Problem.TOO_LARGE)
         if not inflater.eof:
             return None
         taken.charge(len(part))

@@ -7,7 +7,7 @@ from runtime.bus.follow import follow
 from runtime.bus.port import Bus, Record
 from runtime.logs import get_logger
 from runtime.settings import Settings
-from segments.definitions import BadDefinition, Source, decode, key_hash, source_for_key
+from segments.definitions import BadDefinition, Source, decode, key_hash, keys_of, source_for_key
 
 KIND: Final = "Source/"
 CACHED_KEYS: Final = 1024
@@ -20,25 +20,33 @@ class Sources:
 
     def __init__(self) -> None:
         self._held: dict[str, Source] = {}
-        self._known: dict[str, str] = {}
+        self._known: dict[str, Source] = {}
+        self._origins: frozenset[str] = frozenset()
         self.caught_up = asyncio.Event()
 
     def become(self, held: dict[str, Source]) -> None:
         """Hold these and no others, by their key on the topic."""
         self._held, self._known = dict(held), {}
+        self._origins = frozenset(origin for source in held.values() for origin in source.spec.cors_origins)
         self.caught_up.set()
 
-    def name_of(self, write_key: str) -> str | None:
-        """The name of the source with this write key. Only right keys are cached, by their hash."""
+    def find(self, write_key: str, now_ms: int) -> Source | None:
+        """The source with this write key now. Only right keys without an end are cached, by their hash."""
         hashed = key_hash(write_key)
-        if (name := self._known.get(hashed)) is not None:
-            return name
-        source = source_for_key(list(self._held.values()), write_key)
-        if source is None:
-            return None
-        if len(self._known) < CACHED_KEYS:
-            self._known[hashed] = source.metadata.name
-        return source.metadata.name
+        if (known := self._known.get(hashed)) is not None:
+            return known
+        source = source_for_key(list(self._held.values()), write_key, now_ms)
+        if source is not None and len(self._known) < CACHED_KEYS and (hashed, None) in keys_of(source.spec):
+            self._known[hashed] = source
+        return source
+
+    def origins(self) -> frozenset[str]:
+        """Origins that some source lists as its own: a browser asks before it says who it is."""
+        return self._origins
+
+    def names(self) -> frozenset[str]:
+        """Of all sources."""
+        return frozenset(source.metadata.name for source in self._held.values())
 
 
 async def follow_sources(settings: Settings, bus: Bus, sources: Sources) -> None:

@@ -43,6 +43,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # whom to believe is ONEFOLD_COLLECTOR_TRUSTED_HOPS's to say
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACE_S,
             backlog=BACKLOG,

@@ -1,4 +1,4 @@
-"""The producer of a collector that starts while the broker is away."""
+"""What stands between the collector and its producer: a broker that is away at the start, and one that lags."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,6 +8,8 @@ from runtime.bus.port import Bus, Outgoing, Producer
 from runtime.errors import Transient
 
 RETRY_S: Final = 1.0
+SEND_WITHIN_S: Final = 10.0
+"""A backstop: the Kafka producer gives up earlier by itself."""
 
 
 class Outlet:
@@ -35,3 +37,35 @@ class Outlet:
         """Flush and close."""
         if self._inner is not None:
             await self._inner.aclose()
+
+
+class Bounded:
+    """A Producer that bounds what is under way to another one: beyond `max_bytes` or `max_records`, or after `within_s`, Transient.
+
+    So a broker that lags costs bounded memory: clients hear 503 at once and keep their data. One request larger than the bound
+    goes through when nothing else is under way.
+    """
+
+    def __init__(self, inner: Producer, max_bytes: int, max_records: int, within_s: float = SEND_WITHIN_S) -> None:
+        self._inner, self._max_bytes, self._max_records, self._within_s = inner, max_bytes, max_records, within_s
+        self.bytes = self.records = 0
+
+    async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+        """As Producer.send."""
+        size = sum(len(record.key or b"") + len(record.value or b"") for record in records)
+        if self.records and (self.bytes + size > self._max_bytes or self.records + len(records) > self._max_records):
+            raise Transient("too much is under way to the broker")
+        self.bytes += size
+        self.records += len(records)
+        try:
+            async with asyncio.timeout(self._within_s):
+                return await self._inner.send(records)
+        except TimeoutError as error:
+            raise Transient("the broker has not answered in time") from error
+        finally:
+            self.bytes -= size
+            self.records -= len(records)
+
+    async def aclose(self) -> None:
+        """As Producer.aclose."""
+        await self._inner.aclose()

@@ -21,13 +21,23 @@ class Problem(Enum):
     UNPARSABLE = Answer(400, "invalid_json", "The body is not JSON in UTF-8 (it may be gzipped).")
     NOT_AN_OBJECT = Answer(400, "not_an_object", "The body must be a JSON object.")
     NO_BATCH = Answer(400, "invalid_batch", "The body must be an object with a list of events in `batch`.")
+    ORIGIN = Answer(403, "origin_not_allowed", "The source does not list this origin: add it to the source's `cors_origins`.")
     CUT_OFF = Answer(400, "incomplete_body", "The connection ended before the body did.")
     SLOW = Answer(408, "body_timeout", "The body did not come in time: send it again.")
     TOO_LARGE = Answer(413, "too_large", "The body, unpacked and with the batch's context in each event, is over the limit.")
+    RATIO = Answer(413, "compressed_too_much", "The body unpacks to far more than it is: send it less compressed, or as it is.")
     TOO_MANY = Answer(413, "too_many_events", "The batch holds more events than the limit: send smaller batches.")
     ENCODING = Answer(415, "unsupported_encoding", "Send the body as it is or gzipped.")
+    HEADERS = Answer(431, "headers_too_large", "The address and headers are over the limit.")
+    RATE = Answer(429, "rate_limited", "The source has sent more events than its rate allows: send them again.", 1)
     NOT_FOUND = Answer(404, "not_found", "There is nothing at this address.")
-    METHOD = Answer(405, "method_not_allowed", "Send events with POST.")
+    SNIPPET = Answer(
+        404,
+        "no_analytics_js",
+        "analytics.js is not here: run `onefold analytics-js`, set ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR to the directory that it "
+        "names, then start the collector again.",
+    )
+    METHOD = Answer(405, "method_not_allowed", "This address takes another method: see Allow.")
     STARTING = Answer(503, "starting", "The sources are not known yet: send it again.", 1)
     BUSY = Answer(503, "overloaded", "Too many requests are under way: send it again.", 1)
     BROKER = Answer(503, "unavailable", "The events could not be stored: send them again.", 2)
@@ -35,8 +45,8 @@ class Problem(Enum):
 
 
 class Refusal(Exception):
-    """Carries a problem to where it is answered."""
+    """Carries a problem to where it is answered. `retry_after_s` is for this one request; `headers` come on top of the answer's."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, retry_after_s: int | None = None, headers: dict[str, str] | None = None) -> None:
         super().__init__(problem.name)
-        self.problem = problem
+        self.problem, self.retry_after_s, self.headers = problem, retry_after_s, headers or {}

@@ -49,15 +49,17 @@ def write_key(settings: Settings) -> str | None:
 async def declare_source(settings: Settings, bus: Bus, key: str | None) -> bool:
     """Let events come in by `key` at the source `default`; whether a record had to be written.
 
-    Hashes that the source has besides stay: an operator may be rotating.
+    What the source says besides stays: an operator may be rotating.
     """
     if key is None:
         return False
     known = (await definitions.live(settings, bus)).get(f"Source/{DEFAULT_SOURCE}")
-    hashes = known.spec.write_key_sha256 if isinstance(known, Source) else ()
-    if isinstance(known, Source) and key_hash(key) in hashes and known.spec.topic_ingress:
+    spec = known.spec if isinstance(known, Source) else SourceSpec()
+    hashes = spec.write_key_sha256
+    if key_hash(key) in hashes and spec.topic_ingress:
         return False
-    spec = SourceSpec(write_key_sha256=(*hashes, key_hash(key)) if key_hash(key) not in hashes else hashes, topic_ingress=True)
+    more = (*hashes, key_hash(key)) if key_hash(key) not in hashes else hashes
+    spec = spec.model_copy(update={"write_key_sha256": more, "topic_ingress": True})
     metadata = known.metadata if isinstance(known, Source) else Metadata(name=DEFAULT_SOURCE)
     await definitions.write(settings, bus, [Source(apiVersion="onefold/v1", kind="Source", metadata=metadata, spec=spec)])
     return True

@@ -39,6 +39,23 @@ class Settings(BaseSettings):
     collector_max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="largest request body, after decompression")
     collector_max_event_bytes: int = Field(32 * 1024, ge=256, description="largest single event; a larger one is quarantined")
     collector_max_batch_events: int = Field(2500, ge=1, description="most events in one batch")
+    collector_max_header_bytes: int = Field(
+        32 * 1024, ge=4096, le=1024 * 1024, description="largest address and headers of a request to the collector, together"
+    )
+    collector_max_pending_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="most bytes on the way from a collector to the broker; more is answered 503",
+    )
+    collector_max_pending_records: int = Field(
+        100_000, ge=1, description="most records on the way from a collector to the broker; more is answered 503"
+    )
+    collector_trusted_hops: int = Field(
+        0, ge=0, le=16, description="proxies of your own before the collector, whose X-Forwarded-For and -Proto it believes"
+    )
+    collector_analytics_js_dir: Path | None = Field(
+        None, description="directory that `onefold analytics-js` has written: lets the classic snippet load from the collector"
+    )
     api_host: str = Field("127.0.0.1", description="address the profile API listens on")
     api_port: int = Field(8081, ge=0, le=65535, description="port of the profile API")
     api_token: SecretStr = Field(SecretStr(DEFAULT_SECRET), description="bearer token of the profile API")

@@ -159,7 +159,7 @@ def _object(call: Any) -> dict[str, Any]:
         raise _Refused(Reason.NOT_AN_OBJECT, "must be an object")
     found = flaw(call)
     if found is not None:
-        raise _Refused(Reason.WRONG_TYPE, f"holds {found}", _where(call))
+        raise _Refused(found.reason, f"holds {found.about}", _where(call))
     return call
 
 

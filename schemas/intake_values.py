@@ -4,11 +4,15 @@ import json
 import math
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
+from schemas.reasons import Reason
+
 MAX_DEPTH: Final = 32
+MAX_NAMES: Final = 1000
+MAX_NAME_CHARS: Final = 256
 _LEAST_INT: Final = -(2**63)
 _LARGEST_INT: Final = 2**64 - 1
 _EXACT_FLOAT: Final = 2**53
@@ -41,29 +45,50 @@ def loads(raw: bytes) -> Any:
         raise Unparsable(type(error).__name__) from None
 
 
-def flaw(value: Any, depth: int = MAX_DEPTH) -> str | None:
-    """Why a decoded JSON value cannot travel on: NaN, an integer beyond 64 bits, a lone surrogate, too deep; None when it can."""
+class Flaw(NamedTuple):
+    """Why a value cannot travel on; `about` names no value."""
+
+    reason: Reason
+    about: str
+
+
+_SURROGATE: Final = Flaw(Reason.WRONG_TYPE, "text with a lone surrogate")
+_LARGE_INT: Final = Flaw(Reason.WRONG_TYPE, "an integer beyond 64 bits")
+_NOT_FINITE: Final = Flaw(Reason.WRONG_TYPE, "a number that is not finite")
+_NOT_JSON: Final = Flaw(Reason.WRONG_TYPE, "a value that is not JSON")
+_DEEP: Final = Flaw(Reason.TOO_DEEP, f"nesting deeper than {MAX_DEPTH} levels")
+_WIDE: Final = Flaw(Reason.TOO_MANY_PROPERTIES, f"an object of more than {MAX_NAMES} names")
+_LONG: Final = Flaw(Reason.NAME_TOO_LONG, f"a name longer than {MAX_NAME_CHARS} characters")
+
+
+def flaw(value: Any, depth: int = MAX_DEPTH) -> Flaw | None:
+    """Why a decoded JSON value cannot travel on: what no store keeps (NaN, an integer beyond 64 bits, a lone surrogate), or a shape
+    beyond the limits; None when it can."""
     if isinstance(value, str):
         return None if value.isascii() else _unencodable(value)
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return None if _LEAST_INT <= value <= _LARGEST_INT else "an integer beyond 64 bits"
+        return None if _LEAST_INT <= value <= _LARGEST_INT else _LARGE_INT
     if isinstance(value, float):
-        return None if math.isfinite(value) else "a number that is not finite"
+        return None if math.isfinite(value) else _NOT_FINITE
     if depth <= 0:
-        return f"nesting deeper than {MAX_DEPTH} levels"
+        return _DEEP
     if isinstance(value, dict):
         return _flaw_in(value, depth - 1)
     if isinstance(value, list):
         return next((found for item in value if (found := flaw(item, depth - 1)) is not None), None)
-    return "a value that is not JSON"
+    return _NOT_JSON
 
 
-def _flaw_in(value: dict[Any, Any], depth: int) -> str | None:
+def _flaw_in(value: dict[Any, Any], depth: int) -> Flaw | None:
+    if len(value) > MAX_NAMES:
+        return _WIDE
     for key, item in value.items():
         if not isinstance(key, str):
-            return "a value that is not JSON"
+            return _NOT_JSON
+        if len(key) > MAX_NAME_CHARS:
+            return _LONG
         if not key.isascii() and (found := _unencodable(key)) is not None:
             return found
         if type(item) is str and item.isascii():
@@ -73,11 +98,11 @@ def _flaw_in(value: dict[Any, Any], depth: int) -> str | None:
     return None
 
 
-def _unencodable(text: str) -> str | None:
+def _unencodable(text: str) -> Flaw | None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "text with a lone surrogate"
+        return _SURROGATE
     return None
 
 

@@ -15,6 +15,9 @@ class Reason(StrEnum):
     NO_IDENTIFIER = "no_identifier"
     TOO_LARGE = "too_large"
     TOO_MANY = "too_many"
+    TOO_DEEP = "too_deep"
+    TOO_MANY_PROPERTIES = "too_many_properties"
+    NAME_TOO_LONG = "name_too_long"
     UNKNOWN_SOURCE = "unknown_source"
     POISON = "poison"
 
@@ -34,6 +37,9 @@ _ABOUT = {
     Reason.NO_IDENTIFIER: "No usable identifier is left (none given, or all are blocked values): send userId or anonymousId.",
     Reason.TOO_LARGE: "The event is larger than the limit: send less in properties or context.",
     Reason.TOO_MANY: "The batch holds more events than the limit: send smaller batches.",
+    Reason.TOO_DEEP: "A value is nested deeper than 32 levels: send it flatter, or as text.",
+    Reason.TOO_MANY_PROPERTIES: "An object has more than 1000 names: send a list of objects, or less.",
+    Reason.NAME_TOO_LONG: "The name of a property is longer than 256 characters: put what it says into a value.",
     Reason.UNKNOWN_SOURCE: "The record names a source that no definition declares.",
     Reason.POISON: "Processing this one record failed again and again with an unexpected error: report it, then replay.",
 }

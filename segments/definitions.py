@@ -5,7 +5,7 @@ import hmac
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
 
 from segments.identity import IdentityRulesSpec
 from segments.inbound import WebhookSpec
@@ -25,12 +25,38 @@ class Metadata(_Strict):
     owner: str = ""
 
 
-class SourceSpec(_Strict):
-    """A place that events come from. Write keys are kept as sha256 only; several serve a rotation."""
+KeyHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.\-\[\]:]{1,255}$")]
 
-    write_key_sha256: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+
+class WriteKey(_Strict):
+    """A write key that ends by itself: what a rotation leaves behind."""
+
+    sha256: KeyHash
+    valid_until: AwareDatetime | None = None
+
+
+class RateLimit(_Strict):
+    """A token bucket in every collector process: so many events a second, and so many at once after a rest."""
+
+    events_per_second: float = Field(gt=0, le=1_000_000)
+    burst_events: int = Field(ge=1, le=10_000_000)
+
+
+class SourceSpec(_Strict):
+    """A place that events come from. Write keys are kept as sha256 only; several serve a rotation.
+
+    `cors_origins`, if there are any, are the only ones that a browser may send from. `record_ip` lets the client's address into
+    `context.ip`.
+    """
+
+    write_key_sha256: tuple[KeyHash, ...] = ()
+    write_keys: tuple[WriteKey, ...] = ()
     topic_ingress: bool = False
     webhook: WebhookSpec | None = None
+    cors_origins: tuple[Origin, ...] = ()
+    rate_limit: RateLimit | None = None
+    record_ip: bool = False
 
 
 class Trigger(_Strict):
@@ -151,12 +177,18 @@ def key_hash(write_key: str) -> str:
     return hashlib.sha256(write_key.encode()).hexdigest()
 
 
-def source_for_key(sources: list[Source], write_key: str) -> Source | None:
-    """The source that a write key belongs to; compares every hash in constant time."""
+def source_for_key(sources: list[Source], write_key: str, now_ms: int | None = None) -> Source | None:
+    """The source that a write key belongs to now (without `now_ms`: that it ever did); compares every hash in constant time."""
     wanted = key_hash(write_key)
     found: Source | None = None
     for source in sources:
-        for known in source.spec.write_key_sha256:
-            if hmac.compare_digest(known, wanted):
+        for known, until_ms in keys_of(source.spec):
+            if hmac.compare_digest(known, wanted) and (now_ms is None or until_ms is None or now_ms < until_ms):
                 found = source
     return found
+
+
+def keys_of(spec: SourceSpec) -> list[tuple[str, int | None]]:
+    """Every write key's hash, and the instant in ms from which on it counts no longer."""
+    ending = [(key.sha256, None if key.valid_until is None else int(key.valid_until.timestamp() * 1000)) for key in spec.write_keys]
+    return [*((known, None) for known in spec.write_key_sha256), *ending]

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import orjson
 
-from collector.app import Collector, create_app
+from collector.app import create_app
 from collector.definitions import Sources
+from collector.desk import Desk
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Record
 from runtime.clock import ManualClock
@@ -59,7 +60,7 @@ class Collecting:
     settings: Settings
     metrics: Metrics
     sources: Sources
-    collector: Collector
+    desk: Desk
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
 
     async def post(self, path: str, body: Any = None, *, content: bytes | None = None, **more: Any) -> httpx.Response:
@@ -94,4 +95,4 @@ async def collecting(*, away: bool = False, caught_up: bool = True, **changed: A
     producer = AwayProducer() if away else await bus.producer()
     app = create_app(settings, producer, clock, sources, metrics)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector.test") as http:
-        yield Collecting(http, bus, settings, metrics, sources, app.state.collector, clock)
+        yield Collecting(http, bus, settings, metrics, sources, app.state.desk, clock)

@@ -10,7 +10,9 @@ TRACK = {"userId": "u1", "event": "Order Completed"}
     [
         ("GET", "/", 404, "not_found"),
         ("POST", "/v1/dance", 404, "not_found"),
-        ("POST", "/v1/track/", 404, "not_found"),
+        ("POST", "/v1", 404, "not_found"),
+        ("POST", "/v1/track/t", 404, "not_found"),
+        ("POST", "/beacon/v1/track", 404, "not_found"),
         ("POST", "/v2/track", 404, "not_found"),
         ("GET", "/v1/track", 405, "method_not_allowed"),
         ("PUT", "/v1/batch", 405, "method_not_allowed"),

@@ -119,7 +119,9 @@ async def test_a_wrong_write_key_is_refused_and_nothing_kept(headers: dict[str, 
             "success": False,
             "code": "invalid_write_key",
             "message": "No source has this write key: see `onefold status`.",
+            "results": [],
         }
+        assert answer.headers["x-onefold-result"] == "accepted=0; quarantined=0; code=invalid_write_key"
         assert await at.records("events") == await at.records("quarantine") == []
 
 
@@ -157,7 +159,10 @@ async def test_a_body_that_holds_no_calls_is_one_event_in_quarantine(path: str, 
     async with collecting() as at:
         answer = await at.post(f"/v1/{path}", content=content)
         assert (answer.status_code, answer.json()["success"], answer.json()["code"]) == (400, False, code)
-        assert answer.headers["x-onefold-result"] == "accepted=0; quarantined=1"
+        path = "batch" if reason == "wrong_type" else ""
+        assert answer.json()["results"] == [{"index": 0, "messageId": None, "reason": reason, "path": path}]
+        named = f"0 {reason} {path}".strip()
+        assert answer.headers["x-onefold-result"] == f'accepted=0; quarantined=1; not-kept="{named}"; code={code}'
         ((record, raw),) = await at.quarantined()
         assert (record.stage, record.reason, record.source, record.counted, record.at_ms) == (
             "collector",
@@ -203,7 +208,10 @@ async def test_events_that_cannot_be_kept_are_named_and_the_others_kept() -> Non
                 {"index": 7, "messageId": "m8", "reason": "too_large", "path": ""},
             ],
         }
-        assert answer.headers["x-onefold-result"] == "accepted=1; quarantined=7"
+        assert answer.headers["x-onefold-result"] == (
+            'accepted=1; quarantined=7; not-kept="1 no_identifier, 2 unknown_type type, 3 no_identifier, 4 not_an_object, '
+            '5 wrong_type event, 6 wrong_type properties, 7 too_large"'
+        )
         assert [event.id for event in await at.events()] == ["m1"]
         held = await at.quarantined()
         assert sorted(raw for _, raw in held) == sorted(json.dumps(call, ensure_ascii=False).encode() for call in batch[1:])
@@ -211,13 +219,24 @@ async def test_events_that_cannot_be_kept_are_named_and_the_others_kept() -> Non
         assert all(record.counted for record, _ in held)
 
 
-@pytest.mark.parametrize("spoiled", ['"\\ud83d"', "NaN", "Infinity", "1" + "0" * 400, "[" * 300 + "]" * 300])
-async def test_one_spoiled_event_does_not_take_its_batch_along(spoiled: str) -> None:
+@pytest.mark.parametrize(
+    ("spoiled", "reason"),
+    [
+        ('"\\ud83d"', "wrong_type"),
+        ("NaN", "wrong_type"),
+        ("Infinity", "wrong_type"),
+        ("1" + "0" * 400, "wrong_type"),
+        ("[" * 300 + "]" * 300, "too_deep"),
+        (json.dumps({f"n{n}": n for n in range(1001)}), "too_many_properties"),
+        (json.dumps({"n" * 257: 1}), "name_too_long"),
+    ],
+)
+async def test_one_spoiled_event_does_not_take_its_batch_along(spoiled: str, reason: str) -> None:
     bad = '{"type":"track","userId":"u1","event":"X","messageId":"m2","writeKey":"secret","properties":{"a":' + spoiled + "}}"
     body = '{"batch":[' + json.dumps({**TRACK, "type": "track"}) + "," + bad + "]}"
     async with collecting() as at:
         answer = await at.post("/v1/batch", content=body.encode())
-        assert answer.json()["results"] == [{"index": 1, "messageId": "m2", "reason": "wrong_type", "path": "properties"}]
+        assert answer.json()["results"] == [{"index": 1, "messageId": "m2", "reason": reason, "path": "properties"}]
         assert [event.id for event in await at.events()] == ["m1"]
         ((_, raw),) = await at.quarantined()
         assert json.dumps(json.loads(raw)) == json.dumps({k: v for k, v in json.loads(bad).items() if k != "writeKey"})
@@ -245,13 +264,29 @@ async def test_an_empty_batch_is_kept() -> None:
         assert (answer.status_code, answer.headers["x-onefold-result"]) == (200, "accepted=0; quarantined=0")
 
 
-async def test_a_body_over_the_limit_is_refused_whole() -> None:
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b" " * (10 * 1024 * 1024), "too_large"),
+        (gzip.compress(b" " * 50_000_000), "too_large"),
+        (gzip.compress(b" " * (4 * 1024 * 1024 + 1)), "compressed_too_much"),
+        (gzip.compress(b" " * 300_000), "compressed_too_much"),
+    ],
+)
+async def test_a_body_over_the_limit_is_refused_whole(content: bytes, code: str) -> None:
     async with collecting() as at:
-        for content in (b" " * (10 * 1024 * 1024), gzip.compress(b" " * (4 * 1024 * 1024 + 1)), gzip.compress(b" " * 50_000_000)):
-            answer = await at.post("/v1/batch", content=content)
-            assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        answer = await at.post("/v1/batch", content=content)
+        assert (answer.status_code, answer.json()["code"]) == (413, code)
         assert await at.records("events") == await at.records("quarantine") == []
-        assert (at.collector.gate.requests, at.collector.gate.bytes) == (0, 0)
+        assert (at.desk.gate.requests, at.desk.gate.bytes) == (0, 0)
+
+
+async def test_a_body_of_very_many_streams_is_not_unpacked() -> None:
+    async with collecting() as at:
+        answer = await at.post("/v1/batch", content=gzip.compress(b"") * 10_000)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+        halves = gzip.compress(b'{"userId":"u1",') + gzip.compress(b'"event":"X"}')
+        assert (await at.post("/v1/track", content=halves)).status_code == 200
 
 
 async def test_a_body_without_a_length_is_limited_as_it_comes() -> None:
@@ -311,7 +346,7 @@ async def test_before_the_sources_are_known_no_key_is_called_wrong() -> None:
 
 async def test_more_than_may_be_under_way_is_put_off() -> None:
     async with collecting() as at:
-        passes = [at.collector.gate.enter() for _ in range(1024)]
+        passes = [at.desk.gate.enter() for _ in range(1024)]
         answer = await at.post("/v1/track", TRACK)
         assert (answer.status_code, answer.headers["retry-after"], answer.json()["code"]) == (503, "1", "overloaded")
         passes.pop().leave()
@@ -339,7 +374,7 @@ async def test_an_unexpected_error_keeps_the_data_with_the_client(monkeypatch: p
             async def broken(_: Any, error: Exception = error) -> Any:
                 raise error
 
-            monkeypatch.setattr(at.collector._producer, "send", broken)
+            monkeypatch.setattr(at.desk.producer, "send", broken)
             answer = await at.post("/v1/track", TRACK)
             assert answer.status_code == 503
             assert int(answer.headers["retry-after"]) > 0

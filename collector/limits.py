@@ -1,0 +1,45 @@
+"""How many events a source may send: a token bucket for each, in this process. Pure but for what it holds."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """`tokens` as they were at `at_ms`; below zero when a batch larger than the bucket was let through."""
+
+    per_second: float
+    burst: int
+    tokens: float
+    at_ms: int
+
+
+class Buckets:
+    """Buckets by source. A source whose limit changes gets a new, full one."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, _Bucket] = {}
+
+    def take(self, name: str, per_second: float, burst: int, events: int, now_ms: int) -> int:
+        """0 when `events` may come in now; else how many milliseconds to wait, at least 1, and nothing is taken.
+
+        A batch larger than the bucket may come when the bucket is full, and leaves a debt: it could never come otherwise.
+        With 0 events nothing is taken: the answer says whether one event could come.
+        """
+        bucket = self._held.get(name)
+        if bucket is None or (bucket.per_second, bucket.burst) != (per_second, burst):
+            bucket = self._held[name] = _Bucket(per_second, burst, float(burst), now_ms)
+        # A clock that goes back gives nothing, and takes nothing away.
+        elapsed_ms = max(now_ms - bucket.at_ms, 0)
+        bucket.tokens = min(bucket.tokens + elapsed_ms * per_second / 1000, float(burst))
+        bucket.at_ms = max(now_ms, bucket.at_ms)
+        lacking = min(max(events, 1), burst) - bucket.tokens
+        if lacking > 1e-9:
+            return max(math.ceil(lacking * 1000 / per_second), 1)
+        bucket.tokens -= events
+        return 0
+
+    def keep(self, names: set[str]) -> None:
+        """Forget the buckets of all other sources."""
+        for name in self._held.keys() - names:
+            del self._held[name]
