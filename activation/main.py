@@ -7,7 +7,7 @@ from activation.fleet import Fleet
 from activation.secret import secret_of
 from activation.webhook import WebhookDestination
 from activation.worker import Worker
-from profile_store.redis_store import RedisStore
+from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Transient
@@ -20,7 +20,7 @@ from segments.definitions import Destination
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run until `stop`; messages under way get a moment to end."""
     clock, metrics = SystemClock(), Metrics()
-    store = RedisStore(settings, clock)
+    store = open_store(settings, clock)
     try:
         async with KafkaBus(settings) as bus:
 

@@ -10,7 +10,8 @@ from typing import Annotated, Final
 import typer
 
 from ops.embedded.attach import settings_for
-from profile_store.redis_store import RedisStore
+from profile_store.connect import open_store
+from profile_store.port import ProfileStore
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
@@ -56,10 +57,10 @@ async def reached(data_dir: Path) -> AsyncIterator[Reached]:
 
 
 @asynccontextmanager
-async def reached_with_store(data_dir: Path) -> AsyncIterator[tuple[Reached, RedisStore]]:
+async def reached_with_store(data_dir: Path) -> AsyncIterator[tuple[Reached, ProfileStore]]:
     """The same, and the profile store."""
     async with reached(data_dir) as here:
-        store = RedisStore(here.settings, SystemClock())
+        store = open_store(here.settings, SystemClock())
         try:
             yield here, store
         finally:

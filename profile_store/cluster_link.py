@@ -27,6 +27,7 @@ PORT: Final = 6379
 ROUNDS: Final = 16
 """So many times a call follows a slot that moves; a slot that moves more often than that is a fault of the cluster."""
 TRY_AGAIN_S: Final = 0.02
+"""A script of several keys cannot run while some of them have moved and some have not: that takes as long as a slot takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,8 @@ class ClusterLink:
     anew before the next call. A call is not repeated after an error: whether it took place is not known."""
 
     def __init__(self, url: str) -> None:
-        """Raises ValueError when `url` is not an address of a cluster."""
+        """Raises ValueError or TypeError when `url` is not an address of a cluster, or has an option that there is none of."""
         hosts, options = _parsed(url)
-        self._seeds = hosts
         client = RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in hosts],
             max_connections=2 * MAX_CONNECTIONS,
@@ -75,7 +75,7 @@ class ClusterLink:
             protocol=2,
             **options,
         )
-        self._nodes = client.nodes_manager
+        self._nodes, self._seeds = client.nodes_manager, client.startup_nodes
         self._slot = client.keyslot
         self._under_way = asyncio.Semaphore(MAX_CONNECTIONS)
         self._stale = True
@@ -117,14 +117,20 @@ class ClusterLink:
 
     async def _ready(self) -> None:
         if self._stale:
-            await self._nodes.initialize(additional_startup_nodes_info=self._seeds)
+            try:
+                await self._nodes.initialize()
+            except BaseException:  # all nodes may have gone elsewhere: next time the address is asked again
+                for node in self._seeds:
+                    self._nodes.startup_nodes.setdefault(node.name, node)
+                raise
             self._stale = False
 
     async def _answers(self, calls: Sequence[Call]) -> list[Any]:
         answers: list[Any] = [None] * len(calls)
         asked: dict[int, ClusterNode] = {}
         left: Iterable[int] = range(len(calls))
-        for _ in range(ROUNDS):
+        rounds = 0
+        while rounds < ROUNDS:
             failed = []
             for sent in await self._sent(calls, left, asked):
                 if isinstance(sent.command.result, Exception):
@@ -135,6 +141,9 @@ class ClusterLink:
                 return answers
             asked = await self._redirected(calls, failed)
             left = [sent.index for sent in failed]
+            rounds += any(isinstance(sent.command.result, (MovedError, NoScriptError)) for sent in failed)
+            if any(isinstance(sent.command.result, TryAgainError) for sent in failed):
+                await asyncio.sleep(TRY_AGAIN_S)  # the caller's bound ends it
         raise ClusterError("a slot moved on and on")
 
     async def _sent(self, calls: Sequence[Call], which: Iterable[int], asked: dict[int, ClusterNode]) -> list[_Sent]:
@@ -173,9 +182,7 @@ class ClusterLink:
                 asked[sent.index] = node
             elif isinstance(error, NoScriptError) and isinstance(name, Script):
                 missing[sent.node.name, name.sha] = (sent.node, name)
-            elif isinstance(error, TryAgainError):
-                await asyncio.sleep(TRY_AGAIN_S)
-            elif isinstance(error, Exception):
+            elif isinstance(error, Exception) and not isinstance(error, TryAgainError):
                 raise error
         await asyncio.gather(*(node.execute_command("SCRIPT LOAD", script.text) for node, script in missing.values()))
         return asked

@@ -53,7 +53,7 @@ class ClusterStore(RedisBase):
         super().__init__(Keys(settings.environment, tagged=True), clock, call_timeout_s)
         try:
             self._link = ClusterLink(settings.redis_url.get_secret_value())
-        except ValueError:
+        except (ValueError, TypeError):
             raise Misconfigured(
                 "ONEFOLD_REDIS_URL is not an address of a Redis Cluster: use redis+cluster://host:port,host:port or rediss+cluster://"
             ) from None
@@ -79,11 +79,10 @@ class ClusterStore(RedisBase):
         Values come from other primaries than the position, in the same moment. They could be older than a position that moved
         in that very moment; so they are read again, unless the position is one that was seen before they were asked for.
         """
-        of_place = Call(self._position(place), "MGET", (self._position(place), self._keys.of(AHEAD, place.name)))
-        calls = [of_place, Call(self._keys.hold, "GET", (self._keys.hold,)), *_gets(keys)]
+        calls = _gets([self._keys.of(AHEAD, place.name), self._position(place), self._keys.hold, *keys])
         while True:
             seen = self._seen.get(place.name, b"never")
-            (stored, entry), held, *found = await self._link.run(calls)
+            entry, stored, held, *found = await self._link.run(calls)
             if entry is not None:
                 await self._finish(place, entry)
                 continue

@@ -8,7 +8,7 @@ from runtime.clock import Clock
 from runtime.settings import Settings
 
 
-def profile_store(settings: Settings, clock: Clock) -> ProfileStore:
+def open_store(settings: Settings, clock: Clock) -> ProfileStore:
     """A driver for ONEFOLD_REDIS_URL, not yet connected: of a cluster when its scheme says so. Raises Misconfigured."""
     scheme = settings.redis_url.get_secret_value().partition("://")[0]
     return ClusterStore(settings, clock) if scheme in SCHEMES else RedisStore(settings, clock)

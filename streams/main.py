@@ -7,7 +7,7 @@ from typing import Final
 
 import uvloop
 
-from profile_store.redis_store import RedisStore
+from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import OnefoldError
@@ -46,7 +46,7 @@ def steps(parts: Parts, names: Sequence[str]) -> list[Hosted]:
 async def run(settings: Settings, names: Sequence[str]) -> int:
     """Until a signal, or a fault that needs a new start; the exit status."""
     clock = SystemClock()
-    store = RedisStore(settings, clock)
+    store = open_store(settings, clock)
     try:
         async with KafkaBus(settings) as bus:
             process = StreamProcess(settings, bus=bus, store=store, clock=clock)

@@ -13,8 +13,8 @@ from ops.api.view import ProfileReader
 from ops.identity.desk import Desk
 from ops.identity.history import History
 from ops.identity.lazy import Lazy
-from profile_store.port import ProfileStore
 from profile_store.connect import open_store
+from profile_store.port import ProfileStore
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock

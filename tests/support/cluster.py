@@ -36,6 +36,33 @@ class ClusterOfRedis:
         """Wait until every primary says that all slots are served."""
         _until(lambda: all(_whole(port) for port in self.ports), "the primaries do not agree on a whole cluster")
 
+    def begin_move(self, *keys: str) -> dict[int, int]:
+        """Begin to move the slots of these keys to the next primary, and move these keys; returns slots by their new primary."""
+        ids = [str(_ask(port, "CLUSTER MYID").decode()) for port in self.ports]
+        slots = {key: int(_ask(self.ports[0], "CLUSTER KEYSLOT", key)) for key in keys}
+        moved: dict[int, int] = {}
+        for slot in set(slots.values()):
+            old = next(n for n in range(PRIMARIES) if slot < (n + 1) * SLOTS // PRIMARIES)
+            moved[slot] = (old + 1) % PRIMARIES
+            _ask(self.ports[moved[slot]], "CLUSTER SETSLOT", slot, "IMPORTING", ids[old])
+            _ask(self.ports[old], "CLUSTER SETSLOT", slot, "MIGRATING", ids[moved[slot]])
+            self._migrate(old, moved[slot], [key for key in keys if slots[key] == slot])
+        return moved
+
+    def end_move(self, moved: dict[int, int]) -> None:
+        """Move the rest of these slots, and have everyone know their new primaries."""
+        ids = [str(_ask(port, "CLUSTER MYID").decode()) for port in self.ports]
+        for slot, new in moved.items():
+            old = (new - 1) % PRIMARIES
+            rest = _ask(self.ports[old], "CLUSTER GETKEYSINSLOT", slot, 1000)
+            self._migrate(old, new, rest)
+            for number in (new, old, *range(PRIMARIES)):
+                _ask(self.ports[number], "CLUSTER SETSLOT", slot, "NODE", ids[new])
+
+    def _migrate(self, old: int, new: int, keys: list[str]) -> None:
+        if keys:
+            _ask(self.ports[old], "MIGRATE", "127.0.0.1", self.ports[new], "", 0, 5000, "KEYS", *keys)
+
 
 @contextmanager
 def cluster_running(directory: Path) -> Iterator[ClusterOfRedis]:
@@ -50,10 +77,10 @@ def cluster_running(directory: Path) -> Iterator[ClusterOfRedis]:
         cluster = ClusterOfRedis(tuple(nodes), tuple(ports[f"port{number}"] for number in range(PRIMARIES)))
         for number, port in enumerate(cluster.ports):
             first, last = number * SLOTS // PRIMARIES, (number + 1) * SLOTS // PRIMARIES - 1
-            _ask(port, "CLUSTER", "ADDSLOTSRANGE", first, last)
-            _ask(port, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            _ask(port, "CLUSTER ADDSLOTSRANGE", first, last)
+            _ask(port, "CLUSTER SET-CONFIG-EPOCH", number + 1)
         for number in range(1, PRIMARIES):
-            _ask(cluster.ports[0], "CLUSTER", "MEET", "127.0.0.1", cluster.ports[number], ports[f"bus{number}"])
+            _ask(cluster.ports[0], "CLUSTER MEET", "127.0.0.1", cluster.ports[number], ports[f"bus{number}"])
         cluster.await_whole()
         yield cluster
 
@@ -70,7 +97,7 @@ def _spec(directory: Path, port: int, bus: int) -> Spec:
 
 def _whole(port: int) -> bool:
     try:
-        said = _ask(port, "CLUSTER", "INFO")
+        said = _ask(port, "CLUSTER INFO")
     except (RedisError, OSError):
         return False
     return bool(said["cluster_state"] == "ok" and said["cluster_known_nodes"] == str(PRIMARIES))
@@ -78,7 +105,7 @@ def _whole(port: int) -> bool:
 
 def _ask(port: int, *command: str | int) -> Any:
     with Redis(port=port, protocol=2, socket_timeout=5) as client:
-        return client.execute_command(" ".join(map(str, command[:2])), *command[2:])
+        return client.execute_command(*command)
 
 
 def _until(condition: Callable[[], bool], otherwise: str) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from profile_store.connect import profile_store
+from profile_store.connect import open_store
 from profile_store.keys import LETTERS
 from profile_store.memory import MemoryStore
 from profile_store.port import ProfileStore
@@ -32,7 +32,9 @@ async def store_named(request: pytest.FixtureRequest, clock: Clock) -> AsyncIter
 @asynccontextmanager
 async def real_store(url: str, clock: Clock) -> AsyncIterator[ProfileStore]:
     """A store on a shared server or cluster, in an environment of its own; wiped on the way out."""
-    store = profile_store(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), clock)
-    yield store
-    await store.wipe(LETTERS)
-    await store.aclose()
+    store = open_store(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), clock)
+    try:
+        yield store
+        await store.wipe(LETTERS)
+    finally:
+        await store.aclose()
