@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from profile_store.port import DAY_MS
-from schemas.events import Event
+from schemas.events import BOT, Event
 from schemas.hashes import short_hash
 from schemas.identifiers import MAX_VALUE_CHARS, blocked, star
 from segments.plan import LeafState, Plan, keep_newest
@@ -70,6 +70,8 @@ def apply(fragment: Fragment, event: Event, plan: Plan) -> Effect:
         set_traits(fragment.traits, event, message)
     elif (account := account_of(event)) is not None:
         fragment.accounts = _accounts((*fragment.accounts, account))
+    if BOT in event.flags:
+        return Effect(fresh=True, links=links)
     fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
     fragment.last_ms = max(fragment.last_ms, event.time_ms)
     label = event_label(event)
@@ -81,7 +83,7 @@ def apply(fragment: Fragment, event: Event, plan: Plan) -> Effect:
 
 def event_label(event: Event) -> str:
     """What counters and `did` call an event: a track event's name, `$page`, `$identify` … for the other calls."""
-    return event.name if event.type == "track" else f"${event.type}"
+    return event.label
 
 
 def account_of(event: Event) -> str | None:

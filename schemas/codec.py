@@ -4,7 +4,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from schemas.events import Event
+from schemas.events import EVENT_VERSION, Event
 from schemas.reasons import Reason
 from schemas.records import Decided, Delivery, Grouped, Identity, Link, LinkRecord, Look, Profile, Quarantined, Touched, Transition
 
@@ -15,7 +15,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 _DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind) for kind in (Event, Touched, Identity, Grouped, Profile, Transition, Delivery, Quarantined)
 } | {LinkRecord: msgspec.json.Decoder(Link | Decided | Look)}
-_NEWEST: Final[dict[type, int]] = {Link: 2}
+_NEWEST: Final[dict[type, int]] = {Link: 2, Event: EVENT_VERSION}
 """The newest version of each kind; 1 for those that are not here."""
 
 
@@ -46,7 +46,7 @@ def decode(kind: type[T], value: bytes | None) -> T:
     version, newest = getattr(record, "version", 1), _NEWEST.get(type(record), 1)
     if not 1 <= version <= newest:
         raise Undecodable(Reason.UNKNOWN_VERSION, f"version is {version}, known are 1 to {newest}")
-    return record
+    return record if version == newest else msgspec.structs.replace(record, version=newest)
 
 
 class _LinkV1(msgspec.Struct):

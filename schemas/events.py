@@ -1,6 +1,6 @@
 """The event: what the collector and the accept agent append to `events`, and everyone behind them reads."""
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,13 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.call_centre import CALL_TYPES, CallType
 from schemas.identifiers import Identifier
 
-EVENT_VERSION: Final = 1
+EVENT_VERSION: Final = 2
+BOT: Final = "bot"
+"""The flag of an event that a program made: it is kept, but feeds no counter and no leaf."""
+
+Violation = tuple[str, str, str]
+"""(path, rule, kind of value): what of an event is not as its tracking plan says; never the value itself."""
 EventType = Literal["track", "identify", "page", "screen", "group", "alias"] | CallType
 EVENT_TYPES: Final = ("track", "identify", "page", "screen", "group", "alias", *CALL_TYPES)
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """One validated, normalised event. The Kafka key is `owner`, so one partition holds all of an owner's events in order."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One validated, normalised event. The Kafka key is `owner`, so one partition holds all of an owner's events in order.
+
+    `violations` are those that its tracking plan wants noted on it, `observed` those that it only counts.
+    """
 
     version: int
     id: str
@@ -29,6 +37,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     properties: dict[str, Any]
     traits: dict[str, Any]
     context: dict[str, Any]
+    flags: tuple[str, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    observed: tuple[Violation, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What counters, segments and tracking plans call it: a track event's name, `$page`, `$identify` … for the other calls."""
+        return self.name if self.type == "track" else f"${self.type}"
 
 
 class EventModel(BaseModel):
@@ -48,4 +64,13 @@ class EventModel(BaseModel):
     identifiers: list[tuple[str, str]] = Field(min_length=1, description="(namespace, normalised value), sorted")
     properties: dict[str, Any] = Field(description="what the event says of itself")
     traits: dict[str, Any] = Field(description="what the event says of the customer (identify), or of the group (group)")
-    context: dict[str, Any] = Field(description="surroundings as the client sent them")
+    context: dict[str, Any] = Field(
+        description="surroundings as the client sent them; `enriched` and what enrichment added are ours"
+    )
+    flags: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
+        default=[], description="sorted; `bot`: made by a program"
+    )
+    violations: list[tuple[str, str, str]] = Field(
+        default=[], description="(path, rule, kind of value) of what is not as the tracking plan says"
+    )
+    observed: list[tuple[str, str, str]] = Field(default=[], description="the same, of a plan that only observes")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.events import Event, EventType
+from schemas.events import EVENT_VERSION, Event, EventType
 from schemas.identifiers import node, owner
 
 SECRET = b"test-secret"
@@ -19,17 +19,20 @@ def event(
     time_ms: int = START_MS,
     properties: Mapping[str, Any] | None = None,
     traits: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+    source: str = "default",
+    **more: Any,
 ) -> Event:
     """An event about `identifiers` (namespace → normalised value)."""
     pairs = tuple(sorted(identifiers.items()))
     first = owner(pairs)
     assert first is not None
     return Event(
-        version=1,
+        version=EVENT_VERSION,
         id=id,
         type=type,
         name=name,
-        source="default",
+        source=source,
         time_ms=time_ms,
         received_ms=time_ms,
         owner=node(SECRET, first),
@@ -37,5 +40,6 @@ def event(
         identifiers=pairs,
         properties=dict(properties or {}),
         traits=dict(traits or {}),
-        context={},
+        context=dict(context or {}),
+        **more,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from schemas.events import Event
+from schemas.events import EVENT_VERSION, Event
 from schemas.identifiers import Identifier, node, normalise, owner
 from tests.support.events import SECRET, START_MS
 
@@ -89,7 +89,7 @@ def identify(person: Person, keys: Keys) -> Event:
     first = owner(pairs)
     assert first is not None
     return Event(
-        version=1,
+        version=EVENT_VERSION,
         id=person.id,
         type="identify",
         name="",

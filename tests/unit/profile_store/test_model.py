@@ -200,3 +200,15 @@ def test_a_leaf_that_no_segment_asks_for_any_more_is_left_out() -> None:
 def test_calls_are_counted_by_their_kind_and_tracks_by_their_name() -> None:
     assert event_label(event({"user_id": "u"}, id="1", name="Đặt hàng")) == "Đặt hàng"
     assert event_label(event({"user_id": "u"}, id="1", type="page", name="Home")) == "$page"
+
+
+def test_what_a_program_did_feeds_no_counter_and_no_leaf_but_is_known() -> None:
+    fragment = Fragment()
+    bot = event({"user_id": "u"}, id="1", type="identify", traits={"tên": "Ánh"}, flags=("bot",))
+    assert apply(fragment, bot, Plan(())).fresh
+    assert not apply(fragment, bot, Plan(())).fresh
+    assert (fragment.counters, fragment.leaves, fragment.first_ms, fragment.last_ms) == ({}, {}, 0, 0)
+    assert fragment.identifiers
+    assert fragment.traits["tên"].value == "Ánh"
+    apply(fragment, event({"user_id": "u"}, id="2", name="Viewed"), Plan(()))
+    assert fragment.counters == {"Viewed": 1}

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from schemas.events import Event
+from schemas.events import EVENT_VERSION, Event
 from schemas.identifiers import node
 from schemas.intake import MAX_ID_CHARS, Rejected, parse_call, parse_touchpoint
 from schemas.reasons import Reason
@@ -38,7 +38,7 @@ def track(**fields: Any) -> dict[str, Any]:
 def test_a_track_call_becomes_an_event() -> None:
     event = kept(track(properties={"name": "Áo dài Huế"}, context={"locale": "vi-VN"}))
     assert event == Event(
-        version=1,
+        version=EVENT_VERSION,
         id="m1",
         type="track",
         name="Order Completed",
