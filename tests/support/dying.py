@@ -1,10 +1,16 @@
 """A store on a cluster whose process ends in the midst of a save."""
 
+import random
+from typing import Final
+
 from profile_store.cluster_store import Ahead, ClusterStore
 from profile_store.port import Kind, Place
 from profile_store.redis_base import CALL_TIMEOUT_S
 from runtime.clock import Clock
 from runtime.settings import Settings
+
+DIES: Final = 0.2
+WAKES: Final = 0.2
 
 
 class Death(Exception):
@@ -33,3 +39,21 @@ class DyingStore(ClusterStore):
     async def wake(self) -> list[tuple[Kind, str]]:
         """Go on, late, with what the last death left undone."""
         return await self._do(*self.left)
+
+
+class MortalStore(DyingStore):
+    """Dies at random; some of the dead wake up late, at random too. `rng` decides, once it is set."""
+
+    rng: random.Random | None = None
+    deaths = 0
+
+    async def _do(self, place: Place, fence: bytes, ahead: Ahead) -> list[tuple[Kind, str]]:
+        rng = self.rng
+        if rng is None:
+            return await super()._do(place, fence, ahead)
+        if self.deaths and rng.random() < WAKES:
+            await super()._do(*self.left)
+        if rng.random() < DIES:
+            self.lives = rng.randint(0, len(self._fenced(fence, ahead.writes)))
+            self.deaths += 1
+        return await super()._do(place, fence, ahead)

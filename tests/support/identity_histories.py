@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -104,10 +104,10 @@ def random_history(seed: int) -> History:
     return History(seed, events, decisions, first, rules, nodes)
 
 
-async def run(history: History, segments: Sequence[Segment] = ()) -> Pipeline:
+async def run(history: History, segments: Sequence[Segment] = (), make: Callable[..., Pipeline] = Pipeline) -> Pipeline:
     """The history through the real steps: shuffled, doubled, sliced, with crashes; the rules change somewhere on the way."""
     rng = random.Random(history.seed + 1)
-    pipeline = Pipeline(rng, segments, partitions=rng.randint(1, 4), crash_rate=0.25, rules=history.first)
+    pipeline = make(rng, segments, partitions=rng.randint(1, 4), crash_rate=0.25, rules=history.first)
     pipeline.clock.advance(10 * DAY_MS)
     said: list[Event | Decided] = [*history.events, *history.decisions]
     said += rng.choices(said, k=rng.randint(0, len(said)))

@@ -1,7 +1,7 @@
 """Profile stores for tests that must hold on each of them."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -30,9 +30,11 @@ async def store_named(request: pytest.FixtureRequest, clock: Clock) -> AsyncIter
 
 
 @asynccontextmanager
-async def real_store(url: str, clock: Clock) -> AsyncIterator[ProfileStore]:
+async def real_store(
+    url: str, clock: Clock, make: Callable[[Settings, Clock], ProfileStore] = open_store
+) -> AsyncIterator[ProfileStore]:
     """A store on a shared server or cluster, in an environment of its own; wiped on the way out."""
-    store = open_store(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), clock)
+    store = make(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), clock)
     try:
         yield store
         await store.wipe(LETTERS)

@@ -1,0 +1,91 @@
+"""Identity on real stores: random histories through the agents' steps on a Redis server and on a cluster of three primaries, with
+crashes between any two effects and, on the cluster, in the midst of a save, beside a plain run in memory."""
+
+import functools
+import random
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from profile_store import identity
+from profile_store.port import ProfileStore
+from runtime.clock import ManualClock
+from segments.definitions import Segment, load_yaml
+from tests.support.dying import Death, MortalStore
+from tests.support.identity_histories import CROWDED_AT, History, check, random_history, run
+from tests.support.pipeline import Pipeline
+from tests.support.stores import REAL, real_store
+
+HISTORIES: Final = 40
+DEFINITIONS: Final = """
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: buyers}
+spec: {where: {did: {event: Order Completed, at_least: 2}}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: hanoi}
+spec: {where: {trait: {path: city, value: Hà Nội}}}
+"""
+SEGMENTS: Final = [document for document in load_yaml(DEFINITIONS, "test") if isinstance(document, Segment)]
+
+
+@pytest.fixture(autouse=True)
+def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "MAX_NEIGHBOURS", CROWDED_AT)
+
+
+class Mortal(Pipeline):
+    """Goes on after a death in a save as a new process would: from what is stored and what is committed."""
+
+    async def turn(self, topic: str, partition: int, crash_after: int | None = None) -> None:
+        try:
+            await super().turn(topic, partition, crash_after)
+        except Death:
+            return
+
+    async def zombie(self, topic: str, partition: int) -> bool:
+        try:
+            return await super().zombie(topic, partition)
+        except Death:
+            return True
+
+
+async def compared(history: History, store: ProfileStore) -> None:
+    """A wild run on `store` ends as the set of events says, and as another wild run in memory does."""
+    wild = await run(history, SEGMENTS, functools.partial(Mortal, outside=store))
+    await check(history, wild)
+    plain = await run(replace(history, seed=history.seed + 1_000_000), SEGMENTS)
+    assert await wild.state(history.nodes) == await plain.state(history.nodes)
+
+
+@pytest.mark.parametrize("server", REAL)
+async def test_clusters_and_profiles_follow_from_the_set_on_real_stores(server: str, request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue(server)
+    for seed in range(HISTORIES):
+        async with real_store(url, ManualClock()) as store:
+            try:
+                await compared(random_history(seed), store)
+            except AssertionError as error:
+                error.add_note(f"seed {seed}")
+                raise
+
+
+@pytest.mark.redis
+async def test_they_do_when_saves_on_a_cluster_die_half_way_and_zombies_wake_late(redis_cluster: str) -> None:
+    deaths = 0
+    for seed in range(HISTORIES, 2 * HISTORIES):
+        history = random_history(seed)
+        async with real_store(redis_cluster, ManualClock(), MortalStore) as store:
+            assert isinstance(store, MortalStore)
+            store.rng = random.Random(seed)
+            try:
+                await compared(history, store)
+            except AssertionError as error:
+                error.add_note(f"seed {seed}")
+                raise
+            store.rng = None
+            deaths += store.deaths
+    assert deaths > HISTORIES
