@@ -30,13 +30,36 @@ from schemas.codec import decode, encode
 from schemas.events import Event
 from schemas.identifiers import star
 from schemas.records import Cause, Decided, DecidedKind, Op, Touched
+from segments.definitions import Segment, load_yaml
 from segments.definitions import decode as decode_definition
-from segments.identity import DEFAULT_RULES
+from segments.identity import DEFAULT_RULES, Rules
+from segments.plan import Plan
 from tests.support.activation import transition
 from tests.support.events import event
+from tests.support.identity_histories import check, random_history, run
 from tests.support.pipeline import Pipeline
 
 pytestmark = pytest.mark.clickhouse
+
+
+SEGMENTS = tuple(
+    document
+    for document in load_yaml(
+        """
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: buyers}
+spec: {where: {did: {event: Order Completed}}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: viewers}
+spec: {where: {all: [{did: {event: Product Viewed}}, {not: {in_segment: buyers}}]}}
+""",
+        "test",
+    )
+    if isinstance(document, Segment)
+)
 
 
 def history(seed: int) -> list[Event]:
@@ -217,6 +240,42 @@ async def test_a_rebuild_goes_by_the_rules_that_are_live(world: World) -> None:
     await world.rebuild().run()
     await world.consume()
     assert await verify(world.store, world.warehouse, rules) == before
+
+
+class Defined(Rebuild):
+    """A rebuild by segments and rules that no definition says."""
+
+    plan, rules = Plan(()), DEFAULT_RULES
+
+    async def _defined(self) -> tuple[Plan, Rules]:
+        return self.plan, self.rules
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: World, seed: int) -> None:
+    history = random_history(seed)
+    pipeline = await run(history, SEGMENTS)
+    world = World(world.settings.model_copy(update={"partitions": pipeline.partitions}), world.warehouse)
+    assert isinstance(pipeline.store, MemoryStore)
+    world.store, world.clock = pipeline.store, pipeline.clock
+    said: dict[tuple[str, int], int] = {}
+    await world.live(pipeline, said)
+    before = await verify(world.store, world.warehouse, history.rules)
+    assert before.agree
+    members, transitions = await world.store.members(history.nodes), pipeline.transitions()
+    rebuild = Defined(world.settings, world.bus, world.store, world.warehouse, world.clock, still_s=0.02)
+    rebuild.plan, rebuild.rules = Plan(SEGMENTS), history.rules
+    await rebuild.run()
+    await world.consume()
+    assert await verify(world.store, world.warehouse, history.rules) == before
+    renewed = await world.store.members(history.nodes)
+    for name, entry in members.items():
+        assert replace(renewed[name], version=entry.version) == entry
+    for touched in [one for one in await world.touched() if one.cause == "rebuild"]:
+        pipeline.append("touched", touched.profile_id.encode(), encode(touched))
+    await pipeline.drain()
+    assert pipeline.transitions() == transitions
+    await check(history, pipeline)
 
 
 async def test_lost_evidence_a_lost_decision_and_a_wrong_label_are_seen(world: World) -> None:
