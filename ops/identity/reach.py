@@ -12,7 +12,7 @@ from ops.identity.history import History
 from ops.identity.lazy import Lazy
 from ops.identity.preview import load, names_of, preview, shape_preview, shown
 from ops.reach import find, reached
-from profile_store.redis_store import RedisStore
+from profile_store.connect import open_store
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
@@ -27,7 +27,7 @@ from segments.identity import IdentityRulesSpec, Rules
 async def at_desk(data_dir: Path) -> AsyncIterator[Desk]:
     """A desk with the rules that are live now. ClickHouse is reached when it is needed."""
     settings, clock = find(data_dir), SystemClock()
-    store = RedisStore(settings, clock)
+    store = open_store(settings, clock)
     warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
     try:
         async with KafkaBus(settings) as bus:
