@@ -10,6 +10,7 @@ import uvicorn
 from collector.app import create_app
 from collector.definitions import Sources, follow_sources
 from collector.outlet import Outlet
+from collector.protocol import protocol
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Misconfigured, Transient
@@ -36,7 +37,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         outlet = Outlet(bus)
         config = uvicorn.Config(
             create_app(settings, outlet, SystemClock(), sources, metrics),
-            http="httptools",
+            http=protocol(settings.collector_max_header_bytes, settings.collector_max_body_bytes),
             ws="none",
             lifespan="off",
             log_config=None,
