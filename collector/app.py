@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from collector import answers, pixel, site, tracking
+from collector import answers, inbound, pixel, site, tracking
 from collector.definitions import Sources
 from collector.desk import Desk
 from collector.problems import Problem
@@ -24,6 +24,7 @@ from runtime.settings import Settings
 PARTS: Final[tuple[Callable[[Desk], list[Route]], ...]] = (
     site.routes,
     pixel.routes,
+    inbound.routes,
     tracking.routes,
 )
 

@@ -44,6 +44,10 @@ class Sources:
         """Origins that some source lists as its own: a browser asks before it says who it is."""
         return self._origins
 
+    def named(self, name: str) -> Source | None:
+        """The source of this name."""
+        return self._held.get(f"{KIND}{name}")
+
     def names(self) -> frozenset[str]:
         """Of all sources."""
         return frozenset(source.metadata.name for source in self._held.values())

@@ -18,6 +18,10 @@ class Problem(Enum):
     """Why a request was not taken."""
 
     WRITE_KEY = Answer(401, "invalid_write_key", "No source has this write key: see `onefold status`.")
+    SIGNATURE = Answer(401, "invalid_signature", "No secret of the source has signed this body and these headers.")
+    STALE = Answer(401, "stale_signature", "What was signed is older or newer than the source allows: sign it anew.")
+    REPLAYED = Answer(409, "replayed", "This very delivery was taken before. A new attempt is signed with a new instant.")
+    WEBHOOK_SECRET = Answer(503, "no_webhook_secret", "The source's secret is not set here: send it again later.", 60)
     UNPARSABLE = Answer(400, "invalid_json", "The body is not JSON in UTF-8 (it may be gzipped).")
     NOT_AN_OBJECT = Answer(400, "not_an_object", "The body must be a JSON object.")
     NO_BATCH = Answer(400, "invalid_batch", "The body must be an object with a list of events in `batch`.")

@@ -1,0 +1,33 @@
+"""Sources with a webhook: an order system's and a CTI's, as the documentation shows them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from segments.definitions import Source, load_yaml
+
+PAGE = Path(__file__).parents[2] / "docs" / "touchpoints.md"
+
+
+def documented(kind: str) -> list[str]:
+    """The code blocks of a kind on the documentation's page."""
+    return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def documented_source(name: str) -> Source:
+    """The Source of that name on the documentation's page."""
+    for text in documented("yaml"):
+        if text.startswith("apiVersion"):
+            for definition in load_yaml(text, "docs/touchpoints.md"):
+                if isinstance(definition, Source) and definition.metadata.name == name:
+                    return definition
+    raise LookupError(name)
+
+
+def with_secret(source: Source, **changed: Any) -> Source:
+    """The source with these fields of its signature changed."""
+    webhook = source.spec.webhook
+    assert webhook is not None
+    signature = webhook.signature.model_copy(update=changed)
+    spec = source.spec.model_copy(update={"webhook": webhook.model_copy(update={"signature": signature})})
+    return source.model_copy(update={"spec": spec})
