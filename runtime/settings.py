@@ -23,6 +23,7 @@ class Settings(BaseSettings):
         SecretStr(DEFAULT_SECRET), description="key of the identifier hashes; must never change once data is stored"
     )
     default_country: str = Field("VN", pattern=r"^[A-Z]{2}$", description="country of phone numbers written without a country code")
+    geoip_file: Path | None = Field(None, description="database of places in MaxMind's format, for the location of context.ip")
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of a new topic, but for single-partition ones")

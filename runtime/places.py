@@ -1,0 +1,39 @@
+"""The database of places that ONEFOLD_GEOIP_FILE names, in MaxMind's file format."""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import maxminddb
+
+from runtime.errors import Misconfigured
+
+CACHED: Final = 8_192
+_LONGEST_ADDRESS: Final = 45
+
+
+def locator(path: Path | None) -> Callable[[str], Mapping[str, Any] | None] | None:
+    """Looks an IP address up: its record, None when there is none or the text is no address. None without a file.
+
+    The file is read into memory once, so that it may be replaced; a new one counts from the next start. Raises Misconfigured when
+    it is missing or no such database.
+    """
+    if path is None:
+        return None
+    try:
+        reader = maxminddb.open_database(path, maxminddb.MODE_MEMORY)
+    except (OSError, maxminddb.InvalidDatabaseError) as error:
+        raise Misconfigured(
+            "ONEFOLD_GEOIP_FILE is no readable database in MaxMind's format: correct the path, or unset it"
+        ) from error
+
+    @lru_cache(maxsize=CACHED)
+    def record(address: str) -> Mapping[str, Any] | None:
+        try:
+            found = reader.get(address)
+        except (ValueError, maxminddb.InvalidDatabaseError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    return lambda address: record(address) if len(address) <= _LONGEST_ADDRESS else None

@@ -1,0 +1,9 @@
+"""Words that the parts of enrichment share."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Facts = dict[str, dict[str, str]]
+"""Name of a thing → what is known of it."""
+Locate = Callable[[str], Mapping[str, Any] | None]
+"""An IP address's record in a database of places, None without one. Raises nothing, whatever the text."""
