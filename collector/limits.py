@@ -2,6 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
+
+_ROUNDING: Final = 1e-6
+"""Tokens that may be lost to the arithmetic of floats."""
 
 
 @dataclass(slots=True)
@@ -34,8 +38,8 @@ class Buckets:
         bucket.tokens = min(bucket.tokens + elapsed_ms * per_second / 1000, float(burst))
         bucket.at_ms = max(now_ms, bucket.at_ms)
         lacking = min(max(events, 1), burst) - bucket.tokens
-        if lacking > 1e-9:
-            return max(math.ceil(lacking * 1000 / per_second), 1)
+        if lacking > _ROUNDING:
+            return max(math.ceil((lacking - _ROUNDING) * 1000 / per_second), 1)
         bucket.tokens -= events
         return 0
 

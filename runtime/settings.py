@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     )
     collector_max_pending_bytes: int = Field(
         64 * 1024 * 1024,
-        ge=1024 * 1024,
+        ge=64 * 1024,
         description="most bytes on the way from a collector to the broker; more is answered 503",
     )
     collector_max_pending_records: int = Field(

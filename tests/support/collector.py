@@ -1,7 +1,7 @@
 """A collector in this process, over the in-memory bus or a producer that fails."""
 
 import base64
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ from collector.app import create_app
 from collector.definitions import Sources
 from collector.desk import Desk
 from runtime.bus.memory import MemoryBus
-from runtime.bus.port import Outgoing, Record
+from runtime.bus.port import Outgoing, Producer, Record
 from runtime.clock import ManualClock
 from runtime.errors import Transient
 from runtime.metrics import Metrics
@@ -86,13 +86,27 @@ class Collecting:
 
 
 @asynccontextmanager
-async def collecting(*, away: bool = False, caught_up: bool = True, **changed: Any) -> AsyncIterator[Collecting]:
-    """A collector with `changed` settings; `away` takes its broker away, without `caught_up` it knows no sources yet."""
+async def collecting(
+    *,
+    away: bool = False,
+    caught_up: bool = True,
+    producer: Callable[[Producer], Producer] | None = None,
+    spec: dict[str, Any] | None = None,
+    **changed: Any,
+) -> AsyncIterator[Collecting]:
+    """A collector with `changed` settings; `away` takes its broker away, without `caught_up` it knows no sources yet.
+
+    `producer` puts another one before the bus's; `spec` changes the source `default`.
+    """
     settings, metrics, clock = Settings(**changed), Metrics(), ManualClock(NOW)
     sources = known_sources() if caught_up else Sources()
     bus = MemoryBus(clock)
     await bus.create_topics({settings.topic(name): (3, {}) for name in ("events", "quarantine")})
-    producer = AwayProducer() if away else await bus.producer()
-    app = create_app(settings, producer, clock, sources, metrics)
+    if spec is not None:
+        shop = source("default", KEY)
+        changed_spec = SourceSpec.model_validate({**shop.spec.model_dump(), **spec})
+        sources.become({"Source/default": shop.model_copy(update={"spec": changed_spec}), "Source/app": source("app", OTHER_KEY)})
+    inner: Producer = AwayProducer() if away else await bus.producer()
+    app = create_app(settings, producer(inner) if producer else inner, clock, sources, metrics)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector.test") as http:
         yield Collecting(http, bus, settings, metrics, sources, app.state.desk, clock)

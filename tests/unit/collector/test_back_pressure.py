@@ -1,0 +1,132 @@
+"""A broker that does not answer costs bounded memory, and nobody's events."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from collector.outlet import Bounded
+from runtime.bus.port import Outgoing, Producer
+from runtime.errors import Transient
+from tests.support.collector import Collecting, collecting
+
+TRACK = {"type": "track", "userId": "u1", "event": "Đặt hàng"}
+
+
+class Lagging:
+    """A producer that answers only while `open` is set. `seen` is the most that it ever held."""
+
+    def __init__(self, inner: Producer) -> None:
+        self.inner, self.open = inner, asyncio.Event()
+        self.held = self.seen = 0
+
+    async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+        self.held += len(records)
+        self.seen = max(self.seen, self.held)
+        try:
+            await self.open.wait()
+            return await self.inner.send(records)
+        finally:
+            self.held -= len(records)
+
+    async def aclose(self) -> None:
+        return
+
+
+def body(number: int) -> bytes:
+    return orjson.dumps({"batch": [{**TRACK, "messageId": f"m{number}-{n}"} for n in range(10)]})
+
+
+async def send_all(at: Collecting, numbers: Sequence[int]) -> dict[int, httpx.Response]:
+    answers = await asyncio.gather(*(at.post("/v1/batch", content=body(number)) for number in numbers))
+    return dict(zip(numbers, answers, strict=True))
+
+
+@pytest.mark.parametrize("bound", [{"collector_max_pending_records": 50}, {"collector_max_pending_bytes": 64 * 1024}])
+async def test_what_is_more_than_may_be_on_the_way_is_put_off_and_comes_later(bound: dict[str, Any]) -> None:
+    lagging: list[Lagging] = []
+
+    def lag(inner: Producer) -> Producer:
+        lagging.append(Lagging(inner))
+        return lagging[0]
+
+    numbers = range(300)
+    async with collecting(producer=lag, **bound) as at:
+        sending = {number: asyncio.create_task(at.post("/v1/batch", content=body(number))) for number in numbers}
+        async with asyncio.timeout(30):
+            while sum(task.done() for task in sending.values()) + lagging[0].held // 10 < len(numbers):  # noqa: ASYNC110 - counted
+                await asyncio.sleep(0.01)
+        assert await at.records("events") == []
+        lagging[0].open.set()
+        answers = {number: await task for number, task in sending.items()}
+        put_off = [number for number, answer in answers.items() if answer.status_code == 503]
+        assert {answer.status_code for answer in answers.values()} == {200, 503}
+        assert all(int(answers[number].headers["retry-after"]) >= 1 for number in put_off)
+        assert lagging[0].seen <= 200
+        kept = {f"m{number}-{n}" for number in numbers if number not in put_off for n in range(10)}
+        assert {event.id for event in await at.events()} == kept
+        while put_off:
+            again = await send_all(at, put_off[:5])
+            assert {answer.status_code for answer in again.values()} == {200}
+            put_off = put_off[5:]
+        assert {event.id for event in await at.events()} == {f"m{number}-{n}" for number in numbers for n in range(10)}
+        assert (at.desk.producer.bytes, at.desk.producer.records, at.desk.gate.bytes, at.desk.gate.requests) == (0, 0, 0, 0)
+
+
+async def test_a_bus_that_never_answers_is_given_up() -> None:
+    class Silent(Lagging):
+        async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+            await asyncio.Event().wait()
+            raise AssertionError(records)
+
+    async with collecting(producer=Silent) as at:
+        at.desk.producer = Bounded(Silent(at.desk.producer), 1000, 10, within_s=0.01)
+        answer = await at.post("/v1/track", TRACK)
+        assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "2")
+        assert (at.desk.producer.bytes, at.desk.producer.records) == (0, 0)
+
+
+async def test_one_request_larger_than_the_bound_is_not_stuck_for_ever() -> None:
+    async with collecting(collector_max_pending_records=1) as at:
+        assert (await at.post("/v1/batch", content=body(1))).status_code == 200
+
+
+class Forgetful:
+    """A producer that writes everything, and then says of the first send that it could not."""
+
+    def __init__(self, inner: Producer) -> None:
+        self.inner, self.failed = inner, False
+
+    async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+        places = await self.inner.send(records)
+        if not self.failed:
+            self.failed = True
+            raise Transient("no answer")
+        return places
+
+    async def aclose(self) -> None:
+        return
+
+
+async def test_a_bad_event_that_is_sent_again_after_a_503_is_the_same_one() -> None:
+    bad = {"type": "track", "event": "Nobody", "messageId": "m1"}
+    async with collecting(producer=Forgetful) as at:
+        for status, sent_at in ((503, "2025-06-15T15:06:40Z"), (200, "2025-06-15T15:06:42Z"), (200, "2025-06-15T15:06:44Z")):
+            assert (await at.post("/v1/track", {**bad, "sentAt": sent_at})).status_code == status
+        assert len({record.id for record, _ in await at.quarantined()}) == 1
+        for other in ({**bad, "messageId": "m2"}, {**bad, "event": "Somebody"}):
+            await at.post("/v1/track", other)
+        await at.post("/v1/page", bad)
+        await at.post("/v1/track", bad, auth=("key-of-the-app", ""))
+        assert len({record.id for record, _ in await at.quarantined()}) == 5
+
+
+async def test_bad_events_without_a_message_id_are_each_their_own() -> None:
+    async with collecting() as at:
+        for _ in range(2):
+            await at.post("/v1/track", {"event": "Nobody"})
+            await at.post("/v1/track", content=b"{")
+        assert len({record.id for record, _ in await at.quarantined()}) == 4
