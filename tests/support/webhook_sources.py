@@ -1,8 +1,12 @@
 """Sources with a webhook: an order system's and a CTI's, as the documentation shows them."""
 
+import hmac
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from standardwebhooks.webhooks import Webhook
 
 from segments.definitions import Source, load_yaml
 
@@ -31,3 +35,15 @@ def with_secret(source: Source, **changed: Any) -> Source:
     signature = webhook.signature.model_copy(update=changed)
     spec = source.spec.model_copy(update={"webhook": webhook.model_copy(update={"signature": signature})})
     return source.model_copy(update={"spec": spec})
+
+
+def hmac_headers(secret: str, body: bytes, at_s: int) -> dict[str, str]:
+    """The headers with which the documentation's CTI signs."""
+    signed = f"{at_s}.".encode() + body
+    return {"X-CTI-Timestamp": str(at_s), "X-CTI-Signature": "sha256=" + hmac.new(secret.encode(), signed, "sha256").hexdigest()}
+
+
+def standard_headers(secret: str, body: bytes, at_s: int, delivery_id: str = "msg_1") -> dict[str, str]:
+    """The headers of Standard Webhooks."""
+    signature = Webhook(secret).sign(delivery_id, datetime.fromtimestamp(at_s, UTC), body.decode())
+    return {"webhook-id": delivery_id, "webhook-timestamp": str(at_s), "webhook-signature": signature}
