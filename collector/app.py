@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from collector import answers, inbound, pixel, site, tracking
+from collector import answers, email, inbound, pixel, site, tracking
 from collector.definitions import Sources
 from collector.desk import Desk
 from collector.problems import Problem
@@ -25,6 +25,7 @@ PARTS: Final[tuple[Callable[[Desk], list[Route]], ...]] = (
     site.routes,
     pixel.routes,
     inbound.routes,
+    email.routes,
     tracking.routes,
 )
 

@@ -44,6 +44,8 @@ class Desk:
         self.accept, self.cors = Accept(settings), answers.Cors(settings.collector_cors_origins)
         self.gate = Gate(MAX_REQUESTS, BODIES_AT_ONCE * settings.collector_max_body_bytes)
         self.buckets = Buckets()
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        """What must end before the producer does."""
 
     async def guarded(self, request: Request, path: str, take: Take) -> Response:
         """The answer of `take` within the gate's bounds, counted as `path`; a Refusal or a bug in it becomes an answer too."""
@@ -122,3 +124,8 @@ class Desk:
             self.metrics.count("onefold_events_accepted_total", count, source=source, type=event_type)
         for reason, count in decided.reasons.items():
             self.metrics.count("onefold_events_quarantined_total", count, stage=STAGE, reason=reason)
+
+    async def aclose(self) -> None:
+        """End what the addresses have under way."""
+        for close in self.closing:
+            await close()

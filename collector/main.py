@@ -35,8 +35,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
     async with KafkaBus(settings, timeout_ms=SEND_WITHIN_MS) as bus:
         outlet = Outlet(bus)
+        app = create_app(settings, outlet, SystemClock(), sources, metrics)
         config = uvicorn.Config(
-            create_app(settings, outlet, SystemClock(), sources, metrics),
+            app,
             http=protocol(settings.collector_max_header_bytes, settings.collector_max_body_bytes),
             ws="none",
             lifespan="off",
@@ -54,6 +55,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 with _listening(settings) as listener:
                     await _serve(QuietServer(config), listener, stop, follow_sources(settings, bus, sources), outlet)
         finally:
+            await app.state.desk.aclose()
             await outlet.aclose()
 
 

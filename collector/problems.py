@@ -35,6 +35,7 @@ class Problem(Enum):
     HEADERS = Answer(431, "headers_too_large", "The address and headers are over the limit.")
     RATE = Answer(429, "rate_limited", "The source has sent more events than its rate allows: send them again.", 1)
     NOT_FOUND = Answer(404, "not_found", "There is nothing at this address.")
+    LINK = Answer(404, "invalid_link", "This link was not made here, or it has expired.")
     SNIPPET = Answer(
         404,
         "no_analytics_js",

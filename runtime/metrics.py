@@ -10,6 +10,7 @@ Name = Literal[
     "onefold_events_quarantined_total",
     "onefold_http_requests_total",
     "onefold_http_request_seconds",
+    "onefold_email_requests_total",
     "onefold_slice_records",
     "onefold_slice_seconds",
     "onefold_slice_stage_seconds",
@@ -48,6 +49,9 @@ REGISTER: Final[dict[Name, Metric]] = {
     "onefold_events_quarantined_total": Metric("counter", ("stage", "reason"), "records put into quarantine"),
     "onefold_http_requests_total": Metric("counter", ("path", "status"), "requests answered"),
     "onefold_http_request_seconds": Metric("histogram", ("path",), "from a request's first byte to its answer", _SECONDS),
+    "onefold_email_requests_total": Metric(
+        "counter", ("kind", "result"), "openings and clicks of e-mails: an event, none (HEAD, prefetch), a bad token; an event lost"
+    ),
     "onefold_slice_records": Metric("histogram", ("agent",), "records of one slice", _RECORDS),
     "onefold_slice_seconds": Metric("histogram", ("agent",), "from a slice's arrival to its acknowledgement", _SECONDS),
     "onefold_slice_stage_seconds": Metric(
