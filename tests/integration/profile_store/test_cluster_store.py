@@ -2,16 +2,19 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
+import msgspec
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
+from profile_store.cluster_link import Call
 from profile_store.connect import open_store
 from profile_store.keys import LETTERS, Keys
-from profile_store.port import Decision, Document, Edge, Label, Members, Place, ProfileStore, Standing, Ties, Writes
+from profile_store.port import Decision, Document, Edge, Kind, Label, Members, Place, ProfileStore, Standing, Ties, Writes
 from runtime.clock import ManualClock
 from runtime.errors import Misconfigured, StateLost, Transient
 from runtime.settings import Settings
@@ -198,6 +201,38 @@ async def test_after_a_wipe_of_positions_newer_values_are_taken(two: tuple[Dying
     assert await second.labels(["a", "b"]) == WRITES.labels
     await first.wake()
     assert (await second.standing(PLACE)).position == 0
+
+
+async def test_documents_are_never_older_than_the_position_they_are_loaded_with(
+    two: tuple[DyingStore, DyingStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = two
+    await writer.save(PLACE, None, 1, Writes(documents={("fragment", "a"): Document(b"", PLACE.name, 0)}))
+    run, moves = reader._link.run, iter([1])
+
+    async def position_last(calls: Sequence[Call]) -> list[Any]:
+        """As it is when the position's primary answers later than the others."""
+        found = await run(calls[3:])
+        for position in moves:
+            documents: dict[tuple[Kind, str], Document] = {("fragment", "a"): Document(b"", PLACE.name, position)}
+            await writer.save(PLACE, position, position + 1, Writes(documents=documents))
+        return [*await run(calls[:3]), *found]
+
+    monkeypatch.setattr(reader._link, "run", position_last)
+    standing, documents, _ = await reader.load(PLACE, "fragment", ["a"])
+    assert (standing.position, documents["a"].offset) == (2, 1)
+
+
+async def test_an_entry_of_another_version_is_left_to_those_who_know_it(
+    redis_cluster: str, two: tuple[DyingStore, DyingStore]
+) -> None:
+    store, _ = two
+    key = Keys(store.environment, tagged=True).of("ahead", PLACE.name)
+    async with RedisCluster.from_url(redis_cluster.replace("+cluster", "").partition(",")[0], protocol=2) as client:
+        await client.set(key, b"1700000000000 " + msgspec.msgpack.encode([2, {"unknown": 1}]))
+        with pytest.raises(Transient, match="another version"):
+            await store.standing(PLACE)
+        assert await client.exists(key)
 
 
 async def test_the_keys_of_a_place_share_a_tag_and_no_others_have_one(redis_cluster: str) -> None:
