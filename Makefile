@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check laws bench chaos lock clean
+.PHONY: setup demo analytics-js test check laws bench chaos lock clean
 
 setup: $(STAMP)
 
@@ -15,6 +15,9 @@ $(STAMP): requirements/onefold.lock pyproject.toml
 
 demo: setup  ## the main job, live, for a minute
 	$(BIN)/onefold demo
+
+analytics-js: setup  ## fetch analytics.js (needs npm), so that the classic snippet loads from the collector
+	$(BIN)/onefold analytics-js
 
 test: setup  ## every test and check that CI runs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

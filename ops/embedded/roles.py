@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
+from ops import analytics_js
 from ops.embedded import redis
 from ops.embedded.child import Spec
 from ops.embedded.layout import Layout
@@ -51,7 +52,9 @@ def chosen(environ: Mapping[str, str] = os.environ, roles: Sequence[Role] = ROLE
 
 def environment(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
     """The ONEFOLD_* variables with which any process of this machine reaches the stack in `layout`."""
+    snippet = analytics_js.installed()
     return {
+        **({} if snippet is None else {"ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR": str(snippet)}),
         "ONEFOLD_MODE": "embedded",
         "ONEFOLD_DATA_DIR": str(layout.root),
         "ONEFOLD_KAFKA_BOOTSTRAP": f"127.0.0.1:{ports['kafka']}",
