@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from consumers import deliveries, events, identities, links, memberships, profiles, quarantine
+from consumers import deliveries, events, groups, identities, links, memberships, profiles, quarantine
 from consumers.batch import Feed
 
 FEEDS: Final[tuple[Feed, ...]] = (
@@ -11,6 +11,7 @@ FEEDS: Final[tuple[Feed, ...]] = (
     identities.FEED,
     profiles.FEED,
     memberships.FEED,
+    groups.FEED,
     deliveries.FEED,
     quarantine.FEED,
 )

@@ -11,7 +11,7 @@ from runtime.bus.port import Record
 from schemas.codec import Undecodable
 from schemas.events import Event
 from schemas.hashes import short_hash
-from schemas.records import Decided, Delivery, Identity, Link, LinkRecord, Profile, Quarantined, Transition
+from schemas.records import Decided, Delivery, Grouped, Identity, Link, LinkRecord, Profile, Quarantined, Transition
 
 Row = tuple[Any, ...]
 
@@ -149,6 +149,38 @@ def transition(_record: Record, said: Transition) -> list[Row]:
             said.event_id,
         )
     ]
+
+
+def account_traits(_record: Record, said: Grouped) -> list[Row]:
+    """`account_trait_store`: one row per trait that an event gave an account."""
+    if said.profile_id:
+        return []
+    return [(said.group_id, said.name, trait, register) for trait, register in _registers(said).items()]
+
+
+def contribution(_record: Record, said: Grouped) -> list[Row]:
+    """`contribution_store`."""
+    if not said.profile_id:
+        return []
+    return [
+        (
+            said.group_id,
+            said.profile_id,
+            said.kind,
+            said.name,
+            said.present,
+            min(max(said.seq, 0), _MAX_UINT64),
+            said.rank,
+            said.most,
+            _registers(said),
+            said.counters,
+            instant(said.at_ms),
+        )
+    ]
+
+
+def _registers(said: Grouped) -> dict[str, tuple[int, str, str]]:
+    return {name: (_int64(at_ms), message, _JSON.encode(value).decode()) for name, (value, at_ms, message) in said.traits.items()}
 
 
 def delivery(_record: Record, said: Delivery) -> list[Row]:

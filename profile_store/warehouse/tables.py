@@ -7,6 +7,7 @@ _TEXT: Final = "String"
 _WORD: Final = "LowCardinality(String)"
 _TIME: Final = "DateTime64(3, 'UTC')"
 _PAIRS: Final = "Array(Tuple(namespace String, value String))"
+_REGISTER: Final = "Tuple(Int64, String, String)"
 _OP: Final = "Enum8('entered' = 1, 'exited' = 2)"
 
 
@@ -106,6 +107,20 @@ TRANSITIONS: Final = Table(
     ),
     key=("profile_id", "segment", "seq"),
 )  # fmt: skip
+ACCOUNT_TRAITS: Final = Table(
+    "account_trait_store",
+    _columns(group_id=_TEXT, name=_TEXT, trait=_TEXT, register=_REGISTER),
+    key=("group_id", "name", "trait", "register"),
+)
+CONTRIBUTIONS: Final = Table(
+    "contribution_store",
+    _columns(
+        group_id=_TEXT, profile_id=_TEXT, kind="Enum8('account' = 1, 'household' = 2)", name=_TEXT, present="Bool", seq="UInt64",
+        rank="UInt32", most="UInt32", traits=f"Map(String, {_REGISTER})", counters="Map(String, UInt64)", at=_TIME,
+    ),
+    key=("group_id", "profile_id"),
+    version="seq",
+)  # fmt: skip
 DELIVERIES: Final = Table(
     "deliveries",
     _columns(
@@ -125,5 +140,6 @@ QUARANTINE: Final = Table(
 )  # fmt: skip
 
 TABLES: Final = (
-    EVENT_STORE, LEDGER, POSITIONS, LABELS, EVIDENCE, DECISIONS, IDENTITIES, PROFILES, TRANSITIONS, DELIVERIES, QUARANTINE,
+    EVENT_STORE, LEDGER, POSITIONS, LABELS, EVIDENCE, DECISIONS, IDENTITIES, PROFILES, TRANSITIONS,
+    ACCOUNT_TRAITS, CONTRIBUTIONS, DELIVERIES, QUARANTINE,
 )  # fmt: skip

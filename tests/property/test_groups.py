@@ -163,15 +163,15 @@ async def memberships_of(pipeline: Pipeline, profile_ids: Sequence[str]) -> dict
     }
 
 
-@given(history=histories(), seed=st.integers(0, 1 << 32), partitions=st.integers(1, 4))
+@given(history=histories(), seed=st.integers(0, 1 << 32), partitions=st.integers(1, 4), crash_rate=st.sampled_from([0.0, 0.3]))
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_any_order_duplication_slicing_and_crash_gives_groups_and_segments_as_defined(
-    history: list[Event], seed: int, partitions: int
+    history: list[Event], seed: int, partitions: int, crash_rate: float
 ) -> None:
     rng = random.Random(seed)
     shuffled = [*history, *rng.choices(history, k=rng.randint(0, len(history)))]
     rng.shuffle(shuffled)
-    pipeline = Pipeline(rng, SEGMENTS, partitions=partitions, crash_rate=0.3, rules=RULES)
+    pipeline = Pipeline(rng, SEGMENTS, partitions=partitions, crash_rate=crash_rate, rules=RULES)
     await run(shuffled, pipeline)
     documents, held = await in_truth(history, pipeline)
     assert shape(await stored(pipeline)) == shape(documents)

@@ -1,0 +1,10 @@
+"""`groups` → `account_trait_store` and `contribution_store`."""
+
+from typing import Final
+
+from consumers.batch import feed
+from profile_store.warehouse import rows
+from profile_store.warehouse.tables import ACCOUNT_TRAITS, CONTRIBUTIONS
+from schemas.records import Grouped
+
+FEED: Final = feed("groups", Grouped, {ACCOUNT_TRAITS: rows.account_traits, CONTRIBUTIONS: rows.contribution})
