@@ -1,6 +1,6 @@
 """The event: what the collector and the accept agent append to `events`, and everyone behind them reads."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,8 +12,15 @@ EVENT_VERSION: Final = 2
 BOT: Final = "bot"
 """The flag of an event that a program made: it is kept, but feeds no counter and no leaf."""
 
-Violation = tuple[str, str, str]
-"""(path, rule, kind of value): what of an event is not as its tracking plan says; never the value itself."""
+
+class Violation(NamedTuple):
+    """What of an event is not as its tracking plan says: where, which rule, what kind of value. Never the value itself."""
+
+    path: str
+    rule: str
+    kind: str
+
+
 EventType = Literal["track", "identify", "page", "screen", "group", "alias"] | CallType
 EVENT_TYPES: Final = ("track", "identify", "page", "screen", "group", "alias", *CALL_TYPES)
 

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     TOO_MANY_PROPERTIES = "too_many_properties"
     NAME_TOO_LONG = "name_too_long"
     UNKNOWN_SOURCE = "unknown_source"
+    PLAN_VIOLATION = "plan_violation"
     POISON = "poison"
 
     @property
@@ -41,5 +42,6 @@ _ABOUT = {
     Reason.TOO_MANY_PROPERTIES: "An object has more than 1000 names: send a list of objects, or less.",
     Reason.NAME_TOO_LONG: "The name of a property is longer than 256 characters: put what it says into a value.",
     Reason.UNKNOWN_SOURCE: "The record names a source that no definition declares.",
+    Reason.PLAN_VIOLATION: "The event is not as its tracking plan says: the detail names path and rule; mend one of them.",
     Reason.POISON: "Processing this one record failed again and again with an unexpected error: report it, then replay.",
 }

@@ -7,9 +7,11 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
 
+from schemas.enrich import EnrichSpec
 from segments.identity import IdentityRulesSpec
 from segments.inbound import WebhookSpec
 from segments.language import SegmentSpec
+from segments.tracking_plan import TrackingPlanSpec
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
@@ -53,6 +55,7 @@ class SourceSpec(_Strict):
     write_key_sha256: tuple[KeyHash, ...] = ()
     write_keys: tuple[WriteKey, ...] = ()
     topic_ingress: bool = False
+    enrich: EnrichSpec = EnrichSpec()
     webhook: WebhookSpec | None = None
     cors_origins: tuple[Origin, ...] = ()
     rate_limit: RateLimit | None = None
@@ -118,7 +121,17 @@ class IdentityRules(_Document):
     spec: IdentityRulesSpec
 
 
-AnyDefinition = Source | IdentityRules | Segment | Destination
+class TrackingPlan(_Document):
+    kind: Literal["TrackingPlan"]
+    spec: TrackingPlanSpec
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Whose events it is for."""
+        return self.spec.sources or (self.metadata.name,)
+
+
+AnyDefinition = Source | TrackingPlan | IdentityRules | Segment | Destination
 Definition = Annotated[AnyDefinition, Field(discriminator="kind")]
 ADAPTER: Final[TypeAdapter[AnyDefinition]] = TypeAdapter(Definition)
 

@@ -1,0 +1,117 @@
+"""Tracking plans: what a source's events should look like, as a definition says it.
+
+Patterns are RE2 expressions, so none can take exponential time.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal, Self
+
+import re2
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Mode = Literal["observe", "annotate", "block"]
+Unknown = Literal["allow", "annotate", "block"]
+PropertyType = Literal["string", "integer", "number", "boolean", "datetime", "array", "object", "money"]
+Pii = Literal["none", "identifier", "contact", "sensitive"]
+Section = Literal["properties", "traits"]
+EventName = Annotated[str, Field(min_length=1, max_length=512)]
+PropertyName = Annotated[str, Field(min_length=1, max_length=256)]
+SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+MAX_DEPTH: Final = 6
+MAX_EVENTS: Final = 2_000
+MAX_PROPERTIES: Final = 1_000
+_FITS: Final[dict[str, frozenset[str | None]]] = {
+    "pattern": frozenset({None, "string", "money", "datetime"}),
+    "max_length": frozenset({None, "string", "array"}),
+    "min": frozenset({"integer", "number", "money"}),
+    "max": frozenset({"integer", "number", "money"}),
+    "properties": frozenset({None, "object"}),
+    "items": frozenset({None, "array"}),
+}
+
+
+def options() -> Any:
+    """How patterns are compiled: within bounds of memory, and silent."""
+    found = re2.Options()
+    found.max_mem = 8 << 20
+    found.log_errors = False
+    return found
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PropertySpec(_Strict):
+    """One property or trait. A null counts as absent."""
+
+    type: PropertyType | None = Field(
+        default=None, description="money is a decimal as text, datetime an ISO 8601 text; without a type any kind of value fits"
+    )
+    required: bool = Field(default=False, description="must be there, and not null")
+    enum: tuple[bool | int | float | str, ...] | None = Field(default=None, min_length=1, max_length=1_000)
+    pattern: str | None = Field(default=None, max_length=1024, description="an RE2 expression that is found in the text")
+    min: Decimal | None = Field(default=None, allow_inf_nan=False)
+    max: Decimal | None = Field(default=None, allow_inf_nan=False)
+    max_length: int | None = Field(default=None, ge=0, description="characters of a text, entries of an array")
+    pii: Pii = Field(default="none", description="whose it is: identifier, contact and sensitive are personal")
+    description: str = Field(default="", max_length=2_000)
+    properties: dict[PropertyName, "PropertySpec"] = Field(default_factory=dict, description="of an object")
+    items: "PropertySpec | None" = Field(default=None, description="each entry of an array")
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                re2.compile(pattern, options())
+            except re2.error:
+                raise ValueError("not an RE2 expression: see https://github.com/google/re2/wiki/Syntax") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _rules_fit_the_type(self) -> Self:
+        for name, types in _FITS.items():
+            if getattr(self, name) not in (None, {}) and self.type not in types:
+                fitting = ", ".join(sorted(str(kind) for kind in types if kind))
+                raise ValueError(f"{name} needs a type of {fitting}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is larger than max")
+        if depth(self) > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        return self
+
+
+def depth(spec: PropertySpec) -> int:
+    """How many levels a property has, itself counted."""
+    inner = [*spec.properties.values(), *([spec.items] if spec.items is not None else [])]
+    return 1 + max(map(depth, inner), default=0)
+
+
+Properties = Annotated[dict[PropertyName, PropertySpec], Field(max_length=MAX_PROPERTIES)]
+
+
+class EventSpec(_Strict):
+    """One event: what it is to hold. `unknown_properties` replaces the plan's own."""
+
+    properties: Properties = Field(default_factory=dict)
+    traits: Properties = Field(default_factory=dict)
+    unknown_properties: Unknown | None = None
+    description: str = Field(default="", max_length=2_000)
+
+
+class TrackingPlanSpec(_Strict):
+    """The `spec` of a TrackingPlan definition."""
+
+    sources: tuple[SourceName, ...] = Field(default=(), max_length=100, description="whose events; else those of the plan's name")
+    mode: Mode = Field(
+        default="observe",
+        description="observe: count what does not fit; annotate: note it on the event too; block: quarantine the event",
+    )
+    unknown_events: Unknown = Field(
+        default="annotate", description="events that the plan does not name; `block` needs the mode block"
+    )
+    unknown_properties: Unknown = Field(default="annotate", description="properties and traits that an event's plan does not name")
+    events: Annotated[dict[EventName, EventSpec], Field(max_length=MAX_EVENTS)] = Field(
+        default_factory=dict, description="by a track event's name, or $identify, $page, $screen, $group, $alias"
+    )
