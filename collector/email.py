@@ -15,6 +15,7 @@ from collector.pixel import GIF
 from collector.problems import Problem
 from collector.spool import Spool
 from schemas.email_links import EmailLink, key_of, read
+from schemas.hashes import short_hash
 
 SOURCE: Final = "email"
 WAIT_S: Final = 0.3
@@ -78,7 +79,9 @@ def call_of(link: EmailLink, now_ms: int, agent: str) -> dict[str, Any]:
     return {
         "type": "track",
         "event": _NAMES[link.kind],
-        "messageId": f"{link.message_id}-{link.kind}-{now_ms // _MINUTE_MS}",
+        "messageId": "-".join(
+            (link.message_id, link.kind, *([short_hash(link.url)] if link.url else ()), str(now_ms // _MINUTE_MS))
+        ),
         "identifiers": {namespace: value},
         "properties": {name: said for name, said in properties.items() if said},
         "context": {"channel": "email", **({"campaign": campaign} if campaign else {}), **({"userAgent": agent} if agent else {})},
