@@ -28,7 +28,10 @@ class Settings(BaseSettings):
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of a new topic, but for single-partition ones")
     replication_factor: int = Field(1, ge=1, le=7, description="replicas of a new topic")
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis, redis:// rediss:// or unix://")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="redis://, rediss:// or unix://; of a Redis Cluster redis+cluster:// or rediss+cluster:// and any of its nodes",
+    )
     clickhouse_url: SecretStr = Field(
         SecretStr("http://127.0.0.1:8123"), description="ClickHouse's HTTP address, may hold user:password@"
     )
