@@ -12,7 +12,7 @@ from collector.accept import STAGE, Accept, Accepted
 from collector.body import Gate, Pass
 from collector.client import address
 from collector.definitions import Sources
-from collector.facts import Facts
+from collector.facts import STEPS, Facts
 from collector.limits import Buckets
 from collector.outlet import Bounded
 from collector.problems import Problem, Refusal
@@ -21,7 +21,9 @@ from runtime.clock import Clock
 from runtime.errors import OnefoldError
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
+from runtime.places import locator
 from runtime.settings import Settings
+from segments.admission import Admission
 from segments.definitions import Source
 
 MAX_REQUESTS: Final = 1024
@@ -41,7 +43,10 @@ class Desk:
     def __init__(self, settings: Settings, producer: Producer, clock: Clock, sources: Sources, metrics: Metrics) -> None:
         self.settings, self.clock, self.sources, self.metrics = settings, clock, sources, metrics
         self.producer = Bounded(producer, settings.collector_max_pending_bytes, settings.collector_max_pending_records)
-        self.accept, self.cors = Accept(settings), answers.Cors(settings.collector_cors_origins)
+        admission = Admission(locator(settings.geoip_file), self._violated)
+        sources.tell(admission.become)
+        self.accept = Accept(settings, (*STEPS, lambda event, _: admission.admit(event)))
+        self.cors = answers.Cors(settings.collector_cors_origins)
         self.gate = Gate(MAX_REQUESTS, BODIES_AT_ONCE * settings.collector_max_body_bytes)
         self.buckets = Buckets()
         self.closing: list[Callable[[], Awaitable[None]]] = []
@@ -124,6 +129,9 @@ class Desk:
             self.metrics.count("onefold_events_accepted_total", count, source=source, type=event_type)
         for reason, count in decided.reasons.items():
             self.metrics.count("onefold_events_quarantined_total", count, stage=STAGE, reason=reason)
+
+    def _violated(self, source: str, event: str, path: str, rule: str) -> None:
+        self.metrics.count("onefold_plan_violations_total", source=source, event=event, path=path, rule=rule)
 
     async def aclose(self) -> None:
         """End what the addresses have under way."""

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 Name = Literal[
     "onefold_events_accepted_total",
     "onefold_events_quarantined_total",
+    "onefold_plan_violations_total",
     "onefold_http_requests_total",
     "onefold_http_request_seconds",
     "onefold_email_requests_total",
@@ -47,6 +48,11 @@ _RECORDS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 REGISTER: Final[dict[Name, Metric]] = {
     "onefold_events_accepted_total": Metric("counter", ("source", "type"), "events appended to `events`"),
     "onefold_events_quarantined_total": Metric("counter", ("stage", "reason"), "records put into quarantine"),
+    "onefold_plan_violations_total": Metric(
+        "counter",
+        ("source", "event", "path", "rule"),
+        "what of events was not as their tracking plan says; a call that is sent again counts again",
+    ),
     "onefold_http_requests_total": Metric("counter", ("path", "status"), "requests answered"),
     "onefold_http_request_seconds": Metric("histogram", ("path",), "from a request's first byte to its answer", _SECONDS),
     "onefold_email_requests_total": Metric(

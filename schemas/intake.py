@@ -1,7 +1,7 @@
 """Intake: from Segment's calls, as clients send them, to events. Pure: what comes out depends on the arguments alone."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -98,11 +98,13 @@ def parse_touchpoint(
     country: str,
     max_event_bytes: int = MAX_EVENT_BYTES,
     max_events: int = MAX_EVENTS,
+    admit: Callable[[Event], Event | Rejected] | None = None,
 ) -> list[Event | Rejected]:
     """What one record of `touchpoints` holds: a JSON object, or several as JSON lines, each with a result of its own.
 
     `place` names the record for ever ("topic-partition-offset"): with the line's number it is the message id of a line that has
     none, and the `place` of a rejected one. `sources` are the names that lines may give; `default` always may be.
+    `admit` has the last word on each event.
     """
 
     def parse(call: Any, line: int, raw: bytes) -> Event | Rejected:
@@ -124,6 +126,8 @@ def parse_touchpoint(
                 default_id=here,
             )
         )
+        if admit is not None and isinstance(result, Event):
+            result = admit(result)
         return replace(result, place=here, raw=raw) if isinstance(result, Rejected) else result
 
     raw = (value or b"").removeprefix(b"\xef\xbb\xbf")

@@ -6,14 +6,18 @@ from typing import Final
 
 from runtime.bus.follow import follow
 from runtime.bus.port import Bus, Record
+from runtime.places import locator
 from runtime.settings import Settings
+from segments.admission import Admission
 from segments.definitions import AnyDefinition, BadDefinition, IdentityRules, Segment, Source, decode
 from segments.identity import DEFAULT_RULES, IdentityRulesSpec, Rules
 from segments.plan import CyclicSegments, Plan
+from streams import metrics
 
 log: Final = logging.getLogger(__name__)
 
 RULES_KEY: Final = "IdentityRules/default"
+ADMITTING: Final = ("Source/", "TrackingPlan/")
 
 
 class Definitions:
@@ -26,6 +30,7 @@ class Definitions:
         self.plan = Plan(())
         self.rules = DEFAULT_RULES
         self.sources: list[Source] = []
+        self.admission = Admission(locator(settings.geoip_file), metrics.violated)
 
     def take(self, record: Record) -> None:
         """Take a record of the topic; one that cannot be used is logged and changes nothing."""
@@ -36,6 +41,8 @@ class Definitions:
                 held[key] = decode(record.value, key)
             self.plan = Plan(definition for definition in held.values() if isinstance(definition, Segment))
             self.sources = [definition for definition in held.values() if isinstance(definition, Source)]
+            if key.startswith(ADMITTING):
+                self.admission.become(held.values())
             if key == RULES_KEY:
                 self.rules = self._rules(held.get(key), record.offset)
             self._held = held

@@ -33,7 +33,12 @@ def steps(parts: Parts, names: Sequence[str]) -> list[Hosted]:
     settings, store, definitions = parts.settings, parts.store, parts.definitions
     made = {
         "accept": lambda: Hosted(
-            AcceptStep(settings, lambda: {s.metadata.name for s in definitions.sources if s.spec.topic_ingress}), stateful=False
+            AcceptStep(
+                settings,
+                lambda: {s.metadata.name for s in definitions.sources if s.spec.topic_ingress},
+                definitions.admission.admit,
+            ),
+            stateful=False,
         ),
         "unify": lambda: Hosted(UnifyStep(settings, store, lambda: definitions.plan, lambda: definitions.rules)),
         "link": lambda: Hosted(LinkStep(settings, store, lambda: definitions.rules)),

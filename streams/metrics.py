@@ -47,6 +47,11 @@ def results(agent: str, counts: Counts[str]) -> None:
         METRICS.count("onefold_splits_total", counts["splits"])
 
 
+def violated(source: str, event: str, path: str, rule: str) -> None:
+    """An event was not as its tracking plan says."""
+    METRICS.count("onefold_plan_violations_total", source=source, event=event, path=path, rule=rule)
+
+
 def timer_said(late_s: float) -> None:
     """A due timer was said this late."""
     METRICS.observe("onefold_timer_lateness_seconds", late_s)

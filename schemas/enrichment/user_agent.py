@@ -29,6 +29,8 @@ def _pattern() -> str:
 
 
 _BOTS: Final = re2.compile(_pattern(), _options())
+_FOR_SOMEBODY: Final = ("GoogleImageProxy", "YahooMailProxy")
+"""Fetchers that the list has, but that work for a person who has just opened a mail."""
 _SPIDER: Final = "Spider"
 
 
@@ -57,7 +59,7 @@ def _described(text: str) -> Facts:
 
 @lru_cache(maxsize=CACHED)
 def _is_bot(text: str) -> bool:
-    return _BOTS.search(text) is not None
+    return _BOTS.search(text) is not None and not any(name in text for name in _FOR_SOMEBODY)
 
 
 def _named(name: str, version: tuple[str | None, ...]) -> dict[str, str]:

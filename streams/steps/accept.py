@@ -14,13 +14,18 @@ from streams.outcome import Outcome
 
 
 class AcceptStep:
-    """Reads `touchpoints`. `sources` gives the names that records may speak for."""
+    """Reads `touchpoints`. `sources` gives the names that records may speak for, `admit` has the last word on each event."""
 
     name = "accept"
     topic = "touchpoints"
 
-    def __init__(self, settings: Settings, sources: Callable[[], Collection[str]]) -> None:
-        self._settings, self._sources = settings, sources
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Callable[[], Collection[str]],
+        admit: Callable[[Event], Event | Rejected] | None = None,
+    ) -> None:
+        self._settings, self._sources, self._admit = settings, sources, admit
         self._secret = settings.tenant_secret.get_secret_value().encode()
 
     async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
@@ -35,6 +40,7 @@ class AcceptStep:
                 received_ms=record.timestamp_ms,
                 secret=self._secret,
                 country=self._settings.default_country,
+                admit=self._admit,
             ):
                 if isinstance(result, Event):
                     produce.append(Outgoing(self._settings.topic("events"), encode(result), key=result.owner.encode()))

@@ -26,6 +26,7 @@ ZALO = (
     "Mozilla/5.0 (Linux; Android 13; SM-A125F Build/TP1A; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/124 Mobile "
     "Safari/537.36 Zalo android/24040302 ZaloTheme/light ZaloLanguage/vi"
 )
+GMAIL = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
 HEADLESS = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/124.0 Safari/537.36"
 NOTHING = EnrichSpec(user_agent=False, bots=False, campaign=False, referrer=False, geo=False, timezone=False)
 
@@ -52,7 +53,7 @@ def test_a_program_is_flagged(agent: str) -> None:
     assert enrich(of({"userAgent": agent})).flags == ("bot",)
 
 
-@pytest.mark.parametrize("agent", [SAFARI, ZALO, "okhttp/4.12.0", "Dart/3.4 (dart:io)", "", "x" * 50_000])
+@pytest.mark.parametrize("agent", [SAFARI, ZALO, "okhttp/4.12.0", "Dart/3.4 (dart:io)", GMAIL, "", "x" * 50_000])
 def test_a_person_is_not_flagged_nor_an_app_by_its_library(agent: str) -> None:
     assert enrich(of({"userAgent": agent})).flags == ()
 
