@@ -292,7 +292,7 @@ def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> t
     """The profile went into another one, or its parts went to several: it leaves its segments, and remembers which they were."""
     into = view.members.merged_into or memberships.VACANT
     profile = _profile(profile_id, replace(view.members, nodes=()), model.join((), {}), (), now_ms)
-    if view.document.data is None or before.dissolved_into == into:
+    if view.document.data is None or (before.dissolved_into == into and not before.groups):
         return None, profile, None
     transitions = [
         Transition(
