@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from profile_store.port import Place
-from profile_store.redis_store import RedisStore
+from profile_store.connect import open_store
+from profile_store.port import Place, ProfileStore
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing, Producer, Record
 from runtime.clock import SystemClock
@@ -70,7 +70,7 @@ class Stage:
     settings: Settings
     bus: KafkaBus
     producer: Producer
-    store: RedisStore
+    store: ProfileStore
     variables: Mapping[str, str]
     folder: Path
     workers: list[Worker] = field(default_factory=list)
@@ -179,7 +179,7 @@ async def staged(bootstrap: str, redis_url: str, environment: str, folder: Path)
     settings = Settings(
         kafka_bootstrap=bootstrap, redis_url=SecretStr(redis_url), environment=environment, data_dir=folder, max_poll_records=100
     )
-    store = RedisStore(settings, SystemClock())
+    store = open_store(settings, SystemClock())
     async with KafkaBus(settings) as bus:
         await bus.create_topics(
             {settings.topic(name): (1 if by_name(name).single else PARTITIONS, dict(by_name(name).config)) for name in NAMES}

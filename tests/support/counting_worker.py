@@ -19,8 +19,8 @@ from pathlib import Path
 
 import msgspec
 
+from profile_store.connect import open_store
 from profile_store.port import Document, Place, ProfileStore, Writes
-from profile_store.redis_store import RedisStore
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing, Record
 from runtime.clock import SystemClock
@@ -96,7 +96,7 @@ def fail(records: Sequence[Record]) -> None:
 async def serve() -> int:
     """Run until told to stop; the exit code."""
     settings, clock = Settings(), SystemClock()
-    store = RedisStore(settings, clock)
+    store = open_store(settings, clock)
     try:
         async with KafkaBus(settings) as bus:
             process = StreamProcess(settings, bus=bus, store=store, clock=clock)
