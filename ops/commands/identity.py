@@ -92,7 +92,7 @@ def operations(*, limit: Limit = 50, as_json: AsJson = False, data_dir: DataDir 
     names = ("operation", "at", "action", "of", "pairs", "by", "reason")
     table = Table(*(Column(name, no_wrap=name in ("operation", "at", "action", "of")) for name in names))
     for entry in found:
-        table.add_row(*(Text(str(entry[name])) for name in names))
+        table.add_row(*(Text(say.plain(str(entry[name]))) for name in names))
     Console(soft_wrap=True).print(table)
 
 
@@ -116,7 +116,7 @@ def _ask(data_dir: Path, question: Callable[[Desk], Awaitable[T]]) -> T:
 
 
 def _show(answer: dict[str, Any], lines: Callable[[dict[str, Any]], list[str]], *, as_json: bool) -> None:
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else "\n".join(lines(answer)))
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else "\n".join(map(say.plain, lines(answer))))
 
 
 def _user() -> str:

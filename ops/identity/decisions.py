@@ -8,7 +8,8 @@ from ops.identity.history import Operation
 from ops.identity.known import Known
 from profile_store.evidence import Decisions
 from profile_store.identity import pair
-from runtime.errors import Invalid
+from profile_store.port import Decision as Register
+from runtime.errors import Invalid, Transient
 from schemas.records import Decided, DecidedAction, DecidedKind
 
 Decision = tuple[DecidedKind, str, str]
@@ -78,32 +79,39 @@ def cut(known: Known, a: str, b: str) -> tuple[Decision, ...]:
 def split(known: Known, members: Collection[str], moved: Collection[str]) -> tuple[Decision, ...]:
     """Cut every live edge between the moved nodes and the other members, and keep the strongest of each side apart.
 
-    Raises Invalid when a part is empty, or a moved node is no member.
+    Raises Invalid when a part is empty.
     """
-    if not set(moved) <= set(members):
-        raise Invalid("an identifier is not in the profile: see `onefold identity how`", path="identifiers", reason="not_a_member")
     kept = set(members) - set(moved)
     if not kept or not moved:
         raise Invalid("a split has two parts: name some identifiers, not none and not all", path="identifiers", reason="empty_part")
     cuts = [
         key
         for key in sorted(known.evidence.edges)
-        if key not in known.resolution.dead and (key[0] in kept) != (key[1] in kept) and set(key) <= set(members)
+        if key not in known.resolution.dead and set(key) <= set(members) and (key[0] in kept) != (key[1] in kept)
     ]
     return (*(("cut", *key) for key in cuts), ("apart", *pair(min(kept), min(moved))))
 
 
 def undo(operation: Operation, held: Decisions) -> tuple[Decision, ...]:
-    """The pairs of an operation that nobody has decided anew since. Raises Invalid when there are none."""
-    pairs = tuple(key for key in operation.pairs if key in held and held[key].operation == operation.name)
+    """The pairs of an operation that nobody has decided anew since.
+
+    Raises Invalid when there are none, Transient when the link agent has not come to the operation yet.
+    """
+    said = decision(operation)
+    if any(key not in held or held[key].join(said) != held[key] for key in operation.pairs):
+        raise Transient("the link agent has not applied this operation yet: try again")
+    pairs = tuple(key for key in operation.pairs if held[key] == said)
     if not pairs:
-        newer = sorted({held[key].operation for key in operation.pairs if key in held})
+        newer = ", ".join(sorted({held[key].operation for key in operation.pairs}))
         raise Invalid(
-            f"nothing of this operation holds any more: {', '.join(newer) or 'nothing'} came after it",
-            path="operation",
-            reason="nothing_to_undo",
+            f"nothing of this operation holds any more: {newer} came after it", path="operation", reason="nothing_to_undo"
         )
     return pairs
+
+
+def decision(operation: Operation) -> Register:
+    """What an operation says of each of its pairs."""
+    return Register(operation.on, operation.at_ms, operation.name)
 
 
 def record(

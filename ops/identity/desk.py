@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -80,8 +81,10 @@ class Desk:
             await self._must_be_seen(known, one, path)
         pairs = decisions.cut(known, first.node, second.node)
         done = await self._decide("cut", pairs, known, who, {first.node, second.node})
-        after, why = await know_between(self.store, self.rules(), first.node, second.node)
-        return {**done, "why": await self._answer(after, why, first, second)}
+        with suppress(Transient):  # it is decided: that must be told, whatever goes away after it
+            after, why = await know_between(self.store, self.rules(), first.node, second.node)
+            done["why"] = await self._answer(after, why, first, second)
+        return done
 
     async def split(
         self, profile: str, *, keep: Collection[str] = (), move: Collection[str] = (), by: str, reason: str
@@ -98,15 +101,13 @@ class Desk:
         said = {parse(text, self.settings, "identifiers").node for text in keep or move}
         known = await self._known(one)
         members = known.members(one.node)
+        if not said <= members:
+            raise Invalid(
+                "an identifier is not in the profile: see `onefold identity how`", path="identifiers", reason="not_a_member"
+            )
         moved = said if move else members - said
-        pairs = decisions.split(known, members, moved if said <= members else said)
-        done = await self._decide("split", pairs, known, who, members)
-        mixed = [
-            entry["profile_id"]
-            for entry in done["profiles"]
-            if len({node["node"] in moved for node in entry["identifiers"] if node["node"] in members}) == len({True, False})
-        ]
-        return {**done, "mixed": mixed}
+        done = await self._decide("split", decisions.split(known, members, moved), known, who, members)
+        return {**done, "mixed": [entry["profile_id"] for entry in done["profiles"] if _mixed(entry, members - moved, moved)]}
 
     async def undo(self, operation: str, *, by: str, reason: str) -> dict[str, Any]:
         """Take an operation back, where nothing was decided since. Raises Invalid, Transient when ClickHouse is away."""
@@ -158,12 +159,14 @@ class Desk:
         said = decisions.record(action, pairs, held, who, now_ms=self.clock.now_ms(), noise=noise, on=on, of=of)
         producer = await self.producer()
         ((_, offset),) = await producer.send([Outgoing(self.settings.topic("links"), encode(said))])
-        applied = await self._applied(offset)
-        labels = await self.store.labels(sorted(nodes))
-        profiles = await self.store.members(sorted({label.profile_id for label in labels.values()}))
-        every = {node for entry in profiles.values() for node in entry.nodes} | {node for key in pairs for node in key[1:]}
-        names = await values(self.store, known.evidence, every)
-        return shape_decided(said, applied, profiles, names)
+        try:
+            applied = await self._applied(offset)
+            labels = await self.store.labels(sorted(nodes))
+            profiles = await self.store.members(sorted({label.profile_id for label in labels.values()}))
+            every = {node for entry in profiles.values() for node in entry.nodes} | {node for key in pairs for node in key[1:]}
+            return shape_decided(said, applied, profiles, await values(self.store, known.evidence, every))
+        except Transient:  # it is decided: that must be told, whatever goes away after it
+            return shape_decided(said, False, {}, {})
 
     async def _applied(self, offset: int) -> bool:
         """Whether the link agent has come past an offset, in time."""
@@ -172,6 +175,12 @@ class Desk:
                 return True
             await asyncio.sleep(LOOK_S)
         return False
+
+
+def _mixed(profile: dict[str, Any], kept: Collection[str], moved: Collection[str]) -> bool:
+    """Whether a profile holds identifiers of both parts."""
+    nodes = {one["node"] for one in profile["identifiers"]}
+    return not nodes.isdisjoint(kept) and not nodes.isdisjoint(moved)
 
 
 def _key(step: Step) -> tuple[str, str]:

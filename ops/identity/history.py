@@ -1,5 +1,6 @@
 """What ClickHouse remembers of events and operations. Explaining does without it when it is away; taking back does not."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,8 @@ from schemas.records import DecidedAction, DecidedKind
 MAX_EVENTS: Final = 200
 """More events than this are told by their ids alone."""
 MAX_OWNERS: Final = 8
+TELLING_S: Final = 15.0
+"""Longer than this no answer waits for ClickHouse."""
 OPERATION_FIELDS: Final = ("operation", "action", "on", "at_ms", "of", "by", "reason", "pairs")
 
 
@@ -61,18 +64,22 @@ class History:
     async def tell(self, evidence: Evidence, pairs: Iterable[Pair], operations: Iterable[str]) -> Told:
         """The events behind these pairs' evidence, and these operations, as far as they are known. Does not raise."""
         told = Told({}, {})
-        wanted = [(key, event) for key in pairs for event in dict.fromkeys(_events(evidence.edges[key]))]
         try:
-            warehouse = await self._connect()
-            for key, event in wanted[:MAX_EVENTS]:
-                if (facts := await _event(warehouse, event, key, _owners(evidence, key))) is not None:
-                    told.events[key, event] = facts
-            for name in operations:
-                if (operation := await _operation(warehouse, name)) is not None:
-                    told.operations[name] = operation
-        except OnefoldError:
+            async with asyncio.timeout(TELLING_S):
+                await self._fill(told, evidence, pairs, operations)
+        except (OnefoldError, TimeoutError):
             told.complete = False
         return told
+
+    async def _fill(self, told: Told, evidence: Evidence, pairs: Iterable[Pair], operations: Iterable[str]) -> None:
+        warehouse = await self._connect()
+        for name in operations:
+            if (operation := await _operation(warehouse, name)) is not None:
+                told.operations[name] = operation
+        wanted = [(key, event) for key in pairs for event in dict.fromkeys(_events(evidence.edges[key]))]
+        for key, event in wanted[:MAX_EVENTS]:
+            if (facts := await _event(warehouse, event, key, _owners(evidence, key))) is not None:
+                told.events[key, event] = facts
 
     async def operation(self, name: str) -> Operation | None:
         """What an operation decided; None when it is not known (yet). Raises Transient when ClickHouse is away."""

@@ -11,6 +11,11 @@ _NOT_SETTLED: Final = "The link agent has not applied this yet (or knows other r
 _OUTCOMES: Final = {"joined": "joined", "confirmed": "confirmed", "left_out": "left out"}
 
 
+def plain(text: str) -> str:
+    """The text for a terminal: what an identifier holds must not steer it, so control characters are written out."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def why(answer: Shaped) -> list[str]:
     """The answer to `why`."""
     a, b = answer["a"], answer["b"]

@@ -1,15 +1,18 @@
 """Questions and decisions over the pipeline's twin: merged, taken apart, kept apart, taken back."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from ops.identity.names import say
+from ops.identity.say import decided, plain
 from profile_store.port import DAY_MS
+from runtime.bus.port import Outgoing
 from runtime.errors import Invalid, Transient
 from schemas.identifiers import node
 from segments.identity import IdentityRulesSpec, Rules
-from tests.support.desk import World
+from tests.support.desk import ToPipeline, World
 from tests.support.events import SECRET, START_MS, event
 
 ÁNH, COOKIE, PHONE = "email:ánh@shop.vn", "anonymous_id:máy-chung", "phone:+84912345678"
@@ -217,6 +220,40 @@ async def test_without_its_parts_a_decision_is_not_taken() -> None:
     world.memory.away = True
     with pytest.raises(Transient):
         await world.desk.undo("op-" + "0" * 14, **BY)
+
+
+async def test_an_operation_that_the_link_agent_has_not_come_to_is_not_taken_back_yet() -> None:
+    world = await shared_device()
+    world.to.asleep = True
+    done = await world.desk.cut(PHONE, COOKIE, **BY)
+    with pytest.raises(Transient, match="not applied"):
+        await world.desk.undo(done["operation"], **BY)
+    world.to.asleep = False
+    await world.pipeline.drain()
+    assert len((await world.desk.undo(done["operation"], **BY))["profiles"]) == 1
+
+
+async def test_what_is_decided_is_told_even_if_redis_goes_away_after_it() -> None:
+    world = await shared_device()
+
+    async def gone(*_: Any) -> Any:
+        raise Transient("Redis does not answer")
+
+    class Leaving(ToPipeline):
+        async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+            offsets = await super().send(records)
+            for name in ("standing", "labels", "ties"):
+                setattr(world.pipeline.store, name, gone)
+            return offsets
+
+    world.to = Leaving(world.pipeline)
+    done = await world.desk.cut(PHONE, COOKIE, **BY)
+    assert (done["operation"][:3], done["applied"], done["profiles"]) == ("op-", False, [])
+    assert any("has not come to it" in line for line in decided(done))
+
+
+def test_what_an_identifier_holds_does_not_steer_the_terminal() -> None:
+    assert plain("user_id:Nguyễn Ánh\x1b[2J\n") == "user_id:Nguyễn Ánh\\x1b[2J\\n"
 
 
 async def test_how_a_profile_came_about_is_told_in_the_order_of_the_replay() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profile_store.explain import Explainer, Step
-from profile_store.identity import Dead, Evidence, Resolution, pair, resolve
+from profile_store.identity import Dead, Evidence, Resolution, order, pair, resolve
 from profile_store.port import DAY_MS, Decision, DecisionKind, Edge
 from segments.identity import DEFAULT_RULES, Rules
 
@@ -16,6 +16,7 @@ TIGHT = Rules(
     per_profile={"user_id": 1, "crm_id": 2},
     max_members=5,
 )
+FREE = Rules(neighbours={}, per_profile={}, max_members=10_000)
 NODES = [f"{rank}{n:031x}" for rank in range(6) for n in range(3)]
 U1, U2, EMAIL, COOKIE, OTHER = NODES[0], NODES[1], NODES[6], NODES[15], NODES[16]
 
@@ -58,7 +59,15 @@ def test_two_are_together_exactly_when_a_way_of_taken_edges_joins_them(evidence:
     assert (why.verdict in ("same", "together")) == together
     if why.verdict == "together":
         assert is_way(why.steps, a, b)
-        assert all(pair(step.start, step.end) in found.taken and step.refusal is None for step in why.steps)
+        way = [pair(step.start, step.end) for step in why.steps]
+        assert all(key in found.taken for key in way)
+        assert not why.refused
+        # the strongest way: what is stronger than its weakest edge does not join the two
+        turn = order(rules)
+        weakest = max(turn((key, evidence.edges[key])) for key in way)
+        stronger = {k: e for k, e in evidence.edges.items() if k not in found.dead and turn((k, e)) < weakest}
+        parts = resolve(Evidence(stronger), FREE).labels
+        assert parts.get(a, a) != parts.get(b, b)
 
 
 @settings(max_examples=400)
@@ -68,7 +77,7 @@ def test_two_that_evidence_connects_are_apart_by_a_named_refusal_on_every_way(
 ) -> None:
     found = resolve(evidence, rules)
     why = Explainer(evidence, rules, found).why(a, b)
-    raw = resolve(Evidence(evidence.edges), Rules(neighbours={}, per_profile={}, max_members=10_000))
+    raw = resolve(Evidence(evidence.edges), FREE)
     connected = raw.labels.get(a, a) == raw.labels.get(b, b)
     if why.verdict == "never_together":
         assert not connected
@@ -80,7 +89,7 @@ def test_two_that_evidence_connects_are_apart_by_a_named_refusal_on_every_way(
         }
         # every way has a dead edge: without them the two are in two parts
         alive = Evidence({key: held for key, held in evidence.edges.items() if key not in found.dead})
-        parts = resolve(alive, Rules(neighbours={}, per_profile={}, max_members=10_000)).labels
+        parts = resolve(alive, FREE).labels
         assert parts.get(a, a) != parts.get(b, b)
         assert why.refused
 
