@@ -58,6 +58,8 @@ def _same(found: Any, wanted: Any) -> bool:
 
 def _calls(rule: Rule, payload: Any, most: int) -> list[dict[str, Any]]:
     elements = [None] if rule.each is None else _elements(rule.each, payload, None)
+    if elements is None:
+        raise _Unmapped(Reason.MISSING_FIELD, "is missing: the rule makes an event of each of its elements", rule.each or "")
     if len(elements) * len(rule.events) > most:
         raise _Unmapped(Reason.TOO_MANY, f"makes {len(elements) * len(rule.events)} events, the limit is {most}", rule.each or "")
     return [_call(event, payload, element) for element in elements for event in rule.events]
@@ -114,7 +116,7 @@ class _Scope:
         if isinstance(value, First):
             return next((found for one in value.first if (found := self.value(one, target)) is not None), None)
         if isinstance(value, Each):
-            elements = _elements(value.each, self.payload, self.element)
+            elements = _elements(value.each, self.payload, self.element) or []
             return [_Scope(self.payload, element).fields(value.fields, target) for element in elements]
         if isinstance(value, Read):
             return self._read(value, target)
@@ -130,12 +132,10 @@ class _Scope:
         return read.default if found is None else found
 
 
-def _elements(path: str, payload: Any, element: Any) -> list[Any]:
-    """The elements at a path, `[*]` at its end or not; none when there is nothing."""
-    found = _at(path, payload, element)
-    if found is None:
-        return []
-    if not isinstance(found, list):
+def _elements(path: str, payload: Any, element: Any) -> list[Any] | None:
+    """The elements at a path, `[*]` at its end or not; None when there is nothing."""
+    found = _at(path.removesuffix("[*]"), payload, element)
+    if found is not None and not isinstance(found, list):
         raise _Unmapped(Reason.WRONG_TYPE, "must be a list", path)
     return found
 
