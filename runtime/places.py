@@ -1,16 +1,12 @@
 """The database of places that ONEFOLD_GEOIP_FILE names, in MaxMind's file format."""
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import maxminddb
 
 from runtime.errors import Misconfigured
-
-CACHED: Final = 8_192
-_LONGEST_ADDRESS: Final = 45
 
 
 def locator(path: Path | None) -> Callable[[str], Mapping[str, Any] | None] | None:
@@ -28,7 +24,6 @@ def locator(path: Path | None) -> Callable[[str], Mapping[str, Any] | None] | No
             "ONEFOLD_GEOIP_FILE is no readable database in MaxMind's format: correct the path, or unset it"
         ) from error
 
-    @lru_cache(maxsize=CACHED)
     def record(address: str) -> Mapping[str, Any] | None:
         try:
             found = reader.get(address)
@@ -36,4 +31,4 @@ def locator(path: Path | None) -> Callable[[str], Mapping[str, Any] | None] | No
             return None
         return found if isinstance(found, dict) else None
 
-    return lambda address: record(address) if len(address) <= _LONGEST_ADDRESS else None
+    return record

@@ -11,7 +11,6 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.enrichment import arrival, user_agent
-from schemas.enrichment.place import place
 from schemas.enrichment.timezones import canonical
 from schemas.enrichment.types import Locate
 from schemas.events import BOT, Event
@@ -50,7 +49,7 @@ def enrich(event: Event, spec: EnrichSpec = DEFAULT, locate: Locate | None = Non
             flags = tuple(sorted({*flags, BOT}))
     if isinstance(page := context.get("page"), dict):
         _arrived(context, page, spec, added, ours)
-    if spec.geo and locate is not None and (address := _text(context, "ip")) and (found := place(locate(address) or {})):
+    if spec.geo and locate is not None and (address := _text(context, "ip")) and (found := locate(address)):
         ours["location"] = found
     if spec.timezone and (zone := _text(context, "timezone")):
         ours["timezone"] = canonical(zone)

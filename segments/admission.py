@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from schemas.enrich import DEFAULT, EnrichSpec, enrich
-from schemas.enrichment.types import Locate
+from schemas.enrichment.place import locating
+from schemas.enrichment.types import RecordOf
 from schemas.events import Event
 from schemas.intake import Rejected
 from schemas.reasons import Reason
@@ -28,8 +29,8 @@ def unnoted(source: str, event: str, path: str, rule: str) -> None:
 class Admission:
     """Decides with the definitions that it was last given; before, every event is enriched and no plan holds."""
 
-    def __init__(self, locate: Locate | None = None, noted: Noted = unnoted) -> None:
-        self._locate, self._noted = locate, noted
+    def __init__(self, record_of: RecordOf | None = None, noted: Noted = unnoted) -> None:
+        self._locate, self._noted = None if record_of is None else locating(record_of), noted
         self._enrich: dict[str, EnrichSpec] = {}
         self._plans: dict[str, CompiledPlan] = {}
 

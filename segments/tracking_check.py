@@ -73,6 +73,16 @@ _TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
 }
 
 
+_FREE: Final[Mapping[str, frozenset[type]]] = {
+    "string": frozenset({str}),
+    "integer": frozenset({int}),
+    "number": frozenset({int, float}),
+    "boolean": frozenset({bool}),
+    "array": frozenset({list}),
+    "object": frozenset({dict}),
+}
+
+
 class _Found:
     """Violations as they are found: each path and rule once, `blocking` the first that may block."""
 
@@ -109,23 +119,35 @@ class _Fields:
                 continue
             rule = self._rules.get(name)
             if rule is not None:
-                rule.check(value, found)
+                if type(value) not in rule.free:
+                    rule.check(value, found)
             elif self._unknown != "allow" and name not in self._given:
                 found.add(f"{self._at}.{plain(name)}", UNKNOWN, kind_of(value), blocks=self._unknown == "block")
+
+
+def _search(pattern: str) -> Any:
+    """A set of one pattern: asked whether it is found, it answers in a fifth of the time that a search for where takes."""
+    found = re2.Set.SearchSet(options())
+    found.Add(pattern)
+    found.Compile()
+    return found
 
 
 class _Rule:
     """One property, compiled. `path` is where it stands."""
 
-    __slots__ = ("_enum", "_fields", "_fits", "_items", "_longest", "_max", "_min", "_path", "_pattern")
+    __slots__ = ("_enum", "_fields", "_fits", "_items", "_longest", "_max", "_min", "_path", "_pattern", "free")
 
     def __init__(self, path: str, spec: PropertySpec, unknown: Unknown) -> None:
         self._path, self._fits = path, None if spec.type is None else _TYPES[spec.type]
         self._enum = None if spec.enum is None else frozenset((isinstance(value, bool), value) for value in spec.enum)
-        self._pattern = None if spec.pattern is None else re2.compile(spec.pattern, options())
+        self._pattern = None if spec.pattern is None else _search(spec.pattern)
         self._min, self._max, self._longest = spec.min, spec.max, spec.max_length
         self._fields = _Fields(path, spec.properties, unknown) if spec.properties else None
         self._items = None if spec.items is None else _Rule(f"{path}[]", spec.items, unknown)
+        more = (spec.enum, spec.pattern, spec.min, spec.max, spec.max_length, spec.items, spec.properties or None)
+        self.free = _FREE.get(spec.type or "", frozenset()) if more.count(None) == len(more) else frozenset()
+        """The classes of values that nothing more is asked of."""
 
     def check(self, value: Any, found: _Found) -> None:
         if self._fits is not None and not self._fits(value):
@@ -133,7 +155,7 @@ class _Rule:
             return
         if self._enum is not None and (isinstance(value, list | dict) or (isinstance(value, bool), value) not in self._enum):
             found.add(self._path, "enum", kind_of(value))
-        if self._pattern is not None and not (isinstance(value, str) and self._pattern.search(value)):
+        if self._pattern is not None and not (isinstance(value, str) and self._pattern.Match(value)):
             found.add(self._path, "pattern", kind_of(value))
         if self._longest is not None and isinstance(value, str | list) and len(value) > self._longest:
             found.add(self._path, "max_length", kind_of(value))

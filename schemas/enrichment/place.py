@@ -1,10 +1,25 @@
 """Where an IP address is, out of a record in MaxMind's shape. Databases differ, so whatever is missing is left out."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
+from schemas.enrichment.types import Locate, Place, RecordOf
+
 NAME_LANGUAGE: Final = "en"
-Place = dict[str, str | float]
+CACHED: Final = 8_192
+MAX_ADDRESS_CHARS: Final = 45
+
+
+def locating(record_of: RecordOf) -> Locate:
+    """Places of addresses by a database, remembered: the same visitors come again and again."""
+
+    @lru_cache(maxsize=CACHED)
+    def located(address: str) -> Place:
+        record = record_of(address)
+        return {} if record is None else place(record)
+
+    return lambda address: located(address) if len(address) <= MAX_ADDRESS_CHARS else {}
 
 
 def place(record: Mapping[str, Any]) -> Place:

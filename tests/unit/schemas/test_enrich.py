@@ -13,6 +13,7 @@ from runtime.places import locator
 from schemas.codec import decode, encode
 from schemas.enrich import EnrichSpec, enrich
 from schemas.enrichment import arrival, timezones, user_agent
+from schemas.enrichment.place import locating, place
 from schemas.events import Event
 from tests.support.events import event
 from tests.support.places import HANOI, places_file
@@ -110,7 +111,9 @@ def test_an_old_zone_has_the_name_of_today() -> None:
 
 
 def test_an_address_is_located_by_the_database_alone(tmp_path: Path) -> None:
-    locate = locator(places_file(tmp_path))
+    record_of = locator(places_file(tmp_path))
+    assert record_of is not None
+    locate = locating(record_of)
     located = enrich(of({"ip": "203.0.113.9"}), locate=locate).context["enriched"]["location"]
     assert located == {
         "country": "VN", "region": "VN-HN", "city": "Hanoi", "latitude": 21.0, "longitude": 105.8, "timezone": "Asia/Bangkok",
@@ -118,6 +121,7 @@ def test_an_address_is_located_by_the_database_alone(tmp_path: Path) -> None:
     assert enrich(of({"ip": "198.51.100.1"}), locate=locate).context["enriched"] == {"location": {"country": "DE"}}
     assert enrich(of({"ip": "192.0.2.1"}), locate=locate).context == {"ip": "192.0.2.1"}
     assert enriched({"ip": "203.0.113.9"}) == {}
+    assert locate("1" * 10_000) == {}
 
 
 def test_each_part_can_be_switched_off() -> None:
@@ -128,7 +132,7 @@ def test_each_part_can_be_switched_off() -> None:
             "page": {"url": "https://a.vn/?utm_source=x", "referrer": "https://t.co/"},
         }
     )
-    assert enrich(said, NOTHING, lambda _: HANOI) is said
+    assert enrich(said, NOTHING, lambda _: place(HANOI)) is said
     assert enrich(said, NOTHING.model_copy(update={"bots": True})).flags == ("bot",)
 
 
@@ -155,10 +159,10 @@ SPECS = st.builds(EnrichSpec, **{name: st.booleans() for name in EnrichSpec.mode
 def test_nothing_that_was_sent_is_changed_and_doing_it_again_changes_nothing(context: dict[str, Any], spec: EnrichSpec) -> None:
     before = copy.deepcopy(context)
     said = of(context)
-    result = enrich(said, spec, lambda _: HANOI)
+    result = enrich(said, spec, lambda _: place(HANOI))
     assert context == before
-    assert result == enrich(of(copy.deepcopy(context)), spec, lambda _: HANOI)
-    assert enrich(result, spec, lambda _: HANOI) == result
+    assert result == enrich(of(copy.deepcopy(context)), spec, lambda _: place(HANOI))
+    assert enrich(result, spec, lambda _: place(HANOI)) == result
     assert decode(Event, encode(result)) == result
     kept = {name: value for name, value in context.items() if name != "enriched" and value is not None}
     assert {name: result.context[name] for name in kept} == kept
