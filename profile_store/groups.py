@@ -36,21 +36,21 @@ class Contribution(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Group(msgspec.Struct):
-    """The document of one group. `fold` changes it in place: it belongs to the slice that decoded it."""
+    """The document of one group. `fold` changes it in place: it belongs to the slice that decoded it.
+
+    `size` is how many members there are; an estimate once there are more than are listed (see MOST).
+    """
 
     version: int = 1
     name: str = ""
     traits: dict[str, Trait] = {}
-    contributions: dict[str, Contribution] = {}
+    size: int = 0
     depth: int = 0
+    contributions: dict[str, Contribution] = {}
 
     def members(self) -> list[str]:
         """The profiles that are listed, in order."""
         return sorted(profile_id for profile_id, held in self.contributions.items() if held.present)
-
-    def size(self) -> int:
-        """How many members there are; an estimate once there are more than are listed."""
-        return sum(held.present for held in self.contributions.values()) << self.depth
 
 
 def fold(group: Group, records: Iterable[Grouped]) -> None:
@@ -67,6 +67,7 @@ def fold(group: Group, records: Iterable[Grouped]) -> None:
             if wins(trait, group.traits.get(name)):
                 group.traits[name] = trait
     _bound(group, most)
+    group.size = sum(held.present for held in group.contributions.values()) << group.depth
 
 
 def _contribute(group: Group, said: Grouped) -> None:
@@ -94,12 +95,12 @@ def _bound(group: Group, most: int) -> None:
 
 def account_seen(group: Group) -> Seen:
     """What segments see of an account."""
-    return Seen({name: trait.value for name, trait in group.traits.items() if trait.value is not None}, group.size())
+    return Seen({name: trait.value for name, trait in group.traits.items() if trait.value is not None}, group.size)
 
 
 def household_seen(group: Group, rule: HouseholdRules | None) -> Seen | None:
     """What segments see of a household; None when nobody is one by these rules."""
-    size = group.size()
+    size = group.size
     if rule is None or not 2 <= size <= rule.max_members:
         return None
     traits: dict[str, Trait] = {}
@@ -199,6 +200,12 @@ def replayed(records: Iterable[Grouped]) -> dict[str, Group]:
     return found
 
 
+class _Glance(msgspec.Struct):
+    traits: dict[str, Trait]
+    size: int
+
+
+_GLANCE: Final = msgspec.msgpack.Decoder(_Glance)
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER: Final = msgspec.msgpack.Decoder(Group)
 
@@ -206,6 +213,14 @@ _DECODER: Final = msgspec.msgpack.Decoder(Group)
 def encode(group: Group) -> bytes:
     """The document as it is kept: MessagePack, the same bytes for the same state."""
     return _ENCODER.encode(group)
+
+
+def glance(name: str, data: bytes | None) -> Group:
+    """A document as far as segments look at it: the contributions to an account, thousands perhaps, are not read."""
+    if data is None or kind_of(name) == "household":
+        return decode(data)
+    seen = _GLANCE.decode(data)
+    return Group(traits=seen.traits, size=seen.size)
 
 
 def decode(data: bytes | None) -> Group:

@@ -111,7 +111,7 @@ class SegmentStep:
         }
         wanted = sorted({name for said in contributes.values() for name in groups.seen_by(plan, said)})
         found = await self._store.documents("group", wanted) if wanted else {}
-        held = {name: groups.decode(document.data) for name, document in found.items()}
+        held = {name: groups.glance(name, document.data) for name, document in found.items()}
         return {
             profile_id: replace(
                 view,

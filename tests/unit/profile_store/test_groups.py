@@ -87,11 +87,11 @@ def test_a_group_of_many_lists_a_sample_and_counts_it() -> None:
     for start in range(0, many, 5_000):
         groups.fold(group, [contribution(name) for name in everyone[start : start + 5_000]])
     assert len(group.members()) <= MOST["account"]
-    assert abs(group.size() - many) < many / 20
+    assert abs(group.size - many) < many / 20
     listed = set(group.members())
     groups.fold(group, [contribution(name, 2, present=False) for name in everyone[: many // 2]])
     assert set(group.members()) == listed - set(everyone[: many // 2])
-    assert abs(group.size() - many / 2) < many / 20
+    assert abs(group.size - many / 2) < many / 20
 
 
 def test_those_who_left_are_remembered_for_a_while() -> None:
@@ -99,7 +99,7 @@ def test_those_who_left_are_remembered_for_a_while() -> None:
     everyone = [profile_id(number, rng) for number in range(MAX_GONE + 20)]
     groups.fold(group, [contribution(name, number) for number, name in enumerate(everyone)])
     groups.fold(group, [contribution(name, 1_000 + number, present=False) for number, name in enumerate(everyone)])
-    assert (group.size(), len(group.contributions)) == (0, MAX_GONE)
+    assert (group.size, len(group.contributions)) == (0, MAX_GONE)
     groups.fold(group, [contribution(everyone[-1], 5)])
     assert group.members() == []
 
