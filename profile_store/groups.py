@@ -200,6 +200,23 @@ def replayed(records: Iterable[Grouped]) -> dict[str, Group]:
     return found
 
 
+def held_by(records: Iterable[Grouped]) -> dict[str, tuple[dict[str, str], int]]:
+    """What a membership document that is made anew must know of what was said, by profile id: `groups` and `group_seq`.
+
+    The hashes are unknown, so whoever is evaluated next says all of it again, and leaves what it is no longer in.
+    """
+    found: dict[str, tuple[dict[str, str], int]] = {}
+    newest: dict[tuple[str, str], Grouped] = {}
+    for said in records:
+        held = newest.get((said.profile_id, said.group_id))
+        if said.profile_id and (held is None or said.seq > held.seq):
+            newest[said.profile_id, said.group_id] = said
+    for (profile_id, name), said in newest.items():
+        groups, seq = found.get(profile_id, ({}, 0))
+        found[profile_id] = (groups | {name: ""} if said.present else groups, max(seq, said.seq))
+    return found
+
+
 class _Glance(msgspec.Struct):
     traits: dict[str, Trait]
     size: int

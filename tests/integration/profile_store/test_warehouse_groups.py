@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from consumers.feeds import FEEDS
-from profile_store import groups
+from profile_store import groups, memberships
 from profile_store.households import kind_of
 from profile_store.warehouse.client import Warehouse
+from profile_store.warehouse.groups import records
 from profile_store.warehouse.writer import ClickHouseWriter
 from schemas.events import Event, EventType
 from segments.definitions import Segment, load_yaml
@@ -119,6 +120,21 @@ async def test_the_views_say_what_the_documents_say(warehouse: Warehouse, seed: 
     assert households
     everyone = {row[0] for row in await warehouse.rows("SELECT DISTINCT profile_id FROM household_members")}
     assert everyone == {name for home in households.values() for name in home[0]}
+
+
+async def test_the_documents_come_back_from_what_was_told(warehouse: Warehouse) -> None:
+    rng = random.Random(9)
+    pipeline = Pipeline(rng, SEGMENTS, crash_rate=0.2, rules=Rules(household=RULE))
+    for item in history(rng, 120):
+        pipeline.feed(item)
+    await pipeline.drain()
+    await consume(pipeline, ClickHouseWriter(warehouse))
+    told = [said async for said in records(warehouse)]
+    assert groups.replayed(told) == await documents(pipeline)
+    held = groups.held_by(told)
+    async for profile_id, data in pipeline.store.scan("membership"):
+        document = memberships.decode(data)
+        assert held.get(profile_id, ({}, 0)) == (dict.fromkeys(document.groups, ""), document.group_seq)
 
 
 async def test_a_member_that_went_into_another_profile_is_shown_under_that_one(warehouse: Warehouse) -> None:
