@@ -58,17 +58,22 @@ class Resolution:
 
 
 class Liveness:
-    """Which edges are dead by themselves (rule 1)."""
+    """Which edges are dead by themselves (rule 1). Whoever adds an edge to the evidence later must `count` it."""
 
     def __init__(self, evidence: Evidence, rules: Rules) -> None:
         self._evidence, self._rules = evidence, rules
         self._all: dict[str, int] = {}
         self._strong: dict[str, int] = {}
         for a, b in evidence.edges:
-            for node, other in ((a, b), (b, a)):
-                self._all[node] = self._all.get(node, 0) + 1
-                if other[0] <= node[0]:
-                    self._strong[node] = self._strong.get(node, 0) + 1
+            self.count(a, b)
+
+    def count(self, a: str, b: str) -> None:
+        """Take note of an edge that was not in the evidence before; a < b."""
+        self._all[a] = self._all.get(a, 0) + 1
+        self._all[b] = self._all.get(b, 0) + 1
+        self._strong[b] = self._strong.get(b, 0) + 1
+        if a[0] == b[0]:
+            self._strong[a] = self._strong.get(a, 0) + 1
 
     def of_node(self, node: str) -> Dead | None:
         """Why no edge of the node can be live, None when they can. All its edges must be known."""
@@ -87,12 +92,15 @@ class Liveness:
         return self.of_node(a) or self.of_node(b)
 
 
-def resolve(evidence: Evidence, rules: Rules, within: Collection[str] | None = None) -> Resolution:
+def resolve(
+    evidence: Evidence, rules: Rules, within: Collection[str] | None = None, liveness: Liveness | None = None
+) -> Resolution:
     """The clusters, and why each edge counts or does not.
 
     `within` limits the answer to nodes that are closed under live edges; None means all. Nodes without edges stand alone.
+    `liveness` is that of this evidence, if the caller has it.
     """
-    liveness = Liveness(evidence, rules)
+    liveness = liveness or Liveness(evidence, rules)
     dead: dict[Pair, Dead] = {}
     live: list[tuple[Pair, Edge]] = []
     nodes = set(within) if within is not None else {node for edge in evidence.edges for node in edge}

@@ -13,7 +13,7 @@ Kind = Literal["fragment", "membership", "group", "unsaid"]
 Scanned = Literal["fragment", "membership", "group", "label", "members", "edges"]
 
 DAY_MS: Final = 86_400_000
-MAX_NEIGHBOURS: Final = 10_000
+MAX_NEIGHBOURS: Final = 2_000
 """A node seen with more than this many others names nobody, whatever its namespace: it is crowded."""
 MAX_FIELDS: Final = MAX_NEIGHBOURS + 1_000
 """More edges and decisions of one node than this are not read: the node is crowded anyway."""

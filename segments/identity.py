@@ -36,11 +36,11 @@ class _Strict(BaseModel):
 class NamespaceRules(_Strict):
     """What differs from the defaults for one namespace. `unlimited` lifts a default limit."""
 
-    max_neighbours: Annotated[int, Field(ge=1, le=10_000)] | Literal["unlimited"] | None = Field(
+    max_neighbours: Annotated[int, Field(ge=1, le=2_000)] | Literal["unlimited"] | None = Field(
         default=None,
         description="a value with more distinct neighbours of stronger or equal namespaces is generic: it links nobody",
     )
-    max_per_profile: Annotated[int, Field(ge=1, le=10_000)] | Literal["unlimited"] | None = Field(
+    max_per_profile: Annotated[int, Field(ge=1, le=2_000)] | Literal["unlimited"] | None = Field(
         default=None, description="how many values of this namespace one profile may have; 1 makes it unique"
     )
     blocked: tuple[Value, ...] = Field(default=(), max_length=MAX_BLOCKED, description="values that name nobody")
@@ -84,7 +84,7 @@ class IdentityRulesSpec(_Strict):
     """The `spec` of an IdentityRules definition. There is one, named `default`."""
 
     namespaces: dict[Namespace, NamespaceRules] = Field(default_factory=dict)
-    max_members: int = Field(default=MAX_MEMBERS, ge=2, le=10_000, description="how many identifiers one profile may have")
+    max_members: int = Field(default=MAX_MEMBERS, ge=2, le=2_000, description="how many identifiers one profile may have")
     prefer: Prefer = Field(default="last", description="which link keeps its place at a limit: the one seen last, or first")
     household: HouseholdRules | None = Field(default=None, description="what makes a household; without it there are none")
 

@@ -16,10 +16,11 @@ class Closure:
     """`nodes` are closed under live edges and under the clusters that they have been in. Their evidence, with what is new joined
     into it, their labels, and the member lists of their profiles are given; `known` is the evidence without what is new."""
 
+    evidence: Evidence
+    liveness: Liveness
     nodes: set[str] = field(default_factory=set)
     known: Edges = field(default_factory=dict)
     known_decisions: Decisions = field(default_factory=dict)
-    evidence: Evidence = field(default_factory=Evidence)
     labels: dict[str, Label] = field(default_factory=dict)
     members: dict[str, Members] = field(default_factory=dict)
 
@@ -36,26 +37,28 @@ class Explorer:
 
     async def explore(self, seeds: Iterable[str], edges: Edges, decisions: Decisions) -> Closure:
         """The closure of the seeds; `edges` and `decisions` are what is new. Raises Transient."""
-        found = Closure()
-        found.evidence = Evidence(dict(edges), dict(decisions), self._blocked, self._crowded)
+        evidence = Evidence(dict(edges), dict(decisions), self._blocked, self._crowded)
+        found = Closure(evidence, Liveness(evidence, self._rules))
         for a, b in edges:
             self._meet(a, b)
         level = set(seeds)
         while level:
             found.nodes |= level
             await self._fetch(level, found)
-            await self._fetch({other for node in level for other in self._neighbours.get(node, ())}, found)
-            level = (self._live(level, found.evidence) | await self._mates(level, found)) - found.nodes
+            # Behind a node that names nobody there is nothing to be found, however many its neighbours are.
+            alive = [node for node in level if found.liveness.of_node(node) is None]
+            await self._fetch({other for node in alive for other in self._neighbours.get(node, ())}, found)
+            level = (self._live(alive, found.liveness) | await self._mates(level, found)) - found.nodes
         return found
 
     def _meet(self, a: str, b: str) -> None:
         self._neighbours.setdefault(a, set()).add(b)
         self._neighbours.setdefault(b, set()).add(a)
 
-    def _live(self, level: set[str], evidence: Evidence) -> set[str]:
+    def _live(self, nodes: Iterable[str], liveness: Liveness) -> set[str]:
         """The other ends of the live edges of these nodes."""
-        liveness = Liveness(evidence, self._rules)
-        return {other for node in level for other in self._neighbours.get(node, ()) if liveness.of_edge(*pair(node, other)) is None}
+        pairs = ((node, other) for node in nodes for other in self._neighbours.get(node, ()))
+        return {other for node, other in pairs if liveness.of_edge(*pair(node, other)) is None}
 
     async def _mates(self, level: set[str], found: Closure) -> set[str]:
         """All nodes of the clusters that these nodes have been in."""
@@ -81,10 +84,13 @@ class Explorer:
         for other, edge in ties.edges.items():
             key = pair(node, other)
             self._meet(node, other)
-            if key not in found.known:
-                found.known[key] = edge
-                new = found.evidence.edges.get(key)
-                found.evidence.edges[key] = edge if new is None else new.join(edge)
+            if key in found.known:
+                continue
+            found.known[key] = edge
+            new = found.evidence.edges.get(key)
+            if new is None:
+                found.liveness.count(*key)
+            found.evidence.edges[key] = edge if new is None else new.join(edge)
         for (kind, other), decision in ties.decisions.items():
             decided = (kind, *pair(node, other))
             if decided not in found.known_decisions:

@@ -140,7 +140,7 @@ def decide(closure: Closure, new: New, rules: Rules, version: int, now_ms: int) 
     known, joined = closure.known, closure.evidence
     edges = {key: joined.edges[key] for key in new.edges if known.get(key) != joined.edges[key]}
     decisions = {key: joined.decisions[key] for key in new.decisions if closure.known_decisions.get(key) != joined.decisions[key]}
-    wanted = resolve(joined, rules, closure.nodes).labels
+    wanted = resolve(joined, rules, closure.nodes, closure.liveness).labels
     before = {node: closure.labels[node].profile_id for node in wanted}
     moved = [node for node, profile_id in wanted.items() if before[node] != profile_id]
     if not moved:
