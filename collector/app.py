@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from collector import answers, email, inbound, pixel, site, tracking
+from collector import answers, email, imports, inbound, pixel, site, tracking
 from collector.definitions import Sources
 from collector.desk import Desk
 from collector.problems import Problem
@@ -26,6 +26,7 @@ PARTS: Final[tuple[Callable[[Desk], list[Route]], ...]] = (
     pixel.routes,
     inbound.routes,
     email.routes,
+    imports.routes,
     tracking.routes,
 )
 

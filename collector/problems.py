@@ -25,6 +25,8 @@ class Problem(Enum):
     UNPARSABLE = Answer(400, "invalid_json", "The body is not JSON in UTF-8 (it may be gzipped).")
     NOT_AN_OBJECT = Answer(400, "not_an_object", "The body must be a JSON object.")
     NO_BATCH = Answer(400, "invalid_batch", "The body must be an object with a list of events in `batch`.")
+    GZIP = Answer(400, "invalid_gzip", "The body begins like gzip and is broken.")
+    QUERY = Answer(400, "invalid_query", "`timezone` reads like Asia/Ho_Chi_Minh.")
     ORIGIN = Answer(403, "origin_not_allowed", "The source does not list this origin: add it to the source's `cors_origins`.")
     CUT_OFF = Answer(400, "incomplete_body", "The connection ended before the body did.")
     SLOW = Answer(408, "body_timeout", "The body did not come in time: send it again.")

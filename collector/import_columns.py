@@ -1,0 +1,142 @@
+"""Which column of a file is which field of an event: by the names that shops use, or by a mapping. Pure."""
+
+import re
+import unicodedata
+from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from schemas.identifiers import NAMESPACE_RANK
+
+Kind = Literal["customers", "events"]
+ORDER: Final = "Order Completed"
+"""What a row of past purchases is, unless it says otherwise."""
+PLAIN: Final = frozenset({*NAMESPACE_RANK, "event", "time", "message_id"})
+_DEEP: Final = re.compile(r"(traits|properties|context)\.\S(?:.{0,254}\S)?")
+_IDENTIFIERS: Final = {
+    "user_id": "userid customerid customercode customernumber id uid makhachhang makh mathanhvien",
+    "crm_id": "crmid crm macrm",
+    "email": "email emailaddress mail diachiemail thudientu hopthu",
+    "phone": "phone phonenumber mobile mobilephone mobilenumber cellphone tel telephone dienthoai sodienthoai sdt dtdd dt didong",
+    "anonymous_id": "anonymousid cookie cookieid",
+    "device_id": "deviceid mathietbi",
+    "caller_number": "callernumber sogoiden sogoi",
+}
+_TRAITS: Final = {
+    "traits.name": "name fullname customername hoten hovaten tenkhachhang tenkh khachhang",
+    "traits.firstName": "firstname givenname ten",
+    "traits.lastName": "lastname surname familyname ho hodem holot hovatendem",
+    "traits.birthday": "birthday birthdate dateofbirth dob ngaysinh sinhnhat ngaythangnamsinh",
+    "traits.gender": "gender sex gioitinh",
+    "traits.address.street": "address address1 street streetaddress diachi diachinha diachigiaohang",
+    "traits.address.ward": "ward phuong xa phuongxa",
+    "traits.address.district": "district quan huyen quanhuyen",
+    "traits.address.city": "city town thanhpho tinh province tinhthanh tinhthanhpho thanhphotinh tinhtp",
+    "traits.address.postalCode": "zip zipcode postcode postalcode mabuuchinh mabuudien",
+    "traits.address.country": "country quocgia nuoc",
+    "traits.company.name": "company companyname congty tencongty",
+    "traits.createdAt": "createdat created registered registeredat signupdate ngaytao ngaydangky",
+    "time": "updatedat updated timestamp ngaycapnhat",
+}
+_EVENTS: Final = {
+    "event": "event eventname sukien tensukien",
+    "time": (
+        "time timestamp date datetime orderdate orderedat purchasedat purchasedate createdat ngay ngaymua ngaydat ngaydathang "
+        "ngaymuahang thoigian thoidiem ngaygio"
+    ),
+    "message_id": "messageid eventid",
+    "properties.order_id": "orderid ordernumber orderno madon madonhang sodon sodonhang mahoadon sohoadon",
+    "properties.total": "total amount grandtotal ordertotal revenue tongtien thanhtien tongcong sotien giatridonhang doanhthu",
+    "properties.currency": "currency tiente loaitien",
+    "properties.product_id": "sku productid masanpham masp mahang",
+    "properties.name": "product productname tensanpham sanpham tenhang",
+    "properties.quantity": "quantity qty soluong sl",
+    "properties.price": "price unitprice dongia gia",
+}
+NUMBERS: Final = frozenset({"properties.total", "properties.quantity", "properties.price"})
+INSTANTS: Final = frozenset({"time", "traits.createdAt"})
+DATES: Final = frozenset({"traits.birthday"})
+
+
+def _a_target(target: str | None) -> str | None:
+    if target is not None and target not in PLAIN and _DEEP.fullmatch(target) is None:
+        raise ValueError(f"a target is one of {', '.join(sorted(PLAIN))}, or traits.…, properties.…, context.…; null leaves out")
+    return target
+
+
+Target = Annotated[str, AfterValidator(_a_target)]
+
+
+class ImportMapping(BaseModel):
+    """What a mapping file says: columns by their name in the file, values for all rows, and how to read times and numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: dict[str, Target | None] = Field(default_factory=dict, max_length=1024)
+    constants: dict[Target, str | int | float | bool] = Field(default_factory=dict, max_length=256)
+    numbers: tuple[Target, ...] = ()
+    timezone: str = "UTC"
+    day_first: bool = True
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+
+    @model_validator(mode="after")
+    def _known_zone(self) -> Self:
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("timezone: no such time zone; they read like Asia/Ho_Chi_Minh") from None
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of times that name none."""
+        return ZoneInfo(self.timezone)
+
+
+def folded(name: str) -> str:
+    """A column's name without accents, case and punctuation: `Số điện thoại` is `sodienthoai`."""
+    plain = unicodedata.normalize("NFD", name.casefold().replace("đ", "d"))
+    return "".join(letter for letter in plain if letter.isalnum())
+
+
+def target_of(kind: Kind, name: str, mapping: ImportMapping) -> str | None:
+    """Where a column goes: by the mapping, else by its name, else under its own name; None to leave it out."""
+    wanted = unicodedata.normalize("NFC", name).strip()
+    for column, target in mapping.columns.items():
+        if unicodedata.normalize("NFC", column).strip() == wanted:
+            return target
+    known = _KNOWN[kind].get(folded(wanted))
+    return known or f"{'traits' if kind == 'customers' else 'properties'}.{wanted}"
+
+
+def placed(call: dict[str, Any], kind: Kind, target: str, value: Any) -> bool:
+    """Put a value where it belongs in a call; False, and nothing done, when something is there already."""
+    if target in ("email", "phone") and kind == "customers":
+        target = f"traits.{target}"
+    if target in NAMESPACE_RANK:
+        target = f"identifiers.{target}"
+    head, _, rest = _PLACES.get(target, target).partition(".")
+    if not rest:
+        return call.setdefault(head, value) is value
+    # A name of the file's own may hold dots; only the address and the company are objects.
+    names = rest.split(".", 1) if rest.startswith(("address.", "company.")) else [rest]
+    inner = call.setdefault(head, {})
+    for name in names[:-1]:
+        inner = inner.setdefault(name, {})
+    if not isinstance(inner, dict) or names[-1] in inner:
+        return False
+    inner[names[-1]] = value
+    return True
+
+
+_PLACES: Final = {"time": "timestamp", "message_id": "messageId"}
+
+
+def _by_alias(known: dict[str, str]) -> dict[str, str]:
+    return {alias: target for target, aliases in (_IDENTIFIERS | known).items() for alias in aliases.split()}
+
+
+_KNOWN: Final[dict[Kind, dict[str, str]]] = {
+    "customers": _by_alias(_TRAITS | {"message_id": "messageid"}), "events": _by_alias(_EVENTS),
+}  # fmt: skip
