@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
-from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -20,10 +18,9 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from profile_store.cluster_address import parsed
 from profile_store.redis_base import CONNECT_TIMEOUT_S, MAX_CONNECTIONS, Script
 
-SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
-PORT: Final = 6379
 ROUNDS: Final = 16
 """So many times a call follows a slot that moves; a slot that moves more often than that is a fault of the cluster."""
 TRY_AGAIN_S: Final = 0.02
@@ -65,7 +62,7 @@ class ClusterLink:
 
     def __init__(self, url: str) -> None:
         """Raises ValueError or TypeError when `url` is not an address of a cluster, or has an option that there is none of."""
-        hosts, options = _parsed(url)
+        hosts, options = parsed(url)
         client = RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in hosts],
             max_connections=2 * MAX_CONNECTIONS,
@@ -186,30 +183,3 @@ class ClusterLink:
                 raise error
         await asyncio.gather(*(node.execute_command("SCRIPT LOAD", script.text) for node, script in missing.values()))
         return asked
-
-
-def _parsed(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
-    """Hosts and options of `redis+cluster://user:password@host:port,host:port?option=value`."""
-    scheme, _, rest = url.partition("://")
-    if scheme not in SCHEMES:
-        raise ValueError("not an address of a cluster")
-    authority, slash, tail = _cut(rest)
-    credentials, at, hosts = authority.rpartition("@")
-    parts = [urlsplit(f"//{host}") for host in hosts.split(",")]
-    nodes = [(part.hostname or "", part.port or PORT) for part in parts]
-    if any(not host for host, _ in nodes):
-        raise ValueError("an address without a host")
-    options = dict(parse_url(f"{SCHEMES[scheme]}://{credentials}{at}{hosts.split(',')[0]}{slash}{tail}"))
-    for replaced in ("host", "port"):
-        options.pop(replaced, None)
-    if options.pop("connection_class", None) is SSLConnection:
-        options["ssl"] = True
-    if options.get("db"):
-        raise ValueError("a cluster has one database, 0")
-    return nodes, options
-
-
-def _cut(rest: str) -> tuple[str, str, str]:
-    """Authority, the character that ends it, what follows."""
-    at = min((rest.index(mark) for mark in "/?" if mark in rest), default=len(rest))
-    return rest[:at], rest[at : at + 1], rest[at + 1 :]

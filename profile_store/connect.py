@@ -1,6 +1,6 @@
 """The profile store that the settings name."""
 
-from profile_store.cluster_link import SCHEMES
+from profile_store.cluster_address import SCHEMES
 from profile_store.cluster_store import ClusterStore
 from profile_store.port import ProfileStore
 from profile_store.redis_store import RedisStore
