@@ -1,0 +1,1 @@
+"""Files of customers and past purchases, sent to the collector."""
