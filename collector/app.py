@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from collector import answers, email, imports, inbound, pixel, site, tracking
+from collector import answers, email, imports, inbound, openapi, pixel, site, tracking
 from collector.definitions import Sources
 from collector.desk import Desk
 from collector.problems import Problem
@@ -37,7 +37,8 @@ def create_app(settings: Settings, producer: Producer, clock: Clock, sources: So
     """The ASGI application; `state.desk` is what its addresses share."""
     desk = Desk(settings, producer, clock, sources, metrics)
     routes = [route for part in PARTS for route in part(desk)]
-    app = Starlette(routes=[*routes, Route("/health", _health, methods=["GET"])], exception_handlers={HTTPException: _failed})
+    routes.append(Route("/health", _health, methods=["GET"]))
+    app = Starlette(routes=[*routes, openapi.route(routes)], exception_handlers={HTTPException: _failed})
     app.router.redirect_slashes = False
     app.add_middleware(Doorstep, most_header_bytes=settings.collector_max_header_bytes)
     app.state.desk = desk

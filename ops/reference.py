@@ -1,11 +1,17 @@
 """The reference pages that are made from the code: `python -m ops.reference` writes them, a test holds them equal."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from collector.app import create_app
+from collector.definitions import Sources
+from collector.openapi import document
 from runtime import metrics
+from runtime.bus.memory import MemoryBus, MemoryProducer
+from runtime.clock import SystemClock
 from runtime.settings import Settings
 from schemas.reasons import Reason
 from schemas.topics import TOPICS
@@ -60,17 +66,25 @@ def metrics_page() -> str:
     return "# Metrics\n\n" + _NOTE + metrics.documentation().rstrip() + "\n"
 
 
+def collector_api() -> str:
+    """The OpenAPI document of the collector's addresses."""
+    app = create_app(Settings(), MemoryProducer(MemoryBus()), SystemClock(), Sources(), metrics.Metrics())
+    return json.dumps(document(app.routes), ensure_ascii=False, indent=2) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "topics.md": topics,
     "reasons.md": reasons,
     "metrics.md": metrics_page,
+    "openapi/collector.json": collector_api,
 }
 
 
 def main() -> None:
     """Write all pages into docs/."""
     for name, page in PAGES.items():
+        Path("docs", name).parent.mkdir(exist_ok=True)
         Path("docs", name).write_text(page(), encoding="utf-8")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import orjson
+from starlette.applications import Starlette
 
 from collector.app import create_app
 from collector.definitions import Sources
@@ -60,6 +61,7 @@ class Collecting:
     settings: Settings
     metrics: Metrics
     sources: Sources
+    app: Starlette
     desk: Desk
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
 
@@ -109,4 +111,4 @@ async def collecting(
     inner: Producer = AwayProducer() if away else await bus.producer()
     app = create_app(settings, producer(inner) if producer else inner, clock, sources, metrics)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector.test") as http:
-        yield Collecting(http, bus, settings, metrics, sources, app.state.desk, clock)
+        yield Collecting(http, bus, settings, metrics, sources, app, app.state.desk, clock)
