@@ -18,7 +18,7 @@ from profile_store.port import ProfileStore
 from profile_store.warehouse import reads
 from profile_store.warehouse.client import Warehouse
 from runtime.settings import Settings
-from schemas.events import Event
+from schemas.events import EVENT_VERSION, Event
 from schemas.identifiers import Identifier
 from segments.definitions import IdentityRules
 from segments.identity import DEFAULT_RULES, Rules
@@ -148,10 +148,10 @@ def rules_of(settings: Settings, known: Documents) -> Rules:
 
 def event_of(row: Iterable[object]) -> Event:
     """An event from its row of the named read `events`."""
-    owner, message, kind, name, source, time_ms, received_ms, nodes, identifiers, properties, traits, context = row
+    owner, message, kind, name, source, time_ms, received_ms, nodes, identifiers, properties, traits, context, flags = row
     return msgspec.convert(
         {
-            "version": 1,
+            "version": EVENT_VERSION,
             "id": message,
             "type": kind,
             "name": name,
@@ -164,6 +164,7 @@ def event_of(row: Iterable[object]) -> Event:
             "properties": msgspec.json.decode(str(properties)),
             "traits": msgspec.json.decode(str(traits)),
             "context": msgspec.json.decode(str(context)),
+            "flags": flags,
         },
         Event,
     )

@@ -51,6 +51,9 @@ def event(record: Record, said: Event) -> Row:
         _text(said.properties),
         _text(said.traits),
         _text(said.context),
+        list(said.flags),
+        [tuple(violation) for violation in said.violations],
+        [tuple(violation) for violation in said.observed],
         record.partition,
         record.offset,
     )
@@ -58,12 +61,22 @@ def event(record: Record, said: Event) -> Row:
 
 def stored(record: Record, said: Event) -> Row:
     """`ledger`, for an event that was kept (or had been before)."""
-    return (record.partition, record.offset, said.owner, short_hash(said.id), "stored", "")
+    return (
+        record.partition,
+        record.offset,
+        said.owner,
+        short_hash(said.id),
+        "stored",
+        "",
+        said.source,
+        said.label,
+        instant(said.received_ms),
+    )
 
 
 def quarantined(record: Record, error: Undecodable) -> Row:
     """`ledger`, for a record that does not decode."""
-    return (record.partition, record.offset, "", "", "quarantined", str(error.reason))
+    return (record.partition, record.offset, "", "", "quarantined", str(error.reason), "", "", 0)
 
 
 def evidence_row(a: str, b: str, edge: Edge) -> Row:

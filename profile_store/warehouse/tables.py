@@ -8,6 +8,7 @@ _WORD: Final = "LowCardinality(String)"
 _TIME: Final = "DateTime64(3, 'UTC')"
 _PAIRS: Final = "Array(Tuple(namespace String, value String))"
 _REGISTER: Final = "Tuple(Int64, String, String)"
+_VIOLATIONS: Final = "Array(Tuple(path String, rule String, kind String))"
 _OP: Final = "Enum8('entered' = 1, 'exited' = 2)"
 
 
@@ -46,7 +47,8 @@ EVENT_STORE: Final = Table(
     "event_store",
     _columns(
         owner=_TEXT, id=_TEXT, type=_WORD, name=_WORD, source=_WORD, time=_TIME, received=_TIME, nodes="Array(String)",
-        identifiers=_PAIRS, properties=_TEXT, traits=_TEXT, context=_TEXT, partition="UInt32", offset="UInt64",
+        identifiers=_PAIRS, properties=_TEXT, traits=_TEXT, context=_TEXT, flags=f"Array({_WORD})", violations=_VIOLATIONS,
+        observed=_VIOLATIONS, partition="UInt32", offset="UInt64",
     ),
     key=("owner", "id"),
     version="offset",
@@ -57,6 +59,7 @@ LEDGER: Final = Table(
     _columns(
         partition="UInt32", offset="UInt64", owner=_TEXT, id_hash=_TEXT,
         outcome="Enum8('stored' = 1, 'suppressed' = 2, 'quarantined' = 3)", reason=_WORD,
+        source=_WORD, event=_WORD, received=_TIME,
     ),
     key=("partition", "offset"),
 )  # fmt: skip

@@ -17,6 +17,7 @@ def event(
     name: str = "",
     type: EventType = "track",  # noqa: A002 - the field's own name
     time_ms: int = START_MS,
+    received_ms: int | None = None,
     properties: Mapping[str, Any] | None = None,
     traits: Mapping[str, Any] | None = None,
     context: Mapping[str, Any] | None = None,
@@ -34,7 +35,7 @@ def event(
         name=name,
         source=source,
         time_ms=time_ms,
-        received_ms=time_ms,
+        received_ms=time_ms if received_ms is None else received_ms,
         owner=node(SECRET, first),
         nodes=tuple(node(SECRET, pair) for pair in pairs),
         identifiers=pairs,
