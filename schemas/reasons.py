@@ -31,7 +31,7 @@ class Reason(StrEnum):
 _ABOUT = {
     Reason.UNPARSABLE: "The bytes are not JSON in UTF-8: send UTF-8 JSON.",
     Reason.NOT_AN_OBJECT: "The JSON value is not an object: send an object, or an object with `batch`.",
-    Reason.UNKNOWN_TYPE: "The event's `type` is none of track, identify, page, screen, group, alias.",
+    Reason.UNKNOWN_TYPE: "The event's `type` is none that Onefold has, or no rule of the source's mapping is for the payload.",
     Reason.UNKNOWN_VERSION: "The record's `version` is newer than this Onefold: upgrade it, then replay.",
     Reason.WRONG_TYPE: "A field holds another kind of value than its schema says; the detail names the field.",
     Reason.MISSING_FIELD: "A field that the event's type needs is missing; the detail names it.",
