@@ -1,13 +1,17 @@
 """Data quality and violations, as ClickHouse sees them."""
 
 import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
-from profile_store.warehouse import rows
+from ops.quality import by_source, freshness, report, validity
+from ops.state import event_of
+from profile_store.warehouse import reads, rows
 from profile_store.warehouse.client import Warehouse
 from profile_store.warehouse.tables import EVENT_STORE, LEDGER, QUARANTINE
 from profile_store.warehouse.writer import ClickHouseWriter
@@ -174,3 +178,33 @@ async def test_views_of_events_show_flags_and_what_is_noted_on_them(warehouse: W
             (["bot"], [{"path": "properties.total", "rule": "type", "kind": "text"}]),
             ([], []),
         ]
+
+
+async def test_the_report_has_the_scores_of_the_view(warehouse: Warehouse) -> None:
+    log = Log(warehouse)
+    wrong = (Violation("properties.total", "missing", ""),)
+    for number in range(10):
+        log.say(TODAY, late_ms=number * 90_000, properties={"a": 1} if number else {}, violations=wrong if number > 7 else ())
+        log.say(TODAY, again="m4", name="Xem")
+    await log.write([held('{"type": "track", "event": "Xem"}', 1, TODAY)])
+    found = await report(warehouse, datetime.fromtimestamp(TODAY / 1_000, UTC).date())
+    scores = dict(await warehouse.rows("SELECT event, score FROM quality_daily WHERE day = toDate(now())"))
+    assert {row.event: row.score for row in found.rows} == pytest.approx(scores)
+    assert scores.keys() == {"Xem", "Đặt hàng"}
+    for row in found.rows:
+        assert row.parts.freshness == pytest.approx(freshness(row.freshness_p95_ms))
+        assert row.parts.validity == pytest.approx(validity(row.events, row.violating, row.quarantined))
+    assert [row[1:7] for row in found.violations] == [
+        ("Đặt hàng", "properties.total", "missing", "", 2, 0),
+        ("Xem", "properties.total", "type", "text", 1, 1),
+    ]
+    assert json.loads(json.dumps(found.as_json()))["sources"] == pytest.approx(by_source(found.rows))
+    assert (await report(warehouse, date(2020, 1, 1))).rows == ()
+
+
+async def test_an_event_read_back_for_a_rebuild_is_still_a_programs(warehouse: Warehouse) -> None:
+    log = Log(warehouse)
+    log.say(TODAY, flags=("bot",))
+    await log.write()
+    [row] = await reads.ask(warehouse, "events")
+    assert event_of(row[:-2]) == log.said[0][1]

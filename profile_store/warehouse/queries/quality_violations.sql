@@ -1,0 +1,6 @@
+-- What is most often not as planned.
+SELECT source, event, path, rule, kind, events, blocked, toUnixTimestamp64Milli(last_seen) AS last_seen_ms, sample
+FROM violations
+WHERE {source:String} = '' OR source = {source:String}
+ORDER BY events DESC, source, event, path, rule, kind
+LIMIT {limit:UInt32}
