@@ -105,6 +105,8 @@ class SegmentStep:
 
     async def _grouped(self, views: Mapping[str, View], plan: Plan, rule: HouseholdRules | None) -> dict[str, View]:
         """The views with what there is to know of groups."""
+        if rule is None and not any(view.joined.accounts for view in views.values()):
+            return dict(views)
         contributes = {
             profile_id: groups.contributions(view.joined, profile_id, plan, rule, self._secret) if view.alive else {}
             for profile_id, view in views.items()
