@@ -40,7 +40,7 @@ class Cors:
         found = self.headers(request, more)
         if "Access-Control-Allow-Origin" in found:
             found["Access-Control-Allow-Methods"] = "POST, GET, OPTIONS"
-            found["Access-Control-Allow-Headers"] = "authorization, content-type, x-retry-count"
+            found["Access-Control-Allow-Headers"] = "authorization, content-type, x-retry-count, anonymousid"
             found["Access-Control-Max-Age"] = "7200"
         return Response(status_code=204, headers=found)
 

@@ -58,7 +58,7 @@ class Doorstep:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        size = len(scope["raw_path"] or b"") + len(scope["query_string"]) + sum(len(n) + len(v) for n, v in scope["headers"])
+        size = len(scope.get("raw_path") or b"") + len(scope["query_string"]) + sum(len(n) + len(v) for n, v in scope["headers"])
         if size > self._most:
             await answers.refused(Problem.HEADERS, {})(scope, receive, send)
             return

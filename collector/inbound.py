@@ -59,7 +59,8 @@ class Inbound:
         except Unparsable:
             plain = None
         if plain is None:
-            return await self._tracking.unusable(request, Problem.UNPARSABLE, raw, source, received_ms, headers)
+            unusable = self._tracking.unusable(request, Problem.UNPARSABLE, raw, source, received_ms, headers)
+            return await self._tracking.keep(unusable, headers)
         facts = desk.facts(request, source, received_ms)
         decided = decide(desk.accept, webhook.mapping, payload, plain, facts, proof.id, desk.settings.collector_max_batch_events)
         desk.admit(request, source, max(1, len(decided.records)), headers)

@@ -42,8 +42,3 @@ class Buckets:
             return max(math.ceil((lacking - _ROUNDING) * 1000 / per_second), 1)
         bucket.tokens -= events
         return 0
-
-    def keep(self, names: set[str]) -> None:
-        """Forget the buckets of all other sources."""
-        for name in self._held.keys() - names:
-            del self._held[name]

@@ -34,6 +34,8 @@ class Pixel:
         call = request.path_params["call"]
         if call not in _CALLS:
             return as_image(answers.refused(Problem.NOT_FOUND, self._desk.cors.headers(request)))
+        if request.method == "HEAD":  # somebody looks whether there is anything: no event has happened
+            return as_image(answers.kept([], 0, self._desk.cors.headers(request)))
         return as_image(
             await self._desk.guarded(request, "pixel", lambda taken, headers: self._take(request, KINDS[call], taken, headers))
         )
@@ -48,9 +50,12 @@ class Pixel:
             raise Refusal(Problem.WRITE_KEY)
         desk.admit(request, source, 0, headers)
         received_ms = desk.clock.now_ms()
-        if body is None:
-            return await self._tracking.unusable(request, Problem.UNPARSABLE, b"", source, received_ms, headers)
-        return await self._tracking.take_body(request, call, body, raw, source, received_ms, headers)
+        judged = (
+            self._tracking.unusable(request, Problem.UNPARSABLE, b"", source, received_ms, headers)
+            if body is None
+            else self._tracking.judge(request, call, body, raw, source, received_ms, headers)
+        )
+        return await self._tracking.keep(judged, headers)
 
 
 def event_of(query: QueryParams) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Segment's tracking API, and what RudderStack adds to it."""
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -51,50 +52,72 @@ class Tracking:
         source = desk.known(key)
         if source is not None:
             desk.admit(request, source, 0, headers)
-        most = desk.settings.collector_max_body_bytes
-        raw = await read(request, most, taken)
+        raw = await read(request, desk.settings.collector_max_body_bytes, taken)
+        judged = self._read(request, path, raw, source, taken, headers)
+        del raw  # what waits for the broker holds its records alone, and not the body as bytes and as objects too
+        return await self.keep(judged, headers)
+
+    def _read(
+        self, request: Request, path: str, raw: bytes, source: Source | None, taken: Pass, headers: dict[str, str]
+    ) -> "Judged":
+        desk = self._desk
         received_ms = desk.clock.now_ms()
-        plain = unpack(raw, most, taken)
+        plain = unpack(raw, desk.settings.collector_max_body_bytes, taken)
         try:
             body = loads(plain) if plain is not None else None
         except Unparsable:
             plain = None
         if plain is None:
             source = source or desk.known(auth.bearer(request.headers))
-            return await self.unusable(request, Problem.UNPARSABLE, raw, source, received_ms, headers)
+            return self.unusable(request, Problem.UNPARSABLE, raw, source, received_ms, headers)
         source = source or desk.known(auth.body_key(body) or auth.bearer(request.headers))
         if source is None:
             raise Refusal(Problem.WRITE_KEY)
-        return await self.take_body(request, path, body, plain, source, received_ms, headers)
+        return self.judge(request, path, body, plain, source, received_ms, headers)
 
-    async def take_body(
+    def judge(
         self, request: Request, path: str, body: Any, raw: bytes, source: Source, received_ms: int, headers: dict[str, str]
-    ) -> Response:
-        """Keep what a decoded body holds, and answer; `raw` are its bytes."""
-        desk, name = self._desk, source.metadata.name
+    ) -> "Judged":
+        """What becomes of a decoded body, whose bytes are `raw`; raises Refusal."""
+        desk = self._desk
         enclosed = envelope(path, body)
         if isinstance(enclosed, Problem):
-            return await self.unusable(request, enclosed, without_key(body, raw), source, received_ms, headers)
+            return self.unusable(request, enclosed, without_key(body, raw), source, received_ms, headers)
+        desk.admit(request, source, min(len(enclosed.calls), desk.settings.collector_max_batch_events), headers)
         decided = desk.accept.decide(enclosed, desk.facts(request, source, received_ms))
         if isinstance(decided, Accepted):
-            desk.admit(request, source, len(enclosed.calls), headers)
-            await desk.send(decided, name)
-            return answers.kept(decided.results, sum(decided.types.values()), headers)
+            return Judged(source, decided)
         if decided not in _QUARANTINED:
             raise Refusal(decided)
-        return await self.unusable(request, decided, without_key(body, raw), source, received_ms, headers)
+        return self.unusable(request, decided, without_key(body, raw), source, received_ms, headers)
 
-    async def unusable(
+    def unusable(
         self, request: Request, problem: Problem, raw: bytes, source: Source | None, received_ms: int, headers: dict[str, str]
-    ) -> Response:
+    ) -> "Judged":
         """A body that holds no calls counts as one event in quarantine, if a source has sent it."""
         if source is None:
-            return answers.refused(problem, headers)
+            raise Refusal(problem)
         self._desk.admit(request, source, 1, headers)
-        rejected, decided, name = _QUARANTINED[problem], Accepted(), source.metadata.name
-        decided.reject(self._desk.accept.quarantined(raw, rejected, name, received_ms), rejected, 0, None)
-        await self._desk.send(decided, name)
-        return answers.refused(problem, headers, decided.results)
+        rejected, decided = _QUARANTINED[problem], Accepted()
+        decided.reject(self._desk.accept.quarantined(raw, rejected, source.metadata.name, received_ms), rejected, 0, None)
+        return Judged(source, decided, problem)
+
+    async def keep(self, judged: "Judged", headers: dict[str, str]) -> Response:
+        """Write it, then answer; raises Refusal."""
+        decided = judged.decided
+        await self._desk.send(decided, judged.source.metadata.name)
+        if judged.problem is not None:
+            return answers.refused(judged.problem, headers, decided.results)
+        return answers.kept(decided.results, sum(decided.types.values()), headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A request that can be answered once `decided` is written: as kept, or with its problem."""
+
+    source: Source
+    decided: Accepted
+    problem: Problem | None = None
 
 
 async def _ignored(_: Pass, headers: dict[str, str]) -> Response:

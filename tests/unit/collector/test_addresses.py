@@ -30,7 +30,7 @@ async def test_a_browsers_preflight_is_answered() -> None:
         answer = await at.http.options("/v1/t", headers=asked)
         assert (answer.status_code, answer.content) == (204, b"")
         assert answer.headers["access-control-allow-origin"] == "*"
-        assert answer.headers["access-control-allow-headers"] == "authorization, content-type, x-retry-count"
+        assert answer.headers["access-control-allow-headers"] == "authorization, content-type, x-retry-count, anonymousid"
         assert answer.headers["access-control-max-age"] == "7200"
         taken = await at.post("/v1/t", TRACK, headers=asked)
         assert taken.headers["access-control-allow-origin"] == "*"

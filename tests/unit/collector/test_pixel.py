@@ -56,6 +56,13 @@ async def test_a_pixel_that_is_no_event_says_so_and_is_still_an_image(
         assert KEY.encode() not in b"".join(raw for _, raw in await at.quarantined())
 
 
+async def test_who_only_looks_whether_a_pixel_is_there_makes_no_event() -> None:
+    async with collecting() as at:
+        answer = await at.http.head("/pixel/v1/track", params={"writeKey": KEY, "userId": "u1", "event": "X"})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/gif")
+        assert await at.records("events") == []
+
+
 async def test_a_pixel_without_a_broker_is_not_called_kept() -> None:
     async with collecting(away=True) as at:
         answer = await at.http.get("/pixel/v1/track", params={"writeKey": KEY, "userId": "u1", "event": "X"})
