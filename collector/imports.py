@@ -56,7 +56,7 @@ class Imports:
         plain = unpack(await read(request, most, taken), most, taken)
         if plain is None:
             raise Refusal(Problem.GZIP)
-        lines = plain.count(b"\n") + 1
+        lines = max(plain.count(b"\n"), plain.count(b"\r")) + 1
         if lines > MAX_LINES:
             raise Refusal(Problem.TOO_MANY)
         desk.admit(request, source, lines, headers)

@@ -77,7 +77,8 @@ def _hmac(spec: HmacSignature, secrets: Sequence[str], headers: Mapping[str, str
     given = given[len(prefix) :]
     if spec.encoding == "hex":
         given = given.lower()
-    before, after = spec.template.replace("{timestamp}", stamp).encode("utf-8", "replace").split(b"{body}")
+    # Split before the stamp is put in: a header may hold anything.
+    before, after = (part.replace("{timestamp}", stamp).encode("utf-8", "replace") for part in spec.template.split("{body}"))
     good = False
     for secret in secrets:
         digest = hmac.new(secret.encode(), before + body + after, spec.algorithm).digest()

@@ -257,6 +257,7 @@ async def test_the_same_body_again_makes_the_same_events() -> None:
         ("/v1/import/customers?timezone=Mars", b"id\n1\n", True, 400, "invalid_query"),
         ("/v1/import/customers", b"\x1f\x8bno", True, 400, "invalid_gzip"),
         ("/v1/import/customers", b"id\n" + b"1\n" * 20_000, True, 413, "too_many_events"),
+        ("/v1/import/customers", b"id\r" + b"1\r" * 20_000, True, 413, "too_many_events"),
         ("/v1/import/customers", b"x" * (4 * 1024 * 1024 + 1), True, 413, "too_large"),
     ],
 )

@@ -191,6 +191,7 @@ async def test_what_the_broker_has_not_taken_may_come_again() -> None:
         {"X-CTI-Signature": "sha256="},
         {"X-CTI-Signature": hmac.new(CTI_SECRET.encode(), f"{AT}.".encode(), "sha256").hexdigest(), "X-CTI-Timestamp": str(AT)},
         {"X-CTI-Signature": "sha256=ÿé", "X-CTI-Timestamp": str(AT)},
+        {"X-CTI-Signature": "sha256=00", "X-CTI-Timestamp": "{body}{timestamp}ÿ"},
         hmac_headers("another secret", orjson.dumps(HANGUP), AT),
         hmac_headers(CTI_SECRET, orjson.dumps(PAID), AT),
         {**hmac_headers(CTI_SECRET, orjson.dumps(HANGUP), AT), "X-CTI-Timestamp": str(AT + 1)},
