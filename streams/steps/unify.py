@@ -90,21 +90,16 @@ def decide(
         }
     )
     produce = [Outgoing(settings.topic("links"), encode(evidence.link_of(a, b, edge))) for (a, b), edge in links.items()]
-    produce += [
-        touch(
-            settings,
-            Touched(
-                profile_id=labels[owner].profile_id,
-                node=owner,
-                cause="event",
-                event_id=event.id,
-                at_ms=event.received_ms,
-            ),
-        )
-        for owner, event in touched.items()
-    ]
+    produce += _touches(settings, touched, labels)
     produce += [contribution(settings, record) for record in _of_accounts(settings, accounts)]
     return writes, produce, results
+
+
+def _touches(settings: Settings, touched: Mapping[str, Event], labels: Mapping[str, Label]) -> Iterator[Outgoing]:
+    for owner, event in touched.items():
+        profile_id = labels[owner].profile_id
+        said = Touched(profile_id=profile_id, node=owner, cause="event", event_id=event.id, at_ms=event.received_ms)
+        yield touch(settings, said)
 
 
 def _note_account(accounts: dict[str, dict[str, model.Trait]], event: Event) -> None:
