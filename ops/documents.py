@@ -6,7 +6,7 @@ from typing import Final
 
 from ops.definitions import Documents
 from runtime.errors import Invalid
-from segments.definitions import BadDefinition, Definition, Destination, Segment, load_yaml
+from segments.definitions import BadDefinition, Definition, Destination, Segment, TrackingPlan, load_yaml
 from segments.language import InSegment, walk
 from segments.plan import CyclicSegments, Plan
 
@@ -40,7 +40,8 @@ def read(directory: Path) -> Documents:
 
 
 def check(wanted: Mapping[str, Definition], known: Mapping[str, Definition]) -> None:
-    """Hold what would be live against itself: segments that name each other, and destinations that name segments.
+    """Hold what would be live against itself: segments that name each other, destinations that name segments, and
+    tracking plans that name the same source.
 
     Pure. Raises Invalid that names every fault.
     """
@@ -52,12 +53,26 @@ def check(wanted: Mapping[str, Definition], known: Mapping[str, Definition]) -> 
         for key, definition in sorted(after.items())
         for name in sorted(_named(definition) - names)
     ]
+    wrong += _planned_twice(definition for definition in after.values() if isinstance(definition, TrackingPlan))
     try:
         Plan(segments)
     except CyclicSegments as error:
         wrong.append(str(error))
     if wrong:
         raise Invalid("\n".join(wrong), reason="bad_definition")
+
+
+def _planned_twice(plans: Iterable[TrackingPlan]) -> list[str]:
+    """A fault for each source with two plans."""
+    by_source: dict[str, list[str]] = {}
+    for plan in plans:
+        for source in set(plan.sources):
+            by_source.setdefault(source, []).append(plan.key)
+    return [
+        f"{' and '.join(sorted(keys))}: are both for the source {source}: leave it to one of them"
+        for source, keys in sorted(by_source.items())
+        if len(keys) > 1
+    ]
 
 
 def _named(definition: Definition) -> set[str]:
