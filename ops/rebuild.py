@@ -14,21 +14,22 @@ from ops import definitions, refill, state
 from ops.refill import Documents, Identities, Past, Places
 from ops.state import Recomputed
 from profile_store import values
+from profile_store.groups import held_by
 from profile_store.port import Members, Place, ProfileStore, Writes
-from profile_store.warehouse import reads
+from profile_store.warehouse import groups, reads
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.port import Bus, Outgoing
 from runtime.clock import Clock
 from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import encode
-from schemas.records import Touched
+from schemas.records import Grouped, Touched
 from segments.definitions import Segment
 from segments.identity import Rules
 from segments.plan import Plan
 from streams.steps.link import identity_of
 
-KINDS: Final = ("fragment", "membership", "unsaid", "label", "members", "edges", "timer", "position")
+KINDS: Final = ("fragment", "membership", "group", "unsaid", "label", "members", "edges", "timer", "position")
 STILL_S: Final = 2.0
 LOOK_S: Final = 0.25
 CATCH_UP_S: Final = 120.0
@@ -64,7 +65,8 @@ class Rebuild:
             standing = await self._stand_still()
             await self._caught_up(standing)
             before = state.state_hash(await state.of_redis(self._store))
-            version, past = 1 + await self._newest_version(), await _past(self._warehouse)
+            version, told = 1 + await self._newest_version(), [said async for said in groups.records(self._warehouse)]
+            past = await _past(self._warehouse, told)
             places = await self._places(standing)
             recomputed = await state.of_clickhouse(
                 self._warehouse, plan, rules, {place.partition: offset for place, offset in places.events.items()}
@@ -72,7 +74,8 @@ class Rebuild:
             found = refill.identities(recomputed, past, version, self._clock.now_ms())
             transitions = await reads.ask(self._warehouse, "transitions")
             held = refill.membership_documents(transitions, found, past, recomputed, places.touched)
-            await self._refill(recomputed, found, (refill.fragments(recomputed, places.events), held), places)
+            documents = (refill.fragments(recomputed, places.events), held, refill.group_documents(told, places.groups))
+            await self._refill(recomputed, found, documents, places)
             after = state.state_hash(await state.of_redis(self._store))
             profiles = recomputed.state.profiles()
             profile_ids = {profile_id for entries in held.values() for _, profile_id in entries}
@@ -99,7 +102,7 @@ class Rebuild:
 
     async def _all(self) -> list[Place]:
         found = []
-        for topic in ("events", "links", "touched"):
+        for topic in ("events", "links", "touched", "groups"):
             numbers = await self._bus.end_offsets(self._settings.topic(topic))
             found += [Place(topic, number, len(numbers)) for number in sorted(numbers)]
         return found
@@ -122,7 +125,8 @@ class Rebuild:
     async def _caught_up(self, standing: Mapping[Place, int]) -> None:
         """Wait until ClickHouse has all that the store has seen, and all that was said of profiles."""
         wanted: dict[str, dict[int, int]] = {
-            topic: await self._bus.end_offsets(self._settings.topic(topic)) for topic in ("identities", "memberships", "profiles")
+            topic: await self._bus.end_offsets(self._settings.topic(topic))
+            for topic in ("identities", "memberships", "profiles", "groups")
         }
         for topic in ("events", "links"):
             wanted[topic] = {place.partition: offset for place, offset in standing.items() if place.topic == topic}
@@ -142,11 +146,12 @@ class Rebuild:
 
     async def _places(self, standing: Mapping[Place, int]) -> Places:
         """What the refilled state stands for: ClickHouse's positions; where the segment agent stood stays."""
-        events, links = await self._noted("events"), await self._noted("links")
+        events, links, told = await self._noted("events"), await self._noted("links"), await self._noted("groups")
         return Places(
             events={place: events.get(place.partition, _UNKNOWN) for place in standing if place.topic == "events"},
             links={place: links.get(place.partition, _UNKNOWN) for place in standing if place.topic == "links"},
             touched={place: offset for place, offset in standing.items() if place.topic == "touched"},
+            groups={place: told.get(place.partition, _UNKNOWN) for place in standing if place.topic == "groups"},
         )
 
     async def _newest_version(self) -> int:
@@ -180,7 +185,7 @@ class Rebuild:
             await producer.aclose()
 
 
-async def _past(warehouse: Warehouse) -> Past:
+async def _past(warehouse: Warehouse, told: Iterable[Grouped]) -> Past:
     profiles = {
         profile_id: Members(tuple(nodes), version, *rest)
         for profile_id, version, nodes, *rest in await reads.ask(warehouse, "known_profiles")
@@ -191,6 +196,7 @@ async def _past(warehouse: Warehouse) -> Past:
         profiles=profiles,
         evaluated={profile_id: version for profile_id, version, _ in evaluated},
         shown=frozenset(profile_id for profile_id, _, shown in evaluated if shown),
+        contributed=held_by(told),
     )
 
 

@@ -6,11 +6,12 @@ from itertools import islice
 from typing import Any, Final
 
 from ops.state import Recomputed
-from profile_store import memberships, model
+from profile_store import groups, memberships, model
 from profile_store.identity import members_of
 from profile_store.memberships import VACANT, Membership, SegmentState
 from profile_store.port import Document, Kind, Label, Members, Place, Writes
 from runtime.bus.partitioner import partition_of
+from schemas.records import Grouped
 
 CHUNK: Final = 500
 Documents = dict[Place, dict[tuple[Kind, str], Document]]
@@ -19,15 +20,16 @@ Documents = dict[Place, dict[tuple[Kind, str], Document]]
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The places of the three agents that keep state, each with the next offset that its state stands for."""
+    """The places of the four agents that keep state, each with the next offset that its state stands for."""
 
     events: Mapping[Place, int]
     links: Mapping[Place, int]
     touched: Mapping[Place, int]
+    groups: Mapping[Place, int] = field(default_factory=dict)
 
     def all(self) -> dict[Place, int]:
         """All of them."""
-        return {**self.events, **self.links, **self.touched}
+        return {**self.events, **self.links, **self.touched, **self.groups}
 
 
 def place_of(places: Mapping[Place, int], key: str) -> Place:
@@ -48,12 +50,13 @@ def fragments(recomputed: Recomputed, places: Mapping[Place, int]) -> Documents:
 @dataclass(frozen=True, slots=True)
 class Past:
     """What ClickHouse was told of profiles: their nodes' labels, their last change, the version of the member list that each was
-    last evaluated at, and which of them are shown."""
+    last evaluated at, which of them are shown, and what each contributed to which groups: see `groups.held_by`."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     profiles: Mapping[str, Members] = field(default_factory=dict)
     evaluated: Mapping[str, int] = field(default_factory=dict)
     shown: frozenset[str] = frozenset()
+    contributed: Mapping[str, tuple[dict[str, str], int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +74,16 @@ def identities(recomputed: Recomputed, past: Past, version: int, now_ms: int) ->
     A member list that is the last one said keeps what was said of it; another one is the rebuild's doing.
     """
     wanted = dict.fromkeys(past.labels, "") | recomputed.state.labels
-    groups = {
+    clusters = {
         profile_id: nodes
         for profile_id, nodes in members_of({node: profile_id or node for node, profile_id in wanted.items()}).items()
         if len(nodes) > 1 or not past.labels.keys().isdisjoint(nodes)
     }
-    labels = {node: Label(profile_id, version) for profile_id, nodes in groups.items() for node in nodes}
+    labels = {node: Label(profile_id, version) for profile_id, nodes in clusters.items() for node in nodes}
     members: dict[str, Members] = {}
     unchanged = set()
     for node, label in labels.items():
-        nodes = groups.get(node, ())
+        nodes = clusters.get(node, ())
         into = "" if nodes else label.profile_id
         before = past.profiles.get(node)
         if before is not None and (before.nodes, before.merged_into) == (nodes, into):
@@ -96,7 +99,8 @@ def membership_documents(
 ) -> Documents:
     """Each profile's memberships from its last transitions, so that numbers go on where they were and nobody enters anew.
 
-    A profile that is no more but still shown has a document too: it is yet to be evaluated.
+    A profile that is no more but still shown has a document too: it is yet to be evaluated. So has one that is in a group: it must
+    know which, to say so when it leaves.
     """
     held: dict[str, Membership] = {}
     moved: dict[str, set[str]] = {}
@@ -105,6 +109,9 @@ def membership_documents(
         document.segments[segment] = SegmentState(member=op == "entered", seq=seq, since_ms=at_ms)
         if op == "exited" and cause in ("merge", "split"):
             moved.setdefault(profile_id, set()).add(segment)
+    for profile_id, (joined, seq) in past.contributed.items():
+        document = held.setdefault(profile_id, Membership(segments={}))
+        document.groups, document.group_seq = joined, seq
     gone = {name: into for name in held.keys() | past.shown if (into := _gone(name, found, recomputed))}
     for profile_id in past.shown & gone.keys():
         held.setdefault(profile_id, Membership(segments={}))
@@ -120,6 +127,15 @@ def membership_documents(
         place = place_of(places, profile_id)
         documents[place]["membership", profile_id] = Document(memberships.encode(document), place.name, places[place] - 1)
     return documents
+
+
+def group_documents(told: Iterable[Grouped], places: Mapping[Place, int]) -> Documents:
+    """Every group's document, from all that was said of groups."""
+    found: Documents = {place: {} for place in places}
+    for name, document in groups.replayed(told).items():
+        place = place_of(places, name)
+        found[place]["group", name] = Document(groups.encode(document), place.name, places[place] - 1)
+    return found
 
 
 def _gone(profile_id: str, found: Identities, recomputed: Recomputed) -> str:

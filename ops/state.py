@@ -49,7 +49,7 @@ class State:
 
 
 def state_hash(state: State) -> str:
-    """One hash over members, identifiers, traits, counters, first and last seen of every profile, whatever the order of reading."""
+    """One hash over members, identifiers, traits, counters, accounts, first and last seen of all profiles, in their order."""
     total = hashlib.blake2b(digest_size=16)
     for profile_id, nodes in sorted(state.profiles().items()):
         joined = model.join((state.fragments[node] for node in nodes if node in state.fragments), {}, nodes)
@@ -59,6 +59,7 @@ def state_hash(state: State) -> str:
             joined.identifiers,
             joined.traits,
             joined.counters,
+            joined.accounts,
             joined.first_seen_ms,
             joined.last_seen_ms,
         )

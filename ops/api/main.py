@@ -39,7 +39,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with HealthServer(settings, Metrics(), {"redis": store.ping}), _desk(settings, store) as desk:
             config = uvicorn.Config(
-                Api(ProfileReader(settings, store), desk).application(),
+                Api(ProfileReader(settings, store, desk.rules), desk).application(),
                 log_level="warning",
                 access_log=False,
                 server_header=False,

@@ -1,14 +1,18 @@
 """A profile as the API answers it: read, joined and shaped."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ops.identity.names import is_node, moment
-from profile_store import memberships, model
+from profile_store import groups, memberships, model
 from profile_store.port import ProfileStore
 from runtime.errors import Invalid
 from runtime.settings import Settings
 from schemas.identifiers import NAMESPACE_RANK, node, normalise
+from schemas.records import Grouped
+from segments.identity import DEFAULT_RULES, HouseholdRules, Rules
+from segments.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,7 @@ class ProfileReader:
 
     settings: Settings
     store: ProfileStore
+    rules: Callable[[], Rules] = lambda: DEFAULT_RULES
 
     async def by_identifier(self, namespace: str, value: str) -> dict[str, Any] | None:
         """The profile that an identifier belongs to, None when nobody is known by it.
@@ -44,11 +49,35 @@ class ProfileReader:
         if not fragments:
             return None
         held = memberships.decode((await self.store.documents("membership", [current]))[current].data)
-        return shape(current, members, model.join(fragments, {}, members), held)
+        joined = model.join(fragments, {}, members)
+        return shape(current, members, joined, held) | await self._groups(current, joined)
+
+    async def _groups(self, profile_id: str, joined: model.Joined) -> dict[str, Any]:
+        """The profile's accounts, and its household by the rules that are live."""
+        rule, secret = self.rules().household, self.settings.tenant_secret.get_secret_value().encode()
+        said = groups.contributions(joined, profile_id, Plan(()), rule, secret)
+        documents = await self.store.documents("group", list(said)) if said else {}
+        return shape_groups(said, {name: groups.decode(documents[name].data) for name in said}, rule)
+
+
+def shape_groups(said: Mapping[str, Grouped], documents: Mapping[str, groups.Group], rule: HouseholdRules | None) -> dict[str, Any]:
+    """Accounts, and the first household that is one, as the answer has them. Pure."""
+    accounts = [
+        {"account_id": name, "group_id": said[name].name, "traits": seen.traits, "members": seen.members}
+        for name, document in documents.items()
+        if said[name].kind == "account"
+        for seen in (groups.account_seen(document),)
+    ]
+    households = (
+        {"household_id": name, "traits": seen.traits, "members": seen.members}
+        for name, document in documents.items()
+        if said[name].kind == "household" and (seen := groups.household_seen(document, rule)) is not None
+    )
+    return {"accounts": accounts, "household": next(households, None)}
 
 
 def shape(profile_id: str, members: tuple[str, ...], joined: model.Joined, held: memberships.Membership) -> dict[str, Any]:
-    """The answer's JSON. Pure."""
+    """What the answer says of the person. Pure."""
     return {
         "profile_id": profile_id,
         "identifiers": [{"namespace": namespace, "value": value} for namespace, value in joined.identifiers],

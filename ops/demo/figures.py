@@ -11,7 +11,7 @@ from segments.definitions import Destination
 
 _COUNTS: Final = """
 SELECT
-    countIf(merged_into = '') AS profiles,
+    countIf(merged_into = '' AND notEmpty(members)) AS profiles,
     countIf(merged_into != '') AS merges,
     (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(segment) AS name, count() AS n FROM memberships GROUP BY name)),
     (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(op) AS name, count() AS n FROM transitions FINAL GROUP BY name)),
@@ -27,8 +27,8 @@ SELECT
 FROM transitions FINAL
 WHERE cause IN ('event', 'link', 'timer') AND has({triggers:Array(String)}, what)
 """
-_FOLLOWED: Final = (("accept", "touchpoints"), ("unify", "events"), ("link", "links"), ("segment", "touched"))
-_WRITTEN: Final = ("events", "links", "profiles", "memberships", "deliveries", "quarantine")
+_FOLLOWED: Final = (("accept", "touchpoints"), ("unify", "events"), ("link", "links"), ("segment", "touched"), ("group", "groups"))
+_WRITTEN: Final = ("events", "links", "identities", "groups", "profiles", "memberships", "deliveries", "quarantine")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The profile API over the store's twin."""
 
+import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -17,9 +18,11 @@ from profile_store.port import Document, Kind, Label, Members, Place, Writes
 from runtime.clock import ManualClock
 from runtime.errors import Transient
 from runtime.settings import Settings
+from segments.identity import HouseholdRules, IdentityRulesSpec, Rules
 from segments.plan import Plan
 from tests.support.desk import World
 from tests.support.events import START_MS, event
+from tests.support.pipeline import Pipeline
 
 SETTINGS = Settings(tenant_secret="test-secret", api_token="a-token-of-some-length")
 PLACE = Place("events", 0, 1)
@@ -257,3 +260,27 @@ async def test_nothing_is_decided_by_rules_that_are_not_known_yet(world: World) 
         why = await client.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})
         assert (why.status_code, why.json()["rules_known"]) == (200, False)
         assert (await client.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})).status_code == 503
+
+
+async def test_a_profile_shows_its_accounts_and_its_household_without_the_private_traits_of_others() -> None:
+    spec = IdentityRulesSpec(household=HouseholdRules(address_trait="address", shared_traits=("address",)))
+    rules = Rules.of(spec, secret=b"test-secret", country="VN")
+    pipeline = Pipeline(random.Random(1), rules=rules)
+    home = "Số 12 đường Trần Hưng Đạo, P.5, TP. Huế"
+    for number, (name, address) in enumerate((("An", home), ("Bình", "12 tran hung dao, phuong 5, hue"))):
+        traits = {"name": f"Nguyễn {name}", "address": address}
+        pipeline.feed(event({"user_id": f"u{number}"}, id=f"i{number}", type="identify", traits=traits))
+    group = {"groupId": "công-ty-1"}
+    pipeline.feed(event({"user_id": "u0"}, id="g", type="group", properties=group, traits={"plan": "doanh nghiệp"}))
+    await pipeline.drain()
+    settings = pipeline.settings.model_copy(update={"api_token": SETTINGS.api_token})
+    reader = ProfileReader(settings, pipeline.store, lambda: rules)
+    found = await reader.by_id(event({"user_id": "u0"}, id="any").owner)
+    assert found is not None
+    [account] = found["accounts"]
+    assert (account["group_id"], account["traits"], account["members"]) == ("công-ty-1", {"plan": "doanh nghiệp"}, 1)
+    assert found["household"]["members"] == 2
+    assert set(found["household"]["traits"]) == {"address"}
+    alone = await ProfileReader(settings, pipeline.store).by_id(event({"user_id": "u1"}, id="any").owner)
+    assert alone is not None
+    assert (alone["accounts"], alone["household"]) == ([], None)
