@@ -63,7 +63,7 @@ class Report:
         return {
             "day": self.day.isoformat(),
             "sources": by_source(self.rows),
-            "events": [{**asdict(row), **asdict(row.parts), "score": row.score} for row in self.rows],
+            "events": [_flat(row) for row in self.rows],
             "hours": [dict(zip(("source", "event", "hour_ms", "events", "usual", "z"), hour, strict=True)) for hour in self.hours],
             "violations": [
                 dict(
@@ -74,6 +74,12 @@ class Report:
                 for row in self.violations
             ],
         }
+
+
+def _flat(row: Quality) -> dict[str, Any]:
+    held = asdict(row)
+    parts = held.pop("parts")
+    return {**held, **parts, "score": row.score}
 
 
 def score(parts: Parts) -> float | None:

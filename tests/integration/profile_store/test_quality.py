@@ -199,6 +199,7 @@ async def test_the_report_has_the_scores_of_the_view(warehouse: Warehouse) -> No
         ("Xem", "properties.total", "type", "text", 1, 1),
     ]
     assert json.loads(json.dumps(found.as_json()))["sources"] == pytest.approx(by_source(found.rows))
+    assert {one["event"]: one["score"] for one in found.as_json()["events"]} == pytest.approx(scores)
     assert (await report(warehouse, date(2020, 1, 1))).rows == ()
 
 
