@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo analytics-js test check laws bench chaos lock clean
+.PHONY: setup demo analytics-js test clients check laws bench chaos lock clean
 
 setup: $(STAMP)
 
@@ -23,7 +23,12 @@ test: setup  ## every test and check that CI runs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov --cov-report=term:skip-covered
+	$(BIN)/pytest --cov --cov-report=term:skip-covered --ignore tests/property
+	$(BIN)/pytest tests/property -n auto
+
+clients: setup  ## the real clients in Python, Node (needs npm) and Chromium against a running collector
+	$(BIN)/python -m tests.clients.install
+	ONEFOLD_CLIENTS=required $(BIN)/pytest tests/integration/collector -k "test_clients"
 
 check: setup  ## the quick ones: no service is started
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -26,7 +26,7 @@ class Call(_Sent):
     anonymousId: Id | None = Field(None, description="which browser or device it is")  # noqa: N815
     identifiers: dict[str, Id | None] | None = Field(None, description="further identifiers by namespace")
     timestamp: Instant | None = Field(None, description="when it happened, by the client's clock")
-    originalTimestamp: Instant | None = Field(None, description="the same; counts before `timestamp`")  # noqa: N815
+    originalTimestamp: Instant | None = Field(None, description="the same; of both the earlier counts")  # noqa: N815
     sentAt: Instant | None = Field(None, description="when it was sent, by the same clock: corrects it")  # noqa: N815
     context: Properties | None = Field(None, description="surroundings; `context.traits` of an identify are traits")
     integrations: Properties | None = None

@@ -244,14 +244,20 @@ def _id(call: dict[str, Any], default_id: str) -> str:
 
 
 def _time_ms(call: dict[str, Any], received_ms: int, sent_ms: int | None) -> int:
-    """When it happened by our clock: received - (sent - original), as the client's clock may be wrong. Never in the future."""
-    field = "originalTimestamp" if call.get("originalTimestamp") is not None else "timestamp"
-    value = call.get(field)
-    if value is None:
+    """When it happened by our clock: received - (sent - original), as the client's clock may be wrong. Never in the future.
+
+    Of two instants the earlier one is the original: a client may say in `timestamp` when it happened, and write beside it when it
+    was told.
+    """
+    given = [(field, value) for field in ("originalTimestamp", "timestamp") if (value := call.get(field)) is not None]
+    if not given:
         return received_ms
-    original = instant_ms(value)
-    if original is None:
-        raise _Refused(Reason.WRONG_TYPE, "must be an ISO 8601 or epoch instant from 1970 on", field)
+    instants = []
+    for field, value in given:
+        if (instant := instant_ms(value)) is None:
+            raise _Refused(Reason.WRONG_TYPE, "must be an ISO 8601 or epoch instant from 1970 on", field)
+        instants.append(instant)
+    original = min(instants)
     sent = instant_ms(call.get("sentAt")) if sent_ms is None else sent_ms
     corrected = original if sent is None else received_ms - (sent - original)
     return min(corrected if corrected >= 0 else original, received_ms)

@@ -238,6 +238,11 @@ def test_the_clients_clock_is_corrected_by_when_it_sent() -> None:
     assert kept(track(originalTimestamp=NOW - 9_000, timestamp=NOW - 1), sent_ms=NOW).time_ms == NOW - 9_000
 
 
+def test_what_happened_earlier_than_it_was_told_keeps_its_time() -> None:
+    assert kept(track(originalTimestamp=NOW - 1, timestamp=NOW - 9_000), sent_ms=NOW).time_ms == NOW - 9_000
+    assert refused(track(originalTimestamp=NOW - 1, timestamp="soon")).path == "timestamp"
+
+
 def test_the_future_is_now_and_a_senseless_sent_at_corrects_nothing() -> None:
     assert kept(track(timestamp=NOW + 99_000)).time_ms == NOW
     assert kept(track(timestamp=NOW - 5, sentAt="9999-01-01")).time_ms == NOW - 5

@@ -1,0 +1,50 @@
+"""`python -m tests.clients.install`: the Node packages of package-lock.json, in a cache beside the tree, by the machine's npm."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FILES = ("package.json", "package-lock.json")
+
+
+def directory() -> Path:
+    """Where the packages of this very lock lie."""
+    told = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in FILES)).hexdigest()[:12]
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    return Path(base) / "onefold" / f"clients-{told}"
+
+
+def installed() -> Path | None:
+    """The directory, if all packages are there."""
+    return found if (found := directory()).joinpath(".ready").is_file() else None
+
+
+def chromium() -> str | None:
+    """The browser's command, if there is one."""
+    return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+
+
+def main() -> int:
+    """Install what is not there; 1 without npm."""
+    if installed():
+        return 0
+    npm = shutil.which("npm")
+    if npm is None:
+        sys.stderr.write("npm is not on PATH: the clients in Node are not installed\n")
+        return 1
+    target = directory()
+    target.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copy(HERE / name, target / name)
+    done = subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], cwd=target, check=False)
+    if done.returncode == 0:
+        target.joinpath(".ready").touch()
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""One collector process for all clients; each test has a door of its own before it, and ids that no other has."""
+
+import asyncio
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.install import installed
+from tests.support.clients import Trial, marks, story
+from tests.support.collector import KEY, source
+from tests.support.collector_process import CollectorProcess, collector_process
+from tests.support.doorman import Doorman, doorman
+
+ANALYTICS_JS = "node_modules/@segment/analytics-next/dist/umd"
+
+
+@pytest.fixture(scope="session")
+def shared_collector(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CollectorProcess]:
+    """A collector that is ready. Shared: mark the log's end before, and read from there."""
+    packages = installed()
+    environ = {} if packages is None else {"ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR": str(packages / ANALYTICS_JS)}
+    with collector_process(kafka, tmp_path_factory.mktemp("clients"), source("default", KEY), environ=environ) as process:
+        yield process
+
+
+@pytest.fixture
+def door(shared_collector: CollectorProcess) -> Iterator[Doorman]:
+    """A proxy before the shared collector."""
+    with doorman(shared_collector.settings.collector_port) as keeper:
+        yield keeper
+
+
+@pytest.fixture
+def trial(shared_collector: CollectorProcess, door: Doorman) -> Trial:
+    """A story of customers that no other test has."""
+    then = asyncio.run(marks(shared_collector.settings))
+    return Trial(shared_collector.settings, door, story(uuid.uuid4().hex[:8]), then)
+
+
+@pytest.fixture
+def packages() -> Path:
+    """Where the clients in Node are. Without them the test is skipped, but not where they must be."""
+    found = installed()
+    if found is None or shutil.which("node") is None:
+        if os.environ.get("ONEFOLD_CLIENTS") == "required":
+            pytest.fail("the clients in Node are not installed: `make clients` says why")
+        pytest.skip("the clients in Node are not installed: run `make clients` (needs node and npm)")
+    return found

@@ -1,0 +1,135 @@
+"""A proxy between a client and the collector: it writes down what passes, and says 503 when it is told to."""
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as it came. Header names are in small letters; `status` is what the client heard."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    raw: bytes
+    status: int
+
+    @property
+    def body(self) -> Any:
+        """The decoded JSON, unpacked."""
+        return json.loads(gzip.decompress(self.raw) if self.raw.startswith(b"\x1f\x8b") else self.raw)
+
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """The calls in it."""
+        return list(self.body["batch"]) if "batch" in self.body else [self.body]
+
+
+@dataclass
+class Doorman:
+    """`refuse` and `mishear` count down with every POST of events."""
+
+    port: int
+    seen: list[Seen] = field(default_factory=list)
+    refuse: int = 0
+    """How many requests are not passed on, and answered 503."""
+    mishear: int = 0
+    """How many are passed on, and the answer is lost: the client hears 503."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def posts(self) -> list[Seen]:
+        """What came by POST."""
+        return [seen for seen in self.seen if seen.method == "POST"]
+
+    def sent(self, status: int = 200) -> list[tuple[Seen, dict[str, Any]]]:
+        """Every call that was answered with `status`, and its request."""
+        return [(seen, call) for seen in self.posts if seen.status == status for call in seen.calls]
+
+    def _verdict(self) -> str:
+        with self.lock:
+            for verdict in ("refuse", "mishear"):
+                if left := getattr(self, verdict):
+                    setattr(self, verdict, left - 1)
+                    return verdict
+        return ""
+
+
+@contextmanager
+def doorman(collector_port: int) -> Iterator[Doorman]:
+    """One before the collector on this port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def _pass(self) -> None:
+            raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+            verdict = keeper._verdict() if self.command == "POST" else ""
+            status, headers, content = _refused(self.headers.get("origin"))
+            if verdict != "refuse":
+                answer = _forward(collector_port, self.command, self.path, raw, list(self.headers.items()))
+                if verdict != "mishear":
+                    status, headers, content = answer
+            named = {name.lower(): value for name, value in self.headers.items()}
+            keeper.seen.append(Seen(self.command, self.path, named, raw, status))
+            self.send_response_only(status)
+            for name, value in (*headers, ("Content-Length", str(len(content)))):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_OPTIONS = _pass  # noqa: N815 - as http.server wants them
+
+        def log_message(self, *_: Any) -> None:
+            """Tests read `seen`."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        keeper = Doorman(server.server_port)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield keeper
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+Answer = tuple[int, list[tuple[str, str]], bytes]
+
+
+def _refused(origin: str | None) -> Answer:
+    """As the collector says it."""
+    headers = [("Content-Type", "application/json"), ("Retry-After", "1")]
+    if origin is not None:
+        headers += [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", "Retry-After")]
+    return 503, headers, b'{"success": false, "code": "overloaded", "message": "Send it again."}'
+
+
+def _forward(port: int, method: str, path: str, raw: bytes, headers: list[tuple[str, str]]) -> Answer:
+    link = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        link.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers:
+            if name.lower() not in _HOP:
+                link.putheader(name, value)
+        link.putheader("Content-Length", str(len(raw)))
+        link.endheaders(raw)
+        answer = link.getresponse()
+        content = answer.read()
+        return answer.status, [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP], content
+    finally:
+        link.close()
