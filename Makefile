@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo analytics-js test clients check laws bench chaos lock clean
+.PHONY: setup demo analytics-js test clients check laws fuzz bench chaos lock clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,9 @@ check: setup  ## the quick ones: no service is started
 
 laws: setup  ## the laws over many more random histories; ROUNDS=10 is 100,000
 	ONEFOLD_LAWS_ROUNDS=$(or $(ROUNDS),10) $(BIN)/pytest tests/property -n auto --timeout 3600
+
+fuzz: setup  ## 300,000 inputs of every shape for the collector, the agents and the consumers; INPUTS=1000000, SEED=7
+	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),300000) --seed $(or $(SEED),0)
 
 bench: setup  ## throughput and latency against a floor; writes docs/performance.md
 	$(BIN)/python -m tests.bench

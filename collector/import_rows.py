@@ -124,7 +124,11 @@ def _of_csv(kind: Kind, lines: _Recorded, mapping: ImportMapping) -> Iterator[Ro
         return
     lines.put_back(first)
     reader = csv.reader(lines, delimiter=mapping.delimiter or _delimiter(first), skipinitialspace=True)
-    names = next(reader)
+    try:
+        names = next(reader)
+    except csv.Error:
+        yield from _without_header(lines)
+        return
     targets = header_of(kind, names, mapping)
     lines.taken()
     while True:
@@ -143,6 +147,14 @@ def _of_csv(kind: Kind, lines: _Recorded, mapping: ImportMapping) -> Iterator[Ro
             continue
         named = [(name, target, cell.strip()) for name, target, cell in zip(names, targets, cells, strict=False) if cell.strip()]
         yield Row(number, raw, _called(kind, named, mapping))
+
+
+def _without_header(lines: _Recorded) -> Iterator[Row]:
+    """All lines of a file whose header no CSV can have."""
+    rejected = Rejected(Reason.UNPARSABLE, "the header has a cell that is too long: is this CSV?")
+    yield Row(*lines.taken(), rejected)
+    for _ in lines:
+        yield Row(*lines.taken(), rejected)
 
 
 def _delimiter(header: str) -> str:

@@ -1,6 +1,6 @@
 """Bytes to records and back. Decoding errors become Invalid-shaped results: the reason and the path, never the value."""
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -12,9 +12,12 @@ T = TypeVar("T", bound=msgspec.Struct)
 DAY_MS: Final = 86_400_000
 
 _ENCODER: Final = msgspec.json.Encoder()
+_MSGPACK: Final = msgspec.msgpack.Encoder()
 _DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind) for kind in (Event, Touched, Identity, Grouped, Profile, Transition, Delivery, Quarantined)
 } | {LinkRecord: msgspec.json.Decoder(Link | Decided | Look)}
+_DIGITS: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_MANY: Final = b"0" * 19
 _NEWEST: Final[dict[type, int]] = {Link: 2, Event: EVENT_VERSION}
 """The newest version of each kind; 1 for those that are not here."""
 
@@ -43,10 +46,28 @@ def decode(kind: type[T], value: bytes | None) -> T:
         raise Undecodable(Reason.WRONG_TYPE, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(Reason.UNPARSABLE, type(error).__name__) from None
+    if _MANY in value.translate(_DIGITS):
+        _check_integers(record)
+    if kind is Event:
+        _check_nodes(cast("Event", record))
     version, newest = getattr(record, "version", 1), _NEWEST.get(type(record), 1)
     if not 1 <= version <= newest:
         raise Undecodable(Reason.UNKNOWN_VERSION, f"version is {version}, known are 1 to {newest}")
     return record if version == newest else msgspec.structs.replace(record, version=newest)
+
+
+def _check_integers(record: msgspec.Struct) -> None:
+    """Raises Undecodable for an integer beyond 64 bits: it decodes, but no store and no later record can hold it."""
+    try:
+        _MSGPACK.encode(record)
+    except OverflowError:
+        raise Undecodable(Reason.WRONG_TYPE, "an integer beyond 64 bits") from None
+
+
+def _check_nodes(event: Event) -> None:
+    """Raises Undecodable for an event whose nodes are not those of its identifiers, its owner among them."""
+    if len(event.nodes) != len(event.identifiers) or event.owner not in event.nodes:
+        raise Undecodable(Reason.WRONG_TYPE, "nodes and identifiers do not belong together - at `$.nodes`")
 
 
 class _LinkV1(msgspec.Struct):

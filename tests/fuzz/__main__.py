@@ -1,0 +1,62 @@
+"""`python -m tests.fuzz`: many inputs, several seeds side by side. What breaks is printed with its input, and the exit is 1."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Final
+
+from tests.fuzz import http, records
+
+INPUTS: Final = 300_000
+_SLICE: Final = 10_000
+
+
+def say(line: str) -> None:
+    """Tell the terminal."""
+    sys.stderr.write(f"{line}\n")
+
+
+def run(kind: str, seed: int, inputs: int) -> Counter[str]:
+    """One share of the work. Raises Broken."""
+    logging.disable(logging.CRITICAL)
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - the process's own: its logs go there
+    return asyncio.run((http if kind == "http" else records).fuzz(seed, inputs))
+
+
+def main() -> None:
+    """Read the command line, run, tell."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--inputs", type=int, default=INPUTS)
+    parser.add_argument("--seed", type=int, default=0, help="the first of the seeds")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    shares = [
+        ("http" if number % 2 else "records", given.seed + number, min(_SLICE, given.inputs - start))
+        for number, start in enumerate(range(0, given.inputs, _SLICE))
+    ]
+    started, seen, done, broken = time.monotonic(), Counter[str](), 0, 0
+    with ProcessPoolExecutor(given.processes) as pool:
+        running = {pool.submit(run, *share): share for share in shares}
+        for future in as_completed(running):
+            kind, seed, inputs = running[future]
+            if (error := future.exception()) is not None:
+                broken += 1
+                say(f"BROKEN {kind} seed {seed}: {error}")
+                continue
+            done += inputs
+            seen += Counter({f"{kind}: {name}": count for name, count in future.result().items()})
+            say(f"{done:>9,} inputs, {time.monotonic() - started:6.0f} s")
+    for name, count in sorted(seen.items()):
+        say(f"{name:<40} {count:>10,}")
+    say(f"{done:,} inputs without a fault in {time.monotonic() - started:.0f} s; {broken} shares broken")
+    sys.exit(1 if broken or done < given.inputs else 0)
+
+
+if __name__ == "__main__":
+    main()

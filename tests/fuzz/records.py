@@ -1,0 +1,255 @@
+"""Arbitrary records on every topic: no step and no feed raises, every record is accounted for, every row fits its table."""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from consumers import events
+from consumers.feeds import FEEDS
+from profile_store.memory import MemoryStore
+from profile_store.port import Place
+from profile_store.warehouse.tables import LEDGER, Table
+from runtime.bus.port import Record
+from runtime.clock import ManualClock
+from runtime.settings import Settings
+from schemas.codec import encode
+from schemas.records import Decided, Delivery, Grouped, GroupKind, Identity, Link, Look, Profile, Quarantined, Touched, Transition
+from segments.admission import Admission
+from segments.identity import DEFAULT_RULES
+from segments.plan import Plan
+from streams.step import Step
+from streams.steps.accept import AcceptStep
+from streams.steps.group import GroupStep
+from streams.steps.link import LinkStep
+from streams.steps.segment import SegmentStep
+from streams.steps.unify import UnifyStep
+from tests.fuzz import values
+from tests.fuzz.http import broken
+from tests.support.events import event
+
+NOW: Final = 1_750_000_000_000
+ROUND: Final = 4_000
+_WIDTH: Final = re.compile(r"(U?)Int(8|16|32|64)")
+
+
+def _node(rng: random.Random) -> str:
+    return f"{rng.randrange(30):032x}"
+
+
+def _event(rng: random.Random) -> msgspec.Struct:
+    return event(
+        {"user_id": f"u{rng.randrange(20)}", "email": f"an{rng.randrange(9)}@shop.vn"},
+        id=f"m{rng.randrange(500)}", name="Order Completed", properties={"total": 3}, time_ms=NOW - rng.randrange(10**9),
+    )  # fmt: skip
+
+
+def _links(rng: random.Random) -> msgspec.Struct:
+    a, b = sorted((_node(rng), _node(rng)))
+    return rng.choice(
+        (
+            Link(a=a, b=b, first_ms=NOW, first_event="m1", last_ms=NOW, last_event="m2", source="default", owner=a),
+            Decided(operation="op-1", action="cut", pairs=(("cut", a, b),), on=True, at_ms=NOW, by="lan", reason="nhầm"),
+            Look(nodes=(a, b), number=3),
+        )
+    )
+
+
+def _profile(rng: random.Random) -> msgspec.Struct:
+    node = _node(rng)
+    return Profile(
+        profile_id=node, members=(node,), label_version=1, identifiers=(("user_id", "u1"),), traits={"name": "Ánh"},
+        counters={"Order": 1}, first_seen_ms=NOW, last_seen_ms=NOW, segments=("vip",), updated_ms=NOW,
+    )  # fmt: skip
+
+
+def _transition(rng: random.Random) -> msgspec.Struct:
+    return Transition(
+        profile_id=_node(rng), segment="vip", segment_version="1", op="entered", seq=1, at_ms=NOW, evaluated_ms=NOW, cause="event",
+        traits={},
+    )  # fmt: skip
+
+
+def _group(rng: random.Random) -> msgspec.Struct:
+    kind: GroupKind = rng.choice(("account", "household"))
+    return Grouped(
+        group_id=f"{kind[0]}{_node(rng)[1:]}", kind=kind, name="công-ty", profile_id=_node(rng),
+        seq=rng.randrange(9), most=8, traits={"plan": ("pro", NOW, "m1")}, counters={"Order": 1}, at_ms=NOW,
+    )  # fmt: skip
+
+
+def _delivery(rng: random.Random) -> msgspec.Struct:
+    return Delivery(
+        key="k", destination="crm", profile_id=_node(rng), segment="vip", op="entered", seq=1, state="delivered", verdict="sent",
+        attempts=1, status=200, detail="", transition_ms=NOW, at_ms=NOW,
+    )  # fmt: skip
+
+
+def _held(rng: random.Random) -> msgspec.Struct:
+    return Quarantined(
+        id=f"q{rng.randrange(99)}", stage="collector", reason="poison", detail="", source="default", topic="", partition=-1,
+        offset=-1, raw="e30=", at_ms=NOW, counted=True,
+    )  # fmt: skip
+
+
+MAKERS: Final[Mapping[str, Callable[[random.Random], msgspec.Struct]]] = {
+    "events": _event,
+    "links": _links,
+    "identities": lambda rng: Identity(profile_id=_node(rng), members=(_node(rng),), label_version=1, at_ms=NOW),
+    "touched": lambda rng: Touched(profile_id=_node(rng), node=_node(rng), cause="event", event_id="m1", at_ms=NOW),
+    "profiles": _profile,
+    "memberships": _transition,
+    "groups": _group,
+    "deliveries": _delivery,
+    "quarantine": _held,
+}
+
+
+def _value(rng: random.Random, topic: str) -> bytes | None:
+    """Bytes for a record of a topic: a good one, one with a few fields changed, one of another topic, or none at all."""
+    kind = rng.random()
+    if kind < 0.02:
+        return None
+    if topic == "touchpoints":
+        return _touchpoint(rng)
+    made = MAKERS[topic](rng) if kind < 0.95 else rng.choice(list(MAKERS.values()))(rng)
+    if kind < 0.15:
+        return encode(made)
+    if kind < 0.55:
+        return values.written(rng, values.reworded(rng, orjson.loads(encode(made))))
+    changed = values.mutated(rng, orjson.loads(encode(made)))
+    if isinstance(changed, dict) and rng.random() < 0.3:
+        changed[rng.choice(list(changed) or ["version"])] = rng.choice(values.NUMBERS)
+    return values.written(rng, changed)
+
+
+def _touchpoint(rng: random.Random) -> bytes:
+    lines = []
+    for _ in range(rng.choice((1, 1, 1, 2, 5))):
+        call = values.call(rng)
+        lines.append(values.written(rng, values.mutated(rng, call) if rng.random() < 0.8 else call))
+    return rng.choice((b"\n", b"\n", b"\r\n", b"\n\n")).join(lines)
+
+
+@dataclass
+class Stage:
+    """A step with a store of its own; what it decides is saved, as a worker would."""
+
+    step: Step
+    store: MemoryStore | None
+    offset: int = 0
+
+    async def turn(self, rng: random.Random, settings: Settings, count: int) -> Counter[str]:
+        topic = self.step.topic
+        made = [_value(rng, topic) for _ in range(count)]
+        records = [Record(settings.topic(topic), 0, self.offset + number, NOW, None, value) for number, value in enumerate(made)]
+        place = Place(topic, 0, 1)
+        try:
+            outcome = await self.step.run(place, records, NOW)
+            if self.store is not None:
+                await self.store.save(place, outcome.expected, records[-1].offset + 1, outcome.writes)
+        except Exception as error:
+            raise broken(f"step {self.step.name} raises {error!r}", made) from error
+        self.offset += count
+        held = sum(out.topic == settings.topic("quarantine") for out in outcome.produce)
+        if topic == "events":
+            self._booked(records, held, settings, made)
+        self._account(topic, count, held, outcome.results, len(outcome.produce), made)
+        return Counter({f"{self.step.name} quarantined": held, f"{self.step.name} records": count})
+
+    @staticmethod
+    def _booked(records: Sequence[Record], held: int, settings: Settings, made: object) -> None:
+        """The ledger must say of each event what the step says: else the account would not balance."""
+        ledger = events.decide(records, settings, NOW).rows[LEDGER]
+        booked = sum(row[LEDGER.index("outcome")] == "quarantined" for row in ledger)
+        if booked != held:
+            raise broken(f"{held} events quarantined, but {booked} booked as that", made)
+
+    @staticmethod
+    def _account(topic: str, count: int, held: int, results: Counter[str], said: int, made: object) -> None:
+        if results["quarantined"] != held:
+            raise broken(f"{topic}: {results['quarantined']} counted as quarantined, {held} written", made)
+        if topic == "events" and results["stored"] + results["duplicate"] + held != count:
+            raise broken(f"of {count} events {dict(results)} are accounted for", made)
+        if topic == "touchpoints" and (results["accepted"] + held != said or said < count):
+            raise broken(f"of {count} touchpoints {dict(results)} are accounted for", made)
+
+
+def stages(settings: Settings) -> list[Stage]:
+    """Every step, new."""
+    made = []
+    plan, clock = Plan(()), ManualClock(NOW)
+    for kind in (UnifyStep, SegmentStep, GroupStep):
+        store = MemoryStore(clock)
+        made.append(Stage(kind(settings, store, lambda: plan, lambda: DEFAULT_RULES), store))
+    store = MemoryStore(clock)
+    made.append(Stage(LinkStep(settings, store, lambda: DEFAULT_RULES), store))
+    made.append(Stage(AcceptStep(settings, lambda: {"pos"}, Admission().admit), None))
+    return made
+
+
+async def fuzz(seed: int, inputs: int) -> Counter[str]:
+    """Give that many records to steps and feeds. Raises Broken. Counts records and what went into quarantine."""
+    seen: Counter[str] = Counter()
+    rng, settings = random.Random(seed), Settings()
+    done = 0
+    while done < inputs:
+        every = stages(settings)
+        for _ in range(ROUND):
+            if done >= inputs:
+                break
+            count = min(rng.choice((1, 1, 4, 16)), inputs - done)
+            if rng.random() < 0.55:
+                seen += await rng.choice(every).turn(rng, settings, count)
+            else:
+                seen += fed(rng, settings, count)
+            done += count
+    return seen
+
+
+def fed(rng: random.Random, settings: Settings, count: int) -> Counter[str]:
+    """Records for one of the consumers' feeds; each becomes rows that fit, or is quarantined."""
+    feed = rng.choice(FEEDS)
+    made = [_value(rng, feed.topic) for _ in range(count)]
+    records = [Record(settings.topic(feed.topic), 0, number, NOW, None, value) for number, value in enumerate(made)]
+    try:
+        batch = feed.decide(records, settings, NOW)
+    except Exception as error:
+        raise broken(f"feed {feed.topic} raises {error!r}", made) from error
+    for table, found in batch.rows.items():
+        for row in found:
+            if (wrong := misfit(table, row)) is not None:
+                raise broken(f"feed {feed.topic}: {wrong}", made)
+    if feed.topic == "events" and sum(len(found) for table, found in batch.rows.items() if table.name == "ledger") != count:
+        raise broken("not every event has its row in the ledger", made)
+    return Counter({f"feed {feed.topic} quarantined": len(batch.quarantine), f"feed {feed.topic} records": count})
+
+
+def misfit(table: Table, row: Sequence[Any]) -> str | None:
+    """The column whose type cannot hold what the row has for it. Such a row would stop its consumer for ever."""
+    if len(row) != len(table.columns):
+        return f"{table.name} has {len(table.columns)} columns, the row {len(row)}"
+    for column, held in zip(table.columns, row, strict=True):
+        for kind, number in _numbers(column.type, held):
+            signed, bits = kind
+            low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+            if not low <= number <= high:
+                return f"{table.name}.{column.name} {column.type} cannot hold {number}"
+    return None
+
+
+def _numbers(kind: str, held: Any) -> list[tuple[tuple[bool, int], int]]:
+    """The integers in a value of a column, with the width that they must fit into."""
+    if kind.startswith("Map(") and isinstance(held, dict):
+        inner = kind.removeprefix("Map(String, ").removesuffix(")")
+        return [found for one in held.values() for found in _numbers(inner, one)]
+    if kind.startswith("Tuple(") and isinstance(held, tuple) and "(" not in kind.removeprefix("Tuple("):
+        parts = kind.removeprefix("Tuple(").removesuffix(")").split(", ")
+        return [found for part, one in zip(parts, held, strict=True) for found in _numbers(part.split(" ")[-1], one)]
+    width = _WIDTH.fullmatch(kind)
+    return [((width[1] != "U", int(width[2])), held)] if width is not None and isinstance(held, int) else []

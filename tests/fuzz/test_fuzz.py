@@ -1,0 +1,18 @@
+"""A small part of `make fuzz`, of the same seeds each time."""
+
+import pytest
+
+from tests.fuzz import http, records
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_the_collector_answers_and_accounts_for_whatever_it_is_sent(seed: int) -> None:
+    seen = await http.fuzz(seed, 1_500)
+    assert seen["200"] > 300
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_steps_and_feeds_take_any_record(seed: int) -> None:
+    seen = await records.fuzz(seed, 4_000)
+    assert seen["accept quarantined"] > 0
+    assert seen["unify quarantined"] > 0
