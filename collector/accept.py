@@ -80,7 +80,7 @@ class Accept:
             return
         given = text_of(call.get("messageId")) if isinstance(call, dict) else None
         name = _same_again(call, given, envelope.kind, facts.source) if given else uuid4().hex
-        record = self.quarantined(_faithful(call), result, facts.source, facts.received_ms, name)
+        record = self.quarantined(_faithful(_with_type(call, envelope.kind)), result, facts.source, facts.received_ms, name)
         sayable = given is not None and len(given) <= _MESSAGE_ID_SAID and not flaw(given)
         accepted.reject(record, result, index, given if sayable else None)
 
@@ -128,6 +128,11 @@ class Accept:
             counted=True,
         )
         return Outgoing(self._quarantine, encode(record))
+
+
+def _with_type(call: Any, kind: str | None) -> Any:
+    """A call with the type that only its address had said, so that it can be understood later."""
+    return {**call, "type": kind} if kind is not None and isinstance(call, dict) and "type" not in call else call
 
 
 def _same_again(call: dict[str, Any], message_id: str, kind: str | None, source: str) -> str:

@@ -32,6 +32,7 @@ class Sides:
     booked_quarantined: int
     quarantined_of_events: int
     quarantined_elsewhere: int
+    replayed_of_events: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,15 @@ class Account:
 
 
 def add_up(sides: Sides) -> Account:
-    """Pure. A record booked as quarantined whose quarantine record has not arrived is in flight."""
+    """Pure. A record booked as quarantined whose quarantine record has not arrived is in flight.
+
+    A replayed record is accepted and stored as the event that it became, and counts as quarantined no more.
+    """
     ahead = sum(max(end - sides.positions.get(partition, 0), 0) for partition, end in sides.ends.items())
     unarrived = max(sides.booked_quarantined - sides.quarantined_of_events, 0)
-    accepted = sum(sides.ends.values()) + sides.quarantined_elsewhere + sides.waiting
+    accepted = sum(sides.ends.values()) + sides.quarantined_elsewhere + sides.waiting - sides.replayed_of_events
     duplicate = sides.booked_stored - sides.messages
-    quarantined = sides.quarantined_elsewhere + sides.quarantined_of_events
+    quarantined = sides.quarantined_elsewhere + sides.quarantined_of_events - sides.replayed_of_events
     in_flight = ahead + unarrived + sides.waiting
     return Account(
         accepted=accepted,
@@ -74,7 +78,7 @@ async def take(settings: Settings, bus: Bus, warehouse: Warehouse) -> Account:
     accepted_to = await bus.committed(settings.group("accept"), touchpoints)
     places = {"partitions": list(positions) or [0], "positions": list(positions.values()) or [0]}
     booked = (await reads.ask(warehouse, "account", **places))[0]
-    of_events, elsewhere = (await reads.ask(warehouse, "quarantined", topic=events, **places))[0]
+    of_events, replayed, elsewhere = (await reads.ask(warehouse, "quarantined", topic=events, **places))[0]
     waiting = _behind(unread, await bus.end_offsets(quarantine), {})
     waiting += _behind(accepted_to, await bus.end_offsets(touchpoints), await bus.start_offsets(touchpoints))
     return add_up(
@@ -89,6 +93,7 @@ async def take(settings: Settings, bus: Bus, warehouse: Warehouse) -> Account:
             booked_quarantined=booked[4],
             quarantined_of_events=of_events,
             quarantined_elsewhere=elsewhere,
+            replayed_of_events=replayed,
         )
     )
 

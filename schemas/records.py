@@ -10,6 +10,7 @@ DecidedKind = Literal["cut", "apart"]
 DecidedAction = Literal["cut", "split", "undo"]
 Op = Literal["entered", "exited"]
 GroupKind = Literal["account", "household"]
+Settled = Literal["replayed", "discarded"]
 DeliveryState = Literal["delivered", "failed", "skipped"]
 
 
@@ -179,6 +180,7 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
 
     `id` is the same when the same record is quarantined again after a crash. `counted` says that it was one accepted event
     (a record of `events`, or one that never reached it), so that the account can add it up.
+    Said again with `settled`, and without the raw record, it tells what became of it, when (`at_ms`), by whom and why.
     """
 
     version: int = 1
@@ -193,3 +195,6 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     raw: str
     at_ms: int
     counted: bool
+    settled: Settled | Literal[""] = ""
+    by: str = ""
+    because: str = ""

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from ops.api.answers import answer, away, error, failed, invalid, refused
 from ops.api.identity import IdentityRoutes
+from ops.api.quarantine import Quarantine, QuarantineRoutes
 from ops.api.view import ProfileReader
 from ops.identity.desk import Desk
 from runtime.errors import Invalid, Misconfigured, Transient
@@ -19,14 +20,15 @@ MAX_PATH_CHARS: Final = 4_096
 
 
 class Api:
-    """Profiles and identity, with `Authorization: Bearer <token>`.
+    """Profiles, identity and quarantine, with `Authorization: Bearer <token>`.
 
     `GET /v1/profiles/{namespace}:{value}`, `GET /v1/profiles/id/{profile_id}`, and with a desk `GET /v1/identity/why?a=&b=`,
     `GET /v1/identity/how/{profile}`, `POST /v1/identity/cut`, `/split`, `/undo`.
+    With a quarantine `GET /v1/quarantine`, `GET /v1/quarantine/{id}`, `POST /v1/quarantine/{id}/replay` and `/discard`.
     """
 
-    def __init__(self, reader: ProfileReader, desk: Desk | None = None) -> None:
-        self._reader, self._desk = reader, desk
+    def __init__(self, reader: ProfileReader, desk: Desk | None = None, quarantine: Quarantine | None = None) -> None:
+        self._reader, self._desk, self._quarantine = reader, desk, quarantine
         self._token = reader.settings.api_token.get_secret_value().encode()
 
     def application(self) -> Starlette:
@@ -34,6 +36,7 @@ class Api:
         return Starlette(
             routes=[
                 *(IdentityRoutes(self._desk, self._authorise).routes() if self._desk is not None else ()),
+                *(QuarantineRoutes(self._quarantine, self._authorise).routes() if self._quarantine is not None else ()),
                 Route("/v1/profiles/id/{profile_id}", self._by_id),
                 Route("/v1/profiles/{identifier:path}", self._by_identifier),
             ],

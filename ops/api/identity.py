@@ -4,18 +4,16 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from ops.api.answers import answer
+from ops.api.bodies import body_of
 from ops.identity.decisions import MAX_BY_CHARS, MAX_REASON_CHARS
 from ops.identity.desk import Desk
 from ops.identity.names import MAX_TEXT_CHARS
-from runtime.errors import Invalid
 
-MAX_BODY_BYTES: Final = 256 * 1024
 MAX_IDENTIFIERS: Final = 1_000
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
@@ -93,25 +91,8 @@ class IdentityRoutes:
         return await _decided(self._desk.undo(body.operation, by=body.by, reason=body.reason))
 
     async def _body(self, request: Request, kind: type[B]) -> B:
-        """The body, read up to its limit only. Raises Invalid that names the field, never its value."""
         self._authorise(request)
-        raw = bytearray()
-        async for chunk in request.stream():
-            raw += chunk
-            if len(raw) > MAX_BODY_BYTES:
-                raise HTTPException(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
-        try:
-            return msgspec.json.decode(raw, type=kind)
-        except msgspec.ValidationError as error:
-            raise Invalid(f"the body is not as it should be: {_without_values(error)}", path="body", reason="bad_body") from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Invalid("the body is not JSON", path="body", reason="bad_body") from None
-
-
-def _without_values(error: msgspec.ValidationError) -> str:
-    """What is wrong and where. An unknown field is named by whoever sent it, so its name is left out."""
-    text = str(error)
-    return "it has a field that does not belong there" if "unknown field" in text else text
+        return await body_of(request, kind)
 
 
 async def _decided(decision: Awaitable[dict[str, Any]]) -> Response:

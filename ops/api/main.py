@@ -9,16 +9,18 @@ from typing import Final
 import uvicorn
 
 from ops.api.app import Api
+from ops.api.quarantine import Quarantine
 from ops.api.view import ProfileReader
 from ops.identity.desk import Desk
 from ops.identity.history import History
 from ops.identity.lazy import Lazy
+from ops.quarantine.again import Again
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
-from runtime.errors import Misconfigured, OnefoldError
+from runtime.errors import Misconfigured, OnefoldError, Transient
 from runtime.health import HealthServer, QuietServer
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
@@ -37,9 +39,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop`; answers under way are finished first. Raises Misconfigured when the port is taken."""
     store = open_store(settings, SystemClock())
     try:
-        async with HealthServer(settings, Metrics(), {"redis": store.ping}), _desk(settings, store) as desk:
+        async with HealthServer(settings, Metrics(), {"redis": store.ping}), _desks(settings, store) as (desk, quarantine):
             config = uvicorn.Config(
-                Api(ProfileReader(settings, store, desk.rules), desk).application(),
+                Api(ProfileReader(settings, store, desk.rules), desk, quarantine).application(),
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -53,15 +55,15 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _desk(settings: Settings, store: ProfileStore) -> AsyncIterator[Desk]:
-    """A desk that knows the live rules once the broker has told them, and reaches for the rest when it is asked."""
+async def _desks(settings: Settings, store: ProfileStore) -> AsyncIterator[tuple[Desk, Quarantine]]:
+    """A desk and a quarantine that know the live rules once the broker has told them, and reaches for the rest when it is asked."""
     clock, definitions = SystemClock(), Definitions(settings)
     warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
     async with KafkaBus(settings, timeout_ms=BROKER_MS) as bus:
         producer = Lazy(bus.producer, clock)
         following = asyncio.create_task(_follow(settings, bus, definitions))
         try:
-            yield Desk(
+            desk = Desk(
                 settings,
                 store,
                 clock,
@@ -71,6 +73,13 @@ async def _desk(settings: Settings, store: ProfileStore) -> AsyncIterator[Desk]:
                 wait_s=DECISION_S,
                 rules_known=definitions.caught_up.is_set,
             )
+
+            def again() -> Again:
+                if not definitions.caught_up.is_set():
+                    raise Transient("the definitions are not known here yet: try again")
+                return Again(settings, definitions.sources, definitions.admission)
+
+            yield desk, Quarantine(settings, clock, warehouse.get, producer.get, again)
         finally:
             following.cancel()
             with suppress(asyncio.CancelledError):

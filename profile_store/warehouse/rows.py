@@ -19,6 +19,8 @@ _LATEST_MS: Final = 10_413_791_999_999
 """The end of the year 2299, the last instant that a DateTime64 can show."""
 _MAX_INT64: Final = 2**63 - 1
 _MAX_UINT64: Final = 2**64 - 1
+_MAX_UINT32: Final = 2**32 - 1
+_MAX_INT32: Final = 2**31 - 1
 _OFFSET_BITS: Final = 20
 _JSON: Final = msgspec.json.Encoder()
 
@@ -30,6 +32,18 @@ def instant(at_ms: int) -> int:
 
 def _int64(number: int) -> int:
     return min(max(number, -_MAX_INT64), _MAX_INT64)
+
+
+def _uint64(number: int) -> int:
+    return min(max(number, 0), _MAX_UINT64)
+
+
+def _uint32(number: int) -> int:
+    return min(max(number, 0), _MAX_UINT32)
+
+
+def _counts(counters: Mapping[str, int]) -> dict[str, int]:
+    return {name: _uint64(count) for name, count in counters.items()}
 
 
 def _text(value: Mapping[str, Any]) -> str:
@@ -122,8 +136,8 @@ def labels(_record: Record, said: Identity) -> list[Row]:
     return [(node, said.profile_id, _version(said)) for node in said.members]
 
 
-def _version(said: Identity) -> int:
-    return min(max(said.label_version, 0), _MAX_UINT64)
+def _version(said: Identity | Profile) -> int:
+    return _uint64(said.label_version)
 
 
 def profile(record: Record, said: Profile) -> list[Row]:
@@ -132,12 +146,12 @@ def profile(record: Record, said: Profile) -> list[Row]:
         (
             said.profile_id,
             list(said.members),
-            said.label_version,
+            _version(said),
             said.merged_into,
             said.split_from,
             [tuple(pair) for pair in said.identifiers],
             _text(said.traits),
-            {name: max(count, 0) for name, count in said.counters.items()},
+            _counts(said.counters),
             instant(said.first_seen_ms),
             instant(said.last_seen_ms),
             list(said.segments),
@@ -153,7 +167,7 @@ def transition(_record: Record, said: Transition) -> list[Row]:
         (
             said.profile_id,
             said.segment,
-            said.seq,
+            _uint64(said.seq),
             said.segment_version,
             said.op,
             instant(said.at_ms),
@@ -182,11 +196,11 @@ def contribution(_record: Record, said: Grouped) -> list[Row]:
             said.kind,
             said.name,
             said.present,
-            min(max(said.seq, 0), _MAX_UINT64),
-            said.rank,
-            said.most,
+            _uint64(said.seq),
+            _uint32(said.rank),
+            _uint32(said.most),
             _registers(said),
-            said.counters,
+            _counts(said.counters),
             instant(said.at_ms),
         )
     ]
@@ -202,12 +216,12 @@ def delivery(_record: Record, said: Delivery) -> list[Row]:
         (
             said.key,
             said.state,
-            said.attempts,
+            _uint32(said.attempts),
             said.destination,
             said.profile_id,
             said.segment,
             said.op,
-            said.seq,
+            _uint64(said.seq),
             said.verdict,
             min(max(said.status, 0), 65_535),
             said.detail,
@@ -218,7 +232,9 @@ def delivery(_record: Record, said: Delivery) -> list[Row]:
 
 
 def quarantine(_record: Record, said: Quarantined) -> list[Row]:
-    """`quarantine`."""
+    """`quarantine`; nothing for one that only says what became of an earlier one."""
+    if said.settled:
+        return []
     return [
         (
             said.id,
@@ -227,10 +243,15 @@ def quarantine(_record: Record, said: Quarantined) -> list[Row]:
             said.detail,
             said.source,
             said.topic,
-            said.partition,
-            said.offset,
+            min(max(said.partition, -_MAX_INT32), _MAX_INT32),
+            _int64(said.offset),
             said.raw,
             instant(said.at_ms),
             said.counted,
         )
     ]
+
+
+def settlement(_record: Record, said: Quarantined) -> list[Row]:
+    """`settlements`."""
+    return [(said.id, said.settled, said.by, said.because, instant(said.at_ms))] if said.settled else []

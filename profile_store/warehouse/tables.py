@@ -142,7 +142,13 @@ QUARANTINE: Final = Table(
     key=("id",),
 )  # fmt: skip
 
+SETTLEMENTS: Final = Table(
+    "settlements",
+    _columns(id=_TEXT, action="Enum8('replayed' = 1, 'discarded' = 2)", by=_TEXT, because=_TEXT, at=_TIME),
+    key=("id", "at", "action"),
+)
+
 TABLES: Final = (
     EVENT_STORE, LEDGER, POSITIONS, LABELS, EVIDENCE, DECISIONS, IDENTITIES, PROFILES, TRANSITIONS,
-    ACCOUNT_TRAITS, CONTRIBUTIONS, DELIVERIES, QUARANTINE,
+    ACCOUNT_TRAITS, CONTRIBUTIONS, DELIVERIES, QUARANTINE, SETTLEMENTS,
 )  # fmt: skip

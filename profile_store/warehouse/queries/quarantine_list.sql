@@ -1,5 +1,19 @@
-SELECT id, stage, reason, detail, source, topic, partition, offset, toUnixTimestamp64Milli(at) AS at_ms, counted
-FROM quarantine FINAL
-WHERE {reason:String} = '' OR reason = {reason:String}
-ORDER BY at DESC, id
+-- Records in quarantine, the newest first. An empty parameter asks for all.
+SELECT id, stage, reason, detail, source, topic, partition, offset, toUnixTimestamp64Milli(at) AS at_ms, counted,
+    if(last.action = '', 'open', last.action) AS state, last.by AS by, last.because AS because
+FROM (SELECT * FROM quarantine FINAL) AS held
+LEFT JOIN
+(
+    SELECT id, toString(argMax(action, at)) AS action, argMax(by, at) AS by, argMax(because, at) AS because
+    FROM settlements
+    GROUP BY id
+) AS last USING (id)
+WHERE ({state:String} = 'all' OR state = {state:String})
+    AND ({reason:String} = '' OR reason = {reason:String})
+    AND ({stage:String} = '' OR stage = {stage:String})
+    AND ({source:String} = '' OR source = {source:String})
+    AND held.at >= fromUnixTimestamp64Milli({since_ms:Int64})
+    AND (empty({ids:Array(String)}) OR has({ids:Array(String)}, id))
+ORDER BY held.at DESC, id
 LIMIT {limit:UInt32}
+OFFSET {skip:UInt32}

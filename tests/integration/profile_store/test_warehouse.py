@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from profile_store.warehouse import reads, rows
 from profile_store.warehouse.client import Warehouse
 from profile_store.warehouse.migrate import migrate, migrations
-from profile_store.warehouse.tables import EVENT_STORE, LABELS, LEDGER, PROFILES, QUARANTINE, TABLES, TRANSITIONS
+from profile_store.warehouse.tables import EVENT_STORE, LABELS, LEDGER, PROFILES, QUARANTINE, SETTLEMENTS, TABLES, TRANSITIONS
 from profile_store.warehouse.writer import ClickHouseWriter, MemoryWriter
 from runtime.bus.port import Record
 from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
@@ -166,7 +166,16 @@ async def test_a_record_quarantined_again_counts_once(warehouse: Warehouse) -> N
     await put("poison", "onefold.events", 4, reason="poison")
     await put("uncounted", "onefold.links", 1, counted=False)
     found = await reads.ask(warehouse, "quarantined", topic="onefold.events", partitions=[0], positions=[10])
-    assert found == [(1, 1)]
+    assert found == [(1, 0, 1)]
+    for name in ("a", "b"):
+        settled = Quarantined(
+            id=name, stage="s", reason="", detail="", source="", topic="", partition=0, offset=0, raw="", at_ms=5, counted=True,
+            settled="replayed", by="Ánh",
+        )  # fmt: skip
+        assert rows.quarantine(record(0), settled) == []
+        await writer.insert(SETTLEMENTS, rows.settlement(record(0), settled))
+    found = await reads.ask(warehouse, "quarantined", topic="onefold.events", partitions=[0], positions=[10])
+    assert found == [(1, 1, 0)]
 
 
 async def test_positions_never_go_back(warehouse: Warehouse) -> None:

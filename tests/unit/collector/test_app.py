@@ -143,9 +143,9 @@ async def test_what_a_body_is_shows_by_itself(content_type: str, zipped: bool, s
         ("track", b'{"userId": ', "invalid_json", "unparsable"),
         ("track", b"", "invalid_json", "unparsable"),
         ("batch", b"\xff\xfe\x00", "invalid_json", "unparsable"),
-        ("batch", gzip.compress(b"{}")[:-9], "invalid_json", "unparsable"),
+        ("batch", gzip.compress(b"{}", mtime=0)[:-9], "invalid_json", "unparsable"),
         ("batch", b"\x1f\x8bnonsense", "invalid_json", "unparsable"),
-        ("batch", gzip.compress(b"nonsense"), "invalid_json", "unparsable"),
+        ("batch", gzip.compress(b"nonsense", mtime=0), "invalid_json", "unparsable"),
         ("track", b"[" * 100_000, "invalid_json", "unparsable"),
         ("track", b'{"a":' * 990 + b"1" + b"}" * 990, "invalid_json", "unparsable"),
         ("track", b"[]", "not_an_object", "not_an_object"),
@@ -283,7 +283,7 @@ async def test_a_body_over_the_limit_is_refused_whole(content: bytes, code: str)
 
 async def test_a_body_of_very_many_streams_is_not_unpacked() -> None:
     async with collecting() as at:
-        answer = await at.post("/v1/batch", content=gzip.compress(b"") * 10_000)
+        answer = await at.post("/v1/batch", content=gzip.compress(b"", mtime=0) * 10_000)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
         halves = gzip.compress(b'{"userId":"u1",') + gzip.compress(b'"event":"X"}')
         assert (await at.post("/v1/track", content=halves)).status_code == 200

@@ -45,7 +45,7 @@ async def test_a_merge_is_kept_for_a_person_to_look_at() -> None:
         assert answer.status_code == 200
         assert answer.json()["results"] == [{"index": 0, "messageId": "m1", "reason": "unknown_type", "path": "type"}]
         ((_, raw),) = await at.quarantined()
-        assert orjson.loads(raw) == call
+        assert orjson.loads(raw) == {**call, "type": "merge"}
 
 
 @pytest.mark.parametrize("path", ["m", "metrics"])

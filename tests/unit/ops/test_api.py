@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ops.api.app import Api
-from ops.api.identity import MAX_BODY_BYTES
+from ops.api.bodies import MAX_BODY_BYTES
 from ops.api.view import ProfileReader
 from profile_store import memberships, model
 from profile_store.memberships import Membership, SegmentState

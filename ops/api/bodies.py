@@ -1,0 +1,34 @@
+"""Bodies of requests: JSON objects of a known shape, read up to a limit."""
+
+from typing import Final, TypeVar
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from runtime.errors import Invalid
+
+MAX_BODY_BYTES: Final = 256 * 1024
+
+B = TypeVar("B", bound=msgspec.Struct)
+
+
+async def body_of(request: Request, kind: type[B], most: int = MAX_BODY_BYTES) -> B:
+    """The body, read up to `most` bytes only. Raises Invalid that names the field, never its value."""
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > most:
+            raise HTTPException(413, f"the body is larger than {most} bytes")
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"the body is not as it should be: {_without_values(error)}", path="body", reason="bad_body") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Invalid("the body is not JSON", path="body", reason="bad_body") from None
+
+
+def _without_values(error: msgspec.ValidationError) -> str:
+    """What is wrong and where. An unknown field is named by whoever sent it, so its name is left out."""
+    text = str(error)
+    return "it has a field that does not belong there" if "unknown field" in text else text

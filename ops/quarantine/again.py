@@ -1,0 +1,104 @@
+"""What a record in quarantine becomes when it is sent again: the same, however often. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from collector import inbound
+from collector.accept import Accept, Accepted
+from collector.envelope import Envelope
+from collector.facts import STEPS, Facts
+from ops.quarantine.entries import Entry
+from runtime.bus.port import Outgoing
+from runtime.settings import Settings
+from schemas.codec import Undecodable, decode
+from schemas.events import Event
+from schemas.intake import DEFAULT_SOURCE
+from schemas.intake_values import Unparsable, loads
+from schemas.records import Delivery, Grouped, Identity, LinkRecord, Profile, Touched, Transition
+from segments.admission import Admission
+from segments.definitions import Source
+
+WEBHOOK: Final = "collector-webhook-"
+IMPORT: Final = "collector-import-"
+KINDS: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
+    "events": (Event, "owner"),
+    "links": (LinkRecord, ""),
+    "identities": (Identity, "profile_id"),
+    "touched": (Touched, "profile_id"),
+    "groups": (Grouped, "group_id"),
+    "profiles": (Profile, "profile_id"),
+    "memberships": (Transition, "profile_id"),
+    "deliveries": (Delivery, "profile_id"),
+}
+"""Topics whose records go back to them: the schema, and the field that is the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a record still cannot be kept; the text quotes no value."""
+
+    why: str
+
+
+class Again:
+    """Decides by these settings and definitions, as the collector and the agents would now."""
+
+    def __init__(self, settings: Settings, sources: Iterable[Source], admission: Admission) -> None:
+        self._settings = settings
+        self._sources = {source.metadata.name: source for source in sources}
+        self._accept = Accept(settings, (*STEPS, lambda event, _: admission.admit(event)))
+
+    def records(self, entry: Entry, raw: bytes) -> list[Outgoing] | Refused:
+        """The records to send for `raw`, the record of the entry or what was made of it."""
+        if entry.stage not in ("collector", "accept"):
+            return self._of_stage(entry, raw)
+        if entry.id.startswith(IMPORT):
+            return Refused("a row of a file: mend the file and import it again, what was kept of it is not doubled")
+        try:
+            call = loads(raw)
+        except Unparsable:
+            return Refused("not JSON in UTF-8")
+        decided = self._webhook(entry, call, raw) if entry.id.startswith(WEBHOOK) else self._call(entry, call)
+        if isinstance(decided, Refused):
+            return decided
+        if decided.results:
+            first = decided.results[0]
+            return Refused(f"{first['reason']}{': ' + first['path'] if first['path'] else ''}")
+        return decided.records
+
+    def _call(self, entry: Entry, call: Any) -> Accepted | Refused:
+        """One call, received when it was; without a message id of its own the entry's id is it."""
+        if isinstance(call, dict) and not call.get("messageId"):
+            call = {**call, "messageId": entry.id}
+        source = entry.source or self._said(call)
+        decided = self._accept.decide(Envelope([call], None, None, {}), Facts(source, entry.at_ms))
+        return decided if isinstance(decided, Accepted) else Refused(decided.value.code)
+
+    def _said(self, call: Any) -> str:
+        """The source that a touchpoint names, if it may."""
+        given = call.get("source") if isinstance(call, dict) else None
+        source = self._sources.get(given) if isinstance(given, str) else None
+        return source.metadata.name if source is not None and source.spec.topic_ingress else DEFAULT_SOURCE
+
+    def _webhook(self, entry: Entry, payload: Any, raw: bytes) -> Accepted | Refused:
+        source = self._sources.get(entry.source)
+        if source is None or source.spec.webhook is None:
+            return Refused("its source has no webhook by now")
+        return inbound.decide(self._accept, source.spec.webhook.mapping, payload, raw, Facts(entry.source, entry.at_ms))
+
+    def _of_stage(self, entry: Entry, raw: bytes) -> list[Outgoing] | Refused:
+        name = entry.topic.removeprefix(f"{self._settings.environment}.")
+        if name == "touchpoints":
+            return [Outgoing(entry.topic, raw)]
+        if name not in KINDS:
+            return Refused("its topic takes no records back")
+        kind, field = KINDS[name]
+        try:
+            record = decode(kind, raw)
+        except Undecodable as error:
+            return Refused(str(error))
+        key = getattr(record, field).encode() if field else None
+        return [Outgoing(entry.topic, raw, key)]

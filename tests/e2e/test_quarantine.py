@@ -1,0 +1,42 @@
+"""Quarantine on the shipped command: bad events come in, are mended by a rule, sent again, and the account adds up throughout."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.onefold import eventually, onefold_in
+
+pytestmark = [pytest.mark.stack, pytest.mark.e2e]
+
+
+def test_what_was_mended_is_stored_once_and_the_account_adds_up(tmp_path: Path) -> None:
+    with onefold_in(tmp_path) as onefold:
+        onefold.send([{"type": "track", "event": "Xem hàng", "userId": "u1", "messageId": "good"}])
+        status = onefold.status()
+        url, key = status["addresses"]["collector"], status["write_keys"]["default"]
+        url = url if url.startswith("http") else f"http://{url}"
+        bad = [{"type": "track", "userId": f"khách-{n}", "messageId": f"bad-{n}"} for n in range(5)]
+        assert httpx.post(f"{url}/v1/batch", json={"batch": bad}, auth=(key, ""), timeout=20).json()["results"]
+        before = onefold.settled(6)
+        assert (before["stored"], before["quarantined"], before["balanced"]) == (1, 5, True)
+        listed = onefold.json("quarantine", "list")
+        assert {entry["reason"] for entry in listed} == {"missing_field"}
+        assert onefold.run("quarantine", "replay", check=False).returncode == 1
+        assert onefold.json("account") == before
+
+        first = listed[0]["id"]
+        onefold.run("quarantine", "discard", first, "--because", "thử nghiệm", "--by", "Ánh")
+        eventually(lambda: onefold.json("quarantine", "list"), lambda left: len(left) == 4)
+        mend = ("quarantine", "fix", "--reason", "missing_field", "--set", "event=Đặt hàng")
+        assert "4 would be sent" in onefold.run(*mend, "--dry-run").stdout
+        onefold.run(*mend)
+        after = eventually(onefold.account, lambda a: a["stored"] == 5 and a["quarantined"] == 1 and a["in_flight"] == 0)
+        assert (after["accepted"], after["balanced"]) == (6, True)
+        states = {entry["id"]: entry["state"] for entry in onefold.json("quarantine", "list", "--state", "all")}
+        assert sorted(states.values()) == ["discarded", *["replayed"] * 4]
+        assert "Đặt hàng" in onefold.run("sql", "SELECT DISTINCT name FROM events").stdout
+
+        onefold.run(*mend)
+        assert onefold.settled(6) == after
+        assert onefold.json("quarantine", "show", first)["because"] == "thử nghiệm"
