@@ -1,10 +1,12 @@
 """Bytes to records and back. Decoding errors become Invalid-shaped results: the reason and the path, never the value."""
 
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from schemas.events import EVENT_VERSION, Event
+from schemas.identifiers import NAMESPACE_RANK
 from schemas.reasons import Reason
 from schemas.records import Decided, Delivery, Grouped, Identity, Link, LinkRecord, Look, Profile, Quarantined, Touched, Transition
 
@@ -48,8 +50,8 @@ def decode(kind: type[T], value: bytes | None) -> T:
         raise Undecodable(Reason.UNPARSABLE, type(error).__name__) from None
     if _MANY in value.translate(_DIGITS):
         _check_integers(record)
-    if kind is Event:
-        _check_nodes(cast("Event", record))
+    if (sound := _SOUND.get(kind)) is not None and not sound(record):
+        raise Undecodable(Reason.WRONG_TYPE, "it names what is no node or no group, or nodes that are not its own")
     version, newest = getattr(record, "version", 1), _NEWEST.get(type(record), 1)
     if not 1 <= version <= newest:
         raise Undecodable(Reason.UNKNOWN_VERSION, f"version is {version}, known are 1 to {newest}")
@@ -64,10 +66,31 @@ def _check_integers(record: msgspec.Struct) -> None:
         raise Undecodable(Reason.WRONG_TYPE, "an integer beyond 64 bits") from None
 
 
-def _check_nodes(event: Event) -> None:
-    """Raises Undecodable for an event whose nodes are not those of its identifiers, its owner among them."""
-    if len(event.nodes) != len(event.identifiers) or event.owner not in event.nodes:
-        raise Undecodable(Reason.WRONG_TYPE, "nodes and identifiers do not belong together - at `$.nodes`")
+def _nodes(names: Iterable[str]) -> bool:
+    """Whether each can be a node: what is computed from its digits must not fail."""
+    return all(name and name[0] in _FIRST and _HEX.issuperset(name) for name in names)
+
+
+def _sound_event(event: Event) -> bool:
+    return len(event.nodes) == len(event.identifiers) and event.owner in event.nodes
+
+
+def _sound_link(said: LinkRecord) -> bool:
+    if isinstance(said, Link):
+        return _nodes((said.a, said.b))
+    if isinstance(said, Decided):
+        return _nodes(node for _, a, b in said.pairs for node in (a, b))
+    return not isinstance(said, Look) or _nodes(said.nodes)
+
+
+def _sound_group(said: Grouped) -> bool:
+    return said.group_id[:1] == said.kind[0] and (not said.profile_id or _nodes((said.profile_id,)))
+
+
+_HEX: Final = frozenset("0123456789abcdef")
+_FIRST: Final = frozenset(f"{rank:x}" for rank in NAMESPACE_RANK.values())
+_SOUND: Final[Mapping[type, Callable[[Any], bool]]] = {Event: _sound_event, LinkRecord: _sound_link, Grouped: _sound_group}
+"""What of a record of that kind must hold beyond its schema, so that no reader of it fails."""
 
 
 class _LinkV1(msgspec.Struct):
