@@ -4,7 +4,7 @@ import gzip
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,8 +89,9 @@ def doorman(collector_port: int) -> Iterator[Doorman]:
             self.send_response_only(status)
             for name, value in (*headers, ("Content-Length", str(len(content)))):
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
+            with suppress(ConnectionError):  # a page that has gone away does not listen
+                self.end_headers()
+                self.wfile.write(content)
 
         do_GET = do_POST = do_OPTIONS = _pass  # noqa: N815 - as http.server wants them
 

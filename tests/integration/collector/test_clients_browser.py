@@ -1,0 +1,134 @@
+"""analytics.js in headless Chromium, on a shop's pages: what a customer does there is on the log, event by event."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.events import Event
+from tests.clients.install import chromium
+from tests.support.clients import CLIENTS, HOUR_MS, Trial
+from tests.support.onefold import eventually
+from tests.support.shop import bundle, customer, shop
+
+pytestmark = [pytest.mark.kafka, pytest.mark.clients]
+
+SINGLE: dict[str, Any] = {}
+BATCHING = {"integrations": {"Segment.io": {"deliveryStrategy": {"strategy": "batching", "config": {"size": 4, "timeout": 500}}}}}
+PAGES = {"/": "Trang chủ", "/san-pham": "Sản phẩm", "/gio-hang": "Giỏ hàng", "/dang-nhap": "Đăng nhập"}
+TITLES = {"/": "Trang chủ", "/san-pham": "Áo dài lụa Hà Đông", "/gio-hang": "Giỏ hàng", "/dang-nhap": "Đăng nhập"}
+WAY = ("/", "/san-pham", "/gio-hang", "/dang-nhap", "/gio-hang", "/dang-nhap")
+TRAITS = {
+    "name": "Nguyễn Thị Ánh Tuyết",
+    "email": "Tuyet.Nguyen@Thu.VN",
+    "phone": "0912 345 678",
+    "address": {"city": "Cần Thơ"},
+}
+
+
+@pytest.fixture
+def browser(packages: Path) -> str:  # noqa: ARG001 - what drives it is among them
+    """Chromium's command."""
+    found = chromium()
+    if found is None:
+        if os.environ.get("ONEFOLD_CLIENTS") == "required":
+            pytest.fail("Chromium is not on PATH")
+        pytest.skip("Chromium is not on PATH: install it (package chromium)")
+    return found
+
+
+def wanted(address: str, user: str, first: str, second: str) -> list[tuple[Any, ...]]:
+    """(type, name, identifiers, properties, traits) of everything that the customer does."""
+    visitor, known = (("anonymous_id", first),), (("anonymous_id", first), ("user_id", user))
+    pages = [
+        ("page", PAGES[path], visitor if place < 4 else known,
+         {"path": path, "url": address + path, "title": f"{TITLES[path]} · Chợ Quê", "search": "", "name": PAGES[path],
+          "category": "Cửa hàng", "referrer": address + WAY[place - 1] if place else ""}, {})
+        for place, path in enumerate(WAY)
+    ]  # fmt: skip
+    named = tuple(sorted((*known, ("email", "tuyet.nguyen@thu.vn"), ("phone", "+84912345678"))))
+    tracked = [
+        ("Product Clicked", visitor, {"sku": "AD-01"}),
+        ("Product Viewed", visitor, {"sku": "AD-01", "tên": "Áo dài lụa Hà Đông", "price": 1_850_000, "coupon": None}),
+        ("Product Added", visitor, {"sku": "AD-01", "quantity": 1}),
+        ("Coupon Entered", visitor, {"coupon": "TẾT2025"}),
+        ("Gift Wrapped", visitor, {"gói": "Giấy dó"}),
+        ("Order Completed", known, {"order_id": "DH-1", "total": 1_970_000, "currency": "VND"}),
+        ("Logged Out", (("anonymous_id", second),), {}),
+    ]
+    return [
+        *pages,
+        *(("track", name, who, properties, {}) for name, who, properties in tracked),
+        ("identify", "", named, {}, TRAITS),
+        ("group", "", known, {"groupId": f"{user}-cty"}, {"name": "Công ty Hoa Sen"}),
+        ("alias", "", known, {}, {}),
+        ("screen", "Tài khoản", known, {"điểm": 12}, {}),
+    ]
+
+
+def said(event: Event) -> tuple[Any, ...]:
+    """The same of an event on the log."""
+    return event.type, event.name, event.identifiers, event.properties, event.traits
+
+
+def visit(trial: Trial, browser: str, loader: Path, options: dict[str, Any], *, clock_ms: int = 0, stays: bool = False) -> None:
+    """Let a customer go through the shop, and hold the log against what was done there.
+
+    One who `stays` leaves the first page only when the collector has taken what it says.
+    """
+    user = f"{trial.calls[0]['anonymousId']}-KH-7"
+    with shop(trial.door, user, loader, options) as address:
+        told = {
+            "shop": address,
+            "chromium": browser,
+            "clock_ms": clock_ms,
+            "stays": stays,
+            "picture": os.environ.get("ONEFOLD_PICTURE"),
+        }
+        with customer(told) as seen:
+            assert seen["errors"] == []
+            assert seen["first"] == seen["same"] != seen["second"]
+            expected = wanted(address, user, seen["first"], seen["second"])
+            eventually(lambda: trial.door.sent(), lambda sent: len({call["messageId"] for _, call in sent}) >= len(expected))
+    events = trial.log()
+    # What a page that goes away did not hear the answer to, the next one may send again: by its message id it is the same event.
+    assert sorted(event.id for event in events) == sorted(call["messageId"] for _, call in trial.door.sent())
+    once = {event.id: event for event in events}
+    assert sorted(map(said, once.values()), key=repr) == sorted(expected, key=repr)
+    for event in events:
+        assert event.received_ms - 60_000 <= event.time_ms <= event.received_ms
+        assert event.context["library"]["name"] == "analytics.js"
+        # Chromium still says the zone's old name.
+        assert event.context["timezone"] in ("Asia/Ho_Chi_Minh", "Asia/Saigon")
+        assert event.context["enriched"]["timezone"] == "Asia/Ho_Chi_Minh"
+        assert event.context["locale"] == "vi-VN"
+
+
+@pytest.mark.parametrize("options", [SINGLE, BATCHING], ids=["single", "batching"])
+@pytest.mark.parametrize("way", ["classic", "bundle"])
+def test_what_a_customer_does_in_the_browser_is_on_the_log(
+    trial: Trial, browser: str, tmp_path: Path, way: str, options: dict[str, Any]
+) -> None:
+    visit(trial, browser, CLIENTS / "shop/classic.js" if way == "classic" else bundle(tmp_path / "shop.js"), options)
+    posted = {seen.path for seen in trial.door.posts}
+    assert posted == ({"/v1/b"} if options else {f"/v1/{call}" for call in "tipgas"})
+    assert {seen.headers["content-type"] for seen in trial.door.posts} == {"text/plain"}
+    asked = [seen for seen in trial.door.seen if seen.method == "OPTIONS"]
+    assert {seen.path for seen in asked} == posted
+    assert {seen.status for seen in asked} == {204}
+
+
+@pytest.mark.parametrize("options", [SINGLE, BATCHING], ids=["single", "batching"])
+def test_a_browser_that_hears_503_sends_again_and_nothing_is_there_twice(
+    trial: Trial, browser: str, options: dict[str, Any]
+) -> None:
+    trial.door.refuse = 1
+    visit(trial, browser, CLIENTS / "shop/classic.js", options, stays=True)
+    assert trial.door.sent(503)
+    again = [seen for seen in trial.door.seen if seen.method == "POST" and "x-retry-count" in seen.headers]
+    assert again
+
+
+def test_a_browsers_wrong_clock_is_corrected(trial: Trial, browser: str) -> None:
+    visit(trial, browser, CLIENTS / "shop/classic.js", SINGLE, clock_ms=3 * HOUR_MS)
