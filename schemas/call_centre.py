@@ -91,7 +91,7 @@ def message_id(call_type: str, properties: dict[str, Any]) -> str:
     parts = [properties["call_id"], call_type]
     if (sequence := properties.get("sequence")) is not None:
         parts.append(sequence)
-    elif (apart := properties.get(_TELLS_APART.get(call_type, ""))) is not None:
+    elif (field := _TELLS_APART.get(call_type)) is not None and (apart := properties.get(field)) is not None:
         parts.append(short_hash(apart))
     return ":".join(parts)
 

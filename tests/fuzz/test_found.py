@@ -11,6 +11,7 @@ from runtime.clock import ManualClock
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode, encode
 from schemas.events import Event
+from schemas.intake import parse_touchpoint
 from schemas.reasons import Reason
 from schemas.records import Grouped, Link, Look
 from segments.identity import DEFAULT_RULES
@@ -47,6 +48,12 @@ async def test_agent_and_ledger_agree_that_an_event_is_none(value: bytes) -> Non
     assert outcome.results["quarantined"] == 1
     (row,) = events.FEED.decide([record("events", value)], SETTINGS, NOW).rows[LEDGER]
     assert row[LEDGER.index("outcome")] == "quarantined"
+
+
+def test_a_property_without_a_name_is_no_part_of_a_call_centres_message_id() -> None:
+    value = b'{"type": "call_started", "call_id": "c1", "anonymousId": "a1", "": {}}'
+    found = parse_touchpoint(value, place="t-0-0", sources=(), received_ms=NOW, secret=b"s", country="VN")
+    assert [said.id for said in found if isinstance(said, Event)] == ["c1:call_started"]
 
 
 def test_the_largest_integer_that_stores_keep_passes() -> None:
