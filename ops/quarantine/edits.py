@@ -40,7 +40,17 @@ class Edits:
             _taken(value, path)
         for path, given in self.put:
             _put(value, path, given)
+        return _written(value)
+
+
+def _written(value: dict[str, Any]) -> bytes:
+    """As JSON; a lone surrogate, which UTF-8 has not, stays an escape. Raises Invalid for a value nested beyond all reason."""
+    try:
         return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value).encode()
+    except RecursionError:
+        raise Invalid("the record is nested too deeply to be mended", path="raw", reason="too_deep") from None
 
 
 def parsed(text: str) -> tuple[str, Any]:
