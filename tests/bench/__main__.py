@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: floor and pipeline in turn, cost by stage, latency, the link agent; writes docs/performance.md."""
+"""`python -m tests.bench`: floor and pipeline in turn, cost by stage, latency, the collector, the link agent; writes docs/performance.md."""
 
 import argparse
 import asyncio
@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 from ops.embedded.attach import settings_for
+from tests.bench.collector import measure_collector
 from tests.bench.floor import floor
 from tests.bench.latency import Latency, latency
 from tests.bench.links import measure_links
 from tests.bench.load import calls
-from tests.bench.report import Report, render, with_identity
+from tests.bench.report import Report, render, with_collector, with_identity
 from tests.bench.stream_layer import measure
 from tests.bench.whole import stage_costs, whole
 from tests.support.onefold import Onefold, onefold_in
@@ -28,15 +29,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-page", action="store_true", help="print only")
     parser.add_argument("--only-identity", action="store_true", help="measure the link agent alone and keep the rest of the page")
+    parser.add_argument("--only-collector", action="store_true", help="measure the collector alone and keep the rest of the page")
     options = parser.parse_args()
+    if options.only_collector:
+        write(with_collector(PAGE.read_text(encoding="utf-8"), measure_collector(options.rounds)), page=not options.no_page)
+        return
     with tempfile.TemporaryDirectory() as directory, onefold_in(Path(directory)) as onefold:
         if options.only_identity:
             figures = measure_links(options.rounds, stack=settings_for(onefold.data_dir))
             text = with_identity(PAGE.read_text(encoding="utf-8"), figures)
         else:
             text = render(bench(onefold, options.events, options.rounds))
+    write(text, page=not options.no_page)
+
+
+def write(text: str, *, page: bool) -> None:
+    """Print the text, and make it the page."""
     print(text)
-    if not options.no_page:
+    if page:
         PAGE.write_text(text, encoding="utf-8")
 
 
@@ -65,6 +75,7 @@ def bench(onefold: Onefold, events: int, rounds: int) -> Report:
         stage_us=stage_costs(onefold),
         layer=asyncio.run(measure(settings)),
         latencies=latencies,
+        collector=measure_collector(rounds),
         identity=measure_links(rounds, stack=settings),
     )
 

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tests.bench.collector import CollectorFigures, render_collector
 from tests.bench.latency import Latency
 from tests.bench.links import LinkFigures, render_links
 
@@ -20,6 +21,7 @@ class Report:
     stage_us: Mapping[str, float]
     layer: Mapping[str, float]
     latencies: list[Latency]
+    collector: CollectorFigures
     identity: LinkFigures
 
 
@@ -80,6 +82,7 @@ tables above, and it is what saturates first.
 | --- | --- | --- | --- | --- |
 {latencies}
 
+{render_collector(report.collector)}
 {render_links(report.identity)}"""
 
 
@@ -87,6 +90,13 @@ def with_identity(page: str, figures: LinkFigures) -> str:
     """The page with its part about identity measured anew."""
     head, _, _ = page.partition("## Identity\n")
     return f"{head.rstrip()}\n\n{render_links(figures)}"
+
+
+def with_collector(page: str, figures: CollectorFigures) -> str:
+    """The page with its part about the collector measured anew; it stands before the one about identity."""
+    head, _, identity = page.partition("## Identity\n")
+    head = head.partition("## Collector\n")[0]
+    return f"{head.rstrip()}\n\n{render_collector(figures)}\n## Identity\n{identity}"
 
 
 def _rows(figures: Mapping[str, float]) -> str:

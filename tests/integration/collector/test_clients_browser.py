@@ -41,7 +41,7 @@ def browser(packages: Path) -> str:  # noqa: ARG001 - what drives it is among th
 def wanted(address: str, user: str, first: str, second: str) -> list[tuple[Any, ...]]:
     """(type, name, identifiers, properties, traits) of everything that the customer does."""
     visitor, known = (("anonymous_id", first),), (("anonymous_id", first), ("user_id", user))
-    pages = [
+    pages: list[tuple[Any, ...]] = [
         ("page", PAGES[path], visitor if place < 4 else known,
          {"path": path, "url": address + path, "title": f"{TITLES[path]} · Chợ Quê", "search": "", "name": PAGES[path],
           "category": "Cửa hàng", "referrer": address + WAY[place - 1] if place else ""}, {})
