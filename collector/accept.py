@@ -27,6 +27,8 @@ from schemas.records import Quarantined
 STAGE: Final = "collector"
 _RAW_BYTES: Final = (MAX_RECORD_BYTES - 8 * 1024) // 4 * 3
 """How many bytes fit into a quarantine record, written in base64."""
+_LEAST_MS: Final = 10**11
+"""A smaller number would be read as seconds."""
 _MESSAGE_ID_SAID: Final = 256
 """How much of a message id an answer repeats."""
 
@@ -80,7 +82,7 @@ class Accept:
             return
         given = text_of(call.get("messageId")) if isinstance(call, dict) else None
         name = _same_again(call, given, envelope.kind, facts.source) if given else uuid4().hex
-        record = self.quarantined(_faithful(_with_type(call, envelope.kind)), result, facts.source, facts.received_ms, name)
+        record = self.quarantined(_faithful(_standing(call, envelope, facts)), result, facts.source, facts.received_ms, name)
         sayable = given is not None and len(given) <= _MESSAGE_ID_SAID and not flaw(given)
         accepted.reject(record, result, index, given if sayable else None)
 
@@ -130,9 +132,22 @@ class Accept:
         return Outgoing(self._quarantine, encode(record))
 
 
-def _with_type(call: Any, kind: str | None) -> Any:
-    """A call with the type that only its address had said, so that it can be understood later."""
-    return {**call, "type": kind} if kind is not None and isinstance(call, dict) and "type" not in call else call
+def _standing(call: Any, envelope: Envelope, facts: Facts) -> Any:
+    """A call with what only its address, its batch and its connection had said, so that it can be understood later, by itself."""
+    if not isinstance(call, dict):
+        return call
+    made = dict(call)
+    if envelope.kind is not None:
+        made["type"] = envelope.kind
+    if envelope.sent_ms is not None and envelope.sent_ms >= _LEAST_MS:
+        made["sentAt"] = envelope.sent_ms
+    context = made.get("context")
+    if context is None or isinstance(context, dict):
+        given = {"gpc": True} if facts.gpc else {}
+        seen = {"ip": facts.ip} if facts.record_ip and facts.ip and not (context or {}).get("ip") else {}
+        if given or seen:
+            made["context"] = {**(context or {}), **given, **seen}
+    return made
 
 
 def _same_again(call: dict[str, Any], message_id: str, kind: str | None, source: str) -> str:

@@ -1,18 +1,20 @@
 """What a record in quarantine becomes when it is sent again: the same, however often. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 
 from collector import inbound
 from collector.accept import Accept, Accepted
-from collector.envelope import Envelope
+from collector.envelope import CALLS, envelope
 from collector.facts import STEPS, Facts
+from collector.problems import Problem
 from ops.quarantine.entries import Entry
 from runtime.bus.port import Outgoing
 from runtime.settings import Settings
+from schemas.call_centre import CALL_TYPES
 from schemas.codec import Undecodable, decode
 from schemas.events import Event
 from schemas.intake import DEFAULT_SOURCE
@@ -69,13 +71,18 @@ class Again:
             return Refused(f"{first['reason']}{': ' + first['path'] if first['path'] else ''}")
         return decided.records
 
-    def _call(self, entry: Entry, call: Any) -> Accepted | Refused:
-        """One call, received when it was; without a message id of its own the entry's id is it."""
-        if isinstance(call, dict) and not call.get("messageId"):
-            call = {**call, "messageId": entry.id}
-        source = entry.source or self._said(call)
-        decided = self._accept.decide(Envelope([call], None, None, {}), Facts(source, entry.at_ms))
-        return decided if isinstance(decided, Accepted) else Refused(decided.value.code)
+    def _call(self, entry: Entry, body: Any) -> Accepted | Refused:
+        """One call, or those of a body, received when they were. What has no message id of its own is named after the entry."""
+        enclosed = envelope(CALLS, body)
+        if isinstance(enclosed, Problem):
+            return Refused(enclosed.value.code)
+        several = len(enclosed.calls) != 1
+        calls = [_named(call, f"{entry.id}-{number}" if several else entry.id) for number, call in enumerate(enclosed.calls)]
+        source = entry.source or self._said(body)
+        decided = self._accept.decide(replace(enclosed, calls=calls), Facts(source, entry.at_ms))
+        if isinstance(decided, Problem):
+            return Refused(decided.value.code)
+        return decided if calls else Refused("it holds no call")
 
     def _said(self, call: Any) -> str:
         """The source that a touchpoint names, if it may."""
@@ -102,3 +109,13 @@ class Again:
             return Refused(str(error))
         key = getattr(record, field).encode() if field else None
         return [Outgoing(entry.topic, raw, key)]
+
+
+def _named(call: Any, name: str) -> Any:
+    """The call with this message id, unless it has one, or intake makes it of the id of a call in a call centre."""
+    if not isinstance(call, dict) or call.get("messageId"):
+        return call
+    properties = call.get("properties")
+    held = {**properties, **call} if isinstance(properties, dict) else call
+    made_of_call = call.get("type") in CALL_TYPES and (held.get("call_id") or held.get("callId"))
+    return call if made_of_call else {**call, "messageId": name}

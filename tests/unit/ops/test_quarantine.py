@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,3 +124,36 @@ def test_edits_read_json_or_text_and_say_what_is_wrong() -> None:
     with pytest.raises(Invalid):
         Edits(put=(("a.b", 1),)).apply(b'{"a": 5}')
     assert Edits(drop=("a.b", "missing.x"), raw=b'{"a": {"b": 1}}').apply(b"?") == b'{"a": {}}'
+
+
+async def test_what_address_batch_and_connection_said_is_not_lost() -> None:
+    async with collecting(spec={"record_ip": True}) as collector:
+        call = {"type": "track", "userId": "u1", "timestamp": AT_MS + 80_000}
+        body = {"sentAt": AT_MS + 90_000, "batch": [call]}
+        await collector.post("/v1/batch", body, headers={"Sec-GPC": "1"})
+        await collector.post("/v1/page", {"userId": "u1", "type": None, "name": 5})
+        held = {record.detail.partition(":")[0]: record for record, _ in await collector.quarantined()}
+    raw = base64.b64decode(held["event"].raw)
+    one = Entry(
+        "collector-1", "collector", "missing_field", "", "default", "", 0, 0, held["event"].at_ms, True, "open", "", "", raw
+    )
+    found = sent(again().records(one, Edits(put=(("event", "Mua"),)).apply(raw)))
+    assert found.time_ms == found.received_ms - 10_000
+    assert found.context["gpc"] is True
+    assert found.context["ip"]
+    raw = base64.b64decode(held["name"].raw)
+    assert sent(again().records(replace(one, raw=raw), Edits(drop=("name",)).apply(raw))).type == "page"
+
+
+def test_a_body_that_was_mended_gives_all_of_its_calls_or_none() -> None:
+    calls = [{"type": "track", "event": "A", "userId": "u1"}, {"type": "track", "event": "B", "userId": "u1", "messageId": "m2"}]
+    found = again().records(entry(b"{"), json.dumps({"batch": calls}).encode())
+    assert not isinstance(found, Refused)
+    assert [decode(Event, outgoing.value).id for outgoing in found] == ["collector-1-0", "m2"]
+    assert isinstance(again().records(entry(b"{"), json.dumps({"batch": [*calls, {}]}).encode()), Refused)
+    assert isinstance(again().records(entry(b"{"), b"[]"), Refused)
+
+
+def test_an_event_of_a_call_centre_keeps_the_id_that_any_other_way_gives_it() -> None:
+    call = {"type": "call_ended", "call_id": "c1", "caller_number": "0901234567"}
+    assert sent(again().records(entry(call), json.dumps(call).encode())).id == "c1:call_ended"
