@@ -11,10 +11,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import http, records
+from tests.fuzz import http, records, replays
 
 INPUTS: Final = 300_000
 _SLICE: Final = 10_000
+KINDS: Final = {"http": http.fuzz, "records": records.fuzz, "replays": replays.fuzz}
+_TURNS: Final = ("records", "http", "records", "http", "replays")
 
 
 def say(line: str) -> None:
@@ -26,7 +28,7 @@ def run(kind: str, seed: int, inputs: int) -> Counter[str]:
     """One share of the work. Raises Broken."""
     logging.disable(logging.CRITICAL)
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - the process's own: its logs go there
-    return asyncio.run((http if kind == "http" else records).fuzz(seed, inputs))
+    return asyncio.run(KINDS[kind](seed, inputs))
 
 
 def main() -> None:
@@ -37,7 +39,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     shares = [
-        ("http" if number % 2 else "records", given.seed + number, min(_SLICE, given.inputs - start))
+        (_TURNS[number % len(_TURNS)], given.seed + number, min(_SLICE, given.inputs - start))
         for number, start in enumerate(range(0, given.inputs, _SLICE))
     ]
     started, seen, done, broken = time.monotonic(), Counter[str](), 0, 0

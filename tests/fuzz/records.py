@@ -110,7 +110,7 @@ MAKERS: Final[Mapping[str, Callable[[random.Random], msgspec.Struct]]] = {
 }
 
 
-def _value(rng: random.Random, topic: str) -> bytes | None:
+def value_for(rng: random.Random, topic: str) -> bytes | None:
     """Bytes for a record of a topic: a good one, one with a few fields changed, one of another topic, or none at all."""
     kind = rng.random()
     if kind < 0.02:
@@ -146,7 +146,7 @@ class Stage:
 
     async def turn(self, rng: random.Random, settings: Settings, count: int) -> Counter[str]:
         topic = self.step.topic
-        made = [_value(rng, topic) for _ in range(count)]
+        made = [value_for(rng, topic) for _ in range(count)]
         records = [Record(settings.topic(topic), 0, self.offset + number, NOW, None, value) for number, value in enumerate(made)]
         place = Place(topic, 0, 1)
         try:
@@ -215,7 +215,7 @@ async def fuzz(seed: int, inputs: int) -> Counter[str]:
 def fed(rng: random.Random, settings: Settings, count: int) -> Counter[str]:
     """Records for one of the consumers' feeds; each becomes rows that fit, or is quarantined."""
     feed = rng.choice(FEEDS)
-    made = [_value(rng, feed.topic) for _ in range(count)]
+    made = [value_for(rng, feed.topic) for _ in range(count)]
     records = [Record(settings.topic(feed.topic), 0, number, NOW, None, value) for number, value in enumerate(made)]
     try:
         batch = feed.decide(records, settings, NOW)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fuzz import http, records
+from tests.fuzz import http, records, replays
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -16,3 +16,8 @@ async def test_steps_and_feeds_take_any_record(seed: int) -> None:
     seen = await records.fuzz(seed, 4_000)
     assert seen["accept quarantined"] > 0
     assert seen["unify quarantined"] > 0
+
+
+async def test_any_record_in_quarantine_is_sent_again_or_refused() -> None:
+    seen = await replays.fuzz(1, 4_000)
+    assert min(seen["sent"], seen["refused"], seen["not mended"]) > 200
