@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from collector.limits import Buckets
 from ops.api.answers import answer, error
 from ops.api.bodies import body_of
 from ops.quarantine.again import Again
@@ -24,6 +26,8 @@ from runtime.settings import Settings
 
 MOST_LISTED: Final = 1_000
 MAX_RAW_BYTES: Final = 2_000_000
+A_SECOND: Final = 500
+"""Records that may be sent again in a second, and at once."""
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -56,7 +60,7 @@ class QuarantineRoutes:
     """`authorise` raises for a request that may not come in."""
 
     def __init__(self, held: Quarantine, authorise: Callable[[Request], None]) -> None:
-        self._held, self._authorise = held, authorise
+        self._held, self._authorise, self._buckets = held, authorise, Buckets()
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -94,6 +98,8 @@ class QuarantineRoutes:
     async def _replay(self, request: Request) -> Response:
         self._authorise(request)
         said = await body_of(request, Replayed, MAX_RAW_BYTES)
+        if wait_ms := self._buckets.take("replay", A_SECOND, A_SECOND, 1, self._held.clock.now_ms()):
+            raise HTTPException(429, "too many are sent again: wait", {"Retry-After": str(-(-wait_ms // 1_000))})
         warehouse, settler = await self._held.warehouse(), await self._settler(said.by)
         ids = await meant(warehouse, Wanted(ids=(request.path_params["id"],)))
         edits = Edits(raw=None if said.raw is None else said.raw.encode())
