@@ -186,10 +186,12 @@ async def _profiled(batch: int, bootstrap: str) -> None:
     settings = Settings(kafka_bootstrap=bootstrap, environment=f"p{batch}")
     async with KafkaBus(settings) as bus:
         await bus.create_topics({settings.topic(name): (3, {}) for name in ("events", "quarantine")})
-        app = create_app(settings, await bus.producer(), SystemClock(), known_sources(), Metrics())
+        producer = await bus.producer()
+        app = create_app(settings, producer, SystemClock(), known_sources(), Metrics())
         async with AsyncClient(transport=ASGITransport(app), base_url="http://bench") as http:
             for body in bodies(calls(batch * REQUESTS[batch], 0, "p"), batch):
                 assert (await http.post("/v1/batch", content=body, auth=(KEY, ""))).status_code == 200
+        await producer.aclose()
 
 
 def main() -> None:

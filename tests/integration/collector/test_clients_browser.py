@@ -79,10 +79,19 @@ def told_of(trial: Trial) -> list[tuple[str, str]]:
     return [(call["messageId"], f"{call['type']} {call.get('event', call.get('name', ''))}") for _, call in trial.door.sent()]
 
 
-def visit(trial: Trial, browser: str, loader: Path, options: dict[str, Any], *, clock_ms: int = 0, stays: bool = False) -> None:
+def visit(
+    trial: Trial,
+    browser: str,
+    loader: Path,
+    options: dict[str, Any],
+    *,
+    clock_ms: int = 0,
+    stays: bool = False,
+    leaves: bool = False,
+) -> None:
     """Let a customer go through the shop, and hold the log against what was done there.
 
-    One who `stays` leaves the first page only when the collector has taken what it says.
+    One who `stays` leaves the first page only when the collector has taken what it says, who `leaves` goes elsewhere in the end.
     """
     user = f"{trial.calls[0]['anonymousId']}-KH-7"
     with shop(trial.door, user, loader, options) as address:
@@ -91,6 +100,7 @@ def visit(trial: Trial, browser: str, loader: Path, options: dict[str, Any], *, 
             "chromium": browser,
             "clock_ms": clock_ms,
             "stays": stays,
+            "leaves": leaves,
             "picture": os.environ.get("ONEFOLD_PICTURE"),
         }
         with customer(told) as seen:
@@ -136,6 +146,12 @@ def test_a_browser_that_hears_503_sends_again_and_nothing_is_there_twice(
     assert trial.door.sent(503)
     again = [seen for seen in trial.door.seen if seen.method == "POST" and "x-retry-count" in seen.headers]
     assert again
+
+
+def test_what_waits_in_the_browser_arrives_when_its_page_goes_away(trial: Trial, browser: str) -> None:
+    late = {"strategy": "batching", "config": {"size": 100, "timeout": 600_000}}
+    visit(trial, browser, CLIENTS / "shop/classic.js", {"integrations": {"Segment.io": {"deliveryStrategy": late}}}, leaves=True)
+    assert len(trial.door.posts) == len(WAY)
 
 
 def test_a_browsers_wrong_clock_is_corrected(trial: Trial, browser: str) -> None:
