@@ -10,7 +10,7 @@ import pytest
 
 from schemas.email_links import EmailLink, key_of, sign
 from tests.support.collector import KEY, source
-from tests.support.touchpoint_process import CollectorProcess, collector_process
+from tests.support.collector_process import CollectorProcess, collector_process
 from tests.support.webhook_sources import documented_source, hmac_headers, standard_headers, with_secret
 
 SECRET = "secret-of-the-cti"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.collector import KEY, source
+from tests.support.collector_process import CollectorProcess, collector_process
 from tests.support.onefold import ONEFOLD
-from tests.support.touchpoint_process import CollectorProcess, collector_process
 
 ROWS = 10_000
 
