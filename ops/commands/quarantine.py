@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Column, Table
+from rich.text import Text
 
 from ops.quarantine.edits import Edits, parsed, renamed
 from ops.quarantine.entries import STATES, Entry, Wanted, listed, shown, whole
@@ -60,11 +60,12 @@ def listing(
     if as_json:
         typer.echo(json.dumps([shown(entry) for entry in found]))
         return
-    table = Table(Column("id", no_wrap=True), "when", "stage", "reason", "detail", "source", "state")
+    console = Console(highlight=False)
     for entry in found:
         at = datetime.fromtimestamp(entry.at_ms / 1_000, UTC)
-        table.add_row(entry.id, f"{at:%Y-%m-%d %H:%M:%S}", entry.stage, entry.reason, entry.detail, entry.source, entry.state)
-    Console(soft_wrap=True).print(table)
+        about = " ".join(filter(None, (entry.stage, entry.reason, entry.source, entry.state)))
+        console.print(f"[bold]{entry.id}[/bold]  {at:%Y-%m-%d %H:%M:%S}  {about}", soft_wrap=True)
+        console.print(Text(f"    {entry.detail}".rstrip()), soft_wrap=True)
 
 
 def show(
