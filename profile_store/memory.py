@@ -89,8 +89,9 @@ class MemoryStore:
         due = [(profile_id, due_ms) for profile_id, due_ms in timers.items() if due_ms <= until_ms]
         return sorted(due, key=lambda timer: (timer[1], timer[0]))[:limit]
 
-    async def next_timer(self, place: Place) -> int | None:
-        return min(self._timers.get(place.name, {}).values(), default=None)
+    async def next_timer(self, place: Place, after_ms: int | None = None) -> int | None:
+        timers = self._timers.get(place.name, {}).values()
+        return min((due_ms for due_ms in timers if after_ms is None or due_ms > after_ms), default=None)
 
     async def claim_delivery(self, key: str) -> bool:
         return self._deliveries.get(key, 0) <= self._clock.now_ms()

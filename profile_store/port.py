@@ -183,11 +183,14 @@ class ProfileStore(Protocol):
         ...
 
     async def due_timers(self, place: Place, until_ms: int, limit: int) -> list[tuple[str, int]]:
-        """Timers of a place's shard that are due: (profile id, due_ms), earliest first. They stay until set anew or cleared."""
+        """Timers of a place's shard that are due: (profile id, due_ms), earliest first, of one instant by profile id.
+
+        At most `limit` of them, at a cost that does not depend on how many are set. They stay until set anew or cleared.
+        """
         ...
 
-    async def next_timer(self, place: Place) -> int | None:
-        """The earliest due_ms of a place's shard."""
+    async def next_timer(self, place: Place, after_ms: int | None = None) -> int | None:
+        """The earliest due_ms of a place's shard, of those after `after_ms` if that is given; None when there is none."""
         ...
 
     async def claim_delivery(self, key: str) -> bool:

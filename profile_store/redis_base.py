@@ -101,8 +101,11 @@ class RedisBase(ABC):
         flat = iter(found)
         return [(profile_id.decode(), int(due_ms)) for profile_id, due_ms in zip(flat, flat, strict=True)]
 
-    async def next_timer(self, place: Place) -> int | None:
-        found = await self._command("ZRANGE", self._keys.of("timer", place.name), 0, 0, "WITHSCORES")
+    async def next_timer(self, place: Place, after_ms: int | None = None) -> int | None:
+        start = "-inf" if after_ms is None else f"({after_ms}"
+        found = await self._command(
+            "ZRANGE", self._keys.of("timer", place.name), start, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES"
+        )
         return int(found[1]) if found else None
 
     async def claim_delivery(self, key: str) -> bool:

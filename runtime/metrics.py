@@ -73,7 +73,12 @@ REGISTER: Final[dict[Name, Metric]] = {
         "identifiers that one slice of the link agent had to look at",
         (2.0, 5.0, 10.0, 50.0, 200.0, 1e3, 5e3, 2e4, 1e5),
     ),
-    "onefold_timer_lateness_seconds": Metric("histogram", (), "from a timer's instant to its touch", _SECONDS),
+    "onefold_timer_lateness_seconds": Metric(
+        "histogram",
+        ("stage",),
+        "from a timer's instant until its touch is durable (said), and until what its evaluation changed is durable (evaluated)",
+        _SECONDS,
+    ),
     "onefold_deliveries_total": Metric("counter", ("destination", "state"), "deliveries that ended"),
     "onefold_delivery_attempt_seconds": Metric("histogram", ("destination",), "one attempt at a destination", _SECONDS),
     "onefold_event_to_delivery_seconds": Metric("histogram", (), "from a transition's evaluation to its delivery", _SECONDS),

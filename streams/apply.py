@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
@@ -20,7 +21,7 @@ from schemas.reasons import Reason
 from streams import metrics
 from streams.failures import Failures
 from streams.outcome import Outcome
-from streams.places import Places
+from streams.places import NEVER, Places
 from streams.step import Step
 
 log: Final = logging.getLogger(__name__)
@@ -46,6 +47,14 @@ class Exit(IntEnum):
 Stop = Callable[[Exit], None]
 Decide = Callable[[], Awaitable[Outcome]]
 Current = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """An outcome that is in the store, and when its decision began."""
+
+    outcome: Outcome
+    decided_ms: int
 
 
 class Patience:
@@ -174,10 +183,16 @@ class Applier:
 
     async def _settle(self, place: Place, decide: Decide, records: Sequence[Record], current: Current) -> bool:
         """Decide, save and send until all is durable; false when the slice is no longer this worker's."""
-        outcome = await self._saved(place, decide, records, current)
-        return outcome is not None and await self._sent(place, outcome, current)
+        saved = await self._saved(place, decide, records, current)
+        if saved is None or not await self._sent(place, saved.outcome, current):
+            return False
+        metrics.results(self._step.name, saved.outcome.results)
+        since_ms = max(0, self._clock.now_ms() - saved.decided_ms)
+        for late_ms in saved.outcome.lateness_ms:
+            metrics.timer_late("evaluated", late_ms + since_ms)
+        return True
 
-    async def _saved(self, place: Place, decide: Decide, records: Sequence[Record], current: Current) -> Outcome | None:
+    async def _saved(self, place: Place, decide: Decide, records: Sequence[Record], current: Current) -> Saved | None:
         """The outcome whose writes are all in the store.
 
         A refused document or a lost race is decided again on what is now stored: a zombie has written it, or this very slice
@@ -185,12 +200,15 @@ class Applier:
         """
         patience, conflicts = Patience(self._step.name, place), 0
         while True:
+            decided_ms = self._clock.now_ms()
             try:
                 with metrics.staged(self._step.name, "decide"):
                     outcome = await decide()
                 with metrics.staged(self._step.name, "save"):
                     if not outcome.held and await self._store_outcome(place, outcome, records[-1].offset + 1):
-                        return outcome
+                        if conflicts:
+                            self._places.unsure(place)
+                        return Saved(outcome, decided_ms)
                 error = None
             except StateLost:
                 raise
@@ -216,7 +234,7 @@ class Applier:
             refused = await self._store.save(place, outcome.expected, position, outcome.writes)
         except StateLost:  # the position moved since it was loaded: `check` tells a loss from a race on the next turn
             return False
-        self._places.moved(place, position)
+        self._places.moved(place, position, min((due for due in outcome.writes.timers.values() if due is not None), default=NEVER))
         return not refused
 
     async def _sent(self, place: Place, outcome: Outcome, current: Current) -> bool:
@@ -231,5 +249,4 @@ class Applier:
                     return False
                 metrics.retried(self._step.name)
                 await patience.wait(error)
-        metrics.results(self._step.name, outcome.results)
         return True

@@ -4,11 +4,13 @@ import contextlib
 import time
 from collections import Counter as Counts
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 from runtime.metrics import Metrics
 
 METRICS: Final = Metrics()
+
+TimerStage = Literal["said", "evaluated"]
 
 
 def applied(agent: str, records: int, seconds: float) -> None:
@@ -52,6 +54,6 @@ def violated(source: str, event: str, path: str, rule: str) -> None:
     METRICS.count("onefold_plan_violations_total", source=source, event=event, path=path, rule=rule)
 
 
-def timer_said(late_s: float) -> None:
-    """A due timer was said this late."""
-    METRICS.observe("onefold_timer_lateness_seconds", late_s)
+def timer_late(stage: TimerStage, late_ms: int) -> None:
+    """A timer came to this stage so many ms after its instant."""
+    METRICS.observe("onefold_timer_lateness_seconds", late_ms / 1000, stage=stage)

@@ -11,7 +11,8 @@ from runtime.bus.port import Outgoing
 class Outcome:
     """Writes for the profile store, records to produce, and counts by result for the metrics.
 
-    `expected` is the stored position that the decision was made on; `held` asks to wait and decide again.
+    `expected` is the stored position that the decision was made on; `held` asks to wait and decide again. `lateness_ms` has an
+    entry for each timer that was evaluated (not for one that was only replayed): from its instant to the decision's `now_ms`.
     """
 
     expected: int | None = None
@@ -19,3 +20,4 @@ class Outcome:
     writes: Writes = field(default_factory=Writes)
     produce: tuple[Outgoing, ...] = ()
     results: Counter[str] = field(default_factory=Counter)
+    lateness_ms: tuple[int, ...] = ()

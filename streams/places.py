@@ -10,6 +10,8 @@ from runtime.bus.port import Bus
 from runtime.errors import StateLost
 
 NEVER_WRITTEN: Final = 0
+NEVER: Final = 1 << 62
+AT_ONCE: Final = 0
 
 
 class Places:
@@ -19,6 +21,7 @@ class Places:
         self._bus, self._store, self._topic, self._margin = bus, store, topic, replay_margin
         self._places: dict[int, Place] = {}
         self._known: dict[Place, int] = {}
+        self._soonest: dict[Place, int] = {}
 
     def all(self) -> tuple[Place, ...]:
         """The places now assigned."""
@@ -33,7 +36,7 @@ class Places:
 
         A place that was never written has no state, so it starts at the beginning: starting too early is always right.
         """
-        self._places, self._known = {}, {}
+        self._places, self._known, self._soonest = {}, {}, {}
         if not partitions:
             return {}
         count = len(await self._bus.end_offsets(next(iter(partitions)).topic))
@@ -44,6 +47,7 @@ class Places:
                 self._known[place] = (await self._store.standing(place)).position or NEVER_WRITTEN
                 starts[tp] = max(0, self._known[place] - self._margin)
             self._places[tp.partition] = place
+            self._soonest[place] = AT_ONCE
         return starts
 
     def check(self, place: Place, position: int | None) -> None:
@@ -52,10 +56,25 @@ class Places:
         if (position or NEVER_WRITTEN) < known:
             raise StateLost(f"{place.name}: the store stands at {position}, it stood at {known} before")
 
-    def moved(self, place: Place, position: int) -> None:
-        """Remember that the store stands at `position`, if the place is still this worker's."""
+    def moved(self, place: Place, position: int, soonest_ms: int = NEVER) -> None:
+        """Remember that the store stands at `position`, if the place is still this worker's; a save that moved it there has set
+        no timer for an instant before `soonest_ms`."""
         if place in self._known:
             self._known[place] = position
+            self._soonest[place] = min(self._soonest.get(place, NEVER), soonest_ms)
+
+    def unsure(self, place: Place) -> None:
+        """A slice was saved after tries that failed: one of them may have taken place, and set any timers."""
+        if place in self._known:
+            self._soonest[place] = AT_ONCE
+
+    def position(self, place: Place) -> int:
+        """Where the store stands at least, by what this worker has seen: all records before that offset were applied."""
+        return self._known.get(place, NEVER_WRITTEN)
+
+    def take_soonest(self, place: Place) -> int:
+        """The earliest instant (ms) for which timers may have been set since this was last asked; NEVER when none was."""
+        return self._soonest.pop(place, NEVER)
 
     async def look(self) -> None:
         """Check every place, so that a loss shows where no records come too. Raises StateLost, or Transient."""

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from profile_store.port import ProfileStore
@@ -109,7 +110,8 @@ class StreamProcess:
             )
             self._agents.append(agent)
             if one.step.name == "segment":
-                timers = Timers(self._settings, self._store, producer, self._clock, agent.places.all, metrics.timer_said)
+                late = partial(metrics.timer_late, "said")
+                timers = Timers(self._settings, self._store, producer, self._clock, agent.places, late)
                 self._spawn("timers", timers.run())
             if one.step.name == "link":
                 relink = Relink(self._settings, self._store, producer, lambda: definitions.rules, agent.places.all)

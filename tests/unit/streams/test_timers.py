@@ -1,40 +1,109 @@
-"""Timers are said when due, once, again only when the evaluation seems lost, and never moved."""
+"""Timers are said when due, the earliest first, never more than can wait, and again only when their touch was passed in vain."""
+
+import asyncio
+from collections.abc import Sequence
 
 import pytest
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
 
 from profile_store.memory import MemoryStore
 from profile_store.port import Place, Writes
 from runtime.bus.memory import MemoryBus
+from runtime.bus.port import Outgoing, Producer
 from runtime.clock import ManualClock
+from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.records import Touched
-from streams.timers import AGAIN_MS, BATCH, Timers
+from streams import timers as module
+from streams.places import NEVER, Places
+from streams.timers import UNDER_WAY, Timers
+from streams.window import LOOK_MS, UNASKED_MS, VAIN_MOST_MS
 
 PLACE = Place("touched", 0, 1)
 
 
-class Bench:
-    def __init__(self) -> None:
-        self.clock, self.bus, self.settings = ManualClock(), MemoryBus(), Settings()
-        self.store, self.late, self.position = MemoryStore(self.clock), list[float](), 0
+class AskedStore(MemoryStore):
+    """Counts what is asked of it, and may fail."""
 
-    async def start(self) -> None:
-        await self.bus.create_topics({self.settings.topic("touched"): (1, {})})
-        producer = await self.bus.producer()
-        self.timers = Timers(self.settings, self.store, producer, self.clock, lambda: [PLACE], self.late.append)
-        self.reader = await self.bus.reader([self.settings.topic("touched")])
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.looks, self.limits, self.faults = 0, list[int](), list[Transient]()
+
+    async def due_timers(self, place: Place, until_ms: int, limit: int) -> list[tuple[str, int]]:
+        self.looks += 1
+        self.limits.append(limit)
+        if self.faults:
+            raise self.faults.pop()
+        return await super().due_timers(place, until_ms, limit)
+
+
+class FailingProducer:
+    """Fails as told before it does the real thing."""
+
+    def __init__(self, inner: Producer, faults: list[Transient]) -> None:
+        self._inner, self._faults = inner, faults
+
+    async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+        if self._faults:
+            raise self._faults.pop()
+        return await self._inner.send(records)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class Bench:
+    """A segment agent in name: `set` saves timers as a slice of it does, `evaluate` what a slice of timer touches comes to."""
+
+    def __init__(self) -> None:
+        self.clock, self.settings = ManualClock(), Settings()
+        self.store, self.bus, self.late = AskedStore(self.clock), MemoryBus(self.clock), list[int]()
+        self.faults, self.evaluated, self.read = list[Transient](), list[tuple[str, int]](), 0
+
+    async def start(self, partitions: int = 1) -> None:
+        topic = self.settings.topic("touched")
+        await self.bus.create_topics({topic: (partitions, {})})
+        self.places = Places(self.bus, self.store, "touched", 0)
+        await self.places.assigned([TP(topic, number) for number in range(partitions)])
+        producer = FailingProducer(await self.bus.producer(), self.faults)
+        self.timers = Timers(self.settings, self.store, producer, self.clock, self.places, self.late.append)
 
     async def set(self, **timers: int | None) -> None:
-        """Set timers (due in so many ms from now), as the segment agent does."""
+        """Set timers (due in so many ms from now) as a slice of live touches does."""
         now_ms = self.clock.now_ms()
-        due = {name: None if in_ms is None else now_ms + in_ms for name, in_ms in timers.items()}
-        await self.store.save(PLACE, self.position or None, self.position + 1, Writes(timers=due))
-        self.position += 1
+        await self.save({name: None if in_ms is None else now_ms + in_ms for name, in_ms in timers.items()})
 
-    async def said(self) -> list[Touched]:
-        found = (await self.reader.poll(0, 10_000)).values()
+    async def save(self, due: dict[str, int | None], position: int | None = None) -> None:
+        expected = (await self.store.standing(PLACE)).position
+        position = (expected or 0) if position is None else position
+        await self.store.save(PLACE, expected, position, Writes(timers=due))
+        self.places.moved(PLACE, position, min((at for at in due.values() if at is not None), default=NEVER))
+
+    async def look(self) -> int:
+        """One turn of the loop; how many were said."""
+        return sum([await self.timers.look(place) for place in self.timers.wanting()])
+
+    async def later(self, by_ms: int = LOOK_MS) -> int:
+        self.clock.advance(by_ms)
+        return await self.look()
+
+    async def touches(self) -> list[Touched]:
+        """All that was said."""
+        reader = await self.bus.reader([self.settings.topic("touched")])
+        found = (await reader.poll(0, 1_000_000)).values()
         return [decode(Touched, record.value) for records in found for record in records]
+
+    async def evaluate(self, most: int = 1_000_000, **anew: int) -> None:
+        """A slice of at most so many touches: each clears its profile's timer, or sets it `anew` in so many ms."""
+        said = (await self.touches())[self.read : self.read + most]
+        self.read += len(said)
+        now_ms = self.clock.now_ms()
+        self.evaluated += [(touched.profile_id, touched.at_ms) for touched in said]
+        due = {t.profile_id: now_ms + anew[t.profile_id] if t.profile_id in anew else None for t in said}
+        await self.save(due, self.read)
 
 
 @pytest.fixture
@@ -46,43 +115,255 @@ async def bench() -> Bench:
 
 async def test_a_timer_is_said_when_it_is_due_and_not_before(bench: Bench) -> None:
     await bench.set(soon=100, later=500)
-    assert await bench.timers.look(PLACE) == 0
-    bench.clock.advance(150)
-    assert await bench.timers.look(PLACE) == 1
-    [touched] = await bench.said()
-    assert (touched.profile_id, touched.cause, touched.at_ms) == ("soon", "timer", bench.clock.now_ms() - 50)
-    assert bench.late == [0.05]
+    assert await bench.look() == 0
+    assert await bench.later(99) == 0
+    assert await bench.later(1) == 1
+    [touched] = await bench.touches()
+    assert (touched.profile_id, touched.cause, touched.at_ms) == ("soon", "timer", bench.clock.now_ms())
+    assert bench.late == [0]
+
+
+async def test_lateness_is_from_the_instant_until_the_touch_is_said(bench: Bench) -> None:
+    await bench.set(soon=0, sooner=-30)
+    await bench.later(20)
+    assert bench.late == [50, 20]
+
+
+async def test_nothing_is_asked_while_nothing_is_due_and_nothing_was_set_for_sooner(bench: Bench) -> None:
+    await bench.set(soon=1000)
+    for _ in range(19):
+        await bench.later()
+    assert bench.store.looks == 1
+    await bench.set(later=60_000)
+    await bench.later(49)
+    assert bench.store.looks == 1
+    await bench.set(sooner=0)
+    assert await bench.look() == 1
+    assert bench.store.looks == 2
+
+
+async def test_a_place_is_asked_now_and_then_for_all_that(bench: Bench) -> None:
+    await bench.look()
+    await bench.store.save(PLACE, None, 0, Writes(timers={"unheard of": bench.clock.now_ms()}))
+    assert await bench.later(UNASKED_MS - 1) == 0
+    assert await bench.later(1) == 1
+
+
+async def test_a_place_is_not_asked_again_within_the_least_time_however_much_becomes_due(bench: Bench) -> None:
+    await bench.set(a=0, b=1, c=2)
+    assert [await bench.look(), await bench.later(1), await bench.later(1), await bench.later(LOOK_MS)] == [1, 0, 0, 2]
 
 
 async def test_a_timer_is_said_once_while_its_evaluation_is_awaited(bench: Bench) -> None:
     await bench.set(soon=0)
-    assert [await bench.timers.look(PLACE) for _ in range(3)] == [1, 0, 0]
+    assert [await bench.look(), await bench.later(), await bench.later(UNASKED_MS), await bench.later(3_600_000)] == [1, 0, 0, 0]
 
 
-async def test_a_timer_whose_evaluation_was_lost_is_said_again_for_the_same_instant(bench: Bench) -> None:
+async def test_an_evaluated_timer_is_said_again_at_its_next_instant(bench: Bench) -> None:
     await bench.set(soon=0)
-    due_ms = bench.clock.now_ms()
-    await bench.timers.look(PLACE)
-    bench.clock.advance(AGAIN_MS)
-    await bench.timers.look(PLACE)
-    assert [touched.at_ms for touched in await bench.said()] == [due_ms, due_ms]
+    await bench.look()
+    await bench.evaluate(soon=120)
+    assert [await bench.later(119), await bench.later(1)] == [0, 1]
+    assert [t.at_ms for t in await bench.touches()] == [bench.clock.now_ms() - 120, bench.clock.now_ms()]
 
 
-async def test_a_timer_set_anew_is_said_at_its_new_instant(bench: Bench) -> None:
-    await bench.set(soon=0)
-    await bench.timers.look(PLACE)
-    await bench.set(soon=20)
-    bench.clock.advance(20)
-    assert await bench.timers.look(PLACE) == 1
-
-
-async def test_timers_that_await_their_evaluation_do_not_hide_later_ones(bench: Bench) -> None:
-    await bench.set(**{f"p{number}": 0 for number in range(BATCH + 10)})
-    assert [await bench.timers.look(PLACE) for _ in range(3)] == [BATCH, 10, 0]
+async def test_a_timer_set_anew_while_its_touch_is_under_way_is_said_at_its_new_instant(bench: Bench) -> None:
+    await bench.set(earlier=0, later=0)
+    await bench.look()
+    await bench.set(earlier=-10, later=100)
+    assert [await bench.later(50), await bench.later(50)] == [1, 1]
+    said = [(t.profile_id, t.at_ms - bench.clock.now_ms()) for t in await bench.touches()]
+    assert said == [("earlier", -100), ("later", -100), ("earlier", -110), ("later", 0)]
 
 
 async def test_a_cleared_timer_is_not_said(bench: Bench) -> None:
     await bench.set(soon=10)
     await bench.set(soon=None)
-    bench.clock.advance(10)
-    assert await bench.timers.look(PLACE) == 0
+    assert await bench.later() == 0
+
+
+async def test_many_of_one_instant_are_said_in_order_as_fast_as_they_are_evaluated(bench: Bench) -> None:
+    names = [f"p{number:04}" for number in range(3 * UNDER_WAY)]
+    await bench.set(**dict.fromkeys(reversed(names), 0))
+    assert await bench.look() == UNDER_WAY
+    while len(bench.evaluated) < len(names):
+        assert len(await bench.touches()) - len(bench.evaluated) <= UNDER_WAY
+        await bench.evaluate(300)
+        await bench.look()
+    assert [name for name, _ in bench.evaluated] == names
+    assert bench.store.looks <= 2 * len(names) / UNDER_WAY + 2
+    assert max(bench.store.limits) <= UNDER_WAY
+
+
+async def test_timers_that_await_their_evaluation_do_not_hide_earlier_ones(bench: Bench) -> None:
+    await bench.set(**{f"p{number:04}": 0 for number in range(2 * UNDER_WAY)})
+    await bench.look()
+    await bench.set(early=-1)
+    await bench.evaluate(UNDER_WAY)
+    await bench.look()
+    assert (await bench.touches())[UNDER_WAY].profile_id == "early"
+
+
+async def test_nothing_is_asked_while_the_segment_agent_stands_still(bench: Bench) -> None:
+    await bench.set(**{f"p{number:04}": 0 for number in range(2 * UNDER_WAY)})
+    await bench.look()
+    for _ in range(1000):
+        assert await bench.later() == 0
+    assert bench.store.looks == 1
+
+
+async def test_room_is_shared_by_the_places() -> None:
+    bench = Bench()
+    await bench.start(partitions=4)
+    for number in range(4):
+        due = {f"{number}-{name}": bench.clock.now_ms() for name in range(UNDER_WAY)}
+        await bench.store.save(Place("touched", number, 4), None, 0, Writes(timers=due))
+    await bench.look()
+    assert len(await bench.touches()) == UNDER_WAY
+
+
+async def test_a_timer_whose_touch_was_passed_in_vain_is_said_again_ever_more_seldom(bench: Bench) -> None:
+    await bench.set(poison=0)
+    due_ms = bench.clock.now_ms()
+    said = [await bench.look()]
+    for _ in range(1_000):
+        await bench.save({}, len(await bench.touches()))  # passed, and nothing was written
+        said.append(await bench.later(600))
+    assert (sum(said[:100]), sum(said[100:])) == (8, 5)
+    assert {t.at_ms for t in await bench.touches()} == {due_ms}
+    await bench.save({}, len(await bench.touches()))
+    assert await bench.later(VAIN_MOST_MS) == 1
+
+
+async def test_timers_that_stand_in_vain_do_not_hide_others(bench: Bench) -> None:
+    await bench.set(**{f"poison{number:04}": -5 for number in range(UNDER_WAY)})
+    await bench.look()
+    await bench.save({}, UNDER_WAY)
+    await bench.later(UNASKED_MS)
+    await bench.set(sound=0)
+    await bench.later()
+    assert "sound" in [t.profile_id for t in await bench.touches()]
+
+
+async def test_a_crash_after_saying_says_again_and_one_before_loses_nothing(bench: Bench) -> None:
+    await bench.set(said=0, unsaid=30)
+    await bench.look()
+    bench.clock.advance(30)
+    bench.places = Places(bench.bus, bench.store, "touched", 0)  # a worker's memory is gone
+    await bench.places.assigned([TP(bench.settings.topic("touched"), 0)])
+    bench.timers = Timers(bench.settings, bench.store, await bench.bus.producer(), bench.clock, bench.places, bench.late.append)
+    assert await bench.look() == 2
+    assert [t.profile_id for t in await bench.touches()] == ["said", "said", "unsaid"]
+
+
+async def test_a_place_that_was_away_is_looked_at_anew(bench: Bench) -> None:
+    await bench.set(soon=10_000)
+    await bench.look()
+    tps = [TP(bench.settings.topic("touched"), 0)]
+    await bench.places.assigned([])
+    await bench.look()
+    await bench.store.save(PLACE, 0, 7, Writes(timers={"soon": bench.clock.now_ms()}))  # another worker
+    await bench.places.assigned(tps)
+    assert await bench.look() == 1
+
+
+async def test_a_slice_whose_first_save_was_doubtful_has_the_place_looked_at(bench: Bench) -> None:
+    await bench.look()
+    await bench.store.save(PLACE, None, 1, Writes(timers={"soon": bench.clock.now_ms()}))  # the answer was lost
+    assert await bench.later() == 0
+    bench.places.moved(PLACE, 1)
+    bench.places.unsure(PLACE)
+    assert await bench.look() == 1
+
+
+async def test_what_could_not_be_asked_or_said_is_tried_again(bench: Bench) -> None:
+    await bench.set(soon=0)
+    bench.store.faults.append(Transient("away"))
+    with pytest.raises(Transient):
+        await bench.look()
+    bench.faults.append(Transient("away"))
+    with pytest.raises(Transient):
+        await bench.later()
+    assert (await bench.touches(), bench.late) == ([], [])
+    assert await bench.later() == 1
+
+
+async def test_a_clock_that_goes_back_does_not_stop_the_looks(bench: Bench) -> None:
+    await bench.look()
+    bench.clock = ManualClock(bench.clock.now_ms() - 3_600_000)
+    bench.timers = Timers(bench.settings, bench.store, await bench.bus.producer(), bench.clock, bench.places, bench.late.append)
+    await bench.set(soon=10)
+    assert [await bench.look(), await bench.later(10), await bench.later(LOOK_MS)] == [0, 0, 1]
+
+
+async def test_a_place_that_waits_holds_no_other_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TICK_S", 0)
+    bench, stuck, wanted = Bench(), asyncio.Event(), asyncio.Event()
+    await bench.start(partitions=2)
+
+    class Stuck(AskedStore):
+        async def due_timers(self, place: Place, until_ms: int, limit: int) -> list[tuple[str, int]]:
+            if place.partition == 0:
+                await stuck.wait()
+            return await super().due_timers(place, until_ms, limit)
+
+    def late(_: int) -> None:
+        wanted.set()
+
+    store = Stuck(bench.clock)
+    await store.save(Place("touched", 1, 2), None, 0, Writes(timers={"p": bench.clock.now_ms()}))
+    timers = Timers(bench.settings, store, await bench.bus.producer(), bench.clock, bench.places, late)
+    running = asyncio.create_task(timers.run())
+    await asyncio.wait_for(wanted.wait(), 30)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("set"), st.integers(0, 30), st.integers(-50, 500)),
+        st.tuples(st.just("evaluate"), st.integers(1, 20), st.integers(-5, 300)),
+        st.tuples(st.just("wait"), st.integers(0, 200), st.just(0)),
+        st.tuples(st.just("crash"), st.just(0), st.just(0)),
+        st.tuples(st.just("broker"), st.just(0), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_every_timer_is_evaluated_for_its_instant_in_the_end(steps: list[tuple[str, int, int]]) -> None:
+    asyncio.run(_history(steps))
+
+
+async def _history(steps: list[tuple[str, int, int]]) -> None:
+    bench = Bench()
+    await bench.start()
+    for what, number, in_ms in steps:
+        if what == "set":
+            await bench.set(**{f"p{number}": in_ms})
+        elif what == "evaluate":
+            await bench.evaluate(number, **({f"p{number}": in_ms} if in_ms > 0 else {}))
+        elif what == "crash":
+            bench.places = Places(bench.bus, bench.store, "touched", 0)
+            await bench.places.assigned([TP(bench.settings.topic("touched"), 0)])
+            bench.timers = Timers(
+                bench.settings, bench.store, await bench.bus.producer(), bench.clock, bench.places, bench.late.append
+            )
+        elif what == "broker" and bench.timers.wanting():
+            bench.faults.append(Transient("away"))
+        else:
+            bench.clock.advance(number)
+        try:
+            await bench.look()
+        except Transient:
+            continue
+    bench.faults.clear()
+    standing = await bench.store.due_timers(PLACE, NEVER, 1000)
+    bench.clock.advance(1_000)
+    for _ in range(4):
+        await bench.later()
+        await bench.evaluate()
+    assert await bench.store.next_timer(PLACE) is None
+    assert set(standing) <= set(bench.evaluated)
+    assert min(bench.late, default=0) >= 0
