@@ -55,7 +55,7 @@ def check(wanted: Mapping[str, Definition], known: Mapping[str, Definition]) -> 
     ]
     wrong += _planned_twice(definition for definition in after.values() if isinstance(definition, TrackingPlan))
     try:
-        Plan(segments)
+        Plan(after.values())
     except CyclicSegments as error:
         wrong.append(str(error))
     if wrong:

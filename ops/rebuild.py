@@ -24,7 +24,6 @@ from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import Grouped, Touched
-from segments.definitions import Segment
 from segments.identity import Rules
 from segments.plan import Plan
 from streams.steps.link import identity_of
@@ -84,7 +83,7 @@ class Rebuild:
 
     async def _defined(self) -> tuple[Plan, Rules]:
         known = await definitions.live(self._settings, self._bus)
-        plan = Plan(definition for definition in known.values() if isinstance(definition, Segment))
+        plan = Plan(known.values())
         return plan, state.rules_of(self._settings, known)
 
     async def _refill(self, recomputed: Recomputed, found: Identities, documents: Iterable[Documents], places: Places) -> None:

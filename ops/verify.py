@@ -35,7 +35,7 @@ async def verify(store: ProfileStore, warehouse: Warehouse, rules: Rules = DEFAU
     Raises Transient when a store does not answer.
     """
     held, kept = await state.of_redis(store), await ties.of_redis(store)
-    recomputed = await state.of_clickhouse(warehouse, Plan(()), rules)
+    recomputed = await state.of_clickhouse(warehouse, Plan(), rules)
     redis, clickhouse = state.state_hash(held), state.state_hash(recomputed.state)
     evidence_redis, evidence_clickhouse = ties.kept_hash(kept), ties.kept_hash(recomputed.kept)
     labels_differ = state.differing(held.labels, dict(await reads.ask(warehouse, "known_labels")))

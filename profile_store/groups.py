@@ -4,7 +4,7 @@ Traits of an account join by (time, id) as a person's do; of what a profile cont
 duplication gives the same document.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,9 +15,11 @@ from profile_store.model import Joined, Trait, wins
 from schemas.codec import encode as encode_record
 from schemas.hashes import short_hash
 from schemas.records import Grouped, GroupKind
+from segments.evaluate import group_holds
+from segments.facts import Facts
+from segments.facts import Group as Seen
 from segments.identity import HouseholdRules
-from segments.plan import Facts, Plan, group_holds
-from segments.plan import Group as Seen
+from segments.plan import Plan
 
 MOST: Final[Mapping[GroupKind, int]] = {"account": 10_000, "household": 1_000}
 """How many members a document lists. A larger group is sampled: of its members those whose id ends in `depth` zero bits are kept,
@@ -132,8 +134,15 @@ def seen_by(plan: Plan, contributes: Mapping[str, Grouped]) -> list[str]:
     ]
 
 
-def facts(joined: Joined, contributes: Mapping[str, Grouped], documents: Mapping[str, Group], rule: HouseholdRules | None) -> Facts:
-    """What segments look at. The household is the first that is one; `documents` are those of `seen_by`."""
+def facts(
+    joined: Joined,
+    contributes: Mapping[str, Grouped],
+    documents: Mapping[str, Group],
+    rule: HouseholdRules | None,
+    profile_id: str,
+    nodes: Collection[str],
+) -> Facts:
+    """What segments look at. The household is the first that is one; `documents` are those of `seen_by`, `nodes` the members."""
     accounts, households = [], []
     for name, said in contributes.items():
         if name not in documents:
@@ -142,7 +151,16 @@ def facts(joined: Joined, contributes: Mapping[str, Grouped], documents: Mapping
             accounts.append(account_seen(documents[name]))
         elif (household := household_seen(documents[name], rule)) is not None:
             households.append(household)
-    return Facts(joined.traits, joined.leaves, accounts, households[0] if households else None)
+    return Facts(
+        traits=joined.traits,
+        kept=joined.kept,
+        tallies=joined.tallies,
+        accounts=accounts,
+        household=households[0] if households else None,
+        profile_id=profile_id,
+        nodes=nodes,
+        named={namespace for namespace, _ in joined.named},
+    )
 
 
 def contributions(joined: Joined, profile_id: str, plan: Plan, rule: HouseholdRules | None, secret: bytes) -> dict[str, Grouped]:

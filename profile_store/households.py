@@ -12,8 +12,8 @@ from profile_store.addresses import one_spelling
 from profile_store.model import Joined
 from schemas.identifiers import MAX_VALUE_CHARS, blocked
 from schemas.records import GroupKind
+from segments.conditions import lookup
 from segments.identity import HouseholdRules
-from segments.plan import lookup
 
 MAX_SIGNS: Final = 10
 """How many signs of one profile count, the strongest: whoever has used more numbers than this shares them with no household."""

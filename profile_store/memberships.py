@@ -1,6 +1,6 @@
 """The membership document of one profile: which segments it is in, and what was last said of it. Pure."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -27,9 +27,12 @@ class Membership(msgspec.Struct):
 
     `groups` are the groups that the profile contributes to, each with a hash of what was last said of it; `group_seq` is the last
     number, and `grouped` are the records of the last change, as `last` are.
+
+    `computed` are the values of the computed traits; `due` says of segments, and of computed traits as `computed.NAME`, when they
+    change by themselves; `plan` is the fingerprint of the definitions that all this was evaluated by.
     """
 
-    version: int = 1
+    version: int = 2
     segments: dict[str, SegmentState] = {}
     last: tuple[Transition, ...] = ()
     profile_hash: str = ""
@@ -39,6 +42,9 @@ class Membership(msgspec.Struct):
     groups: dict[str, str] = {}
     group_seq: int = 0
     grouped: tuple[Grouped, ...] = ()
+    computed: dict[str, Any] = {}
+    due: dict[str, int] = {}
+    plan: str = ""
 
     def held(self) -> set[str]:
         """The segments that the profile is in; of a dissolved one those that it was in."""

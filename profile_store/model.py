@@ -1,11 +1,11 @@
 """The state of one owner (a fragment), how an event changes it, and how fragments join into a profile. Pure.
 
-Every part is a join: traits by (time, id), counters and first/last seen guarded by the ids of the deduplication window, leaf
-states as sets of (time, id) cut to their newest. So any order, duplication and grouping gives the same profile.
+Every part is a join: traits by (time, id); counters, tallies and first/last seen guarded by the ids of the deduplication window;
+kept registers as sets cut to their best. So any order, duplication and grouping gives the same profile.
 """
 
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,9 +13,10 @@ import msgspec
 
 from profile_store.port import DAY_MS
 from schemas.events import BOT, Event
-from schemas.hashes import short_hash
+from schemas.hashes import message_hash
 from schemas.identifiers import MAX_VALUE_CHARS, blocked, star
-from segments.plan import LeafState, Plan, keep_newest
+from segments.plan import NAMED, Plan, trait_change
+from segments.registers import Count, Entry, Register, add_up, count
 
 SEEN_LIMIT: Final = 512
 MAX_ACCOUNTS: Final = 100
@@ -36,11 +37,12 @@ class Fragment(msgspec.Struct):
     `first_ms` and `last_ms` mean nothing while there are no counters: then no event has been applied.
     """
 
-    version: int = 1
+    version: int = 2
     identifiers: dict[str, tuple[str, str]] = {}
     traits: dict[str, Trait] = {}
     counters: dict[str, int] = {}
-    leaves: dict[str, LeafState] = {}
+    kept: dict[str, list[Entry]] = {}
+    tallies: dict[str, dict[str, Count]] = {}
     first_ms: int = 0
     last_ms: int = 0
     seen: dict[str, int] = {}
@@ -50,35 +52,53 @@ class Fragment(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What an event did: whether it was new to the fragment, and the links that the link agent must hear of."""
+    """What an event did: whether it was new to the fragment, the links that the link agent must hear of, and what it changed of all
+    that segments look at (see `Plan.concerned`)."""
 
     fresh: bool
     links: tuple[tuple[str, str], ...]
+    changed: frozenset[str] = frozenset()
 
 
 def apply(fragment: Fragment, event: Event, plan: Plan) -> Effect:
     """Fold one event of the owner into its fragment."""
     links = _observe_links(fragment, event)
-    message = short_hash(event.id)
+    message = message_hash(event.owner, event.id)
     if message in fragment.seen:
         return Effect(fresh=False, links=links)
     fragment.seen[message] = event.time_ms
     if len(fragment.seen) > SEEN_LIMIT:
         del fragment.seen[min(zip(fragment.seen.values(), fragment.seen, strict=True))[1]]
-    fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
+    changed = _name(fragment, event)
     if event.type == "identify":
         set_traits(fragment.traits, event, message)
+        changed |= {trait_change(name) for name in event.traits}
     elif (account := account_of(event)) is not None:
         fragment.accounts = _accounts((*fragment.accounts, account))
     if BOT in event.flags:
-        return Effect(fresh=True, links=links)
+        return Effect(fresh=True, links=links, changed=frozenset(changed))
     fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
     fragment.last_ms = max(fragment.last_ms, event.time_ms)
     label = event_label(event)
     fragment.counters[label] = fragment.counters.get(label, 0) + 1
-    for key, limit in plan.leaves_of(label, event.properties):
-        fragment.leaves[key] = keep_newest([*fragment.leaves.get(key, ()), (event.time_ms, message)], limit)
-    return Effect(fresh=True, links=links)
+    feed(fragment, event, message, plan)
+    return Effect(fresh=True, links=links, changed=frozenset(changed | {label}))
+
+
+def feed(fragment: Fragment, event: Event, message: str, plan: Plan) -> None:
+    """Put what an event says into the registers. `message` is its `message_hash`."""
+    for register, entry in plan.feed(event, message):
+        if register.form == "tally":
+            count(fragment.tallies.setdefault(register.key, {}), entry, register.keep)
+        else:
+            fragment.kept[register.key] = list(register.add(fragment.kept.get(register.key, ()), entry))
+
+
+def _name(fragment: Fragment, event: Event) -> set[str]:
+    """Note what the event's nodes stand for; says whether any of them is new."""
+    before = len(fragment.identifiers)
+    fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
+    return {NAMED} if len(fragment.identifiers) > before else set()
 
 
 def event_label(event: Event) -> str:
@@ -122,7 +142,7 @@ def _observe_links(fragment: Fragment, event: Event) -> tuple[tuple[str, str], .
 
 
 def set_traits(traits: dict[str, Trait], event: Event, message: str) -> None:
-    """Join the event's traits into `traits`; `message` is the short hash of its id."""
+    """Join the event's traits into `traits`; `message` is its `message_hash`."""
     for name, value in event.traits.items():
         trait = Trait(value, event.time_ms, message)
         if wins(trait, traits.get(name)):
@@ -130,11 +150,8 @@ def set_traits(traits: dict[str, Trait], event: Event, message: str) -> None:
 
 
 def wins(trait: Trait, held: Trait | None) -> bool:
-    """Whether a trait replaces the held one. Two owners may use one message id: then the values' bytes decide, in any order."""
-    if held is None:
-        return True
-    new, old = (trait.time_ms, trait.id), (held.time_ms, held.id)
-    return new > old or (new == old and _ENCODER.encode(trait.value) > _ENCODER.encode(held.value))
+    """Whether a trait replaces the held one."""
+    return held is None or (trait.time_ms, trait.id) > (held.time_ms, held.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +165,8 @@ class Joined:
     identifiers: tuple[tuple[str, str], ...]
     traits: dict[str, Any]
     counters: dict[str, int]
-    leaves: dict[str, LeafState]
+    kept: dict[str, list[Entry]]
+    tallies: dict[str, dict[str, Count]]
     first_seen_ms: int
     last_seen_ms: int
     named: tuple[tuple[str, str], ...] = ()
@@ -156,8 +174,8 @@ class Joined:
     accounts: tuple[str, ...] = ()
 
 
-def join(fragments: Iterable[Fragment], limits: Mapping[str, int], members: Collection[str] | None = None) -> Joined:
-    """The profile of these fragments, each given once; `limits` says how many times each leaf state keeps (`Plan.limits`).
+def join(fragments: Iterable[Fragment], wanted: Mapping[str, Register], members: Collection[str] | None = None) -> Joined:
+    """The profile of these fragments, each given once; `wanted` are the registers that are joined (`Plan.registers`).
 
     Of the identifiers that its events named, only `members` are the profile's own: a shared phone may belong to nobody, a cookie
     to whoever used it last. None takes all.
@@ -165,21 +183,18 @@ def join(fragments: Iterable[Fragment], limits: Mapping[str, int], members: Coll
     identifiers: dict[str, tuple[str, str]] = {}
     traits: dict[str, Trait] = {}
     counters: dict[str, int] = {}
-    leaves: dict[str, LeafState] = {}
     accounts: set[str] = set()
     first: int | None = None
     last = 0
-    for fragment in fragments:
+    parts = list(fragments)
+    for fragment in parts:
         identifiers.update(fragment.identifiers)
         accounts.update(fragment.accounts)
         for name, trait in fragment.traits.items():
             if wins(trait, traits.get(name)):
                 traits[name] = trait
-        for label, count in fragment.counters.items():
-            counters[label] = counters.get(label, 0) + count
-        for key, times in fragment.leaves.items():
-            if key in limits:
-                leaves[key] = keep_newest([*leaves.get(key, ()), *times], limits[key])
+        for label, times in fragment.counters.items():
+            counters[label] = counters.get(label, 0) + times
         if fragment.counters:
             first = fragment.first_ms if first is None else min(first, fragment.first_ms)
         last = max(last, fragment.last_ms)
@@ -187,13 +202,24 @@ def join(fragments: Iterable[Fragment], limits: Mapping[str, int], members: Coll
         identifiers=tuple(sorted(pair for node, pair in identifiers.items() if members is None or node in members)),
         traits={name: traits[name].value for name in sorted(traits) if traits[name].value is not None},
         counters=dict(sorted(counters.items())),
-        leaves=dict(sorted(leaves.items())),
+        kept=_kept(parts, wanted),
+        tallies=_tallies(parts, wanted),
         first_seen_ms=first or 0,
         last_seen_ms=last,
         named=tuple(sorted(set(identifiers.values()))),
         registers=traits,
         accounts=_accounts(accounts),
     )
+
+
+def _kept(parts: Sequence[Fragment], wanted: Mapping[str, Register]) -> dict[str, list[Entry]]:
+    keys = sorted({key for part in parts for key in part.kept if key in wanted})
+    return {key: wanted[key].join(part.kept[key] for part in parts if key in part.kept) for key in keys}
+
+
+def _tallies(parts: Sequence[Fragment], wanted: Mapping[str, Register]) -> dict[str, dict[str, Count]]:
+    keys = sorted({key for part in parts for key in part.tallies if key in wanted})
+    return {key: add_up((part.tallies[key] for part in parts if key in part.tallies), wanted[key].keep) for key in keys}
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")

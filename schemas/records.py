@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Cause = Literal["event", "link", "timer", "merge", "split", "group", "rebuild"]
+Cause = Literal["event", "link", "timer", "merge", "split", "group", "rebuild", "backfill", "reconcile", "definition"]
 LinkRule = Literal["together", "alias"]
 DecidedKind = Literal["cut", "apart"]
 DecidedAction = Literal["cut", "split", "undo"]
@@ -82,14 +82,18 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Touched(msgspec.Struct, frozen=True, kw_only=True):
-    """`touched`: this profile may have changed. `node` is whose label led to it."""
+    """`touched`: this profile may have changed. `node` is whose label led to it.
 
-    version: int = 1
+    `changed` says what an event changed (see `Plan.concerned`), so that nothing else is looked at; nothing said is everything.
+    """
+
+    version: int = 2
     profile_id: str
     node: str
     cause: Cause
     event_id: str = ""
     at_ms: int
+    changed: tuple[str, ...] = ()
 
 
 class Grouped(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,9 +123,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """`profiles`: the profile as it now is. A dissolved one has no members and says in `merged_into` where it went.
 
     `label_version` is the version of the member list; `split_from` is the profile that it was a part of before that version.
+    `computed` are the values of its computed traits, those without one left out.
     """
 
-    version: int = 1
+    version: int = 2
     profile_id: str
     members: tuple[str, ...]
     label_version: int
@@ -133,6 +138,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     first_seen_ms: int
     last_seen_ms: int
     segments: tuple[str, ...]
+    computed: dict[str, Any] = {}
     updated_ms: int
 
 
@@ -140,10 +146,11 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     """`memberships`: a profile entered or left a segment. (profile_id, segment, seq) names it; seq only grows.
 
     `at_ms` is when the membership changed by the definition's semantics; `evaluated_ms` when it was seen.
-    `traits` is what the profile's traits were then, so that a message can be rendered without a read.
+    `traits` and `computed` are what the profile's traits and computed traits were then, so that a message can be rendered without
+    a read.
     """
 
-    version: int = 1
+    version: int = 2
     profile_id: str
     segment: str
     segment_version: str
@@ -154,6 +161,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause
     event_id: str = ""
     traits: dict[str, Any]
+    computed: dict[str, Any] = {}
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

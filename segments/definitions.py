@@ -8,6 +8,8 @@ import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
 
 from schemas.enrich import EnrichSpec
+from schemas.identifiers import node, normalise
+from segments.computed import ComputedTraitSpec
 from segments.identity import IdentityRulesSpec
 from segments.inbound import WebhookSpec
 from segments.language import SegmentSpec
@@ -74,13 +76,17 @@ class RetrySpec(_Strict):
 
 
 class DestinationSpec(_Strict):
-    """A signed webhook. The secret (`whsec_…`) is named by its environment variable or file, never written inline."""
+    """A signed webhook. The secret (`whsec_…`) is named by its environment variable or file, never written inline.
+
+    `on_backfill` says whether it hears of those who are in a segment already when the segment is defined.
+    """
 
     type: Literal["webhook"]
     url: HttpUrl
     secret_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
     secret_file: str | None = None
     triggers: tuple[Trigger, ...] = Field(min_length=1)
+    on_backfill: Literal["skip", "send"] = "skip"
     retry: RetrySpec = RetrySpec()
     concurrency: int = Field(default=16, ge=1, le=256)
     allow_private_addresses: bool = False
@@ -104,6 +110,38 @@ class Source(_Document):
 class Segment(_Document):
     kind: Literal["Segment"]
     spec: SegmentSpec
+
+
+class ComputedTrait(_Document):
+    kind: Literal["ComputedTrait"]
+    spec: ComputedTraitSpec
+
+
+MAX_LISTED: Final = 5_000
+
+
+class ListSpec(_Strict):
+    """Customers by one identifier each. Values are hashed when the list is applied: what is kept are `nodes`, never `values`."""
+
+    namespace: Literal["user_id", "crm_id", "email", "phone", "device_id", "anonymous_id"]
+    values: tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...] = Field(default=(), max_length=MAX_LISTED)
+    nodes: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")], ...] = Field(default=(), max_length=MAX_LISTED)
+
+
+class SegmentList(_Document):
+    kind: Literal["List"]
+    spec: ListSpec
+
+    def sealed(self, secret: bytes, country: str) -> "SegmentList":
+        """The list with nodes alone. Raises BadDefinition that says which value is no identifier, by its place."""
+        found = set(self.spec.nodes)
+        for place, value in enumerate(self.spec.values):
+            spelled = normalise(self.spec.namespace, value, country)
+            if spelled is None:
+                raise BadDefinition(f"{self.key}: spec.values.{place}: not a {self.spec.namespace}: correct it, or leave it out")
+            found.add(node(secret, (self.spec.namespace, spelled)))
+        spec = self.spec.model_copy(update={"values": (), "nodes": tuple(sorted(found))})
+        return self.model_copy(update={"spec": spec})
 
 
 class Destination(_Document):
@@ -131,7 +169,7 @@ class TrackingPlan(_Document):
         return self.spec.sources or (self.metadata.name,)
 
 
-AnyDefinition = Source | TrackingPlan | IdentityRules | Segment | Destination
+AnyDefinition = Source | TrackingPlan | IdentityRules | ComputedTrait | Segment | SegmentList | Destination
 Definition = Annotated[AnyDefinition, Field(discriminator="kind")]
 ADAPTER: Final[TypeAdapter[AnyDefinition]] = TypeAdapter(Definition)
 

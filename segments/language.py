@@ -1,199 +1,186 @@
-"""The segment language: one typed leaf per concept, read from YAML or JSON. No free-text expressions.
-
-Semantics, fixed: event time in ms, UTC; a window `within: w` is the half-open (now - w, now]; a missing trait makes a comparison
-false and its `not` true; no coercion between kinds (a mismatch is false); strings are compared in NFC, case-sensitive.
-`did.event` is a track event's name, or `$page`, `$screen`, `$identify`, `$group`, `$alias` for the other calls.
-"""
+"""The segment language: a tree of `all`, `any`, `not` over leaves, read from YAML or JSON. No free-text expressions."""
 
 import hashlib
 import json
-import re
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainSerializer,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    Tag,
-    model_validator,
+from pydantic import BaseModel, Discriminator, Field, Tag
+
+from segments.base import Strict
+from segments.conditions import TraitLeaf
+from segments.leaves import (
+    AccountLeaf,
+    AggregateLeaf,
+    CalendarLeaf,
+    ConsentLeaf,
+    DidLeaf,
+    DidNotLeaf,
+    HouseholdLeaf,
+    LifecycleLeaf,
+    OccurrenceLeaf,
+    PercentLeaf,
+    RegularlyLeaf,
+    RfmLeaf,
+    SequenceLeaf,
+    SubscribedLeaf,
 )
 
-_DURATION: Final = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
-_UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-Compare = Literal["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "exists"]
-Scalar = StrictStr | StrictBool | StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
-"""Strict, so that `true` stays a boolean: a lax integer would take it as 1, which equals no boolean trait."""
+SegmentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+MAX_DEPTH: Final = 12
+"""How deep `all`, `any` and `not` may be nested."""
 
 
-def duration_ms(value: object) -> int:
-    """`30m`, `7d` … as milliseconds; raises ValueError that says the form."""
-    match = _DURATION.match(value) if isinstance(value, str) else None
-    if match is None or int(match[1]) == 0:
-        raise ValueError("a duration is a positive whole number with a unit: 500ms, 30s, 30m, 12h, 7d")
-    return int(match[1]) * _UNIT_MS[match[2]]
-
-
-Duration = Annotated[int, BeforeValidator(duration_ms), PlainSerializer(lambda value: f"{value}ms", return_type=str)]
-"""A length of time: text with a unit on the wire, milliseconds in Python."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Condition(_Strict):
-    """A comparison of one value. `value` is a list for `in`, absent for `exists`, else a scalar."""
-
-    op: Compare = "eq"
-    value: Scalar | tuple[Scalar, ...] | None = Field(default=None, union_mode="left_to_right")
-
-    @model_validator(mode="after")
-    def _value_fits_op(self) -> Self:
-        if self.op == "exists":
-            if self.value not in (None, True, False):
-                raise ValueError("`exists` takes no value, or true or false")
-        elif self.op == "in":
-            if not isinstance(self.value, tuple) or not self.value:
-                raise ValueError("`in` takes a list with at least one value")
-        elif self.value is None or isinstance(self.value, tuple):
-            raise ValueError(f"`{self.op}` takes one value: a string, a number or a boolean")
-        return self
-
-
-class PropertyCondition(Condition):
-    """A condition on a property of the event; `prop` may be a dotted path."""
-
-    prop: str = Field(min_length=1, max_length=256)
-
-
-class TraitLeaf(Condition):
-    """A condition on a trait of the profile; `path` may be dotted."""
-
-    path: str = Field(min_length=1, max_length=256)
-
-
-class DidLeaf(_Strict):
-    """Did `event` at least `at_least` times, within the window if one is given."""
-
-    event: str = Field(min_length=1, max_length=512)
-    where: tuple[PropertyCondition, ...] = ()
-    at_least: int = Field(default=1, ge=1, le=1000)
-    within: Duration | None = None
-
-    def state_key(self) -> str:
-        """Names the event times that this leaf needs: leaves over the same event and filters share them."""
-        canonical = json.dumps([self.event, [c.model_dump(mode="json") for c in self.where]], sort_keys=True)
-        return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
-
-
-class MembersLeaf(_Strict):
-    """How many profiles a group has."""
-
-    at_least: int = Field(ge=1, le=10_000)
-
-
-class CountLeaf(_Strict):
-    """`event` happened at least `at_least` times to all members together, whenever."""
-
-    event: str = Field(min_length=1, max_length=512)
-    at_least: int = Field(default=1, ge=1, le=1000)
-
-
-class AccountLeaf(_Strict):
-    """What one of the profile's accounts must be: all that is given, of the same account."""
-
-    trait: TraitLeaf | None = None
-    members: MembersLeaf | None = None
-
-    @model_validator(mode="after")
-    def _asks(self) -> Self:
-        if not (self.trait or self.members):
-            raise ValueError("`account` asks for something: trait, members")
-        return self
-
-
-class HouseholdLeaf(_Strict):
-    """What the profile's household must be: all that is given."""
-
-    trait: TraitLeaf | None = None
-    members: MembersLeaf | None = None
-    did: CountLeaf | None = None
-
-    @model_validator(mode="after")
-    def _asks(self) -> Self:
-        if not (self.trait or self.members or self.did):
-            raise ValueError("`household` asks for something: trait, members, did")
-        return self
-
-
-class Trait(_Strict):
+class Trait(Strict):
     trait: TraitLeaf
 
 
-class Did(_Strict):
+class Did(Strict):
     did: DidLeaf
 
 
-class Account(_Strict):
+class DidNot(Strict):
+    did_not: DidNotLeaf
+
+
+class First(Strict):
+    first: OccurrenceLeaf
+
+
+class Last(Strict):
+    last: OccurrenceLeaf
+
+
+class Aggregate(Strict):
+    aggregate: AggregateLeaf
+
+
+class Sequence(Strict):
+    sequence: SequenceLeaf
+
+
+class Regularly(Strict):
+    regularly: RegularlyLeaf
+
+
+class InList(Strict):
+    """The profile has an identifier on the list of this name."""
+
+    list: SegmentName
+
+
+class Percent(Strict):
+    percent: PercentLeaf
+
+
+class Rfm(Strict):
+    rfm: RfmLeaf
+
+
+class Lifecycle(Strict):
+    lifecycle: LifecycleLeaf
+
+
+class Consent(Strict):
+    consent: ConsentLeaf
+
+
+class Subscribed(Strict):
+    subscribed: SubscribedLeaf
+
+
+class Calendar(Strict):
+    calendar: CalendarLeaf
+
+
+class Account(Strict):
     account: AccountLeaf
 
 
-class Household(_Strict):
+class Household(Strict):
     household: HouseholdLeaf
 
 
-class InSegment(_Strict):
-    in_segment: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+class Everyone(Strict):
+    """Every profile."""
+
+    everyone: Literal[True]
 
 
-class AllOf(_Strict):
+class InSegment(Strict):
+    in_segment: SegmentName
+
+
+class AllOf(Strict):
     all: tuple["Node", ...] = Field(min_length=1, max_length=100)
 
 
-class AnyOf(_Strict):
+class AnyOf(Strict):
     any: tuple["Node", ...] = Field(min_length=1, max_length=100)
 
 
-class Not(_Strict):
+class Not(Strict):
     not_: "Node" = Field(alias="not")
 
 
-_KEYWORDS: Final = ("trait", "did", "account", "household", "in_segment", "all", "any", "not")
+Leaf = (
+    Trait | Did | DidNot | First | Last | Aggregate | Sequence | Regularly | InSegment | InList | Percent | Rfm | Lifecycle
+    | Consent | Subscribed | Calendar | Account | Household | Everyone
+)  # fmt: skip
+
+
+def keyword_of(kind: type[BaseModel]) -> str:
+    """The one keyword that a node of this kind has in a document."""
+    (name, field), *_ = kind.model_fields.items()
+    return field.alias or name
+
+
+_KINDS: Final[dict[str, type[BaseModel]]] = {keyword_of(kind): kind for kind in (*get_args(Leaf), AllOf, AnyOf, Not)}
+_WORD_OF: Final = {kind: word for word, kind in _KINDS.items()}
 
 
 def _keyword(value: object) -> str | None:
     """Which node a document means: the one keyword it holds. So errors speak of that node alone."""
     if isinstance(value, dict):
-        found = [word for word in _KEYWORDS if word in value]
+        found = [word for word in _KINDS if word in value]
         return found[0] if len(found) == 1 else None
-    return next((word for word in _KEYWORDS if hasattr(value, "not_" if word == "not" else word)), None)
+    return _WORD_OF.get(type(value))  # type: ignore[arg-type]  # any other type is no node
 
 
 Node = Annotated[
     Annotated[Trait, Tag("trait")]
     | Annotated[Did, Tag("did")]
+    | Annotated[DidNot, Tag("did_not")]
+    | Annotated[First, Tag("first")]
+    | Annotated[Last, Tag("last")]
+    | Annotated[Aggregate, Tag("aggregate")]
+    | Annotated[Sequence, Tag("sequence")]
+    | Annotated[Regularly, Tag("regularly")]
+    | Annotated[InSegment, Tag("in_segment")]
+    | Annotated[InList, Tag("list")]
+    | Annotated[Percent, Tag("percent")]
+    | Annotated[Rfm, Tag("rfm")]
+    | Annotated[Lifecycle, Tag("lifecycle")]
+    | Annotated[Consent, Tag("consent")]
+    | Annotated[Subscribed, Tag("subscribed")]
+    | Annotated[Calendar, Tag("calendar")]
     | Annotated[Account, Tag("account")]
     | Annotated[Household, Tag("household")]
-    | Annotated[InSegment, Tag("in_segment")]
+    | Annotated[Everyone, Tag("everyone")]
     | Annotated[AllOf, Tag("all")]
     | Annotated[AnyOf, Tag("any")]
     | Annotated[Not, Tag("not")],
     Discriminator(
         _keyword,
         custom_error_type="unknown_node",
-        custom_error_message="exactly one of trait, did, account, household, in_segment, all, any, not is expected here",
+        custom_error_message=f"exactly one of {', '.join(_KINDS)} is expected here",
     ),
 ]
 
+for _kind in (AllOf, AnyOf, Not):
+    _kind.model_rebuild()
 
-class SegmentSpec(_Strict):
+
+class SegmentSpec(Strict):
     """The `spec` of a Segment definition."""
 
     where: Node
@@ -202,17 +189,24 @@ class SegmentSpec(_Strict):
 
 def version_of(spec: SegmentSpec) -> str:
     """A content hash of what decides membership: a new title is no new version."""
-    canonical = json.dumps(spec.where.model_dump(mode="json", by_alias=True), sort_keys=True, ensure_ascii=False)
+    return content_hash(spec.where.model_dump(mode="json", by_alias=True))
+
+
+def content_hash(document: Any) -> str:
+    """12 hex digits of a JSON document's canonical form."""
+    canonical = json.dumps(document, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
+
+
+def children_of(node: Node) -> tuple[Node, ...]:
+    """The nodes right below a node."""
+    if isinstance(node, AllOf):
+        return node.all
+    if isinstance(node, AnyOf):
+        return node.any
+    return (node.not_,) if isinstance(node, Not) else ()
 
 
 def walk(node: Node) -> list[Any]:
     """All nodes of the tree, parents first."""
-    children: tuple[Node, ...] = ()
-    if isinstance(node, AllOf):
-        children = node.all
-    elif isinstance(node, AnyOf):
-        children = node.any
-    elif isinstance(node, Not):
-        children = (node.not_,)
-    return [node, *(inner for child in children for inner in walk(child))]
+    return [node, *(inner for child in children_of(node) for inner in walk(child))]

@@ -1,235 +1,238 @@
-"""All segments together: which leaf states an event feeds, and who is a member now. Pure."""
+"""All segments and computed traits together: what an event feeds, what a change touches, who is a member now. Pure."""
 
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from segments.definitions import Segment
+from schemas.events import Event
+from segments.compute import compute
+from segments.computed import SHIPPED, ComputedTraitSpec
+from segments.definitions import AnyDefinition, ComputedTrait, Segment, SegmentList
+from segments.evaluate import group_holds
+from segments.facts import Answer, Facts, Group
 from segments.language import (
     Account,
-    AccountLeaf,
-    AllOf,
-    Condition,
-    Did,
-    DidLeaf,
+    Calendar,
     Household,
-    HouseholdLeaf,
     InSegment,
+    Lifecycle,
     Node,
-    Not,
-    PropertyCondition,
+    Rfm,
     Trait,
+    content_hash,
     version_of,
     walk,
 )
+from segments.leaves import AccountLeaf, HouseholdLeaf
+from segments.needs import needs
+from segments.registers import Entry, Register
+from segments.tree import OUT, Compiled, Verdict, compiled, registers_of
 
-LeafState = list[tuple[int, str]]
-"""Event times of a leaf, newest first: (time_ms, message hash)."""
+MAX_SEGMENT_DEPTH: Final = 3
+"""How far `in_segment` may lead from segment to segment."""
+NAMED: Final = "*named"
+"""What changed when a profile's events name identifiers that they did not name before."""
 
-NEVER: Final = 1 << 62
-
-
-def keep_newest(times: Iterable[tuple[int, str]], limit: int) -> LeafState:
-    """The `limit` newest of a set of event times, newest first; joins of it are joins of sets."""
-    return sorted(set(times), reverse=True)[:limit]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a profile is in a segment, and the next instant at which that can change by time alone (NEVER if it cannot)."""
-
-    member: bool
-    next_change_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """What segments see of an account or a household. `counters` are cut off where the segments ask."""
-
-    traits: Mapping[str, Any]
-    members: int
-    counters: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What segments look at: a profile's traits and leaf states, its accounts, its household if it has one."""
-
-    traits: Mapping[str, Any]
-    leaves: Mapping[str, Sequence[tuple[int, str]]]
-    accounts: Sequence[Group] = ()
-    household: Group | None = None
+__all__ = ["OUT", "CyclicSegments", "Facts", "Group", "Plan", "Verdict", "group_holds", "trait_change"]
 
 
 class CyclicSegments(ValueError):
-    """`in_segment` must not lead back to the segment itself; the text names the circle."""
+    """`in_segment` leads back to the segment itself, or too far; the text names the way."""
+
+
+def trait_change(name: str) -> str:
+    """What changed when a trait did."""
+    return f"*trait {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """A computed trait, its registers and its version."""
+
+    spec: ComputedTraitSpec
+    registers: Sequence[Register]
+    version: str
 
 
 class Plan:
-    """Compiled segments. Holds no state; made anew when a definition changes."""
+    """Compiled definitions. Holds no state; made anew when a definition changes."""
 
-    def __init__(self, segments: Iterable[Segment]) -> None:
-        self.segments: dict[str, Segment] = {s.metadata.name: s for s in _in_order(list(segments))}
+    def __init__(self, definitions: Iterable[AnyDefinition] = ()) -> None:
+        held = list(definitions)
+        ordered = _in_order([one for one in held if isinstance(one, Segment)])
+        self.segments: dict[str, Segment] = {segment.metadata.name: segment for segment in ordered}
         self.versions = {name: version_of(segment.spec) for name, segment in self.segments.items()}
-        self.limits: dict[str, int] = {}
+        self.lists = {one.metadata.name: frozenset(one.spec.nodes) for one in held if isinstance(one, SegmentList)}
+        specs = SHIPPED | {one.metadata.name: one.spec for one in held if isinstance(one, ComputedTrait)}
+        self.registers: dict[str, Register] = {}
         self.account_leaves: list[AccountLeaf] = []
         self.household_leaves: list[HouseholdLeaf] = []
         self.household_limits: dict[str, int] = {}
-        self._by_label: dict[str, list[tuple[str, tuple[PropertyCondition, ...]]]] = {}
-        for segment in self.segments.values():
-            for node in walk(segment.spec.where):
-                if isinstance(node, Did):
-                    self._register(node.did)
-                elif isinstance(node, Account):
-                    self.account_leaves.append(node.account)
-                elif isinstance(node, Household):
-                    self._register_household(node.household)
+        needed = {name: [self._register(one) for one in needs(spec)] for name, spec in sorted(specs.items())}
+        nodes = {name: walk(segment.spec.where) for name, segment in self.segments.items()}
+        for found in nodes.values():
+            self._take(found)
+        self.computed = {
+            name: Computation(specs[name], [self.registers[key] for key in keys], content_hash(specs[name].model_dump(mode="json")))
+            for name, keys in needed.items()
+        }
+        self._compiled: dict[str, Compiled] = {
+            name: compiled(segment.spec.where, self.registers, self.lists) for name, segment in self.segments.items()
+        }
+        self._fed: dict[str, list[Register]] = {}
+        for register in self.registers.values():
+            self._fed.setdefault(register.event, []).append(register)
+        self._index(nodes)
+        self.fingerprint = content_hash(
+            [
+                self.versions,
+                {name: one.version for name, one in self.computed.items()},
+                {name: sorted(found) for name, found in self.lists.items()},
+            ]
+        )
 
-    def _register(self, leaf: DidLeaf) -> None:
-        key = leaf.state_key()
-        if key not in self.limits:
-            self._by_label.setdefault(leaf.event, []).append((key, leaf.where))
-        self.limits[key] = max(self.limits.get(key, 0), leaf.at_least)
+    def _register(self, register: Register) -> str:
+        held = self.registers.get(register.key)
+        self.registers[register.key] = register if held is None else held.with_room_of(register)
+        return register.key
 
-    def _register_household(self, leaf: HouseholdLeaf) -> None:
-        self.household_leaves.append(leaf)
-        if leaf.did is not None:
-            self.household_limits[leaf.did.event] = max(self.household_limits.get(leaf.did.event, 0), leaf.did.at_least)
+    def _take(self, nodes: Iterable[Any]) -> None:
+        for node in nodes:
+            for register in registers_of(node):
+                self._register(register)
+            if isinstance(node, Account):
+                self.account_leaves.append(node.account)
+            elif isinstance(node, Household):
+                self.household_leaves.append(node.household)
+                if (counted := node.household.did) is not None:
+                    self.household_limits[counted.event] = max(self.household_limits.get(counted.event, 0), counted.at_least)
 
-    def leaves_of(self, label: str, properties: Mapping[str, Any]) -> list[tuple[str, int]]:
-        """The leaf states that an event feeds: (key, how many times it keeps)."""
+    def _index(self, nodes: Mapping[str, Iterable[Any]]) -> None:
+        """Which computed traits and segments a change can concern; those that look at groups are looked at with every touch."""
+        self._computed_by: dict[str, set[str]] = {}
+        for name, computation in self.computed.items():
+            for register in computation.registers:
+                self._computed_by.setdefault(register.event, set()).add(name)
+            if computation.spec.kind == "lifecycle":
+                self._computed_by.setdefault(NAMED, set()).add(name)
+        self._segments_by: dict[str, set[str]] = {}
+        self._segments_with: dict[str, set[str]] = {}
+        self.dependents: dict[str, set[str]] = {}
+        self._always: set[str] = set()
+        self._naming: set[str] = set()
+        for name, found in nodes.items():
+            for node in found:
+                if isinstance(node, Account | Household):
+                    self._always.add(name)
+                elif isinstance(node, InSegment):
+                    self.dependents.setdefault(node.in_segment, set()).add(name)
+                    self._naming.add(name)
+                for register in registers_of(node):
+                    self._segments_by.setdefault(register.event, set()).add(name)
+                for path in paths_of(node):
+                    self._depend(name, path)
+
+    def _depend(self, segment: str, path: str) -> None:
+        if path.startswith("computed."):
+            self._segments_with.setdefault(path.split(".")[1], set()).add(segment)
+        else:
+            for trait in {path, path.split(".")[0]}:
+                self._segments_by.setdefault(trait_change(trait), set()).add(segment)
+
+    def feed(self, event: Event, tie: str) -> list[tuple[Register, Entry]]:
+        """What an event adds to which registers. `tie` is the message's."""
         return [
-            (key, self.limits[key])
-            for key, where in self._by_label.get(label, ())
-            if all(holds(condition, lookup(properties, condition.prop)) for condition in where)
+            (register, entry) for register in self._fed.get(event.label, ()) if (entry := register.entry(event, tie)) is not None
         ]
 
-    def evaluate(self, facts: Facts, now_ms: int) -> dict[str, Verdict]:
-        """Every segment's verdict on a profile at `now_ms`."""
-        verdicts: dict[str, Verdict] = {}
-        for name, segment in self.segments.items():
-            verdicts[name] = _evaluate(segment.spec.where, facts, now_ms, verdicts)
-        return verdicts
+    def concerned(self, changed: Collection[str] | None) -> tuple[set[str], set[str]]:
+        """The computed traits and the segments that these changes can concern (None: everything may have changed).
+
+        Segments that name other segments or computed traits are not among them: see `evaluate`.
+        """
+        if changed is None:
+            return set(self.computed), set(self.segments)
+        computed = {name for change in changed for name in self._computed_by.get(change, ())}
+        segments = {name for change in changed for name in self._segments_by.get(change, ())}
+        return computed, segments | self._always
+
+    def compute(self, facts: Facts, now_ms: int, names: Iterable[str] | None = None) -> dict[str, Answer]:
+        """The values of computed traits."""
+        return {
+            name: compute(self.computed[name].spec, self.computed[name].registers, facts, now_ms)
+            for name in (self.computed if names is None else sorted(names))
+        }
+
+    def with_computed(self, computed: Iterable[str]) -> set[str]:
+        """The segments that look at one of these computed traits."""
+        return {name for trait in computed for name in self._segments_with.get(trait, ())}
+
+    def evaluate(
+        self, facts: Facts, now_ms: int, names: Collection[str] | None = None, earlier: Mapping[str, Verdict] | None = None
+    ) -> dict[str, Verdict]:
+        """Verdicts at `now_ms` of the segments `names` (None: of all), and of those that name one whose verdict changes by it.
+
+        `earlier` are the verdicts that held before. `facts.computed` must be what they are now.
+        """
+        verdicts: dict[str, Verdict] = dict(earlier or {})
+        wanted = set(self.segments) if names is None else set(names)
+        found: dict[str, Verdict] = {}
+        for name in self.segments if names is None else self._ordered(wanted):
+            if name not in wanted:
+                continue
+            before = verdicts.get(name)
+            found[name] = verdicts[name] = self._compiled[name](facts, now_ms, verdicts)
+            if verdicts[name] != before:
+                wanted |= self.dependents.get(name, set())
+        return found
+
+    def _ordered(self, wanted: Collection[str]) -> Iterable[str]:
+        """All that may have to be looked at, those that others name first."""
+        reached, left = set(wanted), list(wanted)
+        while left:
+            more = self.dependents.get(left.pop(), set()) - reached
+            reached |= more
+            left += more
+        if reached.isdisjoint(self._naming):
+            return sorted(reached & self.segments.keys())
+        return [name for name in self.segments if name in reached]
+
+    def at(self, facts: Facts, now_ms: int) -> tuple[dict[str, Any], dict[str, Verdict]]:
+        """All computed traits and all verdicts at an instant, from nothing."""
+        computed = {name: answer.value for name, answer in self.compute(facts, now_ms).items()}
+        shown = {name: value for name, value in computed.items() if value is not None}
+        return shown, self.evaluate(replace(facts, computed=shown), now_ms)
+
+
+def paths_of(node: Node) -> tuple[str, ...]:
+    """The traits that a leaf looks at; computed ones as `computed.NAME`."""
+    if isinstance(node, Trait):
+        return (node.trait.path,)
+    if isinstance(node, Calendar):
+        return (node.calendar.trait, node.calendar.zone_trait)
+    if isinstance(node, Rfm):
+        return (f"computed.{node.rfm.of}",)
+    return (f"computed.{node.lifecycle.of}",) if isinstance(node, Lifecycle) else ()
 
 
 def _in_order(segments: list[Segment]) -> list[Segment]:
     """Segments with those that they name first; a name that is not defined counts as nobody's."""
     by_name = {segment.metadata.name: segment for segment in sorted(segments, key=lambda s: s.metadata.name)}
-    done: dict[str, Segment] = {}
+    done: dict[str, tuple[Segment, int]] = {}
 
-    def visit(name: str, path: tuple[str, ...]) -> None:
+    def visit(name: str, path: tuple[str, ...]) -> int:
         if name in path:
             raise CyclicSegments(f"in_segment leads in a circle: {' -> '.join((*path, name))}")
-        if name in done or name not in by_name:
-            return
-        for node in walk(by_name[name].spec.where):
-            if isinstance(node, InSegment):
-                visit(node.in_segment, (*path, name))
-        done[name] = by_name[name]
+        if name not in by_name:
+            return 0
+        if name not in done:
+            named = [node.in_segment for node in walk(by_name[name].spec.where) if isinstance(node, InSegment)]
+            depth = 1 + max((visit(other, (*path, name)) for other in named), default=-1)
+            if depth > MAX_SEGMENT_DEPTH:
+                raise CyclicSegments(f"{name}: in_segment leads over more than {MAX_SEGMENT_DEPTH} segments: name them directly")
+            done[name] = (by_name[name], depth)
+        return done[name][1]
 
     for name in by_name:
         visit(name, ())
-    return list(done.values())
-
-
-def _evaluate(node: Node, facts: Facts, now_ms: int, earlier: Mapping[str, Verdict]) -> Verdict:
-    if isinstance(node, Trait):
-        return Verdict(holds(node.trait, lookup(facts.traits, node.trait.path)), NEVER)
-    if isinstance(node, Did):
-        return did(node.did, facts.leaves.get(node.did.state_key(), ()), now_ms)
-    if isinstance(node, Account):
-        return Verdict(any(group_holds(node.account, account) for account in facts.accounts), NEVER)
-    if isinstance(node, Household):
-        return Verdict(facts.household is not None and group_holds(node.household, facts.household), NEVER)
-    if isinstance(node, InSegment):
-        return earlier.get(node.in_segment, Verdict(member=False, next_change_ms=NEVER))
-    if isinstance(node, Not):
-        inner = _evaluate(node.not_, facts, now_ms, earlier)
-        return Verdict(not inner.member, inner.next_change_ms)
-    children = [_evaluate(child, facts, now_ms, earlier) for child in (node.all if isinstance(node, AllOf) else node.any)]
-    member = all(v.member for v in children) if isinstance(node, AllOf) else any(v.member for v in children)
-    return Verdict(member, min(v.next_change_ms for v in children))
-
-
-def did(leaf: DidLeaf, times: Sequence[tuple[int, str]], now_ms: int) -> Verdict:
-    """At least `at_least` times in (now - within, now]. `times` are newest first."""
-    past = [time for time, _ in times if time <= now_ms]
-    starts = min((time for time, _ in times if time > now_ms), default=NEVER)
-    if leaf.within is None:
-        return Verdict(len(past) >= leaf.at_least, starts)
-    inside = [time for time in past if time > now_ms - leaf.within]
-    if len(inside) < leaf.at_least:
-        return Verdict(member=False, next_change_ms=starts)
-    return Verdict(member=True, next_change_ms=min(starts, inside[leaf.at_least - 1] + leaf.within))
-
-
-def group_holds(leaf: AccountLeaf | HouseholdLeaf, group: Group) -> bool:
-    """Whether all that a leaf asks of an account or a household holds of this one."""
-    if leaf.members is not None and group.members < leaf.members.at_least:
-        return False
-    if leaf.trait is not None and not holds(leaf.trait, lookup(group.traits, leaf.trait.path)):
-        return False
-    did = leaf.did if isinstance(leaf, HouseholdLeaf) else None
-    return did is None or group.counters.get(did.event, 0) >= did.at_least
-
-
-def lookup(values: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, the whole path as a key first; None when there is none."""
-    if path in values:
-        return values[path]
-    found: Any = values
-    for part in path.split("."):
-        if not isinstance(found, Mapping) or part not in found:
-            return None
-        found = found[part]
-    return found
-
-
-def holds(condition: Condition, value: Any) -> bool:
-    """Whether a condition holds of a value; a missing value or one of another kind makes it false (but `exists: false`)."""
-    if condition.op == "exists":
-        return (value is not None) is (condition.value is not False)
-    if value is None:
-        return False
-    left, right = _canonical(value), condition.value
-    if condition.op == "in":
-        return isinstance(right, tuple) and any(_equal(left, _canonical(option)) for option in right)
-    right = _canonical(right)
-    if condition.op in _ON_TEXT:
-        if condition.op == "contains" and isinstance(left, list):
-            return any(_equal(_canonical(item), right) for item in left)
-        return isinstance(left, str) and isinstance(right, str) and _ON_TEXT[condition.op](left, right)
-    if condition.op == "eq":
-        return _equal(left, right)
-    if condition.op == "ne":
-        return not _equal(left, right)
-    return _kind(left) == _kind(right) in ("number", "text") and _ON_ORDER[condition.op](left, right)
-
-
-_ON_TEXT: Final[dict[str, Callable[[str, str], bool]]] = {
-    "contains": lambda a, b: b in a,
-    "starts_with": lambda a, b: a.startswith(b),
-}
-_ON_ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "lt": lambda a, b: bool(a < b),
-    "lte": lambda a, b: bool(a <= b),
-    "gt": lambda a, b: bool(a > b),
-    "gte": lambda a, b: bool(a >= b),
-}
-
-
-def _canonical(value: Any) -> Any:
-    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    return "text" if isinstance(value, str) else "other"
-
-
-def _equal(left: Any, right: Any) -> bool:
-    return _kind(left) == _kind(right) and bool(left == right)
+    return [segment for segment, _ in done.values()]

@@ -9,7 +9,7 @@ from runtime.bus.port import Bus, Record
 from runtime.places import locator
 from runtime.settings import Settings
 from segments.admission import Admission
-from segments.definitions import AnyDefinition, BadDefinition, IdentityRules, Segment, Source, decode
+from segments.definitions import AnyDefinition, BadDefinition, IdentityRules, Source, decode
 from segments.identity import DEFAULT_RULES, IdentityRulesSpec, Rules
 from segments.plan import CyclicSegments, Plan
 from streams import metrics
@@ -18,6 +18,7 @@ log: Final = logging.getLogger(__name__)
 
 RULES_KEY: Final = "IdentityRules/default"
 ADMITTING: Final = ("Source/", "TrackingPlan/")
+PLANNED: Final = ("Segment/", "ComputedTrait/", "List/")
 
 
 class Definitions:
@@ -39,7 +40,8 @@ class Definitions:
             held = {name: definition for name, definition in self._held.items() if name != key}
             if record.value is not None:
                 held[key] = decode(record.value, key)
-            self.plan = Plan(definition for definition in held.values() if isinstance(definition, Segment))
+            if key.startswith(PLANNED):
+                self.plan = Plan(held.values())
             self.sources = [definition for definition in held.values() if isinstance(definition, Source)]
             if key.startswith(ADMITTING):
                 self.admission.become(held.values())

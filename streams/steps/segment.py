@@ -1,8 +1,9 @@
 """Segment: join a touched profile, evaluate its segments now, say what changed, set one timer for the next change."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 
@@ -16,14 +17,15 @@ from schemas.codec import encode
 from schemas.hashes import short_hash
 from schemas.records import Cause, Grouped, Profile, Touched, Transition
 from segments.identity import DEFAULT_RULES, HouseholdRules, Rules
-from segments.plan import NEVER, Plan
+from segments.plan import Plan
 from streams.outcome import Outcome
 from streams.steps.common import contribution, decode_slice, touch
+from streams.steps.verdicts import Standing, stand
 
 
 @dataclass(frozen=True, slots=True)
 class Touches:
-    """All touches of one profile in a slice: one evaluation."""
+    """All touches of one profile in a slice: one evaluation. `changed` is all that they say has changed, None for everything."""
 
     cause: Cause
     event_id: str
@@ -31,6 +33,7 @@ class Touches:
     first_offset: int
     last_offset: int
     nodes: frozenset[str]
+    changed: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class SegmentStep:
             profile_id: View(
                 document=documents[profile_id],
                 members=entry,
-                joined=model.join((model.decode(fragments[node].data) for node in entry.nodes), plan.limits, entry.nodes),
+                joined=model.join((model.decode(fragments[node].data) for node in entry.nodes), plan.registers, entry.nodes),
                 earlier=tuple(held[node] for node in entry.nodes if node != profile_id and node in held),
                 parent=held.get(entry.split_from) if profile_id in fresh else None,
                 alive=any(fragments[node].data is not None for node in entry.nodes),
@@ -129,7 +132,12 @@ def _relatives(members: Members) -> set[str]:
     return {*members.nodes, members.split_from} - {""}
 
 
-_WEIGHT: Mapping[Cause, int] = {"event": 4, "link": 3, "timer": 2, "group": 1, "rebuild": 1, "merge": 0, "split": 0}
+_WEIGHT: Mapping[Cause, int] = {
+    "event": 4, "link": 3, "timer": 2, "group": 1, "rebuild": 1, "backfill": 1, "reconcile": 1, "merge": 0, "split": 0,
+    "definition": 0,
+}  # fmt: skip
+_DUE_ALONE: frozenset[Cause] = frozenset({"timer", "group"})
+"""A timer concerns what is due; a group those segments that look at groups, and they are looked at with every touch."""
 
 
 def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
@@ -138,9 +146,10 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
     for record, touched in records:
         held = found.get(touched.profile_id)
         due = touched.at_ms if touched.cause == "timer" else 0
+        changed = frozenset(touched.changed) if touched.changed or touched.cause in _DUE_ALONE else None
         if held is None:
             found[touched.profile_id] = Touches(
-                touched.cause, touched.event_id, due, record.offset, record.offset, frozenset({touched.node})
+                touched.cause, touched.event_id, due, record.offset, record.offset, frozenset({touched.node}), changed
             )
             continue
         speaks = _WEIGHT[touched.cause] >= _WEIGHT[held.cause]
@@ -151,12 +160,13 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
             held.first_offset,
             record.offset,
             held.nodes | {touched.node},
+            None if changed is None or held.changed is None else held.changed | changed,
         )
     return found
 
 
 def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms: int) -> list[Touched]:
-    """Touches whose node belongs to another profile by now, said again for that one."""
+    """Touches whose node belongs to another profile by now, said again for that one, which knows nothing of what changed."""
     return [
         Touched(profile_id=labels[node].profile_id, node=node, cause=touched.cause, event_id=touched.event_id, at_ms=now_ms)
         for profile_id, touched in touches.items()
@@ -214,7 +224,7 @@ def decide(
 def _as_known(before: Membership, view: View, profile_id: str, now_ms: int) -> Profile:
     """The profile with the segments of its document: what a replay says."""
     members = view.members if view.alive else replace(view.members, nodes=())
-    return _profile(profile_id, members, view.joined, _inside(before.segments), now_ms)
+    return _profile(profile_id, members, view.joined, _inside(before.segments), now_ms, before.computed)
 
 
 def _inside(segments: Mapping[str, SegmentState]) -> list[str]:
@@ -242,21 +252,13 @@ def _evaluate(
 ) -> tuple[Membership | None, Profile, int | None]:
     """The document after an evaluation (None when nothing changed), the profile, and the next due instant."""
     joined = view.joined
-    verdicts = plan.evaluate(groups.facts(joined, view.contributes, view.held, rule), now_ms)
+    moved = before.label_version != view.members.version or bool(before.dissolved_into)
+    facts = groups.facts(joined, view.contributes, view.held, rule, profile_id, view.members.nodes)
+    standing = stand(plan, before, facts, None if moved else touched.changed, now_ms)
     said = groups.say(before.groups, before.group_seq, view.contributes, profile_id, now_ms)
-    merged = set(before.formerly if before.dissolved_into else ()).union(
-        *(document.held_since(before.label_version) for document in view.earlier)
-    )
-    split = view.parent.held_before(view.members.version) if view.parent is not None else set()
     segments, transitions = dict(before.segments), []
-    for name in sorted(verdicts.keys() | segments.keys()):
-        member = name in verdicts and verdicts[name].member
-        state = segments.get(name, SegmentState(member=False, seq=0, since_ms=0))
-        if member == state.member:
-            continue
-        cause = touched.cause
-        if member and name in split | merged:
-            cause = "split" if name in split else "merge"
+    for name, member, cause in _turned(before, view, standing, touched.cause):
+        state = segments.get(name, _OUTSIDE)
         at_ms = touched.due_ms if cause == "timer" and touched.due_ms else now_ms
         seq = max(state.seq + 1, now_ms)
         segments[name] = SegmentState(member=member, seq=seq, since_ms=at_ms)
@@ -272,10 +274,10 @@ def _evaluate(
                 cause=cause,
                 event_id=touched.event_id if cause == "event" else "",
                 traits=joined.traits,
+                computed=standing.computed,
             )
         )
-    profile = _profile(profile_id, view.members, joined, (name for name, state in segments.items() if state.member), now_ms)
-    due = min((verdict.next_change_ms for verdict in verdicts.values()), default=NEVER)
+    profile = _profile(profile_id, view.members, joined, _inside(segments), now_ms, standing.computed)
     after = Membership(
         segments=segments,
         last=tuple(transitions),
@@ -285,9 +287,39 @@ def _evaluate(
         groups=said.groups,
         group_seq=said.seq,
         grouped=said.records,
+        computed=standing.computed,
+        due=standing.due,
+        plan=plan.fingerprint,
     )
-    same = not transitions and not said.records and after.profile_hash == before.profile_hash and not before.dissolved_into
-    return None if same and view.document.data is not None else after, profile, None if due == NEVER else due
+    same = not transitions and not said.records and not before.dissolved_into and _as_before(before, after)
+    return None if same and view.document.data is not None else after, profile, standing.next_ms
+
+
+_OUTSIDE = SegmentState(member=False, seq=0, since_ms=0)
+
+
+def _as_before(before: Membership, after: Membership) -> bool:
+    held = (before.profile_hash, before.due, before.computed, before.plan)
+    return held == (after.profile_hash, after.due, after.computed, after.plan)
+
+
+def _turned(before: Membership, view: View, standing: Standing, cause: Cause) -> Iterator[tuple[str, bool, Cause]]:
+    """The segments that the profile enters or leaves, and why."""
+    merged = set(before.formerly if before.dissolved_into else ()).union(
+        *(document.held_since(before.label_version) for document in view.earlier)
+    )
+    split = view.parent.held_before(view.members.version) if view.parent is not None else set()
+    undefined = before.segments.keys() - standing.members.keys() if standing.complete else set()
+    for name in sorted(standing.members.keys() | undefined):
+        member = standing.members.get(name, False)
+        if member == before.segments.get(name, _OUTSIDE).member:
+            continue
+        if name in undefined:
+            yield name, member, "definition"
+        elif member and name in split | merged:
+            yield name, member, "split" if name in split else "merge"
+        else:
+            yield name, member, cause
 
 
 def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> tuple[Membership | None, Profile, None]:
@@ -325,7 +357,14 @@ def _dissolve(before: Membership, view: View, profile_id: str, now_ms: int) -> t
     return after, profile, None
 
 
-def _profile(profile_id: str, members: Members, joined: model.Joined, segments: Iterable[str], now_ms: int) -> Profile:
+def _profile(
+    profile_id: str,
+    members: Members,
+    joined: model.Joined,
+    segments: Iterable[str],
+    now_ms: int,
+    computed: Mapping[str, Any] | None = None,
+) -> Profile:
     return Profile(
         profile_id=profile_id,
         members=members.nodes,
@@ -338,6 +377,7 @@ def _profile(profile_id: str, members: Members, joined: model.Joined, segments: 
         first_seen_ms=joined.first_seen_ms,
         last_seen_ms=joined.last_seen_ms,
         segments=tuple(sorted(segments)),
+        computed=dict(computed or {}),
         updated_ms=now_ms,
     )
 

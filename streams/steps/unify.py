@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from profile_store import evidence, model
 from profile_store.households import group_id
@@ -10,13 +11,16 @@ from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
-from schemas.hashes import short_hash
+from schemas.hashes import message_hash
 from schemas.identifiers import star
 from schemas.records import Grouped, Touched
 from segments.identity import DEFAULT_RULES, Rules
 from segments.plan import Plan
 from streams.outcome import Outcome
 from streams.steps.common import contribution, decode_slice, touch
+
+EVERYTHING: Final = "*"
+"""What a replayed event may have changed: it is not known any more what it did."""
 
 
 class UnifyStep:
@@ -61,6 +65,7 @@ def decide(
     applied: dict[str, int] = {}
     links: evidence.Edges = {}
     touched: dict[str, Event] = {}
+    changed: dict[str, set[str]] = {}
     accounts: dict[str, dict[str, model.Trait]] = {}
     results: Counter[str] = Counter()
     for record, event in events:
@@ -69,6 +74,7 @@ def decide(
             results["replayed"] += 1
             pairs: Sequence[tuple[str, str]] = star(event.nodes)
             touched[owner] = event
+            changed.setdefault(owner, set()).add(EVERYTHING)
             _note_account(accounts, event)
         else:
             fragment = fragments.get(owner)
@@ -80,6 +86,7 @@ def decide(
             pairs = effect.links
             if effect.fresh:
                 touched[owner] = event
+                changed.setdefault(owner, set()).update(effect.changed)
                 _note_account(accounts, event)
         for a, b in pairs:
             evidence.add(links, (a, b), evidence.of_event(event, rules))
@@ -90,22 +97,31 @@ def decide(
         }
     )
     produce = [Outgoing(settings.topic("links"), encode(evidence.link_of(a, b, edge))) for (a, b), edge in links.items()]
-    produce += _touches(settings, touched, labels)
+    produce += _touches(settings, touched, changed, labels)
     produce += [contribution(settings, record) for record in _of_accounts(settings, accounts)]
     return writes, produce, results
 
 
-def _touches(settings: Settings, touched: Mapping[str, Event], labels: Mapping[str, Label]) -> Iterator[Outgoing]:
+def _touches(
+    settings: Settings, touched: Mapping[str, Event], changed: Mapping[str, set[str]], labels: Mapping[str, Label]
+) -> Iterator[Outgoing]:
     for owner, event in touched.items():
-        profile_id = labels[owner].profile_id
-        said = Touched(profile_id=profile_id, node=owner, cause="event", event_id=event.id, at_ms=event.received_ms)
+        what = () if EVERYTHING in changed[owner] else tuple(sorted(changed[owner]))
+        said = Touched(
+            profile_id=labels[owner].profile_id,
+            node=owner,
+            cause="event",
+            event_id=event.id,
+            at_ms=event.received_ms,
+            changed=what,
+        )
         yield touch(settings, said)
 
 
 def _note_account(accounts: dict[str, dict[str, model.Trait]], event: Event) -> None:
     """Join what a group call says of its account, by groupId."""
     if event.traits and (name := model.account_of(event)) is not None:
-        model.set_traits(accounts.setdefault(name, {}), event, short_hash(event.id))
+        model.set_traits(accounts.setdefault(name, {}), event, message_hash(event.owner, event.id))
 
 
 def _of_accounts(settings: Settings, accounts: Mapping[str, Mapping[str, model.Trait]]) -> Iterator[Grouped]:

@@ -1,0 +1,57 @@
+"""What all parts of the segment language are made of: strict models, scalars, durations."""
+
+import re
+from typing import Annotated, Final
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+)
+
+_DURATION: Final = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
+_UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+MAX_DURATION_MS: Final = 3_660 * 86_400_000
+"""Ten years and some days."""
+
+Scalar = StrictStr | StrictBool | StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""Strict, so that `true` stays a boolean: a lax integer would take it as 1, which equals no boolean trait."""
+
+EventName = Annotated[str, Field(min_length=1, max_length=512)]
+Path = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors; nothing changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def duration_ms(value: object) -> int:
+    """`30m`, `7d` … as milliseconds; raises ValueError that says the form."""
+    match = _DURATION.match(value) if isinstance(value, str) else None
+    length = int(match[1]) * _UNIT_MS[match[2]] if match else 0
+    if not 0 < length <= MAX_DURATION_MS:
+        raise ValueError("a duration is a positive whole number with a unit, at most ten years: 500ms, 30s, 30m, 12h, 7d")
+    return length
+
+
+def duration_text(length_ms: int) -> str:
+    """The shortest text of a duration: `7d`, `90m`, `1500ms`."""
+    unit, size = next((unit, size) for unit, size in reversed(_UNIT_MS.items()) if length_ms % size == 0)
+    return f"{length_ms // size}{unit}"
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(duration_ms),
+    PlainSerializer(duration_text, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["30m", "7d"]}),
+]
+"""A length of time: text with a unit on the wire, milliseconds in Python."""

@@ -1,0 +1,69 @@
+"""What a profile's computed traits and segments come to now: only what a change can concern is looked at. Pure."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from profile_store.memberships import Membership
+from segments.conditions import NEVER
+from segments.facts import Facts
+from segments.plan import Plan, Verdict
+
+COMPUTED = "computed."
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All computed traits with a value, what is due when, and the verdicts on the segments that were looked at.
+
+    `complete` says that these are all segments: whatever else the profile was in is defined no more.
+    """
+
+    computed: dict[str, Any]
+    due: dict[str, int]
+    members: dict[str, bool]
+    complete: bool
+
+    @property
+    def next_ms(self) -> int | None:
+        """When something changes by itself."""
+        return min(self.due.values(), default=None)
+
+
+def stand(plan: Plan, before: Membership, facts: Facts, changed: Collection[str] | None, now_ms: int) -> Standing:
+    """Evaluate what `changed` concerns (None: all), what is due, and all of it when the definitions are others than before."""
+    complete = changed is None or before.plan != plan.fingerprint
+    computed_names, names = plan.concerned(None if complete else changed)
+    computed: dict[str, Any] = {}
+    due: dict[str, int] = {}
+    if not complete:
+        computed.update(before.computed)
+        due.update(before.due)
+        overdue = [name for name, at_ms in due.items() if at_ms <= now_ms]
+        computed_names |= {name.removeprefix(COMPUTED) for name in overdue if name.startswith(COMPUTED)}
+        names |= {name for name in overdue if not name.startswith(COMPUTED)}
+    for name, answer in plan.compute(facts, now_ms, computed_names).items():
+        if answer.value != computed.get(name):
+            names |= plan.with_computed((name,))
+        computed.pop(name, None)
+        if answer.value is not None:
+            computed[name] = answer.value
+        _note(due, COMPUTED + name, answer.next_ms)
+    earlier = {} if complete else dict(_earlier(before, due))
+    found = plan.evaluate(replace(facts, computed=computed), now_ms, None if complete else names, earlier)
+    for name, verdict in found.items():
+        _note(due, name, verdict.next_change_ms)
+    return Standing(computed, due, {name: verdict.member for name, verdict in found.items()}, complete)
+
+
+def _note(due: dict[str, int], name: str, at_ms: int) -> None:
+    due.pop(name, None)
+    if at_ms < NEVER:
+        due[name] = at_ms
+
+
+def _earlier(before: Membership, due: dict[str, int]) -> Iterator[tuple[str, Verdict]]:
+    for name in before.segments.keys() | due.keys():
+        if not name.startswith(COMPUTED):
+            state = before.segments.get(name)
+            yield name, Verdict(state is not None and state.member, due.get(name, NEVER))
