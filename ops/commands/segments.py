@@ -1,0 +1,17 @@
+"""`onefold segments`: what each of its commands does stands in a module of its own."""
+
+import typer
+
+from ops.backfill.preview import preview
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="Ask about segments.", no_args_is_help=True)
+    group.callback()(_group)
+    group.command()(preview)
+    app.add_typer(group, name="segments")
+
+
+def _group() -> None:
+    """Ask about segments."""
