@@ -20,6 +20,7 @@ Name = Literal[
     "onefold_merges_total",
     "onefold_splits_total",
     "onefold_component_nodes",
+    "onefold_approximate_answers_total",
     "onefold_timer_lateness_seconds",
     "onefold_deliveries_total",
     "onefold_delivery_attempt_seconds",
@@ -72,6 +73,9 @@ REGISTER: Final[dict[Name, Metric]] = {
         (),
         "identifiers that one slice of the link agent had to look at",
         (2.0, 5.0, 10.0, 50.0, 200.0, 1e3, 5e3, 2e4, 1e5),
+    ),
+    "onefold_approximate_answers_total": Metric(
+        "counter", ("of",), "evaluations of a segment, or of a computed trait, that kept too few events to be exact"
     ),
     "onefold_timer_lateness_seconds": Metric(
         "histogram",

@@ -32,10 +32,14 @@ from segments.sequences import sequence
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a profile is in a segment, and the next instant at which that can change by time alone (NEVER if it cannot)."""
+    """Whether a profile is in a segment, and the next instant at which that can change by time alone (NEVER if it cannot).
+
+    `approximate`: a register was too small for all that one of its leaves asks about.
+    """
 
     member: bool
     next_change_ms: int
+    approximate: bool = False
 
 
 OUT: Final = Verdict(member=False, next_change_ms=NEVER)
@@ -81,7 +85,7 @@ def compiled(node: Node, registers: Mapping[str, Register], lists: Mapping[str, 
 
         def negated(facts: Facts, now_ms: int, earlier: Verdicts) -> Verdict:
             verdict = inner(facts, now_ms, earlier)
-            return Verdict(not verdict.member, verdict.next_change_ms)
+            return Verdict(not verdict.member, verdict.next_change_ms, verdict.approximate)
 
         return negated
     if isinstance(node, AllOf | AnyOf):
@@ -91,7 +95,7 @@ def compiled(node: Node, registers: Mapping[str, Register], lists: Mapping[str, 
 
     def leaf(facts: Facts, now_ms: int, _earlier: Verdicts) -> Verdict:
         found = answer(facts, now_ms)
-        return Verdict(found.holds, found.next_ms)
+        return Verdict(found.holds, found.next_ms, found.approximate)
 
     return leaf
 
@@ -100,14 +104,15 @@ def _joined(children: Sequence[Compiled], *, settles: bool) -> Compiled:
     """`any` (one true child settles it) or `all` (one false child does)."""
 
     def joined(facts: Facts, now_ms: int, earlier: Verdicts) -> Verdict:
-        soonest, settled = NEVER, -1
+        soonest, settled, approximate = NEVER, -1, False
         for child in children:
             verdict = child(facts, now_ms, earlier)
+            approximate |= verdict.approximate
             if verdict.member is settles:
                 settled = max(settled, verdict.next_change_ms)
                 if settled == NEVER:
                     break
             soonest = min(soonest, verdict.next_change_ms)
-        return Verdict(settles, settled) if settled >= 0 else Verdict(not settles, soonest)
+        return Verdict(settles, settled, approximate) if settled >= 0 else Verdict(not settles, soonest, approximate)
 
     return joined

@@ -9,6 +9,8 @@ from typing import Final, Literal
 from runtime.metrics import Metrics
 
 METRICS: Final = Metrics()
+APPROXIMATE: Final = "approximate:"
+"""What comes before the name of a segment or computed trait whose register was too small, in the results of a slice."""
 
 TimerStage = Literal["said", "evaluated"]
 
@@ -37,7 +39,9 @@ def retried(agent: str) -> None:
 def results(agent: str, counts: Counts[str]) -> None:
     """What a slice's records came to."""
     for result, count in counts.items():
-        if count and result != "nodes":
+        if result.startswith(APPROXIMATE):
+            METRICS.count("onefold_approximate_answers_total", count, of=result.removeprefix(APPROXIMATE))
+        elif count and result != "nodes":
             METRICS.count("onefold_records_total", count, agent=agent, result=result)
     if counts["links"]:
         METRICS.count("onefold_links_total", counts["links"])

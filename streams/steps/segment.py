@@ -10,7 +10,7 @@ import msgspec
 from profile_store import groups, memberships, model
 from profile_store.memberships import Membership, SegmentState
 from profile_store.model import Joined
-from profile_store.port import Document, Label, Members, Place, ProfileStore, Writes
+from profile_store.port import Document, Members, Place, ProfileStore, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
@@ -20,20 +20,8 @@ from segments.identity import DEFAULT_RULES, HouseholdRules, Rules
 from segments.plan import Plan
 from streams.outcome import Outcome
 from streams.steps.common import contribution, decode_slice, touch
+from streams.steps.touches import Touches, coalesce, forward
 from streams.steps.verdicts import Standing, stand
-
-
-@dataclass(frozen=True, slots=True)
-class Touches:
-    """All touches of one profile in a slice: one evaluation. `changed` is all that they say has changed, None for everything."""
-
-    cause: Cause
-    event_id: str
-    due_ms: int
-    first_offset: int
-    last_offset: int
-    nodes: frozenset[str]
-    changed: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,49 +120,6 @@ def _relatives(members: Members) -> set[str]:
     return {*members.nodes, members.split_from} - {""}
 
 
-_WEIGHT: Mapping[Cause, int] = {
-    "event": 4, "link": 3, "timer": 2, "group": 1, "rebuild": 1, "backfill": 1, "reconcile": 1, "merge": 0, "split": 0,
-    "definition": 0,
-}  # fmt: skip
-_DUE_ALONE: frozenset[Cause] = frozenset({"timer", "group"})
-"""A timer concerns what is due; a group those segments that look at groups, and they are looked at with every touch."""
-
-
-def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
-    """One entry per profile; the weightiest cause speaks, the latest of equals."""
-    found: dict[str, Touches] = {}
-    for record, touched in records:
-        held = found.get(touched.profile_id)
-        due = touched.at_ms if touched.cause == "timer" else 0
-        changed = frozenset(touched.changed) if touched.changed or touched.cause in _DUE_ALONE else None
-        if held is None:
-            found[touched.profile_id] = Touches(
-                touched.cause, touched.event_id, due, record.offset, record.offset, frozenset({touched.node}), changed
-            )
-            continue
-        speaks = _WEIGHT[touched.cause] >= _WEIGHT[held.cause]
-        found[touched.profile_id] = Touches(
-            touched.cause if speaks else held.cause,
-            touched.event_id if speaks else held.event_id,
-            max(held.due_ms, due),
-            held.first_offset,
-            record.offset,
-            held.nodes | {touched.node},
-            None if changed is None or held.changed is None else held.changed | changed,
-        )
-    return found
-
-
-def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms: int) -> list[Touched]:
-    """Touches whose node belongs to another profile by now, said again for that one, which knows nothing of what changed."""
-    return [
-        Touched(profile_id=labels[node].profile_id, node=node, cause=touched.cause, event_id=touched.event_id, at_ms=now_ms)
-        for profile_id, touched in touches.items()
-        for node in sorted(touched.nodes)
-        if node in labels and node != profile_id and labels[node].profile_id != profile_id
-    ]
-
-
 def decide(
     settings: Settings,
     plan: Plan,
@@ -189,6 +134,7 @@ def decide(
     documents: dict[tuple[str, str], Document] = {}
     timers: dict[str, int | None] = {}
     produce: list[Outgoing] = []
+    lateness_ms: list[int] = []
     results: Counter[str] = Counter()
     for profile_id, touched in touches.items():
         view = views[profile_id]
@@ -203,10 +149,14 @@ def decide(
             results["replayed"] += 1
         if touched.last_offset <= applied:
             continue
+        if touched.due_ms:
+            lateness_ms.append(max(0, now_ms - touched.due_ms))
         if view.members.merged_into or not view.alive:
             after, profile, due = _dissolve(before, view, profile_id, now_ms)
         else:
-            after, profile, due = _evaluate(before, view, profile_id, touched, plan, rule, now_ms)
+            after, profile, standing = _evaluate(before, view, profile_id, touched, plan, rule, now_ms)
+            due = standing.next_ms
+            results.update(f"approximate:{name}" for name in standing.approximate)
         timers[profile_id] = due
         if after is None:
             continue
@@ -218,7 +168,8 @@ def decide(
         results["grouped"] += len(after.grouped)
         after.last, after.grouped = (*unsaid, *after.last), (*ungrouped, *after.grouped)
         documents["membership", profile_id] = Document(memberships.encode(after), place.name, touched.last_offset)
-    return Outcome(writes=Writes(documents=documents, timers=timers), produce=tuple(produce), results=results)  # type: ignore[arg-type]  # the kind is a literal
+    writes = Writes(documents=documents, timers=timers)  # type: ignore[arg-type]  # the kind is a literal
+    return Outcome(writes=writes, produce=tuple(produce), results=results, lateness_ms=tuple(lateness_ms))
 
 
 def _as_known(before: Membership, view: View, profile_id: str, now_ms: int) -> Profile:
@@ -249,8 +200,8 @@ def _evaluate(
     plan: Plan,
     rule: HouseholdRules | None,
     now_ms: int,
-) -> tuple[Membership | None, Profile, int | None]:
-    """The document after an evaluation (None when nothing changed), the profile, and the next due instant."""
+) -> tuple[Membership | None, Profile, Standing]:
+    """The document after an evaluation (None when nothing changed), the profile, and what was found."""
     joined = view.joined
     moved = before.label_version != view.members.version or bool(before.dissolved_into)
     facts = groups.facts(joined, view.contributes, view.held, rule, profile_id, view.members.nodes)
@@ -259,7 +210,7 @@ def _evaluate(
     segments, transitions = dict(before.segments), []
     for name, member, cause in _turned(before, view, standing, touched.cause):
         state = segments.get(name, _OUTSIDE)
-        at_ms = touched.due_ms if cause == "timer" and touched.due_ms else now_ms
+        at_ms = before.due.get(name, touched.due_ms or now_ms) if cause == "timer" else now_ms
         seq = max(state.seq + 1, now_ms)
         segments[name] = SegmentState(member=member, seq=seq, since_ms=at_ms)
         transitions.append(
@@ -292,7 +243,7 @@ def _evaluate(
         plan=plan.fingerprint,
     )
     same = not transitions and not said.records and not before.dissolved_into and _as_before(before, after)
-    return None if same and view.document.data is not None else after, profile, standing.next_ms
+    return None if same and view.document.data is not None else after, profile, standing
 
 
 _OUTSIDE = SegmentState(member=False, seq=0, since_ms=0)
@@ -318,6 +269,8 @@ def _turned(before: Membership, view: View, standing: Standing, cause: Cause) ->
             yield name, member, "definition"
         elif member and name in split | merged:
             yield name, member, "split" if name in split else "merge"
+        elif cause == "event" and name in standing.by_time:
+            yield name, member, "timer"
         else:
             yield name, member, cause
 

@@ -16,13 +16,17 @@ COMPUTED = "computed."
 class Standing:
     """All computed traits with a value, what is due when, and the verdicts on the segments that were looked at.
 
-    `complete` says that these are all segments: whatever else the profile was in is defined no more.
+    `complete` says that these are all segments: whatever else the profile was in is defined no more. `approximate` are those, and
+    the computed traits, that looked at a register too small for all that they ask about. `by_time` were looked at only because they
+    were due, so whatever turned there turned by itself.
     """
 
     computed: dict[str, Any]
     due: dict[str, int]
     members: dict[str, bool]
     complete: bool
+    approximate: tuple[str, ...] = ()
+    by_time: frozenset[str] = frozenset()
 
     @property
     def next_ms(self) -> int | None:
@@ -36,13 +40,18 @@ def stand(plan: Plan, before: Membership, facts: Facts, changed: Collection[str]
     computed_names, names = plan.concerned(None if complete else changed)
     computed: dict[str, Any] = {}
     due: dict[str, int] = {}
+    by_time: frozenset[str] = frozenset()
     if not complete:
         computed.update(before.computed)
         due.update(before.due)
         overdue = [name for name, at_ms in due.items() if at_ms <= now_ms]
         computed_names |= {name.removeprefix(COMPUTED) for name in overdue if name.startswith(COMPUTED)}
-        names |= {name for name in overdue if not name.startswith(COMPUTED)}
+        by_time = frozenset(name for name in overdue if not name.startswith(COMPUTED)) - names
+        names |= by_time
+    approximate: list[str] = []
     for name, answer in plan.compute(facts, now_ms, computed_names).items():
+        if answer.approximate:
+            approximate.append(COMPUTED + name)
         if answer.value != computed.get(name):
             names |= plan.with_computed((name,))
         computed.pop(name, None)
@@ -53,7 +62,10 @@ def stand(plan: Plan, before: Membership, facts: Facts, changed: Collection[str]
     found = plan.evaluate(replace(facts, computed=computed), now_ms, None if complete else names, earlier)
     for name, verdict in found.items():
         _note(due, name, verdict.next_change_ms)
-    return Standing(computed, due, {name: verdict.member for name, verdict in found.items()}, complete)
+        if verdict.approximate:
+            approximate.append(name)
+    members = {name: verdict.member for name, verdict in found.items()}
+    return Standing(computed, due, members, complete, tuple(approximate), by_time)
 
 
 def _note(due: dict[str, int], name: str, at_ms: int) -> None:
