@@ -13,4 +13,9 @@ def message_hash(owner: str, message_id: str) -> str:
 
     Messages of two owners differ even when their ids do not.
     """
-    return hashlib.sha256(f"{owner}{message_id}".encode()).hexdigest()[:16]
+    return text_hash(f"{owner}{message_id}")
+
+
+def text_hash(text: str) -> str:
+    """16 hex digits of SHA-256: `lower(hex(substring(SHA256(text), 1, 8)))` in ClickHouse."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

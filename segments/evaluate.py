@@ -215,11 +215,11 @@ def household(leaf: HouseholdLeaf, _registers: Sequence[Register], facts: Facts,
 
 
 def group_holds(leaf: AccountLeaf | HouseholdLeaf, group: Group) -> bool:
-    """Whether all that a leaf asks of an account or a household holds of this one. Relative dates do not hold of groups."""
+    """Whether all that a leaf asks of an account or a household holds of this one."""
     if leaf.members is not None and group.members < leaf.members.at_least:
         return False
     asked = leaf.trait
-    if asked is not None and (asked.relative_ms is not None or not holds(asked.condition, lookup(group.traits, asked.path))):
+    if asked is not None and not holds(asked.condition, lookup(group.traits, asked.path)):
         return False
     counted = leaf.did if isinstance(leaf, HouseholdLeaf) else None
     return counted is None or group.counters.get(counted.event, 0) >= counted.at_least

@@ -14,6 +14,7 @@ from segments.base import Duration, EventName, Path, Scalar, Strict
 from segments.conditions import PropertyCondition, TraitLeaf
 
 MAX_TIMES: Final = 1_000
+NO_END: Final = 1 << 62
 MAX_DISTINCT: Final = 500
 MAX_PERIODS: Final = 400
 DEFAULT_KEPT: Final = 300
@@ -64,11 +65,11 @@ class DidLeaf(Events):
 
     @property
     def range(self) -> tuple[int, int]:
-        """(fewest, most) times; most is MAX_TIMES + 1 when there is no end."""
+        """(fewest, most) times; most is NO_END when there is none."""
         if self.exactly is not None:
             return self.exactly, self.exactly
         fewest = self.at_least if self.at_least is not None else 0 if self.at_most is not None else 1
-        return fewest, MAX_TIMES + 1 if self.at_most is None else self.at_most
+        return fewest, NO_END if self.at_most is None else self.at_most
 
 
 class DidNotLeaf(Events):
@@ -265,6 +266,11 @@ class CountLeaf(Strict):
     at_least: int = Field(default=1, ge=1, le=1000)
 
 
+def _of_group(trait: TraitLeaf | None) -> None:
+    if trait is not None and (trait.relative_ms is not None or trait.path.startswith("computed.")):
+        raise ValueError("a group has no computed traits, and its dates are compared with `before` and `after` alone")
+
+
 class AccountLeaf(Strict):
     """What one of the profile's accounts must be: all that is given, of the same account."""
 
@@ -275,6 +281,7 @@ class AccountLeaf(Strict):
     def _asks(self) -> Self:
         if not (self.trait or self.members):
             raise ValueError("`account` asks for something: trait, members")
+        _of_group(self.trait)
         return self
 
 
@@ -289,6 +296,7 @@ class HouseholdLeaf(Strict):
     def _asks(self) -> Self:
         if not (self.trait or self.members or self.did):
             raise ValueError("`household` asks for something: trait, members, did")
+        _of_group(self.trait)
         return self
 
 

@@ -17,7 +17,7 @@ from segments.computed import (
 )
 from segments.leaves import (
     MAX_DISTINCT,
-    MAX_TIMES,
+    NO_END,
     AggregateLeaf,
     ConsentLeaf,
     DidLeaf,
@@ -48,7 +48,7 @@ def needs(_leaf: Strict) -> Sequence[Register]:
 @needs.register
 def _(leaf: DidLeaf) -> Sequence[Register]:
     fewest, most = leaf.range
-    return (_newest(leaf, max(fewest, most + 1 if most <= MAX_TIMES else 0, 1)),)
+    return (_newest(leaf, max(fewest, most + 1 if most < NO_END else 0, 1)),)
 
 
 @needs.register

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from schemas.events import Event
-from schemas.hashes import short_hash
+from schemas.hashes import text_hash
 from segments.conditions import PropertyCondition, holds, kind_of, lookup, nfc
 from segments.language import content_hash
 
@@ -79,7 +79,7 @@ class Register:
                 first = str(int(value is False)) if self.take in ("consent", "subscription") else ""
                 return event.time_ms, first + tie, value
             case "newest_of_each":
-                return event.time_ms, short_hash(canonical(value) or ""), value
+                return event.time_ms, text_hash(canonical(value) or ""), value
             case "periods":
                 return (event.time_ms + self.offset_ms) // self.period_ms, "", None
             case "largest" | "smallest":
@@ -215,7 +215,7 @@ def _add(tally: dict[str, Count], value: str, more: Iterable[int]) -> None:
 
 def _bound(tally: dict[str, Count], keep: int) -> None:
     while len(tally) > keep:
-        del tally[max(tally, key=lambda value: (short_hash(value), value))]
+        del tally[max(tally, key=lambda value: (text_hash(value), value))]
 
 
 def sum_of(counted: Count) -> int:
