@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from segments.base import Strict
 from segments.conditions import NEVER
 from segments.evaluate import EVALUATORS
 from segments.facts import Answer, Facts
@@ -60,7 +61,7 @@ def registers_of(node: Node) -> Sequence[Register]:
     if isinstance(node, Last):
         return (occurrence(node.last, "newest"),)
     leaf = leaf_of(node)
-    return needs(leaf) if hasattr(leaf, "model_fields") else ()
+    return needs(leaf) if isinstance(leaf, Strict) else ()
 
 
 def answers(node: Node, registers: Mapping[str, Register], lists: Mapping[str, frozenset[str]]) -> AnswerOf:
