@@ -20,6 +20,7 @@ class Data(msgspec.Struct, frozen=True):
     cause: str
     event_id: str
     traits: dict[str, Any]
+    computed: dict[str, Any]
 
 
 class Body(msgspec.Struct, frozen=True):
@@ -41,6 +42,7 @@ def render(transition: Transition, destination: str) -> Message:
         cause=transition.cause,
         event_id=transition.event_id,
         traits=transition.traits,
+        computed=transition.computed,
     )
     body = Body(type=f"segment.{transition.op}", timestamp=at, data=data)
     return Message(key=idempotency_key(transition, destination), body=msgspec.json.encode(body))

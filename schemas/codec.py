@@ -20,7 +20,7 @@ _DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
 } | {LinkRecord: msgspec.json.Decoder(Link | Decided | Look)}
 _DIGITS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _MANY: Final = b"0" * 19
-_NEWEST: Final[dict[type, int]] = {Link: 2, Event: EVENT_VERSION}
+_NEWEST: Final[dict[type, int]] = {Link: 2, Event: EVENT_VERSION, Touched: 2, Profile: 2, Transition: 2}
 """The newest version of each kind; 1 for those that are not here."""
 
 

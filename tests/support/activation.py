@@ -19,6 +19,7 @@ def transition(**changes: Any) -> Transition:
         "cause": "event",
         "event_id": "e1",
         "traits": {"name": "Nguyễn Thị Ánh", "city": "Hà Nội"},
+        "computed": {"lifecycle": "loyal"},
     }
     return Transition(**(values | changes))
 

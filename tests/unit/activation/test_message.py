@@ -9,7 +9,7 @@ from tests.support.activation import transition
 GOLDEN = (
     '{"type":"segment.entered","timestamp":"2025-06-15T15:06:40.123Z","data":{"profile_id":"0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",'
     '"segment":"vip","seq":1,"at":"2025-06-15T15:06:40.123Z","cause":"event","event_id":"e1",'
-    '"traits":{"name":"Nguyễn Thị Ánh","city":"Hà Nội"}}}'
+    '"traits":{"name":"Nguyễn Thị Ánh","city":"Hà Nội"},"computed":{"lifecycle":"loyal"}}}'
 )
 
 
