@@ -187,11 +187,15 @@ def _leap(year: int) -> bool:
     return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
 
 
-@lru_cache(maxsize=1024)
 def zone_of(name: object, default: str) -> ZoneInfo:
     """The zone of a trait's value, or the default one."""
+    return _zone(name if isinstance(name, str) and name else default, default)
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str, default: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name) if isinstance(name, str) and name else ZoneInfo(default)
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return ZoneInfo(default)
 
