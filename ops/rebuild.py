@@ -63,7 +63,7 @@ class Rebuild:
         async with _held(self._store):
             standing = await self._stand_still()
             await self._caught_up(standing)
-            before = state.state_hash(await state.of_redis(self._store))
+            before = state.state_hash(await state.of_redis(self._store), plan.registers)
             version, told = 1 + await self._newest_version(), [said async for said in groups.records(self._warehouse)]
             past = await _past(self._warehouse, told)
             places = await self._places(standing)
@@ -75,7 +75,7 @@ class Rebuild:
             held = refill.membership_documents(transitions, found, past, recomputed, places.touched)
             documents = (refill.fragments(recomputed, places.events), held, refill.group_documents(told, places.groups))
             await self._refill(recomputed, found, documents, places)
-            after = state.state_hash(await state.of_redis(self._store))
+            after = state.state_hash(await state.of_redis(self._store), plan.registers)
             profiles = recomputed.state.profiles()
             profile_ids = {profile_id for entries in held.values() for _, profile_id in entries}
             await self._say(found, sorted(profiles.keys() | profile_ids))

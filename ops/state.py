@@ -23,6 +23,7 @@ from schemas.identifiers import Identifier
 from segments.definitions import IdentityRules
 from segments.identity import DEFAULT_RULES, Rules
 from segments.plan import Plan
+from segments.registers import Register
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -48,11 +49,12 @@ class State:
         return found | {owner: (owner,) for owner in self.fragments if owner not in taken}
 
 
-def state_hash(state: State) -> str:
-    """One hash over members, identifiers, traits, counters, accounts, first and last seen of all profiles, in their order."""
+def state_hash(state: State, registers: Mapping[str, Register]) -> str:
+    """One hash over members, identifiers, traits, counters, accounts, first and last seen of all profiles, in their order, and over
+    what they have in these registers."""
     total = hashlib.blake2b(digest_size=16)
     for profile_id, nodes in sorted(state.profiles().items()):
-        joined = model.join((state.fragments[node] for node in nodes if node in state.fragments), {}, nodes)
+        joined = model.join((state.fragments[node] for node in nodes if node in state.fragments), registers, nodes)
         said = (
             profile_id,
             nodes,
@@ -60,6 +62,8 @@ def state_hash(state: State) -> str:
             joined.traits,
             joined.counters,
             joined.accounts,
+            joined.kept,
+            joined.tallies,
             joined.first_seen_ms,
             joined.last_seen_ms,
         )

@@ -29,14 +29,18 @@ class Verified:
     labels_differ: int
 
 
-async def verify(store: ProfileStore, warehouse: Warehouse, rules: Rules = DEFAULT_RULES) -> Verified:
-    """Both states now, by the identity rules that hold. At a quiet moment they agree; while events flow, one may be ahead.
+async def verify(store: ProfileStore, warehouse: Warehouse, rules: Rules = DEFAULT_RULES, plan: Plan | None = None) -> Verified:
+    """Both states now, by the identity rules and the plan that hold (None: the shipped computed traits alone).
+
+    What a definition that is not live any more left in registers is not looked at. At a quiet moment the stores agree; while events
+    flow, one may be ahead.
 
     Raises Transient when a store does not answer.
     """
     held, kept = await state.of_redis(store), await ties.of_redis(store)
-    recomputed = await state.of_clickhouse(warehouse, Plan(), rules)
-    redis, clickhouse = state.state_hash(held), state.state_hash(recomputed.state)
+    plan = plan or Plan()
+    recomputed = await state.of_clickhouse(warehouse, plan, rules)
+    redis, clickhouse = (state.state_hash(one, plan.registers) for one in (held, recomputed.state))
     evidence_redis, evidence_clickhouse = ties.kept_hash(kept), ties.kept_hash(recomputed.kept)
     labels_differ = state.differing(held.labels, dict(await reads.ask(warehouse, "known_labels")))
     return Verified(

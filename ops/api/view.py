@@ -82,6 +82,7 @@ def shape(profile_id: str, members: tuple[str, ...], joined: model.Joined, held:
         "profile_id": profile_id,
         "identifiers": [{"namespace": namespace, "value": value} for namespace, value in joined.identifiers],
         "traits": joined.traits,
+        "computed": held.computed,
         "counters": joined.counters,
         "first_seen": moment(joined.first_seen_ms),
         "last_seen": moment(joined.last_seen_ms),

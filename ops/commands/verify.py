@@ -14,6 +14,7 @@ from ops.reach import DEFAULT_DIR, AsJson, DataDir, reached_with_store
 from ops.state import rules_of
 from ops.verify import Verified
 from ops.verify import verify as look
+from segments.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -47,5 +48,5 @@ def verify(*, data_dir: DataDir = DEFAULT_DIR, as_json: AsJson = False) -> None:
 
 async def _look(data_dir: Path) -> Verified:
     async with reached_with_store(data_dir) as (here, store):
-        rules = rules_of(here.settings, await definitions.live(here.settings, here.bus))
-        return await look(store, here.warehouse, rules)
+        known = await definitions.live(here.settings, here.bus)
+        return await look(store, here.warehouse, rules_of(here.settings, known), Plan(known.values()))

@@ -151,6 +151,7 @@ def profile(record: Record, said: Profile) -> list[Row]:
             said.split_from,
             [tuple(pair) for pair in said.identifiers],
             _text(said.traits),
+            _text(said.computed),
             _counts(said.counters),
             instant(said.first_seen_ms),
             instant(said.last_seen_ms),

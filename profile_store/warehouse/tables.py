@@ -96,7 +96,7 @@ PROFILES: Final = Table(
     "profile_store",
     _columns(
         profile_id=_TEXT, members="Array(String)", label_version="UInt64", merged_into=_TEXT, split_from=_TEXT,
-        identifiers=_PAIRS, traits=_TEXT, counters="Map(String, UInt64)", first_seen=_TIME, last_seen=_TIME,
+        identifiers=_PAIRS, traits=_TEXT, computed=_TEXT, counters="Map(String, UInt64)", first_seen=_TIME, last_seen=_TIME,
         segments=f"Array({_WORD})", updated=_TIME, version="UInt64",
     ),
     key=("profile_id",),

@@ -50,6 +50,16 @@ apiVersion: onefold/v1
 kind: Segment
 metadata: {name: viewers}
 spec: {where: {all: [{did: {event: Product Viewed}}, {not: {in_segment: buyers}}]}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: undecided}
+spec: {where: {sequence: {first: {event: Product Viewed, within: 60d}, then_not: {event: Order Completed, within: 30d}}}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: young}
+spec: {where: {lifecycle: {stage: [first_time, active]}}}
 """,
         "test",
     )
@@ -171,14 +181,16 @@ async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: World
     world.store, world.clock = pipeline.store, pipeline.clock
     said: dict[tuple[str, int], int] = {}
     await world.live(pipeline, said)
-    before = await verify(world.store, world.warehouse, history.rules)
+    plan = Plan(SEGMENTS)
+    before = await verify(world.store, world.warehouse, history.rules, plan)
     assert before.agree
+    evaluated = await standing_of(world)
     members, transitions = await world.store.members(history.nodes), pipeline.transitions()
     rebuild = Defined(world.settings, world.bus, world.store, world.warehouse, world.clock, still_s=0.02)
-    rebuild.plan, rebuild.rules = Plan(SEGMENTS), history.rules
+    rebuild.plan, rebuild.rules = plan, history.rules
     await rebuild.run()
     await world.consume()
-    assert await verify(world.store, world.warehouse, history.rules) == before
+    assert await verify(world.store, world.warehouse, history.rules, plan) == before
     renewed = await world.store.members(history.nodes)
     for name, entry in members.items():
         assert replace(renewed[name], version=entry.version) == entry
@@ -186,7 +198,23 @@ async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: World
         pipeline.append("touched", touched.profile_id.encode(), encode(touched))
     await pipeline.drain()
     assert pipeline.transitions() == transitions
+    assert await standing_of(world) == evaluated
     await check(history, pipeline)
+
+
+async def standing_of(world: World) -> tuple[dict[str, object], list[tuple[str, int]]]:
+    """Every profile's segments and computed traits, when they change by themselves, and the timers."""
+    held = {name: memberships.decode(data) async for name, data in world.store.scan("membership")}
+    standing: dict[str, object] = {
+        name: (one.held(), one.computed, one.due, one.plan) for name, one in held.items() if not one.dissolved_into
+    }
+    partitions = world.settings.partitions
+    timers = [
+        timer
+        for number in range(partitions)
+        for timer in await world.store.due_timers(Place("touched", number, partitions), 1 << 61, 1_000)
+    ]
+    return standing, timers
 
 
 async def test_lost_evidence_a_lost_decision_and_a_wrong_label_are_seen(world: World) -> None:

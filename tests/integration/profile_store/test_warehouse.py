@@ -1,7 +1,9 @@
 """The warehouse on a real ClickHouse engine."""
 
+import json
 import random
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
@@ -126,6 +128,37 @@ async def test_the_largest_number_decides_a_membership(warehouse: Warehouse) -> 
     for one in said:
         await writer.insert(TRANSITIONS, rows.transition(record(0), one))
     assert await warehouse.rows("SELECT profile_id, segment, seq FROM memberships") == [("b", "vip", 3)]
+
+
+async def test_a_membership_says_by_which_version_and_which_event(warehouse: Warehouse) -> None:
+    writer = ClickHouseWriter(warehouse)
+    for one in (transition(seq=1), transition(seq=3, segment_version="v2", event_id="e3"), transition(seq=2, op="exited")):
+        await writer.insert(TRANSITIONS, rows.transition(record(0), one))
+    assert await warehouse.rows("SELECT seq, segment_version, event_id FROM memberships") == [(3, "v2", "e3")]
+
+
+async def test_computed_traits_are_columns_and_rows(warehouse: Warehouse) -> None:
+    computed = {
+        "lifecycle": "won_back", "rfm": {"recency": 5, "frequency": 1, "monetary": 3, "score": "513"},
+        "favourite-city": "Huế", "total-spent": 1_500_000.5, "last-seen-days": 0,
+    }  # fmt: skip
+    said = Profile(
+        profile_id="p", members=("p",), label_version=1, identifiers=(), traits={"name": "Ánh"}, counters={}, first_seen_ms=1,
+        last_seen_ms=2, segments=(), computed=computed, updated_ms=1,
+    )  # fmt: skip
+    bare = msgspec.structs.replace(said, profile_id="q", members=("q",), computed={})
+    gone = msgspec.structs.replace(said, profile_id="r", members=(), merged_into="p")
+    writer = ClickHouseWriter(warehouse)
+    for one in (said, bare, gone):
+        await writer.insert(PROFILES, rows.profile(record(0), one))
+    shown = {name: (json.loads(held), stage, score) for name, held, stage, score in await warehouse.rows(_SHOWN)}
+    assert shown == {"p": (computed, "won_back", "513"), "q": ({}, "", "")}
+    found = {(name, trait): json.loads(value) for name, trait, value in await warehouse.rows(_VALUES)}
+    assert found == {("p", trait): value for trait, value in computed.items()}
+
+
+_SHOWN = "SELECT profile_id, computed, lifecycle, rfm FROM profiles"
+_VALUES = "SELECT profile_id, trait, value FROM computed_traits"
 
 
 async def test_a_dissolved_profile_is_kept_but_not_shown(warehouse: Warehouse) -> None:

@@ -59,7 +59,10 @@ async def client(store: MemoryStore) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_any_identifier_leads_to_the_joined_profile(store: MemoryStore, client: httpx.AsyncClient) -> None:
-    known = Membership(segments={"vip": SegmentState(True, 3, START_MS), "lapsed": SegmentState(False, 2, START_MS)})
+    known = Membership(
+        segments={"vip": SegmentState(True, 3, START_MS), "lapsed": SegmentState(False, 2, START_MS)},
+        computed={"lifecycle": "lead", "thành-phố": "Huế"},
+    )
     members = await put(
         store,
         event({"anonymous_id": "cookie-1"}, id="m1", name="Xem hàng"),
@@ -77,6 +80,7 @@ async def test_any_identifier_leads_to_the_joined_profile(store: MemoryStore, cl
     body = first.json()
     assert body["profile_id"] == members[0]
     assert body["traits"] == {"name": "Nguyễn Thị Ánh"}
+    assert body["computed"] == {"lifecycle": "lead", "thành-phố": "Huế"}
     assert body["counters"] == {"$identify": 1, "Xem hàng": 1}
     assert body["segments"] == [{"name": "vip", "since": body["first_seen"]}]
     assert body["members"] == members

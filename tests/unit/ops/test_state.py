@@ -23,6 +23,8 @@ from segments.identity import DEFAULT_RULES, IdentityRulesSpec, NamespaceRules, 
 from segments.plan import Plan
 from tests.support.events import SECRET, START_MS, event
 
+REGISTERS = Plan().registers
+
 
 def state_of(events: list[Event], rules: Rules = DEFAULT_RULES, *cuts: tuple[str, str]) -> Recomputed:
     recomputed, seen = Recomputed(), Edges()
@@ -54,7 +56,7 @@ EVENTS = st.lists(
 def test_the_hash_does_not_depend_on_order_or_repetition(events: list[Event], rng: random.Random) -> None:
     shuffled = [*events, *events[:3]]
     rng.shuffle(shuffled)
-    assert state_hash(state_of(shuffled).state) == state_hash(state_of(events).state)
+    assert state_hash(state_of(shuffled).state, REGISTERS) == state_hash(state_of(events).state, REGISTERS)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,16 @@ def test_the_hash_sees_any_difference(other: dict[str, object]) -> None:
     base: dict[str, object] = {"id": "m1", "type": "identify", "traits": {"tên": "Ánh"}}
     first = state_of([event({"user_id": "u1"}, **base)]).state  # type: ignore[arg-type]  # each is of its parameter's type
     second = state_of([event({"user_id": "u1"}, **{**base, **other})]).state  # type: ignore[arg-type]  # the same
-    assert state_hash(first) != state_hash(second)
+    assert state_hash(first, {}) != state_hash(second, {})
+
+
+def test_the_hash_sees_what_a_live_register_holds_and_no_other() -> None:
+    events = [event({"user_id": "u1"}, id=f"m{n}", name="Order Completed", properties={"total": 1000}) for n in range(3)]
+    full, poor = state_of(events).state, state_of(events).state
+    poor.fragments[events[0].owner].kept = {}
+    assert full.fragments[events[0].owner].kept
+    assert state_hash(full, REGISTERS) != state_hash(poor, REGISTERS)
+    assert state_hash(full, {}) == state_hash(poor, {})
 
 
 def test_a_node_that_is_alone_and_has_no_fragment_is_no_profile() -> None:

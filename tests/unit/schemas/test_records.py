@@ -27,7 +27,9 @@ def test_what_is_said_is_read_as_it_was_said_and_nothing_newer_is(said: Touched 
         decode(type(said), orjson.dumps({**msgspec.to_builtins(said), "version": said.version + 1}))
 
 
-@pytest.mark.parametrize(("said", "more", "without"), zip(SAID, ("changed", "computed", "computed"), ((), {}, {}), strict=True))
+@pytest.mark.parametrize(
+    ("said", "more", "without"), [(SAID[0], "changed", ()), (SAID[1], "computed", {}), (SAID[2], "computed", {})]
+)
 def test_a_record_of_the_first_version_is_read_as_one_of_the_newest(
     said: Touched | Profile | Transition, more: str, without: object
 ) -> None:
