@@ -171,7 +171,8 @@ def calendar(leaf: CalendarLeaf, _registers: Sequence[Register], facts: Facts, n
         return Answer(None)
     zone = zone_of(trait_value(leaf.zone_trait, facts), leaf.zone)
     today = datetime.fromtimestamp(now_ms / 1000, tz=zone).date()
-    starts = [anniversary(born, today.year + year) - timedelta(days=leaf.before) for year in (-1, 0, 1)]
+    # Two years on: half a year before the next year's anniversary may be past already.
+    starts = [anniversary(born, today.year + year) - timedelta(days=leaf.before) for year in (-1, 0, 1, 2)]
     member = any(start <= today < start + timedelta(days=leaf.days) for start in starts)
     edges = [edge for start in starts for edge in (start, start + timedelta(days=leaf.days)) if edge > today]
     return Answer(born.isoformat(), member, midnight(min(edges), zone))

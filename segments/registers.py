@@ -85,7 +85,7 @@ class Register:
             case "largest" | "smallest":
                 return int(taken), "", None
             case "tally":
-                return 0, canonical(value) or "" if self.take == "value" else "", value
+                return (0, canonical(value) or "", None) if self.take == "value" else (0, "", value)
 
     def add(self, kept: Sequence[Entry], entry: Entry) -> Sequence[Entry]:
         """The kept entries and one more."""
@@ -126,11 +126,11 @@ def _take(register: Register, event: Event) -> Any:
             amount = amount_of(lookup(event.properties, register.of[0]))
             return 0 if amount is None and register.take == "amount_or_nothing" else amount
         case "value":
-            value = nfc(lookup(event.properties, register.of[0]))
-            return None if canonical(value) is None else value
+            text = canonical(lookup(event.properties, register.of[0]))
+            return None if text is None else value_of(text)
         case "key":
             parts = [canonical(lookup(event.properties, path)) for path in register.of]
-            return None if None in parts else "\n".join(part or "" for part in parts)
+            return None if None in parts else "\n".join(_line(part or "") for part in parts)
         case "having":
             return all(holds(condition, lookup(event.properties, condition.prop)) for condition in register.having)
         case "consent":
@@ -139,6 +139,10 @@ def _take(register: Register, event: Event) -> Any:
             return said if isinstance(said, bool) else None
         case "subscription":
             return _subscription(event.context.get("messaging_subscriptions"), register.of[0])
+
+
+def _line(part: str) -> str:
+    return part.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def _subscription(said: Any, channel: str) -> bool | None:
@@ -193,7 +197,7 @@ def value_of(text: str) -> Any:
 def count(tally: dict[str, Count], entry: Entry, keep: int) -> None:
     """Count an entry. Of more than `keep` different values those with the smallest hashes are counted, whatever their order."""
     _, value, amount = entry
-    _add(tally, value, (1, *divmod(amount if isinstance(amount, int) and not isinstance(amount, bool) else 0, _HALF)))
+    _add(tally, value, (1, *divmod(amount or 0, _HALF)))
     _bound(tally, keep)
 
 
