@@ -15,13 +15,17 @@ from pydantic import (
     WithJsonSchema,
 )
 
-_DURATION: Final = re.compile(r"^(\d{1,9})(ms|s|m|h|d)$")
+_DURATION: Final = re.compile(r"^([1-9][0-9]{0,8})(ms|s|m|h|d)$")
 _UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 MAX_DURATION_MS: Final = 3_660 * 86_400_000
 """Ten years and some days."""
 
 Scalar = StrictStr | StrictBool | StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """Strict, so that `true` stays a boolean: a lax integer would take it as 1, which equals no boolean trait."""
+
+Whole = Annotated[int, Field(strict=True)]
+"""Neither text nor a boolean is taken for a number."""
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 EventName = Annotated[str, Field(min_length=1, max_length=512)]
 Path = Annotated[str, Field(min_length=1, max_length=256)]
@@ -35,7 +39,7 @@ class Strict(BaseModel):
 
 def duration_ms(value: object) -> int:
     """`30m`, `7d` … as milliseconds; raises ValueError that says the form."""
-    match = _DURATION.match(value) if isinstance(value, str) else None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     length = int(match[1]) * _UNIT_MS[match[2]] if match else 0
     if not 0 < length <= MAX_DURATION_MS:
         raise ValueError("a duration is a positive whole number with a unit, at most ten years: 500ms, 30s, 30m, 12h, 7d")

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from segments.base import Duration, EventName, Path, Strict
+from segments.base import Duration, EventName, Finite, Path, Strict, Whole
 from segments.leaves import DEFAULT_KEPT, Events, Kept, Where
 
 MAX_VALUES: Final = 100
@@ -50,7 +50,7 @@ class DaysSinceTrait(Strict):
     which: Literal["first", "last"] = "last"
 
 
-Edges = Annotated[tuple[float, float, float, float], Field(description="four edges, ascending, between the five scores")]
+Edges = Annotated[tuple[Finite, Finite, Finite, Finite], Field(description="four edges, ascending, between the five scores")]
 
 
 class RfmTrait(Strict):
@@ -85,7 +85,7 @@ class LifecycleTrait(Strict):
 
     event: EventName = "Order Completed"
     where: Where = ()
-    loyal_orders: int = Field(default=5, ge=3, le=100)
+    loyal_orders: Whole = Field(default=5, ge=3, le=100)
     at_risk_after: Duration
     lost_after: Duration
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from segments.base import Duration, Path, Scalar, Strict, duration_ms
 
@@ -39,13 +39,13 @@ class Condition(Strict):
 
     op: Compare = "eq"
     value: Scalar | tuple[Scalar, ...] | None = Field(default=None, union_mode="left_to_right")
-    fold: bool = False
+    fold: StrictBool = False
 
     @model_validator(mode="after")
     def _value_fits_op(self) -> Self:
         op, value = self.op, self.value
         if op == "exists":
-            if value not in (None, True, False):
+            if value is not None and not isinstance(value, bool):
                 raise ValueError("`exists` takes no value, or true or false")
         elif op == "in":
             if not isinstance(value, tuple) or not 1 <= len(value) <= MAX_OPTIONS:
@@ -76,7 +76,7 @@ class TraitLeaf(Strict):
     path: Path
     op: Compare | Relative = "eq"
     value: Scalar | tuple[Scalar, ...] | None = Field(default=None, union_mode="left_to_right")
-    fold: bool = False
+    fold: StrictBool = False
 
     @model_validator(mode="after")
     def _value_fits_op(self) -> Self:
@@ -190,7 +190,7 @@ def equal(left: Any, right: Any) -> bool:
 
 def instant_of(value: Any) -> int | None:
     """The instant of a date (its midnight, UTC) or of a date and time with its zone, in ms; None for anything else."""
-    match = _INSTANT.match(value) if isinstance(value, str) else None
+    match = _INSTANT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
     day, hours, minutes, seconds, fraction, sign, zone_hours, zone_minutes = match.groups(default="")

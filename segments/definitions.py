@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
@@ -10,9 +10,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl, TypeA
 from schemas.enrich import EnrichSpec
 from schemas.identifiers import node, normalise
 from segments.computed import ComputedTraitSpec
+from segments.faults import faults
 from segments.identity import IdentityRulesSpec
 from segments.inbound import WebhookSpec
-from segments.language import SegmentSpec
+from segments.language import MAX_DEPTH, MAX_NODES, SegmentSpec
+from segments.reading import TooMuch, bound, yaml_documents
+from segments.shapes import shape_of
 from segments.tracking_plan import TrackingPlanSpec
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -174,16 +177,6 @@ Definition = Annotated[AnyDefinition, Field(discriminator="kind")]
 ADAPTER: Final[TypeAdapter[AnyDefinition]] = TypeAdapter(Definition)
 
 
-class _Loader(yaml.SafeLoader):
-    """Booleans as in YAML 1.2: `on` is a key of a trigger, and `no` a country, not true and false."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or letter in "tTfF"]
-    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 class BadDefinition(ValueError):
     """A definition cannot be used; the text names the document, the path and the cure."""
 
@@ -191,12 +184,35 @@ class BadDefinition(ValueError):
 def parse(document: Any, where: str) -> AnyDefinition:
     """A definition from a decoded document; `where` names it in errors (a file, a key)."""
     try:
+        too_much(document)
+        bound(document)
         return ADAPTER.validate_python(document)
+    except TooMuch as error:
+        raise BadDefinition(f"{where}: {error}") from None
     except ValidationError as error:
-        lines = [
-            f"{where}: {'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors(include_input=False)[:8]
-        ]
-        raise BadDefinition("\n".join(lines)) from None
+        kind = document.get("kind") if isinstance(document, dict) else None
+        root = next((shape_of(one) for one in get_args(AnyDefinition) if kind in get_args(one.model_fields["kind"].annotation)), ())
+        found = faults(document, error.errors(include_url=False), root)
+        raise BadDefinition("\n".join(f"{where}: {line}" for line in found)) from None
+
+
+def too_much(document: Any) -> None:
+    """Raises TooMuch when a segment's tree is too deep or too large; expects nothing of the document."""
+    spec = document.get("spec") if isinstance(document, dict) and document.get("kind") == "Segment" else None
+    open_ = [(spec.get("where"), 0)] if isinstance(spec, dict) else []
+    nodes = 0
+    while open_:
+        node, depth = open_.pop()
+        nodes += 1
+        if nodes > MAX_NODES:
+            raise TooMuch(f"spec.where: more than {MAX_NODES} conditions: make several segments, and name them with in_segment")
+        found = [node[word] for word in ("all", "any", "not") if word in node] if isinstance(node, dict) else []
+        if found and depth == MAX_DEPTH:
+            raise TooMuch(
+                f"spec.where: all, any and not are nested deeper than {MAX_DEPTH}: "
+                "make a part a segment of its own, and name it with in_segment"
+            )
+        open_ += [(inner, depth + 1) for held in found for inner in (held if isinstance(held, list) else (held,))]
 
 
 def load_yaml(text: str, where: str) -> list[AnyDefinition]:
@@ -204,10 +220,19 @@ def load_yaml(text: str, where: str) -> list[AnyDefinition]:
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
         raise BadDefinition(f"{where}: larger than {MAX_DOCUMENT_BYTES} bytes: split it into several files")
     try:
-        documents = list(yaml.load_all(text, Loader=_Loader))
+        documents = yaml_documents(text)
+    except TooMuch as error:
+        raise BadDefinition(f"{where}: {error}") from None
     except yaml.YAMLError as error:
-        raise BadDefinition(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
+        raise BadDefinition(f"{where}: not YAML: {_where_in_text(error)}") from None
     return [parse(document, where) for document in documents if document is not None]
+
+
+def _where_in_text(error: yaml.YAMLError) -> str:
+    """What the parser says, and the line; never the text itself."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    said = problem or str(error).splitlines()[0]
+    return said[:120] if mark is None else f"{said[:120]}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 def decode(value: bytes, where: str) -> AnyDefinition:

@@ -28,6 +28,8 @@ from segments.leaves import (
 SegmentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 MAX_DEPTH: Final = 12
 """How deep `all`, `any` and `not` may be nested."""
+MAX_NODES: Final = 500
+"""How many conditions, `all`, `any` and `not` one segment may have."""
 
 
 class Trait(Strict):
@@ -135,6 +137,8 @@ def keyword_of(kind: type[BaseModel]) -> str:
 
 
 _KINDS: Final[dict[str, type[BaseModel]]] = {keyword_of(kind): kind for kind in (*get_args(Leaf), AllOf, AnyOf, Not)}
+KEYWORDS: Final = tuple(_KINDS)
+"""The words of the language, one of them in each node."""
 _WORD_OF: Final = {kind: word for word, kind in _KINDS.items()}
 
 

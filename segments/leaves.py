@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
 
-from segments.base import Duration, EventName, Path, Scalar, Strict
+from segments.base import Duration, EventName, Finite, Path, Scalar, Strict, Whole
 from segments.conditions import PropertyCondition, TraitLeaf
 
 MAX_TIMES: Final = 1_000
@@ -26,7 +26,7 @@ Number = (
     Annotated[int, Field(strict=True, ge=-(10**15), le=10**15)]
     | Annotated[float, Field(strict=True, ge=-1e15, le=1e15, allow_inf_nan=False)]
 )
-Kept = Annotated[int, Field(ge=1, le=MAX_KEPT)]
+Kept = Annotated[Whole, Field(ge=1, le=MAX_KEPT)]
 """How many of the newest events a leaf keeps; beyond that its answer is an approximation, and says so."""
 _OFFSET: Final = re.compile(r"^([+-])([01]\d):([0-5]\d)$")
 
@@ -51,9 +51,9 @@ class Events(Strict):
 class DidLeaf(Events):
     """`event` happened `at_least`, `at_most` or `exactly` so many times (at least once, if nothing is said)."""
 
-    at_least: Annotated[int, Field(ge=1, le=MAX_TIMES)] | None = None
-    at_most: Annotated[int, Field(ge=0, le=MAX_TIMES)] | None = None
-    exactly: Annotated[int, Field(ge=0, le=MAX_TIMES)] | None = None
+    at_least: Annotated[Whole, Field(ge=1, le=MAX_TIMES)] | None = None
+    at_most: Annotated[Whole, Field(ge=0, le=MAX_TIMES)] | None = None
+    exactly: Annotated[Whole, Field(ge=0, le=MAX_TIMES)] | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -157,8 +157,8 @@ class RegularlyLeaf(Strict):
     event: EventName
     where: Where = ()
     every: Duration
-    at_least: int = Field(ge=1, le=MAX_PERIODS)
-    of: int = Field(ge=1, le=MAX_PERIODS)
+    at_least: Whole = Field(ge=1, le=MAX_PERIODS)
+    of: Whole = Field(ge=1, le=MAX_PERIODS)
     utc_offset: str = Field(default="+00:00", pattern=_OFFSET.pattern)
 
     @model_validator(mode="after")
@@ -177,7 +177,7 @@ class RegularlyLeaf(Strict):
 class PercentLeaf(Strict):
     """A fixed part of all profiles, chosen by a hash of `salt` and the profile id. Another salt chooses others."""
 
-    of: float = Field(strict=False, gt=0, le=100, description="per cent, in hundredths at the finest")
+    of: Finite = Field(gt=0, le=100, description="per cent, in hundredths at the finest")
     salt: str = Field(min_length=1, max_length=64)
 
     @property
@@ -186,7 +186,7 @@ class PercentLeaf(Strict):
         return round(self.of * 100)
 
 
-Score = Annotated[int, Field(ge=1, le=5)]
+Score = Annotated[Whole, Field(ge=1, le=5)]
 
 
 class RfmLeaf(Strict):
@@ -236,8 +236,8 @@ class CalendarLeaf(Strict):
     """
 
     trait: Path
-    before: int = Field(default=0, ge=0, le=180)
-    days: int = Field(default=1, ge=1, le=180)
+    before: Whole = Field(default=0, ge=0, le=180)
+    days: Whole = Field(default=1, ge=1, le=180)
     zone: Zone = "UTC"
     zone_trait: Path = "timezone"
 
@@ -256,14 +256,14 @@ class CalendarLeaf(Strict):
 class MembersLeaf(Strict):
     """How many profiles a group has."""
 
-    at_least: int = Field(ge=1, le=10_000)
+    at_least: Whole = Field(ge=1, le=10_000)
 
 
 class CountLeaf(Strict):
     """`event` happened at least `at_least` times to all members together, whenever."""
 
     event: EventName
-    at_least: int = Field(default=1, ge=1, le=1000)
+    at_least: Whole = Field(default=1, ge=1, le=1000)
 
 
 def _of_group(trait: TraitLeaf | None) -> None:

@@ -137,8 +137,8 @@ def test_names_that_clients_make_up_are_counted_as_one() -> None:
         ("{type: string, min: 1}", "min needs a type of"),
         ("{type: number, min: 2, max: 1}", "min is larger than max"),
         ("{type: array, properties: {a: {}}}", "properties needs a type of object"),
-        ("{type: decimal}", "Input should be"),
-        ("{typ: string}", "Extra inputs"),
+        ("{type: decimal}", "must be one of string"),
+        ("{typ: string}", "did you mean `type`"),
         ("{items: {items: {items: {items: {items: {items: {}}}}}}}", "nested deeper"),
     ],
 )

@@ -1,0 +1,89 @@
+"""From text to plain values: YAML close to 1.2, and nothing that costs more than its length. Pure.
+
+Booleans are `true` and `false` alone (`on` is a key of a trigger, and `no` a country). Dates, times and numbers with a leading
+zero (a phone) stay text. `<<` is a key like any other: merged keys may grow without end.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import yaml
+
+MAX_LEVELS: Final = 64
+"""How deep a document may be nested, whatever it says."""
+MAX_VALUES: Final = 200_000
+"""How many values it may hold, one that an alias repeats counted each time."""
+_OWN: Final = ("bool", "int", "float", "timestamp", "merge")
+
+
+class TooMuch(ValueError):
+    """A text is nested too deep, or holds too much; the text of the error says which, and the cure."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Raises TooMuch in time: composing a document takes Python one frame or two a level."""
+
+    levels = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.levels += 1
+        if self.levels > MAX_LEVELS:
+            raise TooMuch(TOO_DEEP)
+        node = super().compose_node(parent, index)
+        self.levels -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as it is overridden
+        """Refuses a key that is written twice: one of the two would be lost."""
+        found = super().construct_mapping(node, deep=deep)
+        if len(found) < len(node.value):
+            raise yaml.constructor.ConstructorError(problem="a key is written twice: keep one", problem_mark=node.start_mark)
+        return found
+
+
+TOO_DEEP: Final = f"nested deeper than {MAX_LEVELS} levels: make it flatter"
+TOO_LARGE: Final = f"holds more than {MAX_VALUES} values: split it into several documents"
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag.removeprefix("tag:yaml.org,2002:") not in _OWN]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^(?:[-+]?(?:0|[1-9][0-9_]*)?\.[0-9]+(?:[eE][-+]?[0-9]+)?|[-+]?(?:0|[1-9][0-9_]*)(?:\.?[eE][-+]?[0-9]+|\.)"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def yaml_documents(text: str) -> list[Any]:
+    """The values of a YAML text, one for each document. Raises TooMuch, or yaml.YAMLError with the place."""
+    try:
+        return list(yaml.load_all(text, Loader=_Loader))
+    except yaml.YAMLError:
+        raise
+    except ValueError as error:  # a number of thousands of digits
+        raise TooMuch("a number is too long: write it as text" if not isinstance(error, TooMuch) else str(error)) from None
+
+
+def bound(document: Any) -> None:
+    """Raises TooMuch when a document has too many levels or values. It may hold itself."""
+    open_: list[Iterator[Any]] = [iter((document,))]
+    values = 0
+    while open_:
+        for value in open_[-1]:
+            values += 1
+            if values > MAX_VALUES:
+                raise TooMuch(TOO_LARGE)
+            if isinstance(value, Mapping | list | tuple):
+                if len(open_) >= MAX_LEVELS:
+                    raise TooMuch(TOO_DEEP)
+                open_.append(iter(value.values() if isinstance(value, Mapping) else value))
+                break
+        else:
+            open_.pop()
