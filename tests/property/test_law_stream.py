@@ -1,0 +1,23 @@
+"""Laws 2, 3 and 5 of segments: what is kept incrementally is what an evaluation from nothing says, at any instant, in any order."""
+
+import os
+
+import pytest
+
+from tests.support.segment_laws import World, check
+
+ROUNDS = int(os.environ.get("ONEFOLD_LAWS_ROUNDS", "1"))
+FIRST = int(os.environ.get("ONEFOLD_LAWS_SEED", "0"))
+BLOCK = 30
+
+
+@pytest.mark.parametrize("block", range(20 * ROUNDS))
+def test_memberships_are_a_function_of_the_events_and_the_instant(block: int) -> None:
+    compared = 0
+    for seed in range(FIRST + block * BLOCK, FIRST + (block + 1) * BLOCK):
+        try:
+            compared += check(World(seed))
+        except AssertionError as error:
+            error.add_note(f"seed {seed}")
+            raise
+    assert compared > BLOCK * 500

@@ -1,0 +1,146 @@
+"""Random histories for segments: what arrives when, late and doubled, of several people whose identifiers join and part again."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.events import Event, EventType
+from schemas.identifiers import node
+from segments.registers import CONSENT_EVENT
+from tests.support.events import SECRET, event
+from tests.support.segment_words import (
+    ACCOUNTS,
+    CHANNELS,
+    DAY_MS,
+    HOUR_MS,
+    PROPERTIES,
+    PURPOSES,
+    SPAN_DAYS,
+    TRAITS,
+    a_value,
+    event_name,
+)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An event, or the labels from then on (node → profile id)."""
+
+    at_ms: int
+    event: Event | None = None
+    labels: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """What arrives of one group of people, in order. `nodes` are all their identifiers."""
+
+    seed: str
+    arrivals: Sequence[Arrival]
+    nodes: Sequence[str]
+
+    @property
+    def events(self) -> list[Event]:
+        """Each event once."""
+        return list({arrival.event.id: arrival.event for arrival in self.arrivals if arrival.event is not None}.values())
+
+
+def random_history(rng: random.Random, name: str, base_ms: int, most: int = 30) -> History:
+    """`name` tells its people from those of other histories."""
+    pairs = [
+        (namespace, f"{namespace}-{name}-{number}")
+        for number in range(rng.randint(1, 3))
+        for namespace in ("user_id", "anonymous_id", "email")
+    ]
+    pairs = [(namespace, f"{value}@thu.vn" if namespace == "email" else value) for namespace, value in pairs]
+    busy = rng.sample(pairs, rng.randint(1, 3))
+    arrivals: list[Arrival] = []
+    hot = [base_ms + rng.randrange(SPAN_DAYS * 24) * HOUR_MS for _ in range(4)]
+    for number in range(rng.randint(1, most)):
+        first = rng.choice(busy)
+        things = dict([first, *([rng.choice(pairs)] if rng.random() < 0.2 else ())])
+        said = random_event(rng, things, f"{name}-m{number}", a_time(rng, hot, base_ms), base_ms)
+        delay = rng.choice((0, 0, 0, 0, rng.randrange(HOUR_MS), rng.randrange(2 * DAY_MS), rng.randrange(3) * DAY_MS))
+        arrivals += [Arrival(said.time_ms + delay, said)]
+        if rng.random() < 0.15:
+            arrivals.append(Arrival(said.time_ms + delay + rng.randrange(DAY_MS), said))
+    nodes = sorted(node(SECRET, pair) for pair in pairs)
+    for _ in range(rng.choice((0, 0, 1, 1, 2, 4))):
+        arrivals.append(Arrival(base_ms + rng.randrange((SPAN_DAYS + 2) * DAY_MS), labels=random_labels(rng, nodes)))
+    arrivals.sort(key=lambda arrival: (arrival.at_ms, rng.random()))
+    return History(name, arrivals, nodes)
+
+
+def a_time(rng: random.Random, hot: Sequence[int], base_ms: int) -> int:
+    """Often one of a few instants, or a millisecond beside it; else any."""
+    if rng.random() < 0.6:
+        return rng.choice(hot) + rng.choice((0, 0, 0, 1, -1, HOUR_MS, 6 * HOUR_MS, DAY_MS, 3 * DAY_MS))
+    return base_ms + rng.choice((rng.randrange(SPAN_DAYS * DAY_MS), rng.randrange(SPAN_DAYS * 4) * 6 * HOUR_MS))
+
+
+def random_labels(rng: random.Random, nodes: Sequence[str]) -> dict[str, str]:
+    """The nodes in groups, each named by its smallest."""
+    groups = rng.randint(1, len(nodes))
+    place = {one: rng.randrange(groups) for one in nodes}
+    return {one: min(other for other in nodes if place[other] == place[one]) for one in nodes}
+
+
+def random_event(rng: random.Random, things: Mapping[str, str], identifier: str, time_ms: int, base_ms: int) -> Event:
+    label = rng.choice((event_name(rng), event_name(rng), event_name(rng), "$identify", "$identify", CONSENT_EVENT))
+    kind: EventType = "track" if label[0] != "$" else label[1:]  # type: ignore[assignment]  # one of the names
+    return event(
+        things,
+        id=identifier,
+        type=kind,
+        name=label if kind == "track" else "",
+        time_ms=time_ms,
+        properties=random_properties(rng, kind, base_ms),
+        traits=random_traits(rng, kind, base_ms),
+        context=random_context(rng, label),
+        flags=("bot",) if rng.random() < 0.08 else (),
+    )
+
+
+def random_properties(rng: random.Random, kind: str, base_ms: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in PROPERTIES:
+        if rng.random() < 0.55:
+            put(rng, found, field, a_value(rng, field, base_ms))
+    return found | ({"groupId": rng.choice(ACCOUNTS)} if kind == "group" else {})
+
+
+def random_traits(rng: random.Random, kind: str, base_ms: int) -> dict[str, Any]:
+    if kind == "group":
+        return {"plan": rng.choice((*ACCOUNTS, None))} if rng.random() < 0.7 else {}
+    found: dict[str, Any] = {}
+    for field in TRAITS if kind == "identify" else ():
+        if rng.random() < 0.5:
+            put(rng, found, field, a_value(rng, field, base_ms))
+    return found
+
+
+def put(rng: random.Random, into: dict[str, Any], path: str, value: Any) -> None:
+    """At a dotted path: as a key of that name, or nested, or now and then both."""
+    outer, _, inner = path.partition(".")
+    if not inner or rng.random() < 0.3:
+        into[path] = value
+    if inner and rng.random() < 0.8:
+        into[outer] = {inner: value} if rng.random() < 0.9 else value
+
+
+def random_context(rng: random.Random, label: str) -> dict[str, Any]:
+    if label == CONSENT_EVENT:
+        said = {purpose: rng.choice((True, False, False, None, "yes")) for purpose in PURPOSES if rng.random() < 0.6}
+        return rng.choice(({"consent": {"categoryPreferences": said}},) * 8 + ({}, {"consent": []}, {"consent": {"x": 1}}))
+    if label == "$identify" and rng.random() < 0.6:
+        found = [
+            {
+                "key": "k",
+                "type": rng.choice((channel, channel.upper(), channel.lower())),
+                "status": rng.choice(("SUBSCRIBED", "SUBSCRIBED", "UNSUBSCRIBED", "DID_NOT_SUBSCRIBE", "MAYBE", None)),
+            }
+            for channel in rng.choices(CHANNELS, k=rng.randint(0, 3))
+        ]
+        return {"messaging_subscriptions": rng.choice((found, found, found, [*found, None, {"type": 5}], "all"))}
+    return {}

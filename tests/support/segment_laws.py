@@ -1,0 +1,129 @@
+"""What must hold of memberships that are kept incrementally, whatever the definitions and the history."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from profile_store import model
+from profile_store.memberships import Membership
+from schemas.events import Event
+from segments.definitions import AnyDefinition
+from segments.plan import Plan
+from streams.steps.verdicts import stand
+from tests.support.segment_definitions import definitions
+from tests.support.segment_histories import Arrival, History, random_history
+from tests.support.segment_stream import Stream
+from tests.support.segment_words import BASES, DAY_MS, SPAN_DAYS
+
+
+class World:
+    """Definitions and one history, by a seed. Small registers in every third."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.base_ms = self.rng.choice(BASES)
+        self.end_ms = self.base_ms + (SPAN_DAYS + 6) * DAY_MS
+        self.history: History = random_history(self.rng, f"h{seed}", self.base_ms)
+        self.keep = self.rng.choice((None, None, 2))
+        self.definitions: list[AnyDefinition] = definitions(self.rng, self.base_ms, self.history.nodes, 12, keep=self.keep)
+        self.plan = Plan(self.definitions)
+
+
+def check(world: World) -> int:
+    """All laws of the stream; returns how many verdicts were compared. Raises AssertionError."""
+    compared = check_time(world)
+    check_order(world)
+    check_parts(world)
+    return compared
+
+
+def check_time(world: World) -> int:
+    """At every step, and at instants around each announced change and between them, what is kept equals an evaluation from nothing."""
+    stream = Stream(world.plan, world.rng)
+    compared, arrivals = 0, list(world.history.arrivals)
+    for number, arrival in enumerate(arrivals):
+        stream.take(arrival)
+        if not stream.pending:
+            compared += same_as_from_nothing(stream)
+        until = arrivals[number + 1].at_ms if number + 1 < len(arrivals) else world.end_ms
+        for at_ms in probes(stream, world.rng, until, 2 if until < world.end_ms else 12):
+            stream.pass_until(at_ms)
+            compared += same_as_from_nothing(stream)
+    stream.pass_until(world.end_ms)
+    return compared + same_as_from_nothing(stream)
+
+
+def probes(stream: Stream, rng: random.Random, until_ms: int, most: int) -> list[int]:
+    """Instants up to the next arrival: before, at and after what is due, and any."""
+    start = stream.now_ms
+    if until_ms - start < 2:
+        return []
+    announced = [at_ms for document in stream.documents.values() for at_ms in document.due.values() if start < at_ms < until_ms]
+    near = [at_ms + beside for at_ms in announced for beside in (-1, 0, 1)]
+    near += [rng.randrange(start + 1, until_ms) for _ in range(2)]
+    return sorted(at_ms for at_ms in rng.sample(near, min(most, len(near))) if start < at_ms < until_ms)
+
+
+def same_as_from_nothing(stream: Stream) -> int:
+    """Raises AssertionError that names the segment or trait, the profile and both answers."""
+    assert stream.documents.keys() == set(stream.profiles()), "a profile without events has memberships, or one with some has none"
+    for name in stream.profiles():
+        held, fresh = stream.documents[name], stand(stream.plan, Membership(), stream.facts(name), None, stream.now_ms)
+        segments = {segment: state.member for segment, state in held.segments.items()}
+        differ = {
+            one: (segments.get(one), fresh.members.get(one)) for one in fresh.members if segments.get(one) != fresh.members[one]
+        }
+        assert not differ, f"at {stream.now_ms}, of {name}: (kept, from nothing) {differ}"
+        assert held.computed == fresh.computed, (
+            f"at {stream.now_ms}, of {name}: kept {held.computed}, from nothing {fresh.computed}"
+        )
+    return len(stream.profiles()) * len(stream.plan.segments)
+
+
+def check_order(world: World) -> None:
+    """Any order and duplication: the same fragments, byte for byte, and the same answers."""
+    events, labels = world.history.events, last_labels(world.history)
+    shuffled = [*events, *world.rng.choices(events, k=len(events) // 2)]
+    world.rng.shuffle(shuffled)
+    answers = []
+    for order in (events, shuffled):
+        stream = Stream(world.plan, world.rng, coalesce=0.5)
+        for event in order:
+            stream.take(Arrival(world.end_ms, event))
+        stream.relabel(labels)
+        bytes_of = {owner: model.encode(fragment) for owner, fragment in stream.fragments.items()}
+        answers.append((bytes_of, {name: (one.segments, one.computed) for name, one in stream.documents.items()}))
+    assert answers[0][0] == answers[1][0], "fragments depend on the order"
+    assert answers[0][1] == answers[1][1], "memberships depend on the order"
+
+
+def last_labels(history: History) -> Mapping[str, str]:
+    """The labels in the end."""
+    return next((one.labels for one in reversed(history.arrivals) if one.labels is not None), {})
+
+
+def check_parts(world: World) -> None:
+    """A profile is the join of its fragments, however its events are spread over them; registers keep within their bounds."""
+    events, registers = world.history.events, world.plan.registers
+    whole = spread([events], world.plan)
+    cuts = [world.rng.randrange(3) for _ in events]
+    parts = spread([[one for one, cut in zip(events, cuts, strict=True) if cut == part] for part in range(3)], world.plan)
+    assert parts == whole, "the parts do not join to the whole"
+    for key, entries in whole["kept"].items():
+        assert len(entries) <= registers[key].keep, "a register is larger than its bound"
+    for key, tally in whole["tallies"].items():
+        assert len(tally) <= registers[key].keep, "a tally is larger than its bound"
+
+
+def spread(parts: Sequence[Sequence[Event]], plan: Plan) -> dict[str, Any]:
+    """The join of fragments that hold these events."""
+    fragments = [model.Fragment() for _ in parts]
+    for fragment, events in zip(fragments, parts, strict=True):
+        for event in events:
+            model.apply(fragment, event, plan)
+    joined = model.join(fragments, plan.registers)
+    return {
+        "traits": joined.traits, "counters": joined.counters, "kept": joined.kept, "tallies": joined.tallies,
+        "named": joined.named, "accounts": joined.accounts, "seen": (joined.first_seen_ms, joined.last_seen_ms),
+    }  # fmt: skip

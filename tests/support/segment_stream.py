@@ -1,0 +1,124 @@
+"""Memberships as the agents maintain them, without the agents: only what a change concerns is evaluated, and what is due when it is."""
+
+import random
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from profile_store import groups, model
+from profile_store.memberships import Membership, SegmentState
+from schemas.events import Event
+from segments.facts import Facts
+from segments.plan import Plan
+from streams.steps.verdicts import Standing, stand
+from tests.support.segment_histories import Arrival
+
+
+@dataclass
+class Stream:
+    """The fragments, labels and memberships of some people. `coalesce` is how often a touch waits for the next one."""
+
+    plan: Plan
+    rng: random.Random
+    coalesce: float = 0.3
+    fragments: dict[str, model.Fragment] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    documents: dict[str, Membership] = field(default_factory=dict)
+    pending: dict[str, set[str]] = field(default_factory=dict)
+    now_ms: int = 0
+
+    def take(self, arrival: Arrival) -> None:
+        """What is due before it, then the arrival itself."""
+        self.pass_until(arrival.at_ms)
+        if arrival.event is not None:
+            self.apply(arrival.event)
+            if self.rng.random() >= self.coalesce:
+                self.settle()
+        if arrival.labels is not None:
+            self.relabel(arrival.labels)
+
+    def apply(self, event: Event) -> None:
+        """Fold an event into its fragment, and note what it touched."""
+        effect = model.apply(self.fragments.setdefault(event.owner, model.Fragment()), event, self.plan)
+        if effect.fresh:
+            self.pending.setdefault(self.profile_of(event.owner), set()).update(effect.changed)
+
+    def relabel(self, labels: Mapping[str, str]) -> None:
+        """Everybody whose members changed is evaluated anew; who is no more is forgotten."""
+        self.settle()
+        before = {name: self.members(name) for name in self.documents.keys() | set(labels.values())}
+        self.labels = dict(labels)
+        for name, nodes in before.items():
+            if self.members(name) != nodes:
+                self.documents.pop(name, None)
+                self.evaluate(name, None)
+
+    def settle(self) -> None:
+        """Evaluate what was touched."""
+        pending, self.pending = self.pending, {}
+        for name, changed in pending.items():
+            self.evaluate(name, frozenset(changed))
+
+    def pass_until(self, now_ms: int) -> None:
+        """Let time pass: each timer fires when it is due, and nothing else is evaluated."""
+        if self.pending and now_ms > self.now_ms:
+            self.settle()
+        while timers := [(due, name) for name, due in self.due().items() if due <= now_ms]:
+            self.now_ms, name = min(timers)
+            self.evaluate(name, frozenset())
+        self.now_ms = now_ms
+
+    def due(self) -> dict[str, int]:
+        """The timers that are set, by profile."""
+        return {name: min(document.due.values()) for name, document in self.documents.items() if document.due}
+
+    def evaluate(self, name: str, changed: Collection[str] | None) -> None:
+        """What the segment agent does for a profile now."""
+        if not self.alive(name):
+            self.documents.pop(name, None)
+            return
+        before = self.documents.get(name, Membership())
+        standing = stand(self.plan, before, self.facts(name), changed, self.now_ms)
+        assert all(at_ms > self.now_ms for at_ms in standing.due.values()), "a timer is set for what is past"
+        self.documents[name] = document_of(self.plan, before, standing)
+
+    def profile_of(self, owner: str) -> str:
+        return self.labels.get(owner, owner)
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The nodes of a profile; one without a label is its own."""
+        labelled = {node for node, profile in self.labels.items() if profile == name}
+        return tuple(sorted(labelled | ({name} if self.profile_of(name) == name else set())))
+
+    def alive(self, name: str) -> bool:
+        return any(node in self.fragments for node in self.members(name))
+
+    def profiles(self) -> list[str]:
+        """All profiles that have events."""
+        return sorted({self.profile_of(owner) for owner in self.fragments})
+
+    def facts(self, name: str) -> Facts:
+        """What segments look at."""
+        nodes = self.members(name)
+        parts = [self.fragments[node] for node in nodes if node in self.fragments]
+        return groups.facts(model.join(parts, self.plan.registers, nodes), {}, {}, None, name, nodes)
+
+    def inside(self, segment: str) -> set[str]:
+        """The members of a segment."""
+        return {name for name, document in self.documents.items() if _member(document, segment)}
+
+    def computed(self, trait: str) -> dict[str, Any]:
+        """The values of a computed trait, by profile."""
+        return {name: document.computed[trait] for name, document in self.documents.items() if trait in document.computed}
+
+
+def _member(document: Membership, segment: str) -> bool:
+    state = document.segments.get(segment)
+    return state is not None and state.member
+
+
+def document_of(plan: Plan, before: Membership, standing: Standing) -> Membership:
+    """The document after an evaluation."""
+    kept: Iterable[tuple[str, SegmentState]] = () if standing.complete else before.segments.items()
+    now = {name: SegmentState(member, 0, 0) for name, member in standing.members.items()}
+    return Membership(segments=dict(kept) | now, computed=standing.computed, due=standing.due, plan=plan.fingerprint)
