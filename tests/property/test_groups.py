@@ -11,7 +11,7 @@ from profile_store import groups, memberships, model
 from profile_store.households import group_id
 from schemas.codec import decode
 from schemas.events import Event
-from schemas.hashes import short_hash
+from schemas.hashes import message_hash
 from schemas.records import Grouped
 from segments.definitions import Segment, load_yaml
 from segments.identity import HouseholdRules, Rules
@@ -138,19 +138,19 @@ async def in_truth(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[s
     joined, contributes = {}, {}
     for profile_id in sorted({labels[item.owner] for item in history}):
         members = [node for node in nodes if labels[node] == profile_id]
-        joined[profile_id] = model.join((fragments[node] for node in members if node in fragments), PLAN.limits, members)
+        joined[profile_id] = model.join((fragments[node] for node in members if node in fragments), PLAN.registers, members)
         contributes[profile_id] = groups.contributions(joined[profile_id], profile_id, PLAN, RULE, secret)
         records += contributes[profile_id].values()
     for item in {(item.owner, item.id): item for item in history}.values():
         name = model.account_of(item)
         if name is not None:
-            registers = {key: (value, item.time_ms, short_hash(item.id)) for key, value in item.traits.items()}
+            registers = {key: (value, item.time_ms, message_hash(item.owner, item.id)) for key, value in item.traits.items()}
             account = group_id(secret, "account", name)
             records.append(Grouped(group_id=account, kind="account", name=name, traits=registers))
     documents = groups.replayed(records)
     held = {}
     for profile_id, profile in joined.items():
-        facts = groups.facts(profile, contributes[profile_id], documents, RULE)
+        facts = groups.facts(profile, contributes[profile_id], documents, RULE, profile_id, ())
         held[profile_id] = sorted(name for name, verdict in PLAN.evaluate(facts, pipeline.clock.now_ms()).items() if verdict.member)
     return documents, held
 

@@ -4,13 +4,15 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from profile_store.model import SEEN_LIMIT, Fragment, apply, decode, encode, event_label, join
 from schemas.events import Event
-from segments.definitions import Segment, load_yaml
-from segments.plan import Plan
+from schemas.hashes import message_hash
+from segments.definitions import load_yaml
+from segments.plan import NAMED, Plan
 from tests.support.events import START_MS, event
 
 DEFINITIONS = """
@@ -28,12 +30,33 @@ apiVersion: onefold/v1
 kind: Segment
 metadata: {name: readers}
 spec: {where: {did: {event: $page}}}
+---
+apiVersion: onefold/v1
+kind: ComputedTrait
+metadata: {name: spent}
+spec: {sum: {event: Đặt hàng, prop: total}}
+---
+apiVersion: onefold/v1
+kind: ComputedTrait
+metadata: {name: totals}
+spec: {unique: {event: Đặt hàng, prop: total, keep: 5}}
+---
+apiVersion: onefold/v1
+kind: ComputedTrait
+metadata: {name: usual}
+spec: {most_frequent: {event: Đặt hàng, prop: total, keep: 4}}
+---
+apiVersion: onefold/v1
+kind: ComputedTrait
+metadata: {name: least}
+spec: {min: {event: Đặt hàng, prop: total}}
 """
-PLAN = Plan(document for document in load_yaml(DEFINITIONS, "test") if isinstance(document, Segment))
+PLAN = Plan(load_yaml(DEFINITIONS, "test"))
 OTHERS = ("cookie-a", "cookie-b")
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-9, 9), st.floats(-1, 1), st.sampled_from(["Nguyễn Thị Ánh", "Đà Nẵng", ""])
 )
+TOTALS = st.one_of(st.integers(90, 110), st.sampled_from([1, 1.0, True, "1", -0.0, 0, 0.1, "Huế", 10**18, None, ["x"]]))
 
 
 @st.composite
@@ -50,7 +73,7 @@ def events(draw: st.DrawFn, identifiers: dict[str, str], prefix: str, times: st.
                 type=kind,  # type: ignore[arg-type]  # one of the literals above
                 name=draw(st.sampled_from(["Đặt hàng", "Product Viewed"])) if kind == "track" else "",
                 time_ms=draw(times),
-                properties={"total": draw(st.integers(90, 110))},
+                properties={"total": draw(TOTALS)},
                 traits={draw(st.sampled_from(["tên", "city"])): draw(VALUES)} if kind == "identify" else {},
             )
         )
@@ -134,7 +157,7 @@ def test_a_link_already_known_is_not_said_again() -> None:
 def test_a_profile_does_not_depend_on_the_order_of_its_fragments(histories: tuple[list[Event], ...], seed: int) -> None:
     fragments = [folded(history) for history in histories]
     shuffled = random.Random(seed).sample(fragments, len(fragments))
-    assert join(shuffled, PLAN.limits) == join(fragments, PLAN.limits)
+    assert join(shuffled, PLAN.registers) == join(fragments, PLAN.registers)
 
 
 @given(history=HISTORIES, seed=st.integers(0, 1 << 32))
@@ -143,33 +166,33 @@ def test_grouping_events_into_fragments_in_any_way_gives_the_same_profile(histor
     groups: list[list[Event]] = [[] for _ in range(4)]
     for item in history:
         rng.choice(groups).append(item)
-    assert join([folded(group) for group in groups], PLAN.limits) == join([folded(history)], PLAN.limits)
+    assert join([folded(group) for group in groups], PLAN.registers) == join([folded(history)], PLAN.registers)
 
 
 @given(histories=st.tuples(*FEW))
-def test_a_fragment_joined_twice_changes_nothing_but_counters(histories: tuple[list[Event], ...]) -> None:
+def test_a_fragment_joined_twice_changes_nothing_but_what_counts(histories: tuple[list[Event], ...]) -> None:
     fragments = [folded(history) for history in histories]
-    once, twice = join(fragments, PLAN.limits), join([*fragments, *fragments], PLAN.limits)
-    assert (twice.identifiers, twice.traits, twice.leaves) == (once.identifiers, once.traits, once.leaves)
+    once, twice = join(fragments, PLAN.registers), join([*fragments, *fragments], PLAN.registers)
+    assert (twice.identifiers, twice.traits, twice.kept) == (once.identifiers, once.traits, once.kept)
     assert (twice.first_seen_ms, twice.last_seen_ms) == (once.first_seen_ms, once.last_seen_ms)
 
 
 @given(history=HISTORIES)
 def test_an_empty_fragment_is_neutral(history: list[Event]) -> None:
     fragment = folded(history)
-    assert join([Fragment(), fragment, Fragment()], PLAN.limits) == join([fragment], PLAN.limits)
+    assert join([Fragment(), fragment, Fragment()], PLAN.registers) == join([fragment], PLAN.registers)
 
 
 @given(history=HISTORIES)
 def test_a_profile_counts_every_event_once_and_knows_its_first_and_last(history: list[Event]) -> None:
-    joined = join([folded(history)], PLAN.limits)
+    joined = join([folded(history)], PLAN.registers)
     assert sum(joined.counters.values()) == len(history)
     assert joined.first_seen_ms == min((item.time_ms for item in history), default=0)
     assert joined.last_seen_ms == max((item.time_ms for item in history), default=0)
 
 
-def identified(value: Any, *, id: str, time_ms: int) -> Event:  # noqa: A002 - the field's own name
-    return event({"user_id": "u"}, id=id, type="identify", time_ms=time_ms, traits={"tên": value})
+def identified(value: Any, *, id: str, time_ms: int, user: str = "u") -> Event:  # noqa: A002 - the field's own name
+    return event({"user_id": user}, id=id, type="identify", time_ms=time_ms, traits={"tên": value})
 
 
 def test_a_vietnamese_trait_survives() -> None:
@@ -187,14 +210,19 @@ def test_the_latest_trait_wins_and_a_removed_one_is_gone() -> None:
 
 @given(values=st.tuples(VALUES, VALUES))
 def test_two_owners_with_one_message_id_at_one_instant_agree_on_a_trait(values: tuple[Any, Any]) -> None:
-    fragments = [folded([identified(value, id="1", time_ms=1)]) for value in values]
+    said = [identified(value, id="1", time_ms=1, user=f"u{number}") for number, value in enumerate(values)]
+    assert message_hash(said[0].owner, "1") != message_hash(said[1].owner, "1")
+    fragments = [folded([one]) for one in said]
     assert repr(join(fragments, {})) == repr(join(fragments[::-1], {}))
+    latest = max(said, key=lambda one: message_hash(one.owner, one.id)).traits["tên"]
+    assert join(fragments, {}).traits == ({} if latest is None else {"tên": latest})
 
 
-def test_a_leaf_that_no_segment_asks_for_any_more_is_left_out() -> None:
-    fragment = folded([event({"user_id": "u"}, id="1", name="Đặt hàng")])
-    assert fragment.leaves
-    assert join([fragment], {}).leaves == {}
+def test_a_register_that_nothing_asks_for_any_more_is_left_out() -> None:
+    fragment = folded([event({"user_id": "u"}, id="1", name="Đặt hàng", properties={"total": 90})])
+    assert fragment.kept
+    assert fragment.tallies
+    assert (join([fragment], {}).kept, join([fragment], {}).tallies) == ({}, {})
 
 
 def test_calls_are_counted_by_their_kind_and_tracks_by_their_name() -> None:
@@ -202,13 +230,34 @@ def test_calls_are_counted_by_their_kind_and_tracks_by_their_name() -> None:
     assert event_label(event({"user_id": "u"}, id="1", type="page", name="Home")) == "$page"
 
 
-def test_what_a_program_did_feeds_no_counter_and_no_leaf_but_is_known() -> None:
+def test_what_a_program_did_feeds_no_counter_and_no_register_but_is_known() -> None:
     fragment = Fragment()
     bot = event({"user_id": "u"}, id="1", type="identify", traits={"tên": "Ánh"}, flags=("bot",))
-    assert apply(fragment, bot, Plan(())).fresh
-    assert not apply(fragment, bot, Plan(())).fresh
-    assert (fragment.counters, fragment.leaves, fragment.first_ms, fragment.last_ms) == ({}, {}, 0, 0)
+    assert apply(fragment, bot, PLAN).fresh
+    assert not apply(fragment, bot, PLAN).fresh
+    apply(fragment, event({"user_id": "u"}, id="2", name="Đặt hàng", properties={"total": 90}, flags=("bot",)), PLAN)
+    assert (fragment.counters, fragment.kept, fragment.tallies, fragment.first_ms, fragment.last_ms) == ({}, {}, {}, 0, 0)
     assert fragment.identifiers
     assert fragment.traits["tên"].value == "Ánh"
-    apply(fragment, event({"user_id": "u"}, id="2", name="Viewed"), Plan(()))
-    assert fragment.counters == {"Viewed": 1}
+    apply(fragment, event({"user_id": "u"}, id="3", name="Đặt hàng"), PLAN)
+    assert fragment.counters == {"Đặt hàng": 1}
+    assert fragment.kept
+
+
+@pytest.mark.parametrize(
+    ("said", "changed"),
+    [
+        ({"name": "Đặt hàng"}, {NAMED, "Đặt hàng"}),
+        ({"type": "page"}, {NAMED, "$page"}),
+        ({"type": "identify", "traits": {"tên": "Ánh", "city": None}}, {NAMED, "$identify", "*trait tên", "*trait city"}),
+        ({"type": "identify", "traits": {"tên": "Ánh"}, "flags": ("bot",)}, {NAMED, "*trait tên"}),
+        ({"type": "group", "properties": {"groupId": "a"}, "traits": {"plan": "x"}}, {NAMED, "$group"}),
+        ({"name": "Đặt hàng", "flags": ("bot",)}, {NAMED}),
+    ],
+)
+def test_an_event_says_what_it_changed(said: dict[str, Any], changed: set[str]) -> None:
+    fragment = Fragment()
+    first = event({"user_id": "u"}, id="1", **said)
+    assert apply(fragment, first, PLAN).changed == changed
+    assert apply(fragment, event({"user_id": "u"}, id="2", **said), PLAN).changed == changed - {NAMED}
+    assert apply(fragment, first, PLAN).changed == frozenset()

@@ -7,7 +7,9 @@ from pydantic import ValidationError
 
 from segments.definitions import ADAPTER, BadDefinition, IdentityRules, Segment, decode, encode, parse
 from segments.identity import HouseholdRules, IdentityRulesSpec, Rules
-from segments.plan import NEVER, Facts, Group, Plan
+from segments.conditions import NEVER
+from segments.facts import Facts, Group
+from segments.plan import Plan
 
 ENTERPRISE = {"account": {"trait": {"path": "plan", "value": "enterprise"}, "members": {"at_least": 2}}}
 
@@ -28,13 +30,13 @@ def member(where: Any, facts: Facts) -> bool:
 
 def test_all_that_is_asked_must_hold_of_one_account() -> None:
     large, paying = Group({"plan": "free"}, 5), Group({"plan": "enterprise"}, 1)
-    assert not member(ENTERPRISE, Facts({}, {}, (large, paying)))
-    assert member(ENTERPRISE, Facts({}, {}, (large, paying, Group({"plan": "enterprise"}, 2))))
-    assert not member(ENTERPRISE, Facts({"plan": "enterprise"}, {}))
+    assert not member(ENTERPRISE, Facts(accounts=(large, paying)))
+    assert member(ENTERPRISE, Facts(accounts=(large, paying, Group({"plan": "enterprise"}, 2))))
+    assert not member(ENTERPRISE, Facts({"plan": "enterprise"}))
 
 
 def test_a_household_is_asked_for_its_members_traits_and_counts() -> None:
-    home = Facts({}, {}, household=Group({"address": {"city": "Huế"}}, 3, {"Order Completed": 2}))
+    home = Facts(household=Group({"address": {"city": "Huế"}}, 3, {"Order Completed": 2}))
     assert member({"household": {"members": {"at_least": 3}}}, home)
     assert not member({"household": {"members": {"at_least": 4}}}, home)
     assert member({"household": {"trait": {"path": "address.city", "value": "Huế"}}}, home)
@@ -45,9 +47,9 @@ def test_a_household_is_asked_for_its_members_traits_and_counts() -> None:
 
 def test_without_a_household_the_leaf_is_false_and_its_not_true() -> None:
     asks = {"household": {"trait": {"path": "city", "op": "exists", "value": False}}}
-    assert not member(asks, Facts({}, {}))
-    assert member({"not": asks}, Facts({}, {}))
-    assert member(asks, Facts({}, {}, household=Group({}, 2)))
+    assert not member(asks, Facts())
+    assert member({"not": asks}, Facts())
+    assert member(asks, Facts(household=Group({}, 2)))
 
 
 def test_a_plan_knows_what_its_segments_ask_of_groups() -> None:
