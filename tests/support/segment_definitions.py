@@ -48,7 +48,9 @@ def definitions(
     rng: random.Random, base_ms: int, nodes: Sequence[str], segments: int = 30, *, keep: int | None = None, groups: bool = False
 ) -> list[AnyDefinition]:
     """A random set of definitions. `keep` makes registers small, `groups` adds leaves over accounts and households."""
-    found = [("List", f"list-{n}", {"namespace": "user_id", "nodes": rng.sample(nodes, min(len(nodes), 8))}) for n in range(2)]
+    found: list[tuple[str, str, Document]] = [
+        ("List", f"list-{n}", {"namespace": "user_id", "nodes": rng.sample(nodes, min(len(nodes), 8))}) for n in range(2)
+    ]
     lists = [name for _, name, _ in found]
     words = Words(rng, base_ms, keep=keep)
     kinds = [*COMPUTED_KINDS, *rng.choices(COMPUTED_KINDS, k=4)]

@@ -1,4 +1,4 @@
-"""Memberships as the agents maintain them, without the agents: only what a change concerns is evaluated, and what is due when it is."""
+"""Memberships as the agents maintain them, without the agents: what a change concerns is evaluated, and what is due when it is."""
 
 import random
 from collections.abc import Collection, Iterable, Mapping
