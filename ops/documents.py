@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from ops.definitions import Documents
+from ops.mentions import undefined
 from runtime.errors import Invalid
-from segments.definitions import BadDefinition, Definition, Destination, Segment, TrackingPlan, load_yaml
-from segments.language import InSegment, walk
+from segments.definitions import BadDefinition, Definition, TrackingPlan, load_yaml
 from segments.plan import CyclicSegments, Plan
 
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
@@ -40,19 +40,13 @@ def read(directory: Path) -> Documents:
 
 
 def check(wanted: Mapping[str, Definition], known: Mapping[str, Definition]) -> None:
-    """Hold what would be live against itself: segments that name each other, destinations that name segments, and
-    tracking plans that name the same source.
+    """Hold what would be live against itself: names of segments, lists and computed traits that nothing defines, segments that name
+    each other in a circle, and tracking plans that name the same source.
 
     Pure. Raises Invalid that names every fault.
     """
     after = {**known, **wanted}
-    segments = [definition for definition in after.values() if isinstance(definition, Segment)]
-    names = {segment.metadata.name for segment in segments}
-    wrong = [
-        f"{key}: names the segment {name}, which is not defined: define it, or correct the name"
-        for key, definition in sorted(after.items())
-        for name in sorted(_named(definition) - names)
-    ]
+    wrong = undefined(after, after)
     wrong += _planned_twice(definition for definition in after.values() if isinstance(definition, TrackingPlan))
     try:
         Plan(after.values())
@@ -73,14 +67,6 @@ def _planned_twice(plans: Iterable[TrackingPlan]) -> list[str]:
         for source, keys in sorted(by_source.items())
         if len(keys) > 1
     ]
-
-
-def _named(definition: Definition) -> set[str]:
-    if isinstance(definition, Destination):
-        return {trigger.segment for trigger in definition.spec.triggers}
-    if isinstance(definition, Segment):
-        return {node.in_segment for node in walk(definition.spec.where) if isinstance(node, InSegment)}
-    return set()
 
 
 def changes(wanted: Iterable[Definition], known: Mapping[str, Definition]) -> dict[str, str]:

@@ -214,3 +214,12 @@ def children_of(node: Node) -> tuple[Node, ...]:
 def walk(node: Node) -> list[Any]:
     """All nodes of the tree, parents first."""
     return [node, *(inner for child in children_of(node) for inner in walk(child))]
+
+
+def places(node: Node, path: str = "where") -> list[tuple[str, Any]]:
+    """All nodes of the tree with their paths as the author wrote them (`where.all.1.did`), parents first."""
+    here = f"{path}.{keyword_of(type(node))}"
+    children = children_of(node)
+    alone = isinstance(node, Not)
+    below = [one for at, child in enumerate(children) for one in places(child, here if alone else f"{here}.{at}")]
+    return [(here, node), *below]

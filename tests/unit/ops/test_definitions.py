@@ -61,8 +61,8 @@ def test_a_segment_that_nobody_defines_is_refused_wherever_it_is_named(tmp_path:
     wanted = read(put(tmp_path, hook=HOOK, a=segment("a", "{in_segment: nowhere}")))
     with pytest.raises(Invalid) as caught:
         check(wanted, {})
-    assert "Destination/hook: names the segment khach-quen" in str(caught.value)
-    assert "Segment/a: names the segment nowhere" in str(caught.value)
+    assert "Destination/hook: spec.triggers.0.segment: names the segment khach-quen" in str(caught.value)
+    assert "Segment/a: spec.where.in_segment: names the segment nowhere" in str(caught.value)
 
 
 def test_a_segment_that_is_live_may_be_named(tmp_path: Path) -> None:
