@@ -46,10 +46,10 @@ def records(draw: st.DrawFn) -> list[Grouped]:
         profile_id, name = draw(st.sampled_from(PROFILES)), draw(st.sampled_from([ACCOUNT, HOME]))
         kind = kind_of(name)
         if kind == "account" and draw(st.booleans()):
-            traits = {draw(st.sampled_from(["plan", "ghế"])): (draw(st.integers(0, 2)), draw(st.integers(0, 2)), "m")}
+            traits = {draw(st.sampled_from(["plan", "ghế"])): (draw(st.integers(0, 2)), draw(st.integers(0, 2)), f"m{seq}")}
             found[seq] = Grouped(group_id=name, kind=kind, name="Công ty A", traits=traits)
             continue
-        shared = {"city": (draw(st.sampled_from(["Huế", "Vinh"])), draw(st.integers(0, 2)), "m")} if kind == "household" else {}
+        shared = {"city": (draw(st.sampled_from(["Huế", "Vinh"])), draw(st.integers(0, 2)), f"m{seq}")} if kind == "household" else {}
         counters = {"Order Completed": seq} if kind == "household" else {}
         found[seq] = Grouped(
             group_id=name, kind=kind, profile_id=profile_id, present=draw(st.booleans()), seq=seq, traits=shared, counters=counters
