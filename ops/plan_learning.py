@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import yaml
+from segments.reading import yaml_text
 
 REQUIRED_SHARE: Final = 0.999
 MIN_EVENTS: Final = 100
@@ -72,7 +72,7 @@ def propose(source: str, events: Sequence[tuple[str, int]], seen: Sequence[Seen]
 def as_yaml(document: dict[str, Any], about: str) -> str:
     """The document as `onefold apply` reads it, under a comment."""
     comment = "".join(f"# {line}\n" for line in about.splitlines())
-    return comment + yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=120)
+    return comment + yaml_text(document)
 
 
 def _property(seen: Seen, events: int) -> dict[str, Any]:

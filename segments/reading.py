@@ -61,6 +61,21 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Puts text in quotes that this loader, or one of YAML 1.1, would take for something else."""
+
+
+_Dumper.yaml_implicit_resolvers = {
+    letter: [*yaml.SafeDumper.yaml_implicit_resolvers.get(letter, ()), *_Loader.yaml_implicit_resolvers.get(letter, ())]
+    for letter in yaml.SafeDumper.yaml_implicit_resolvers.keys() | _Loader.yaml_implicit_resolvers.keys()
+}
+
+
+def yaml_text(document: Any) -> str:
+    """The YAML text of a value: `yaml_documents` reads the same one."""
+    return yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
+
+
 def yaml_documents(text: str) -> list[Any]:
     """The values of a YAML text, one for each document. Raises TooMuch, or yaml.YAMLError with the place."""
     try:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from segments.definitions import ADAPTER, BadDefinition, IdentityRules, Segment, decode, encode, parse
-from segments.identity import HouseholdRules, IdentityRulesSpec, Rules
 from segments.conditions import NEVER
+from segments.definitions import ADAPTER, BadDefinition, IdentityRules, Segment, decode, encode, parse
 from segments.facts import Facts, Group
+from segments.identity import HouseholdRules, IdentityRulesSpec, Rules
 from segments.plan import Plan
 
 ENTERPRISE = {"account": {"trait": {"path": "plan", "value": "enterprise"}, "members": {"at_least": 2}}}

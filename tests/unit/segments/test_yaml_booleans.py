@@ -1,4 +1,8 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from segments.definitions import Destination, load_yaml
+from segments.reading import yaml_documents, yaml_text
 
 TEXT = """
 apiVersion: onefold/v1
@@ -18,3 +22,9 @@ def test_the_key_on_needs_no_quotes_and_true_stays_a_boolean() -> None:
     assert isinstance(found, Destination)
     assert found.spec.triggers[0].on == ("entered", "exited")
     assert found.spec.allow_private_addresses is True
+
+
+@given(st.one_of(st.text("0179._-+eExXoO:#~<=nulyoftrsTN ", max_size=8), st.text()), st.booleans())
+def test_what_is_written_is_read_the_same(text: str, key: bool) -> None:
+    document = {text: 1} if key else [text, 0.5, True, 5, None]
+    assert repr(yaml_documents(yaml_text(document))) == repr([document])
