@@ -12,23 +12,28 @@ from starlette.routing import Route
 from ops.api.answers import answer, away, error, failed, invalid, refused
 from ops.api.identity import IdentityRoutes
 from ops.api.quarantine import Quarantine, QuarantineRoutes
+from ops.api.segments import SegmentRoutes
 from ops.api.view import ProfileReader
 from ops.identity.desk import Desk
+from ops.segments.why import Asked
 from runtime.errors import Invalid, Misconfigured, Transient
 
 MAX_PATH_CHARS: Final = 4_096
 
 
 class Api:
-    """Profiles, identity and quarantine, with `Authorization: Bearer <token>`.
+    """Profiles, identity, segments and quarantine, with `Authorization: Bearer <token>`.
 
     `GET /v1/profiles/{namespace}:{value}`, `GET /v1/profiles/id/{profile_id}`, and with a desk `GET /v1/identity/why?a=&b=`,
     `GET /v1/identity/how/{profile}`, `POST /v1/identity/cut`, `/split`, `/undo`.
+    With somebody to be `asked` about segments `GET /v1/segments/why?profile=&segment=` (without a segment: all of them).
     With a quarantine `GET /v1/quarantine`, `GET /v1/quarantine/{id}`, `POST /v1/quarantine/{id}/replay` and `/discard`.
     """
 
-    def __init__(self, reader: ProfileReader, desk: Desk | None = None, quarantine: Quarantine | None = None) -> None:
-        self._reader, self._desk, self._quarantine = reader, desk, quarantine
+    def __init__(
+        self, reader: ProfileReader, desk: Desk | None = None, quarantine: Quarantine | None = None, asked: Asked | None = None
+    ) -> None:
+        self._reader, self._desk, self._quarantine, self._asked = reader, desk, quarantine, asked
         self._token = reader.settings.api_token.get_secret_value().encode()
 
     def application(self) -> Starlette:
@@ -36,6 +41,7 @@ class Api:
         return Starlette(
             routes=[
                 *(IdentityRoutes(self._desk, self._authorise).routes() if self._desk is not None else ()),
+                *(SegmentRoutes(self._asked, self._authorise).routes() if self._asked is not None else ()),
                 *(QuarantineRoutes(self._quarantine, self._authorise).routes() if self._quarantine is not None else ()),
                 Route("/v1/profiles/id/{profile_id}", self._by_id),
                 Route("/v1/profiles/{identifier:path}", self._by_identifier),

@@ -15,6 +15,7 @@ from ops.identity.desk import Desk
 from ops.identity.history import History
 from ops.identity.lazy import Lazy
 from ops.quarantine.again import Again
+from ops.segments.why import Asked
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
 from profile_store.warehouse.client import Warehouse
@@ -39,9 +40,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop`; answers under way are finished first. Raises Misconfigured when the port is taken."""
     store = open_store(settings, SystemClock())
     try:
-        async with HealthServer(settings, Metrics(), {"redis": store.ping}), _desks(settings, store) as (desk, quarantine):
+        async with HealthServer(settings, Metrics(), {"redis": store.ping}), _desks(settings, store) as (desk, quarantine, asked):
             config = uvicorn.Config(
-                Api(ProfileReader(settings, store, desk.rules), desk, quarantine).application(),
+                Api(ProfileReader(settings, store, desk.rules), desk, quarantine, asked).application(),
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -55,8 +56,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _desks(settings: Settings, store: ProfileStore) -> AsyncIterator[tuple[Desk, Quarantine]]:
-    """A desk and a quarantine that know the live rules once the broker has told them, and reaches for the rest when it is asked."""
+async def _desks(settings: Settings, store: ProfileStore) -> AsyncIterator[tuple[Desk, Quarantine, Asked]]:
+    """What answers, by the live definitions once the broker has told them; it reaches for the rest when it is asked."""
     clock, definitions = SystemClock(), Definitions(settings)
     warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
     async with KafkaBus(settings, timeout_ms=BROKER_MS) as bus:
@@ -79,7 +80,16 @@ async def _desks(settings: Settings, store: ProfileStore) -> AsyncIterator[tuple
                     raise Transient("the definitions are not known here yet: try again")
                 return Again(settings, definitions.sources, definitions.admission)
 
-            yield desk, Quarantine(settings, clock, warehouse.get, producer.get, again)
+            asked = Asked(
+                settings,
+                store,
+                clock,
+                lambda: definitions.plan,
+                lambda: definitions.rules,
+                warehouse.get,
+                known=definitions.caught_up.is_set,
+            )
+            yield desk, Quarantine(settings, clock, warehouse.get, producer.get, again), asked
         finally:
             following.cancel()
             with suppress(asyncio.CancelledError):

@@ -3,6 +3,7 @@
 import typer
 
 from ops.backfill.preview import preview
+from ops.segments.commands import why
 
 
 def register(app: typer.Typer) -> None:
@@ -10,6 +11,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Ask about segments.", no_args_is_help=True)
     group.callback()(_group)
     group.command()(preview)
+    group.command()(why)
     app.add_typer(group, name="segments")
 
 

@@ -1,0 +1,32 @@
+"""What a question about segments is asked of: the stores of the Onefold that a command is about, and its live definitions."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from ops import definitions
+from ops.identity.lazy import Lazy
+from ops.reach import find
+from ops.segments.why import Asked
+from ops.state import rules_of
+from profile_store.connect import open_store
+from profile_store.warehouse.client import Warehouse
+from runtime.bus.kafka import KafkaBus
+from runtime.clock import SystemClock
+from segments.plan import Plan
+
+
+@asynccontextmanager
+async def asking(data_dir: Path) -> AsyncIterator[Asked]:
+    """With the definitions that are live now. ClickHouse is reached when it is needed."""
+    settings, clock = find(data_dir), SystemClock()
+    store = open_store(settings, clock)
+    warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
+    try:
+        async with KafkaBus(settings) as bus:
+            known = await definitions.live(settings, bus)
+        plan, rules = Plan(known.values()), rules_of(settings, known)
+        yield Asked(settings, store, clock, lambda: plan, lambda: rules, warehouse.get)
+    finally:
+        await warehouse.aclose()
+        await store.aclose()
