@@ -58,6 +58,7 @@ class ClusterStore(RedisBase):
                 "ONEFOLD_REDIS_URL is not an address of a Redis Cluster: use redis+cluster://host:port,host:port or rediss+cluster://"
             ) from None
         self._seen: dict[str, bytes | None] = {}
+        self._fences: dict[str, bytes | None] = {}
 
     async def standing(self, place: Place) -> Standing:
         standing: Standing
@@ -77,35 +78,43 @@ class ClusterStore(RedisBase):
         """The place's standing, and values that are not older than it.
 
         Values come from other primaries than the position, in the same moment. They could be older than a position that moved
-        in that very moment; so they are read again, unless the position is one that was seen before they were asked for.
+        in that very moment; so they are read again, unless the position is one that was seen before they were asked for. So is
+        the hold, which may be older than the fence.
         """
-        calls = _gets([self._keys.of(AHEAD, place.name), self._position(place), self._keys.hold, *keys])
+        calls = _gets([self._keys.of(AHEAD, place.name), *self._of_standing(place), *keys])
         while True:
-            seen = self._seen.get(place.name, b"never")
-            entry, stored, held, *found = await self._link.run(calls)
+            seen, known = self._seen.get(place.name, b"never"), self._fences.get(place.name, b"never")
+            entry, stored, held, fence, definitions, *found = await self._link.run(calls)
             if entry is not None:
                 await self._finish(place, entry)
                 continue
-            if not keys or stored == seen:
-                return self._standing(None if stored is None else int(stored.split()[0]), held), _bare(found)
-            self._seen[place.name] = stored
+            if fence == known and (not keys or stored == seen):
+                return self._standing(_position(stored), held, fence, _position(definitions)), _bare(found)
+            self._seen[place.name], self._fences[place.name] = stored, fence
 
-    async def save(self, place: Place, expected: int | None, position: int, writes: Writes) -> frozenset[tuple[Kind, str]]:
+    async def save(
+        self, place: Place, expected: int | None, position: int, writes: Writes, fence: int | None = None
+    ) -> frozenset[tuple[Kind, str]]:
         ahead = Ahead(FORMAT, position, values.pack_writes(writes))
-        refused = await self._bounded("save", lambda: self._saved(place, "" if expected is None else expected, ahead))
+        seen = ("" if expected is None else expected, "" if fence is None else fence)
+        refused = await self._bounded("save", lambda: self._saved(place, *seen, ahead))
         return frozenset(refused)
 
-    async def _saved(self, place: Place, expected: int | str, ahead: Ahead) -> list[tuple[Kind, str]]:
+    async def shut_out(self, place: Place) -> Standing:
+        await self._command("INCR", self._keys.of("fence", place.name))
+        return await self.standing(place)
+
+    async def _saved(self, place: Place, expected: int | str, fence: int | str, ahead: Ahead) -> list[tuple[Kind, str]]:
         writes = ahead.writes
         if not (writes.documents or writes.plain or writes.fields):
-            what: tuple[Any, ...] = ("move", expected, ahead.position, *_timers(writes))
+            what: tuple[Any, ...] = ("move", expected, ahead.position, fence, *_timers(writes))
         else:
-            what = ("begin", expected, _BODY.encode(ahead))
+            what = ("begin", expected, _BODY.encode(ahead), fence)
         done, *answer = await self._at(place, *what)
         if done == 2:
             await self._finish(place, answer[0])
         if done != 1:
-            raise StateLost(f"{place.name}: the stored position is another than the one this worker has seen")
+            raise StateLost(f"{place.name}: the stored position is another than the one this worker has seen, or it was shut out")
         if what[0] == "move":
             self._seen[place.name] = b"%d %s" % (ahead.position, answer[0])
             return []
@@ -124,7 +133,7 @@ class ClusterStore(RedisBase):
         """Write all of an entry, then finish it; returns the refused documents."""
         writes = ahead.writes
         answers = await self._link.run(self._fenced(fence, writes))
-        done, *_ = await self._at(place, "finish", fence, ahead.position, *_timers(writes))
+        done, *_ = await self._at(place, "finish", fence, ahead.position, "", *_timers(writes))
         if done == 1:
             self._seen[place.name] = b"%d %s" % (ahead.position, fence)
         documents = zip(writes.documents, answers, strict=False)
@@ -142,12 +151,9 @@ class ClusterStore(RedisBase):
         return calls
 
     async def _at(self, place: Place, *arguments: Any) -> list[Any]:
-        keys = [self._position(place), self._keys.of(AHEAD, place.name), self._keys.of("timer", place.name)]
+        keys = [self._keys.of(kind, place.name) for kind in ("position", AHEAD, "timer", "fence")]
         (answer,) = await self._link.run([Call.script(_PLACE, keys, *arguments)])
         return list(answer)
-
-    def _position(self, place: Place) -> str:
-        return self._keys.of("position", place.name)
 
     async def ping(self) -> None:
         async def every() -> None:
@@ -205,6 +211,10 @@ class ClusterStore(RedisBase):
 
 def _gets(keys: Sequence[str]) -> list[Call]:
     return [Call(key, "GET", (key,)) for key in keys]
+
+
+def _position(stored: bytes | None) -> int | None:
+    return None if stored is None else int(stored.split()[0])
 
 
 def _bare(found: Sequence[bytes | None]) -> list[bytes | None]:

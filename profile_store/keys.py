@@ -9,13 +9,15 @@
     <env>:e:<node>       hash    neighbour -> evidence, `-` or `!` and neighbour -> a person's decision; kept at both ends
     <env>:t:<place>      zset    profile -> due_ms                                 an entry until it is set anew or cleared
     <env>:p:<place>      string  position: the next offset to read                 until wiped
+    <env>:b:<place>      string  fence: how often its writers were shut out        until wiped
     <env>:d:<key>        string  delivery settled: until when, in ms               as long as the caller asks
     <env>:hold           string  writers wait: until when, in ms                   60 s
 
 On a cluster a place's keys share one slot by a hash tag, and there is one more of them:
 
     <env>:t:{<place>}    zset    as above
-    <env>:p:{<place>}    string  `<position> <fence>`
+    <env>:p:{<place>}    string  `<position> <entry's fence>`
+    <env>:b:{<place>}    string  as above
     <env>:w:{<place>}    string  write-ahead entry: what a slice's save is about to write    until it is written, some ms
 
 and what `save` wrote (fragments, memberships, groups, unsaid, labels, members, evidence, decisions) begins with its fence, see
@@ -35,6 +37,7 @@ LETTERS: Final = {
     "edges": "e",
     "timer": "t",
     "position": "p",
+    "fence": "b",
 }
 """The kinds that can be scanned and wiped, and the letter of each in its keys."""
 
@@ -44,7 +47,7 @@ HOLD_MS: Final = 60_000
 AHEAD: Final = "ahead"
 """The kind of a place's write-ahead entry. It goes with the position: it is not wiped alone."""
 
-_OF_PLACES: Final = ("timer", "position", AHEAD)
+_OF_PLACES: Final = ("timer", "position", "fence", AHEAD)
 
 
 class Keys:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Collection, Sequence
 
 from profile_store.keys import HOLD_MS, LETTERS
-from profile_store.port import Document, Kind, Label, Members, Place, Scanned, Standing, Ties, Writes
+from profile_store.port import DEFINITIONS, Document, Kind, Label, Members, Place, Scanned, Standing, Ties, Writes
 from profile_store.values import (
     check_guard,
     decision_field,
@@ -29,11 +29,17 @@ class MemoryStore:
         self._ties: dict[str, dict[bytes, bytes]] = {}
         self._timers: dict[str, dict[str, int]] = {}
         self._positions: dict[str, int] = {}
+        self._fences: dict[str, int] = {}
         self._deliveries: dict[str, int] = {}
         self._held_until_ms = 0
 
     async def standing(self, place: Place) -> Standing:
-        return Standing(self._positions.get(place.name), self._clock.now_ms() < self._held_until_ms)
+        return Standing(
+            self._positions.get(place.name),
+            self._clock.now_ms() < self._held_until_ms,
+            self._fences.get(place.name, 0),
+            self._positions.get(DEFINITIONS.name, 0),
+        )
 
     async def load(
         self, place: Place, kind: Kind, ids: Sequence[str], labels: Sequence[str] = ()
@@ -52,11 +58,15 @@ class MemoryStore:
     async def ties(self, nodes: Sequence[str]) -> dict[str, Ties]:
         return {node: unpack_ties(self._ties.get(node, {})) for node in nodes}
 
-    async def save(self, place: Place, expected: int | None, position: int, writes: Writes) -> frozenset[tuple[Kind, str]]:
+    async def save(
+        self, place: Place, expected: int | None, position: int, writes: Writes, fence: int | None = None
+    ) -> frozenset[tuple[Kind, str]]:
         for document in writes.documents.values():
             check_guard(document)
         if self._positions.get(place.name) != expected:
             raise StateLost(f"{place.name}: the stored position is another than the one this worker has seen")
+        if fence is not None and self._fences.get(place.name, 0) != fence:
+            raise StateLost(f"{place.name}: its writers were shut out since this worker loaded")
         refused = set()
         for (kind, name), document in writes.documents.items():
             stored = self._documents[kind].get(name)
@@ -80,6 +90,10 @@ class MemoryStore:
                 timers[profile_id] = due_ms
         self._positions[place.name] = position
         return frozenset(refused)
+
+    async def shut_out(self, place: Place) -> Standing:
+        self._fences[place.name] = self._fences.get(place.name, 0) + 1
+        return await self.standing(place)
 
     def _tie(self, node: str, field: str, value: bytes) -> None:
         self._ties.setdefault(node, {})[field.encode()] = value
@@ -126,6 +140,7 @@ class MemoryStore:
             "edges": self._ties,
             "timer": self._timers,
             "position": self._positions,
+            "fence": self._fences,
         }
         unknown = set(kinds) - LETTERS.keys()
         if unknown:

@@ -32,6 +32,10 @@ class Place:
         return f"{self.topic}:{self.partition}/{self.partitions}"
 
 
+DEFINITIONS: Final = Place("definitions", 0, 1)
+"""The place whose position is the next offset of the definitions that the state presumes: whoever knows fewer of them waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """A guarded document as stored; `data` is None when absent. `offset` is the last one applied by `guard` (a Place's name)."""
@@ -138,10 +142,15 @@ class Writes:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a place stands: the next offset stored beside its state (None: never written), and whether writers must hold."""
+    """Where a place stands: the next offset stored beside its state (None: never written), and whether writers must hold.
+
+    `fence` says how often the place's writers were shut out, `definitions` is the position of DEFINITIONS (0: none is presumed).
+    """
 
     position: int | None
     held: bool
+    fence: int = 0
+    definitions: int = 0
 
 
 class ProfileStore(Protocol):
@@ -173,12 +182,22 @@ class ProfileStore(Protocol):
         """Evidence and decisions of nodes; a node without any is answered with empty ones."""
         ...
 
-    async def save(self, place: Place, expected: int | None, position: int, writes: Writes) -> frozenset[tuple[Kind, str]]:
+    async def save(
+        self, place: Place, expected: int | None, position: int, writes: Writes, fence: int | None = None
+    ) -> frozenset[tuple[Kind, str]]:
         """Apply a slice's writes, then store `position` (the next offset). Returns the documents that were refused.
 
         Timers go with the shard of `place`; None clears one. `expected` is the position the caller saw; when the stored one
         is another by now, nothing but guarded documents may have been written and StateLost is raised (a zombie, or a store
-        that came back without its last writes).
+        that came back without its last writes). The same when `fence` is given and the stored one is another: whatever was
+        decided on what was loaded before that must not be written.
+        """
+        ...
+
+    async def shut_out(self, place: Place) -> Standing:
+        """Raise a place's fence: what its writers have loaded before can be saved no more. Returns where it stands then.
+
+        Under a hold that began before, nothing of the place changes after that, but by whoever holds.
         """
         ...
 

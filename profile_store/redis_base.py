@@ -12,7 +12,7 @@ from redis.exceptions import AuthenticationError, RedisClusterException, RedisEr
 
 from profile_store import values
 from profile_store.keys import HOLD_MS, LETTERS, Keys
-from profile_store.port import MAX_FIELDS, Document, Kind, Label, Members, Place, Scanned, Standing, Ties
+from profile_store.port import DEFINITIONS, MAX_FIELDS, Document, Kind, Label, Members, Place, Scanned, Standing, Ties
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, Transient
 
@@ -162,8 +162,13 @@ class RedisBase(ABC):
         found: list[bytes | None] = await self._bounded("MGET", lambda: self._values(keys)) if keys else []
         return found
 
-    def _standing(self, position: int | None, held: bytes | None) -> Standing:
-        return Standing(position, not self._lapsed(held))
+    def _standing(self, position: int | None, held: bytes | None, fence: bytes | None, definitions: int | None) -> Standing:
+        return Standing(position, not self._lapsed(held), int(fence or 0), definitions or 0)
+
+    def _of_standing(self, place: Place) -> list[str]:
+        """The keys of a standing, in the order that it is made of."""
+        of = self._keys.of
+        return [of("position", place.name), self._keys.hold, of("fence", place.name), of("position", DEFINITIONS.name)]
 
     def _lapsed(self, until: bytes | None) -> bool:
         """Whether an entry's time is over. Its value says so by the injected clock; the server's expiry only clears it away."""

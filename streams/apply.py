@@ -153,7 +153,7 @@ class Applier:
             if self._store is None:
                 return Outcome(produce=said)
             standing = await self._store.standing(place)
-            return Outcome(standing.position, held=standing.held, produce=said)
+            return Outcome(standing.position, held=standing.held, fence=standing.fence, produce=said)
 
         for whole in (True, False):
             try:
@@ -231,8 +231,8 @@ class Applier:
         self._places.check(place, outcome.expected)
         position = max(position, outcome.expected or 0)  # a replay must not move it back
         try:
-            refused = await self._store.save(place, outcome.expected, position, outcome.writes)
-        except StateLost:  # the position moved since it was loaded: `check` tells a loss from a race on the next turn
+            refused = await self._store.save(place, outcome.expected, position, outcome.writes, outcome.fence)
+        except StateLost:  # moved or shut out since it was loaded: `check` tells a loss from a race on the next turn
             return False
         self._places.moved(place, position, min((due for due in outcome.writes.timers.values() if due is not None), default=NEVER))
         return not refused

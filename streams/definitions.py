@@ -4,8 +4,9 @@ import asyncio
 import logging
 from typing import Final
 
-from runtime.bus.follow import follow
+from runtime.bus.follow import RETRY_S, follow
 from runtime.bus.port import Bus, Record
+from runtime.errors import Transient
 from runtime.places import locator
 from runtime.settings import Settings
 from segments.admission import Admission
@@ -22,13 +23,17 @@ PLANNED: Final = ("Segment/", "ComputedTrait/", "List/")
 
 
 class Definitions:
-    """The definitions that hold now. Readers take `plan` and `sources` anew for each slice."""
+    """The definitions that hold now. Readers take `plan` and `sources` anew for each slice.
+
+    `known` is the next offset of the topic: all before it are in them.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._secret, self._country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
         self._held: dict[str, AnyDefinition] = {}
         self.caught_up = asyncio.Event()
         self.plan = Plan(())
+        self.known = 0
         self.rules = DEFAULT_RULES
         self.sources: list[Source] = []
         self.admission = Admission(locator(settings.geoip_file), metrics.violated)
@@ -53,6 +58,7 @@ class Definitions:
                 "a definition cannot be used; what held before it holds on",
                 extra={"action": "definition_skipped", "offset": record.offset, "reason": str(error)},
             )
+        self.known = record.offset + 1
 
     def _rules(self, definition: AnyDefinition | None, offset: int) -> Rules:
         """The rules of a definition, or the default ones. Their number is the record's offset: it grows with every change."""
@@ -62,8 +68,22 @@ class Definitions:
 
 async def follow_definitions(settings: Settings, bus: Bus, definitions: Definitions) -> None:
     """Keep `definitions` true to the topic, for ever; `caught_up` is set once what was defined at the start is known."""
+    topic = settings.topic("definitions")
+    end = await _end(bus, topic)
 
     async def show() -> None:
+        # Compaction may have taken the last records, deletions: whoever has come to the end knows of them all the same.
+        definitions.known = max(definitions.known, end)
         definitions.caught_up.set()
 
-    await follow(bus, settings.topic("definitions"), definitions.take, show)
+    await follow(bus, topic, definitions.take, show)
+
+
+async def _end(bus: Bus, topic: str) -> int:
+    """Where the topic ends now; waits while the broker is away."""
+    while True:
+        try:
+            return (await bus.end_offsets(topic)).get(0, 0)
+        except Transient as error:
+            log.warning("the definitions wait for the broker", extra={"action": "definitions_wait", "reason": str(error)})
+            await asyncio.sleep(RETRY_S)

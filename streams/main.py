@@ -31,6 +31,7 @@ AGENTS: Final = ("accept", "unify", "link", "segment", "group")
 def steps(parts: Parts, names: Sequence[str]) -> list[Hosted]:
     """The steps of these agents."""
     settings, store, definitions = parts.settings, parts.store, parts.definitions
+    known = (lambda: definitions.plan, lambda: definitions.rules, lambda: definitions.known)
     made = {
         "accept": lambda: Hosted(
             AcceptStep(
@@ -40,10 +41,10 @@ def steps(parts: Parts, names: Sequence[str]) -> list[Hosted]:
             ),
             stateful=False,
         ),
-        "unify": lambda: Hosted(UnifyStep(settings, store, lambda: definitions.plan, lambda: definitions.rules)),
+        "unify": lambda: Hosted(UnifyStep(settings, store, *known)),
         "link": lambda: Hosted(LinkStep(settings, store, lambda: definitions.rules)),
-        "segment": lambda: Hosted(SegmentStep(settings, store, lambda: definitions.plan, lambda: definitions.rules)),
-        "group": lambda: Hosted(GroupStep(settings, store, lambda: definitions.plan, lambda: definitions.rules)),
+        "segment": lambda: Hosted(SegmentStep(settings, store, *known)),
+        "group": lambda: Hosted(GroupStep(settings, store, *known)),
     }
     return [made[name]() for name in names]
 

@@ -1,23 +1,24 @@
 -- A place on a cluster: its position, its timers and its write-ahead entry, in one slot.
 --
--- KEYS  position, entry, timers
--- ARGV  'begin', expected position ('' for none), body
+-- KEYS  position, entry, timers, the fence of the place's writers
+-- ARGV  'begin', expected position ('' for none), body, expected fence ('' when it does not matter)
 --           keep the body as the entry: what it says is to be done from now on, whoever does it
---       'finish', fence, new position, timers
+--       'finish', the entry's fence, new position, '', timers
 --           all that the entry of this fence says has been done
---       'move', expected position, new position, timers
+--       'move', expected position, new position, expected fence, timers
 --           writes that touch nothing outside this slot: both at once
 --       timers are member, due ('' clears it)
 -- Position: `<position> <fence>`. Entry: `<fence> <body>`. A fence is a time in ms, of 13 digits, and grows with every entry of the
 -- place; being a time, it also grows when the position was wiped or the server came back without its last writes.
--- Returns {1, fence}; {0} when the position is another, or the entry of this fence is no more; {2, entry} when one is not finished.
+-- Returns {1, the entry's fence}; {0} when the position or the fence of the writers is another, or the entry of this fence is no more;
+-- {2, entry} when one is not finished.
 
 local what, position = ARGV[1], ARGV[3]
 local stored = redis.call('GET', KEYS[1]) or ''
 local stored_position, stored_fence = string.match(stored, '^(%-?%d+) (%d+)$')
 
 local function set_timers()
-  for arg = 4, #ARGV, 2 do
+  for arg = 5, #ARGV, 2 do
     if ARGV[arg + 1] == '' then
       redis.call('ZREM', KEYS[3], ARGV[arg])
     else
@@ -41,6 +42,9 @@ if entry then
   return {2, entry}
 end
 if (stored_position or '') ~= ARGV[2] then
+  return {0}
+end
+if ARGV[4] ~= '' and (redis.call('GET', KEYS[4]) or '0') ~= ARGV[4] then
   return {0}
 end
 

@@ -1,10 +1,11 @@
 """What all steps need: decoding a slice, quarantining what does not decode, and addressing records."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
+from profile_store.port import Standing
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode, encode
@@ -12,6 +13,13 @@ from schemas.quarantine import quarantined as of_record
 from schemas.records import Grouped, Touched
 
 T = TypeVar("T", bound=msgspec.Struct)
+ALL: Final = 1 << 62
+"""Knows all definitions there can be."""
+
+
+def must_wait(standing: Standing, known: int) -> bool:
+    """Whether writers are held, or the state presumes definitions that this worker, who knows those before `known`, lacks."""
+    return standing.held or standing.definitions > known
 
 
 def decode_slice(

@@ -13,7 +13,7 @@ from schemas.records import Grouped, Touched
 from segments.identity import DEFAULT_RULES, HouseholdRules, Rules
 from segments.plan import Plan
 from streams.outcome import Outcome
-from streams.steps.common import decode_slice, touch
+from streams.steps.common import ALL, decode_slice, must_wait, touch
 
 Said = list[tuple[int, Grouped]]
 """The records of one group in a slice, each with its offset."""
@@ -26,9 +26,15 @@ class GroupStep:
     topic = "groups"
 
     def __init__(
-        self, settings: Settings, store: ProfileStore, plan: Callable[[], Plan], rules: Callable[[], Rules] = lambda: DEFAULT_RULES
+        self,
+        settings: Settings,
+        store: ProfileStore,
+        plan: Callable[[], Plan],
+        rules: Callable[[], Rules] = lambda: DEFAULT_RULES,
+        known: Callable[[], int] = lambda: ALL,
     ) -> None:
-        self._settings, self._store, self._plan, self._rules = settings, store, plan, rules
+        """`known` is the offset of the definitions before which all are in `plan`."""
+        self._settings, self._store, self._plan, self._rules, self._known = settings, store, plan, rules, known
 
     async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
         """Load the groups' documents in one round trip, decide."""
@@ -37,11 +43,11 @@ class GroupStep:
         for record, said in decoded:
             by_group.setdefault(said.group_id, []).append((record.offset, said))
         standing, documents, _ = await self._store.load(place, "group", list(by_group))
-        if standing.held:
+        if must_wait(standing, self._known()):
             return Outcome(held=True)
         outcome = decide(self._settings, self._plan(), self._rules().household, place, by_group, documents, now_ms)
         outcome.results["quarantined"] += len(bad)
-        return replace(outcome, expected=standing.position, produce=(*outcome.produce, *bad))
+        return replace(outcome, expected=standing.position, fence=standing.fence, produce=(*outcome.produce, *bad))
 
 
 def decide(

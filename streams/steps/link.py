@@ -78,7 +78,13 @@ class LinkStep:
             decisions=change.decisions,
         )
         results = Counter(links=len(said), nodes=len(closure.nodes), quarantined=len(bad))
-        return Outcome(standing.position, writes=writes, produce=(*self._say(changed, now_ms), *bad), results=results)
+        return Outcome(
+            standing.position,
+            fence=standing.fence,
+            writes=writes,
+            produce=(*self._say(changed, now_ms), *bad),
+            results=results,
+        )
 
     def _say(self, changed: Mapping[str, Members], now_ms: int) -> list[Outgoing]:
         """Who a profile consists of now, for the warehouse, and a touch of it."""

@@ -19,7 +19,7 @@ from schemas.records import Cause, Grouped, Profile, Touched, Transition
 from segments.identity import DEFAULT_RULES, HouseholdRules, Rules
 from segments.plan import Plan
 from streams.outcome import Outcome
-from streams.steps.common import contribution, decode_slice, touch
+from streams.steps.common import ALL, contribution, decode_slice, must_wait, touch
 from streams.steps.touches import Touches, coalesce, forward
 from streams.steps.verdicts import Standing, stand
 
@@ -47,9 +47,15 @@ class SegmentStep:
     topic = "touched"
 
     def __init__(
-        self, settings: Settings, store: ProfileStore, plan: Callable[[], Plan], rules: Callable[[], Rules] = lambda: DEFAULT_RULES
+        self,
+        settings: Settings,
+        store: ProfileStore,
+        plan: Callable[[], Plan],
+        rules: Callable[[], Rules] = lambda: DEFAULT_RULES,
+        known: Callable[[], int] = lambda: ALL,
     ) -> None:
-        self._settings, self._store, self._plan, self._rules = settings, store, plan, rules
+        """`known` is the offset of the definitions before which all are in `plan`."""
+        self._settings, self._store, self._plan, self._rules, self._known = settings, store, plan, rules, known
         self._secret = settings.tenant_secret.get_secret_value().encode()
 
     async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
@@ -61,14 +67,14 @@ class SegmentStep:
         touches = coalesce(decoded)
         nodes = sorted({node for t in touches.values() for node in t.nodes})
         standing, documents, labels = await self._store.load(place, "membership", list(touches), nodes)
-        if standing.held:
+        if must_wait(standing, self._known()):
             return Outcome(held=True)
         plan, rule = self._plan(), self._rules().household
         views = await self._grouped(await self._views(documents, plan), plan, rule)
         outcome = decide(self._settings, plan, rule, place, touches, views, now_ms)
         forwards = [touch(self._settings, record) for record in forward(touches, labels, now_ms)]
         outcome.results["quarantined"] += len(bad)
-        return replace(outcome, expected=standing.position, produce=(*outcome.produce, *forwards, *bad))
+        return replace(outcome, expected=standing.position, fence=standing.fence, produce=(*outcome.produce, *forwards, *bad))
 
     async def _views(self, documents: Mapping[str, Document], plan: Plan) -> dict[str, View]:
         members = await self._store.members(list(documents))

@@ -17,7 +17,7 @@ from schemas.records import Grouped, Touched
 from segments.identity import DEFAULT_RULES, Rules
 from segments.plan import Plan
 from streams.outcome import Outcome
-from streams.steps.common import contribution, decode_slice, touch
+from streams.steps.common import ALL, contribution, decode_slice, must_wait, touch
 
 EVERYTHING: Final = "*"
 """What a replayed event may have changed: it is not known any more what it did."""
@@ -30,20 +30,26 @@ class UnifyStep:
     topic = "events"
 
     def __init__(
-        self, settings: Settings, store: ProfileStore, plan: Callable[[], Plan], rules: Callable[[], Rules] = lambda: DEFAULT_RULES
+        self,
+        settings: Settings,
+        store: ProfileStore,
+        plan: Callable[[], Plan],
+        rules: Callable[[], Rules] = lambda: DEFAULT_RULES,
+        known: Callable[[], int] = lambda: ALL,
     ) -> None:
-        self._settings, self._store, self._plan, self._rules = settings, store, plan, rules
+        """`known` is the offset of the definitions before which all are in `plan`."""
+        self._settings, self._store, self._plan, self._rules, self._known = settings, store, plan, rules, known
 
     async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
         """Load the owners' fragments and labels in one round trip, decide."""
         events, bad = decode_slice(Event, records, self.name, self._settings, now_ms)
         owners = list(dict.fromkeys(event.owner for _, event in events))
         standing, documents, labels = await self._store.load(place, "fragment", owners, owners)
-        if standing.held:
+        if must_wait(standing, self._known()):
             return Outcome(held=True)
         writes, produce, results = decide(self._settings, self._plan(), place, events, documents, labels, self._rules().version)
         results["quarantined"] += len(bad)
-        return Outcome(standing.position, writes=writes, produce=(*produce, *bad), results=results)
+        return Outcome(standing.position, fence=standing.fence, writes=writes, produce=(*produce, *bad), results=results)
 
 
 def decide(

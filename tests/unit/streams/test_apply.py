@@ -53,7 +53,13 @@ class Recorder:
         text = (documents["d"].data or b"") + b"".join(b"%d " % offset for offset in new)
         written: dict[tuple[Kind, str], Document] = {("fragment", "d"): Document(text, place.name, new[-1])} if new else {}
         said = tuple(Outgoing("said", b"%d" % record.offset) for record in records)
-        return Outcome(standing.position, writes=Writes(documents=written), produce=said, results=Counter(counted=len(new)))
+        return Outcome(
+            standing.position,
+            fence=standing.fence,
+            writes=Writes(documents=written),
+            produce=said,
+            results=Counter(counted=len(new)),
+        )
 
 
 @dataclass
@@ -161,11 +167,13 @@ async def test_a_race_lost_to_a_zombie_is_decided_again(tmp_path: Path) -> None:
     bench = await made(tmp_path)
     original, races = bench.store.save, [1]
 
-    async def save(place: Place, expected: int | None, position: int, writes: Writes) -> frozenset[tuple[Kind, str]]:
+    async def save(
+        place: Place, expected: int | None, position: int, writes: Writes, fence: int | None = None
+    ) -> frozenset[tuple[Kind, str]]:
         if races:
             races.pop()
             await original(place, expected, 2, Writes(documents={("fragment", "d"): Document(b"0 1 ", place.name, 1)}))
-        return await original(place, expected, position, writes)
+        return await original(place, expected, position, writes, fence)
 
     bench.store.save = save  # type: ignore[method-assign]  # a zombie that writes just before
     assert await bench.apply(0, 1, 2)
@@ -176,8 +184,10 @@ async def test_a_save_whose_answer_was_lost_counts_once(tmp_path: Path) -> None:
     bench = await made(tmp_path)
     original, lost = bench.store.save, [1]
 
-    async def save(place: Place, expected: int | None, position: int, writes: Writes) -> frozenset[tuple[Kind, str]]:
-        refused = await original(place, expected, position, writes)
+    async def save(
+        place: Place, expected: int | None, position: int, writes: Writes, fence: int | None = None
+    ) -> frozenset[tuple[Kind, str]]:
+        refused = await original(place, expected, position, writes, fence)
         if lost:
             lost.pop()
             raise Transient("no answer in time")
@@ -275,3 +285,19 @@ def _raise(error: Exception) -> None:
 def _raise_next(faults: list[Exception]) -> None:
     if faults:
         raise faults.pop()
+
+
+async def test_what_was_loaded_before_its_writers_were_shut_out_is_decided_again(tmp_path: Path) -> None:
+    bench = await made(tmp_path)
+    run, shut = bench.step.run, list[int]()
+
+    async def late(place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
+        outcome = await run(place, records, now_ms)
+        if not shut:
+            shut.append((await bench.store.shut_out(place)).fence)
+            await bench.store.save(Place("other", 0, 1), None, 0, Writes({("fragment", "d"): Document(b"by hand ", "by hand", 1)}))
+        return outcome
+
+    bench.step.run = late  # type: ignore[method-assign]  # shut out between load and save
+    assert await bench.apply(0)
+    assert (await bench.counted(), bench.stopped) == (b"by hand 0 ", [])

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
@@ -33,6 +35,7 @@ async def test_all_that_the_topic_holds_is_known_after_catching_up() -> None:
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     assert len(definitions.plan.segments) == 700
+    assert definitions.known == 700
 
 
 def test_a_later_record_replaces_and_a_tombstone_removes() -> None:
@@ -59,3 +62,27 @@ def test_a_circle_is_left_out_and_what_comes_after_it_is_taken() -> None:
     definitions.take(record("Segment/b", segment("b", {"in_segment": "a"})))
     definitions.take(record("Segment/c", segment("c", BUYERS)))
     assert set(definitions.plan.segments) == {"a", "c"}
+
+
+async def test_whoever_has_come_to_the_end_knows_what_compaction_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, bus = Settings(), MemoryBus()
+    topic = settings.topic("definitions")
+    await bus.create_topics({topic: (1, {})})
+
+    async def ends(_: str) -> dict[int, int]:
+        return {0: 3}
+
+    monkeypatch.setattr(bus, "end_offsets", ends)
+    monkeypatch.setattr("runtime.bus.follow.POLL_MS", 1)
+    definitions = Definitions(settings)
+    following = asyncio.create_task(follow_definitions(settings, bus, definitions))
+    await asyncio.wait_for(definitions.caught_up.wait(), 10)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert definitions.known == 3
+
+
+def test_a_record_that_cannot_be_used_is_known_all_the_same() -> None:
+    definitions = Definitions(Settings())
+    definitions.take(record("Segment/a", b"{}", 4))
+    assert definitions.known == 5
