@@ -1,287 +1,227 @@
-"""The evaluator: when a verdict changes by time alone, order of segments, two-valued logic, no coercion, NFC."""
+"""All definitions together: what an event feeds, what a change concerns, when the plan is another one."""
 
-import unicodedata
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from segments.definitions import BadDefinition, Segment, decode, encode, parse
-from segments.language import Condition, DidLeaf, walk
-from segments.plan import NEVER, CyclicSegments, Facts, Plan, Verdict, did, holds, keep_newest, lookup
-
-HORIZON = 60
-
-
-def segment(name: str, where: Any) -> Segment:
-    document = parse({"apiVersion": "onefold/v1", "kind": "Segment", "metadata": {"name": name}, "spec": {"where": where}}, "test")
-    assert isinstance(document, Segment)
-    return document
-
-
-def leaf(at_least: int = 1, within: int | None = None) -> DidLeaf:
-    return DidLeaf.model_validate({"event": "e", "at_least": at_least, "within": None if within is None else f"{within}ms"})
-
-
-def in_truth(times: Sequence[int], at_least: int, within: int | None, now: int) -> bool:
-    """The definition, word for word: at least so many in (now - within, now]."""
-    return sum(1 for time in times if time <= now and (within is None or time > now - within)) >= at_least
-
-
-def newest(times: Sequence[int], limit: int) -> list[tuple[int, str]]:
-    return keep_newest([(time, f"m{index}") for index, time in enumerate(times)], limit)
-
-
-TIMES = st.lists(st.integers(0, 30), max_size=12)
-AT_LEAST = st.integers(1, 4)
-WITHIN = st.one_of(st.none(), st.integers(1, 20))
-
-
-@given(times=TIMES, at_least=AT_LEAST, within=WITHIN, now=st.integers(30, HORIZON))
-def test_the_newest_times_alone_decide_as_all_of_them_would(times: list[int], at_least: int, within: int | None, now: int) -> None:
-    verdict = did(leaf(at_least, within), newest(times, at_least), now)
-    assert verdict.member is in_truth(times, at_least, within, now)
-
-
-@given(times=TIMES, at_least=AT_LEAST, within=WITHIN, now=st.integers(30, HORIZON))
-def test_the_next_change_is_the_first_instant_with_another_verdict(
-    times: list[int], at_least: int, within: int | None, now: int
-) -> None:
-    verdict = did(leaf(at_least, within), newest(times, at_least), now)
-    later = range(now + 1, HORIZON + 30)
-    changes = [instant for instant in later if in_truth(times, at_least, within, instant) is not verdict.member]
-    assert verdict.next_change_ms == (changes[0] if changes else NEVER)
-
-
-@given(times=TIMES, at_least=AT_LEAST, within=WITHIN, now=st.integers(0, 30))
-def test_with_times_still_to_come_nothing_changes_before_the_next_change(
-    times: list[int], at_least: int, within: int | None, now: int
-) -> None:
-    state = newest(times, len(times))
-    verdict = did(leaf(at_least, within), state, now)
-    assert verdict.member is in_truth(times, at_least, within, now)
-    for instant in range(now, min(verdict.next_change_ms, HORIZON)):
-        assert in_truth(times, at_least, within, instant) is verdict.member
-
-
-@given(times=TIMES, now=st.integers(0, HORIZON), at_least=AT_LEAST, within=WITHIN)
-def test_following_next_changes_sees_every_change(times: list[int], now: int, at_least: int, within: int | None) -> None:
-    state = newest(times, len(times))
-    seen, instant = {}, now
-    while instant < HORIZON:
-        verdict = did(leaf(at_least, within), state, instant)
-        assert verdict.next_change_ms > instant
-        seen.update(dict.fromkeys(range(instant, min(verdict.next_change_ms, HORIZON)), verdict.member))
-        instant = verdict.next_change_ms
-    assert seen == {at: in_truth(times, at_least, within, at) for at in range(now, HORIZON)}
-
-
-def test_a_window_is_open_at_its_start_and_closed_at_its_end() -> None:
-    assert did(leaf(1, 10), [(100, "m")], 109) == Verdict(member=True, next_change_ms=110)
-    assert did(leaf(1, 10), [(100, "m")], 110) == Verdict(member=False, next_change_ms=NEVER)
-    assert did(leaf(1, 10), [(100, "m")], 100).member
-
-
-@st.composite
-def trees(draw: st.DrawFn, depth: int = 3) -> Any:
-    """A condition over events a and b and the trait t."""
-    kind = draw(st.sampled_from(["did", "trait"] if depth == 0 else ["did", "trait", "not", "all", "any"]))
-    if kind == "did":
-        window = {"within": f"{draw(st.integers(1, 20))}ms"} if draw(st.booleans()) else {}
-        return {"did": {"event": draw(st.sampled_from(["a", "b"])), "at_least": draw(st.integers(1, 3)), **window}}
-    if kind == "trait":
-        return {"trait": {"path": "t", "value": draw(st.sampled_from(["x", 1]))}}
-    if kind == "not":
-        return {"not": draw(trees(depth - 1))}
-    return {kind: draw(st.lists(trees(depth - 1), min_size=1, max_size=3))}
-
-
-def member(tree: Any, times: dict[str, list[int]], traits: dict[str, Any], now: int) -> bool:
-    """An evaluator that looks at the present alone."""
-    if "did" in tree:
-        spec = tree["did"]
-        within = int(spec["within"].removesuffix("ms")) if "within" in spec else None
-        return in_truth(times[spec["event"]], spec["at_least"], within, now)
-    if "trait" in tree:
-        return "t" in traits and type(traits["t"]) is type(tree["trait"]["value"]) and bool(traits["t"] == tree["trait"]["value"])
-    if "not" in tree:
-        return not member(tree["not"], times, traits, now)
-    children = [member(child, times, traits, now) for child in tree.get("all", tree.get("any"))]
-    return all(children) if "all" in tree else any(children)
-
-
-@given(
-    tree=trees(),
-    times=st.fixed_dictionaries({"a": TIMES, "b": TIMES}),
-    traits=st.sampled_from([{}, {"t": "x"}, {"t": 1}, {"t": "1"}]),
-    now=st.integers(0, HORIZON),
-)
-def test_a_tree_is_right_now_and_until_its_next_change(
-    tree: Any, times: dict[str, list[int]], traits: dict[str, Any], now: int
-) -> None:
-    plan = Plan([segment("s", tree)])
-    leaves = {key: newest(times[event], 12) for event in ("a", "b") for key, _ in plan.leaves_of(event, {})}
-    verdict = plan.evaluate(Facts(traits, leaves), now)["s"]
-    for instant in (now, *range(now + 1, min(verdict.next_change_ms, HORIZON))):
-        assert member(tree, times, traits, instant) is verdict.member
-
-
-@given(tree=trees(), times=st.fixed_dictionaries({"a": TIMES, "b": TIMES}), now=st.integers(0, HORIZON))
-def test_not_turns_the_verdict_and_keeps_the_next_change(tree: Any, times: dict[str, list[int]], now: int) -> None:
-    plan = Plan([segment("s", tree), segment("opposite", {"not": tree})])
-    leaves = {key: newest(times[event], 12) for event in ("a", "b") for key, _ in plan.leaves_of(event, {})}
-    verdicts = plan.evaluate(Facts({}, leaves), now)
-    assert verdicts["opposite"] == Verdict(not verdicts["s"].member, verdicts["s"].next_change_ms)
-
+from segments.computed import SHIPPED
+from segments.conditions import NEVER
+from segments.definitions import AnyDefinition
+from segments.evaluate import EVALUATORS
+from segments.facts import Facts, Group
+from segments.leaves import DidLeaf
+from segments.plan import NAMED, Plan, trait_change
+from segments.registers import Register
+from tests.support.segments import OWNER, computed, facts, happened, listed, segment
 
 VIP = {"trait": {"path": "tier", "value": "vip"}}
 
 
-@pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a"), ("b", "c", "a")])
-def test_a_segment_is_decided_after_those_that_it_names(names: tuple[str, str, str]) -> None:
-    first, second, third = names
-    plan = Plan([segment(third, {"in_segment": second}), segment(second, {"in_segment": first}), segment(first, VIP)])
-    assert list(plan.segments) == [first, second, third]
-    verdicts = plan.evaluate(Facts({"tier": "vip"}, {}), 0)
-    assert [verdicts[name].member for name in names] == [True, True, True]
-
-
-def test_the_next_change_reaches_through_in_segment() -> None:
-    plan = Plan([segment("a", {"not": {"in_segment": "z"}}), segment("z", {"did": {"event": "e", "within": "10ms"}})])
-    [(key, _)] = plan.leaves_of("e", {})
-    assert plan.evaluate(Facts({}, {key: [(5, "m")]}), 6) == {
-        "z": Verdict(member=True, next_change_ms=15), "a": Verdict(member=False, next_change_ms=15)
-    }  # fmt: skip
-
-
-def test_a_segment_that_is_not_defined_has_no_members() -> None:
-    plan = Plan([segment("a", {"in_segment": "gone"}), segment("b", {"not": {"in_segment": "gone"}})])
-    verdicts = plan.evaluate(Facts({}, {}), 0)
-    assert (verdicts["a"].member, verdicts["b"].member) == (False, True)
-
-
-def test_a_circle_is_refused_and_named() -> None:
-    circle = [
-        segment("a", {"in_segment": "b"}),
-        segment("b", {"not": {"in_segment": "c"}}),
-        segment("c", {"any": [{"in_segment": "a"}]}),
-    ]
-    with pytest.raises(CyclicSegments, match="a -> b -> c -> a"):
-        Plan(circle)
-    with pytest.raises(CyclicSegments, match="a -> a"):
-        Plan([segment("a", {"in_segment": "a"})])
-
-
-def condition(op: str, value: Any = None) -> Condition:
-    return Condition.model_validate({"op": op} if value is None else {"op": op, "value": value})
-
-
-OPS = ["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with"]
-
-
-@pytest.mark.parametrize("op", OPS)
-def test_a_missing_value_makes_a_comparison_false_and_its_not_true(op: str) -> None:
-    value: Any = ["x"] if op == "in" else "x"
-    where = {"trait": {"path": "t", "op": op, "value": value}}
-    verdicts = Plan([segment("is", where), segment("is-not", {"not": where})]).evaluate(Facts({}, {}), 0)
-    assert (verdicts["is"].member, verdicts["is-not"].member) == (False, True)
-
-
-@pytest.mark.parametrize(
-    ("op", "operand", "value"),
-    [
-        ("eq", 1, "1"), ("eq", "1", 1), ("eq", 1, True), ("eq", True, 1), ("eq", True, "true"), ("eq", 0, False),
-        ("eq", "x", ["x"]), ("lt", 5, "4"), ("lt", "5", 4), ("gte", 1, True), ("gt", 0, True), ("gt", False, True),
-        ("lte", "x", ["x"]), ("in", [1, 2], "1"), ("in", ["1"], 1), ("in", [1], True), ("contains", "1", 1),
-        ("contains", 1, "1"), ("contains", "1", [1]), ("starts_with", "1", 12), ("starts_with", 1, "12"),
-        ("eq", "x", {"x": 1}),
-    ],
-)  # fmt: skip
-def test_kinds_are_never_coerced(op: str, operand: Any, value: Any) -> None:
-    assert holds(condition(op, operand), value) is False
-
-
-@pytest.mark.parametrize(
-    ("op", "operand", "value"),
-    [
-        ("eq", 1, 1.0), ("eq", True, True), ("ne", 1, "1"), ("ne", "x", "y"), ("lt", 2, 1.5), ("lte", 2, 2),
-        ("gt", "a", "b"), ("gte", "b", "b"), ("in", ["x", 1], 1), ("contains", "ốc", "Phúc Lộc ốc"),
-        ("contains", "x", ["y", "x"]), ("contains", 1, [1]), ("in", ["x", True], True), ("eq", 0.5, 0.5),
-        ("starts_with", "Đà", "Đà Nẵng"), ("exists", True, 0), ("exists", None, ""), ("exists", False, None),
-    ],
-)  # fmt: skip
-def test_equal_kinds_compare_by_value(op: str, operand: Any, value: Any) -> None:
-    assert holds(condition(op, operand), value) is True
-
-
-@given(
-    left=st.one_of(st.none(), st.booleans(), st.integers(-2, 2), st.floats(-2, 2), st.text("ab", max_size=2)),
-    op=st.sampled_from(OPS),
-)
-def test_every_condition_is_true_or_false(left: Any, op: str) -> None:
-    for operand in ("a", 1, True, 0.5):
-        assert holds(condition(op, [operand] if op == "in" else operand), left) in (True, False)
-
-
-@pytest.mark.parametrize("op", ["eq", "in", "contains", "starts_with", "gte", "lte"])
-@pytest.mark.parametrize(("held", "asked"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
-def test_text_is_compared_in_one_unicode_form(op: str, held: Any, asked: Any) -> None:
-    name = "Nguyễn Thị Ánh"
-    operand: Any = unicodedata.normalize(asked, name)
-    assert holds(condition(op, [operand] if op == "in" else operand), unicodedata.normalize(held, name))
-    assert not holds(condition("ne", operand), unicodedata.normalize(held, name))
-
-
-@pytest.mark.parametrize("value", [True, False, 1, 0, 1.5, "1", "true", [True, 1, "x", 0.5]])
-def test_the_kind_of_an_operand_survives_reading_writing_and_reading(value: Any) -> None:
-    where = {"trait": {"path": "t", "op": "in" if isinstance(value, list) else "eq", "value": value}}
-    again = decode(encode(segment("s", where)), "test")
-    assert isinstance(again, Segment)
-    [node] = walk(again.spec.where)
-    held = list(node.trait.value) if isinstance(value, list) else node.trait.value
-    assert repr(held) == repr(value)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, {"a": 1}])
-def test_an_operand_that_cannot_be_compared_is_refused(value: Any) -> None:
-    with pytest.raises(BadDefinition):
-        segment("s", {"trait": {"path": "t", "op": "eq", "value": value}})
-
-
-def test_case_and_accents_matter() -> None:
-    assert not holds(condition("eq", "hà nội"), "Hà Nội")
-    assert not holds(condition("eq", "Ha Noi"), "Hà Nội")
+def fed(plan: Plan, name: str, properties: dict[str, Any]) -> int:
+    """How many registers an event feeds."""
+    return len(plan.feed(happened(name, 0, properties), "m"))
 
 
 def test_a_filtered_leaf_is_fed_by_fitting_events_only() -> None:
     where = [{"prop": "cart.total", "op": "gt", "value": 100}, {"prop": "city", "value": "Huế"}]
     plan = Plan([segment("s", {"did": {"event": "e", "where": where, "at_least": 2}})])
-    assert [limit for _, limit in plan.leaves_of("e", {"cart": {"total": 101}, "city": "Huế"})] == [2]
-    assert plan.leaves_of("e", {"cart": {"total": 100}, "city": "Huế"}) == []
-    assert plan.leaves_of("e", {"cart": {"total": "101"}, "city": "Huế"}) == []
-    assert plan.leaves_of("other", {"cart": {"total": 101}, "city": "Huế"}) == []
+    assert fed(plan, "e", {"cart": {"total": 101}, "city": "Huế"}) == 1
+    assert fed(plan, "e", {"cart": {"total": 100}, "city": "Huế"}) == 0
+    assert fed(plan, "e", {"cart": {"total": "101"}, "city": "Huế"}) == 0
+    assert fed(plan, "other", {"cart": {"total": 101}, "city": "Huế"}) == 0
 
 
-def test_leaves_over_the_same_events_share_a_state_of_the_largest_need() -> None:
+def test_an_event_feeds_the_registers_of_its_label() -> None:
+    plan = Plan([segment("s", {"did": {"event": "$page"}}), segment("t", {"did": {"event": "Home"}})])
+    assert [register.event for register, _ in plan.feed(happened("$page", 0), "m")] == ["$page"]
+    assert [register.event for register, _ in plan.feed(happened("Home", 0), "m")] == ["Home"]
+
+
+def of_event(plan: Plan, event: str) -> list[Register]:
+    return [register for register in plan.registers.values() if register.event == event]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_leaves_over_the_same_events_share_a_register_of_the_largest_need(order: int) -> None:
+    leaves = [{"at_least": 2, "within": "1d"}, {"at_least": 5, "within": "1h"}, {"at_most": 6, "within": "2h"}]
+    plan = Plan([segment(f"s{n}", {"did": {"event": "e", **leaf}}) for n, leaf in enumerate(leaves[::order])])
+    [register] = of_event(plan, "e")
+    assert (register.keep, register.horizon_ms) == (7, 86_400_000 + 3_600_000)
+
+
+def test_a_leaf_without_a_window_takes_the_horizon_away() -> None:
+    plan = Plan([segment("a", {"did": {"event": "e", "within": "1d"}}), segment("b", {"did_not": {"event": "e"}})])
+    assert [register.horizon_ms for register in of_event(plan, "e")] == [None]
+
+
+def test_leaves_over_other_events_or_values_have_registers_of_their_own() -> None:
+    where = [{"prop": "city", "value": "Huế"}]
     plan = Plan([
-        segment("a", {"did": {"event": "e", "at_least": 2}}), segment("b", {"did": {"event": "e", "at_least": 5, "within": "1h"}})
+        segment("a", {"did": {"event": "e"}}), segment("b", {"did": {"event": "e", "where": where}}),
+        segment("c", {"first": {"event": "e"}}), segment("d", {"aggregate": {"event": "e", "of": "sum", "prop": "x", "value": 1}}),
+        segment("e", {"aggregate": {"event": "e", "of": "avg", "prop": "x", "value": 1}}),
+        segment("f", {"aggregate": {"event": "e", "of": "sum", "prop": "y", "value": 1}}),
     ])  # fmt: skip
-    assert [limit for _, limit in plan.leaves_of("e", {})] == [5]
+    assert len(of_event(plan, "e")) == 5  # d and e share theirs
 
 
-def test_a_dotted_path_is_the_whole_key_first() -> None:
-    assert lookup({"a.b": 1, "a": {"b": 2}}, "a.b") == 1
-    assert lookup({"a": {"b": {"c": 2}}}, "a.b.c") == 2
-    assert lookup({"a": 1}, "a.b") is None
+PLAN = Plan([
+    segment("buyer", {"did": {"event": "Order Completed"}}),
+    segment("cart", {"sequence": {"first": {"event": "Added"}, "then_not": {"event": "Order Completed", "within": "30m"}}}),
+    segment("city", {"trait": {"path": "address.city", "value": "Huế"}}),
+    segment("vip", VIP),
+    segment("spent", {"trait": {"path": "computed.spent", "op": "gte", "value": 100}}),
+    segment("best", {"rfm": {"recency": [5]}}),
+    segment("loyal", {"lifecycle": {"stage": ["loyal"]}}),
+    segment("birthday", {"calendar": {"trait": "born", "zone_trait": "where.zone"}}),
+    segment("listed", {"list": "vips"}),
+    segment("team", {"account": {"members": {"at_least": 2}}}),
+    segment("home", {"all": [{"household": {"members": {"at_least": 2}}}, VIP]}),
+    segment("mail", {"subscribed": {"channel": "email"}}),
+    segment("ads", {"consent": {"purpose": "ads"}}),
+    segment("named", {"all": [{"in_segment": "buyer"}, {"did": {"event": "Seen"}}]}),
+    segment("all", {"everyone": True}),
+    computed("spent", {"sum": {"event": "Paid", "prop": "amount"}}),
+])  # fmt: skip
+ALWAYS = {"team", "home"}
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 9), st.text("ab", max_size=1))),
-    st.lists(st.tuples(st.integers(0, 9), st.text("ab", max_size=1))),
+@pytest.mark.parametrize(
+    ("changed", "traits", "segments"),
+    [
+        ({"Order Completed"}, {"rfm", "lifecycle"}, {"buyer", "cart"}),
+        ({"Added"}, set(), {"cart"}),
+        ({"Paid"}, {"spent"}, set()),
+        ({"Seen"}, set(), {"named"}),
+        ({"$identify"}, set(), {"mail"}),
+        ({"Segment Consent Preference Updated"}, set(), {"ads"}),
+        ({trait_change("address")}, set(), {"city"}),
+        ({trait_change("address.city")}, set(), {"city"}),
+        ({trait_change("city")}, set(), set()),
+        ({trait_change("tier")}, set(), {"vip"}),
+        ({trait_change("born")}, set(), {"birthday"}),
+        ({trait_change("where")}, set(), {"birthday"}),
+        ({trait_change("timezone")}, set(), set()),
+        ({NAMED}, {"lifecycle"}, set()),
+        ({"Added", trait_change("tier"), NAMED}, {"lifecycle"}, {"cart", "vip"}),
+        ({"$page", "Other"}, set(), set()),
+        (set(), set(), set()),
+    ],
 )
-def test_keeping_the_newest_is_a_join(left: list[tuple[int, str]], right: list[tuple[int, str]]) -> None:
-    whole = keep_newest([*left, *right], 3)
-    assert keep_newest([*keep_newest(right, 3), *keep_newest(left, 3)], 3) == whole
-    assert keep_newest([*whole, *whole], 3) == whole
+def test_a_change_concerns_what_looks_at_it_and_what_looks_at_groups(
+    changed: set[str], traits: set[str], segments: set[str]
+) -> None:
+    assert PLAN.concerned(changed) == (traits, segments | ALWAYS)
+
+
+def test_an_unknown_change_concerns_everything() -> None:
+    assert PLAN.concerned(None) == ({"rfm", "lifecycle", "spent"}, set(PLAN.segments))
+
+
+@pytest.mark.parametrize(
+    ("traits", "segments"),
+    [({"spent"}, {"spent"}), ({"rfm"}, {"best"}), ({"lifecycle", "spent"}, {"loyal", "spent"}), ({"other"}, set()), (set(), set())],
+)
+def test_a_computed_trait_concerns_the_segments_that_look_at_it(traits: set[str], segments: set[str]) -> None:
+    assert PLAN.with_computed(traits) == segments
+
+
+def test_a_thousand_idle_segments_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    fitted: list[str] = []
+    evaluate, entry = EVALUATORS[DidLeaf], Register.entry
+
+    def counted(leaf: DidLeaf, *rest: Any) -> Any:
+        asked.append(leaf.event)
+        return evaluate(leaf, *rest)
+
+    def counted_entry(register: Register, *rest: Any) -> Any:
+        fitted.append(register.event)
+        return entry(register, *rest)
+
+    monkeypatch.setattr("segments.tree.EVALUATORS", {**EVALUATORS, DidLeaf: counted})
+    monkeypatch.setattr(Register, "entry", counted_entry)
+    plan = Plan(segment(f"s{number}", {"did": {"event": f"e{number}", "within": "1d"}}) for number in range(1_000))
+    held = facts(plan, [happened("e7", 5)])
+    assert fitted == ["e7"]
+    traits, names = plan.concerned({"e7"})
+    assert traits == set()
+    found = plan.evaluate(held, 5, names, {})
+    assert asked == ["e7"]
+    assert {name: verdict.member for name, verdict in found.items()} == {"s7": True}
+
+
+def test_a_list_has_the_profiles_with_a_node_on_it() -> None:
+    nodes = [f"{number:032x}" for number in range(3)]
+    plan = Plan([segment("in", {"list": "vips"}), segment("gone", {"list": "other"}), listed("vips", nodes[:2])])
+    for own, inside in [((nodes[0],), True), ((nodes[2], nodes[1]), True), ((nodes[2],), False), ((), False)]:
+        verdicts = plan.evaluate(Facts(nodes=own), 0)
+        assert (verdicts["in"].member, verdicts["gone"].member) == (inside, False)
+
+
+BASE: list[AnyDefinition] = [
+    segment("s", {"did": {"event": "e", "within": "1h"}}), segment("t", VIP), computed("n", {"count": {"event": "e"}}),
+    listed("vips", ["0" * 32, "1" * 32]),
+]  # fmt: skip
+
+
+def titled() -> AnyDefinition:
+    held = segment("s", {"did": {"event": "e", "within": "60m"}})
+    return held.model_copy(update={"spec": held.spec.model_copy(update={"title": {"vi": "Khách"}})})
+
+
+@pytest.mark.parametrize(
+    "definitions",
+    [BASE[::-1], [titled(), *BASE[1:]], [*BASE[:3], listed("vips", ["1" * 32, "0" * 32, "1" * 32])]],
+)
+def test_the_fingerprint_stays_while_the_meaning_does(definitions: list[AnyDefinition]) -> None:
+    assert Plan(definitions).fingerprint == Plan(BASE).fingerprint
+
+
+@pytest.mark.parametrize(
+    "definitions",
+    [
+        BASE[1:],
+        BASE[:3],
+        [BASE[0], BASE[1], BASE[3]],
+        [segment("s", {"did": {"event": "e", "within": "2h"}}), *BASE[1:]],
+        [segment("s2", {"did": {"event": "e", "within": "1h"}}), *BASE[1:]],
+        [*BASE[:2], computed("n", {"count": {"event": "f"}}), BASE[3]],
+        [*BASE[:3], listed("vips", ["0" * 32])],
+        [*BASE, segment("u", {"everyone": True})],
+        [*BASE, computed("rfm", {"rfm": SHIPPED["rfm"].rfm.model_dump(mode="json") | {"within": "30d"}})]  # type: ignore[union-attr]  # it is one
+    ],
+)  # fmt: skip
+def test_the_fingerprint_changes_when_the_meaning_does(definitions: list[AnyDefinition]) -> None:
+    assert Plan(definitions).fingerprint != Plan(BASE).fingerprint
+
+
+def test_the_versions_are_by_segment() -> None:
+    other = Plan([segment("s", {"did": {"event": "e", "within": "2h"}}), *BASE[1:]])
+    assert (other.versions["s"] == Plan(BASE).versions["s"], other.versions["t"] == Plan(BASE).versions["t"]) == (False, True)
+
+
+def test_all_at_an_instant_is_computed_traits_first() -> None:
+    plan = Plan([
+        computed("spent", {"sum": {"event": "Paid", "prop": "amount"}}),
+        computed("none", {"max": {"event": "Other", "prop": "amount"}}),
+        segment("big", {"trait": {"path": "computed.spent", "op": "gte", "value": 100}}),
+        segment("fan", {"in_segment": "big"}),
+    ])  # fmt: skip
+    values, verdicts = plan.at(facts(plan, [happened("Paid", n, {"amount": 50}) for n in range(2)]), 10)
+    assert values == {"spent": 100, "lifecycle": "lead"}
+    assert {name: verdict.member for name, verdict in verdicts.items()} == {"big": True, "fan": True}
+
+
+def test_a_household_counts_what_its_segments_ask_for() -> None:
+    plan = Plan([segment("s", {"household": {"did": {"event": "e", "at_least": 3}}})])
+    assert plan.household_limits == {"e": 3}
+    for times, inside in [(2, False), (3, True)]:
+        verdict = plan.evaluate(Facts(household=Group({}, 2, {"e": times})), 0)["s"]
+        assert (verdict.member, verdict.next_change_ms) == (inside, NEVER)
+
+
+def test_one_message_of_two_owners_is_two_events() -> None:
+    plan = Plan([segment("s", {"did": {"event": "e", "exactly": 2}})])
+    twice = [happened("e", 0, id="1", identifiers=who) for who in (OWNER, {"user_id": "khách-2"})]
+    assert plan.evaluate(facts(plan, [*twice, *twice]), 0)["s"].member
