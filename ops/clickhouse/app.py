@@ -12,6 +12,7 @@ from typing import Any
 
 from ops.clickhouse.engine import Engine, Role
 from ops.clickhouse.exchange import Exchange, Receive, Send, plain_reply
+from ops.clickhouse.form import MEDIA, with_form
 from ops.clickhouse.lexer import Unclear
 from ops.clickhouse.protocol import (
     MAX_HEAD_CHARACTERS,
@@ -116,10 +117,9 @@ class Application:
             raise Refused(48, f"Method {request.method[:16]} is not supported: use GET or POST", "NOT_IMPLEMENTED")
         name, password = credentials(request)
         role = self._role(name, password)
-        if request.headers.get("content-type", "").startswith("multipart/form-data"):
-            text = "multipart bodies (external tables) are not supported by the embedded engine: use a temporary table in a session"
-            raise Refused(48, text, "NOT_IMPLEMENTED")
         rest = exchange.body()
+        if request.headers.get("content-type", "").startswith(MEDIA):
+            request = exchange.request = with_form(request, await _whole(rest))
         try:
             sql, head, data = await _statement(request, rest)
             statement = await _checked(sql, head, request.bound)
@@ -135,6 +135,16 @@ class Application:
                         await query.insert(head, data, rest)
         finally:
             await rest.aclose()
+
+
+async def _whole(rest: AsyncGenerator[bytes, None]) -> bytes:
+    """A body that is read before anything is done."""
+    body = bytearray()
+    async for piece in rest:
+        body += piece
+        if len(body) > MAX_TEXT_BYTES:
+            raise Refused(229, f"The form is too large: at most {MAX_TEXT_BYTES} bytes", "QUERY_IS_TOO_LARGE")
+    return bytes(body)
 
 
 async def _statement(request: Request, rest: AsyncGenerator[bytes, None]) -> tuple[str, InsertHead | None, bytes]:

@@ -111,6 +111,39 @@ def test_a_missing_parameter_is_refused(http: httpx.Client) -> None:
     refused(http.post("/", params={"param_x": "nine"}, content="SELECT {x:UInt64}"), 457, 400)
 
 
+@pytest.mark.parametrize(
+    ("media", "body", "code", "status"),
+    [
+        ("multipart/form-data", b"--b\r\n\r\n--b--", 36, 400),
+        ("multipart/form-data; boundary=b", b"", 36, 400),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="query"\r\n\r\nSELECT 1', 36, 400),
+        ("multipart/form-data; boundary=b", b"--b\r\n\r\nSELECT 1\r\n--b--", 36, 400),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="user"\r\n\r\nx\r\n--b--', 36, 400),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="query"\r\n\r\n\xff\r\n--b--', 36, 400),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="t"; filename="t"\r\n\r\n1\r\n--b--',
+            48,
+            501,
+        ),
+        (
+            'multipart/form-data; boundary="b"',
+            b'--b\r\nContent-Disposition: form-data; name="query"\r\n\r\nSELECT * FROM file(x)\r\n--b--\r\n',
+            497,
+            403,
+        ),
+    ],
+)
+def test_a_bad_form_is_refused(http: httpx.Client, media: str, body: bytes, code: int, status: int) -> None:
+    refused(http.post("/", content=body, headers={"content-type": media}), code, status)
+
+
+def test_a_form_is_no_way_round_a_role(url: str) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="query"\r\n\r\nDROP DATABASE onefold\r\n--b--'
+    answer = httpx.post(as_analyst(url), content=body, headers={"content-type": "multipart/form-data; boundary=b"})
+    refused(answer, 164, 403)
+
+
 def test_a_get_never_writes(http: httpx.Client) -> None:
     sql = "INSERT INTO onefold.target VALUES (1)"
     refused(http.get("/", params={"query": sql}), 164, 403)

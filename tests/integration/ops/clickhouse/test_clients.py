@@ -55,6 +55,13 @@ def test_bound_parameters_keep_every_character(client: Client) -> None:
     assert found.result_rows[0][:2] == (value, [1, 2])
 
 
+def test_parameters_too_long_for_an_address_keep_every_character(client: Client) -> None:
+    values = ["Trần 'Đức' \"x\" \\ \r\n--\t` ; -- file(", "", *(f"{number:032x}" for number in range(5_000))]
+    text = "\r\n--mốc\r\n\r\n" * 1_000
+    found = client.query("SELECT {values:Array(String)}, {text:String}, {one:UInt8}", {"values": values, "text": text, "one": 1})
+    assert found.result_rows[0] == (values, text, 1)
+
+
 def test_settings_of_one_request_do_not_reach_the_next_in_a_session(url: str) -> None:
     with contextlib.closing(clickhouse_connect.get_client(dsn=url, session_id="settings")) as own:
         sql = "SELECT getSetting('max_block_size')"
