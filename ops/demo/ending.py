@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from rich.console import Console
@@ -18,6 +18,8 @@ from runtime.errors import Transient
 from segments.definitions import Destination
 
 DRAIN_S: Final = 120.0
+PASSING: Final = ("cart-open", "cart-abandoned")
+"""Segments that time alone empties when nobody comes any more."""
 _QUIET_LOOKS: Final = 2
 _PAUSE_S: Final = 0.5
 _SHOWN_MISSING: Final = 10
@@ -28,6 +30,14 @@ QUERIES: Final = (
         (
             "SELECT segment, count() AS customers, min(since) AS first, max(since) AS last FROM memberships "
             "GROUP BY segment ORDER BY customers DESC"
+        ),
+    ),
+    (
+        "Customers by stage, and what they have spent",
+        (
+            "SELECT lifecycle, count() AS customers, countIf(has(segments, 'birthday')) AS birthday_today, "
+            "sum(JSONExtractInt(computed, 'total-spent')) AS spent_vnd, topK(1)(rfm)[1] AS commonest_rfm FROM profiles "
+            "GROUP BY lifecycle ORDER BY customers DESC"
         ),
     ),
     (
@@ -59,9 +69,19 @@ class Verdict:
     missing: tuple[str, ...]
 
 
-def judge(figures: Figures, sent: int, failed: int, wanted: dict[str, str], received: set[str], drained: bool) -> Verdict:  # noqa: FBT001 - a fact, not a switch
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The figures, what was due then (see `due`), and which messages the receiver had. `quiet` when nothing was under way."""
+
+    figures: Figures
+    wanted: Mapping[str, str]
+    received: frozenset[str]
+    quiet: bool
+
+
+def judge(look: Look, sent: int, failed: int) -> Verdict:
     """Pure. Nothing is missing when the account balances with all that was sent in it, and every due message was received."""
-    account = figures.account
+    figures, account, wanted, received = look.figures, look.figures.account, look.wanted, look.received
     missing = []
     if not account.balanced or account.in_flight:
         missing.append(f"the account does not balance at a quiet moment: {account}")
@@ -73,34 +93,42 @@ def judge(figures: Figures, sent: int, failed: int, wanted: dict[str, str], rece
     if lost:
         shown = ", ".join(f"{what} ({key[:12]}…)" for key, what in list(lost.items())[:_SHOWN_MISSING])
         missing.append(f"{len(lost)} of {len(wanted)} due deliveries did not arrive: {shown}")
-    if not drained and not missing:
+    if not look.quiet and not missing:
         missing.append(f"the streams had not come to rest after {DRAIN_S:.0f} s")
     return Verdict(figures, len(wanted), len(received & wanted.keys()), tuple(missing))
 
 
 async def drain(
     here: Reached, destination: Destination, receiver: Receiver, expected: int, show: Callable[[Figures], None]
-) -> bool:
-    """Wait until all that was sent is in its place, no cart is open any more, and what is due has come. False after the bound."""
+) -> Look:
+    """Wait until all that was sent is in its place, no cart is left, and what is due has come. The last look, quiet or not.
+
+    Time goes on moving customers afterwards, so that nothing is judged by a later look than this one.
+    """
     until, quiet = time.monotonic() + DRAIN_S, 0
-    while time.monotonic() < until:
+    seen = None
+    while seen is None or time.monotonic() < until:
         try:
-            figures = await look(here)
-            show(figures)
-            rest = (
-                figures.account.in_flight == 0
-                and figures.account.accepted >= expected
-                and not figures.segments.get("cart-open", 0)
-                and await behind(here) == 0
-                and not (await due(here, destination)).keys() - receiver.ids
-            )
+            seen = await _look(here, destination, receiver, expected)
+            show(seen.figures)
+            quiet = quiet + 1 if seen.quiet else 0
         except Transient:
-            rest = False
-        quiet = quiet + 1 if rest else 0
-        if quiet >= _QUIET_LOOKS:
-            return True
+            quiet = 0
+            if time.monotonic() >= until:
+                raise
+        if seen is not None and quiet >= _QUIET_LOOKS:
+            return seen
         await asyncio.sleep(_PAUSE_S)
-    return False
+    return replace(seen, quiet=False)
+
+
+async def _look(here: Reached, destination: Destination, receiver: Receiver, expected: int) -> Look:
+    figures, left = await look(here), await behind(here)
+    wanted = await due(here, destination)
+    rest = figures.account.in_flight == 0 and figures.account.accepted >= expected and left == 0
+    carts = any(figures.segments.get(name, 0) for name in PASSING)
+    received = frozenset(receiver.ids)
+    return Look(figures, wanted, received, quiet=rest and not carts and not wanted.keys() - received)
 
 
 def report(console: Console, verdict: Verdict, receiver: Receiver) -> None:
@@ -117,13 +145,27 @@ def report(console: Console, verdict: Verdict, receiver: Receiver) -> None:
         ("+ quarantined", account.quarantined),
         ("profiles", figures.profiles),
         ("merges", figures.merges),
-        ("transitions", sum(figures.transitions.values())),
+        ("transitions", figures.transitions),
+        ("… by time alone", figures.moved("entered", why="time") + figures.moved("exited", why="time")),
         ("deliveries due", verdict.due),
         ("arrived with a valid signature", verdict.received),
         ("refused by the receiver and tried again", receiver.answers["busy"]),
     ):
         table.add_row(name, f"{value:,}")
     console.print(table)
+    console.print(movements(figures))
+
+
+def movements(figures: Figures) -> Table:
+    """Each segment's size, and how many entered and left it by an event, by time alone, and by a merge of two profiles."""
+    table = Table(title="Segments: who is in, and what moved customers in and out", title_justify="left")
+    table.add_column("segment", no_wrap=True)
+    for name in ("now", *(f"{way} by\n{why}" for way in ("in", "out") for why in ("event", "time", "merge"))):
+        table.add_column(name, justify="right")
+    for segment in figures.names:
+        counts = [figures.moved(op, segment, why) for op in ("entered", "exited") for why in ("event", "time", "merge")]
+        table.add_row(segment, *(f"{count:,}" if count else "·" for count in (figures.segments.get(segment, 0), *counts)))
+    return table
 
 
 async def queries(console: Console, here: Reached, data_dir: str) -> None:

@@ -14,7 +14,7 @@ SELECT
     countIf(merged_into = '' AND notEmpty(members)) AS profiles,
     countIf(merged_into != '') AS merges,
     (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(segment) AS name, count() AS n FROM memberships GROUP BY name)),
-    (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(op) AS name, count() AS n FROM transitions FINAL GROUP BY name)),
+    (SELECT groupArray((name, done, why, n)) FROM (SELECT toString(segment) AS name, toString(op) AS done, toString(cause) AS why, count() AS n FROM transitions FINAL GROUP BY name, done, why)),
     (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(state) AS name, uniqExact(key) AS n FROM deliveries GROUP BY name))
 FROM profile_store FINAL
 """  # noqa: E501 - SQL
@@ -31,23 +31,45 @@ _FOLLOWED: Final = (("accept", "touchpoints"), ("unify", "events"), ("link", "li
 _WRITTEN: Final = ("events", "links", "identities", "groups", "profiles", "memberships", "deliveries", "quarantine")
 
 
+CAUSES: Final[Mapping[str, str]] = {"event": "event", "link": "event", "timer": "time"}
+"""What is shown for a transition's cause; `merge` for the others, which relabel what was said before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One look."""
+    """One look. `moves` counts transitions by (segment, op, cause)."""
 
     account: Account
     profiles: int = 0
     merges: int = 0
     segments: Mapping[str, int] = field(default_factory=dict)
-    transitions: Mapping[str, int] = field(default_factory=dict)
+    moves: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     deliveries: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The segments that anybody is or was in."""
+        return sorted(self.segments.keys() | {name for name, _, _ in self.moves})
+
+    @property
+    def transitions(self) -> int:
+        """All of them."""
+        return sum(self.moves.values())
+
+    def moved(self, op: str, segment: str = "", why: str = "") -> int:
+        """How many entered, or exited: this segment, for this reason (event, time, merge), if they are given."""
+        return sum(
+            count
+            for (name, done, cause), count in self.moves.items()
+            if done == op and segment in ("", name) and why in ("", CAUSES.get(cause, "merge"))
+        )
 
 
 async def look(here: Reached) -> Figures:
     """The figures now. Raises Transient when a store does not answer."""
     account = await take(here.settings, here.bus, here.warehouse)
-    profiles, merges, segments, transitions, deliveries = (await here.warehouse.rows(_COUNTS))[0]
-    return Figures(account, profiles, merges, segments or {}, transitions or {}, deliveries or {})
+    profiles, merges, segments, moves, deliveries = (await here.warehouse.rows(_COUNTS))[0]
+    return Figures(account, profiles, merges, segments or {}, {tuple(key): n for *key, n in moves or ()}, deliveries or {})
 
 
 async def due(here: Reached, destination: Destination) -> dict[str, str]:

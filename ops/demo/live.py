@@ -67,19 +67,20 @@ class Screen:
 
 
 def line(scene: Scene) -> str:
-    """A scene in one line."""
+    """A scene in a line, and a second one with the segments."""
     head = f"{scene.seconds:5.0f} s  {scene.phase}  {scene.rate:.0f} events/s  sent {scene.sent}"
     figures = scene.figures
     if figures is None:
         return head
     account = figures.account
-    sizes = " ".join(f"{name}={size}" for name, size in sorted(figures.segments.items()))
-    return (
+    sizes = "  ".join(f"{name} {figures.segments.get(name, 0)}" for name in figures.names)
+    said = (
         f"{head}  accepted {account.accepted} = stored {account.stored} + duplicate {account.duplicate} + suppressed "
         f"{account.suppressed} + quarantined {account.quarantined} + in flight {account.in_flight}"
-        f"  profiles {figures.profiles}  merges {figures.merges}  transitions {sum(figures.transitions.values())}"
-        f"  delivered {figures.deliveries.get('delivered', 0)}  received {scene.received}  {sizes}"
+        f"  profiles {figures.profiles}  merges {figures.merges}  transitions {figures.transitions}"
+        f"  delivered {figures.deliveries.get('delivered', 0)}  received {scene.received}"
     )
+    return f"{said}\n         {sizes}" if sizes else said
 
 
 def tables(scene: Scene, notes: tuple[str, ...]) -> Group:
@@ -90,10 +91,14 @@ def tables(scene: Scene, notes: tuple[str, ...]) -> Group:
     figures, account = scene.figures, scene.figures.account
     flow = _table("Flow", {
         "events per second": f"{scene.rate:.0f}", "events sent": f"{scene.sent:,}", "profiles": f"{figures.profiles:,}",
-        "merges": f"{figures.merges:,}", "entered": f"{figures.transitions.get('entered', 0):,}",
-        "exited": f"{figures.transitions.get('exited', 0):,}",
+        "merges": f"{figures.merges:,}", "entered": f"{figures.moved('entered'):,}",
+        "exited": f"{figures.moved('exited'):,}",
+        "… by time alone": f"{figures.moved('entered', why='time') + figures.moved('exited', why='time'):,}",
     })  # fmt: skip
-    sizes = _table("Segments", {name: f"{size:,}" for name, size in sorted(figures.segments.items())})
+    sizes = _table("Segments, with all who came and went", {
+        name: f"{figures.segments.get(name, 0):,}   +{figures.moved('entered', name):,} -{figures.moved('exited', name):,}"
+        for name in figures.names
+    })  # fmt: skip
     sends = _table("Deliveries", {
         **{state: f"{count:,}" for state, count in sorted(figures.deliveries.items())}, "at the receiver": f"{scene.received:,}",
     })  # fmt: skip

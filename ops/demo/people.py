@@ -3,6 +3,7 @@
 import random
 import unicodedata
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any, Final
 
 _FAMILY: Final = (
@@ -33,6 +34,9 @@ _STREETS: Final = (
     "Trần Hưng Đạo", "Lê Lợi", "Nguyễn Huệ", "Phan Chu Trinh", "Lý Thường Kiệt", "Hai Bà Trưng", "Điện Biên Phủ",
     "Cách Mạng Tháng Tám",
 )  # fmt: skip
+ZONE: Final = "Asia/Ho_Chi_Minh"
+"""Where the customers live."""
+_BORN_TODAY: Final = 1 / 8
 _PREFIXES: Final = ("032", "035", "038", "056", "070", "077", "081", "086", "090", "091", "093", "098")
 
 
@@ -72,15 +76,20 @@ class Customer:
     email: str
     phone: str
     address: dict[str, str]
+    birthday: str
+    timezone: str
     devices: tuple[str, str]
 
     def traits(self) -> dict[str, Any]:
         """What the shop says of them at a login."""
-        return {"name": self.name, "email": self.email, "phone": self.phone, "address": self.address}
+        return {
+            "name": self.name, "email": self.email, "phone": self.phone, "address": self.address, "birthday": self.birthday,
+            "timezone": self.timezone,
+        }  # fmt: skip
 
 
-def customer(rng: random.Random, number: int, run: str) -> Customer:
-    """The customer of that number; `run` keeps the customers of several runs apart."""
+def customer(rng: random.Random, number: int, run: str, today: date) -> Customer:
+    """The customer of that number; `run` keeps the customers of several runs apart. One in eight was born on a day like `today`."""
     family, middle, given = rng.choice(_FAMILY), rng.choice(_MIDDLE), rng.choice(_GIVEN)
     plain = _plain(f"{given}.{family}")
     return Customer(
@@ -89,8 +98,16 @@ def customer(rng: random.Random, number: int, run: str) -> Customer:
         email=f"{plain}.{run}{number}@thu.vn",
         phone=f"{rng.choice(_PREFIXES)} {rng.randint(100, 999)} {rng.randint(1000, 9999)}",
         address={"street": f"{rng.randint(1, 250)} {rng.choice(_STREETS)}", "city": rng.choice(_CITIES), "country": "VN"},
+        birthday=_birthday(rng, today).isoformat(),
+        timezone=ZONE,
         devices=(f"web-{rng.getrandbits(64):016x}", f"app-{rng.getrandbits(64):016x}"),
     )
+
+
+def _birthday(rng: random.Random, today: date) -> date:
+    if rng.random() < _BORN_TODAY:
+        return date(rng.randrange(1960, 2008, 4), today.month, today.day)  # leap years: they have every day
+    return date(1960, 1, 1) + timedelta(days=rng.randrange(47 * 365))
 
 
 def _plain(text: str) -> str:

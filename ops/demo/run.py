@@ -9,8 +9,10 @@ import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from pydantic import HttpUrl
 from rich.console import Console
@@ -18,8 +20,9 @@ from rich.table import Table
 
 from ops import definitions
 from ops.demo.ending import Verdict, drain, judge, queries, report
-from ops.demo.figures import Figures, due, look
+from ops.demo.figures import Figures, look
 from ops.demo.live import Scene, Screen
+from ops.demo.people import ZONE
 from ops.demo.receiver import Receiver, serving
 from ops.demo.simulate import Simulation
 from ops.demo.traffic import Traffic
@@ -184,7 +187,9 @@ async def _play(
     """The simulation, then the wait for everything to come to rest."""
     clock, started = SystemClock(), time.monotonic()
     before = (await look(here)).account.accepted
-    simulation = Simulation(options.seed, f"{clock.now_ms() // 1000:x}")
+    started_ms = clock.now_ms()
+    today = datetime.fromtimestamp(started_ms / 1000, tz=ZoneInfo(ZONE)).date()
+    simulation = Simulation(options.seed, f"{started_ms // 1000:x}", today)
     last = [started, 0]
 
     def show(phase: str, figures: Figures | None) -> None:
@@ -203,11 +208,10 @@ async def _play(
             await asyncio.wait([sending], timeout=_LOOK_S)
         await sending
         await traffic.flush()
-        drained = await drain(
-            here, destination, receiver, before + traffic.sent, lambda figures: show("waiting until all is quiet", figures)
+        last_look = await drain(
+            here, destination, receiver, before + traffic.sent, lambda figures: show("nobody comes any more, time passes", figures)
         )
-    figures = await look(here)
-    return judge(figures, before + traffic.sent, traffic.failed, await due(here, destination), receiver.ids, drained)
+    return judge(last_look, before + traffic.sent, traffic.failed)
 
 
 def _addresses(console: Console, state: dict[str, Any], url: str) -> None:

@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final, Literal
 
 from ops.demo.people import PRODUCTS, Customer, Product, customer
@@ -48,10 +48,13 @@ Action = Call | Touchpoint
 
 
 class Simulation:
-    """`actions` never ends. `run` makes the ids of one run different from those of another in the same stack."""
+    """`actions` never ends. `run` makes the ids of one run different from those of another in the same stack.
 
-    def __init__(self, seed: int, run: str) -> None:
-        self._rng, self._run = random.Random(seed), run  # noqa: S311 - a simulation that can be repeated
+    `today` is the date where the customers live: some have their birthday.
+    """
+
+    def __init__(self, seed: int, run: str, today: date) -> None:
+        self._rng, self._run, self._today = random.Random(seed), run, today  # noqa: S311 - a simulation that can be repeated
         self._customers: list[Customer] = []
         self._numbers = 0
 
@@ -120,7 +123,7 @@ class Simulation:
     def _somebody(self) -> Customer:
         few = len(self._customers) < MOST_CUSTOMERS
         if not self._customers or (few and self._rng.random() < _NEW):
-            self._customers.append(customer(self._rng, len(self._customers), self._run))
+            self._customers.append(customer(self._rng, len(self._customers), self._run, self._today))
             return self._customers[-1]
         return self._rng.choice(self._customers)
 

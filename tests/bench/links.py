@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import date
 from itertools import islice
 from pathlib import Path
 
@@ -218,7 +219,7 @@ def share(count: int = 20_000) -> Share:
     """Of the first `count` actions of the demo's simulation, how many events bring a link that its fragment had not seen today."""
     fragments: dict[str, model.Fragment] = {}
     events = needing = links = 0
-    for action in islice(Simulation(1, "bench").actions(), count):
+    for action in islice(Simulation(1, "bench", date(2026, 11, 22)).actions(), count):
         event = _event(asdict(action) if isinstance(action, Call) else action.body)
         if event is None:
             continue

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from ops.account import Account
-from ops.demo.ending import judge
+from ops.demo.ending import Look, judge, movements
 from ops.demo.figures import Figures
 from ops.demo.live import Scene, Screen, line, tables
 from ops.demo.run import DEFINITIONS
@@ -15,9 +15,9 @@ BALANCED = Account(10, 8, 1, 0, 1, 0, balanced=True)
 DUE = {"k1": "vip entered", "k2": "cart-open exited"}
 
 
-def verdict(account: Account = BALANCED, **changes: Any) -> tuple[str, ...]:
-    given: dict[str, Any] = {"sent": 10, "failed": 0, "wanted": DUE, "received": {"k1", "k2", "other"}, "drained": True}
-    return judge(Figures(account), **(given | changes)).missing
+def verdict(account: Account = BALANCED, sent: int = 10, failed: int = 0, **changes: Any) -> tuple[str, ...]:
+    seen: dict[str, Any] = {"wanted": DUE, "received": frozenset({"k1", "k2", "other"}), "quiet": True}
+    return judge(Look(Figures(account), **(seen | changes)), sent, failed).missing
 
 
 def test_nothing_is_missing_when_all_balances_and_arrived() -> None:
@@ -27,10 +27,10 @@ def test_nothing_is_missing_when_all_balances_and_arrived() -> None:
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"received": {"k1"}}, "cart-open exited"),
+        ({"received": frozenset({"k1"})}, "cart-open exited"),
         ({"sent": 12}, "2 are missing"),
         ({"failed": 3}, "3 events"),
-        ({"drained": False}, "come to rest"),
+        ({"quiet": False}, "come to rest"),
         ({"account": Account(10, 8, 1, 0, 0, 0, balanced=False)}, "does not balance"),
         ({"account": Account(10, 7, 1, 0, 1, 1, balanced=True)}, "does not balance"),
     ],
@@ -41,7 +41,10 @@ def test_whatever_is_missing_is_named(changes: dict[str, Any], names: str) -> No
     assert names in missing[0]
 
 
-SCENE = Scene("customers come in", 12, 480, 40, 9, Figures(BALANCED, 5, 2, {"vip": 3}, {"entered": 4}, {"delivered": 9}))
+MOVES = {
+    ("vip", "entered", "event"): 4, ("vip", "entered", "link"): 2, ("vip", "exited", "timer"): 7, ("gone", "exited", "merge"): 1,
+}  # fmt: skip
+SCENE = Scene("customers come in", 12, 480, 40, 9, Figures(BALANCED, 5, 2, {"vip": 3}, MOVES, {"delivered": 9}))
 
 
 def test_without_a_terminal_a_scene_is_one_line() -> None:
@@ -63,4 +66,15 @@ def test_on_a_terminal_the_tables_hold_the_same_figures() -> None:
 def test_the_demos_definitions_are_sound() -> None:
     found = read(DEFINITIONS)
     check(found, {})
-    assert {key.partition("/")[0] for key in found} == {"Source", "Segment", "Destination"}
+    assert {key.partition("/")[0] for key in found} == {"Source", "ComputedTrait", "Segment", "Destination"}
+
+
+def test_moves_are_counted_by_what_caused_them() -> None:
+    figures = Figures(BALANCED, segments={"new": 1}, moves=MOVES)
+    assert figures.names == ["gone", "new", "vip"]
+    assert (figures.transitions, figures.moved("entered"), figures.moved("exited", "vip")) == (14, 6, 7)
+    assert [figures.moved("entered", "vip", why) for why in ("event", "time", "merge")] == [6, 0, 0]
+    assert [figures.moved("exited", why=why) for why in ("event", "time", "merge")] == [0, 7, 1]
+    out = io.StringIO()
+    Console(file=out, width=100).print(movements(figures))
+    assert "vip" in out.getvalue()

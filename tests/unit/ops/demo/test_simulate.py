@@ -1,15 +1,18 @@
 import json
 import unicodedata
 from collections import Counter
+from datetime import date
 from itertools import islice
 
 from ops.demo.people import PRODUCTS
 from ops.demo.simulate import Action, Call, Simulation, Touchpoint
 from schemas.identifiers import normalise
 
+TODAY = date(2026, 11, 22)
+
 
 def first(count: int, seed: int = 7, run: str = "r") -> list[Action]:
-    return list(islice(Simulation(seed, run).actions(), count))
+    return list(islice(Simulation(seed, run, TODAY).actions(), count))
 
 
 def test_the_same_seed_gives_the_same_customers() -> None:
@@ -48,6 +51,20 @@ def test_people_are_vietnamese_and_can_be_reached() -> None:
             assert call.traits["name"] == unicodedata.normalize("NFC", call.traits["name"])
             assert normalise("email", call.traits["email"], "VN") == call.traits["email"]
             assert (normalise("phone", call.traits["phone"], "VN") or "").startswith("+84")
+
+
+def test_some_have_their_birthday_and_all_have_one() -> None:
+    born = {
+        call.user_id: date.fromisoformat(call.traits["birthday"]) for call in first(4_000) if isinstance(call, Call) and call.traits
+    }
+    today = [day for day in born.values() if (day.month, day.day) == (TODAY.month, TODAY.day)]
+    assert 0.05 < len(today) / len(born) < 0.25
+    assert all(1960 <= day.year < 2008 for day in born.values())
+
+
+def test_a_demo_on_a_leap_day_has_birthdays_too() -> None:
+    actions = islice(Simulation(7, "r", date(2028, 2, 29)).actions(), 2_000)
+    assert any(action.traits["birthday"].endswith("-02-29") for action in actions if isinstance(action, Call) and action.traits)
 
 
 def test_prices_are_whole_dong() -> None:
