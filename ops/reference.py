@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -15,6 +16,7 @@ from runtime.clock import SystemClock
 from runtime.settings import Settings
 from schemas.reasons import Reason
 from schemas.topics import TOPICS
+from segments.schema import schema
 
 _NOTE = "<!-- Made from the code by `python -m ops.reference`: change the code, not this page. -->\n\n"
 
@@ -72,12 +74,18 @@ def collector_api() -> str:
     return json.dumps(document(app.routes), ensure_ascii=False, indent=2) + "\n"
 
 
+def json_schema(name: str) -> str:
+    """The JSON Schema of a kind of definition."""
+    return json.dumps(schema(name), ensure_ascii=False, indent=2) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "topics.md": topics,
     "reasons.md": reasons,
     "metrics.md": metrics_page,
     "openapi/collector.json": collector_api,
+    **{f"schemas/{name}.json": partial(json_schema, name) for name in ("definition", "segment", "computed-trait")},
 }
 
 

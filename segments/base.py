@@ -1,7 +1,7 @@
 """What all parts of the segment language are made of: strict models, scalars, durations."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,10 @@ from pydantic import (
 
 _DURATION: Final = re.compile(r"^([1-9][0-9]{0,8})(ms|s|m|h|d)$")
 _UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+DURATION_SCHEMA: Final[dict[str, Any]] = {
+    "type": "string", "pattern": _DURATION.pattern, "examples": ["30m", "7d"],
+    "description": "a whole number and a unit: ms, s, m, h, d",
+}  # fmt: skip
 MAX_DURATION_MS: Final = 3_660 * 86_400_000
 """Ten years and some days."""
 
@@ -27,8 +31,15 @@ Whole = Annotated[int, Field(strict=True)]
 """Neither text nor a boolean is taken for a number."""
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
-EventName = Annotated[str, Field(min_length=1, max_length=512)]
-Path = Annotated[str, Field(min_length=1, max_length=256)]
+EventName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=512,
+        description="a track event's name, or $page, $screen, $identify, $group, $alias, $call_ended …",
+    ),
+]
+Path = Annotated[str, Field(min_length=1, max_length=256, description="a name, or several with dots between: address.city")]
 
 
 class Strict(BaseModel):
@@ -56,6 +67,6 @@ Duration = Annotated[
     int,
     BeforeValidator(duration_ms),
     PlainSerializer(duration_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["30m", "7d"]}),
+    WithJsonSchema(DURATION_SCHEMA),
 ]
 """A length of time: text with a unit on the wire, milliseconds in Python."""

@@ -45,10 +45,14 @@ class DidNot(Strict):
 
 
 class First(Strict):
+    """The first such event is as it says."""
+
     first: OccurrenceLeaf
 
 
 class Last(Strict):
+    """The last such event is as it says."""
+
     last: OccurrenceLeaf
 
 
@@ -109,18 +113,26 @@ class Everyone(Strict):
 
 
 class InSegment(Strict):
+    """The profile is in the segment of this name."""
+
     in_segment: SegmentName
 
 
 class AllOf(Strict):
+    """Each of these holds."""
+
     all: tuple["Node", ...] = Field(min_length=1, max_length=100)
 
 
 class AnyOf(Strict):
+    """At least one of these holds."""
+
     any: tuple["Node", ...] = Field(min_length=1, max_length=100)
 
 
 class Not(Strict):
+    """This does not hold."""
+
     not_: "Node" = Field(alias="not")
 
 

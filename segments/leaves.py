@@ -20,13 +20,13 @@ MAX_PERIODS: Final = 400
 DEFAULT_KEPT: Final = 300
 MAX_KEPT: Final = 3_000
 
-Where = Annotated[tuple[PropertyCondition, ...], Field(max_length=20)]
+Where = Annotated[tuple[PropertyCondition, ...], Field(max_length=20, description="conditions on its properties: all must hold")]
 Ordering = Literal["eq", "ne", "lt", "lte", "gt", "gte"]
 Number = (
     Annotated[int, Field(strict=True, ge=-(10**15), le=10**15)]
     | Annotated[float, Field(strict=True, ge=-1e15, le=1e15, allow_inf_nan=False)]
 )
-Kept = Annotated[Whole, Field(ge=1, le=MAX_KEPT)]
+Kept = Annotated[Whole, Field(ge=1, le=MAX_KEPT, description="how many of the newest events the answer is exact for")]
 """How many of the newest events a leaf keeps; beyond that its answer is an approximation, and says so."""
 _OFFSET: Final = re.compile(r"^([+-])([01]\d):([0-5]\d)$")
 
