@@ -22,6 +22,7 @@ class Places:
         self._places: dict[int, Place] = {}
         self._known: dict[Place, int] = {}
         self._soonest: dict[Place, int] = {}
+        self._fences: dict[Place, int] = {}
 
     def all(self) -> tuple[Place, ...]:
         """The places now assigned."""
@@ -36,7 +37,7 @@ class Places:
 
         A place that was never written has no state, so it starts at the beginning: starting too early is always right.
         """
-        self._places, self._known, self._soonest = {}, {}, {}
+        self._places, self._known, self._soonest, self._fences = {}, {}, {}, {}
         if not partitions:
             return {}
         count = len(await self._bus.end_offsets(next(iter(partitions)).topic))
@@ -64,7 +65,8 @@ class Places:
             self._soonest[place] = min(self._soonest.get(place, NEVER), soonest_ms)
 
     def unsure(self, place: Place) -> None:
-        """A slice was saved after tries that failed: one of them may have taken place, and set any timers."""
+        """Any timers may have been set: a slice was saved after tries that failed, one of which may have taken place, or the writers
+        were shut out, and whoever did that may have written."""
         if place in self._known:
             self._soonest[place] = AT_ONCE
 
@@ -81,6 +83,10 @@ class Places:
         if self._store is None:
             return
         for place, known in list(self._known.items()):
-            position = (await self._store.standing(place)).position
+            standing = await self._store.standing(place)
+            position = standing.position
             if (position or NEVER_WRITTEN) < known and place in self._known:
                 raise StateLost(f"{place.name}: the store stands at {position}, it stood at {known} before")
+            if self._fences.get(place) not in (None, standing.fence):
+                self.unsure(place)
+            self._fences[place] = standing.fence

@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: floor and pipeline in turn, cost by stage, latency, the collector, the link agent; writes docs/performance.md."""
+"""`python -m tests.bench`: floor and pipeline in turn, cost by stage, latency, the collector, the link agent, timers; writes docs/performance.md."""
 
 import argparse
 import asyncio
@@ -14,8 +14,9 @@ from tests.bench.floor import floor
 from tests.bench.latency import Latency, latency
 from tests.bench.links import measure_links
 from tests.bench.load import calls
-from tests.bench.report import Report, render, with_collector, with_identity
+from tests.bench.report import Report, render, with_collector, with_identity, with_timers
 from tests.bench.stream_layer import measure
+from tests.bench.timers import measure_timers
 from tests.bench.whole import stage_costs, whole
 from tests.support.onefold import Onefold, onefold_in
 
@@ -30,9 +31,13 @@ def main() -> None:
     parser.add_argument("--no-page", action="store_true", help="print only")
     parser.add_argument("--only-identity", action="store_true", help="measure the link agent alone and keep the rest of the page")
     parser.add_argument("--only-collector", action="store_true", help="measure the collector alone and keep the rest of the page")
+    parser.add_argument("--only-timers", action="store_true", help="measure the timers alone and keep the rest of the page")
     options = parser.parse_args()
     if options.only_collector:
         write(with_collector(PAGE.read_text(encoding="utf-8"), measure_collector(options.rounds)), page=not options.no_page)
+        return
+    if options.only_timers:
+        write(with_timers(PAGE.read_text(encoding="utf-8"), measure_timers()), page=not options.no_page)
         return
     with tempfile.TemporaryDirectory() as directory, onefold_in(Path(directory)) as onefold:
         if options.only_identity:
@@ -77,6 +82,7 @@ def bench(onefold: Onefold, events: int, rounds: int) -> Report:
         latencies=latencies,
         collector=measure_collector(rounds),
         identity=measure_links(rounds, stack=settings),
+        timers=measure_timers(),
     )
 
 

@@ -1,5 +1,6 @@
 """The page docs/performance.md, from figures."""
 
+import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from tests.bench.collector import CollectorFigures, render_collector
 from tests.bench.latency import Latency
 from tests.bench.links import LinkFigures, render_links
+from tests.bench.timers import TimerFigures, render_timers
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Report:
     latencies: list[Latency]
     collector: CollectorFigures
     identity: LinkFigures
+    timers: TimerFigures
 
 
 def render(report: Report) -> str:
@@ -83,20 +86,32 @@ tables above, and it is what saturates first.
 {latencies}
 
 {render_collector(report.collector)}
-{render_links(report.identity)}"""
+{render_links(report.identity)}
+{render_timers(report.timers)}"""
 
 
 def with_identity(page: str, figures: LinkFigures) -> str:
     """The page with its part about identity measured anew."""
-    head, _, _ = page.partition("## Identity\n")
-    return f"{head.rstrip()}\n\n{render_links(figures)}"
+    return _with(page, render_links(figures))
 
 
 def with_collector(page: str, figures: CollectorFigures) -> str:
-    """The page with its part about the collector measured anew; it stands before the one about identity."""
-    head, _, identity = page.partition("## Identity\n")
-    head = head.partition("## Collector\n")[0]
-    return f"{head.rstrip()}\n\n{render_collector(figures)}\n## Identity\n{identity}"
+    """The page with its part about the collector measured anew."""
+    return _with(page, render_collector(figures))
+
+
+def with_timers(page: str, figures: TimerFigures) -> str:
+    """The page with its part about timers measured anew."""
+    return _with(page, render_timers(figures))
+
+
+def _with(page: str, section: str) -> str:
+    """The page with this section in the place of the one with its title, or at the end."""
+    title = section.partition("\n")[0] + "\n"
+    parts = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    if not any(part.startswith(title) for part in parts):
+        parts.append(section)
+    return "\n\n".join((section if part.startswith(title) else part).strip() for part in parts) + "\n"
 
 
 def _rows(figures: Mapping[str, float]) -> str:

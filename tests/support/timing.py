@@ -63,7 +63,7 @@ class Exit:
 
 @dataclass
 class Timed:
-    """One environment on a broker and a Redis server. `exits` are those read so far; people are counted from `people`."""
+    """One environment on a broker and a Redis server. `entered` (when it was first said) and `exits` are those read so far."""
 
     settings: Settings
     bus: KafkaBus
@@ -74,7 +74,7 @@ class Timed:
     folder: Path
     places: list[Place]
     exits: list[Exit] = field(default_factory=list)
-    entered: set[str] = field(default_factory=set)
+    entered: dict[str, int] = field(default_factory=dict)
     workers: list[StreamsWorker] = field(default_factory=list)
     people: int = 0
 
@@ -149,7 +149,7 @@ class Timed:
             for record in (record for records in polled.values() for record in records):
                 said = decode(Transition, record.value)
                 if said.op == "entered":
-                    self.entered.add(said.profile_id)
+                    self.entered.setdefault(said.profile_id, record.timestamp_ms)
                 else:
                     self.exits.append(Exit(said.profile_id, said.at_ms, said.seq, record.timestamp_ms))
         return len(self.exits)

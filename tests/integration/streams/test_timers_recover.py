@@ -43,7 +43,7 @@ async def test_workers_are_killed_while_timers_are_due(kafka: str, redis_server:
         assert second.codes == []
         assert {exit_.at_ms for exit_ in stage.exits} == {due_ms}
         assert len({(exit_.profile_id, exit_.seq) for exit_ in stage.exits}) == PEOPLE
-        assert {exit_.profile_id for exit_ in stage.exits} == stage.entered
+        assert {exit_.profile_id for exit_ in stage.exits} == set(stage.entered)
 
 
 async def test_a_redis_that_lost_its_last_writes_has_everybody_leave(
@@ -64,5 +64,5 @@ async def test_a_redis_that_lost_its_last_writes_has_everybody_leave(
         assert await stage.standing() > 0
         await stage.until_none_stands()
         assert {exit_.at_ms for exit_ in stage.exits} == {due_ms}
-        assert {exit_.profile_id for exit_ in stage.exits} == stage.entered
+        assert {exit_.profile_id for exit_ in stage.exits} == set(stage.entered)
         assert set(worker.codes) <= {Exit.STATE_LOST}

@@ -113,6 +113,16 @@ async def test_a_place_that_is_not_this_workers_has_no_say(bench: Bench) -> None
     assert (bench.places.position(other), bench.places.take_soonest(other)) == (0, NEVER)
 
 
+async def test_whoever_shut_the_writers_out_may_have_set_timers_for_any_instant(bench: Bench) -> None:
+    await bench.places.look()
+    await bench.store.shut_out(PLACE)
+    assert bench.places.take_soonest(PLACE) == NEVER
+    await bench.places.look()
+    assert [bench.places.take_soonest(PLACE), bench.places.take_soonest(PLACE)] == [0, NEVER]
+    await bench.places.look()
+    assert bench.places.take_soonest(PLACE) == NEVER
+
+
 async def test_with_an_assignment_timers_may_have_been_set_for_any_instant(bench: Bench) -> None:
     await bench.places.assigned([TP(TOPIC, 0)])
     assert bench.places.take_soonest(PLACE) == 0
