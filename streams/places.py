@@ -65,8 +65,8 @@ class Places:
             self._soonest[place] = min(self._soonest.get(place, NEVER), soonest_ms)
 
     def unsure(self, place: Place) -> None:
-        """Any timers may have been set: a slice was saved after tries that failed, one of which may have taken place, or the writers
-        were shut out, and whoever did that may have written."""
+        """Any timers may have been set: a slice was saved after tries that failed, one of which may have taken place, or the
+        writers were shut out, and whoever did that may have written."""
         if place in self._known:
             self._soonest[place] = AT_ONCE
 
