@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, available_timezones
 
 from segments.base import Strict
 from segments.conditions import NEVER, TraitLeaf, holds, instant_of, lookup, relative
@@ -195,10 +195,13 @@ def zone_of(name: object, default: str) -> ZoneInfo:
 
 @lru_cache(maxsize=1024)
 def _zone(name: str, default: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return ZoneInfo(default)
+    return ZoneInfo(name if name in zones() else default)
+
+
+@lru_cache(maxsize=1)
+def zones() -> frozenset[str]:
+    """All zones of the IANA database. What else a machine may have beside them (`right/UTC`, `localtime`) is none."""
+    return frozenset(available_timezones()) - {"localtime"}
 
 
 def midnight(day: date, zone: ZoneInfo) -> int:

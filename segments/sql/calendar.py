@@ -2,9 +2,8 @@
 
 from datetime import date, datetime, timedelta
 from typing import Final
-from zoneinfo import available_timezones
 
-from segments.evaluate import anniversary, zone_of
+from segments.evaluate import anniversary, zone_of, zones
 from segments.leaves import CalendarLeaf
 from segments.sql.query import Parameters, any_of
 
@@ -15,7 +14,7 @@ _DAYS: Final = [date(_LEAP_YEAR, 1, 1) + timedelta(days=day) for day in range(36
 def calendar(parameters: Parameters, leaf: CalendarLeaf, born: str, zone: str, at_ms: int) -> str:
     """Whether today is about the anniversary of `born`, an expression of JSON text, where `zone`, another one, says."""
     by_day: dict[date, list[str]] = {}
-    for name in available_timezones():
+    for name in zones():
         by_day.setdefault(_today(name, at_ms), []).append(name)
     mine = _today(leaf.zone, at_ms)
     remembered = f"if(is_text({born}) AND is_date(JSONExtractString({born})), substring(JSONExtractString({born}), 6, 5), '')"
