@@ -5,17 +5,17 @@ it holds what it does not. Workers that notice read the log again, which is harm
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from ops import definitions, refill, state
+from ops.holding import LOOK_S, holding, places_of, until
 from ops.refill import Documents, Identities, Past, Places
 from ops.state import Recomputed
 from profile_store import values
 from profile_store.groups import held_by
-from profile_store.port import Members, Place, ProfileStore, Writes
+from profile_store.port import DEFINITIONS, Members, Place, ProfileStore, Writes
 from profile_store.warehouse import groups, reads
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.port import Bus, Outgoing
@@ -30,9 +30,7 @@ from streams.steps.link import identity_of
 
 KINDS: Final = ("fragment", "membership", "group", "unsaid", "label", "members", "edges", "timer", "position")
 STILL_S: Final = 2.0
-LOOK_S: Final = 0.25
 CATCH_UP_S: Final = 120.0
-HOLD_AGAIN_S: Final = 15.0
 _UNKNOWN: Final = 0
 
 
@@ -60,7 +58,7 @@ class Rebuild:
     async def run(self) -> Rebuilt:
         """Hold the workers, refill the store, let them go on. Raises Transient, before anything was wiped, when stores lag."""
         plan, rules = await self._defined()
-        async with _held(self._store):
+        async with holding(self._store):
             standing = await self._stand_still()
             await self._caught_up(standing)
             before = state.state_hash(await state.of_redis(self._store), plan.registers)
@@ -88,6 +86,7 @@ class Rebuild:
 
     async def _refill(self, recomputed: Recomputed, found: Identities, documents: Iterable[Documents], places: Places) -> None:
         """Give the old state up and write the new one, the positions last."""
+        presumed = (await self._store.standing(DEFINITIONS)).definitions
         await self._store.wipe(KINDS)
         for entries in documents:
             for place, held in entries.items():
@@ -96,19 +95,12 @@ class Rebuild:
         for place in places.links:
             writes = Writes(labels=found.labels, members=found.members, edges=kept.edges, decisions=kept.decisions)
             await self._write(place, writes)
-        for place, offset in places.all().items():
+        for place, offset in {DEFINITIONS: presumed, **places.all()}.items():
             await self._store.save(place, (await self._store.standing(place)).position, offset, Writes())
-
-    async def _all(self) -> list[Place]:
-        found = []
-        for topic in ("events", "links", "touched", "groups"):
-            numbers = await self._bus.end_offsets(self._settings.topic(topic))
-            found += [Place(topic, number, len(numbers)) for number in sorted(numbers)]
-        return found
 
     async def _stand_still(self) -> dict[Place, int]:
         """The positions once no worker has moved one for a while: slices in hand when the hold came have ended."""
-        places = await self._all()
+        places = await places_of(self._settings, self._bus, "events", "links", "touched", "groups")
         loop = asyncio.get_running_loop()
         seen: dict[Place, int] = {}
         since, end = loop.time(), loop.time() + CATCH_UP_S
@@ -137,7 +129,7 @@ class Rebuild:
                     return False
             return True
 
-        if not await _until(arrived, CATCH_UP_S):
+        if not await until(arrived, CATCH_UP_S):
             raise Transient("ClickHouse lags behind the profile store: are the consumers running? nothing was changed")
 
     async def _noted(self, topic: str) -> dict[int, int]:
@@ -197,32 +189,3 @@ async def _past(warehouse: Warehouse, told: Iterable[Grouped]) -> Past:
         shown=frozenset(profile_id for profile_id, _, shown in evaluated if shown),
         contributed=held_by(told),
     )
-
-
-@asynccontextmanager
-async def _held(store: ProfileStore) -> AsyncIterator[None]:
-    """Hold every writer, again and again since a hold lapses; let them go on at the end, however it comes."""
-
-    async def again() -> None:
-        while True:
-            await asyncio.sleep(HOLD_AGAIN_S)
-            with suppress(Transient):
-                await store.hold(True)
-
-    await store.hold(True)
-    holding = asyncio.create_task(again())
-    try:
-        yield
-    finally:
-        holding.cancel()
-        await store.hold(False)
-
-
-async def _until(condition: Callable[[], Awaitable[bool]], within_s: float) -> bool:
-    loop = asyncio.get_running_loop()
-    end = loop.time() + within_s
-    while not await condition():
-        if loop.time() > end:
-            return False
-        await asyncio.sleep(LOOK_S)
-    return True

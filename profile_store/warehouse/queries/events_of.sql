@@ -1,0 +1,8 @@
+-- Every event of these labels once, as it arrived first, with the place of it, none of a bot's: those between two sets of offsets.
+SELECT owner, id, type, name, source, toUnixTimestamp64Milli(time), toUnixTimestamp64Milli(received), nodes,
+    arrayMap(pair -> [pair.1, pair.2], identifiers) AS identifiers, properties, traits, context, flags, partition, offset
+FROM event_store FINAL
+WHERE if(type = 'track', toString(name), concat('$', toString(type))) IN {labels:Array(String)}
+    AND NOT has(flags, 'bot')
+    AND offset >= transform(partition, {partitions:Array(UInt32)}, {starts:Array(UInt64)}, toUInt64(0))
+    AND offset < transform(partition, {partitions:Array(UInt32)}, {ends:Array(UInt64)}, toUInt64(0))
