@@ -17,8 +17,8 @@ from segments.sql import computed_values, membership
 
 async def keep(warehouse: Warehouse, events: Sequence[Event], labels: Mapping[str, str] | None = None) -> None:
     """Insert events as they arrived, and which profile each node belongs to."""
-    offsets = enumerate(events)
-    await warehouse.insert(EVENT_STORE, [rows.event(Record("events", 0, offset, b"", b"", 0), one) for offset, one in offsets])
+    arrived = [rows.event(Record("events", 0, offset, 0, b"", None), one) for offset, one in enumerate(events)]
+    await warehouse.insert(EVENT_STORE, arrived)
     await warehouse.insert(LABELS, [(node, profile_id, 1) for node, profile_id in (labels or {}).items()])
 
 
