@@ -22,7 +22,7 @@ from pathlib import Path
 import redis.asyncio
 from pydantic import SecretStr
 
-from ops.demo.simulate import Call, Simulation
+from ops.demo.simulate import Action, Call, Simulation
 from profile_store import model
 from profile_store.port import Place
 from profile_store.redis_store import RedisStore
@@ -220,7 +220,7 @@ def share(count: int = 20_000) -> Share:
     fragments: dict[str, model.Fragment] = {}
     events = needing = links = 0
     for action in islice(Simulation(1, "bench", date(2026, 11, 22)).actions(), count):
-        event = _event(asdict(action) if isinstance(action, Call) else action.body)
+        event = event_of(action)
         if event is None:
             continue
         said = model.apply(fragments.setdefault(event.owner, model.Fragment()), event, Plan(())).links
@@ -228,14 +228,15 @@ def share(count: int = 20_000) -> Share:
     return Share(events, needing, links)
 
 
-def _event(said: dict[str, object] | None) -> Event | None:
+def event_of(action: Action, received_ms: int = START_MS) -> Event | None:
     """The event of a simulated call, in Segment's words; None for a garbled one."""
+    said = asdict(action) if isinstance(action, Call) else action.body
     if said is None:
         return None
     words = {"kind": "type", "name": "event", "message_id": "messageId", "anonymous_id": "anonymousId", "user_id": "userId"}
     call = {words.get(name, name): value for name, value in said.items() if value}
     event = parse_call(
-        call, kind=None, source="web", received_ms=START_MS, sent_ms=None, secret=SECRET, country="VN", default_id=str(len(call))
+        call, kind=None, source="web", received_ms=received_ms, sent_ms=None, secret=SECRET, country="VN", default_id=str(len(call))
     )
     assert isinstance(event, Event)
     return event
