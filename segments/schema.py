@@ -175,14 +175,20 @@ def _any_of(*names: str) -> Schema:
     return {"anyOf": [{"required": [name]} for name in names]}
 
 
+def _group(*names: str) -> Schema:
+    """A group has no computed traits, and its dates are not relative."""
+    trait = {"path": {"not": {"pattern": r"^computed\."}}, "op": {"not": {"enum": list(RELATIVE_OPS)}}}
+    return {**_any_of(*names), "allOf": [{"properties": {"trait": {"properties": trait}}}]}
+
+
 _RULES: Final[Mapping[str, Schema]] = {
     "TraitLeaf": _comparison(relative=True),
     "PropertyCondition": _comparison(relative=False),
     "DidLeaf": {"not": {"required": ["exactly"], "anyOf": [{"required": ["at_least"]}, {"required": ["at_most"]}]}},
     "SequenceLeaf": {"oneOf": [{"required": ["then"]}, {"required": ["then_not"]}]},
     "RfmLeaf": _any_of("recency", "frequency", "monetary"),
-    "AccountLeaf": _any_of("trait", "members"),
-    "HouseholdLeaf": _any_of("trait", "members", "did"),
+    "AccountLeaf": _group("trait", "members"),
+    "HouseholdLeaf": _group("trait", "members", "did"),
     "ComputedTraitSpec": {"minProperties": 1, "maxProperties": 1},
 }
 """What the models check beyond the kinds of their fields."""

@@ -107,7 +107,9 @@ BAD: list[Any] = [
         "{regularly: {event: a, every: 7d, at_least: 1, of: 1, utc_offset: '7'}}", "{percent: {of: 0, salt: a}}",
         "{percent: {of: '5', salt: a}}", "{rfm: {}}", "{rfm: {recency: [6]}}", "{lifecycle: {stage: []}}",
         "{lifecycle: {stage: [gone]}}", "{consent: {purpose: a, status: yes}}", "{calendar: {trait: b, before: 181}}",
-        "{account: {}}", "{household: {}}", "{household: {did: {event: a, within: 7d}}}", "{in_segment: Khách VIP}",
+        "{account: {}}", "{household: {}}", "{account: {trait: {path: computed.rfm, op: exists}}}",
+        "{household: {trait: {path: a, op: within_last, value: 7d}}}", "{household: {did: {event: a, within: 7d}}}",
+        "{in_segment: Khách VIP}",
     )
 ] + [
     computed(yaml.safe_load(text))
