@@ -1,14 +1,14 @@
 """The definitions topic: what is live now, and writing what should be."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from runtime.bus.port import Bus, Outgoing, Partition
 from runtime.errors import Transient
 from runtime.settings import Settings
-from segments.definitions import Definition, decode, encode
+from segments.definitions import AnyDefinition, SegmentList, decode, encode
 
-Documents = dict[str, Definition]
+Documents = dict[str, AnyDefinition]
 """`kind/name` → definition."""
 
 POLL_MS: Final = 500
@@ -50,11 +50,27 @@ async def read_to_end(bus: Bus, topic: str) -> dict[str, bytes | None]:
     return found
 
 
-async def write(settings: Settings, bus: Bus, definitions: Iterable[Definition]) -> None:
-    """Make these definitions live."""
+async def write(settings: Settings, bus: Bus, definitions: Iterable[AnyDefinition]) -> int:
+    """Make these definitions live; returns the topic's next offset after them, 0 when there are none. Lists are sealed."""
+    return await _send(settings, bus, {one.key: encode(one) for one in sealed(settings, definitions)})
+
+
+async def remove(settings: Settings, bus: Bus, key: str) -> int:
+    """Make a definition live no more; returns the topic's next offset after that."""
+    return await _send(settings, bus, {key: None})
+
+
+def sealed(settings: Settings, definitions: Iterable[AnyDefinition]) -> list[AnyDefinition]:
+    """The same definitions, lists with hashes in place of values. Raises BadDefinition for a value that is no identifier."""
+    secret, country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
+    return [one.sealed(secret, country) if isinstance(one, SegmentList) else one for one in definitions]
+
+
+async def _send(settings: Settings, bus: Bus, values: Mapping[str, bytes | None]) -> int:
     topic = settings.topic("definitions")
     producer = await bus.producer()
     try:
-        await producer.send([Outgoing(topic, encode(definition), key=definition.key.encode()) for definition in definitions])
+        placed = await producer.send([Outgoing(topic, value, key=key.encode()) for key, value in values.items()])
     finally:
         await producer.aclose()
+    return max((offset + 1 for _, offset in placed), default=0)

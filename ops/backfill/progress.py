@@ -1,0 +1,55 @@
+"""How far a long command has come: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+LINE_EVERY_S: Final = 2.0
+
+
+class Report(Protocol):
+    """Hears how far a phase is. `total` may be a guess."""
+
+    def __call__(self, phase: str, done: int, total: int) -> None: ...
+
+
+def silent(phase: str, done: int, total: int) -> None:
+    """Say nothing."""
+
+
+@contextmanager
+def shown() -> Iterator[Report]:
+    """On standard error, so that what a command answers stays alone on standard output."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks = {}
+
+        def show(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=total)
+            bars.update(tasks[phase], completed=done, total=max(done, total))
+
+        yield show
+
+
+class _Lines:
+    """A line when a phase begins, then one every two seconds, and one at its end."""
+
+    def __init__(self) -> None:
+        self._phase, self._said_s = "", 0.0
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        now_s = time.monotonic()
+        if phase == self._phase and done < total and now_s - self._said_s < LINE_EVERY_S:
+            return
+        self._phase, self._said_s = phase, now_s
+        sys.stderr.write(f"{phase}: {done:,} of {max(done, total):,}\n")
+        sys.stderr.flush()
