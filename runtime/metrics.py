@@ -1,9 +1,10 @@
 """The register of metrics and the one way to write them. A misspelt name is a type error; the page is made from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 Name = Literal[
     "onefold_events_accepted_total",
@@ -28,16 +29,18 @@ Name = Literal[
     "onefold_rows_inserted_total",
     "onefold_insert_seconds",
     "onefold_retries_total",
+    "onefold_segment_drift_profiles",
+    "onefold_segment_members",
 ]
 
-T = TypeVar("T", Counter, Histogram)
+T = TypeVar("T", Counter, Gauge, Histogram)
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """Kind, labels and meaning of one metric."""
 
-    kind: Literal["counter", "histogram"]
+    kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
     about: str
     buckets: tuple[float, ...] = ()
@@ -89,6 +92,10 @@ REGISTER: Final[dict[Name, Metric]] = {
     "onefold_rows_inserted_total": Metric("counter", ("table",), "rows written to ClickHouse, replays included"),
     "onefold_insert_seconds": Metric("histogram", ("table",), "one insert into ClickHouse", _SECONDS),
     "onefold_retries_total": Metric("counter", ("where",), "transient faults that were tried again"),
+    "onefold_segment_drift_profiles": Metric(
+        "gauge", ("segment",), "profiles on which stream and SQL differed after the last nightly repair, in the process that did it"
+    ),
+    "onefold_segment_members": Metric("gauge", ("segment",), "profiles in a segment at the last nightly repair"),
 }
 
 
@@ -97,16 +104,25 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._held: dict[Name, Counter | Histogram] = {}
+        self._held: dict[Name, Counter | Gauge | Histogram] = {}
         for name, metric in REGISTER.items():
             if metric.kind == "counter":
                 self._held[name] = Counter(name, metric.about, metric.labels, registry=self.registry)
+            elif metric.kind == "gauge":
+                self._held[name] = Gauge(name, metric.about, metric.labels, registry=self.registry)
             else:
                 self._held[name] = Histogram(name, metric.about, metric.labels, registry=self.registry, buckets=metric.buckets)
 
     def count(self, name: Name, value: float = 1, **labels: str) -> None:
         """Add to a counter."""
         self._of(name, Counter, labels).inc(value)
+
+    def set_all(self, name: Name, values: Mapping[str, float]) -> None:
+        """Put a gauge to these values, by its one label; what is not among them is shown no more."""
+        held = self._of(name, Gauge, {})
+        held.clear()
+        for label, value in values.items():
+            held.labels(label).set(value)
 
     def observe(self, name: Name, value: float, **labels: str) -> None:
         """Note a value (seconds, or records) in a histogram."""

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     api_host: str = Field("127.0.0.1", description="address the profile API listens on")
     api_port: int = Field(8081, ge=0, le=65535, description="port of the profile API")
     api_token: SecretStr = Field(SecretStr(DEFAULT_SECRET), description="bearer token of the profile API")
+    reconcile_at: str = Field(
+        "03:00",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+        description="when, in UTC, an API process compares all segments with their SQL every day and mends them; empty is never",
+    )
     metrics_host: str = Field("127.0.0.1", description="address of the metrics and health endpoint")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of the metrics and health endpoint; 0 takes a free one")
 

@@ -90,27 +90,28 @@ class Explainer:
 
     def explain(self, name: str, facts: Facts, now_ms: int) -> Explanation:
         """Why a profile is in the segment `name` of the plan at `now_ms`, or why not. `facts.computed` need not be given."""
-        tree = self._at(name, facts, now_ms)
+        tree = self.at(name, facts, now_ms)
         at_ms, steps = _soonest(tree), 0
         while at_ms < NEVER and steps < MAX_STEPS and any(one.turns_ms == NEVER and one.holds is not None for one in tree.walk()):
-            later = self._at(name, facts, at_ms)
+            later = self.at(name, facts, at_ms)
             tree, at_ms, steps = _turned(tree, later, at_ms), _soonest(later), steps + 1
         return Explanation(name, self.plan.versions[name], tree, at_ms)
 
     def turns(self, name: str, facts: Facts, now_ms: int, most: int = 100) -> tuple[bool, int]:
         """Whether the profile is a member, and when that turns by itself; NEVER when it does not within `most` changes."""
-        tree = self._at(name, facts, now_ms)
+        tree = self.at(name, facts, now_ms)
         member, at_ms = bool(tree.holds), tree.next_ms
         for _ in range(most):
             if at_ms == NEVER:
                 break
-            later = self._at(name, facts, at_ms)
+            later = self.at(name, facts, at_ms)
             if bool(later.holds) is not member:
                 return member, at_ms
             at_ms = later.next_ms
         return member, NEVER
 
-    def _at(self, name: str, facts: Facts, now_ms: int) -> Explained:
+    def at(self, name: str, facts: Facts, now_ms: int) -> Explained:
+        """The tree at an instant, without when it turns."""
         if name not in self._named:
             self._named[name] = set(self._computed_of(name))
         found = self.plan.compute(facts, now_ms, self._named[name])

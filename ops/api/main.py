@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 import uvicorn
@@ -15,6 +15,8 @@ from ops.identity.desk import Desk
 from ops.identity.history import History
 from ops.identity.lazy import Lazy
 from ops.quarantine.again import Again
+from ops.segments.reconcile import reconcile_daily
+from ops.segments.verify import Verifier
 from ops.segments.why import Asked
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
@@ -26,6 +28,7 @@ from runtime.health import HealthServer, QuietServer
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
 from runtime.settings import Settings
+from segments.sql import membership
 from streams.definitions import Definitions, follow_definitions
 
 GRACE_SECONDS: Final = 5
@@ -38,9 +41,12 @@ log: Final = get_logger(__name__)
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop`; answers under way are finished first. Raises Misconfigured when the port is taken."""
-    store = open_store(settings, SystemClock())
+    store, metrics = open_store(settings, SystemClock()), Metrics()
     try:
-        async with HealthServer(settings, Metrics(), {"redis": store.ping}), _desks(settings, store) as (desk, quarantine, asked):
+        async with (
+            HealthServer(settings, metrics, {"redis": store.ping}),
+            _desks(settings, store, metrics) as (desk, quarantine, asked),
+        ):
             config = uvicorn.Config(
                 Api(ProfileReader(settings, store, desk.rules), desk, quarantine, asked).application(),
                 log_level="warning",
@@ -56,13 +62,19 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _desks(settings: Settings, store: ProfileStore) -> AsyncIterator[tuple[Desk, Quarantine, Asked]]:
-    """What answers, by the live definitions once the broker has told them; it reaches for the rest when it is asked."""
+async def _desks(settings: Settings, store: ProfileStore, metrics: Metrics) -> AsyncIterator[tuple[Desk, Quarantine, Asked]]:
+    """What answers, by the live definitions once the broker has told them; it reaches for the rest when it is asked.
+
+    Meanwhile segments are reconciled every night.
+    """
     clock, definitions = SystemClock(), Definitions(settings)
     warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
     async with KafkaBus(settings, timeout_ms=BROKER_MS) as bus:
         producer = Lazy(bus.producer, clock)
-        following = asyncio.create_task(_follow(settings, bus, definitions))
+        tasks = [
+            asyncio.create_task(_follow(settings, bus, definitions)),
+            asyncio.create_task(_reconcile(settings, store, bus, warehouse, definitions, metrics)),
+        ]
         try:
             desk = Desk(
                 settings,
@@ -91,9 +103,9 @@ async def _desks(settings: Settings, store: ProfileStore) -> AsyncIterator[tuple
             )
             yield desk, Quarantine(settings, clock, warehouse.get, producer.get, again), asked
         finally:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await producer.aclose()
             await warehouse.aclose()
 
@@ -106,6 +118,15 @@ async def _follow(settings: Settings, bus: KafkaBus, definitions: Definitions) -
         except OnefoldError as error:
             log.warning("definitions_not_followed", error=str(error))
         await asyncio.sleep(RETRY_S)
+
+
+async def _reconcile(
+    settings: Settings, store: ProfileStore, bus: KafkaBus, warehouse: Lazy[Warehouse], definitions: Definitions, metrics: Metrics
+) -> None:
+    """Compare segments with their SQL every night, by the definitions that are live then."""
+    plan, rules = (lambda: definitions.plan), (lambda: definitions.rules)
+    verifier = Verifier(settings, store, warehouse.get, bus, SystemClock(), plan, rules, membership)
+    await reconcile_daily(settings.reconcile_at, verifier, metrics, definitions.caught_up.is_set)
 
 
 def _listening(settings: Settings) -> socket.socket:

@@ -3,7 +3,7 @@
 import typer
 
 from ops.backfill.preview import preview
-from ops.segments.commands import why
+from ops.segments.commands import verify, why
 
 
 def register(app: typer.Typer) -> None:
@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     group.callback()(_group)
     group.command()(preview)
     group.command()(why)
+    group.command()(verify)
     app.add_typer(group, name="segments")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ops import definitions
 from ops.identity.lazy import Lazy
-from ops.reach import find
+from ops.reach import find, reached_with_store
+from ops.segments.verify import Verifier
 from ops.segments.why import Asked
 from ops.state import rules_of
 from profile_store.connect import open_store
@@ -14,6 +15,7 @@ from profile_store.warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from segments.plan import Plan
+from segments.sql import membership
 
 
 @asynccontextmanager
@@ -30,3 +32,16 @@ async def asking(data_dir: Path) -> AsyncIterator[Asked]:
     finally:
         await warehouse.aclose()
         await store.aclose()
+
+
+@asynccontextmanager
+async def verifying(data_dir: Path) -> AsyncIterator[Verifier]:
+    """The same for whoever compares stream and SQL."""
+    async with reached_with_store(data_dir) as (here, store):
+        known = await definitions.live(here.settings, here.bus)
+        plan, rules = Plan(known.values()), rules_of(here.settings, known)
+
+        async def warehouse() -> Warehouse:
+            return here.warehouse
+
+        yield Verifier(here.settings, store, warehouse, here.bus, SystemClock(), lambda: plan, lambda: rules, membership)

@@ -12,6 +12,11 @@ from ops.identity.say import plain
 from segments.words import value_text
 
 Shaped = Mapping[str, Any]
+_CAUSES: Final = {
+    "approximate": "{} differ by an approximation: more happened than a leaf keeps (`keep` in its definition).",
+    "stale": "{} differ because their membership was not evaluated as their profile is now.",
+    "registers": "{} differ because the profile's registers hold something else than history.",
+}
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "")}
 _UNITS: Final = ((86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 _NO_HISTORY: Final = "ClickHouse does not answer, or not all: events are told by their times alone."
@@ -40,6 +45,32 @@ def overview(answer: Shaped) -> RenderableType:
     notes = [_text(f"Stored otherwise: {', '.join(differ)}", "yellow")] if differ else []
     notes += [_text(_NOT_EVALUATED, "yellow")] if not answer["evaluated"] else []
     return Group(Text(f"{answer['profile_id']} at {answer['at']}", "bold"), table, *notes)
+
+
+def verified(answer: Shaped) -> RenderableType:
+    """The answer to `verify`."""
+    right = {"justify": "right"}
+    head = Column("segment", overflow="fold"), *(Column(name, **right) for name in ("both", "only stream", "only SQL"))  # type: ignore[arg-type]  # a literal
+    table = Table(*head, box=None)
+    for row in answer["segments"]:
+        style = "yellow" if row["only_stream"] or row["only_sql"] else ""
+        table.add_row(_text(row["name"]), *(f"{row[name]:,}" for name in ("both", "only_stream", "only_sql")), style=style)
+    title = "Stream and SQL agree" if answer["agrees"] else "Stream and SQL differ"
+    looked = f"{title}, at {answer['at']} ({answer['looks']} look{'s' if answer['looks'] > 1 else ''})"
+    return Group(Text(looked, "bold"), table, *(_text(line, "yellow") for line in _drift(answer)))
+
+
+def _drift(answer: Shaped) -> Iterable[str]:
+    if answer["repaired"]:
+        yield f"{answer['repaired']:,} profiles were evaluated anew (cause reconcile)."
+    causes = {name: sum(row["causes"][name] for row in answer["segments"]) for name in _CAUSES}
+    yield from (text.format(f"{causes[name]:,}") for name, text in _CAUSES.items() if causes[name])
+    if not answer["agrees"]:
+        yield "Why one differs: `onefold segments why PROFILE SEGMENT`; the profiles: `--json`."
+        if answer["repaired"] is None:
+            yield "To mend it: `onefold segments verify --repair`."
+        else:
+            yield "It still differs: `onefold rebuild profiles` makes the registers anew from history."
 
 
 def ahead(length_ms: int) -> str:

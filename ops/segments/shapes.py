@@ -6,6 +6,7 @@ from typing import Any
 from ops.identity.names import moment
 from ops.segments.behind import Told
 from ops.segments.person import Person
+from ops.segments.verify import CHUNK, Compared, Verified
 from segments.conditions import NEVER
 from segments.explain import Explained, Explanation
 from segments.plan import Plan
@@ -86,3 +87,28 @@ def _value(value: Any) -> Any:
     if isinstance(value, Mapping) and "at_ms" in value:
         return {"at": moment(value["at_ms"]), **{name: one for name, one in value.items() if name != "at_ms"}}
     return value
+
+
+def shape_verified(verified: Verified) -> dict[str, Any]:
+    """The answer to verify. Of each segment the first CHUNK profiles that differ either way are named."""
+    return {
+        "agrees": verified.agrees,
+        "looks": verified.looks,
+        "at": moment(verified.at_ms),
+        "repaired": verified.repaired,
+        "segments": [_shape_compared(one) for one in verified.segments],
+    }
+
+
+def _shape_compared(one: Compared) -> dict[str, Any]:
+    causes, differing = one.causes, one.differing
+    return {
+        "name": one.segment,
+        "version": one.version,
+        "both": one.both,
+        "only_stream": len(differing.stream),
+        "only_sql": len(differing.sql),
+        "profiles_only_stream": sorted(differing.stream)[:CHUNK],
+        "profiles_only_sql": sorted(differing.sql)[:CHUNK],
+        "causes": {"approximate": causes.approximate, "stale": causes.stale, "registers": causes.registers},
+    }

@@ -1,0 +1,233 @@
+"""Law 4, looked at in production: who the stream has in each segment, and who ClickHouse's SQL has, at the same instant."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ops.segments import person
+from profile_store import memberships
+from profile_store.port import Place, ProfileStore
+from profile_store.warehouse.client import Warehouse
+from runtime.bus.port import Bus, Outgoing
+from runtime.clock import Clock
+from runtime.errors import Invalid, Transient
+from runtime.settings import Settings
+from schemas.codec import encode
+from schemas.records import Touched
+from segments.explain import Explainer
+from segments.identity import Rules
+from segments.plan import Plan
+from segments.sql import Query
+
+LOOKS: Final = 5
+"""How often profiles that differ are looked at: what differs once may be an event on its way."""
+PAUSE_S: Final = 3.0
+"""Between two looks: longer than an event, a label or a timer takes to reach both stores."""
+CHUNK: Final = 1_000
+MOST_EXPLAINED: Final = 200
+"""Of how many differing profiles of a segment the cause is looked for."""
+REPAIR_S: Final = 120.0
+LOOK_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """Profiles that only one of the two has in a segment."""
+
+    stream: frozenset[str] = frozenset()
+    sql: frozenset[str] = frozenset()
+
+    @property
+    def profiles(self) -> frozenset[str]:
+        """All of them."""
+        return self.stream | self.sql
+
+
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """Why profiles differ, of the first MOST_EXPLAINED: a register was too small (`approximate`); an evaluation would mend it
+    (`stale`); the registers hold something else than history (`registers`)."""
+
+    approximate: int = 0
+    stale: int = 0
+    registers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One segment: how many profiles both have in it, and those that kept differing."""
+
+    segment: str
+    version: str
+    both: int
+    differing: Differing = Differing()
+    causes: Causes = Causes()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both say the same."""
+        return not self.differing.profiles
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """All segments that were looked at, in order; how often, and the instant of the last look. `repaired` is how many profiles were
+    evaluated anew, None when that was not asked for."""
+
+    segments: tuple[Compared, ...]
+    looks: int
+    at_ms: int
+    repaired: int | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether stream and SQL say the same of all."""
+        return all(one.agrees for one in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """`membership` makes the SQL of a segment at an instant. `pause_s` lies between two looks at what differs."""
+
+    settings: Settings
+    store: ProfileStore
+    warehouse: Callable[[], Awaitable[Warehouse]]
+    bus: Bus
+    clock: Clock
+    plan: Callable[[], Plan]
+    rules: Callable[[], Rules]
+    membership: Callable[[Plan, str, int], Query]
+    pause_s: float = PAUSE_S
+    looks: int = LOOKS
+
+    async def verify(self, names: Sequence[str] = (), *, repair: bool = False) -> Verified:
+        """Compare the segments `names` (none: all). With `repair`, what keeps differing is evaluated anew and compared again.
+
+        Raises Invalid for a segment that does not exist, Transient when a store or the broker is away.
+        """
+        plan = self.plan()
+        unknown = sorted(set(names) - plan.segments.keys())
+        if unknown:
+            raise Invalid(f"no segment is called {', '.join(unknown)}", path="segment", reason="unknown_segment")
+        looking = _Looking(self, plan, sorted(set(names) or plan.segments.keys()))
+        await looking.first()
+        await looking.again()
+        if not repair:
+            return await looking.result()
+        wanted = sorted({profile for differing in looking.differing.values() for profile in differing.profiles})
+        if wanted:
+            await self._touch(wanted)
+            await looking.again()
+        return await looking.result(repaired=len(wanted))
+
+    async def _touch(self, profile_ids: Sequence[str]) -> None:
+        """Have profiles evaluated anew, and wait until the segment agent has come past that."""
+        topic, now_ms = self.settings.topic("touched"), self.clock.now_ms()
+        partitions = len(await self.bus.end_offsets(topic))
+        said = [Touched(profile_id=name, node=name, cause="reconcile", at_ms=now_ms) for name in profile_ids]
+        ends: dict[int, int] = {}
+        producer = await self.bus.producer()
+        try:
+            for start in range(0, len(said), CHUNK):
+                part = said[start : start + CHUNK]
+                for number, offset in await producer.send([Outgoing(topic, encode(t), key=t.profile_id.encode()) for t in part]):
+                    ends[number] = max(ends.get(number, 0), offset)
+        finally:
+            await producer.aclose()
+        for _ in range(int(REPAIR_S / LOOK_S)):
+            standings = [(await self.store.standing(Place("touched", number, partitions)), end) for number, end in ends.items()]
+            if all((standing.position or 0) > end for standing, end in standings):
+                return
+            await asyncio.sleep(LOOK_S)
+        raise Transient("the segment agent does not come to what was said to it: are the stream workers running?")
+
+
+@dataclass(slots=True)
+class _Looking:
+    """One comparison under way."""
+
+    of: Verifier
+    plan: Plan
+    names: Sequence[str]
+    both: dict[str, int] = field(default_factory=dict)
+    differing: dict[str, Differing] = field(default_factory=dict)
+    looks: int = 0
+    at_ms: int = 0
+
+    async def first(self) -> None:
+        """All profiles."""
+        self.looks, self.at_ms = 1, self.of.clock.now_ms()
+        stream: dict[str, set[str]] = {name: set() for name in self.names}
+        async for profile_id, data in self.of.store.scan("membership"):
+            for name in _held(data) & stream.keys():
+                stream[name].add(profile_id)
+        for name in self.names:
+            sql = await self._sql(name)
+            self.both[name] = len(stream[name] & sql)
+            self.differing[name] = Differing(frozenset(stream[name] - sql), frozenset(sql - stream[name]))
+            del stream[name]
+
+    async def again(self) -> None:
+        """Those that differ, until none does or it was looked at often enough."""
+        for _ in range(self.of.looks - 1):
+            if not any(differing.profiles for differing in self.differing.values()):
+                return
+            await asyncio.sleep(self.of.pause_s)
+            self.looks, self.at_ms = self.looks + 1, self.of.clock.now_ms()
+            for name, differing in self.differing.items():
+                if differing.profiles:
+                    await self._look(name, differing.profiles)
+
+    async def result(self, repaired: int | None = None) -> Verified:
+        """What came out, with the causes of what differs."""
+        found = [
+            Compared(name, self.plan.versions[name], self.both[name], self.differing[name], await self._causes(name))
+            for name in self.names
+        ]
+        return Verified(tuple(found), self.looks, self.at_ms, repaired)
+
+    async def _look(self, name: str, profile_ids: frozenset[str]) -> None:
+        stream: set[str] = set()
+        for part in _chunks(sorted(profile_ids)):
+            for profile_id, document in (await self.of.store.documents("membership", part)).items():
+                if name in _held(document.data):
+                    stream.add(profile_id)
+        sql = await self._sql(name, profile_ids)
+        self.both[name] += len(stream & sql)
+        self.differing[name] = Differing(frozenset(stream - sql), frozenset(sql - stream))
+
+    async def _sql(self, name: str, profile_ids: Collection[str] = ()) -> set[str]:
+        """Who is a member by history at `at_ms`, of these profiles if any are given."""
+        query, warehouse = self.of.membership(self.plan, name, self.at_ms), await self.of.warehouse()
+        if not 0 < len(profile_ids) <= CHUNK:
+            found = {row[0] async for block in warehouse.stream(query.sql, query.parameters) for row in block}
+            return found & set(profile_ids) if profile_ids else found
+        narrowed = f"SELECT profile_id FROM ({query.sql}) WHERE profile_id IN {{looked_at:Array(String)}}"  # noqa: S608 - our own SQL
+        rows = await warehouse.rows(narrowed, {**query.parameters, "looked_at": sorted(profile_ids)})
+        return {row[0] for row in rows}
+
+    async def _causes(self, name: str) -> Causes:
+        counts = dict.fromkeys(("approximate", "stale", "registers"), 0)
+        differing, explainer = self.differing[name], Explainer(self.plan)
+        household = self.of.rules().household
+        for profile_id in sorted(differing.profiles)[:MOST_EXPLAINED]:
+            who = await person.read(self.of.settings, self.of.store, self.plan, household, profile_id)
+            if who is None or who.profile_id != profile_id:
+                counts["stale"] += 1
+                continue
+            found = explainer.at(name, who.facts, self.at_ms)
+            right = found.holds is (profile_id in differing.sql)
+            kind = "stale" if right else "approximate" if any(one.approximate for one in found.walk()) else "registers"
+            counts[kind] += 1
+        return Causes(**counts)
+
+
+def _held(data: bytes | None) -> set[str]:
+    """The segments that a membership document has its profile in."""
+    document = memberships.decode(data)
+    return set() if document.dissolved_into else document.held()
+
+
+def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
