@@ -288,14 +288,6 @@ async def test_what_could_not_be_asked_or_said_is_tried_again(bench: Bench) -> N
     assert await bench.later() == 1
 
 
-async def test_a_clock_that_goes_back_does_not_stop_the_looks(bench: Bench) -> None:
-    await bench.look()
-    bench.clock = ManualClock(bench.clock.now_ms() - 3_600_000)
-    bench.timers = Timers(bench.settings, bench.store, await bench.bus.producer(), bench.clock, bench.places, bench.late.append)
-    await bench.set(soon=10)
-    assert [await bench.look(), await bench.later(10), await bench.later(LOOK_MS)] == [0, 0, 1]
-
-
 async def test_a_place_that_waits_holds_no_other_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TICK_S", 0)
     bench, stuck, wanted = Bench(), asyncio.Event(), asyncio.Event()
