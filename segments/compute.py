@@ -16,7 +16,7 @@ from segments.computed import (
 from segments.conditions import DAY_MS, NEVER
 from segments.evaluate import amounts
 from segments.facts import Answer, Facts
-from segments.registers import AMOUNT, Register, canonical, number_of, value_of
+from segments.registers import AMOUNT, Register, canonical, millionths, number_of, value_of
 from segments.windows import inside
 
 KNOWN: Final = frozenset({"user_id", "crm_id", "email", "phone"})
@@ -98,7 +98,7 @@ def _rfm(trait: RfmTrait, register: Register, facts: Facts, now_ms: int) -> Answ
     total = sum(entry[2] for entry in found.entries)
     recency = 5 - sum(now_ms - last_ms >= edge for edge in trait.recency)
     frequency = 1 + sum(times >= edge for edge in trait.frequency)
-    monetary = 1 + sum(total >= round(edge * AMOUNT) for edge in trait.monetary)
+    monetary = 1 + sum(total >= millionths(edge) for edge in trait.monetary)
     scores = {"recency": recency, "frequency": frequency, "monetary": monetary, "score": f"{recency}{frequency}{monetary}"}
     ages = (last_ms + edge for edge in trait.recency)
     next_ms = min(found.next_ms, *(edge for edge in (*ages, NEVER) if edge > now_ms))

@@ -26,7 +26,7 @@ from segments.leaves import (
     RfmLeaf,
     SubscribedLeaf,
 )
-from segments.registers import AMOUNT, Entry, Register, number_of, sum_of
+from segments.registers import AMOUNT, Entry, Register, millionths, number_of, sum_of
 from segments.windows import inside
 
 Evaluator = Callable[[Any, Sequence[Register], Facts, int], Answer]
@@ -93,7 +93,7 @@ def occurrence(leaf: OccurrenceLeaf, registers: Sequence[Register], facts: Facts
 
 def aggregate(leaf: AggregateLeaf, registers: Sequence[Register], facts: Facts, now_ms: int) -> Answer:
     """A number over the events in the window, compared exactly in millionths."""
-    register, value = registers[0], round(leaf.value * AMOUNT)
+    register, value = registers[0], millionths(leaf.value)
     if leaf.of == "distinct":
         found = inside(facts.entries(register), leaf.within, now_ms)
         number = len(found.entries)

@@ -4,6 +4,7 @@ A *kept* register is a set of entries of which the best `keep` stay, so its join
 *tally* counts and sums over all time; like a counter it adds up over fragments, and each event is counted once in its owner's.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -162,7 +163,13 @@ def amount_of(value: Any) -> int | None:
     """A number in whole millionths, None for anything else and for what is beyond MAX_AMOUNT."""
     if kind_of(value) != "number" or not -MAX_AMOUNT <= float(value) <= MAX_AMOUNT:
         return None
-    return round(float(value) * AMOUNT)
+    return millionths(float(value))
+
+
+def millionths(number: float) -> int:
+    """A number in whole millionths, half to even: exact in front of the point, where a product of floats is not."""
+    whole = math.trunc(number)
+    return whole * AMOUNT + round((number - whole) * AMOUNT)
 
 
 def number_of(amount: int) -> int | float:

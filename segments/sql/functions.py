@@ -37,7 +37,7 @@ FUNCTIONS: Final = {
         31, 30, 31, 30, 31, 31, 30, 31, 30, 31][m] AND m >= 1""",
     # registers.amount_of
     "is_amount": "v -> is_number(v) AND abs(number_of(v)) <= 1e12",
-    "amount_of": "v -> toInt64(round(number_of(v) * 1e6))",
+    "amount_of": "v -> toInt64(trunc(number_of(v))) * 1000000 + toInt64(round((number_of(v) - trunc(number_of(v))) * 1e6))",
     # registers.number_of, as JSON text
     "amount_text": """a -> if(a % 1000000 = 0, toString(intDiv(a, 1000000)), concat(
         if(a < 0, '-', ''), toString(intDiv(abs(a), 1000000)), '.', leftPad(toString(abs(a) % 1000000), 6, '0')))""",

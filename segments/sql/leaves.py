@@ -20,7 +20,7 @@ from segments.leaves import (
     Step,
     SubscribedLeaf,
 )
-from segments.registers import AMOUNT, CONSENT_EVENT
+from segments.registers import AMOUNT, CONSENT_EVENT, millionths
 from segments.sql.query import all_of
 from segments.sql.rows import Rows
 from segments.sql.values import at_path, holds
@@ -74,7 +74,7 @@ def amounts(rows: Rows, events: Events, of: str, prop: str) -> tuple[str, str]:
 
 def aggregate(rows: Rows, leaf: AggregateLeaf) -> str:
     """A number over the events in the window, compared in millionths; an average without dividing."""
-    right, operator = rows.parameters.amount(round(leaf.value * AMOUNT)), OPERATORS[leaf.op]
+    right, operator = rows.parameters.amount(millionths(leaf.value)), OPERATORS[leaf.op]
     if leaf.of == "distinct":
         value = rows.property_value(rows.matching(leaf.event, leaf.where, leaf.within), leaf.prop)
         name = rows.event(f"canonical({value})")

@@ -15,7 +15,7 @@ from segments.computed import (
     ValuesTrait,
 )
 from segments.conditions import DAY_MS
-from segments.registers import AMOUNT
+from segments.registers import millionths
 from segments.sql.leaves import amounts, chosen
 from segments.sql.query import all_of, any_of
 from segments.sql.rows import Rows
@@ -102,7 +102,7 @@ def _rfm(rows: Rows, trait: RfmTrait) -> str:
     age = f"{rows.parameters.whole(rows.at_ms)} - {last}"
     recency = f"toString(5 - {_reached(age, [rows.parameters.whole(edge) for edge in trait.recency])})"
     frequency = f"toString(1 + {_reached(times, [rows.parameters.amount(math.ceil(edge)) for edge in trait.frequency])})"
-    monetary = f"toString(1 + {_reached(total, [rows.parameters.amount(round(edge * AMOUNT)) for edge in trait.monetary])})"
+    monetary = f"toString(1 + {_reached(total, [rows.parameters.amount(millionths(edge)) for edge in trait.monetary])})"
     parts = ["'{\"recency\":'", recency, "',\"frequency\":'", frequency, "',\"monetary\":'", monetary]
     scores = f"""concat({", ".join(parts)}, ',"score":"', {recency}, {frequency}, {monetary}, '"}}')"""
     return f"if({times} = 0, '', {scores})"
