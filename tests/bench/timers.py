@@ -30,8 +30,8 @@ from tests.support.timing import Timed, timed
 
 PARTITIONS: Final = 4
 SLICE: Final = 1_000
-SEEDED_PER_S: Final = 1_000
-"""People are said to be in the segment this much ahead: far slower than the agents are."""
+SEEDED_PER_S: Final = 700
+"""How many people a second are brought into the segment ahead of a load: the agents are faster."""
 LIVE_EVERY_S: Final = 0.05
 
 
