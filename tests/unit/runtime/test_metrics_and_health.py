@@ -22,9 +22,19 @@ def test_each_kind_appears_in_the_exposition() -> None:
     assert 'onefold_insert_seconds_sum{table="events"} 0.2' in text
 
 
+def test_a_gauge_shows_its_last_values_alone() -> None:
+    metrics = Metrics()
+    metrics.set_all("onefold_segment_members", {"vip": 3, "khách-cũ": 1})
+    metrics.set_all("onefold_segment_members", {"vip": 2})
+    shown = [line for line in metrics.exposition().decode().splitlines() if line.startswith("onefold_segment_members{")]
+    assert shown == ['onefold_segment_members{segment="vip"} 2.0']
+
+
 def test_a_metric_is_only_used_as_its_kind() -> None:
     with pytest.raises(TypeError, match="onefold_links_total"):
         Metrics().observe("onefold_links_total", 1.0)
+    with pytest.raises(TypeError, match="onefold_links_total"):
+        Metrics().set_all("onefold_links_total", {})
 
 
 def test_two_processes_worth_of_metrics_do_not_meet() -> None:
