@@ -256,46 +256,6 @@ async def test_members_are_replaced_as_a_whole(store: ProfileStore) -> None:
     assert await store.labels(["a"]) == {"a": Label("Trần", 5)}
 
 
-async def test_due_timers_come_earliest_first_and_stay(store: ProfileStore) -> None:
-    await store.save(PLACE, None, 1, Writes(timers={"c": 300, "b": 100, "a": 100, "d": 301}))
-    assert await store.due_timers(PLACE, 300, 10) == [("a", 100), ("b", 100), ("c", 300)]
-    assert await store.due_timers(PLACE, 300, 2) == [("a", 100), ("b", 100)]
-    assert await store.due_timers(PLACE, 99, 10) == []
-    assert await store.next_timer(PLACE) == 100
-
-
-async def test_due_timers_of_one_instant_come_by_profile_however_many_are_asked(store: ProfileStore) -> None:
-    names = [f"{number:04}" for number in range(250)]
-    await store.save(PLACE, None, 1, Writes(timers=dict.fromkeys(reversed(names), 100)))
-    for limit in (1, 100, 250, 251):
-        assert await store.due_timers(PLACE, 100, limit) == [(name, 100) for name in names[:limit]]
-    await store.save(PLACE, 1, 2, Writes(timers=dict.fromkeys(names[:100], 101) | dict.fromkeys(names[100:200])))
-    assert await store.due_timers(PLACE, 100, 100) == [(name, 100) for name in names[200:]]
-
-
-async def test_the_next_timer_after_an_instant_is_a_later_one(store: ProfileStore) -> None:
-    late = 1_750_000_000_123
-    await store.save(PLACE, None, 1, Writes(timers={"a": 100, "b": 200, "c": late}))
-    assert [await store.next_timer(PLACE, after) for after in (99, 100, 199, 200, late - 1)] == [100, 200, 200, late, late]
-    assert await store.next_timer(PLACE, late) is None
-
-
-async def test_a_timer_is_set_anew_or_cleared(store: ProfileStore) -> None:
-    await store.save(PLACE, None, 1, Writes(timers={"a": 100, "b": 200}))
-    await store.save(PLACE, 1, 2, Writes(timers={"a": 1_750_000_000_123, "b": None, "never-set": None}))
-    assert await store.due_timers(PLACE, 1 << 52, 10) == [("a", 1_750_000_000_123)]
-    await store.save(PLACE, 2, 3, Writes(timers={"a": None}))
-    assert await store.next_timer(PLACE) is None
-
-
-async def test_timers_belong_to_the_shard_of_their_place(store: ProfileStore) -> None:
-    other = replace(PLACE, partition=2)
-    await store.save(PLACE, None, 1, Writes(timers={"a": 100}))
-    assert await store.due_timers(other, 1000, 10) == []
-    await store.save(other, None, 1, Writes(timers={"a": None}))
-    assert await store.next_timer(PLACE) == 100
-
-
 async def test_a_hold_is_seen_and_let_go(store: ProfileStore) -> None:
     await store.hold(True)
     assert (await store.standing(PLACE)).held
