@@ -71,6 +71,15 @@ _Dumper.yaml_implicit_resolvers = {
 }
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Line breaks of other kinds are escaped: written as they are, they would be folded away when read."""
+    style = '"' if set(text) & {"\x85", "\u2028", "\u2029"} else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def yaml_text(document: Any) -> str:
     """The YAML text of a value: `yaml_documents` reads the same one."""
     return yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)

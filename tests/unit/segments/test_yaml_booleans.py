@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from segments.definitions import Destination, load_yaml
@@ -24,7 +24,9 @@ def test_the_key_on_needs_no_quotes_and_true_stays_a_boolean() -> None:
     assert found.spec.allow_private_addresses is True
 
 
-@given(st.one_of(st.text("0179._-+eExXoO:#~<=nulyoftrsTN ", max_size=8), st.text()), st.booleans())
+@example(text="\x85", key=False)
+@example(text="a\u2028 b", key=True)
+@given(text=st.one_of(st.text("0179._-+eExXoO:#~<=nulyoftrsTN ", max_size=8), st.text()), key=st.booleans())
 def test_what_is_written_is_read_the_same(text: str, key: bool) -> None:
     document = {text: 1} if key else [text, 0.5, True, 5, None]
     assert repr(yaml_documents(yaml_text(document))) == repr([document])
