@@ -117,7 +117,7 @@ BOUGHT = [happened("e", T, {"city": "Huế"}), happened("e", T + 5, {"city": "Vi
         ({"last": {"having": [{"prop": "city", "value": "Vinh"}]}}, False),
         ({"last": {"where": [{"prop": "city", "value": "Vinh"}]}}, True),
         ({"last": {"where": [{"prop": "city", "value": "Vinh"}], "having": [{"prop": "city", "value": "Huế"}]}}, False),
-        ({"first": {"where": [{"prop": "city", "value": "Vinh"}], "having": [{"prop": "x", "op": "exists", "value": False}]}}, True),
+        ({"first": {"where": [{"prop": "city", "value": "Vinh"}], "having": [{"prop": "x", "op": "exists"}]}}, False),
         ({"first": {"where": [{"prop": "city", "value": "Đà Nẵng"}]}}, False),
     ],
 )  # fmt: skip
