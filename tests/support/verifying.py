@@ -8,7 +8,7 @@ from typing import cast
 from ops.segments.verify import Verifier
 from profile_store import memberships
 from profile_store.memberships import SegmentState
-from profile_store.port import Document, Place, Writes
+from profile_store.port import Document, Place, ProfileStore, Writes
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.port import Bus, Outgoing, Producer
 from runtime.settings import Settings
@@ -89,15 +89,19 @@ class Verifying:
         await self.world.live(self.pipeline, self.said)
 
     async def tamper(self, profile_id: str, changes: Mapping[str, bool]) -> None:
-        """Put other memberships into a profile's document, as nothing but a fault would."""
-        held = (await self.pipeline.store.documents("membership", [profile_id]))[profile_id]
-        document = memberships.decode(held.data)
-        for name, member in changes.items():
-            state = document.segments.get(name, SegmentState(False, 0, 0))
-            document.segments[name] = SegmentState(member, state.seq + 1, state.since_ms)
-        expected = (await self.pipeline.store.standing(PLACE)).position
-        writes = Writes(
-            documents={("membership", profile_id): Document(memberships.encode(document), PLACE.name, (expected or 0) + 1)}
-        )
-        refused = await self.pipeline.store.save(PLACE, expected, (expected or 0) + 1, writes)
-        assert not refused
+        """Put other memberships into a profile's document."""
+        await tamper(self.pipeline.store, profile_id, changes)
+
+
+async def tamper(store: ProfileStore, profile_id: str, changes: Mapping[str, bool]) -> None:
+    """Put other memberships into a profile's document, as nothing but a fault would."""
+    held = (await store.documents("membership", [profile_id]))[profile_id]
+    document = memberships.decode(held.data)
+    for name, member in changes.items():
+        state = document.segments.get(name, SegmentState(False, 0, 0))
+        document.segments[name] = SegmentState(member, state.seq + 1, state.since_ms)
+    expected = (await store.standing(PLACE)).position
+    at = (expected or 0) + 1
+    changed = Document(memberships.encode(document), PLACE.name, at)
+    refused = await store.save(PLACE, expected, at, Writes(documents={("membership", profile_id): changed}))
+    assert not refused
