@@ -14,9 +14,11 @@ from segments.language import (
     Account,
     Calendar,
     Household,
+    InList,
     InSegment,
     Lifecycle,
     Node,
+    Percent,
     Rfm,
     Trait,
     content_hash,
@@ -83,6 +85,8 @@ class Plan:
         for register in self.registers.values():
             self._fed.setdefault(register.event, []).append(register)
         self._index(nodes)
+        self.blank_computed, self.blank = self.at(Facts(), 0)
+        self.blank_members = {name for name, verdict in self.blank.items() if verdict.member}
         self.fingerprint = content_hash(
             [
                 self.versions,
@@ -120,10 +124,13 @@ class Plan:
         self.dependents: dict[str, set[str]] = {}
         self._always: set[str] = set()
         self._naming: set[str] = set()
+        self._by_whom: set[str] = set()
         for name, found in nodes.items():
             for node in found:
                 if isinstance(node, Account | Household):
                     self._always.add(name)
+                elif isinstance(node, Percent | InList):
+                    self._by_whom.add(name)
                 elif isinstance(node, InSegment):
                     self.dependents.setdefault(node.in_segment, set()).add(name)
                     self._naming.add(name)
@@ -155,6 +162,15 @@ class Plan:
         computed = {name for change in changed for name in self._computed_by.get(change, ())}
         segments = {name for change in changed for name in self._segments_by.get(change, ())}
         return computed, segments | self._always
+
+    def reached(self, facts: Facts) -> tuple[set[str], set[str]]:
+        """The computed traits and the segments that anything of these facts can concern.
+
+        All others come to what they come to without any facts, at any time: `blank_computed` and `blank`.
+        """
+        fed = {self.registers[key].event for key in (*facts.kept, *facts.tallies) if key in self.registers}
+        computed, segments = self.concerned({NAMED, *fed, *map(trait_change, facts.traits)})
+        return computed, segments | self._by_whom
 
     def compute(self, facts: Facts, now_ms: int, names: Iterable[str] | None = None) -> dict[str, Answer]:
         """The values of computed traits."""

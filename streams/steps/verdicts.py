@@ -16,7 +16,7 @@ COMPUTED = "computed."
 class Standing:
     """All computed traits with a value, what is due when, and the verdicts on the segments that were looked at.
 
-    `complete` says that these are all segments: whatever else the profile was in is defined no more. `approximate` are those, and
+    `complete` says that all segments were: the profile is in no other, and whatever else it was in is defined no more. `approximate` are those, and
     the computed traits, that looked at a register too small for all that they ask about. `by_time` were looked at only because they
     were due, so whatever turned there turned by itself.
     """
@@ -37,13 +37,12 @@ class Standing:
 def stand(plan: Plan, before: Membership, facts: Facts, changed: Collection[str] | None, now_ms: int) -> Standing:
     """Evaluate what `changed` concerns (None: all), what is due, and all of it when the definitions are others than before."""
     complete = changed is None or before.plan != plan.fingerprint
-    computed_names, names = plan.concerned(None if complete else changed)
-    computed: dict[str, Any] = {}
-    due: dict[str, int] = {}
+    computed, due = (dict(plan.blank_computed), {}) if complete else (dict(before.computed), dict(before.due))
     by_time: frozenset[str] = frozenset()
-    if not complete:
-        computed.update(before.computed)
-        due.update(before.due)
+    if changed is None or complete:
+        computed_names, names = plan.reached(facts)
+    else:
+        computed_names, names = plan.concerned(changed)
         overdue = [name for name, at_ms in due.items() if at_ms <= now_ms]
         computed_names |= {name.removeprefix(COMPUTED) for name in overdue if name.startswith(COMPUTED)}
         by_time = frozenset(name for name in overdue if not name.startswith(COMPUTED)) - names
@@ -58,13 +57,16 @@ def stand(plan: Plan, before: Membership, facts: Facts, changed: Collection[str]
         if answer.value is not None:
             computed[name] = answer.value
         _note(due, COMPUTED + name, answer.next_ms)
-    earlier = {} if complete else dict(_earlier(before, due))
-    found = plan.evaluate(replace(facts, computed=computed), now_ms, None if complete else names, earlier)
+    earlier = plan.blank if complete else dict(_earlier(before, due))
+    found = plan.evaluate(replace(facts, computed=computed), now_ms, names, earlier)
     for name, verdict in found.items():
         _note(due, name, verdict.next_change_ms)
         if verdict.approximate:
             approximate.append(name)
     members = {name: verdict.member for name, verdict in found.items()}
+    if complete:
+        looked_back = (plan.blank.keys() & before.segments.keys()) | plan.blank_members
+        members = {name: plan.blank[name].member for name in looked_back} | members
     return Standing(computed, due, members, complete, tuple(approximate), by_time)
 
 

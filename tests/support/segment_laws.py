@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from profile_store import model
-from profile_store.memberships import Membership
 from schemas.events import Event
 from segments.definitions import AnyDefinition
 from segments.plan import Plan
-from streams.steps.verdicts import stand
 from tests.support.segment_definitions import definitions
 from tests.support.segment_histories import Arrival, History, random_history
 from tests.support.segment_stream import Stream
@@ -69,13 +67,12 @@ def same_as_from_nothing(stream: Stream) -> int:
     """Raises AssertionError that names the segment or trait, the profile and both answers."""
     assert stream.documents.keys() == set(stream.profiles()), "a profile without events has memberships, or one with some has none"
     for name in stream.profiles():
-        held, fresh = stream.documents[name], stand(stream.plan, Membership(), stream.facts(name), None, stream.now_ms)
-        kept = {segment: state.member for segment, state in held.segments.items()}
-        differ = {one: (kept.get(one), member) for one, member in fresh.members.items() if kept.get(one) is not member}
+        held = stream.documents[name]
+        computed, verdicts = stream.plan.at(stream.facts(name), stream.now_ms)
+        inside = {segment for segment, verdict in verdicts.items() if verdict.member}
+        differ = {segment: (segment in held.held(), segment in inside) for segment in held.held() ^ inside}
         assert not differ, f"at {stream.now_ms}, of {name}: (kept, from nothing) {differ}"
-        assert held.computed == fresh.computed, (
-            f"at {stream.now_ms}, of {name}: {held.computed} kept, {fresh.computed} from nothing"
-        )
+        assert held.computed == computed, f"at {stream.now_ms}, of {name}: {held.computed} kept, {computed} from nothing"
     return len(stream.profiles()) * len(stream.plan.segments)
 
 
@@ -91,7 +88,7 @@ def check_order(world: World) -> None:
             stream.take(Arrival(world.end_ms, event))
         stream.relabel(labels)
         bytes_of = {owner: model.encode(fragment) for owner, fragment in stream.fragments.items()}
-        answers.append((bytes_of, {name: (one.segments, one.computed) for name, one in stream.documents.items()}))
+        answers.append((bytes_of, {name: (one.held(), one.computed) for name, one in stream.documents.items()}))
     assert answers[0][0] == answers[1][0], "fragments depend on the order"
     assert answers[0][1] == answers[1][1], "memberships depend on the order"
 

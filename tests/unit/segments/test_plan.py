@@ -144,11 +144,23 @@ def test_a_thousand_idle_segments_are_not_looked_at(monkeypatch: pytest.MonkeyPa
     plan = Plan(segment(f"s{number}", {"did": {"event": f"e{number}", "within": "1d"}}) for number in range(1_000))
     held = facts(plan, [happened("e7", 5)])
     assert fitted == ["e7"]
+    assert plan.reached(held) == ({"lifecycle"}, {"s7"})
+    asked.clear()
     traits, names = plan.concerned({"e7"})
     assert traits == set()
     found = plan.evaluate(held, 5, names, {})
     assert asked == ["e7"]
     assert {name: verdict.member for name, verdict in found.items()} == {"s7": True}
+
+
+def test_what_no_fact_can_concern_is_what_it_is_without_any_at_any_time() -> None:
+    assert PLAN.blank_computed == {"lifecycle": "visitor"}
+    assert PLAN.blank_members == {"all"}
+    assert {verdict.next_change_ms for verdict in PLAN.blank.values()} == {NEVER}
+    whom = {"listed"} | ALWAYS
+    assert PLAN.reached(Facts()) == ({"lifecycle"}, whom)
+    held = facts(PLAN, [happened("Added", 5), happened("Unheard", 6)], traits={"address": {"city": "Huế"}})
+    assert PLAN.reached(held) == ({"lifecycle"}, whom | {"cart", "city"})
 
 
 def test_a_list_has_the_profiles_with_a_node_on_it() -> None:
