@@ -16,9 +16,9 @@ COMPUTED = "computed."
 class Standing:
     """All computed traits with a value, what is due when, and the verdicts on the segments that were looked at.
 
-    `complete` says that all segments were: the profile is in no other, and whatever else it was in is defined no more. `approximate` are those, and
-    the computed traits, that looked at a register too small for all that they ask about. `by_time` were looked at only because they
-    were due, so whatever turned there turned by itself.
+    `complete` says that all segments were: the profile is in no other, and whatever else it was in is defined no more. `approximate`
+    are those, and the computed traits, that looked at a register too small for all that they ask about. `by_time` were looked at only
+    because they were due, so whatever turned there turned by itself.
     """
 
     computed: dict[str, Any]
