@@ -7,7 +7,8 @@ from schemas.records import Cause, Transition
 from segments.definitions import Destination
 
 LIVE_CAUSES: Final[frozenset[Cause]] = frozenset({"event", "link", "timer"})
-"""Something happened to the customer. A merge only relabels what was said before, and a rebuild says it again."""
+"""Something happened to the customer. A merge only relabels what was said before, and a rebuild says it again; a definition that
+came, changed or went, and a repair, are nobody's doing: destinations may ask for those who are in when it comes (`on_backfill`)."""
 
 Action = Literal["send", "skip"]
 
@@ -27,6 +28,8 @@ def decide(transition: Transition, destination: Destination) -> Verdict | None:
     """The verdict on a transition; None when no trigger of the destination names it, so that nothing is to be stored."""
     if not any(trigger.segment == transition.segment and transition.op in trigger.on for trigger in destination.spec.triggers):
         return None
+    if transition.cause == "backfill" and destination.spec.on_backfill == "send":
+        return SEND
     if transition.cause not in LIVE_CAUSES:
         return Verdict("skip", f"silent_cause:{transition.cause}")
     return SEND

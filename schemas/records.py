@@ -85,6 +85,8 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     """`touched`: this profile may have changed. `node` is whose label led to it.
 
     `changed` says what an event changed (see `Plan.concerned`), so that nothing else is looked at; nothing said is everything.
+    Said of every profile because definitions changed, it says since when (`since_ms`), and which offsets of `events` were the next
+    ones then, by partition (`offsets`): a profile with a later event has another touch on its way, which says what that one did.
     """
 
     version: int = 2
@@ -94,6 +96,8 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str = ""
     at_ms: int
     changed: tuple[str, ...] = ()
+    since_ms: int = 0
+    offsets: tuple[int, ...] = ()
 
 
 class Grouped(msgspec.Struct, frozen=True, kw_only=True):

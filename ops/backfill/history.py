@@ -1,6 +1,6 @@
 """Reading ClickHouse for a backfill: the events that feed registers, and who is a member by SQL."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from ops.state import event_of
@@ -16,17 +16,18 @@ END: Final = (1 << 63) - 1
 """An offset after all others."""
 Membership = Callable[[Plan, str, int], Query]
 Offsets = Mapping[int, int]
+Reach = Callable[[], Awaitable[Warehouse]]
 
 
 class History:
-    """ClickHouse as a backfill asks it. `sql` makes the statement of a segment's members."""
+    """ClickHouse as a backfill asks it, reached when it is first asked. `sql` makes the statement of a segment's members."""
 
-    def __init__(self, settings: Settings, bus: Bus, warehouse: Warehouse, sql: Membership = membership) -> None:
-        self._settings, self._bus, self._warehouse, self._sql = settings, bus, warehouse, sql
+    def __init__(self, settings: Settings, bus: Bus, reach: Reach, sql: Membership = membership) -> None:
+        self._settings, self._bus, self._reach, self._sql = settings, bus, reach, sql
 
     async def positions(self, topic: str) -> dict[int, int]:
         """How far ClickHouse has consumed a topic of the register."""
-        return dict(await reads.ask(self._warehouse, "positions", topic=self._settings.topic(topic)))
+        return dict(await reads.ask(await self._reach(), "positions", topic=self._settings.topic(topic)))
 
     async def holds(self, topic: str, offsets: Offsets) -> bool:
         """Whether ClickHouse has all before these offsets."""
@@ -39,7 +40,7 @@ class History:
 
     async def count(self, labels: Sequence[str]) -> int:
         """About how many events have these labels."""
-        return int((await reads.ask(self._warehouse, "events_of_count", labels=list(labels)))[0][0])
+        return int((await reads.ask(await self._reach(), "events_of_count", labels=list(labels)))[0][0])
 
     async def events(self, labels: Sequence[str], starts: Offsets, ends: Offsets) -> AsyncIterator[list[tuple[int, int, Event]]]:
         """Events of these labels with offsets in [start, end) of their partition, as (partition, offset, event), block by block."""
@@ -47,7 +48,7 @@ class History:
         bounds = {"starts": [starts.get(n, 0) for n in numbers], "ends": [ends.get(n, END) for n in numbers]}
         if not numbers or not labels:
             return
-        async for block in reads.stream(self._warehouse, "events_of", labels=list(labels), partitions=numbers, **bounds):
+        async for block in reads.stream(await self._reach(), "events_of", labels=list(labels), partitions=numbers, **bounds):
             yield [(partition, offset, event_of(fields)) for *fields, partition, offset in block]
 
     async def owners_from(self, starts: Offsets) -> set[str]:
@@ -55,14 +56,14 @@ class History:
         if not starts:
             return set()
         numbers = sorted(starts)
-        rows = await reads.ask(self._warehouse, "owners_from", partitions=numbers, starts=[starts[n] for n in numbers])
+        rows = await reads.ask(await self._reach(), "owners_from", partitions=numbers, starts=[starts[n] for n in numbers])
         return {row[0] for row in rows}
 
     async def members(self, plan: Plan, name: str, at_ms: int) -> set[str]:
         """Who is in a segment at an instant, by its SQL over all events."""
         query = self._sql(plan, name, at_ms)
-        return {row[0] async for block in self._warehouse.stream(query.sql, query.parameters) for row in block}
+        return {row[0] async for block in (await self._reach()).stream(query.sql, query.parameters) for row in block}
 
     async def shown(self, name: str) -> set[str]:
         """Who is in a segment by what was said of it."""
-        return {row[0] for row in await reads.ask(self._warehouse, "members_of", segment=name)}
+        return {row[0] for row in await reads.ask(await self._reach(), "members_of", segment=name)}

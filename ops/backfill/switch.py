@@ -22,7 +22,7 @@ from ops.backfill.history import History
 from ops.backfill.people import CHUNK, chunks, people
 from ops.backfill.progress import Report, silent
 from ops.backfill.seeds import Seeds
-from ops.backfill.touching import Touching, presume
+from ops.backfill.touching import Note, Touching, presume
 from ops.definitions import Documents
 from ops.holding import holding, places_of, until
 from profile_store import memberships, model
@@ -71,18 +71,18 @@ class Backfill:
         changes, pending = compare(before, after), await self._touching.pending()
         applied.written = tuple(sorted(one.key for one in fresh))
         if changes:
-            await self._switch(known, fresh, after, changes, applied)
+            pending = await self._switch(known, fresh, after, changes, applied)
         elif fresh:
             await definitions.write(self._settings, self._bus, fresh)
         if pending and not changes:
             await presume(self._store, (await self._history.ends("definitions")).get(0, 0))
-        if changes or pending:
-            applied.profiles = await self._touching.run("backfill")
+        if pending:
+            applied.profiles = await self._touching.run(pending)
         return applied
 
     async def _switch(
         self, known: Documents, fresh: Sequence[AnyDefinition], after: Plan, changes: Changes, applied: Applied
-    ) -> None:
+    ) -> Note:
         seeds, starts = Seeds(changes.registers), await self._shared()
         await self._read(seeds, changes, starts, applied)
         stale = await self._stale(changes)
@@ -95,19 +95,22 @@ class Backfill:
             await self._caught_up(frozen)
             await self._rest(seeds, changes, starts, frozen, applied)
             await self._plant(seeds, stale, frozen, applied)
-            await self._baseline(after, changes, frozen, applied)
-            await self._touching.begin("backfill")
-            self._reached("noted")
+            now_ms = await self._baseline(after, changes, frozen, applied)
+            offsets = frozen.offsets("events")
+            note = Note("backfill", now_ms, tuple(offsets[number] for number in sorted(offsets)))
+            await self._touching.begin(note)
+            await self._reached("noted")
             # Cut off from here on, the workers must not go on with what they knew: the hold lapses later than they know better.
             hold.lapse = True
             written = await definitions.write(self._settings, self._bus, fresh)
-            self._reached("written")
+            await self._reached("written")
             await presume(self._store, written)
             hold.lapse = False
             applied.waited_s = loop.time() - began
-        self._reached("released")
+        await self._reached("released")
+        return note
 
-    def _reached(self, step: str) -> None:
+    async def _reached(self, step: str) -> None:
         """A step is done. For tests, which end it here."""
 
     async def _shared(self) -> dict[int, int]:
@@ -125,7 +128,7 @@ class Backfill:
                 seeds.take(event)
             applied.events += len(block)
             self._report("events folded", applied.events, total)
-        self._reached("read")
+        await self._reached("read")
 
     async def _stale(self, changes: Changes) -> set[str]:
         """Owners whose fragments may hold something of these registers. What is not in them now does not come before the switch,
@@ -147,7 +150,7 @@ class Backfill:
 
         if not await until(arrived, CATCH_UP_S, LOOK_S):
             raise Transient("ClickHouse lags behind the profile store: are the consumers running? nothing was changed")
-        self._reached("caught up")
+        await self._reached("caught up")
 
     async def _rest(self, seeds: Seeds, changes: Changes, starts: dict[int, int], frozen: Frozen, applied: Applied) -> None:
         """Fold the events since the first reading; those that the store has not applied yet wait for their fragment's word."""
@@ -175,11 +178,12 @@ class Backfill:
                     applied.owners += 1
             for place, documents in written.items():
                 await frozen.put(place, documents)
-                self._reached("planted")
+                await self._reached("planted")
             self._report("profiles seeded", min((number + 1) * CHUNK, len(owners)), len(owners))
 
-    async def _baseline(self, after: Plan, changes: Changes, frozen: Frozen, applied: Applied) -> None:
-        """Say who enters and leaves the segments to compute, then write it down. Who is behind is asked last, so none is missed."""
+    async def _baseline(self, after: Plan, changes: Changes, frozen: Frozen, applied: Applied) -> int:
+        """Say who enters and leaves the segments to compute, then write it down; returns as of when. Who is behind is asked last,
+        so that nobody is missed."""
         now_ms, history = self._clock.now_ms(), self._history
         members = {name: await history.members(after, name, now_ms) for name in changes.segments}
         before = {name: await history.shown(name) for name in changes.segments}
@@ -201,7 +205,7 @@ class Backfill:
                         written.setdefault(place, {})["membership", profile_id] = (memberships.encode(held), document)
                 topic = self._settings.topic("memberships")
                 await producer.send([Outgoing(topic, encode(one), key=one.profile_id.encode()) for one in said])
-                self._reached("said")
+                await self._reached("said")
                 for place, documents in written.items():
                     await frozen.put(place, documents)
                 self._report("profiles compared", min((number + 1) * CHUNK, len(wanted)), len(wanted))
@@ -211,4 +215,5 @@ class Backfill:
             tally = applied.segments[name] = baseline.tallies.get(name, Tally())
             tally.before = len(before[name])
             tally.now = tally.before + tally.entered - tally.left
-        self._reached("compared")
+        await self._reached("compared")
+        return now_ms

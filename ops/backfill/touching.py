@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
+import msgspec
+
 from ops.backfill.progress import Report, silent
-from ops.holding import until
+from ops.holding import places_of, until
 from profile_store.port import DEFINITIONS, Document, Place, ProfileStore, Writes
 from runtime.bus.port import Bus, Outgoing, Producer
 from runtime.clock import Clock
@@ -17,8 +19,15 @@ CHUNK: Final = 1_000
 """Touches that wait for their evaluation at most: a live one waits no longer than these take, a quarter of a second or so."""
 KEEP_UP_S: Final = 120.0
 LOOK_S: Final = 0.02
-_CAUSES: Final[dict[bytes, Cause]] = {b"backfill": "backfill", b"definition": "definition"}
 _NOTE: Final = ("unsaid", DEFINITIONS.name)
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What the touches say: see Touched. Without `offsets` it is not known yet since when the definitions hold."""
+
+    cause: Cause
+    since_ms: int = 0
+    offsets: tuple[int, ...] = ()
 
 
 class Touching:
@@ -27,24 +36,27 @@ class Touching:
     def __init__(self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, report: Report = silent) -> None:
         self._settings, self._bus, self._store, self._clock, self._report = settings, bus, store, clock, report
 
-    async def begin(self, cause: Cause) -> None:
+    async def begin(self, note: Note) -> None:
         """Note that all profiles are to be touched."""
-        await self._note(cause.encode())
+        await self._note(msgspec.json.encode(note))
 
-    async def pending(self) -> Cause | None:
-        """The cause of touches that were begun and not ended, by this command or an earlier one that was cut off."""
-        found = await self._store.documents("unsaid", [DEFINITIONS.name])
-        return _CAUSES.get(found[DEFINITIONS.name].data or b"")
+    async def pending(self) -> Note | None:
+        """The touches that were begun and not ended, by this command or an earlier one that was cut off."""
+        data = (await self._store.documents("unsaid", [DEFINITIONS.name]))[DEFINITIONS.name].data
+        return None if data is None else msgspec.json.decode(data, type=Note)
 
-    async def run(self, cause: Cause) -> int:
-        """Touch all profiles and wait until the segment agent has come past that; returns how many. Raises Transient when it does
-        not keep up: whoever runs the command again completes it."""
+    async def run(self, note: Note) -> int:
+        """Touch all profiles and wait until the segment agent has come past that; returns how many. Whoever lacks the definitions
+        must wait already (`presume`). Raises Transient when the agent does not keep up: the command run again completes it."""
+        if not note.offsets:
+            note = Note(note.cause, self._clock.now_ms(), await self._offsets())
+            await self.begin(note)
         profile_ids, done = sorted(await self._profiles()), 0
         producer = await self._bus.producer()
         try:
             for start in range(0, len(profile_ids), CHUNK):
                 part = profile_ids[start : start + CHUNK]
-                await self._touch(producer, part, cause)
+                await self._touch(producer, part, note)
                 done += len(part)
                 self._report("profiles looked at again", done, len(profile_ids))
         finally:
@@ -52,12 +64,21 @@ class Touching:
         await self._note(None)
         return done
 
-    async def _touch(self, producer: Producer, profile_ids: Sequence[str], cause: Cause) -> None:
+    async def _offsets(self) -> tuple[int, ...]:
+        """What the store has applied of `events`, by partition."""
+        places = await places_of(self._settings, self._bus, "events")
+        return tuple([(await self._store.standing(place)).position or 0 for place in places])
+
+    async def _touch(self, producer: Producer, profile_ids: Sequence[str], note: Note) -> None:
         topic, now_ms = self._settings.topic("touched"), self._clock.now_ms()
-        said = [Touched(profile_id=name, node=name, cause=cause, at_ms=now_ms) for name in profile_ids]
+        said = [
+            Touched(profile_id=name, node=name, cause=note.cause, at_ms=now_ms, since_ms=note.since_ms, offsets=note.offsets)
+            for name in profile_ids
+        ]
         placed = await producer.send([Outgoing(topic, encode(one), key=one.profile_id.encode()) for one in said])
-        partitions = len(await self._bus.end_offsets(topic))
-        last = {number: max(offset for other, offset in placed if other == number) for number, _ in placed}
+        partitions, last = len(await self._bus.end_offsets(topic)), dict[int, int]()
+        for number, offset in placed:
+            last[number] = max(offset, last.get(number, 0))
 
         async def evaluated() -> bool:
             places = {Place("touched", number, partitions): offset for number, offset in last.items()}
@@ -65,7 +86,7 @@ class Touching:
 
         if not await until(evaluated, KEEP_UP_S, LOOK_S):
             raise Transient(
-                "the definitions are live, but the segment agent does not keep up: are the stream workers running? Run it again"
+                "the definitions are live, but the segment agent does not keep up: are the stream workers running? run it again"
             )
 
     async def _profiles(self) -> set[str]:

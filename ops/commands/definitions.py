@@ -1,57 +1,96 @@
-"""`onefold plan` and `onefold apply`."""
+"""`onefold plan`, `onefold apply` and `onefold remove`."""
 
 import asyncio
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from ops import definitions
+from ops.backfill import say
+from ops.backfill.progress import shown
+from ops.backfill.reach import defining
+from ops.backfill.removal import Removal, Removed
+from ops.backfill.sizes import Planned, planned
+from ops.backfill.switch import Applied, Backfill
+from ops.definitions import sealed
 from ops.documents import changes, check, read
-from ops.reach import DEFAULT_DIR, DataDir, find
-from runtime.bus.kafka import KafkaBus
+from ops.reach import DEFAULT_DIR, AsJson, DataDir
 from runtime.errors import Invalid
-from segments.definitions import BadDefinition
+from runtime.settings import Settings
+from segments.definitions import AnyDefinition, BadDefinition
 
 Directory = Annotated[Path, typer.Argument(help="directory with definitions: *.yaml, *.yml, *.json")]
-_STYLE = {"create": "green", "change": "yellow", "unchanged": "dim"}
+Key = Annotated[str, typer.Argument(metavar="KIND/NAME", help="a definition, such as Segment/vip")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add both commands."""
+    """Add the commands."""
     app.command()(plan)
     app.command()(apply)
+    app.command()(remove)
 
 
-def plan(directory: Directory, *, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Check all definitions of a directory and show what `apply` would change."""
-    _show(asyncio.run(_run(directory, data_dir, write=False)), "Would be done")
+def plan(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
+    """Check all definitions of a directory, show what `apply` would change and who would enter and leave. Nothing is changed."""
+    found = asyncio.run(_plan(directory, data_dir))
+    if as_json:
+        typer.echo(json.dumps(say.shape_planned(found), ensure_ascii=False))
+    else:
+        Console(highlight=False).print(say.planned(found))
 
 
-def apply(directory: Directory, *, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Check all definitions of a directory, then make them live. Nothing is written if one of them is wrong."""
-    _show(asyncio.run(_run(directory, data_dir, write=True)), "Done")
+def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
+    """Check all definitions of a directory, then make them live. Nothing is written if one of them is wrong.
+
+    New and changed segments are computed over history; events wait for the last step. Cut off, it is completed by running it again.
+    """
+    found, applied = asyncio.run(_apply(directory, data_dir))
+    if as_json:
+        typer.echo(json.dumps({"changes": found, **asdict(applied)}, ensure_ascii=False))
+    else:
+        Console(highlight=False).print(say.applied(found, applied))
 
 
-async def _run(directory: Path, data_dir: Path, *, write: bool) -> dict[str, str]:
-    wanted = read(directory)
-    settings = find(data_dir)
-    async with KafkaBus(settings) as bus:
-        try:
-            known = await definitions.live(settings, bus)
-        except BadDefinition as error:
-            raise Invalid(str(error), reason="bad_definition") from error
+def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
+    """Take a definition back. Refused while another one names it; applied again, it is as it was."""
+    removed = asyncio.run(_remove(key, data_dir))
+    if as_json:
+        typer.echo(json.dumps(asdict(removed), ensure_ascii=False))
+    else:
+        typer.echo(f"{removed.key} removed; {removed.profiles:,} profiles looked at again")
+
+
+async def _plan(directory: Path, data_dir: Path) -> Planned:
+    async with defining(data_dir) as parts:
+        wanted, known = _read(directory, parts.settings), await parts.live()
         check(wanted, known)
         found = changes(wanted.values(), known)
-        if write:
-            await definitions.write(settings, bus, [wanted[key] for key, change in found.items() if change != "unchanged"])
-    return found
+        return await planned(known, wanted.values(), found, parts.history, parts.clock.now_ms())
 
 
-def _show(found: dict[str, str], title: str) -> None:
-    table = Table("definition", "", title=title, title_justify="left")
-    for key, change in sorted(found.items()):
-        table.add_row(key, change, style=_STYLE[change])
-    Console().print(table)
+async def _apply(directory: Path, data_dir: Path) -> tuple[dict[str, str], Applied]:
+    async with defining(data_dir) as parts:
+        wanted, known = _read(directory, parts.settings), await parts.live()
+        check(wanted, known)
+        found = changes(wanted.values(), known)
+        with shown() as report:
+            backfill = Backfill(parts.settings, parts.bus, parts.store, parts.history, parts.clock, report)
+            return found, await backfill.apply(wanted.values())
+
+
+async def _remove(key: str, data_dir: Path) -> Removed:
+    async with defining(data_dir) as parts:
+        await parts.live()
+        with shown() as report:
+            return await Removal(parts.settings, parts.bus, parts.store, parts.clock, report).remove(key)
+
+
+def _read(directory: Path, settings: Settings) -> dict[str, AnyDefinition]:
+    """The directory's definitions, lists sealed: so they are compared, and written."""
+    try:
+        return {one.key: one for one in sealed(settings, read(directory).values())}
+    except BadDefinition as error:
+        raise Invalid(str(error), reason="bad_definition") from error

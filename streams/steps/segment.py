@@ -16,6 +16,8 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.hashes import short_hash
 from schemas.records import Cause, Grouped, Profile, Touched, Transition
+from segments.conditions import NEVER
+from segments.facts import Facts
 from segments.identity import DEFAULT_RULES, HouseholdRules, Rules
 from segments.plan import Plan
 from streams.outcome import Outcome
@@ -28,7 +30,8 @@ from streams.steps.verdicts import Standing, stand
 class View:
     """What is stored about one profile. `earlier` are the membership documents of its other members, `parent` is that of the
     profile it was split from; both are given when the member list is new. It is `alive` when one of its members has events.
-    `contributes` is what it contributes to its groups, `held` are the documents of those that segments look at."""
+    `contributes` is what it contributes to its groups, `held` are the documents of those that segments look at. `guards` are
+    those of its fragments, with their offsets."""
 
     document: Document
     members: Members
@@ -38,6 +41,7 @@ class View:
     alive: bool = True
     contributes: Mapping[str, Grouped] = field(default_factory=dict)
     held: Mapping[str, groups.Group] = field(default_factory=dict)
+    guards: tuple[tuple[str, int], ...] = ()
 
 
 class SegmentStep:
@@ -96,6 +100,7 @@ class SegmentStep:
                 earlier=tuple(held[node] for node in entry.nodes if node != profile_id and node in held),
                 parent=held.get(entry.split_from) if profile_id in fresh else None,
                 alive=any(fragments[node].data is not None for node in entry.nodes),
+                guards=tuple((fragments[node].guard, fragments[node].offset) for node in entry.nodes),
             )
             for profile_id, entry in members.items()
         }
@@ -154,6 +159,8 @@ def decide(
             produce += _say(settings, unsaid, ungrouped, _as_known(before, view, profile_id, now_ms))
             results["replayed"] += 1
         if touched.last_offset <= applied:
+            continue
+        if touched.left_to_its_event(view.guards):
             continue
         if touched.due_ms:
             lateness_ms.append(max(0, now_ms - touched.due_ms))
@@ -214,9 +221,14 @@ def _evaluate(
     standing = stand(plan, before, facts, None if moved else touched.changed, now_ms)
     said = groups.say(before.groups, before.group_seq, view.contributes, profile_id, now_ms)
     segments, transitions = dict(before.segments), []
-    for name, member, cause in _turned(before, view, standing, touched.cause):
+    turned = list(_turned(before, view, standing, touched.cause))
+    due = before.due
+    if turned and touched.since_ms:
+        due = _by_time_since(plan, facts, touched.since_ms, turned)
+        turned = [(name, member, "timer" if name in due and cause == touched.cause else cause) for name, member, cause in turned]
+    for name, member, cause in turned:
         state = segments.get(name, _OUTSIDE)
-        at_ms = before.due.get(name, touched.due_ms or now_ms) if cause == "timer" else now_ms
+        at_ms = due.get(name, touched.due_ms or now_ms) if cause == "timer" else now_ms
         seq = max(state.seq + 1, now_ms)
         segments[name] = SegmentState(member=member, seq=seq, since_ms=at_ms)
         transitions.append(
@@ -250,6 +262,13 @@ def _evaluate(
     )
     same = not transitions and not said.records and not before.dissolved_into and _as_before(before, after)
     return None if same and view.document.data is not None else after, profile, standing
+
+
+def _by_time_since(plan: Plan, facts: Facts, since_ms: int, turned: Iterable[tuple[str, bool, Cause]]) -> dict[str, int]:
+    """Of segments that have turned since the definitions changed, with no event since: when time alone turned them."""
+    then = plan.at(facts, since_ms)[1]
+    found = {name: then[name].next_change_ms for name, member, _ in turned if name in then and then[name].member is not member}
+    return {name: at_ms for name, at_ms in found.items() if at_ms < NEVER}
 
 
 _OUTSIDE = SegmentState(member=False, seq=0, since_ms=0)

@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from profile_store.port import Label
+from profile_store.port import Label, Place
 from runtime.bus.port import Record
 from schemas.records import Cause, Touched
 
 
 @dataclass(frozen=True, slots=True)
 class Touches:
-    """All touches of one profile in a slice: one evaluation. `changed` is all that they say has changed, None for everything."""
+    """All touches of one profile in a slice: one evaluation. `changed` is all that they say has changed, None for everything.
+
+    `since_ms` and `offsets` are those of touches that were only said because definitions changed.
+    """
 
     cause: Cause
     event_id: str
@@ -19,6 +22,14 @@ class Touches:
     last_offset: int
     nodes: frozenset[str]
     changed: frozenset[str] | None
+    since_ms: int = 0
+    offsets: tuple[int, ...] = ()
+
+    def left_to_its_event(self, guards: Iterable[tuple[str, int]]) -> bool:
+        """Whether one of the profile's fragments, given as (guard, offset), has an event since then: its own touch comes, or came,
+        and all that is due is found by that, with the event as its cause."""
+        places = {Place("events", number, len(self.offsets)).name: offset for number, offset in enumerate(self.offsets)}
+        return any(guard in places and offset >= places[guard] for guard, offset in guards)
 
 
 _WEIGHT: Mapping[Cause, int] = {
@@ -38,8 +49,9 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
         changed = frozenset(touched.changed) if touched.changed or touched.cause in _DUE_ALONE else None
         if held is None:
             found[touched.profile_id] = Touches(
-                touched.cause, touched.event_id, due, record.offset, record.offset, frozenset({touched.node}), changed
-            )
+                touched.cause, touched.event_id, due, record.offset, record.offset, frozenset({touched.node}), changed,
+                touched.since_ms, touched.offsets,
+            )  # fmt: skip
             continue
         speaks = _WEIGHT[touched.cause] >= _WEIGHT[held.cause]
         found[touched.profile_id] = Touches(
@@ -50,6 +62,8 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
             record.offset,
             held.nodes | {touched.node},
             None if changed is None or held.changed is None else held.changed | changed,
+            min(held.since_ms, touched.since_ms),
+            touched.offsets if held.offsets else (),
         )
     return found
 
@@ -57,7 +71,15 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
 def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms: int) -> list[Touched]:
     """Touches whose node belongs to another profile by now, said again for that one, which knows nothing of what changed."""
     return [
-        Touched(profile_id=labels[node].profile_id, node=node, cause=touched.cause, event_id=touched.event_id, at_ms=now_ms)
+        Touched(
+            profile_id=labels[node].profile_id,
+            node=node,
+            cause=touched.cause,
+            event_id=touched.event_id,
+            at_ms=now_ms,
+            since_ms=touched.since_ms,
+            offsets=touched.offsets,
+        )
         for profile_id, touched in touches.items()
         for node in sorted(touched.nodes)
         if node in labels and node != profile_id and labels[node].profile_id != profile_id

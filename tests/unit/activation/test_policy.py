@@ -26,3 +26,12 @@ def test_every_case_has_one_verdict(cause: str, op: str, segment: str, on: list[
 def test_any_of_several_triggers_is_enough() -> None:
     hook = destination(triggers=[{"segment": "vip", "on": ["exited"]}, {"segment": "vip", "on": ["entered"]}])
     assert decide(transition(), hook) is not None
+
+
+@pytest.mark.parametrize("cause", get_args(Cause))
+@pytest.mark.parametrize("op", get_args(Op))
+def test_a_destination_may_ask_for_those_who_were_there_when_a_segment_came(cause: str, op: str) -> None:
+    hook = destination(triggers=[{"segment": "vip", "on": ["entered", "exited"]}], on_backfill="send")
+    verdict = decide(transition(cause=cause, op=op), hook)
+    assert verdict is not None
+    assert verdict.action == ("send" if cause in LIVE | {"backfill"} else "skip")

@@ -1,0 +1,81 @@
+"""What `onefold plan` and `onefold apply` print, and their JSON. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from ops.backfill.sizes import Planned, Size
+from ops.backfill.switch import Applied
+from segments.bounds import totals
+
+_STYLE: Final = {"create": "green", "change": "yellow", "unchanged": "dim"}
+
+
+def planned(found: Planned) -> RenderableType:
+    """What would be done."""
+    parts: list[RenderableType] = [_changes(found.changes, "Would be done")]
+    if found.segments:
+        table = Table("segment", "now", "then", "enter", "leave", title="Segments, by history", title_justify="left")
+        for one in found.segments:
+            table.add_row(one.segment, f"{one.before:,}", f"{one.now:,}", f"{one.entering:,}", f"{one.leaving:,}")
+        parts.append(table)
+        parts += [f"{one.segment}: would enter {', '.join(one.sample)}{_more(one)}" for one in found.segments if one.sample]
+    if found.bounds:
+        table = Table("kept for", "at", "entries", "bytes", "exact while", title="Most kept per identifier", title_justify="left")
+        for bound in found.bounds:
+            table.add_row(bound.owner, bound.path, f"{bound.entries:,}", f"{bound.bytes:,}", bound.exact_while or "always")
+        together = totals(found.bounds)[-1]
+        table.add_row("together", "", f"{together.entries:,}", f"{together.bytes:,}", "")
+        parts.append(table)
+    return Group(*parts)
+
+
+def _more(one: Size) -> str:
+    return " …" if one.entering > len(one.sample) else ""
+
+
+def applied(changes: Mapping[str, str], done: Applied) -> RenderableType:
+    """What was done."""
+    parts: list[RenderableType] = [_changes(changes, "Done")]
+    if done.segments:
+        table = Table("segment", "in it", "entered", "left", title="Segments, by history", title_justify="left")
+        for name, tally in done.segments.items():
+            table.add_row(name, f"{tally.now:,}", f"{tally.entered:,}", f"{tally.left:,}")
+        parts.append(table)
+    if done.registers or done.segments:
+        parts.append(
+            f"{done.events:,} events folded for {done.owners:,} identifiers; agents waited {done.waited_s:.1f} s; "
+            f"{done.profiles:,} profiles looked at again"
+        )
+    return Group(*parts)
+
+
+def _changes(found: Mapping[str, str], title: str) -> Table:
+    table = Table("definition", "", title=title, title_justify="left")
+    for key, change in sorted(found.items()):
+        table.add_row(key, change, style=_STYLE[change])
+    return table
+
+
+def shape_planned(found: Planned) -> dict[str, Any]:
+    """The JSON of `onefold plan`."""
+    return {
+        "changes": dict(found.changes),
+        "segments": [
+            {
+                "segment": one.segment,
+                "before": one.before,
+                "now": one.now,
+                "entering": one.entering,
+                "leaving": one.leaving,
+                "sample": list(one.sample),
+            }
+            for one in found.segments
+        ],
+        "bounds": [
+            {"owner": one.owner, "path": one.path, "entries": one.entries, "bytes": one.bytes, "exact_while": one.exact_while}
+            for one in found.bounds
+        ],
+    }
