@@ -93,9 +93,13 @@ REGISTER: Final[dict[Name, Metric]] = {
     "onefold_insert_seconds": Metric("histogram", ("table",), "one insert into ClickHouse", _SECONDS),
     "onefold_retries_total": Metric("counter", ("where",), "transient faults that were tried again"),
     "onefold_segment_drift_profiles": Metric(
-        "gauge", ("segment",), "profiles on which stream and SQL differed after the last nightly repair, in the process that did it"
+        "gauge",
+        ("segment",),
+        "profiles on which stream and SQL differed after the last nightly repair; shown by the process that did it",
     ),
-    "onefold_segment_members": Metric("gauge", ("segment",), "profiles in a segment at the last nightly repair"),
+    "onefold_segment_members": Metric(
+        "gauge", ("segment",), "profiles in a segment at the last nightly repair; shown by the process that did it"
+    ),
 }
 
 

@@ -23,8 +23,9 @@ from segments.registers import Entry, Register
 from segments.tree import AnswerOf, answers, leaf_of, registers_of
 from segments.words import computed_words, wanted, words
 
-MAX_STEPS: Final = 1_000
-"""How many changes are followed to find the one that turns a node."""
+MAX_WORK: Final = 100_000
+"""How far changes are followed to find the one that turns a node: each costs NODE_WORK per node and one per entry."""
+NODE_WORK: Final = 20
 COMPUTED: Final = "computed"
 
 
@@ -91,10 +92,10 @@ class Explainer:
     def explain(self, name: str, facts: Facts, now_ms: int) -> Explanation:
         """Why a profile is in the segment `name` of the plan at `now_ms`, or why not. `facts.computed` need not be given."""
         tree = self.at(name, facts, now_ms)
-        at_ms, steps = _soonest(tree), 0
-        while at_ms < NEVER and steps < MAX_STEPS and any(one.turns_ms == NEVER and one.holds is not None for one in tree.walk()):
+        at_ms, left = _soonest(tree), MAX_WORK
+        while at_ms < NEVER and left > 0 and any(one.turns_ms == NEVER and one.holds is not None for one in tree.walk()):
             later = self.at(name, facts, at_ms)
-            tree, at_ms, steps = _turned(tree, later, at_ms), _soonest(later), steps + 1
+            tree, at_ms, left = _turned(tree, later, at_ms), _soonest(later), left - _work(later)
         return Explanation(name, self.plan.versions[name], tree, at_ms)
 
     def turns(self, name: str, facts: Facts, now_ms: int, most: int = 100) -> tuple[bool, int]:
@@ -208,6 +209,10 @@ def _combined(node: AllOf | AnyOf | Not, inside: tuple[Explained, ...]) -> tuple
     settles = isinstance(node, AnyOf)
     settled = [child.next_ms for child in inside if child.holds is settles]
     return (settles, max(settled)) if settled else (not settles, min(child.next_ms for child in inside))
+
+
+def _work(tree: Explained) -> int:
+    return sum(NODE_WORK + sum(behind.count for behind in one.behind if behind.entries) for one in tree.walk())
 
 
 def _soonest(tree: Explained) -> int:

@@ -38,8 +38,18 @@ def next_run(at: str, now_ms: int) -> int:
 
 
 async def reconcile(verifier: Verifier, metrics: Metrics, due_ms: int) -> Verified | None:
-    """The run that was due at `due_ms`, unless another process has taken it. Two that take it at one moment do no harm."""
-    key = f"reconcile:{due_ms}"
+    """The run that was due at `due_ms`, unless another process has taken it; then its figures are the ones to be shown.
+
+    Two processes that take it at one moment do no harm.
+    """
+    found = await _run(verifier, f"reconcile:{due_ms}")
+    segments = () if found is None else found.segments
+    metrics.set_all("onefold_segment_drift_profiles", {one.segment: len(one.differing.profiles) for one in segments})
+    metrics.set_all("onefold_segment_members", {one.segment: one.both + len(one.differing.stream) for one in segments})
+    return found
+
+
+async def _run(verifier: Verifier, key: str) -> Verified | None:
     try:
         if not await verifier.store.claim_delivery(key):
             return None
@@ -51,8 +61,6 @@ async def reconcile(verifier: Verifier, metrics: Metrics, due_ms: int) -> Verifi
     except Exception as error:  # noqa: BLE001 - whatever it is, tomorrow's run must come
         log.error("segments_not_reconciled", error=type(error).__name__)  # noqa: TRY400 - a text may quote a value
         return None
-    metrics.set_all("onefold_segment_drift_profiles", {one.segment: len(one.differing.profiles) for one in found.segments})
-    metrics.set_all("onefold_segment_members", {one.segment: one.both + len(one.differing.stream) for one in found.segments})
     left = {one.segment: len(one.differing.profiles) for one in found.segments if not one.agrees}
     say = log.info if found.agrees else log.warning
     say("segments_reconciled", segments=len(found.segments), repaired=found.repaired, left=left, looks=found.looks)

@@ -65,6 +65,9 @@ def _drift(answer: Shaped) -> Iterable[str]:
         yield f"{answer['repaired']:,} profiles were evaluated anew (cause reconcile)."
     causes = {name: sum(row["causes"][name] for row in answer["segments"]) for name in _CAUSES}
     yield from (text.format(f"{causes[name]:,}") for name, text in _CAUSES.items() if causes[name])
+    for row in answer["segments"]:
+        for leaf in row["approximate_leaves"]:
+            yield f"  {row['name']}: {leaf['text']} ({leaf['profiles']:,})"
     if not answer["agrees"]:
         yield "Why one differs: `onefold segments why PROFILE SEGMENT`; the profiles: `--json`."
         if answer["repaired"] is None:

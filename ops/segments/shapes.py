@@ -111,4 +111,5 @@ def _shape_compared(one: Compared) -> dict[str, Any]:
         "profiles_only_stream": sorted(differing.stream)[:CHUNK],
         "profiles_only_sql": sorted(differing.sql)[:CHUNK],
         "causes": {"approximate": causes.approximate, "stale": causes.stale, "registers": causes.registers},
+        "approximate_leaves": [{"text": text, "profiles": count} for text, count in causes.leaves],
     }

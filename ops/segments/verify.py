@@ -1,6 +1,7 @@
 """Law 4, looked at in production: who the stream has in each segment, and who ClickHouse's SQL has, at the same instant."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -46,12 +47,13 @@ class Differing:
 
 @dataclass(frozen=True, slots=True)
 class Causes:
-    """Why profiles differ, of the first MOST_EXPLAINED: a register was too small (`approximate`); an evaluation would mend it
-    (`stale`); the registers hold something else than history (`registers`)."""
+    """Why profiles differ, of the first MOST_EXPLAINED: a register was too small (`approximate`; `leaves` are those, in words, with
+    how many profiles each); an evaluation would mend it (`stale`); the registers hold something else than history (`registers`)."""
 
     approximate: int = 0
     stale: int = 0
     registers: int = 0
+    leaves: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ class _Looking:
         return {row[0] for row in rows}
 
     async def _causes(self, name: str) -> Causes:
-        counts = dict.fromkeys(("approximate", "stale", "registers"), 0)
+        counts, leaves = dict.fromkeys(("approximate", "stale", "registers"), 0), Counter[str]()
         differing, explainer = self.differing[name], Explainer(self.plan)
         household = self.of.rules().household
         for profile_id in sorted(differing.profiles)[:MOST_EXPLAINED]:
@@ -217,10 +219,15 @@ class _Looking:
                 counts["stale"] += 1
                 continue
             found = explainer.at(name, who.facts, self.at_ms)
-            right = found.holds is (profile_id in differing.sql)
-            kind = "stale" if right else "approximate" if any(one.approximate for one in found.walk()) else "registers"
-            counts[kind] += 1
-        return Causes(**counts)
+            small = {one.text for one in found.walk() if one.approximate}
+            if found.holds is (profile_id in differing.sql):
+                counts["stale"] += 1
+            elif small:
+                counts["approximate"] += 1
+                leaves.update(small)
+            else:
+                counts["registers"] += 1
+        return Causes(**counts, leaves=tuple(leaves.most_common()))
 
 
 def _held(data: bytes | None) -> set[str]:

@@ -144,6 +144,7 @@ async def test_what_a_leaf_does_not_keep_is_named_as_the_cause(verifying: Verify
     compared = one(found, "chi-nhieu")
     assert compared.differing.sql == {await profile_of(verifying, 1)}
     assert (compared.causes.approximate, compared.causes.stale, compared.causes.registers) == (1, 0, 0)
+    assert compared.causes.leaves == (("the sum of total, Đặt hàng in the last 1d ≥ 100", 1),)
     assert found.repaired == 1
 
 

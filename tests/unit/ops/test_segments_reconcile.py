@@ -24,7 +24,13 @@ DAY = 86_400_000
 AGREED = Verified((Compared("vip", "v1", 7),), 1, NOW, repaired=0)
 DRIFTED = Verified(
     (
-        Compared("vip", "v1", 7, Differing(frozenset({ÁNH}), frozenset({BÌNH})), Causes(approximate=1, registers=1)),
+        Compared(
+            "vip",
+            "v1",
+            7,
+            Differing(frozenset({ÁNH}), frozenset({BÌNH})),
+            Causes(approximate=1, registers=1, leaves=(("the sum of total, Đặt hàng ≥ 5", 1),)),
+        ),
         Compared("khach-" + "x" * 57, "v2", 1_234_567),
     ),
     5,
@@ -99,10 +105,14 @@ async def test_a_run_that_fails_whatever_way_is_followed_by_the_next() -> None:
     assert await reconcile.reconcile(as_verifier(comparing), Metrics(), NOW + DAY) == AGREED
 
 
-async def test_one_of_several_processes_does_it() -> None:
-    comparing = Comparing([AGREED])
-    first, second = (reconcile.reconcile(as_verifier(comparing), Metrics(), NOW) for _ in range(2))
-    assert (await first, await second) == (AGREED, None)
+async def test_one_of_several_processes_does_it_and_the_others_show_nothing() -> None:
+    comparing, mine, other = Comparing([DRIFTED, AGREED]), Metrics(), Metrics()
+    assert await reconcile.reconcile(as_verifier(comparing), mine, NOW) == DRIFTED
+    assert await reconcile.reconcile(as_verifier(comparing), other, NOW) is None
+    assert await reconcile.reconcile(as_verifier(comparing), other, NOW + DAY) == AGREED
+    assert await reconcile.reconcile(as_verifier(comparing), mine, NOW + DAY) is None
+    assert 'onefold_segment_drift_profiles{segment="vip"} 0.0' in other.exposition().decode()
+    assert "onefold_segment_drift_profiles{" not in mine.exposition().decode()
 
 
 async def test_every_day_it_runs_once_and_not_before_the_definitions_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +153,15 @@ def rendered(verified: Verified) -> str:
 def test_a_comparison_reads_on_a_narrow_terminal_and_says_what_to_do() -> None:
     text = rendered(DRIFTED)
     assert max(map(len, text.splitlines())) <= 80
-    for part in ("Stream and SQL differ", "5 looks", "1,234,567", "1 differ by an approximation", "registers hold", "--repair"):
+    for part in (
+        "Stream and SQL differ",
+        "5 looks",
+        "1,234,567",
+        "1 differ by an approximation",
+        "the sum of total, Đặt hàng ≥ 5 (1)",
+        "registers hold",
+        "--repair",
+    ):
         assert part in text
     left = Verified(DRIFTED.segments, 9, NOW, repaired=2)
     assert "onefold rebuild profiles" in rendered(left)

@@ -215,6 +215,16 @@ def test_a_tree_turns_when_its_last_missing_part_does() -> None:
     assert [child.holds for child in leaf({"any": [asked, {"everyone": True}]}, called).inside] == [False, True]
 
 
+def test_what_turns_late_or_never_is_followed_as_far_as_it_is_worth() -> None:
+    daily = computed("ngay", {"days_since": {"event": "Đặt hàng"}})
+    found = leaf({"trait": {"path": "computed.ngay", "op": "gte", "value": 800}}, ordered(1, 0), others=[daily])
+    assert found.turns_ms == NOW + 800 * DAY
+    plan = Plan([segment("asked", {"trait": {"path": "computed.ngay", "op": "lt", "value": 0}}), daily])
+    never = Explainer(plan).explain("asked", facts(plan, [ordered(1, 0)]), NOW)
+    assert (never.tree.holds, never.tree.turns_ms) == (False, NEVER)
+    assert NOW + 1_000 * DAY < never.until_ms < NEVER
+
+
 TIMES = st.lists(st.tuples(st.sampled_from(["Đặt hàng", "Gọi"]), st.integers(0, 3 * 60)), max_size=8)
 LEAVES = st.sampled_from(
     [
