@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -158,17 +158,26 @@ class _Looking:
     at_ms: int = 0
 
     async def first(self) -> None:
-        """All profiles."""
+        """All profiles. Of each segment one set is held, of ids in 16 bytes: what both have leaves it again."""
         self.looks, self.at_ms = 1, self.of.clock.now_ms()
-        stream: dict[str, set[str]] = {name: set() for name in self.names}
+        stream: dict[str, set[bytes]] = {name: set() for name in self.names}
         async for profile_id, data in self.of.store.scan("membership"):
             for name in _held(data) & stream.keys():
-                stream[name].add(profile_id)
+                stream[name].add(bytes.fromhex(profile_id))
+        warehouse = await self.of.warehouse()
         for name in self.names:
-            sql = await self._sql(name)
-            self.both[name] = len(stream[name] & sql)
-            self.differing[name] = Differing(frozenset(stream[name] - sql), frozenset(sql - stream[name]))
-            del stream[name]
+            left, only_sql, both = stream.pop(name), set(), 0
+            query = self.of.membership(self.plan, name, self.at_ms)
+            async for block in warehouse.stream(query.sql, query.parameters):
+                for (profile_id,) in block:
+                    found = bytes.fromhex(profile_id)
+                    if found in left:
+                        left.remove(found)
+                        both += 1
+                    else:
+                        only_sql.add(profile_id)
+            self.both[name] = both
+            self.differing[name] = Differing(frozenset(found.hex() for found in left), frozenset(only_sql))
 
     async def again(self) -> None:
         """Those that differ, until none does or it was looked at often enough."""
@@ -199,12 +208,12 @@ class _Looking:
         self.both[name] += len(stream & sql)
         self.differing[name] = Differing(frozenset(stream - sql), frozenset(sql - stream))
 
-    async def _sql(self, name: str, profile_ids: Collection[str] = ()) -> set[str]:
-        """Who is a member by history at `at_ms`, of these profiles if any are given."""
+    async def _sql(self, name: str, profile_ids: frozenset[str]) -> set[str]:
+        """Who of these profiles is a member by history at `at_ms`."""
         query, warehouse = self.of.membership(self.plan, name, self.at_ms), await self.of.warehouse()
-        if not 0 < len(profile_ids) <= CHUNK:
-            found = {row[0] async for block in warehouse.stream(query.sql, query.parameters) for row in block}
-            return found & set(profile_ids) if profile_ids else found
+        if len(profile_ids) > CHUNK:
+            blocks = warehouse.stream(query.sql, query.parameters)
+            return {row[0] async for block in blocks for row in block if row[0] in profile_ids}
         narrowed = f"SELECT profile_id FROM ({query.sql}) WHERE profile_id IN {{looked_at:Array(String)}}"  # noqa: S608 - our own SQL
         rows = await warehouse.rows(narrowed, {**query.parameters, "looked_at": sorted(profile_ids)})
         return {row[0] for row in rows}

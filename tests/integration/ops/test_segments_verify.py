@@ -5,9 +5,10 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from ops.segments import verify
 from ops.segments.reconcile import reconcile
 from ops.segments.shapes import shape_verified
-from ops.segments.verify import Compared, Verified
+from ops.segments.verify import Compared, Differing, Verified
 from profile_store import model
 from profile_store.port import Document, Writes
 from profile_store.warehouse.client import Warehouse
@@ -97,6 +98,17 @@ async def test_a_membership_that_was_tampered_with_is_found_in_both_directions(v
     shaped = shape_verified(found)
     assert msgspec.json.decode(msgspec.json.encode(shaped)) == shaped
     assert shaped["segments"][0]["profiles_only_sql"] == [second]
+
+
+async def test_more_than_fit_into_one_question_are_compared_too(verifying: Verifying, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "CHUNK", 1)
+    broken = [await profile_of(verifying, number) for number in range(PROFILES)]
+    for profile_id in broken:
+        await verifying.tamper(profile_id, {"tat-ca": False})
+    found = await verifying.verifier.verify(["tat-ca"])
+    assert one(found, "tat-ca").differing == Differing(sql=frozenset(broken))
+    repaired = await verifying.verifier.verify(repair=True)
+    assert (repaired.agrees, repaired.repaired, one(repaired, "tat-ca").both) == (True, PROFILES, PROFILES)
 
 
 async def test_repair_evaluates_anew_what_differs_and_nothing_else(verifying: Verifying) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from rich.console import Console, RenderableType
 from ops.segments import say
 from runtime.errors import Invalid
 from segments.definitions import Segment, load_yaml
+from segments.identity import HouseholdRules, IdentityRulesSpec, Rules
 from tests.support.asking import Asking
-from tests.support.events import event
+from tests.support.events import SECRET, event
 
 NOW = 1_750_000_000_000
 MINUTE = 60_000
@@ -152,6 +154,37 @@ async def test_what_cannot_be_asked_says_why_and_repeats_nothing(asking: Asking,
         await asking.asked.why(profile, segment)
     assert refused.value.reason == reason
     assert "0987654321" not in str(refused.value)
+
+
+async def test_a_household_and_an_account_are_told_as_they_are_now() -> None:
+    asked = """
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: gia-dinh}
+spec:
+  where:
+    all:
+      - household: {trait: {path: address, op: contains, value: Huế}, members: {at_least: 2}, did: {event: Đặt hàng, at_least: 2}}
+      - account: {trait: {path: plan, value: doanh nghiệp}}
+"""
+    spec = IdentityRulesSpec(household=HouseholdRules(address_trait="address", shared_traits=("address",)))
+    rules = Rules.of(spec, secret=SECRET, country="VN")
+    made = Asking([one for one in load_yaml(asked, "test") if isinstance(one, Segment)], rules)
+    for number, name in enumerate(("An", "Bình")):
+        traits = {"name": f"Nguyễn {name}", "address": "12 Trần Hưng Đạo, P.5, TP. Huế"}
+        user = {"user_id": f"u{number}"}
+        await made.happen(
+            event(user, id=f"i{number}", type="identify", traits=traits, time_ms=NOW),
+            event(user, id=f"o{number}", name="Đặt hàng", time_ms=NOW),
+            event(user, id=f"g{number}", type="group", properties={"groupId": "công-ty-1"}, traits={"plan": "doanh nghiệp"}),
+        )
+    by_its_secret = replace(made.asked, settings=made.pipeline.settings)
+    found = await by_its_secret.why(event({"user_id": "u0"}, id="-").owner, "gia-dinh")
+    household, account = found["tree"]["inside"]
+    assert household["value"] == {"members": 2, "address": "12 Trần Hưng Đạo, P.5, TP. Huế", "Đặt hàng": 2}
+    assert account["value"] == [{"members": 2, "plan": "doanh nghiệp", "fits": True}]
+    assert (found["member"], found["agrees"]) == (True, True)
+    assert "found members 2 address 12 Trần Hưng Đạo" in rendered(say.why(found))
 
 
 async def test_it_reads_on_a_narrow_terminal_with_its_accents(asking: Asking) -> None:
