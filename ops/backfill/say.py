@@ -6,9 +6,9 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from ops import bounds
 from ops.backfill.sizes import Planned, Size
 from ops.backfill.switch import Applied
-from segments.bounds import totals
 
 _STYLE: Final = {"create": "green", "change": "yellow", "unchanged": "dim"}
 
@@ -23,12 +23,7 @@ def planned(found: Planned) -> RenderableType:
         parts.append(table)
         parts += [f"{one.segment}: would enter {', '.join(one.sample)}{_more(one)}" for one in found.segments if one.sample]
     if found.bounds:
-        table = Table("kept for", "at", "entries", "bytes", "exact while", title="Most kept per identifier", title_justify="left")
-        for bound in found.bounds:
-            table.add_row(bound.owner, bound.path, f"{bound.entries:,}", f"{bound.bytes:,}", bound.exact_while or "always")
-        together = totals(found.bounds)[-1]
-        table.add_row("together", "", f"{together.entries:,}", f"{together.bytes:,}", "")
-        parts.append(table)
+        parts.append(bounds.table(found.bounds))
     return Group(*parts)
 
 

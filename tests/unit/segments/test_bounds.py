@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from ops.backfill.say import planned
+from ops.backfill.sizes import Planned
 from ops.bounds import table
 from profile_store import model
 from segments.bounds import Bound, bounds, totals
@@ -196,3 +198,12 @@ def test_the_table_fits_eighty_columns_whatever_the_names() -> None:
         console.print(table(found, owners=["counts"]))
     assert "counts" in shown.get()
     assert "computed.rfm" not in shown.get().replace("shared with", "")
+
+
+def test_plan_shows_what_new_definitions_keep_in_eighty_columns() -> None:
+    found = tuple(bound for bound in BOUNDS if bound.owner in ("then", "sums"))
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(planned(Planned({"Segment/then": "create"}, bounds=found)))
+    assert "exact while at most 5" in " ".join(shown.get().split())
+    assert "altogether" in shown.get()
