@@ -16,9 +16,9 @@ COMPUTED = "computed."
 class Standing:
     """All computed traits with a value, what is due when, and the verdicts on the segments that were looked at.
 
-    `complete` says that all segments were: the profile is in no other, and whatever else it was in is defined no more. `approximate`
-    are those, and the computed traits, that looked at a register too small for all that they ask about. `by_time` were looked at only
-    because they were due, so whatever turned there turned by itself.
+    `complete` says that all segments were: the profile is in no other, and whatever else it was in is defined no more.
+    `approximate` are those, and the computed traits, that looked at a register too small for all that they ask about. `by_time`
+    were looked at only because they were due, so whatever turned there turned by itself.
     """
 
     computed: dict[str, Any]
@@ -51,7 +51,7 @@ def stand(plan: Plan, before: Membership, facts: Facts, changed: Collection[str]
     for name, answer in plan.compute(facts, now_ms, computed_names).items():
         if answer.approximate:
             approximate.append(COMPUTED + name)
-        if answer.value != computed.get(name):
+        if not _same(answer.value, computed.get(name)):
             names |= plan.with_computed((name,))
         computed.pop(name, None)
         if answer.value is not None:
@@ -68,6 +68,13 @@ def stand(plan: Plan, before: Membership, facts: Facts, changed: Collection[str]
         looked_back = (plan.blank.keys() & before.segments.keys()) | plan.blank_members
         members = {name: plan.blank[name].member for name in looked_back} | members
     return Standing(computed, due, members, complete, tuple(approximate), by_time)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of one kind: to Python 1 is True, to a segment it is not."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and bool(one == other)
 
 
 def _note(due: dict[str, int], name: str, at_ms: int) -> None:
