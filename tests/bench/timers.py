@@ -6,6 +6,7 @@ page; `--scale 0.1` is a quick look.
 
 import argparse
 import asyncio
+import os
 import random
 import statistics
 import tempfile
@@ -14,7 +15,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +66,8 @@ class TimerFigures:
     floor: float
     lates: list[Late]
     live: list[tuple[str, float, float]]
+    load: tuple[float, float]
+    """Processes that wanted a processor, on average, before and after."""
 
 
 class Bench:
@@ -205,8 +208,10 @@ def _services(folder: Path) -> Iterator[tuple[str, str]]:
 
 def measure_timers(scale: float = 1.0) -> TimerFigures:
     """One run."""
+    before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as directory, _services(Path(directory)) as (bootstrap, url):
-        return asyncio.run(_measure(bootstrap, url, Path(directory), scale))
+        found = asyncio.run(_measure(bootstrap, url, Path(directory), scale))
+    return replace(found, load=(before, os.getloadavg()[0]))
 
 
 async def _measure(bootstrap: str, url: str, folder: Path, scale: float) -> TimerFigures:
@@ -227,7 +232,8 @@ async def _measure(bootstrap: str, url: str, folder: Path, scale: float) -> Time
         lates.append(late)
         live.append((f"{burst:,} timers at one instant", took))
     await client.aclose()
-    return TimerFigures(setting, floor, lates, [(name, statistics.median(took), _p99(took)) for name, took in live])
+    took_ms = [(name, statistics.median(took), _p99(took)) for name, took in live]
+    return TimerFigures(setting, floor, lates, took_ms, load=(0.0, 0.0))
 
 
 def render_timers(figures: TimerFigures) -> str:
@@ -242,8 +248,10 @@ def render_timers(figures: TimerFigures) -> str:
 
 {setting.count:,} timers are set in Redis all the time ({PARTITIONS} partitions; {setting.per_s:,.0f} a second in slices of {SLICE:,},
 {setting.bytes_each:,.0f} bytes each) while others become due: their people leave a segment because its window of an hour has passed. One
-stream process (unify and segment agents). *Late*: from a timer's instant until its transition is handed to the broker (aim: p99
-below a second at a steady rate). *Asked*: commands a second with which Redis was asked for timers, of all partitions together.
+stream process (unify and segment agents); client, broker and Redis share its machine, whose load was {figures.load[0]:.1f} before and
+{figures.load[1]:.1f} after: on a busy machine most of the lateness is waiting for a processor. *Late*: from a timer's instant until its transition is handed to the broker (aim: p99
+below a second at a steady rate that the agent keeps up with). *Asked*: commands a second with which Redis was asked for timers, of all
+partitions together.
 
 | Due | Timers | p50, ms | p99, ms | Most, ms | Asked/s |
 | --- | --- | --- | --- | --- | --- |
