@@ -62,8 +62,8 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
             record.offset,
             held.nodes | {touched.node},
             None if changed is None or held.changed is None else held.changed | changed,
-            min(held.since_ms, touched.since_ms),
-            touched.offsets if held.offsets else (),
+            held.since_ms if touched.since_ms else 0,
+            held.offsets if touched.offsets else (),
         )
     return found
 
