@@ -1,5 +1,6 @@
 """What a computed trait comes to, of a profile's facts at an instant. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -72,8 +73,7 @@ def _values(trait: ValuesTrait, kind: str, register: Register, facts: Facts, now
     if kind == "unique":
         values: Any = [entry[2] for entry in found.entries[: trait.keep]] or None
     else:
-        texts = [canonical(entry[2]) or "" for entry in found.entries]
-        values = _commonest({text: texts.count(text) for text in texts})
+        values = _commonest(Counter(canonical(entry[2]) or "" for entry in found.entries))
     return Answer(values, next_ms=found.next_ms, behind=found.entries, approximate=approximate)
 
 
