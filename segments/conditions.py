@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import cached_property
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
@@ -88,12 +89,12 @@ class TraitLeaf(Strict):
             _ = self.condition
         return self
 
-    @property
+    @cached_property
     def relative_ms(self) -> int | None:
         """The length of a relative date, None for a plain comparison."""
         return duration_ms(self.value) if self.op in RELATIVE_OPS else None
 
-    @property
+    @cached_property
     def condition(self) -> Condition:
         """The plain comparison."""
         return Condition.model_validate({"op": self.op, "value": self.value, "fold": self.fold})

@@ -5,6 +5,7 @@
 
 import re
 from datetime import date
+from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 from zoneinfo import available_timezones
 
@@ -63,7 +64,7 @@ class DidLeaf(Events):
             raise ValueError("`at_least` is larger than `at_most`")
         return self
 
-    @property
+    @cached_property
     def range(self) -> tuple[int, int]:
         """(fewest, most) times; most is NO_END when there is none."""
         if self.exactly is not None:
@@ -142,7 +143,7 @@ class SequenceLeaf(Strict):
             raise ValueError("a sequence has either `then` or `then_not`")
         return self
 
-    @property
+    @cached_property
     def second(self) -> FollowUp:
         """What follows, or must not."""
         return self.then or self.then_not or FollowUp(event="-")
@@ -167,7 +168,7 @@ class RegularlyLeaf(Strict):
             raise ValueError("`at_least` is larger than `of`")
         return self
 
-    @property
+    @cached_property
     def offset_ms(self) -> int:
         """How far the clock of `utc_offset` is ahead of UTC."""
         sign, hours, minutes = _OFFSET.fullmatch(self.utc_offset).groups()  # type: ignore[union-attr]  # the field's pattern

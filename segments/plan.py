@@ -1,5 +1,6 @@
 """All segments and computed traits together: what an event feeds, what a change touches, who is a member now. Pure."""
 
+from collections import ChainMap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -190,15 +191,15 @@ class Plan:
 
         `earlier` are the verdicts that held before. `facts.computed` must be what they are now.
         """
-        verdicts: dict[str, Verdict] = dict(earlier or {})
+        before = {} if earlier is None else earlier
         wanted = set(self.segments) if names is None else set(names)
         found: dict[str, Verdict] = {}
+        verdicts = ChainMap(found, before)  # type: ignore[arg-type]  # only the first of a ChainMap's maps is ever written to
         for name in self.segments if names is None else self._ordered(wanted):
             if name not in wanted:
                 continue
-            before = verdicts.get(name)
-            found[name] = verdicts[name] = self._compiled[name](facts, now_ms, verdicts)
-            if verdicts[name] != before:
+            found[name] = self._compiled[name](facts, now_ms, verdicts)
+            if found[name] != before.get(name):
                 wanted |= self.dependents.get(name, set())
         return found
 

@@ -1,6 +1,6 @@
 """A sequence: one event, and another one after it, or not. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from segments.conditions import NEVER
@@ -16,13 +16,9 @@ def sequence(leaf: SequenceLeaf, registers: Sequence[Register], facts: Facts, no
     candidates = [entry for entry in starts if entry[0] <= now_ms and (start is None or entry[0] > start)]
     past = [entry for entry in follows if entry[0] <= now_ms]
     picked = list(_picked(leaf.first.pick, candidates))
-    fitting = [entry for entry in picked if _fits(leaf, entry, past, now_ms)]
+    fitting, waiting = _sorted_out(leaf, picked, past, now_ms)
     changes = [entry[0] for entry in (*starts, *follows) if entry[0] > now_ms]
-    for entry in candidates:
-        if leaf.first.within is not None:
-            changes.append(entry[0] + leaf.first.within)
-        if leaf.then_not is not None and leaf.then_not.within is not None:
-            changes.append(entry[0] + leaf.then_not.within)
+    changes += _edges(leaf, candidates) if leaf.first.pick == "first" else _turns(leaf, fitting, waiting)
     seen = [entry for entry in past if start is None or entry[0] > start]
     return Answer(
         value=len(fitting),
@@ -44,14 +40,38 @@ def _picked(pick: str, candidates: Sequence[Entry]) -> Iterable[Entry]:
     return found.values()
 
 
-def _fits(leaf: SequenceLeaf, first: Entry, follows: Iterable[Entry], now_ms: int) -> bool:
-    length, second = leaf.second.within, leaf.then_not is None
-    if leaf.then_not is not None and length is not None and now_ms < first[0] + length:
-        return False
-    followed = any(
-        entry[0] > first[0] and entry[2] == first[2] and (length is None or entry[0] <= first[0] + length) for entry in follows
-    )
-    return followed is second
+def _sorted_out(leaf: SequenceLeaf, picked: Iterable[Entry], past: Sequence[Entry], now_ms: int) -> tuple[list[Entry], list[Entry]]:
+    """Those that fit, and those whose time for being followed is not up yet."""
+    length = leaf.second.within
+    fitting: list[Entry] = []
+    waiting: list[Entry] = []
+    for entry in picked:
+        if _followed(entry, past, length):
+            if leaf.then is not None:
+                fitting.append(entry)
+        elif leaf.then is None:
+            (fitting if length is None or now_ms >= entry[0] + length else waiting).append(entry)
+    return fitting, waiting
+
+
+def _followed(first: Entry, follows: Iterable[Entry], length: int | None) -> bool:
+    at_ms, _, key = first
+    return any(entry[0] > at_ms and entry[2] == key and (length is None or entry[0] <= at_ms + length) for entry in follows)
+
+
+def _turns(leaf: SequenceLeaf, fitting: Iterable[Entry], waiting: Iterable[Entry]) -> Iterator[int]:
+    """When one that fits leaves the window, and when one that waits comes to fit, if it is in the window then."""
+    within, length = leaf.first.within, leaf.second.within
+    if within is not None:
+        yield from (entry[0] + within for entry in fitting)
+    if length is not None and (within is None or length < within):
+        yield from (entry[0] + length for entry in waiting)
+
+
+def _edges(leaf: SequenceLeaf, candidates: Iterable[Entry]) -> Iterator[int]:
+    """When one leaves the window, so that another one may be the first, and when its time for being followed is up."""
+    lengths = (leaf.first.within, leaf.second.within if leaf.then is None else None)
+    return (entry[0] + length for entry in candidates for length in lengths if length is not None)
 
 
 def _cut(register: Register, entries: Sequence[Entry]) -> bool:

@@ -73,7 +73,17 @@ def answers(node: Node, registers: Mapping[str, Register], lists: Mapping[str, f
         return lambda facts, _now_ms: Answer(None, not listed.isdisjoint(facts.nodes))
     leaf, needed = leaf_of(node), tuple(registers[register.key] for register in registers_of(node))
     evaluate = sequence if isinstance(node, SequenceNode) else EVALUATORS[type(leaf)]
-    return lambda facts, now_ms: evaluate(leaf, needed, facts, now_ms)
+    if not needed:
+        return lambda facts, now_ms: evaluate(leaf, needed, facts, now_ms)
+    keys, blank = [register.key for register in needed], evaluate(leaf, needed, Facts(), 0)
+
+    def answer(facts: Facts, now_ms: int) -> Answer:
+        for key in keys:
+            if key in facts.kept or key in facts.tallies:
+                return evaluate(leaf, needed, facts, now_ms)
+        return blank
+
+    return answer
 
 
 def compiled(node: Node, registers: Mapping[str, Register], lists: Mapping[str, frozenset[str]]) -> Compiled:
@@ -108,12 +118,16 @@ def _joined(children: Sequence[Compiled], *, settles: bool) -> Compiled:
         soonest, settled, approximate = NEVER, -1, False
         for child in children:
             verdict = child(facts, now_ms, earlier)
-            approximate |= verdict.approximate
+            if verdict.approximate:
+                approximate = True
+            at_ms = verdict.next_change_ms
             if verdict.member is settles:
-                settled = max(settled, verdict.next_change_ms)
-                if settled == NEVER:
-                    break
-            soonest = min(soonest, verdict.next_change_ms)
+                if at_ms == NEVER:
+                    return Verdict(settles, NEVER, approximate)
+                if at_ms > settled:
+                    settled = at_ms
+            if at_ms < soonest:
+                soonest = at_ms
         return Verdict(settles, settled, approximate) if settled >= 0 else Verdict(not settles, soonest, approximate)
 
     return joined

@@ -36,7 +36,7 @@ def found(leaf: Any, history: Sequence[Event], at_ms: int) -> tuple[bool, int]:
     [
         ([(ADDED, 0)], 0, False, HALF), ([(ADDED, 0)], HALF - 1, False, HALF), ([(ADDED, 0)], HALF, True, DAY),
         ([(ADDED, 0)], DAY - 1, True, DAY), ([(ADDED, 0)], DAY, False, NEVER),
-        ([(ADDED, 0), (BOUGHT, 1)], HALF, False, DAY), ([(ADDED, 0), (BOUGHT, HALF)], HALF, False, DAY),
+        ([(ADDED, 0), (BOUGHT, 1)], 5, False, NEVER), ([(ADDED, 0), (BOUGHT, HALF)], HALF, False, NEVER),
         ([(ADDED, 0), (BOUGHT, HALF + 1)], HALF + 1, True, DAY), ([(BOUGHT, 0), (ADDED, 0)], HALF, True, DAY),
         ([(BOUGHT, -1), (ADDED, 0)], HALF, True, DAY), ([(ADDED, 0), (ADDED, 5)], HALF, False, HALF + 5),
         ([(ADDED, 0), (ADDED, 5)], HALF + 5, True, DAY + 5), ([(ADDED, 0), (BOUGHT, 3), (ADDED, 5)], HALF + 5, True, DAY + 5),
