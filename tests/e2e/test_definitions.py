@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.onefold import Onefold, eventually, onefold_in
 
-pytestmark = [pytest.mark.stack, pytest.mark.e2e]
+pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 SEGMENT = """
 apiVersion: onefold/v1
@@ -73,7 +73,6 @@ def test_a_segment_applied_over_history_is_silent_then_live_and_comes_back(tmp_p
         assert (size["before"], size["entering"], size["leaving"], len(size["sample"])) == (0, 3, 0, 3)
         preview = onefold.json("segments", "preview", str(folder / "segment.yaml"))
         assert (preview[0]["members"], preview[0]["sample"]) == (3, size["sample"])
-        assert "khach-quen" in onefold.run("plan", str(folder)).stdout
 
         applied = onefold.json("apply", str(folder))
         assert applied["segments"]["khach-quen"] == {"before": 0, "now": 3, "entered": 3, "left": 0}
@@ -82,7 +81,6 @@ def test_a_segment_applied_over_history_is_silent_then_live_and_comes_back(tmp_p
         onefold.send([order("u1", 7)])
         assert turns(onefold, 4)[3:] == [["entered", "event", "u1-7"]]
         eventually(lambda: got, lambda messages: len(messages) == 1)
-        assert onefold.json("apply", str(folder))["written"] == []
 
         refused = onefold.run("remove", "Segment/khach-quen", check=False)
         assert refused.returncode == 1
@@ -91,11 +89,10 @@ def test_a_segment_applied_over_history_is_silent_then_live_and_comes_back(tmp_p
         assert onefold.json("remove", "Segment/khach-quen")["profiles"] == 6
         assert turns(onefold, 8)[4:] == [["exited", "definition", ""]] * 4
         onefold.send([order("u4", 7)])
-        onefold.settled(11)
+        eventually(lambda: onefold.rows("SELECT count() FROM events"), lambda rows: rows == [["11"]])
 
         again = onefold.json("apply", str(folder))
         assert again["segments"]["khach-quen"]["now"] == 5
         assert turns(onefold, 13)[8:] == [["entered", "backfill", ""]] * 5
         assert onefold.json("segments", "verify")["agrees"]
-        onefold.verified()
         assert len(got) == 1

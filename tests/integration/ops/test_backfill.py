@@ -16,6 +16,7 @@ from ops.holding import until
 from profile_store import groups, model
 from profile_store.port import DEFINITIONS
 from profile_store.warehouse.client import Warehouse
+from runtime.clock import ManualClock
 from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.events import Event
@@ -24,6 +25,7 @@ from segments.definitions import AnyDefinition, load_yaml
 from segments.plan import Plan
 from tests.support.events import event
 from tests.support.living import Living, living
+from tests.support.stores import REAL, real_store
 
 pytestmark = pytest.mark.clickhouse
 
@@ -220,7 +222,7 @@ async def test_a_changed_definition_lets_in_and_out_what_it_says_now(world: Livi
     assert await turns(world, said) == {("buyers", "exited", "backfill", ""): 3}
 
 
-async def test_removed_and_restored_nothing_is_lost_and_nothing_counted_twice(world: Living) -> None:
+async def removed_and_restored(world: Living) -> None:
     events = history()
     await world.tell(events)
     await world.rest()
@@ -239,6 +241,22 @@ async def test_removed_and_restored_nothing_is_lost_and_nothing_counted_twice(wo
     await as_from_the_start(world, events + missed)
     assert held.items() <= (await world.held()).items()
     assert {cause for _, _, cause, _ in await turns(world, said)} == {"backfill"}
+
+
+async def test_removed_and_restored_nothing_is_lost_and_nothing_counted_twice(world: Living) -> None:
+    await removed_and_restored(world)
+
+
+@pytest.mark.parametrize("real", REAL)
+async def test_it_is_the_same_on_a_real_store(
+    request: pytest.FixtureRequest, real: str, clickhouse_settings: Settings, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    async with (
+        real_store(request.getfixturevalue(real), clock) as store,
+        living(clickhouse_settings, warehouse, tmp_path, store, clock) as world,
+    ):
+        await removed_and_restored(world)
 
 
 async def test_definitions_that_somebody_else_changes_meanwhile_stop_it(world: Living) -> None:
