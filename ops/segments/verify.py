@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
+from ops.holding import until
 from ops.segments import person
 from profile_store import memberships
 from profile_store.port import Place, ProfileStore
 from profile_store.warehouse.client import Warehouse
-from runtime.bus.port import Bus, Outgoing
+from runtime.bus.port import Bus, Outgoing, Producer
 from runtime.clock import Clock
 from runtime.errors import Invalid, Transient
 from runtime.settings import Settings
@@ -26,9 +28,11 @@ LOOKS: Final = 5
 PAUSE_S: Final = 3.0
 """Between two looks: longer than an event, a label or a timer takes to reach both stores."""
 CHUNK: Final = 1_000
+"""Profiles that one question to a store names, and touches that wait for their evaluation at most."""
 MOST_EXPLAINED: Final = 200
 """Of how many differing profiles of a segment the cause is looked for."""
 REPAIR_S: Final = 120.0
+"""How long the segment agent may take for those."""
 LOOK_S: Final = 0.05
 
 
@@ -124,25 +128,30 @@ class Verifier:
         return await looking.result(repaired=len(wanted))
 
     async def _touch(self, profile_ids: Sequence[str]) -> None:
-        """Have profiles evaluated anew, and wait until the segment agent has come past that."""
-        topic, now_ms = self.settings.topic("touched"), self.clock.now_ms()
-        partitions = len(await self.bus.end_offsets(topic))
-        said = [Touched(profile_id=name, node=name, cause="reconcile", at_ms=now_ms) for name in profile_ids]
-        ends: dict[int, int] = {}
+        """Have profiles evaluated anew, and wait until the segment agent has come past that; a few at a time, so that live touches
+        do not wait behind them."""
+        partitions = len(await self.bus.end_offsets(self.settings.topic("touched")))
         producer = await self.bus.producer()
         try:
-            for start in range(0, len(said), CHUNK):
-                part = said[start : start + CHUNK]
-                for number, offset in await producer.send([Outgoing(topic, encode(t), key=t.profile_id.encode()) for t in part]):
-                    ends[number] = max(ends.get(number, 0), offset)
+            for part in _chunks(profile_ids):
+                ends = await self._say(producer, part)
+                if not await until(partial(self._passed, ends, partitions), REPAIR_S, LOOK_S):
+                    raise Transient("the segment agent does not come to what was said to it: are the stream workers running?")
         finally:
             await producer.aclose()
-        for _ in range(int(REPAIR_S / LOOK_S)):
-            standings = [(await self.store.standing(Place("touched", number, partitions)), end) for number, end in ends.items()]
-            if all((standing.position or 0) > end for standing, end in standings):
-                return
-            await asyncio.sleep(LOOK_S)
-        raise Transient("the segment agent does not come to what was said to it: are the stream workers running?")
+
+    async def _say(self, producer: Producer, profile_ids: Sequence[str]) -> dict[int, int]:
+        """Say touches; the last offset of each partition."""
+        topic, now_ms = self.settings.topic("touched"), self.clock.now_ms()
+        said = [Touched(profile_id=name, node=name, cause="reconcile", at_ms=now_ms) for name in profile_ids]
+        ends: dict[int, int] = {}
+        for number, offset in await producer.send([Outgoing(topic, encode(one), key=one.profile_id.encode()) for one in said]):
+            ends[number] = max(ends.get(number, 0), offset)
+        return ends
+
+    async def _passed(self, ends: Mapping[int, int], partitions: int) -> bool:
+        places = {Place("touched", number, partitions): offset for number, offset in ends.items()}
+        return all([((await self.store.standing(place)).position or 0) > offset for place, offset in places.items()])
 
 
 @dataclass(slots=True)

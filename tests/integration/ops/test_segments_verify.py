@@ -175,6 +175,14 @@ async def test_registers_that_lost_an_event_are_named_as_the_cause(verifying: Ve
     assert (found.repaired, lost.agrees, lost.causes.registers, lost.causes.stale) == (1, False, 1, 0)
 
 
+async def test_a_segment_agent_that_does_not_run_is_named(verifying: Verifying, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "REPAIR_S", 0.1)
+    verifying.to.asleep = True
+    await verifying.tamper(await profile_of(verifying, 0), {"nguoi-mua": True})
+    with pytest.raises(Transient, match="are the stream workers running"):
+        await verifying.verifier.verify(repair=True)
+
+
 async def test_an_unknown_segment_is_refused(verifying: Verifying) -> None:
     with pytest.raises(Invalid, match="khong-co"):
         await verifying.verifier.verify(["khong-co"])
