@@ -6,7 +6,7 @@ from activation.policy import decide
 from schemas.records import Cause, Op
 from tests.support.activation import destination, transition
 
-LIVE = {"event", "link", "timer"}
+LIVE = {"event", "link", "timer", "group"}
 
 
 @pytest.mark.parametrize("cause", get_args(Cause))
