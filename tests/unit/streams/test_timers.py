@@ -256,6 +256,17 @@ async def test_a_crash_after_saying_says_again_and_one_before_loses_nothing(benc
     assert [t.profile_id for t in await bench.touches()] == ["said", "said", "unsaid"]
 
 
+async def test_after_a_rebuild_that_wiped_them_timers_come_anew_from_evaluations(bench: Bench) -> None:
+    await bench.set(under_way=0, later=60)
+    await bench.look()
+    await bench.store.wipe(["timer"])
+    assert await bench.later(100) == 0
+    await bench.evaluate(under_way=60)
+    await bench.set(later=60)
+    assert await bench.later(60) == 2
+    assert [t.profile_id for t in await bench.touches()] == ["under_way", "later", "under_way"]
+
+
 async def test_a_place_that_was_away_is_looked_at_anew(bench: Bench) -> None:
     await bench.set(soon=10_000)
     await bench.look()
