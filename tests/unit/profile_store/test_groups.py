@@ -49,7 +49,9 @@ def records(draw: st.DrawFn) -> list[Grouped]:
             traits = {draw(st.sampled_from(["plan", "ghế"])): (draw(st.integers(0, 2)), draw(st.integers(0, 2)), f"m{seq}")}
             found[seq] = Grouped(group_id=name, kind=kind, name="Công ty A", traits=traits)
             continue
-        shared = {"city": (draw(st.sampled_from(["Huế", "Vinh"])), draw(st.integers(0, 2)), f"m{seq}")} if kind == "household" else {}
+        shared = (
+            {"city": (draw(st.sampled_from(["Huế", "Vinh"])), draw(st.integers(0, 2)), f"m{seq}")} if kind == "household" else {}
+        )
         counters = {"Order Completed": seq} if kind == "household" else {}
         found[seq] = Grouped(
             group_id=name, kind=kind, profile_id=profile_id, present=draw(st.booleans()), seq=seq, traits=shared, counters=counters
