@@ -25,6 +25,7 @@ from tests.support.segment_words import (
 Document = dict[str, Any]
 COMPUTED_KINDS: Final = tuple(ComputedTraitSpec.model_fields)
 MAX_DEPTH: Final = 3
+WEIGHTS: Final = {"trait": 4, "did": 3, "sequence": 3, "aggregate": 3, "calendar": 2}
 ORDERINGS: Final = ("eq", "ne", "lt", "lte", "gt", "gte")
 
 
@@ -87,7 +88,7 @@ def leaf(words: Words) -> Document:
     keywords = [keyword for keyword in LEAVES if keyword not in ("account", "household") or words.groups]
     if not words.segments:
         keywords.remove("in_segment")
-    weights = [3 if keyword in ("trait", "did", "sequence", "aggregate") else 1 for keyword in keywords]
+    weights = [WEIGHTS.get(keyword, 1) for keyword in keywords]
     [keyword] = words.rng.choices(keywords, weights)
     return {keyword: LEAVES[keyword](words)}
 
@@ -137,8 +138,8 @@ def trait(words: Words) -> Document:
     if words.computed and words.maybe(0.35):
         path = f"computed.{rng.choice(words.computed)}{rng.choice(('', '', '.score', '.recency'))}"
         return {"path": path, **comparison(words, rng.choice(("total", "total", "category", "on")))}
-    path = rng.choice(TRAITS)
-    if path in ("signup", "birthday") and words.maybe(0.6):
+    path = rng.choice((*TRAITS, "city", "signup", "signup"))
+    if path == "signup" and words.maybe(0.7):
         return {
             "path": path,
             "op": rng.choice(("within_last", "within_next", "more_than_ago", "more_than_ahead")),

@@ -17,6 +17,7 @@ from tests.support.segment_words import (
     PROPERTIES,
     PURPOSES,
     SPAN_DAYS,
+    STEP_MS,
     TRAITS,
     a_value,
     event_name,
@@ -56,7 +57,7 @@ def random_history(rng: random.Random, name: str, base_ms: int, most: int = 30) 
     pairs = [(namespace, f"{value}@thu.vn" if namespace == "email" else value) for namespace, value in pairs]
     busy = rng.sample(pairs, rng.randint(1, 3))
     arrivals: list[Arrival] = []
-    hot = [base_ms + rng.randrange(SPAN_DAYS * 24) * HOUR_MS for _ in range(4)]
+    hot = [base_ms + rng.randrange(SPAN_DAYS * DAY_MS // STEP_MS) * STEP_MS for _ in range(3)]
     for number in range(rng.randint(1, most)):
         first = rng.choice(busy)
         things = dict([first, *([rng.choice(pairs)] if rng.random() < 0.2 else ())])
@@ -74,9 +75,9 @@ def random_history(rng: random.Random, name: str, base_ms: int, most: int = 30) 
 
 def a_time(rng: random.Random, hot: Sequence[int], base_ms: int) -> int:
     """Often one of a few instants, or a millisecond beside it; else any."""
-    if rng.random() < 0.6:
-        return rng.choice(hot) + rng.choice((0, 0, 0, 1, -1, HOUR_MS, 6 * HOUR_MS, DAY_MS, 3 * DAY_MS))
-    return base_ms + rng.choice((rng.randrange(SPAN_DAYS * DAY_MS), rng.randrange(SPAN_DAYS * 4) * 6 * HOUR_MS))
+    if rng.random() < 0.65:
+        return rng.choice(hot) + rng.choice((0, 0, 0, 0, 1, -1, HOUR_MS, 6 * HOUR_MS, DAY_MS, 3 * DAY_MS))
+    return base_ms + rng.choice((rng.randrange(SPAN_DAYS * DAY_MS), rng.randrange(SPAN_DAYS * DAY_MS // STEP_MS) * STEP_MS))
 
 
 def random_labels(rng: random.Random, nodes: Sequence[str]) -> dict[str, str]:

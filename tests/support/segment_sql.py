@@ -18,7 +18,7 @@ from segments.sql import computed_values, membership
 from tests.support.segment_definitions import definitions
 from tests.support.segment_histories import Arrival, History, random_history
 from tests.support.segment_stream import Stream
-from tests.support.segment_words import BASES, DAY_MS, HOUR_MS, SPAN_DAYS
+from tests.support.segment_words import BASES, DAY_MS, SPAN_DAYS, STEP_MS
 
 EARLIER, LATER = 2, 2
 """At so many instants while events still arrive the answers are compared, and at so many after that."""
@@ -44,28 +44,31 @@ class Batch:
         return [Running(history, Stream(self.plan, random.Random(self.seed))) for history in self.histories]
 
     def _instants(self) -> list[int]:
-        earlier = {self._near(self.base_ms + self.rng.randrange(DAY_MS, SPAN_DAYS * DAY_MS)) for _ in range(EARLIER)}
+        """Two while events arrive, one when the last has, and later ones."""
+        found = [self._step(self.base_ms + self.rng.randrange(DAY_MS, SPAN_DAYS * DAY_MS)) for _ in range(EARLIER)]
         running = self.streams()[:SAMPLE]
-        later = [max(history.arrivals[-1].at_ms for history in self.histories)]
-        while len(later) < LATER:
+        found.append(max(history.arrivals[-1].at_ms for history in self.histories))
+        while len(found) < EARLIER + LATER:
             for one in running:
-                one.run(later[-1])
-            later.append(self._next_change(running, later[-1]))
-        return sorted({*(at_ms for at_ms in earlier if at_ms < later[0]), *later})
+                one.run(found[-1])
+            found.append(max(found[-1] + 1, self._later(running, found[-1])))
+        return sorted(set(found))
 
-    def _near(self, at_ms: int) -> int:
-        """An instant at which something happened, or a whole window after it, a millisecond more or less."""
-        times = [event.time_ms for history in self.histories for event in history.events if event.time_ms <= at_ms]
-        return (
-            self.rng.choice(times or [at_ms]) + self.rng.choice((0, HOUR_MS, DAY_MS, 3 * DAY_MS)) + self.rng.choice((0, 0, -1, 1))
-        )
-
-    def _next_change(self, running: Sequence["Running"], at_ms: int) -> int:
-        """An instant about one that a timer is set for, or any later one."""
+    def _later(self, running: Sequence["Running"], at_ms: int) -> int:
+        """An instant at which much may change, one that a timer is set for, or any."""
         due = sorted({due for one in running for due in one.stream.due().values()})
-        if not due or self.rng.random() < 0.3:
-            return at_ms + self.rng.randrange(1, 2 * DAY_MS)
-        return max(at_ms + 1, self.rng.choice(due[: 1 + len(due) // 2]) + self.rng.choice((-1, 0, 0, 1)))
+        kind = self.rng.choice(("step", "step", "due", "any"))
+        if kind == "step":
+            return self._step(at_ms + self.rng.randrange(STEP_MS, 2 * DAY_MS))
+        if kind == "due" and due:
+            return self.rng.choice(due[: 1 + len(due) // 2]) + self._beside()
+        return at_ms + self.rng.randrange(2 * DAY_MS)
+
+    def _step(self, at_ms: int) -> int:
+        return at_ms // STEP_MS * STEP_MS + self._beside()
+
+    def _beside(self) -> int:
+        return self.rng.choice((0, 0, 0, -1, 1))
 
 
 @dataclass

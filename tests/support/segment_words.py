@@ -7,6 +7,8 @@ from typing import Any, Final
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
+STEP_MS: Final = 6 * HOUR_MS
+"""Much happens at multiples of it, so that windows and dates often end at one instant for many."""
 SPAN_DAYS: Final = 9
 """How long events happen."""
 
@@ -19,23 +21,23 @@ ZONES: Final = ("Asia/Ho_Chi_Minh", "America/New_York", "Europe/Berlin", "Americ
 BASES: Final = tuple(
     int(datetime.fromisoformat(text).timestamp() * 1000)
     for text in (
-        "2025-06-15T15:30:00+00:00",
-        "2025-09-04T02:00:00+00:00",  # Santiago skips a midnight
+        "2025-06-15T18:00:00+00:00",
+        "2025-09-04T06:00:00+00:00",  # Santiago skips a midnight
         "2025-10-24T00:00:00+00:00",  # Berlin's clocks go back, New York's a week later
-        "2025-12-27T17:00:00+00:00",
+        "2025-12-27T18:00:00+00:00",
         "2026-03-05T00:00:00+00:00",
         "2027-02-25T12:00:00+00:00",
         "2028-02-26T12:00:00+00:00",  # a leap year
     )
 )
-"""When worlds begin."""
+"""When worlds begin: at a multiple of STEP_MS."""
 
 TEXTS: Final = (
     "Hà Nội", unicodedata.normalize("NFD", "Hà Nội"), "hà nội", "Ha Noi", "HÀ NỘI", "Đà Nẵng", "đà nẵng", "da nang", "Huế", "",
     "5", "true", 'a"\\\n{b}', "🎉 Tết", "null",
 )  # fmt: skip
 NUMBERS: Final = (0, 1, 5, 5.0, -3, 0.1, 0.2, 2.5, 100, 19.99, 1_000_000, 0.0000015, 2**53 + 1, 1e16, 1e12, -1e12, 1.5e12)
-AMOUNTS: Final = (1, 5, 5.0, 0.1, 0.2, 2.5, 10, 100, 19.99, -3)
+AMOUNTS: Final = (1, 5, 5.0, "5", "10", 0.1, 0.2, 2.5, 10, 100, 19.99, -3)
 
 PROPERTIES: Final = ("total", "category", "cart_id", "line.sku", "tags", "ok", "on")
 TRAITS: Final = ("city", "tier", "points", "address.city", "vip", "tags", "birthday", "signup", "timezone", "so.thich")
@@ -69,7 +71,7 @@ def a_date(rng: random.Random, base_ms: int) -> str:
 
 def a_birthday(rng: random.Random, base_ms: int) -> str:
     """A day of the year about the time of the world."""
-    day = datetime.fromtimestamp(base_ms / 1000, tz=UTC) + timedelta(days=rng.randint(-1, 12))
+    day = datetime.fromtimestamp(base_ms / 1000, tz=UTC) + timedelta(days=rng.randint(1, 14))
     return rng.choice(
         (f"19{rng.randint(50, 99)}-{day:%m-%d}", f"2004-{day:%m-%d}T09:00:00Z", "2000-02-29", "2000-02-29", "1990-13-01")
     )
