@@ -18,12 +18,11 @@ from ops import definitions
 from ops.backfill.baseline import Baseline, Tally
 from ops.backfill.changes import Changes, compare
 from ops.backfill.frozen import Frozen
-from ops.backfill.history import History
+from ops.backfill.history import History, Offsets
 from ops.backfill.people import CHUNK, chunks, people
 from ops.backfill.progress import Report, silent
 from ops.backfill.seeds import Seeds
 from ops.backfill.touching import Note, Touching, presume
-from ops.definitions import Documents
 from ops.holding import holding, places_of, until
 from profile_store import memberships, model
 from profile_store.port import Document, Kind, Place, ProfileStore
@@ -65,13 +64,14 @@ class Backfill:
 
     async def apply(self, wanted: Iterable[AnyDefinition]) -> Applied:
         """Make live what is not yet. Raises Transient when a store lags or the workers do not keep up: then run it again."""
-        known, applied = await definitions.live(self._settings, self._bus), Applied()
+        end, applied = await self._history.ends("definitions"), Applied()
+        known = await definitions.live(self._settings, self._bus)
         fresh = [one for one in definitions.sealed(self._settings, wanted) if known.get(one.key) != one]
         before, after = Plan(known.values()), Plan({**known, **{one.key: one for one in fresh}}.values())
         changes, pending = compare(before, after), await self._touching.pending()
         applied.written = tuple(sorted(one.key for one in fresh))
         if changes:
-            pending = await self._switch(known, fresh, after, changes, applied)
+            pending = await self._switch(end, fresh, after, changes, applied)
         elif fresh:
             await definitions.write(self._settings, self._bus, fresh)
         if pending and not changes:
@@ -80,9 +80,7 @@ class Backfill:
             applied.profiles = await self._touching.run(pending)
         return applied
 
-    async def _switch(
-        self, known: Documents, fresh: Sequence[AnyDefinition], after: Plan, changes: Changes, applied: Applied
-    ) -> Note:
+    async def _switch(self, end: Offsets, fresh: Sequence[AnyDefinition], after: Plan, changes: Changes, applied: Applied) -> Note:
         seeds, starts = Seeds(changes.registers), await self._shared()
         await self._read(seeds, changes, starts, applied)
         stale = await self._stale(changes)
@@ -90,7 +88,7 @@ class Backfill:
         async with holding(self._store) as hold:
             began = loop.time()
             frozen = await Frozen.freeze(self._settings, self._bus, self._store)
-            if await definitions.live(self._settings, self._bus) != known:
+            if await self._history.ends("definitions") != end:
                 raise Transient("the definitions were changed by somebody else meanwhile; nothing was changed here: run it again")
             await self._caught_up(frozen)
             await self._rest(seeds, changes, starts, frozen, applied)
@@ -185,9 +183,10 @@ class Backfill:
         """Say who enters and leaves the segments to compute, then write it down; returns as of when. Who is behind is asked last,
         so that nobody is missed."""
         now_ms, history = self._clock.now_ms(), self._history
-        members = {name: await history.members(after, name, now_ms) for name in changes.segments}
-        before = {name: await history.shown(name) for name in changes.segments}
-        late = await history.owners_from(frozen.offsets("events"))
+        names = changes.segments if any(frozen.offsets("events").values()) else ()  # nobody is anywhere before the first event
+        members = {name: await history.members(after, name, now_ms) for name in names}
+        before = {name: await history.shown(name) for name in names}
+        late = await history.owners_from(frozen.offsets("events")) if names else set()
         labels = [await self._store.labels(part) for part in chunks(late)]
         behind = {label.profile_id for found in labels for label in found.values()}
         baseline = Baseline(after, now_ms, members, changes.grouped)
@@ -211,7 +210,7 @@ class Backfill:
                 self._report("profiles compared", min((number + 1) * CHUNK, len(wanted)), len(wanted))
         finally:
             await producer.aclose()
-        for name in changes.segments:
+        for name in names:
             tally = applied.segments[name] = baseline.tallies.get(name, Tally())
             tally.before = len(before[name])
             tally.now = tally.before + tally.entered - tally.left

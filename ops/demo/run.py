@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ops import definitions
+from ops.backfill.history import History
+from ops.backfill.switch import Backfill
 from ops.demo.ending import Verdict, drain, judge, queries, report
 from ops.demo.figures import Figures, look
 from ops.demo.live import Scene, Screen
@@ -35,6 +37,7 @@ from ops.embedded.lock import claim
 from ops.embedded.roles import ROLES
 from ops.embedded.stack import Stack
 from ops.reach import Reached
+from profile_store.connect import open_store
 from profile_store.warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
@@ -176,7 +179,16 @@ async def _define(here: Reached, url: str) -> Destination:
     hook = hook.model_copy(update={"spec": hook.spec.model_copy(update={"url": HttpUrl(url)})})
     wanted[hook.key] = hook
     check(wanted, await definitions.live(here.settings, here.bus))
-    await definitions.write(here.settings, here.bus, wanted.values())
+    clock = SystemClock()
+    store = open_store(here.settings, clock)
+
+    async def reach() -> Warehouse:
+        return here.warehouse
+
+    try:
+        await Backfill(here.settings, here.bus, store, History(here.settings, here.bus, reach), clock).apply(wanted.values())
+    finally:
+        await store.aclose()
     return hook
 
 

@@ -10,6 +10,7 @@ import pytest
 from ops import definitions
 from ops.backfill.baseline import Tally
 from ops.backfill.history import History
+from ops.backfill.sizes import Planned, planned
 from ops.backfill.switch import Backfill
 from ops.backfill.touching import Touching
 from ops.holding import until
@@ -207,6 +208,30 @@ async def test_cut_off_anywhere_a_second_run_completes_it(world: Living, where: 
     last = {(one.profile_id, one.segment): one for one in sorted(await world.transitions(), key=lambda one: one.seq)}
     assert {one.op for one in last.values()} == {"entered"}
     assert await Touching(world.settings, world.bus, world.store, world.clock).pending() is None
+
+
+async def test_a_plan_says_beforehand_what_apply_then_does(world: Living) -> None:
+    await world.tell(history())
+    await world.rest()
+    found = await sized(world, SPOKEN)
+    assert [(one.segment, one.before, one.now, one.entering, one.leaving) for one in found.segments] == [
+        ("buyers", 0, 6, 6, 0),
+        ("vip", 0, 3, 3, 0),
+    ]
+    assert {one.owner for one in found.bounds} == {"buyers", "computed.spent"}
+    applied = await world.backfill().apply(documents())
+    await world.rest()
+    held = await world.held()
+    assert {profile_id for profile_id, names in held.items() if "buyers" in names} == set(found.segments[0].sample)
+    assert applied.segments == {"buyers": Tally(0, 6, 6, 0), "vip": Tally(0, 3, 3, 0)}
+    assert (await sized(world, SPOKEN)).segments == ()
+    (changed, *_) = (await sized(world, SPOKEN.replace("at_least: 2", "at_least: 3"))).segments
+    assert (changed.before, changed.now, changed.entering, changed.leaving, changed.sample) == (6, 3, 0, 3, ())
+
+
+async def sized(world: Living, text: str) -> Planned:
+    known = await definitions.live(world.settings, world.bus)
+    return await planned(known, documents(text), {}, History(world.settings, world.bus, world.reach), world.clock.now_ms())
 
 
 async def test_a_changed_definition_lets_in_and_out_what_it_says_now(world: Living) -> None:

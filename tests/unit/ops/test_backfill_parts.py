@@ -1,16 +1,24 @@
 """Seeds, writing beside shut-out writers, what is said of a removal, instants of a preview."""
 
+import io
+import json
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from ops import definitions
+from ops.backfill import say
+from ops.backfill.baseline import Tally
 from ops.backfill.frozen import Frozen
 from ops.backfill.preview import chosen, instant
+from ops.backfill.progress import shown
 from ops.backfill.removal import Removal, named_by
 from ops.backfill.seeds import Seeds
+from ops.backfill.sizes import Planned, Size
+from ops.backfill.switch import Applied
 from ops.prepare import create_topics
 from profile_store import model
 from profile_store.memory import MemoryStore
@@ -20,6 +28,7 @@ from runtime.clock import ManualClock
 from runtime.errors import Invalid
 from runtime.settings import Settings
 from schemas.hashes import message_hash
+from segments.bounds import bounds
 from segments.definitions import SegmentList, load_yaml
 from segments.plan import Plan
 from tests.support.activation import destination
@@ -173,3 +182,34 @@ def test_a_preview_is_of_a_live_segment_or_of_those_of_a_file() -> None:
         chosen("vop", KNOWN, {})
     with pytest.raises(Invalid, match="defines no segment"):
         chosen("spent.yaml", KNOWN, {"ComputedTrait/spent": KNOWN["ComputedTrait/spent"]})
+
+
+def test_what_would_be_done_and_what_was_done_is_shown() -> None:
+    sizes = (Size("vip", 1, 13, 12, 0, tuple(f"{n:032x}" for n in range(10))), Size("nested", 0, 0, 0, 0))
+    found = Planned({"Segment/vip": "create"}, sizes, tuple(bounds(Plan([VIP, NESTED, KNOWN["ComputedTrait/spent"]]))))
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(say.planned(found))
+    console.print(say.applied(found.changes, Applied(("Segment/vip",), 1, 9, 5, {"vip": Tally(1, 13, 12, 0)}, 1.84, 7)))
+    text = console.export_text()
+    for word in (
+        "create",
+        "vip: would enter 0",
+        "13",
+        "exact while",
+        "together",
+        "agents waited 1.8 s",
+        "7 profiles looked at again",
+    ):
+        assert word in text
+    shaped = say.shape_planned(found)
+    assert json.loads(json.dumps(shaped)) == shaped
+    assert shaped["segments"][0]["sample"] == list(sizes[0].sample)
+
+
+def test_progress_is_told_in_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown() as report:
+        for done in (500, 1_000, 1_500):
+            report("events folded", done, 1_200)
+        report("profiles seeded", 10, 10)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["events folded: 500 of 1,200", "events folded: 1,500 of 1,500", "profiles seeded: 10 of 10"]
