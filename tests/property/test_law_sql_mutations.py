@@ -61,7 +61,6 @@ def _closed_windows(patch: pytest.MonkeyPatch) -> None:
     windows_inside = windows.inside
     for module in (evaluate, compute):
         patch.setattr(module, "inside", mutant)
-    patch.setitem(evaluate.EVALUATORS, evaluate.DidNotLeaf, evaluate.did_not)
 
 
 def _same_instant_follows(patch: pytest.MonkeyPatch) -> None:
