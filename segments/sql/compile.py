@@ -1,5 +1,6 @@
 """A whole segment, or computed trait, as one statement. Pure."""
 
+from functools import cached_property
 from typing import Any
 
 from segments.facts import Facts
@@ -145,6 +146,9 @@ class _Compiler:
             return settles if settles in children else None if None in children else not settles
         if isinstance(node, Percent | InList | Account | Household):
             return None
-        shown, _ = self._plan.at(NOBODY, self._at_ms)
-        facts = Facts(computed=shown)
-        return answers(node, self._plan.registers, self._plan.lists)(facts, self._at_ms).holds
+        return answers(node, self._plan.registers, self._plan.lists)(self._nobody, self._at_ms).holds
+
+    @cached_property
+    def _nobody(self) -> Facts:
+        values = {name: answer.value for name, answer in self._plan.compute(NOBODY, self._at_ms).items()}
+        return Facts(computed={name: value for name, value in values.items() if value is not None})

@@ -13,8 +13,9 @@ _REGEX: Final = INSTANT.replace("\\", "\\\\")
 
 FUNCTIONS: Final = {
     "is_given": "v -> v NOT IN ('', 'null')",
-    "is_text": "v -> JSONType(v) = 'String'",
-    "is_number": "v -> JSONType(v) IN ('Int64', 'UInt64', 'Double')",
+    # By the first character: ClickHouse spells 5e19 out, and then takes it for a text, since it is beyond 64 bits.
+    "is_text": "v -> startsWith(v, '\"')",
+    "is_number": "v -> match(v, '^[-0-9]')",
     "number_of": "v -> JSONExtractFloat(v)",
     # conditions.nfc
     "text_of": "v -> normalizeUTF8NFC(JSONExtractString(v))",

@@ -34,9 +34,7 @@ def profiles(plan: Plan, events: Sequence[Event], labels: Mapping[str, str], at_
         joined = model.join(held.values(), plan.registers)
         nodes = {profile_id, *(node for node, label in labels.items() if label == profile_id)}
         named = {namespace for namespace, _ in joined.named}
-        found[profile_id] = Facts(
-            joined.traits, joined.kept, joined.tallies, profile_id=profile_id, nodes=nodes, named=named
-        )
+        found[profile_id] = Facts(joined.traits, joined.kept, joined.tallies, profile_id=profile_id, nodes=nodes, named=named)
     return found
 
 
