@@ -31,8 +31,9 @@ from tests.support.timing import Timed, timed
 
 PARTITIONS: Final = 4
 SLICE: Final = 1_000
-SEEDED_PER_S: Final = 700
-"""How many people a second are brought into the segment ahead of a load: the agents are faster."""
+SLOWEST_PER_S: Final = 300
+"""How many people a second are brought into the segment at least; once the floor is known, a half of it."""
+STEADY_S: Final = 20
 LIVE_EVERY_S: Final = 0.05
 
 
@@ -74,7 +75,7 @@ class Bench:
     """A stage with its worker."""
 
     def __init__(self, stage: Timed, client: redis.asyncio.Redis) -> None:
-        self._stage, self._client = stage, client
+        self._stage, self._client, self._seeded_per_s = stage, client, float(SLOWEST_PER_S)
 
     async def set(self, count: int) -> Setting:
         """Set timers of profiles that nobody will hear of again, for some day of the next year."""
@@ -94,7 +95,7 @@ class Bench:
 
     async def floor(self, count: int) -> float:
         """Evaluations a second when all touches are there at once, no timer being needed for them."""
-        due_ms = _start_ms(count)
+        due_ms = self._start_ms(count)
         names = await self._inside([due_ms] * count)
         cleared: dict[Place, dict[str, int | None]] = defaultdict(dict)
         for name in names:
@@ -108,11 +109,13 @@ class Bench:
         for start in range(0, count, SLICE):
             await self._stage.producer.send([touch(self._stage.settings, said) for said in touches[start : start + SLICE]])
         await self._stage.until_left(before + count)
-        return count * 1_000 / (max(left.said_ms for left in self._stage.exits[before:]) - started_ms)
+        found = count * 1_000 / (max(left.said_ms for left in self._stage.exits[before:]) - started_ms)
+        self._seeded_per_s = max(self._seeded_per_s, found / 2)
+        return found
 
     async def late(self, load: str, count: int, per_s: float | None) -> tuple[Late, list[float]]:
         """Timers due at a rate, or all at one instant; also how long live events took meanwhile."""
-        first_ms = _start_ms(count)
+        first_ms = self._start_ms(count)
         await self._inside([first_ms + (round(number * 1_000 / per_s) if per_s else 0) for number in range(count)])
         before = await self._stage.look()
         await asyncio.sleep(max(0, first_ms - _now_ms()) / 1_000)
@@ -151,6 +154,9 @@ class Bench:
         assert isinstance(said, dict), said
         await self._entered(said, _now_ms() + 60_000)
         return [float(self._stage.entered[name] - at_ms) for name, at_ms in said.items()]
+
+    def _start_ms(self, count: int) -> int:
+        return _now_ms() + 10_000 + round(count * 1_000 / self._seeded_per_s)
 
     async def _inside(self, due_ms: Sequence[int]) -> list[str]:
         """People who are in the segment and will leave it at these instants."""
@@ -191,10 +197,6 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _start_ms(count: int) -> int:
-    return _now_ms() + 10_000 + count * 1_000 // SEEDED_PER_S
-
-
 def _p99(values: Sequence[float]) -> float:
     return statistics.quantiles(values, n=100)[98]
 
@@ -221,9 +223,9 @@ async def _measure(bootstrap: str, url: str, folder: Path, scale: float) -> Time
         setting = await bench.set(int(1_000_000 * scale))
         stage.worker()
         await bench.quiet(1)  # until the worker is at work
-        floor = await bench.floor(int(20_000 * scale))
+        floor = await bench.floor(int(10_000 * scale))
         lates, live = [], [("nothing", await bench.quiet(20 * scale))]
-        for rate, seconds in ((200, 30 * scale), (1_000, 30 * scale)):
+        for rate, seconds in ((200, STEADY_S * scale), (1_000, STEADY_S * scale)):
             late, took = await bench.late(f"{rate:,} a second", int(rate * seconds), rate)
             lates.append(late)
             live.append((f"{rate:,} timers a second", took))
