@@ -214,7 +214,12 @@ def join(fragments: Iterable[Fragment], wanted: Mapping[str, Register], members:
 
 def _kept(parts: Sequence[Fragment], wanted: Mapping[str, Register]) -> dict[str, list[Entry]]:
     keys = sorted({key for part in parts for key in part.kept if key in wanted})
-    return {key: wanted[key].join(part.kept[key] for part in parts if key in part.kept) for key in keys}
+    return {key: _together(wanted[key], [part.kept[key] for part in parts if key in part.kept]) for key in keys}
+
+
+def _together(register: Register, states: Sequence[list[Entry]]) -> list[Entry]:
+    """The join; what one fragment alone keeps needs none."""
+    return states[0] if len(states) == 1 and register.is_cut(states[0]) else register.join(states)
 
 
 def _tallies(parts: Sequence[Fragment], wanted: Mapping[str, Register]) -> dict[str, dict[str, Count]]:

@@ -64,8 +64,13 @@ def did(leaf: DidLeaf, registers: Sequence[Register], facts: Facts, now_ms: int)
     times, (fewest, most) = len(found.entries), leaf.range
     changes = [entry[0] for entry in facts.entries(registers[0]) if entry[0] > now_ms]
     if leaf.within is not None:
-        # It holds no longer once the fewest-th newest leaves; it holds again once the one after the most-th does.
-        changes += [found.entries[n - 1][0] + leaf.within for n in (fewest, most + 1) if 0 < n <= times]
+        # It holds again once the one after the most-th newest leaves, if not too many of one instant leave with it; it holds no
+        # longer once the fewest-th does.
+        if times > most:
+            at_ms = found.entries[most][0]
+            changes += [at_ms + leaf.within] if fewest == 0 or found.entries[fewest - 1][0] > at_ms else []
+        elif 0 < fewest <= times:
+            changes.append(found.entries[fewest - 1][0] + leaf.within)
     return Answer(times, fewest <= times <= most, min(changes, default=NEVER), found.entries)
 
 

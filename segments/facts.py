@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from segments.conditions import NEVER
 from segments.registers import Count, Entry, Register
 
@@ -40,8 +42,7 @@ class Facts:
         return self.kept.get(register.key, ())
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a leaf, or a computed trait, comes to now.
 
     `value` is what was found (a count, a sum, a trait …), `holds` whether the leaf is true, `next_ms` the next instant at which

@@ -90,8 +90,13 @@ class Register:
 
     def add(self, kept: Sequence[Entry], entry: Entry) -> Sequence[Entry]:
         """The kept entries and one more."""
-        if len(kept) == self.keep and self.form in ("newest", "periods") and kept and entry[:2] <= kept[-1][:2]:
-            return kept
+        if kept and self.form in ("newest", "periods"):
+            mine, newest = entry[:2], kept[0][:2]
+            if mine == newest or (len(kept) == self.keep and mine <= kept[-1][:2]):
+                return kept
+            if mine > newest and self.is_cut(kept):
+                added = [entry, *kept[: self.keep - 1]]
+                return added if self.is_cut(added) else self.join((added,))
         return self.join((kept, (entry,)))
 
     def join(self, parts: Iterable[Sequence[Entry]]) -> list[Entry]:
@@ -109,6 +114,11 @@ class Register:
             oldest = ordered[0][0] - self.horizon_ms
             ordered = [entry for entry in ordered if entry[0] > oldest]
         return ordered[: self.keep]
+
+    def is_cut(self, kept: Sequence[Entry]) -> bool:
+        """Whether nothing of what was kept has to be left out: a register that is smaller by now may have too much."""
+        within = self.horizon_ms is None or not kept or kept[-1][0] > kept[0][0] - self.horizon_ms
+        return within and len(kept) <= self.keep
 
 
 _NOTHING: Final = object()

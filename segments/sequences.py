@@ -11,7 +11,9 @@ from segments.registers import Entry, Register
 
 def sequence(leaf: SequenceLeaf, registers: Sequence[Register], facts: Facts, now_ms: int) -> Answer:
     """Whether one of the picked first events is followed, or was not followed in time."""
-    starts, follows = (facts.entries(register) for register in registers)
+    starts, follows = facts.entries(registers[0]), facts.entries(registers[1])
+    if not starts:
+        return Answer(0)
     start = None if leaf.first.within is None else now_ms - leaf.first.within
     candidates = [entry for entry in starts if entry[0] <= now_ms and (start is None or entry[0] > start)]
     past = [entry for entry in follows if entry[0] <= now_ms]

@@ -5,8 +5,9 @@ may turn, and a true `any` until the last of its true ones: most segments need n
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from segments.base import Strict
 from segments.conditions import NEVER
@@ -31,8 +32,7 @@ from segments.registers import Register
 from segments.sequences import sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """Whether a profile is in a segment, and the next instant at which that can change by time alone (NEVER if it cannot).
 
     `approximate`: a register was too small for all that one of its leaves asks about.

@@ -25,7 +25,7 @@ from segments.sql.preview import size_and_sample
 from tests.support.clickhouse import clickhouse_server
 
 END_MS: Final = 1_790_000_000_000
-PIECE: Final = 500_000
+PIECE: Final = 200_000
 EVENTS_EACH: Final = 10
 """Events of a person; one person in ten has a second identifier of its own, so that labels are not empty."""
 _WHERE: Final[dict[str, dict[str, Any]]] = {

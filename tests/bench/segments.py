@@ -69,10 +69,10 @@ class CostFigures:
     load: tuple[float, float]
 
 
-def leaf(name: str, n: int) -> dict[str, Any]:
-    """One of the kinds of leaves that look at events, by turns."""
+def leaf(name: str, n: int, second: str = "Order Completed") -> dict[str, Any]:
+    """One of the kinds of leaves that look at events, by turns; `second` is what follows in a sequence."""
     dear = [{"prop": "price", "op": "gte", "value": 1_000_000}]
-    undecided = {"first": {"event": name, "within": "1d"}, "then_not": {"event": "Order Completed", "within": f"{10 + n}m"}}
+    undecided = {"first": {"event": name, "within": "1d"}, "then_not": {"event": second, "within": f"{10 + n}m"}}
     return (
         {"did": {"event": name, "at_least": 3 + n, "within": "1h"}},
         {"aggregate": {"event": name, "of": "sum", "prop": "price", "value": 10_000_000 + n, "within": "1d"}},
@@ -92,7 +92,7 @@ def touched(n: int) -> dict[str, Any]:
 
 def idle(n: int) -> dict[str, Any]:
     """A segment that looks at nothing that comes."""
-    return {"all": [leaf(f"Idle {n}", n), {"trait": {"path": f"idle_{n}", "op": "exists"}}]}
+    return {"all": [leaf(f"Idle {n}", n, second=f"Idle {n}"), {"trait": {"path": f"idle_{n}", "op": "exists"}}]}
 
 
 def definitions(count: int) -> list[AnyDefinition]:

@@ -1,9 +1,9 @@
 """`all`, `any`, `not`, `in_segment`: right now and until the next change, in the right order."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,7 +91,7 @@ def test_following_next_changes_sees_every_change(tree: Any, times: dict[str, li
 def test_not_turns_the_verdict_and_keeps_the_next_change(tree: Any, times: dict[str, list[int]], now: int) -> None:
     plan = Plan([segment("s", tree), segment("opposite", {"not": tree})])
     verdicts = plan.evaluate(facts(plan, events(times)), now)
-    assert verdicts["opposite"] == replace(verdicts["s"], member=not verdicts["s"].member)
+    assert verdicts["opposite"] == msgspec.structs.replace(verdicts["s"], member=not verdicts["s"].member)
 
 
 LEAVES: dict[str, Any] = {
