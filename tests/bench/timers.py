@@ -251,9 +251,10 @@ def render_timers(figures: TimerFigures) -> str:
 {setting.count:,} timers are set in Redis all the time ({PARTITIONS} partitions; {setting.per_s:,.0f} a second in slices of {SLICE:,},
 {setting.bytes_each:,.0f} bytes each) while others become due: their people leave a segment because its window of an hour has passed. One
 stream process (unify and segment agents); client, broker and Redis share its machine, whose load was {figures.load[0]:.1f} before and
-{figures.load[1]:.1f} after: on a busy machine most of the lateness is waiting for a processor. *Late*: from a timer's instant until its transition is handed to the broker (aim: p99
-below a second at a steady rate that the agent keeps up with). *Asked*: commands a second with which Redis was asked for timers, of all
-partitions together.
+{figures.load[1]:.1f} after: on a busy machine most of the lateness is waiting for a processor.
+
+*Late*: from a timer's instant until its transition is handed to the broker (aim: p99 below a second at a steady rate that the agent
+keeps up with). *Asked*: commands a second with which Redis was asked for timers, of all partitions together.
 
 | Due | Timers | p50, ms | p99, ms | Most, ms | Asked/s |
 | --- | --- | --- | --- | --- | --- |
