@@ -36,7 +36,27 @@ TEXTS: Final = (
     "Hà Nội", unicodedata.normalize("NFD", "Hà Nội"), "hà nội", "Ha Noi", "HÀ NỘI", "Đà Nẵng", "đà nẵng", "da nang", "Huế", "",
     "5", "true", 'a"\\\n{b}', "🎉 Tết", "null",
 )  # fmt: skip
-NUMBERS: Final = (0, 1, 5, 5.0, -3, 0.1, 0.2, 2.5, 100, 19.99, 1_000_000, 0.0000015, 2**53 + 1, 1e16, 1e12, -1e12, 1.5e12)
+NUMBERS: Final = (
+    0,
+    1,
+    5,
+    5.0,
+    -3,
+    0.1,
+    0.2,
+    2.5,
+    100,
+    19.99,
+    1_000_000,
+    0.0000015,
+    2**53 + 1,
+    1e16,
+    5e19,
+    -(2**63),
+    1e12,
+    -1e12,
+    1.5e12,
+)
 AMOUNTS: Final = (1, 5, 5.0, "5", "10", 0.1, 0.2, 2.5, 10, 100, 19.99, -3)
 
 PROPERTIES: Final = ("total", "category", "cart_id", "line.sku", "tags", "ok", "on")
