@@ -1,4 +1,5 @@
-"""`python -m tests.bench`: floor and pipeline in turn, cost by stage, latency, the collector, the link agent, timers; writes docs/performance.md."""
+"""`python -m tests.bench`: floor and pipeline in turn, cost by stage, latency, the collector, the link agent, segments,
+timers; writes docs/performance.md."""
 
 import argparse
 import asyncio
@@ -14,7 +15,9 @@ from tests.bench.floor import floor
 from tests.bench.latency import Latency, latency
 from tests.bench.links import measure_links
 from tests.bench.load import calls
-from tests.bench.report import Report, render, with_collector, with_identity, with_timers
+from tests.bench.previews import measure_previews
+from tests.bench.report import Report, render, with_collector, with_identity, with_segments, with_timers
+from tests.bench.segments import measure_costs
 from tests.bench.stream_layer import measure
 from tests.bench.timers import measure_timers
 from tests.bench.whole import stage_costs, whole
@@ -31,10 +34,15 @@ def main() -> None:
     parser.add_argument("--no-page", action="store_true", help="print only")
     parser.add_argument("--only-identity", action="store_true", help="measure the link agent alone and keep the rest of the page")
     parser.add_argument("--only-collector", action="store_true", help="measure the collector alone and keep the rest of the page")
+    parser.add_argument("--only-segments", action="store_true", help="measure segments alone and keep the rest of the page")
     parser.add_argument("--only-timers", action="store_true", help="measure the timers alone and keep the rest of the page")
     options = parser.parse_args()
     if options.only_collector:
         write(with_collector(PAGE.read_text(encoding="utf-8"), measure_collector(options.rounds)), page=not options.no_page)
+        return
+    if options.only_segments:
+        page = with_segments(PAGE.read_text(encoding="utf-8"), measure_costs(), measure_previews())
+        write(page, page=not options.no_page)
         return
     if options.only_timers:
         write(with_timers(PAGE.read_text(encoding="utf-8"), measure_timers()), page=not options.no_page)
@@ -82,6 +90,8 @@ def bench(onefold: Onefold, events: int, rounds: int) -> Report:
         latencies=latencies,
         collector=measure_collector(rounds),
         identity=measure_links(rounds, stack=settings),
+        segments=measure_costs(),
+        previews=measure_previews(),
         timers=measure_timers(),
     )
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from tests.bench.collector import CollectorFigures, render_collector
 from tests.bench.latency import Latency
 from tests.bench.links import LinkFigures, render_links
+from tests.bench.previews import PreviewFigures, render_previews
+from tests.bench.segments import CostFigures, render_costs
 from tests.bench.timers import TimerFigures, render_timers
 
 
@@ -25,6 +27,8 @@ class Report:
     latencies: list[Latency]
     collector: CollectorFigures
     identity: LinkFigures
+    segments: CostFigures
+    previews: PreviewFigures
     timers: TimerFigures
 
 
@@ -87,6 +91,7 @@ tables above, and it is what saturates first.
 
 {render_collector(report.collector)}
 {render_links(report.identity)}
+{render_segments(report.segments, report.previews)}
 {render_timers(report.timers)}"""
 
 
@@ -98,6 +103,16 @@ def with_identity(page: str, figures: LinkFigures) -> str:
 def with_collector(page: str, figures: CollectorFigures) -> str:
     """The page with its part about the collector measured anew."""
     return _with(page, render_collector(figures))
+
+
+def with_segments(page: str, costs: CostFigures, previews: PreviewFigures) -> str:
+    """The page with its part about segments measured anew."""
+    return _with(page, render_segments(costs, previews))
+
+
+def render_segments(costs: CostFigures, previews: PreviewFigures) -> str:
+    """The page's section."""
+    return f"## Segments\n\n{render_costs(costs)}\n{render_previews(previews)}"
 
 
 def with_timers(page: str, figures: TimerFigures) -> str:
