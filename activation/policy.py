@@ -7,9 +7,9 @@ from schemas.records import Cause, Transition
 from segments.definitions import Destination
 
 LIVE_CAUSES: Final[frozenset[Cause]] = frozenset({"event", "link", "timer", "group"})
-"""Something happened to the customer, or to the account or household. A merge only relabels what was said before, and a rebuild says
-it again; a definition that came, changed or went, and a repair, are nobody's doing: destinations may ask for those who are in when it
-comes (`on_backfill`)."""
+"""Something happened to the customer, or to the account or household. A merge only relabels what was said before, and a rebuild
+says it again; a definition that came, changed or went, and a repair, are nobody's doing: destinations may ask for those who are in
+when it comes (`on_backfill`)."""
 
 Action = Literal["send", "skip"]
 

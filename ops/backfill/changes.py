@@ -12,12 +12,13 @@ from segments.registers import Register
 class Changes:
     """`registers` are those that hold too little, by key; `segments` those whose members may be others by the new definitions, each
     after those that it names; `grouped` those of them that look at accounts or households. `computed` are computed traits that are
-    new, changed or gone."""
+    new, changed or gone; `regroups` says that households are asked for counts that profiles have not contributed."""
 
     registers: Mapping[str, Register] = field(default_factory=dict)
     segments: tuple[str, ...] = ()
     grouped: frozenset[str] = frozenset()
     computed: frozenset[str] = frozenset()
+    regroups: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.registers or self.segments or self.computed)
@@ -41,7 +42,9 @@ def compare(before: Plan, after: Plan) -> Changes:
     grouping = {name for name, segment in after.segments.items() if _looks_at_groups(segment.spec.where)}
     grouped = with_dependents(after, grouping) & segments
     ordered = tuple(name for name in after.segments if name in segments)
-    return Changes(registers, ordered, frozenset(grouped), frozenset(computed))
+    held = before.household_limits
+    regroups = any(held.get(label, 0) < most for label, most in after.household_limits.items())
+    return Changes(registers, ordered, frozenset(grouped), frozenset(computed), regroups)
 
 
 def with_dependents(plan: Plan, names: Collection[str]) -> set[str]:

@@ -59,6 +59,10 @@ class History:
         rows = await reads.ask(await self._reach(), "owners_from", partitions=numbers, starts=[starts[n] for n in numbers])
         return {row[0] for row in rows}
 
+    async def in_households(self) -> set[str]:
+        """Who contributes to a household."""
+        return {row[0] for row in await reads.ask(await self._reach(), "household_members")}
+
     async def members(self, plan: Plan, name: str, at_ms: int) -> set[str]:
         """Who is in a segment at an instant, by its SQL over all events."""
         query = self._sql(plan, name, at_ms)

@@ -21,9 +21,12 @@ from ops.backfill.frozen import Frozen
 from ops.backfill.history import History, Offsets
 from ops.backfill.people import CHUNK, chunks, people
 from ops.backfill.progress import Report, silent
+from ops.backfill.regroup import Regroup
 from ops.backfill.seeds import Seeds
 from ops.backfill.touching import Note, Touching, presume
+from ops.definitions import Documents
 from ops.holding import holding, places_of, until
+from ops.state import rules_of
 from profile_store import memberships, model
 from profile_store.port import Document, Kind, Place, ProfileStore
 from runtime.bus.port import Bus, Outgoing
@@ -33,6 +36,7 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import Transition
 from segments.definitions import AnyDefinition
+from segments.identity import Rules
 from segments.plan import Plan
 
 CATCH_UP_S = 120.0
@@ -62,16 +66,16 @@ class Backfill:
         self._settings, self._bus, self._store, self._history, self._clock = settings, bus, store, history, clock
         self._report, self._touching = report, Touching(settings, bus, store, clock, report)
 
-    async def apply(self, wanted: Iterable[AnyDefinition]) -> Applied:
+    async def apply(self, given: Iterable[AnyDefinition]) -> Applied:
         """Make live what is not yet. Raises Transient when a store lags or the workers do not keep up: then run it again."""
         end, applied = await self._history.ends("definitions"), Applied()
         known = await definitions.live(self._settings, self._bus)
-        fresh = [one for one in definitions.sealed(self._settings, wanted) if known.get(one.key) != one]
-        before, after = Plan(known.values()), Plan({**known, **{one.key: one for one in fresh}}.values())
-        changes, pending = compare(before, after), await self._touching.pending()
+        fresh = [one for one in definitions.sealed(self._settings, given) if known.get(one.key) != one]
+        wanted = {**known, **{one.key: one for one in fresh}}
+        changes, pending = compare(Plan(known.values()), Plan(wanted.values())), await self._touching.pending()
         applied.written = tuple(sorted(one.key for one in fresh))
         if changes:
-            pending = await self._switch(end, fresh, after, changes, applied)
+            pending = await self._switch(end, wanted, fresh, changes, applied)
         elif fresh:
             await definitions.write(self._settings, self._bus, fresh)
         if pending and not changes:
@@ -80,7 +84,11 @@ class Backfill:
             applied.profiles = await self._touching.run(pending)
         return applied
 
-    async def _switch(self, end: Offsets, fresh: Sequence[AnyDefinition], after: Plan, changes: Changes, applied: Applied) -> Note:
+    async def _switch(
+        self, end: Offsets, wanted: Documents, fresh: Sequence[AnyDefinition], changes: Changes, applied: Applied
+    ) -> Note:
+        """`wanted` is all that will be live, `fresh` what of it is written; `end` is where the definitions ended before."""
+        after = Plan(wanted.values())
         seeds, starts = Seeds(changes.registers), await self._shared()
         await self._read(seeds, changes, starts, applied)
         stale = await self._stale(changes)
@@ -93,6 +101,8 @@ class Backfill:
             await self._caught_up(frozen)
             await self._rest(seeds, changes, starts, frozen, applied)
             await self._plant(seeds, stale, frozen, applied)
+            if changes.regroups:
+                await self._regroup(after, rules_of(self._settings, wanted), frozen)
             now_ms = await self._baseline(after, changes, frozen, applied)
             offsets = frozen.offsets("events")
             note = Note("backfill", now_ms, tuple(offsets[number] for number in sorted(offsets)))
@@ -178,6 +188,17 @@ class Backfill:
                 await frozen.put(place, documents)
                 await self._reached("planted")
             self._report("profiles seeded", min((number + 1) * CHUNK, len(owners)), len(owners))
+
+    async def _regroup(self, after: Plan, rules: Rules, frozen: Frozen) -> None:
+        """Have households count what they are to be asked for, and ClickHouse hear of it."""
+        producer = await self._bus.producer()
+        try:
+            regroup = Regroup(self._settings, self._store, after, rules.household, self._clock.now_ms())
+            await regroup.run(await self._history.in_households(), frozen, producer)
+        finally:
+            await producer.aclose()
+        await self._reached("grouped")
+        await self._caught_up(frozen)
 
     async def _baseline(self, after: Plan, changes: Changes, frozen: Frozen, applied: Applied) -> int:
         """Say who enters and leaves the segments to compute, then write it down; returns as of when. Who is behind is asked last,

@@ -298,3 +298,36 @@ async def test_definitions_that_somebody_else_changes_meanwhile_stop_it(world: L
     assert not (await world.store.standing(DEFINITIONS)).held
     await world.backfill().apply(documents())
     await as_from_the_start(world, history())
+
+
+HOUSEHOLDS = """
+apiVersion: onefold/v1
+kind: IdentityRules
+metadata: {name: default}
+spec: {household: {address_trait: address, shared_traits: [city]}}
+"""
+FAMILY = """
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: family}
+spec: {where: {household: {did: {event: Đặt hàng, at_least: 3}}}}
+"""
+
+
+async def test_a_household_counts_what_nobody_asked_for_before_and_nobody_hears_of_it(world: Living) -> None:
+    await world.backfill().apply(documents(HOUSEHOLDS))
+    homes = {"u1": "12 Phố Huế", "u2": "12 Phố Huế", "u5": "1 Tràng Tiền", "u6": "1 Tràng Tiền"}
+    moved_in = [
+        event({"user_id": who}, id=f"{who}-ở", type="identify", traits={"address": {"street": home, "city": "Hà Nội"}})
+        for who, home in homes.items()
+    ]
+    await world.tell(history() + moved_in)
+    await world.rest()
+    applied = await world.backfill().apply(documents(FAMILY))
+    await world.rest()
+    assert applied.segments == {"family": Tally(0, 4, 4, 0)}
+    assert await turns(world) == {("family", "entered", "backfill", ""): 4}
+    assert all("family" in names for names in (await world.held()).values())
+    await world.tell([order("u1", 30)])
+    await world.rest()
+    assert await turns(world) == {("family", "entered", "backfill", ""): 4}
