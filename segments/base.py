@@ -24,7 +24,12 @@ DURATION_SCHEMA: Final[dict[str, Any]] = {
 MAX_DURATION_MS: Final = 3_660 * 86_400_000
 """Ten years and some days."""
 
-Scalar = StrictStr | StrictBool | StrictInt | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Scalar = (
+    StrictStr
+    | StrictBool
+    | Annotated[StrictInt, Field(ge=-(2**63), lt=2**64)]
+    | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+)
 """Strict, so that `true` stays a boolean: a lax integer would take it as 1, which equals no boolean trait."""
 
 Whole = Annotated[int, Field(strict=True)]

@@ -17,11 +17,11 @@ from segments.computed import AmountTrait, ComputedTraitSpec, CountTrait, RfmTra
 from segments.language import places
 from segments.leaves import AggregateLeaf, SequenceLeaf
 from segments.plan import Plan
-from segments.registers import AMOUNT, MAX_AMOUNT, Register
+from segments.registers import AMOUNT, MAX_AMOUNT, MAX_KEY_CHARS, Register
 from segments.tree import leaf_of, registers_of
 
 TEXT_BYTES: Final = 128
-"""How long kept texts (values, keys of sequences) are taken to be, unless another length is asked for."""
+"""How long kept texts are taken to be, unless another length is asked for."""
 _HEAD_BYTES: Final = 5
 _LARGEST: Final = (1 << 63) - 1
 _TIE: Final = "0" * 16
@@ -119,7 +119,7 @@ def _largest_entry(register: Register, text_bytes: int) -> tuple[int, str, Any]:
         case "value":
             value = "x" * max(text_bytes, 9)
         case "key":
-            value = "x" * ((text_bytes + 1) * len(register.of))
+            value = "x" * min(MAX_KEY_CHARS * 4, (text_bytes + 1) * len(register.of))
         case "having" | "consent" | "subscription":
             value = True
     return _LARGEST, tie, value

@@ -50,7 +50,8 @@ class DaysSinceTrait(Strict):
     which: Literal["first", "last"] = "last"
 
 
-Edges = Annotated[tuple[Finite, Finite, Finite, Finite], Field(description="four edges, ascending, between the five scores")]
+Edge = Annotated[Finite, Field(ge=-1e15, le=1e15)]
+Edges = Annotated[tuple[Edge, Edge, Edge, Edge], Field(description="four edges, ascending, between the five scores")]
 
 
 class RfmTrait(Strict):

@@ -178,7 +178,7 @@ class RegularlyLeaf(Strict):
 class PercentLeaf(Strict):
     """A fixed part of all profiles, chosen by a hash of `salt` and the profile id. Another salt chooses others."""
 
-    of: Finite = Field(gt=0, le=100, description="per cent, in hundredths at the finest")
+    of: Finite = Field(ge=0.01, le=100, description="per cent, in hundredths at the finest")
     salt: str = Field(min_length=1, max_length=64)
 
     @property

@@ -28,6 +28,8 @@ SLACK_MS: Final = 3_600_000
 AMOUNT: Final = 10**6
 """Amounts are kept as whole millionths, so that sums are exact in any order."""
 MAX_AMOUNT: Final = 10**12
+MAX_KEY_CHARS: Final = 64
+"""A longer key of a sequence is kept as its hash: only whether two are the same is ever asked."""
 _HALF: Final = 10**15
 CONSENT_EVENT: Final = "Segment Consent Preference Updated"
 
@@ -141,7 +143,10 @@ def _take(register: Register, event: Event) -> Any:
             return None if text is None else value_of(text)
         case "key":
             parts = [canonical(lookup(event.properties, path)) for path in register.of]
-            return None if None in parts else "\n".join(_line(part or "") for part in parts)
+            if None in parts:
+                return None
+            text = "\n".join(_line(part or "") for part in parts)
+            return text if len(text) <= MAX_KEY_CHARS else f"#{text_hash(text)}"
         case "having":
             return all(holds(condition, lookup(event.properties, condition.prop)) for condition in register.having)
         case "consent":
