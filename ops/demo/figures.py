@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from activation.policy import LIVE_CAUSES
 from ops.account import Account, take
 from ops.reach import Reached
 from profile_store.warehouse import reads
@@ -25,13 +26,13 @@ SELECT
         '|')))) AS key,
     concat(toString(segment), ' ', toString(op)) AS what
 FROM transitions FINAL
-WHERE cause IN ('event', 'link', 'timer') AND has({triggers:Array(String)}, what)
+WHERE has({causes:Array(String)}, toString(cause)) AND has({triggers:Array(String)}, what)
 """
 _FOLLOWED: Final = (("accept", "touchpoints"), ("unify", "events"), ("link", "links"), ("segment", "touched"), ("group", "groups"))
 _WRITTEN: Final = ("events", "links", "identities", "groups", "profiles", "memberships", "deliveries", "quarantine")
 
 
-CAUSES: Final[Mapping[str, str]] = {"event": "event", "link": "event", "timer": "time"}
+CAUSES: Final[Mapping[str, str]] = {"event": "event", "link": "event", "group": "event", "timer": "time"}
 """What is shown for a transition's cause; `merge` for the others, which relabel what was said before."""
 
 
@@ -78,7 +79,9 @@ async def due(here: Reached, destination: Destination) -> dict[str, str]:
     Computed by ClickHouse alone from the transitions, the triggers and the causes that are live, not by what activation did.
     """
     triggers = [f"{trigger.segment} {op}" for trigger in destination.spec.triggers for op in trigger.on]
-    rows = await here.warehouse.rows(_DUE, {"destination": destination.metadata.name, "triggers": triggers})
+    rows = await here.warehouse.rows(
+        _DUE, {"destination": destination.metadata.name, "triggers": triggers, "causes": sorted(LIVE_CAUSES)}
+    )
     return dict(rows)
 
 
