@@ -18,7 +18,7 @@ from profile_store import groups, model
 from profile_store.port import DEFINITIONS
 from profile_store.warehouse.client import Warehouse
 from runtime.clock import ManualClock
-from runtime.errors import Transient
+from runtime.errors import Invalid, Transient
 from runtime.settings import Settings
 from schemas.events import Event
 from schemas.records import Transition
@@ -331,3 +331,23 @@ async def test_a_household_counts_what_nobody_asked_for_before_and_nobody_hears_
     await world.tell([order("u1", 30)])
     await world.rest()
     assert await turns(world) == {("family", "entered", "backfill", ""): 4}
+
+
+async def test_a_removal_cut_off_is_completed_by_a_second_one(world: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.tell(history())
+    await world.rest()
+    await world.backfill().apply(documents())
+
+    async def die(*_: object) -> int:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Touching, "run", die)
+        with pytest.raises(Killed):
+            await world.removal().remove("Segment/vip")
+    assert "Segment/vip" not in await definitions.live(world.settings, world.bus)
+    assert (await world.removal().remove("Segment/vip")).profiles == 12
+    await world.rest()
+    assert all("vip" not in names for names in (await world.held()).values())
+    with pytest.raises(Invalid, match="not defined"):
+        await world.removal().remove("Segment/vip")
