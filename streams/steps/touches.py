@@ -57,7 +57,7 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
         found[touched.profile_id] = Touches(
             touched.cause if speaks else held.cause,
             touched.event_id if speaks else held.event_id,
-            max(held.due_ms, due),
+            min(filter(None, (held.due_ms, due)), default=0),
             held.first_offset,
             record.offset,
             held.nodes | {touched.node},
