@@ -12,7 +12,7 @@ import typer
 from ops.embedded.attach import settings_for
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
-from profile_store.warehouse.client import Warehouse
+from profile_store.warehouse.client import HISTORY_SECONDS, Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
 from runtime.clock import SystemClock
@@ -48,7 +48,7 @@ def find(data_dir: Path) -> Settings:
 async def reached(data_dir: Path) -> AsyncIterator[Reached]:
     """Broker and warehouse, connected; closed on the way out."""
     settings = find(data_dir)
-    warehouse = await Warehouse.connect(settings)
+    warehouse = await Warehouse.connect(settings, answer_s=HISTORY_SECONDS)
     try:
         async with KafkaBus(settings) as bus:
             yield Reached(settings, bus, warehouse)

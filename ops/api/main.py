@@ -20,7 +20,7 @@ from ops.segments.verify import Verifier
 from ops.segments.why import Asked
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
-from profile_store.warehouse.client import Warehouse
+from profile_store.warehouse.client import HISTORY_SECONDS, Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Misconfigured, OnefoldError, Transient
@@ -69,11 +69,12 @@ async def _desks(settings: Settings, store: ProfileStore, metrics: Metrics) -> A
     """
     clock, definitions = SystemClock(), Definitions(settings)
     warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
+    history = Lazy(lambda: Warehouse.connect(settings, answer_s=HISTORY_SECONDS), clock)
     async with KafkaBus(settings, timeout_ms=BROKER_MS) as bus:
         producer = Lazy(bus.producer, clock)
         tasks = [
             asyncio.create_task(_follow(settings, bus, definitions)),
-            asyncio.create_task(_reconcile(settings, store, bus, warehouse, definitions, metrics)),
+            asyncio.create_task(_reconcile(settings, store, bus, history, definitions, metrics)),
         ]
         try:
             desk = Desk(
@@ -108,6 +109,7 @@ async def _desks(settings: Settings, store: ProfileStore, metrics: Metrics) -> A
             await asyncio.gather(*tasks, return_exceptions=True)
             await producer.aclose()
             await warehouse.aclose()
+            await history.aclose()
 
 
 async def _follow(settings: Settings, bus: KafkaBus, definitions: Definitions) -> None:
@@ -121,11 +123,11 @@ async def _follow(settings: Settings, bus: KafkaBus, definitions: Definitions) -
 
 
 async def _reconcile(
-    settings: Settings, store: ProfileStore, bus: KafkaBus, warehouse: Lazy[Warehouse], definitions: Definitions, metrics: Metrics
+    settings: Settings, store: ProfileStore, bus: KafkaBus, history: Lazy[Warehouse], definitions: Definitions, metrics: Metrics
 ) -> None:
     """Compare segments with their SQL every night, by the definitions that are live then."""
     plan, rules = (lambda: definitions.plan), (lambda: definitions.rules)
-    verifier = Verifier(settings, store, warehouse.get, bus, SystemClock(), plan, rules, membership)
+    verifier = Verifier(settings, store, history.get, bus, SystemClock(), plan, rules, membership)
     await reconcile_daily(settings.reconcile_at, verifier, metrics, definitions.caught_up.is_set)
 
 

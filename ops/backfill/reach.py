@@ -12,7 +12,7 @@ from ops.identity.lazy import Lazy
 from ops.reach import find
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
-from profile_store.warehouse.client import Warehouse
+from profile_store.warehouse.client import HISTORY_SECONDS, Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
 from runtime.clock import Clock, SystemClock
@@ -44,7 +44,7 @@ async def defining(data_dir: Path) -> AsyncIterator[Defining]:
     """The parts, closed on the way out."""
     settings, clock = find(data_dir), SystemClock()
     store = open_store(settings, clock)
-    warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
+    warehouse = Lazy(lambda: Warehouse.connect(settings, answer_s=HISTORY_SECONDS), clock)
     try:
         async with KafkaBus(settings) as bus:
             yield Defining(settings, bus, store, History(settings, bus, warehouse.get), clock)

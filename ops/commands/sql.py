@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from ops.embedded import secrets
 from ops.reach import DEFAULT_DIR, DataDir, find
-from profile_store.warehouse.client import Warehouse
+from profile_store.warehouse.client import HISTORY_SECONDS, Warehouse
 from runtime.errors import Invalid, Misconfigured, Permanent
 from runtime.settings import Settings
 
@@ -42,7 +42,7 @@ def parameters(given: list[str]) -> dict[str, str]:
 
 
 async def _ask(query: str, form: str, bound: dict[str, str], data_dir: Path) -> bytes:
-    warehouse = await Warehouse.connect(as_analyst(find(data_dir)))
+    warehouse = await Warehouse.connect(as_analyst(find(data_dir)), answer_s=HISTORY_SECONDS)
     try:
         limits = {"readonly": 2, "output_format_pretty_color": int(sys.stdout.isatty())}
         return await warehouse.raw(query, bound, form, limits)

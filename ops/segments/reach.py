@@ -11,7 +11,7 @@ from ops.segments.verify import Verifier
 from ops.segments.why import Asked
 from ops.state import rules_of
 from profile_store.connect import open_store
-from profile_store.warehouse.client import Warehouse
+from profile_store.warehouse.client import HISTORY_SECONDS, Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from segments.plan import Plan
@@ -23,7 +23,7 @@ async def asking(data_dir: Path) -> AsyncIterator[Asked]:
     """With the definitions that are live now. ClickHouse is reached when it is needed."""
     settings, clock = find(data_dir), SystemClock()
     store = open_store(settings, clock)
-    warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
+    warehouse = Lazy(lambda: Warehouse.connect(settings, answer_s=HISTORY_SECONDS), clock)
     try:
         async with KafkaBus(settings) as bus:
             known = await definitions.live(settings, bus)

@@ -16,6 +16,8 @@ from runtime.settings import Settings
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 60.0
+HISTORY_SECONDS: Final = 900.0
+"""For those who ask about all of history: tens of millions of events take longer than a live question may."""
 
 _MISCONFIGURED: Final = {
     192: "ClickHouse does not know the user: check ONEFOLD_CLICKHOUSE_URL",
@@ -48,8 +50,9 @@ class Warehouse:
         self._client = client
 
     @classmethod
-    async def connect(cls, settings: Settings, *, use_database: bool = True) -> Self:
-        """Connect and ask for the server's version; `use_database` is off until the database has been made.
+    async def connect(cls, settings: Settings, *, use_database: bool = True, answer_s: float = ANSWER_SECONDS) -> Self:
+        """Connect and ask for the server's version; `use_database` is off until the database has been made. An answer that does
+        not begin, or go on, within `answer_s` is given up.
 
         Raises Transient when the server does not answer, Misconfigured for a wrong address, user, password or database.
         """
@@ -62,7 +65,7 @@ class Warehouse:
                 interface=urlsplit(url).scheme,
                 database=settings.clickhouse_database if use_database else "default",
                 connect_timeout=CONNECT_SECONDS,
-                send_receive_timeout=ANSWER_SECONDS,
+                send_receive_timeout=answer_s,
                 autogenerate_session_id=False,
                 query_retries=0,
                 compress="lz4",
