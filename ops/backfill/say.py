@@ -1,6 +1,6 @@
 """What `onefold plan` and `onefold apply` print, and their JSON. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -9,6 +9,7 @@ from rich.table import Table
 from ops import bounds
 from ops.backfill.sizes import Planned, Size
 from ops.backfill.switch import Applied
+from segments.bounds import Bound
 
 _STYLE: Final = {"create": "green", "change": "yellow", "unchanged": "dim"}
 
@@ -31,8 +32,8 @@ def _more(one: Size) -> str:
     return " …" if one.entering > len(one.sample) else ""
 
 
-def applied(changes: Mapping[str, str], done: Applied) -> RenderableType:
-    """What was done."""
+def applied(changes: Mapping[str, str], done: Applied, kept: Sequence[Bound] = ()) -> RenderableType:
+    """What was done, and what is kept of everybody from now on."""
     parts: list[RenderableType] = [_changes(changes, "Done")]
     if done.segments:
         table = Table("segment", "in it", "entered", "left", title="Segments, by history", title_justify="left")
@@ -44,6 +45,8 @@ def applied(changes: Mapping[str, str], done: Applied) -> RenderableType:
             f"{done.events:,} events folded for {done.owners:,} identifiers; agents waited {done.waited_s:.1f} s; "
             f"{done.profiles:,} profiles looked at again"
         )
+    if kept:
+        parts.append(bounds.table(kept))
     return Group(*parts)
 
 

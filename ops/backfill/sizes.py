@@ -41,8 +41,14 @@ async def planned(
     before, after = Plan(known.values()), Plan({**known, **{one.key: one for one in wanted}}.values())
     found = compare(before, after)
     sizes = tuple([await size(history, after, name, now_ms) for name in found.segments])
+    return Planned(changes, sizes, kept(before, after))
+
+
+def kept(before: Plan, after: Plan) -> tuple[Bound, ...]:
+    """What the segments and computed traits that are others by the new definitions keep at most."""
+    found = compare(before, after)
     owners = {*found.segments, *(f"computed.{name}" for name in found.computed)}
-    return Planned(changes, sizes, tuple(one for one in bounds(after) if one.owner in owners))
+    return tuple(one for one in bounds(after) if one.owner in owners)
 
 
 async def size(history: History, plan: Plan, name: str, at_ms: int) -> Size:

@@ -13,14 +13,16 @@ from ops.backfill import say
 from ops.backfill.progress import shown
 from ops.backfill.reach import defining
 from ops.backfill.removal import Removal, Removed
-from ops.backfill.sizes import Planned, planned
+from ops.backfill.sizes import Planned, kept, planned
 from ops.backfill.switch import Applied, Backfill
 from ops.definitions import sealed
 from ops.documents import changes, check, read
 from ops.reach import DEFAULT_DIR, AsJson, DataDir
 from runtime.errors import Invalid
 from runtime.settings import Settings
+from segments.bounds import Bound
 from segments.definitions import AnyDefinition, BadDefinition
+from segments.plan import Plan
 
 Directory = Annotated[Path, typer.Argument(help="directory with definitions: *.yaml, *.yml, *.json")]
 Key = Annotated[str, typer.Argument(metavar="KIND/NAME", help="a definition, such as Segment/vip")]
@@ -47,11 +49,11 @@ def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = 
 
     New and changed segments are computed over history; events wait for the last step. Cut off, it is completed by running it again.
     """
-    found, applied = asyncio.run(_apply(directory, data_dir))
+    found, applied, bounds = asyncio.run(_apply(directory, data_dir))
     if as_json:
         typer.echo(json.dumps({"changes": found, **asdict(applied)}, ensure_ascii=False))
     else:
-        Console(highlight=False).print(say.applied(found, applied))
+        Console(highlight=False).print(say.applied(found, applied, bounds))
 
 
 def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
@@ -71,14 +73,15 @@ async def _plan(directory: Path, data_dir: Path) -> Planned:
         return await planned(known, wanted.values(), found, parts.history, parts.clock.now_ms())
 
 
-async def _apply(directory: Path, data_dir: Path) -> tuple[dict[str, str], Applied]:
+async def _apply(directory: Path, data_dir: Path) -> tuple[dict[str, str], Applied, tuple[Bound, ...]]:
     async with defining(data_dir) as parts:
         wanted, known = _read(directory, parts.settings), await parts.live()
         check(wanted, known)
         found = changes(wanted.values(), known)
         with shown() as report:
             backfill = Backfill(parts.settings, parts.bus, parts.store, parts.history, parts.clock, report)
-            return found, await backfill.apply(wanted.values())
+            applied = await backfill.apply(wanted.values())
+        return found, applied, kept(Plan(known.values()), Plan({**known, **wanted}.values()))
 
 
 async def _remove(key: str, data_dir: Path) -> Removed:
