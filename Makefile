@@ -23,8 +23,9 @@ test: setup  ## every test and check that CI runs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov --cov-report=term:skip-covered --ignore tests/property
+	$(BIN)/pytest --cov --cov-report=term:skip-covered --ignore tests/property -m "not alone" -n 2 --dist loadfile
 	$(BIN)/pytest tests/property -n auto
+	$(BIN)/pytest tests/e2e -m alone
 
 clients: setup  ## the real clients in Python, Node (needs npm) and Chromium against a running collector
 	$(BIN)/python -m tests.clients.install
