@@ -62,7 +62,7 @@ class Plan:
 
     def __init__(self, definitions: Iterable[AnyDefinition] = ()) -> None:
         held = list(definitions)
-        ordered = _in_order([one for one in held if isinstance(one, Segment)])
+        ordered = in_order([one for one in held if isinstance(one, Segment)])
         self.segments: dict[str, Segment] = {segment.metadata.name: segment for segment in ordered}
         self.versions = {name: version_of(segment.spec) for name, segment in self.segments.items()}
         self.lists = {one.metadata.name: frozenset(one.spec.nodes) for one in held if isinstance(one, SegmentList)}
@@ -232,8 +232,8 @@ def paths_of(node: Node) -> tuple[str, ...]:
     return (f"computed.{node.lifecycle.of}",) if isinstance(node, Lifecycle) else ()
 
 
-def _in_order(segments: list[Segment]) -> list[Segment]:
-    """Segments with those that they name first; a name that is not defined counts as nobody's."""
+def in_order(segments: list[Segment]) -> list[Segment]:
+    """Segments with those that they name first; a name that is not defined counts as nobody's. Raises CyclicSegments."""
     by_name = {segment.metadata.name: segment for segment in sorted(segments, key=lambda s: s.metadata.name)}
     done: dict[str, tuple[Segment, int]] = {}
 

@@ -10,9 +10,9 @@ from runtime.errors import Transient
 from runtime.places import locator
 from runtime.settings import Settings
 from segments.admission import Admission
-from segments.definitions import AnyDefinition, BadDefinition, IdentityRules, Source, decode
+from segments.definitions import AnyDefinition, BadDefinition, IdentityRules, Segment, Source, decode
 from segments.identity import DEFAULT_RULES, IdentityRulesSpec, Rules
-from segments.plan import CyclicSegments, Plan
+from segments.plan import CyclicSegments, Plan, in_order
 from streams import metrics
 
 log: Final = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Definitions:
         self._secret, self._country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
         self._held: dict[str, AnyDefinition] = {}
         self.caught_up = asyncio.Event()
-        self.plan = Plan(())
+        self._plan: Plan | None = Plan(())
         self.known = 0
         self.rules = DEFAULT_RULES
         self.sources: list[Source] = []
@@ -46,19 +46,43 @@ class Definitions:
             if record.value is not None:
                 held[key] = decode(record.value, key)
             if key.startswith(PLANNED):
-                self.plan = Plan(held.values())
+                self._plan = None
             self.sources = [definition for definition in held.values() if isinstance(definition, Source)]
             if key.startswith(ADMITTING):
                 self.admission.become(held.values())
             if key == RULES_KEY:
                 self.rules = self._rules(held.get(key), record.offset)
             self._held = held
-        except (BadDefinition, CyclicSegments) as error:
+        except BadDefinition as error:
             log.warning(
                 "a definition cannot be used; what held before it holds on",
                 extra={"action": "definition_skipped", "offset": record.offset, "reason": str(error)},
             )
         self.known = record.offset + 1
+
+    @property
+    def plan(self) -> Plan:
+        """All segments and computed traits, compiled when somebody asks after a change: many records make one plan."""
+        if self._plan is None:
+            try:
+                self._plan = Plan(self._held.values())
+            except CyclicSegments:
+                self._plan = Plan(self._without_circles())
+        return self._plan
+
+    def _without_circles(self) -> list[AnyDefinition]:
+        """The definitions in the order they came, but for segments that close a circle or lead too far."""
+        taken: list[AnyDefinition] = []
+        for definition in self._held.values():
+            try:
+                in_order([one for one in (*taken, definition) if isinstance(one, Segment)])
+            except CyclicSegments as error:
+                log.warning(
+                    "a segment cannot be used", extra={"action": "definition_skipped", "key": definition.key, "reason": str(error)}
+                )
+                continue
+            taken.append(definition)
+        return taken
 
     def _rules(self, definition: AnyDefinition | None, offset: int) -> Rules:
         """The rules of a definition, or the default ones. Their number is the record's offset: it grows with every change."""
