@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from profile_store import model
 from segments import evaluate, windows
@@ -38,7 +39,7 @@ def _late(leaf: str, by_ms: int) -> Mutation:
     def mutate(patch: pytest.MonkeyPatch) -> None:
         def mutant(*arguments: Any) -> Answer:
             answer = honest(*arguments)
-            return replace(answer, next_ms=answer.next_ms + by_ms) if answer.next_ms < NEVER else answer
+            return structs.replace(answer, next_ms=answer.next_ms + by_ms) if answer.next_ms < NEVER else answer
 
         patch.setitem(evaluate.EVALUATORS, kind, mutant)
 
