@@ -16,7 +16,16 @@ from tests.bench.latency import Latency, latency
 from tests.bench.links import measure_links
 from tests.bench.load import calls
 from tests.bench.previews import measure_previews
-from tests.bench.report import Report, render, with_collector, with_identity, with_segments, with_timers
+from tests.bench.report import (
+    PipelineFigures,
+    Report,
+    render,
+    with_collector,
+    with_identity,
+    with_pipeline,
+    with_segments,
+    with_timers,
+)
 from tests.bench.segments import measure_costs
 from tests.bench.stream_layer import measure
 from tests.bench.timers import measure_timers
@@ -32,6 +41,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-page", action="store_true", help="print only")
+    parser.add_argument("--only-pipeline", action="store_true", help="measure the whole pipeline and keep the rest of the page")
     parser.add_argument("--only-identity", action="store_true", help="measure the link agent alone and keep the rest of the page")
     parser.add_argument("--only-collector", action="store_true", help="measure the collector alone and keep the rest of the page")
     parser.add_argument("--only-segments", action="store_true", help="measure segments alone and keep the rest of the page")
@@ -51,6 +61,8 @@ def main() -> None:
         if options.only_identity:
             figures = measure_links(options.rounds, stack=settings_for(onefold.data_dir))
             text = with_identity(PAGE.read_text(encoding="utf-8"), figures)
+        elif options.only_pipeline:
+            text = with_pipeline(PAGE.read_text(encoding="utf-8"), pipeline(onefold, options.events, options.rounds))
         else:
             text = render(bench(onefold, options.events, options.rounds))
     write(text, page=not options.no_page)
@@ -64,6 +76,18 @@ def write(text: str, *, page: bool) -> None:
 
 
 def bench(onefold: Onefold, events: int, rounds: int) -> Report:
+    """Everything."""
+    return Report(
+        pipeline=pipeline(onefold, events, rounds),
+        collector=measure_collector(rounds),
+        identity=measure_links(rounds, stack=settings_for(onefold.data_dir)),
+        segments=measure_costs(),
+        previews=measure_previews(),
+        timers=measure_timers(),
+    )
+
+
+def pipeline(onefold: Onefold, events: int, rounds: int) -> PipelineFigures:
     """Floor and pipeline interleaved, so that a noisy minute touches both."""
     settings = settings_for(onefold.data_dir)
     floors: list[float] = []
@@ -79,7 +103,7 @@ def bench(onefold: Onefold, events: int, rounds: int) -> Report:
         wholes.append(speed)
         print(f"round {number + 1}: floor {floors[-1]:,.0f} events/s, pipeline {speed:,.0f} events/s", flush=True)
     latencies: list[Latency] = [latency(onefold, rate=statistics.median(wholes) / part) for part in (4, 2)]
-    return Report(
+    return PipelineFigures(
         machine=f"{platform.machine()}, {platform.python_implementation()} {platform.python_version()}",
         events=events,
         floors=floors,
@@ -88,11 +112,6 @@ def bench(onefold: Onefold, events: int, rounds: int) -> Report:
         stage_us=stage_costs(onefold),
         layer=asyncio.run(measure(settings)),
         latencies=latencies,
-        collector=measure_collector(rounds),
-        identity=measure_links(rounds, stack=settings),
-        segments=measure_costs(),
-        previews=measure_previews(),
-        timers=measure_timers(),
     )
 
 

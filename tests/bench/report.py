@@ -4,6 +4,7 @@ import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 from tests.bench.collector import CollectorFigures, render_collector
 from tests.bench.latency import Latency
@@ -14,8 +15,8 @@ from tests.bench.timers import TimerFigures, render_timers
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """All that a bench run found. Rates are events per second, costs microseconds an event."""
+class PipelineFigures:
+    """The whole pipeline. Rates are events per second, costs microseconds an event."""
 
     machine: str
     events: int
@@ -25,6 +26,13 @@ class Report:
     stage_us: Mapping[str, float]
     layer: Mapping[str, float]
     latencies: list[Latency]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a bench run found."""
+
+    pipeline: PipelineFigures
     collector: CollectorFigures
     identity: LinkFigures
     segments: CostFigures
@@ -34,21 +42,35 @@ class Report:
 
 def render(report: Report) -> str:
     """Markdown."""
-    ratios = [w / f for w, f in zip(report.wholes, report.floors, strict=True)]
-    rounds = "\n".join(
-        f"| {n + 1} | {f:,.0f} | {w:,.0f} | {r:.2f} |"
-        for n, (f, w, r) in enumerate(zip(report.floors, report.wholes, ratios, strict=True))
-    )
-    latencies = "\n".join(
-        f"| {load} | {seen.rate:,.0f} | {seen.count:,} | {seen.p50_ms:.0f} | {seen.p99_ms:.0f} |"
-        for load, seen in zip(("a quarter", "half"), report.latencies, strict=True)
-    )
+    sections = [
+        *render_pipeline(report.pipeline),
+        render_collector(report.collector),
+        render_links(report.identity),
+        render_segments(report.segments, report.previews),
+        render_timers(report.timers),
+    ]
+    return "\n\n".join([_head(report.pipeline), *(section.strip() for section in sections)]) + "\n"
+
+
+def _head(figures: PipelineFigures) -> str:
     return f"""# Performance
 
-Written by `make bench`: {report.events:,} events a round, all processes on one small shared machine ({report.machine}, 2 cores), so
-read the figures as ratios.
+Written by `make bench`: {figures.events:,} events a round, all processes on one small shared machine ({figures.machine}, 2 cores), so
+read the figures as ratios."""
 
-## Throughput
+
+def render_pipeline(figures: PipelineFigures) -> list[str]:
+    """The page's sections about the whole pipeline."""
+    return [_throughput(figures), _costs(figures), _latency(figures)]
+
+
+def _throughput(figures: PipelineFigures) -> str:
+    ratios = [w / f for w, f in zip(figures.wholes, figures.floors, strict=True)]
+    rounds = "\n".join(
+        f"| {n + 1} | {f:,.0f} | {w:,.0f} | {r:.2f} |"
+        for n, (f, w, r) in enumerate(zip(figures.floors, figures.wholes, ratios, strict=True))
+    )
+    return f"""## Throughput
 
 *Floor*: the same bytes through aiokafka, JSON, Redis MGET and SET, aiokafka and a ClickHouse insert, without logic, in one process.
 *Pipeline*: HTTP batches of 50, until every event is a row in ClickHouse and every touched profile is evaluated. In turn, in one run.
@@ -57,29 +79,37 @@ read the figures as ratios.
 | --- | --- | --- | --- |
 {rounds}
 
-Median ratio: **{statistics.median(ratios):.2f}** (aim: 0.30).
+Median ratio: **{statistics.median(ratios):.2f}** (aim: 0.30)."""
 
-## What an event costs
+
+def _costs(figures: PipelineFigures) -> str:
+    return f"""## What an event costs
 
 CPU of each process (user and system time), microseconds an event, last round:
 
 | Process | us |
 | --- | --- |
-{_rows(report.cpu_us)}
+{_rows(figures.cpu_us)}
 
 Wall time of the stream agents' stages, microseconds an event of `events`, all rounds (waiting for Redis and Kafka included):
 
 | Agent and stage | us |
 | --- | --- |
-{_rows(report.stage_us)}
+{_rows(figures.stage_us)}
 
 The stream layer alone, microseconds a record of wall time (aim: 10 or less over the bare client):
 
 | Way | us |
 | --- | --- |
-{_rows(report.layer)}
+{_rows(figures.layer)}"""
 
-## Latency
+
+def _latency(figures: PipelineFigures) -> str:
+    latencies = "\n".join(
+        f"| {load} | {seen.rate:,.0f} | {seen.count:,} | {seen.p50_ms:.0f} | {seen.p99_ms:.0f} |"
+        for load, seen in zip(("a quarter", "half"), figures.latencies, strict=True)
+    )
+    return f"""## Latency
 
 One event in 50 makes a new customer enter a segment. From the moment its batch was due to be sent to the signed webhook's arrival
 (aim: p99 of 500 ms at half of the pipeline's throughput). Slices are small then, so an event costs the stream process more than in the
@@ -87,12 +117,12 @@ tables above, and it is what saturates first.
 
 | Load | Events/s | Webhooks | p50, ms | p99, ms |
 | --- | --- | --- | --- | --- |
-{latencies}
+{latencies}"""
 
-{render_collector(report.collector)}
-{render_links(report.identity)}
-{render_segments(report.segments, report.previews)}
-{render_timers(report.timers)}"""
+
+def with_pipeline(page: str, figures: PipelineFigures) -> str:
+    """The page with its parts about the whole pipeline measured anew."""
+    return reduce(_with, render_pipeline(figures), page)
 
 
 def with_identity(page: str, figures: LinkFigures) -> str:
