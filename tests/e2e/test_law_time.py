@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.onefold import eventually, onefold_in
 
-pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.alone]
+pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 
 DEFINITIONS = """
 apiVersion: onefold/v1
