@@ -179,11 +179,12 @@ class Timed:
         await self.until(look)
 
     async def until_none_stands(self) -> None:
-        """Wait until no timer stands, and read what was said."""
+        """Wait until no timer stands and everybody was said to have left: a worker says so after it has cleared the timer."""
 
         async def look() -> bool:
+            cleared = await self.standing() == 0
             await self.look()
-            return await self.standing() == 0
+            return cleared and {exit_.profile_id for exit_ in self.exits} >= self.entered.keys()
 
         await self.until(look)
 
