@@ -178,6 +178,15 @@ class Timed:
 
         await self.until(look)
 
+    async def until_entered(self, count: int) -> None:
+        """Wait until so many were said to be in."""
+
+        async def look() -> bool:
+            await self.look()
+            return len(self.entered) >= count
+
+        await self.until(look)
+
     async def until_none_stands(self) -> None:
         """Wait until no timer stands and everybody was said to have left: a worker says so after it has cleared the timer."""
 

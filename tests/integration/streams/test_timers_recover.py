@@ -22,7 +22,7 @@ async def overdue(stage: Timed) -> int:
     due_ms = time.time_ns() // 1_000_000 - 60_000
     await stage.called([due_ms] * PEOPLE)
     await stage.evaluated(due_ms - 1)
-    await stage.look()
+    await stage.until_entered(PEOPLE)
     assert (len(stage.entered), len(stage.exits), await stage.standing()) == (PEOPLE, 0, PEOPLE)
     return due_ms
 
