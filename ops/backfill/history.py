@@ -11,6 +11,7 @@ from runtime.settings import Settings
 from schemas.events import Event
 from segments.plan import Plan
 from segments.sql import Query, membership
+from segments.sql.preview import size_and_sample
 
 END: Final = (1 << 63) - 1
 """An offset after all others."""
@@ -67,6 +68,12 @@ class History:
         """Who is in a segment at an instant, by its SQL over all events."""
         query = self._sql(plan, name, at_ms)
         return {row[0] async for block in (await self._reach()).stream(query.sql, query.parameters) for row in block}
+
+    async def size_and_sample(self, plan: Plan, name: str, at_ms: int, most: int) -> tuple[int, tuple[str, ...]]:
+        """How many are in a segment at an instant, and some of them, counted where the events are."""
+        query = size_and_sample(plan, name, at_ms, most)
+        members, some = (await (await self._reach()).rows(query.sql, query.parameters))[0]
+        return members, tuple(some)
 
     async def shown(self, name: str) -> set[str]:
         """Who is in a segment by what was said of it."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ops.backfill.reach import Defining, defining
-from ops.backfill.sizes import sample
+from ops.backfill.sizes import SAMPLE
 from ops.definitions import sealed
 from ops.documents import check
 from ops.reach import DEFAULT_DIR, AsJson, DataDir
@@ -79,12 +79,7 @@ async def _preview(which: str, at_ms: int | None, data_dir: Path) -> list[Previe
         known = await parts.live()
         plan, names = chosen(which, known, _file(parts, Path(which)))
         when = parts.clock.now_ms() if at_ms is None else at_ms
-        return [Previewed(name, when, *await _sample(parts, plan, name, when)) for name in names]
-
-
-async def _sample(parts: Defining, plan: Plan, name: str, at_ms: int) -> tuple[int, tuple[str, ...]]:
-    members, some = await sample(parts.history, plan, name, at_ms)
-    return members, tuple(some)
+        return [Previewed(name, when, *await parts.history.size_and_sample(plan, name, when, SAMPLE)) for name in names]
 
 
 def _file(parts: Defining, path: Path) -> dict[str, AnyDefinition]:

@@ -1,6 +1,6 @@
 """What definitions would do, before they are live: how large segments would be, who would enter and leave, what they keep."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,9 +56,3 @@ async def size(history: History, plan: Plan, name: str, at_ms: int) -> Size:
     members, shown = await history.members(plan, name, at_ms), await history.shown(name)
     entering = members - shown
     return Size(name, len(shown), len(members), len(entering), len(shown - members), tuple(sorted(entering)[:SAMPLE]))
-
-
-async def sample(history: History, plan: Plan, name: str, at_ms: int) -> tuple[int, Sequence[str]]:
-    """How many are in a segment at an instant, and some of them."""
-    members = await history.members(plan, name, at_ms)
-    return len(members), sorted(members)[:SAMPLE]
