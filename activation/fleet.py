@@ -10,7 +10,7 @@ from runtime.bus.port import Bus, Record
 from runtime.errors import Misconfigured
 from runtime.logs import get_logger
 from runtime.settings import Settings
-from segments.definitions import BadDefinition, Destination, decode
+from domain.definitions.kinds import BadDefinition, Destination, decode
 
 SECRET_RETRY_S: Final = 5.0
 KIND: Final = b"Destination/"

@@ -14,7 +14,7 @@ from runtime.errors import Transient
 from runtime.health import HealthServer
 from runtime.metrics import Metrics
 from runtime.settings import Settings
-from segments.definitions import Destination
+from domain.definitions.kinds import Destination
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

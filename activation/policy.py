@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from schemas.records import Cause, Transition
-from segments.definitions import Destination
+from domain.definitions.kinds import Destination
 
 LIVE_CAUSES: Final[frozenset[Cause]] = frozenset({"event", "link", "timer", "group"})
 """Something happened to the customer, or to the account or household. A merge only relabels what was said before, and a rebuild

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.errors import Misconfigured
-from segments.definitions import Destination
+from domain.definitions.kinds import Destination
 
 
 def secret_of(definition: Destination, environ: Mapping[str, str], data_dir: Path) -> str:

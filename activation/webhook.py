@@ -9,11 +9,11 @@ from typing import Final
 import httpx
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
-from activation.addresses import Refused, Resolve, choose, resolve
+from activation.address_guard import (Refused, Resolve, choose, resolve)
 from activation.port import Gone, Message, Ok, Reject, Result, Retry
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, Transient
-from segments.definitions import DestinationSpec
+from domain.definitions.kinds import DestinationSpec
 
 TIMEOUT_S: Final = 15.0
 _RETRIED: Final = frozenset({408, 425, 429})

@@ -11,13 +11,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from activation import records
-from activation.attempts import Ended, send
-from activation.lanes import Lanes
-from activation.message import render
+from activation import delivery_records as records
+from activation.delivery_attempts import Ended, send
+from activation.keyed_executor import Lanes
+from activation.webhook_message import render
 from activation.policy import decide
 from activation.port import Destination, Message, Result, Retry
-from activation.progress import Progress
+from activation.offset_tracker import Progress
 from profile_store.port import ProfileStore
 from runtime.bus.port import Bus, Consumer, Outgoing, Partition, Producer, Record
 from runtime.clock import Clock
@@ -28,7 +28,7 @@ from runtime.retry import backoff_ms
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode
 from schemas.records import DeliveryState, Transition
-from segments.definitions import Destination as Definition
+from domain.definitions.kinds import Destination as Definition
 
 T = TypeVar("T")
 SETTLED_MS: Final = 30 * 86_400_000

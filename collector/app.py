@@ -11,9 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from collector import answers, email, imports, inbound, openapi, pixel, site, tracking
-from collector.definitions import Sources
-from collector.desk import Desk
+from collector import responses as answers, openapi
+from collector.routes import (email_tracking as email, import_files as imports, webhooks as inbound, pixel, analytics_js as site, tracking)
+from collector.source_registry import Sources
+from collector.pipeline import Desk
 from collector.problems import Problem
 from runtime.bus.port import Producer
 from runtime.clock import Clock

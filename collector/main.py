@@ -8,9 +8,9 @@ from typing import Any, Final
 import uvicorn
 
 from collector.app import create_app
-from collector.definitions import Sources, follow_sources
-from collector.outlet import Outlet
-from collector.protocol import protocol
+from collector.source_registry import Sources, follow_sources
+from collector.producers import Outlet
+from collector.http_protocol import protocol
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Misconfigured, Transient

@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.schemas import SchemaGenerator
 
-from collector import wire
-from collector.answers import RESET, RESULT, json_response
-from collector.envelope import BATCHES, CALLS, KINDS
+from collector import openapi_models as wire
+from collector.responses import RESET, RESULT, json_response
+from domain.intake.envelope import BATCHES, CALLS, KINDS
 from collector.problems import Problem
-from collector.tracking import METRICS
+from collector.routes.tracking import METRICS
 
 _REF: Final = "#/components/schemas/{model}"
 _REFUSALS: Final = (400, 401, 403, 408, 413, 415, 429, 431, 503)

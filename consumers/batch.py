@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
-from profile_store.warehouse.rows import Row
-from profile_store.warehouse.tables import Table
+from warehouse.rows import Row
+from warehouse.tables import Table
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode, encode

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from consumers.batch import Batch, Feed
-from profile_store.warehouse import rows
-from profile_store.warehouse.rows import Row
-from profile_store.warehouse.tables import EVENT_STORE, LEDGER
+from warehouse import rows
+from warehouse.rows import Row
+from warehouse.tables import EVENT_STORE, LEDGER
 from runtime.bus.port import Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode

@@ -3,8 +3,8 @@
 from typing import Final
 
 from consumers.batch import feed
-from profile_store.warehouse import rows
-from profile_store.warehouse.tables import ACCOUNT_TRAITS, CONTRIBUTIONS
+from warehouse import rows
+from warehouse.tables import ACCOUNT_TRAITS, CONTRIBUTIONS
 from schemas.records import Grouped
 
 FEED: Final = feed("groups", Grouped, {ACCOUNT_TRAITS: rows.account_traits, CONTRIBUTIONS: rows.contribution})

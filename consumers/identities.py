@@ -3,8 +3,8 @@
 from typing import Final
 
 from consumers.batch import feed
-from profile_store.warehouse import rows
-from profile_store.warehouse.tables import IDENTITIES, LABELS
+from warehouse import rows
+from warehouse.tables import IDENTITIES, LABELS
 from schemas.records import Identity
 
 FEED: Final = feed("identities", Identity, {LABELS: rows.labels, IDENTITIES: rows.identity})

@@ -3,8 +3,8 @@
 from typing import Final
 
 from consumers.batch import feed
-from profile_store.warehouse import rows
-from profile_store.warehouse.tables import DECISIONS, EVIDENCE
+from warehouse import rows
+from warehouse.tables import DECISIONS, EVIDENCE
 from schemas.records import LinkRecord
 
 FEED: Final = feed("links", LinkRecord, {EVIDENCE: rows.link, DECISIONS: rows.decided})

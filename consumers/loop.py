@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from consumers.batch import Feed
-from profile_store.warehouse.writer import Writer
+from warehouse.writer import Writer
 from runtime.bus.port import Bus, Consumer, Partition, Producer, Record
 from runtime.clock import Clock
 from runtime.errors import Transient

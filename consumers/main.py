@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from consumers.feeds import FEEDS
 from consumers.loop import ConsumerLoop
-from profile_store.warehouse.client import Warehouse
-from profile_store.warehouse.writer import ClickHouseWriter
+from warehouse.client import Warehouse
+from warehouse.writer import ClickHouseWriter
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Transient

@@ -3,8 +3,8 @@
 from typing import Final
 
 from consumers.batch import feed
-from profile_store.warehouse import rows
-from profile_store.warehouse.tables import QUARANTINE, SETTLEMENTS
+from warehouse import rows
+from warehouse.tables import QUARANTINE, SETTLEMENTS
 from schemas.records import Quarantined
 
 FEED: Final = feed("quarantine", Quarantined, {QUARANTINE: rows.quarantine, SETTLEMENTS: rows.settlement})

@@ -8,8 +8,8 @@ consumer had noted before, so a batch that is being inserted is in flight as a w
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from profile_store.warehouse import reads
-from profile_store.warehouse.client import Warehouse
+from warehouse import named_queries as reads
+from warehouse.client import Warehouse
 from runtime.bus.port import Bus
 from runtime.settings import Settings
 

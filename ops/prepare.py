@@ -3,14 +3,14 @@
 import os
 from dataclasses import dataclass
 
-from ops import definitions
-from ops.embedded import secrets
-from profile_store.warehouse.migrate import migrate
+from ops import definitions_topic as definitions
+from embedded import secrets
+from warehouse.migrate import migrate
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
 from runtime.settings import Settings
 from schemas.topics import TOPICS
-from segments.definitions import Metadata, Source, SourceSpec, key_hash
+from domain.definitions.kinds import (Metadata, Source, SourceSpec, key_hash)
 
 DEFAULT_SOURCE = "default"
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final
 
-from profile_store.warehouse import reads
-from profile_store.warehouse.client import Warehouse
+from warehouse import named_queries as reads
+from warehouse.client import Warehouse
 
 WEIGHTS: Final[Mapping[str, int]] = {"validity": 40, "completeness": 25, "volume": 15, "freshness": 10, "uniqueness": 10}
 FRESH_MS: Final = 60_000

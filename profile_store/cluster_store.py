@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import AuthenticationError
 
-from profile_store import values
-from profile_store.cluster_link import Call, ClusterLink
+from profile_store import encoding as values
+from profile_store.cluster_client import Call, ClusterLink
 from profile_store.keys import AHEAD, Keys
 from profile_store.port import Document, Kind, Label, Place, Standing, Writes
 from profile_store.redis_base import CALL_TIMEOUT_S, SCAN_COUNT, RedisBase, Script
-from profile_store.values import PackedWrites
+from profile_store.encoding import PackedWrites
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, StateLost, Transient
 from runtime.settings import Settings

@@ -4,16 +4,7 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 
 from profile_store.keys import HOLD_MS, LETTERS
 from profile_store.port import DEFINITIONS, Document, Kind, Label, Members, Place, Scanned, Standing, Ties, Writes
-from profile_store.values import (
-    check_guard,
-    decision_field,
-    pack_decision,
-    pack_edge,
-    pack_label,
-    pack_members,
-    ties_as_scanned,
-    unpack_ties,
-)
+from profile_store.encoding import (check_guard, decision_field, pack_decision, pack_edge, pack_label, pack_members, ties_as_scanned, unpack_ties)
 from runtime.clock import Clock
 from runtime.errors import StateLost
 

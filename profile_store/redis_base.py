@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from redis.exceptions import AuthenticationError, RedisClusterException, RedisError
 
-from profile_store import values
+from profile_store import encoding as values
 from profile_store.keys import HOLD_MS, LETTERS, Keys
 from profile_store.port import DEFINITIONS, MAX_FIELDS, Document, Kind, Label, Members, Place, Scanned, Standing, Ties
 from runtime.clock import Clock

@@ -8,7 +8,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ClusterCrossSlotError, MovedError, NoScriptError
 
-from profile_store import values
+from profile_store import encoding as values
 from profile_store.keys import Keys
 from profile_store.port import Document, Kind, Label, Place, Standing, Writes
 from profile_store.redis_base import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, MAX_CONNECTIONS, SCAN_COUNT, RedisBase, Script

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.call_centre import CALL_TYPES, CallType
+from domain.intake.call_centre import CALL_TYPES, CallType
 from schemas.identifiers import Identifier
 
 EVENT_VERSION: Final = 2

@@ -12,10 +12,10 @@ from runtime.bus.port import Bus, Producer, Record
 from runtime.clock import Clock
 from runtime.errors import StateLost, Transient
 from runtime.settings import Settings
-from streams.app import create_faust_app
-from streams.apply import Applier, Exit, Stop
-from streams.lanes import Lanes
-from streams.places import Places
+from streams.faust_app import create_faust_app
+from streams.applier import Applier, Exit, Stop
+from streams.partition_queues import Lanes
+from streams.assigned_partitions import Places
 from streams.step import Step
 
 log: Final = logging.getLogger(__name__)

@@ -7,12 +7,12 @@ from typing import Final
 from runtime.bus.follow import RETRY_S, follow
 from runtime.bus.port import Bus, Record
 from runtime.errors import Transient
-from runtime.places import locator
+from runtime.geoip import locator
 from runtime.settings import Settings
-from segments.admission import Admission
-from segments.definitions import AnyDefinition, BadDefinition, IdentityRules, Segment, Source, decode
-from segments.identity import DEFAULT_RULES, IdentityRulesSpec, Rules
-from segments.plan import CyclicSegments, Plan, in_order
+from domain.intake.admission import Admission
+from domain.definitions.kinds import (AnyDefinition, BadDefinition, IdentityRules, Segment, Source, decode)
+from domain.identity.rules import DEFAULT_RULES, IdentityRulesSpec, Rules
+from domain.segments.plan import CyclicSegments, Plan, in_order
 from streams import metrics
 
 log: Final = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from runtime.errors import Transient
 from runtime.settings import Settings
 from streams import metrics
 from streams.agent import Agent
-from streams.apply import Exit
+from streams.applier import Exit
 from streams.definitions import Definitions, follow_definitions
-from streams.relink import Relink
+from streams.reclustering import Relink
 from streams.step import Step
 from streams.timers import Timers
 

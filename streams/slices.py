@@ -18,7 +18,7 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, AppT, ConsumerMessage
 from faust.types import Message as FaustMessage
 
-from runtime.bus.limits import FETCH_WAIT_MS
+from runtime.bus.record_limits import FETCH_WAIT_MS
 
 SCHEME: Final = "slices"
 COMMIT_BOUND_S: Final = 5.0

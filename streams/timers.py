@@ -14,9 +14,9 @@ from runtime.clock import Clock
 from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.records import Touched
-from streams.places import NEVER, Places
+from streams.assigned_partitions import NEVER, Places
 from streams.steps.common import touch
-from streams.window import Window
+from streams.in_flight_timers import Window
 
 TICK_S: Final = 0.01
 """How often it is seen, in memory, whether a timer is due or room for more has come."""

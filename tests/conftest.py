@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from tests.support.cluster import ClusterOfRedis, cluster_running
+from tests.support.redis_cluster import ClusterOfRedis, cluster_running
 from tests.support.services import Running, kafka_spec, redis_spec, running
 
 hypothesis_settings.register_profile("onefold", deadline=None)  # machines that run tests are shared: no example is timed

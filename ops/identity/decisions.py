@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ops.identity.history import Operation
-from ops.identity.known import Known
-from profile_store.evidence import Decisions
-from profile_store.identity import pair
+from ops.identity.audit import Operation
+from ops.identity.clusters import Known
+from domain.identity.evidence import Decisions
+from domain.identity.clusters import pair
 from profile_store.port import Decision as Register
 from runtime.errors import Invalid, Transient
 from schemas.records import Decided, DecidedAction, DecidedKind

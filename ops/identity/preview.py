@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from ops.identity.names import shape
-from profile_store.evidence import Decisions
-from profile_store.identity import Evidence, Liveness, members_of, resolve
+from ops.identity.references import shape
+from domain.identity.evidence import Decisions
+from domain.identity.clusters import (Evidence, Liveness, members_of, resolve)
 from profile_store.port import Decision, Edge
-from profile_store.warehouse import reads
-from profile_store.warehouse.client import Warehouse
+from warehouse import named_queries as reads
+from warehouse.client import Warehouse
 from schemas.identifiers import Identifier
-from segments.identity import Rules
+from domain.identity.rules import Rules
 
 Kind = Literal["merge", "split", "regroup"]
 Cluster = tuple[str, ...]

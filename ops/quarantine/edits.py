@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.errors import Invalid
-from schemas.intake_values import Unparsable, loads
+from domain.intake.values import Unparsable, loads
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from profile_store.warehouse import reads
-from profile_store.warehouse.client import Warehouse
+from warehouse import named_queries as reads
+from warehouse.client import Warehouse
 
 STATES: Final = ("open", "replayed", "discarded")
 PAGE: Final = 500

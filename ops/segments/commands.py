@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ops.reach import DEFAULT_DIR, AsJson, DataDir
-from ops.segments import say
-from ops.segments.reach import asking, verifying
-from ops.segments.shapes import shape_verified
-from ops.segments.verify import Verified
+from ops.connect import DEFAULT_DIR, AsJson, DataDir
+from ops.segments import render as say
+from ops.segments.connect import asking, verifying
+from ops.segments.to_json import shape_verified
+from ops.segments.verifier import Verified
 
 Profile = Annotated[str, typer.Argument(metavar="PROFILE", help="namespace:value, such as email:an@shop.vn, or a profile id")]
 Named = Annotated[str, typer.Argument(metavar="SEGMENT", help="a segment; none: all of them, in or out", show_default=False)]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
-from ops.segments.verify import Verified, Verifier
+from ops.segments.verifier import Verified, Verifier
 from runtime.clock import Clock
 from runtime.errors import OnefoldError
 from runtime.logs import get_logger

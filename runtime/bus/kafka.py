@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from runtime.bus.kafka_admin import KafkaAdmin
 from runtime.bus.kafka_consumer import KafkaConsumer
 from runtime.bus.kafka_producer import KafkaProducer
-from runtime.bus.limits import FETCH_WAIT_MS
+from runtime.bus.record_limits import FETCH_WAIT_MS
 from runtime.bus.partitioner import partition_of
 from runtime.settings import Settings
 

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
-from runtime.bus.foreign import told, translated
+from runtime.bus.kafka_errors import told, translated
 from runtime.errors import Permanent, Transient
 
 _KNOWN_WITHIN_S: Final = 3.0

@@ -8,7 +8,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from runtime.bus.foreign import told
+from runtime.bus.kafka_errors import told
 from runtime.bus.port import Partition, Record
 
 _CLOSE_WITHIN_S: Final = 10.0

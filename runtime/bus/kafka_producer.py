@@ -8,8 +8,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 
-from runtime.bus.foreign import told, translated
-from runtime.bus.limits import check
+from runtime.bus.kafka_errors import told, translated
+from runtime.bus.record_limits import check
 from runtime.bus.port import Outgoing
 from runtime.errors import OnefoldError, Permanent, Transient
 

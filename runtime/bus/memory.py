@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Self
 
-from runtime.bus.limits import check
+from runtime.bus.record_limits import check
 from runtime.bus.partitioner import partition_of
 from runtime.bus.port import Outgoing, Partition, Record
 from runtime.clock import Clock, SystemClock

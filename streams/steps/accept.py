@@ -8,7 +8,7 @@ from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
-from schemas.intake import Rejected, parse_touchpoint
+from domain.intake.parse import Rejected, parse_touchpoint
 from schemas.quarantine import quarantined as of_record
 from streams.outcome import Outcome
 

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from profile_store import groups
-from profile_store.households import kind_of
+from domain.identity import groups
+from domain.identity.households import kind_of
 from profile_store.port import Document, Kind, Place, ProfileStore, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.records import Grouped, Touched
-from segments.identity import DEFAULT_RULES, HouseholdRules, Rules
-from segments.plan import Plan
+from domain.identity.rules import DEFAULT_RULES, HouseholdRules, Rules
+from domain.segments.plan import Plan
 from streams.outcome import Outcome
 from streams.steps.common import ALL, decode_slice, must_wait, touch
 

@@ -7,17 +7,17 @@ from typing import Final
 
 import msgspec
 
-from profile_store import evidence
-from profile_store.evidence import Decisions, Edges
-from profile_store.identity import members_of, resolve
+from domain.identity import evidence
+from domain.identity.evidence import Decisions, Edges
+from domain.identity.clusters import members_of, resolve
 from profile_store.port import Document, Label, Members, Place, ProfileStore, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import Decided, Identity, Link, LinkRecord, Look, Touched
-from segments.identity import DEFAULT_RULES, Rules
+from domain.identity.rules import DEFAULT_RULES, Rules
 from streams.outcome import Outcome
-from streams.steps.closure import Closure, Explorer
+from profile_store.identity_loader import Closure, Explorer
 from streams.steps.common import decode_slice, touch
 
 

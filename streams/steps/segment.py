@@ -7,23 +7,24 @@ from typing import Any
 
 import msgspec
 
-from profile_store import groups, memberships, model
-from profile_store.memberships import Membership, SegmentState
-from profile_store.model import Joined
+from domain.identity import groups
+from domain.profiles import membership as memberships, fragment as model
+from domain.profiles.membership import Membership, SegmentState
+from domain.profiles.fragment import Joined
 from profile_store.port import Document, Members, Place, ProfileStore, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.hashes import short_hash
 from schemas.records import Cause, Grouped, Profile, Touched, Transition
-from segments.conditions import NEVER
-from segments.facts import Facts
-from segments.identity import DEFAULT_RULES, HouseholdRules, Rules
-from segments.plan import Plan
+from domain.segments.comparisons import NEVER
+from domain.segments.profile_facts import Facts
+from domain.identity.rules import DEFAULT_RULES, HouseholdRules, Rules
+from domain.segments.plan import Plan
 from streams.outcome import Outcome
 from streams.steps.common import ALL, contribution, decode_slice, must_wait, touch
 from streams.steps.touches import Touches, coalesce, forward
-from streams.steps.verdicts import Standing, stand
+from domain.segments.evaluation import Standing, stand
 
 
 @dataclass(frozen=True, slots=True)

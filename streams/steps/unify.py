@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from profile_store import evidence, model
-from profile_store.households import group_id
+from domain.identity import evidence
+from domain.profiles import fragment as model
+from domain.identity.households import group_id
 from profile_store.port import Document, Label, Place, ProfileStore, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
@@ -14,8 +15,8 @@ from schemas.events import Event
 from schemas.hashes import message_hash
 from schemas.identifiers import star
 from schemas.records import Grouped, Touched
-from segments.identity import DEFAULT_RULES, Rules
-from segments.plan import Plan
+from domain.identity.rules import DEFAULT_RULES, Rules
+from domain.segments.plan import Plan
 from streams.outcome import Outcome
 from streams.steps.common import ALL, contribution, decode_slice, must_wait, touch
 

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from ops.reference import PAGES
+from docs.reference import PAGES
 from runtime.metrics import REGISTER
 from runtime.settings import Settings
 

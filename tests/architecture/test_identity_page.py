@@ -5,9 +5,9 @@ from pathlib import Path
 
 from profile_store.port import MAX_NEIGHBOURS
 from schemas.identifiers import NAMESPACE_RANK, OWNER_ORDER, blocked
-from segments.definitions import IdentityRules, load_yaml
-from segments.identity import DEFAULT_RULES, MAX_MEMBERS, NEIGHBOURS, PER_PROFILE
-from tests.support.ground_truth import accuracy_table, overmerge_table
+from domain.definitions.kinds import IdentityRules, load_yaml
+from domain.identity.rules import (DEFAULT_RULES, MAX_MEMBERS, NEIGHBOURS, PER_PROFILE)
+from tests.support.identity_accuracy import accuracy_table, overmerge_table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "identity.md").read_text(encoding="utf-8")
 

@@ -17,11 +17,11 @@ HOMES = {
 PURE = (
     *sorted(Path("schemas").glob("*.py")),
     *sorted(Path("segments").glob("*.py")),
-    Path("profile_store/model.py"),
-    Path("profile_store/identity.py"),
-    Path("profile_store/memberships.py"),
+    Path("domain/profiles/fragment.py"),
+    Path("domain/identity/clusters.py"),
+    Path("domain/profiles/membership.py"),
     Path("activation/policy.py"),
-    Path("activation/message.py"),
+    Path("activation/webhook_message.py"),
 )
 IMPURE = {
     "redis",

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from segments.computed import SHIPPED, ComputedTraitSpec
-from segments.definitions import ComputedTrait, parse
-from segments.language import KEYWORDS, MAX_DEPTH, MAX_NODES, walk
-from segments.reading import yaml_documents
-from segments.schema import ANY, schema
+from domain.segments.computed_traits import SHIPPED, ComputedTraitSpec
+from domain.definitions.kinds import ComputedTrait, parse
+from domain.segments.language import (KEYWORDS, MAX_DEPTH, MAX_NODES, walk)
+from domain.definitions.yaml_text import yaml_documents
+from domain.definitions.json_schema import ANY, schema
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("segment-language.md", "segments.md")

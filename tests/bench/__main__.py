@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ops.embedded.attach import settings_for
+from embedded.attach import settings_for
 from tests.bench.collector import measure_collector
 from tests.bench.floor import floor
 from tests.bench.latency import Latency, latency
@@ -30,7 +30,7 @@ from tests.bench.segments import measure_costs
 from tests.bench.stream_layer import measure
 from tests.bench.timers import measure_timers
 from tests.bench.whole import stage_costs, whole
-from tests.support.onefold import Onefold, onefold_in
+from tests.support.shipped_command import Onefold, onefold_in
 
 PAGE = Path("docs/performance.md")
 

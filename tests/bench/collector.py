@@ -23,13 +23,13 @@ from pathlib import Path
 from httpx import ASGITransport, AsyncClient
 
 from collector.app import create_app
-from ops.embedded.ports import free_port
+from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from tests.bench.load import bodies, calls
-from tests.support.collector import KEY, known_sources, source
+from tests.support.collector_harness import KEY, known_sources, source
 from tests.support.collector_process import ROOT, CollectorProcess, collector_process
 from tests.support.services import kafka_spec, running
 

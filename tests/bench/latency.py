@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.bench.load import bodies, calls
 from tests.bench.whole import post
-from tests.support.onefold import Onefold, eventually
+from tests.support.shipped_command import Onefold, eventually
 
 DEFINITIONS = """
 apiVersion: onefold/v1

@@ -22,8 +22,8 @@ from pathlib import Path
 import redis.asyncio
 from pydantic import SecretStr
 
-from ops.demo.simulate import Action, Call, Simulation
-from profile_store import model
+from demo.simulation import Action, Call, Simulation
+from domain.profiles import fragment as model
 from profile_store.port import Place
 from profile_store.redis_store import RedisStore
 from runtime.bus.kafka import KafkaBus
@@ -33,9 +33,9 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
 from schemas.identifiers import Identifier, node
-from schemas.intake import parse_call
+from domain.intake.parse import parse_call
 from schemas.records import Link
-from segments.plan import Plan
+from domain.segments.plan import Plan
 from streams.steps.link import LinkStep
 from tests.support.services import redis_spec, running
 

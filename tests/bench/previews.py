@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from profile_store.warehouse.client import Warehouse
-from profile_store.warehouse.migrate import migrate
+from warehouse.client import Warehouse
+from warehouse.migrate import migrate
 from runtime.settings import Settings
-from segments.definitions import parse
-from segments.plan import Plan
-from segments.sql.preview import size_and_sample
-from tests.support.clickhouse import clickhouse_server
+from domain.definitions.kinds import parse
+from domain.segments.plan import Plan
+from domain.segments.sql.preview import size_and_sample
+from tests.support.clickhouse_server import clickhouse_server
 
 END_MS: Final = 1_790_000_000_000
 PIECE: Final = 200_000

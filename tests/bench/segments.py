@@ -20,7 +20,7 @@ from datetime import date
 from itertools import islice
 from typing import Any, Final
 
-from ops.demo.simulate import Call, Simulation
+from demo.simulation import Call, Simulation
 from profile_store.memory import MemoryStore
 from profile_store.port import Place
 from runtime.bus.port import Record
@@ -28,8 +28,8 @@ from runtime.clock import ManualClock
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
-from segments.definitions import AnyDefinition, parse
-from segments.plan import Plan
+from domain.definitions.kinds import AnyDefinition, parse
+from domain.segments.plan import Plan
 from streams.step import Step
 from streams.steps.link import LinkStep
 from streams.steps.segment import SegmentStep

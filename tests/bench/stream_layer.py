@@ -13,8 +13,8 @@ from faust.types import TP, EventT
 from runtime.bus.kafka import KafkaBus
 from runtime.settings import Settings
 from streams.agent import _record
-from streams.app import create_faust_app
-from streams.lanes import Lanes
+from streams.faust_app import create_faust_app
+from streams.partition_queues import Lanes
 
 
 class _Anywhere:

@@ -27,7 +27,7 @@ from runtime.errors import StateLost
 from schemas.records import Touched
 from streams.steps.common import touch
 from tests.support.services import kafka_spec, redis_spec, running
-from tests.support.timing import Timed, timed
+from tests.support.timer_stage import Timed, timed
 
 PARTITIONS: Final = 4
 SLICE: Final = 1_000

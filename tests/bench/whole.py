@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 
 from ops.account import take
-from ops.embedded.attach import settings_for
-from profile_store.warehouse.client import Warehouse
+from embedded.attach import settings_for
+from warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.settings import Settings
 from tests.bench.load import bodies
-from tests.support.onefold import Onefold
+from tests.support.shipped_command import Onefold
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -13,11 +13,11 @@ from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.records import Quarantined
-from segments.definitions import Source, TrackingPlan, encode, load_yaml
+from domain.definitions.kinds import (Source, TrackingPlan, encode, load_yaml)
 from streams.definitions import Definitions
 from streams.steps.accept import AcceptStep
-from tests.support.collector import KEY, NOW, Collecting, collecting, source
-from tests.support.places import places_file
+from tests.support.collector_harness import (KEY, NOW, Collecting, collecting, source)
+from tests.support.geoip_file import places_file
 
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 CALL = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runtime.bus.kafka import KafkaBus
-from runtime.bus.limits import MAX_RECORD_BYTES
+from runtime.bus.record_limits import MAX_RECORD_BYTES
 from runtime.bus.memory import MemoryBus
 from runtime.bus.partitioner import partition_of
 from runtime.bus.port import Bus, Consumer, Outgoing, Partition, Record

@@ -9,19 +9,19 @@ import msgspec
 import orjson
 import pytest
 
-from profile_store.model import Fragment, apply
-from profile_store.model import encode as encode_fragment
+from domain.profiles.fragment import Fragment, apply
+from domain.profiles.fragment import encode as encode_fragment
 from profile_store.port import Place
 from runtime.bus.port import Record
 from runtime.settings import Settings
-from schemas.call_centre import CALL_TYPES
+from domain.intake.call_centre import CALL_TYPES
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.records import Quarantined
-from segments.definitions import Source, load_yaml
-from segments.plan import Plan
+from domain.definitions.kinds import Source, load_yaml
+from domain.segments.plan import Plan
 from streams.steps.accept import AcceptStep
-from tests.support.collector import KEY, NOW, collecting, source
+from tests.support.collector_harness import (KEY, NOW, collecting, source)
 from tests.support.webhook_sources import hmac_headers
 
 SECRET = "secret-of-the-cti"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from profile_store import redis_base, values
+from profile_store import redis_base, encoding as values
 from profile_store.keys import HOLD_MS
 from profile_store.port import Decision, Document, Edge, Kind, Label, Members, Place, ProfileStore, Scanned, Standing, Ties, Writes
 from runtime.clock import ManualClock

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.onefold import ONEFOLD
+from tests.support.shipped_command import ONEFOLD
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.onefold import Onefold, eventually, onefold_in
+from tests.support.shipped_command import Onefold, eventually, onefold_in
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]
 DEFINITIONS = """

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.onefold import Onefold, eventually, onefold_in
+from tests.support.shipped_command import Onefold, eventually, onefold_in
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]
 ÁNH, PHONE, DEVICE = "email:ánh@shop.vn", "phone:0912345678", "anonymous_id:máy-chung"

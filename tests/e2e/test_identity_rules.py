@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.onefold import eventually, onefold_in
+from tests.support.shipped_command import eventually, onefold_in
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.onefold import eventually, onefold_in
+from tests.support.shipped_command import eventually, onefold_in
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 

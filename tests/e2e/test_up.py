@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from ops.embedded.child import identity
-from tests.support.stack import Command, await_true
+from embedded.child_process import identity
+from tests.support.embedded_stack import Command, await_true
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.kafka, pytest.mark.redis, pytest.mark.clickhouse]
 

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import orjson
 
-from collector.envelope import BATCHES, KINDS
+from domain.intake.envelope import BATCHES, KINDS
 from tests.fuzz import values
-from tests.support.collector import KEY, OTHER_KEY, Collecting, collecting
+from tests.support.collector_harness import (KEY, OTHER_KEY, Collecting, collecting)
 
 PATHS: Final = (*(f"/v1/{name}" for name in (*KINDS, *sorted(BATCHES))), "/beacon/v1/batch")
 ROUND: Final = 2_000

@@ -14,15 +14,15 @@ from consumers import events
 from consumers.feeds import FEEDS
 from profile_store.memory import MemoryStore
 from profile_store.port import Place
-from profile_store.warehouse.tables import LEDGER, Table
+from warehouse.tables import LEDGER, Table
 from runtime.bus.port import Record
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import Decided, Delivery, Grouped, GroupKind, Identity, Link, Look, Profile, Quarantined, Touched, Transition
-from segments.admission import Admission
-from segments.identity import DEFAULT_RULES
-from segments.plan import Plan
+from domain.intake.admission import Admission
+from domain.identity.rules import DEFAULT_RULES
+from domain.segments.plan import Plan
 from streams.step import Step
 from streams.steps.accept import AcceptStep
 from streams.steps.group import GroupStep

@@ -4,12 +4,12 @@ import random
 from collections import Counter
 from typing import Final
 
-from ops.quarantine.again import Again, Refused
+from ops.quarantine.replay_decider import Again, Refused
 from ops.quarantine.edits import Edits
 from ops.quarantine.entries import Entry
 from runtime.errors import Invalid
 from runtime.settings import Settings
-from segments.admission import Admission
+from domain.intake.admission import Admission
 from tests.fuzz import records, values
 from tests.fuzz.http import broken
 

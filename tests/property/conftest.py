@@ -6,10 +6,10 @@ from itertools import count
 import pytest
 from pydantic import SecretStr
 
-from profile_store.warehouse.client import Warehouse
-from profile_store.warehouse.migrate import migrate
+from warehouse.client import Warehouse
+from warehouse.migrate import migrate
 from runtime.settings import Settings
-from tests.support.clickhouse import clickhouse_server
+from tests.support.clickhouse_server import clickhouse_server
 
 _NUMBERS = count()
 

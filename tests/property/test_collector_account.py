@@ -12,9 +12,9 @@ import orjson
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from collector.envelope import BATCHES, CALLS, KINDS
+from domain.intake.envelope import BATCHES, CALLS, KINDS
 from schemas.events import EVENT_TYPES
-from tests.support.collector import KEY, OTHER_KEY, Collecting, collecting
+from tests.support.collector_harness import (KEY, OTHER_KEY, Collecting, collecting)
 
 EXAMPLES = int(os.environ.get("ONEFOLD_FUZZ_EXAMPLES", "300"))
 FIELDS = (

@@ -16,7 +16,7 @@ from runtime.bus.memory import MemoryBus
 from runtime.clock import ManualClock
 from runtime.metrics import Metrics
 from runtime.settings import Settings
-from tests.support.collector import KEY, NOW, known_sources
+from tests.support.collector_harness import KEY, NOW, known_sources
 
 EXAMPLES = 10
 

@@ -7,17 +7,18 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from profile_store import groups, memberships, model
-from profile_store.households import group_id
+from domain.identity import groups
+from domain.profiles import membership as memberships, fragment as model
+from domain.identity.households import group_id
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.hashes import message_hash
 from schemas.records import Grouped
-from segments.definitions import Segment, load_yaml
-from segments.identity import HouseholdRules, Rules
-from segments.plan import Plan
+from domain.definitions.kinds import Segment, load_yaml
+from domain.identity.rules import HouseholdRules, Rules
+from domain.segments.plan import Plan
 from tests.support.events import START_MS, event
-from tests.support.pipeline import Pipeline
+from tests.support.simulated_pipeline import Pipeline
 
 DEFINITIONS = """
 apiVersion: onefold/v1

@@ -14,14 +14,14 @@ from typing import Any
 
 import httpx
 
-from ops.embedded.ports import free_port
+from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.records import Quarantined
-from segments.definitions import Source, encode
+from domain.definitions.kinds import Source, encode
 
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 60

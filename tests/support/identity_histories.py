@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 
-from profile_store import model
+from domain.profiles import fragment as model
 from profile_store.port import DAY_MS
 from schemas.events import Event
 from schemas.records import Decided, DecidedKind
-from segments.definitions import Segment
-from segments.identity import IdentityRulesSpec, NamespaceRules, Rules
-from segments.plan import Plan
+from domain.definitions.kinds import Segment
+from domain.identity.rules import IdentityRulesSpec, NamespaceRules, Rules
+from domain.segments.plan import Plan
 from tests.support.events import SECRET, START_MS, event
-from tests.support.oracle import Oracle
-from tests.support.pipeline import Pipeline
+from tests.support.identity_oracle import Oracle
+from tests.support.simulated_pipeline import Pipeline
 
 CROWDED_AT = 5
 """How many neighbours make a node crowded in these small worlds (MAX_NEIGHBOURS is set to it)."""

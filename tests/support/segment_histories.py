@@ -7,21 +7,9 @@ from typing import Any
 
 from schemas.events import Event, EventType
 from schemas.identifiers import node
-from segments.registers import CONSENT_EVENT
+from domain.segments.registers import CONSENT_EVENT
 from tests.support.events import SECRET, event
-from tests.support.segment_words import (
-    ACCOUNTS,
-    CHANNELS,
-    DAY_MS,
-    HOUR_MS,
-    PROPERTIES,
-    PURPOSES,
-    SPAN_DAYS,
-    STEP_MS,
-    TRAITS,
-    a_value,
-    event_name,
-)
+from tests.support.random_values import (ACCOUNTS, CHANNELS, DAY_MS, HOUR_MS, PROPERTIES, PURPOSES, SPAN_DAYS, STEP_MS, TRAITS, a_value, event_name)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profile_store import model
+from domain.profiles import fragment as model
 from schemas.events import Event
-from segments.definitions import AnyDefinition
-from segments.plan import Plan
-from tests.support.segment_definitions import definitions
+from domain.definitions.kinds import AnyDefinition
+from domain.segments.plan import Plan
+from tests.support.random_definitions import definitions
 from tests.support.segment_histories import Arrival, History, random_history
 from tests.support.segment_stream import Stream
-from tests.support.segment_words import BASES, DAY_MS, SPAN_DAYS
+from tests.support.random_values import BASES, DAY_MS, SPAN_DAYS
 
 
 class World:

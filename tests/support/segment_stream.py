@@ -5,12 +5,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from profile_store import groups, model
-from profile_store.memberships import Membership, SegmentState
+from domain.identity import groups
+from domain.profiles import fragment as model
+from domain.profiles.membership import Membership, SegmentState
 from schemas.events import Event
-from segments.facts import Facts
-from segments.plan import Plan
-from streams.steps.verdicts import Standing, stand
+from domain.segments.profile_facts import Facts
+from domain.segments.plan import Plan
+from domain.segments.evaluation import Standing, stand
 from tests.support.segment_histories import Arrival
 
 

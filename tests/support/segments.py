@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from profile_store import model
+from domain.profiles import fragment as model
 from schemas.events import Event
-from segments.definitions import AnyDefinition, ComputedTrait, Segment, SegmentList, parse
-from segments.facts import Answer, Facts
-from segments.plan import Plan
-from segments.tree import answers
+from domain.definitions.kinds import (AnyDefinition, ComputedTrait, Segment, SegmentList, parse)
+from domain.segments.profile_facts import Answer, Facts
+from domain.segments.plan import Plan
+from domain.segments.tree import answers
 from tests.support.events import event
 
 OWNER = {"user_id": "khách-1"}

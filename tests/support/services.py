@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.embedded import redis
-from ops.embedded.cds import ClassArchive
-from ops.embedded.child import Spec, tied_to
-from ops.embedded.jars import cache_dir, kafka_jars
-from ops.embedded.java import find_java
-from ops.embedded.kafka import Kafka
-from ops.embedded.layout import Layout
-from ops.embedded.ports import free_port
+from embedded import redis
+from embedded.class_archive import ClassArchive
+from embedded.child_process import Spec, tied_to
+from embedded.kafka_jars import cache_dir, kafka_jars
+from embedded.java import find_java
+from embedded.kafka import Kafka
+from embedded.layout import Layout
+from embedded.ports import free_port
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 
 from standardwebhooks.webhooks import Webhook
 
-from segments.definitions import Source, load_yaml
+from domain.definitions.kinds import Source, load_yaml
 
 PAGE = Path(__file__).parents[2] / "docs" / "touchpoints.md"
 

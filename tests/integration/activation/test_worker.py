@@ -9,7 +9,7 @@ import pytest
 from starlette.responses import Response
 
 from activation.fleet import Fleet
-from activation.message import idempotency_key
+from activation.webhook_message import idempotency_key
 from activation.webhook import WebhookDestination
 from activation.worker import Worker
 from profile_store.memory import MemoryStore
@@ -21,10 +21,10 @@ from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.records import Delivery, Quarantined, Transition
-from segments.definitions import Destination
-from segments.definitions import encode as encode_definition
-from tests.support.activation import destination, transition
-from tests.support.webhooks import SECRET, Got, receiving
+from domain.definitions.kinds import Destination
+from domain.definitions.kinds import encode as encode_definition
+from tests.support.transitions import destination, transition
+from tests.support.webhook_receiver import SECRET, Got, receiving
 
 SETTINGS = Settings(commit_interval_ms=50)
 TOPICS: dict[str, tuple[int, dict[str, str]]] = {

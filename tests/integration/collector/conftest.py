@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.clients.install import installed
-from tests.support.clients import Trial, marks, story
-from tests.support.collector import KEY, source
+from tests.support.client_story import Trial, marks, story
+from tests.support.collector_harness import KEY, source
 from tests.support.collector_process import CollectorProcess, collector_process
-from tests.support.doorman import Doorman, doorman
+from tests.support.recording_proxy import Doorman, doorman
 
 ANALYTICS_JS = "node_modules/@segment/analytics-next/dist/umd"
 

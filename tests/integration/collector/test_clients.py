@@ -4,7 +4,7 @@ from itertools import groupby
 
 import pytest
 
-from tests.support.clients import HOUR_MS, JSON, Client, Trial
+from tests.support.client_story import (HOUR_MS, JSON, Client, Trial)
 
 pytestmark = pytest.mark.kafka
 

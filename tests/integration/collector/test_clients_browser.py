@@ -8,9 +8,9 @@ import pytest
 
 from schemas.events import Event
 from tests.clients.install import chromium
-from tests.support.clients import CLIENTS, HOUR_MS, Trial
-from tests.support.onefold import eventually
-from tests.support.shop import bundle, customer, shop
+from tests.support.client_story import CLIENTS, HOUR_MS, Trial
+from tests.support.shipped_command import eventually
+from tests.support.demo_shop import bundle, customer, shop
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clients]
 

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from segment.analytics.client import Client
 
-from ops.embedded.ports import free_port
+from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing
 from runtime.settings import Settings
@@ -27,8 +27,8 @@ from schemas.codec import decode
 from schemas.events import Event
 from schemas.identifiers import node
 from schemas.records import Quarantined
-from segments.definitions import encode
-from tests.support.collector import KEY, source
+from domain.definitions.kinds import encode
+from tests.support.collector_harness import KEY, source
 from tests.support.services import Running
 
 ROOT = Path(__file__).parents[3]

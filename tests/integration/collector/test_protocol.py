@@ -10,13 +10,13 @@ import pytest
 import uvicorn
 
 from collector.app import create_app
-from collector.protocol import Bounded, protocol
+from collector.http_protocol import Bounded, protocol
 from runtime.bus.memory import MemoryBus
 from runtime.clock import ManualClock
 from runtime.health import QuietServer
 from runtime.metrics import Metrics
 from runtime.settings import Settings
-from tests.support.collector import KEY, NOW, known_sources
+from tests.support.collector_harness import KEY, NOW, known_sources
 
 WITHIN_S = 30
 

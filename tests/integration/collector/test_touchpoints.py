@@ -8,8 +8,8 @@ import httpx
 import orjson
 import pytest
 
-from schemas.email_links import EmailLink, key_of, sign
-from tests.support.collector import KEY, source
+from domain.intake.email_links import EmailLink, key_of, sign
+from tests.support.collector_harness import KEY, source
 from tests.support.collector_process import CollectorProcess, collector_process
 from tests.support.webhook_sources import documented_source, hmac_headers, standard_headers, with_secret
 

@@ -10,10 +10,10 @@ from consumers.feeds import FEEDS
 from consumers.loop import ConsumerLoop
 from ops.account import Account, take
 from ops.prepare import create_topics
-from profile_store.warehouse.client import Warehouse
-from profile_store.warehouse.rows import Row
-from profile_store.warehouse.tables import Table
-from profile_store.warehouse.writer import ClickHouseWriter
+from warehouse.client import Warehouse
+from warehouse.rows import Row
+from warehouse.tables import Table
+from warehouse.writer import ClickHouseWriter
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock

@@ -11,15 +11,15 @@ import msgspec
 import pytest
 from redis.asyncio import Redis, RedisCluster
 
-from profile_store.cluster_link import Call
+from profile_store.cluster_client import Call
 from profile_store.connect import open_store
 from profile_store.keys import LETTERS, Keys
 from profile_store.port import Decision, Document, Edge, Kind, Label, Members, Place, ProfileStore, Standing, Ties, Writes
 from runtime.clock import ManualClock
 from runtime.errors import Misconfigured, StateLost, Transient
 from runtime.settings import Settings
-from tests.support.cluster import ClusterOfRedis
-from tests.support.dying import Death, DyingStore
+from tests.support.redis_cluster import ClusterOfRedis
+from tests.support.crashing_store import Death, DyingStore
 
 pytestmark = pytest.mark.redis
 

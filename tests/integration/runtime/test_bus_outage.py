@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ops.embedded.ports import free_port
+from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing, Partition
 from runtime.errors import Transient

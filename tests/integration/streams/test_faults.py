@@ -11,8 +11,8 @@ import pytest
 
 from schemas.codec import decode
 from schemas.records import Quarantined
-from streams.apply import Exit
-from tests.support.counting import Stage, Worker, staged
+from streams.applier import Exit
+from tests.support.fault_stage import Stage, Worker, staged
 from tests.support.services import Running
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]

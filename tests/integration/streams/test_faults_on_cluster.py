@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import ClusterOfRedis
-from tests.support.counting import staged
+from tests.support.redis_cluster import ClusterOfRedis
+from tests.support.fault_stage import staged
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 

@@ -8,13 +8,13 @@ from typing import Final
 
 import pytest
 
-from profile_store import identity
+from domain.identity import clusters as identity
 from profile_store.port import ProfileStore
 from runtime.clock import ManualClock
-from segments.definitions import Segment, load_yaml
-from tests.support.dying import Death, MortalStore
+from domain.definitions.kinds import Segment, load_yaml
+from tests.support.crashing_store import Death, MortalStore
 from tests.support.identity_histories import CROWDED_AT, History, check, random_history, run
-from tests.support.pipeline import Pipeline
+from tests.support.simulated_pipeline import Pipeline
 from tests.support.stores import REAL, real_store
 
 HISTORIES: Final = 40

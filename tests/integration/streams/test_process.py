@@ -12,11 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ops.embedded.ports import free_port
+from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.settings import Settings
 from schemas.topics import TOPICS
-from streams.apply import Exit
+from streams.applier import Exit
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 

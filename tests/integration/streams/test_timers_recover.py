@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.apply import Exit
+from streams.applier import Exit
 from tests.support.services import Running
-from tests.support.timing import Timed, timed
+from tests.support.timer_stage import Timed, timed
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 

@@ -4,7 +4,7 @@ import pytest
 
 from activation.policy import decide
 from schemas.records import Cause, Op
-from tests.support.activation import destination, transition
+from tests.support.transitions import destination, transition
 
 LIVE = {"event", "link", "timer", "group"}
 

@@ -4,7 +4,7 @@ import pytest
 
 from activation.secret import secret_of
 from runtime.errors import Misconfigured
-from tests.support.activation import destination
+from tests.support.transitions import destination
 
 
 def test_a_secret_comes_from_the_environment(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from starlette.responses import RedirectResponse, Response
 
-from activation.message import render
+from activation.webhook_message import render
 from activation.port import Gone, Ok, Reject, Result, Retry
 from activation.webhook import WebhookDestination, classify, retry_after_ms, signer
 from runtime.clock import Clock, ManualClock, SystemClock
 from runtime.errors import Misconfigured
-from tests.support.activation import destination, transition
-from tests.support.webhooks import SECRET, receiving
+from tests.support.transitions import destination, transition
+from tests.support.webhook_receiver import SECRET, receiving
 
 NOW_MS = 1_750_000_000_000
 MESSAGE = render(transition(), "hook")

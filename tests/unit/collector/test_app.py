@@ -9,7 +9,7 @@ import pytest
 from runtime.bus.partitioner import partition_of
 from runtime.errors import Permanent
 from schemas.identifiers import node
-from tests.support.collector import KEY, NOW, OTHER_KEY, collecting
+from tests.support.collector_harness import (KEY, NOW, OTHER_KEY, collecting)
 
 TRACK = {"userId": "u1", "event": "Order Completed", "messageId": "m1", "properties": {"name": "Phở bò Hà Nội"}}
 
@@ -359,7 +359,7 @@ async def test_a_bug_met_by_one_event_costs_no_other(monkeypatch: pytest.MonkeyP
     def broken(call: Any, **_: Any) -> Any:
         raise ZeroDivisionError(call)
 
-    monkeypatch.setattr("collector.accept.parse_call", broken)
+    monkeypatch.setattr("domain.intake.decide_calls.parse_call", broken)
     async with collecting() as at:
         answer = await at.post("/v1/track", TRACK)
         assert answer.json()["results"] == [{"index": 0, "messageId": "m1", "reason": "poison", "path": ""}]

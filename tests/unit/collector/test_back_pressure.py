@@ -8,10 +8,10 @@ import httpx
 import orjson
 import pytest
 
-from collector.outlet import Bounded
+from collector.producers import Bounded
 from runtime.bus.port import Outgoing, Producer
 from runtime.errors import Transient
-from tests.support.collector import Collecting, collecting
+from tests.support.collector_harness import Collecting, collecting
 
 TRACK = {"type": "track", "userId": "u1", "event": "Đặt hàng"}
 

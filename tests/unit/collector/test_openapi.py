@@ -5,7 +5,7 @@ from starlette.routing import Route
 
 from collector.openapi import OPERATIONS
 from schemas.events import EVENT_TYPES
-from tests.support.collector import KEY, collecting
+from tests.support.collector_harness import KEY, collecting
 
 CALLS: dict[str, dict[str, Any]] = {
     "track": {"event": "Đặt hàng"}, "identify": {}, "page": {}, "screen": {}, "group": {"groupId": "g1"},

@@ -6,13 +6,13 @@ import pytest
 
 from consumers import identities, links
 from consumers.batch import Feed
-from ops import ties
+from ops.rebuild import identity_state as ties
 from profile_store.port import Decision
-from profile_store.warehouse import rows
-from profile_store.warehouse.tables import DECISIONS, EVIDENCE, IDENTITIES, LABELS
-from profile_store.warehouse.writer import MemoryWriter
+from warehouse import rows
+from warehouse.tables import (DECISIONS, EVIDENCE, IDENTITIES, LABELS)
+from warehouse.writer import MemoryWriter
 from tests.support.identity_histories import random_history, run
-from tests.support.pipeline import Pipeline
+from tests.support.simulated_pipeline import Pipeline
 
 HISTORIES = 120
 

@@ -7,9 +7,9 @@ from typing import Any
 from consumers import events, identities, links
 from consumers.batch import Feed
 from consumers.loop import ConsumerLoop
-from profile_store.warehouse.rows import Row
-from profile_store.warehouse.tables import DECISIONS, EVENT_STORE, EVIDENCE, IDENTITIES, LABELS, LEDGER, POSITIONS, Table
-from profile_store.warehouse.writer import MemoryWriter
+from warehouse.rows import Row
+from warehouse.tables import (DECISIONS, EVENT_STORE, EVIDENCE, IDENTITIES, LABELS, LEDGER, POSITIONS, Table)
+from warehouse.writer import MemoryWriter
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ops import analytics_js
-from ops.analytics_js import install, installed
+from embedded import analytics_js
+from embedded.analytics_js import install, installed
 from runtime.errors import Misconfigured
 
 FILES = {

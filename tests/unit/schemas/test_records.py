@@ -6,7 +6,7 @@ import pytest
 
 from schemas.codec import Undecodable, decode, encode
 from schemas.records import Profile, Touched, Transition
-from tests.support.activation import transition
+from tests.support.transitions import transition
 
 NODE = "0" + "a" * 31
 PROFILE = Profile(

@@ -10,8 +10,8 @@ import pytest
 from faust.types import TP
 
 from runtime.settings import Settings
-from streams.app import create_faust_app
-from streams.lanes import Lanes
+from streams.faust_app import create_faust_app
+from streams.partition_queues import Lanes
 from streams.slices import Slice, SliceConsumer, SliceScheduler
 
 TP0, TP1 = TP("onefold.events", 0), TP("onefold.events", 1)

@@ -18,9 +18,9 @@ from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.records import Touched
 from streams import timers as module
-from streams.places import NEVER, Places
+from streams.assigned_partitions import NEVER, Places
 from streams.timers import UNDER_WAY, Timers
-from streams.window import LOOK_MS, UNASKED_MS, VAIN_MOST_MS
+from streams.in_flight_timers import LOOK_MS, UNASKED_MS, VAIN_MOST_MS
 
 PLACE = Place("touched", 0, 1)
 

@@ -1,0 +1,65 @@
+"""One message to its end: attempts with full jitter between them, until the receiver has it or the retry's age is reached."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from activation.port import Gone, Message, Ok, Reject, Result, Retry
+from runtime.clock import Clock
+from runtime.retry import backoff_ms
+from schemas.records import DeliveryState
+from domain.definitions.kinds import RetrySpec
+
+Attempt = Callable[[Message], Awaitable[Result]]
+Pause = Callable[[int], Awaitable[bool]]
+"""Waits that many milliseconds; False when the process is to end first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of a message."""
+
+    state: DeliveryState
+    verdict: str
+    attempts: int
+    status: int
+    detail: str
+
+
+async def send(
+    message: Message, attempt: Attempt, retry: RetrySpec, clock: Clock, pause: Pause, rng: random.Random
+) -> Ended | None:
+    """How the message ended; None when the process ended first. The age counts from this process's first attempt."""
+    started_ms, attempts = clock.now_ms(), 0
+    while True:
+        result = await attempt(message)
+        attempts += 1
+        if not isinstance(result, Retry):
+            return _ended(result, attempts)
+        wait_ms = next_wait_ms(result, attempts, clock.now_ms() - started_ms, retry, rng)
+        if wait_ms is None:
+            return Ended("failed", "retries_exhausted", attempts, result.status, result.detail)
+        if not await pause(wait_ms):
+            return None
+
+
+def next_wait_ms(result: Retry, attempts: int, age_ms: int, retry: RetrySpec, rng: random.Random) -> int | None:
+    """The wait before the next attempt; None when there is to be none. Pure but for the dice.
+
+    A receiver that asks for more time gets it; one that asks for more than the message's age allows gets no further attempt.
+    """
+    left_ms = retry.max_age_ms - age_ms
+    asked_ms = result.after_ms or 0
+    if left_ms <= 0 or asked_ms > left_ms:
+        return None
+    return max(asked_ms, min(backoff_ms(attempts - 1, retry.min_ms, retry.max_ms, rng), left_ms), 1)
+
+
+_VERDICTS: Final = {Reject: "rejected", Gone: "gone"}
+
+
+def _ended(result: Ok | Reject | Gone, attempts: int) -> Ended:
+    if isinstance(result, Ok):
+        return Ended("delivered", "due", attempts, result.status, "")
+    return Ended("failed", _VERDICTS[type(result)], attempts, result.status, result.detail)

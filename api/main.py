@@ -1,0 +1,149 @@
+"""The API process. It starts, and reads profiles, whatever of Kafka and ClickHouse is away."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import uvicorn
+
+from api.app import Api
+from api.quarantine_routes import Quarantine
+from api.profile_reader import ProfileReader
+from ops.identity.service import Desk
+from ops.identity.audit import History
+from runtime.lazy_connection import Lazy
+from ops.quarantine.replay_decider import Again
+from ops.segments.reconcile import reconcile_daily
+from ops.segments.verifier import Verifier
+from ops.segments.service import Asked
+from profile_store.connect import open_store
+from profile_store.port import ProfileStore
+from warehouse.client import HISTORY_SECONDS, Warehouse
+from runtime.bus.kafka import KafkaBus
+from runtime.clock import SystemClock
+from runtime.errors import Misconfigured, OnefoldError, Transient
+from runtime.health import HealthServer, QuietServer
+from runtime.logs import get_logger
+from runtime.metrics import Metrics
+from runtime.settings import Settings
+from domain.segments.sql import membership
+from streams.definitions import Definitions, follow_definitions
+
+GRACE_SECONDS: Final = 5
+BROKER_MS: Final = 5_000
+DECISION_S: Final = 5.0
+RETRY_S: Final = 5.0
+
+log: Final = get_logger(__name__)
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop`; answers under way are finished first. Raises Misconfigured when the port is taken."""
+    store, metrics = open_store(settings, SystemClock()), Metrics()
+    try:
+        async with (
+            HealthServer(settings, metrics, {"redis": store.ping}),
+            _desks(settings, store, metrics) as (desk, quarantine, asked),
+        ):
+            config = uvicorn.Config(
+                Api(ProfileReader(settings, store, desk.rules), desk, quarantine, asked).application(),
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+            with _listening(settings) as listener:
+                await _serve(QuietServer(config), listener, stop)
+    finally:
+        await store.aclose()
+
+
+@asynccontextmanager
+async def _desks(settings: Settings, store: ProfileStore, metrics: Metrics) -> AsyncIterator[tuple[Desk, Quarantine, Asked]]:
+    """What answers, by the live definitions once the broker has told them; it reaches for the rest when it is asked.
+
+    Meanwhile segments are reconciled every night.
+    """
+    clock, definitions = SystemClock(), Definitions(settings)
+    warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
+    history = Lazy(lambda: Warehouse.connect(settings, answer_s=HISTORY_SECONDS), clock)
+    async with KafkaBus(settings, timeout_ms=BROKER_MS) as bus:
+        producer = Lazy(bus.producer, clock)
+        tasks = [
+            asyncio.create_task(_follow(settings, bus, definitions)),
+            asyncio.create_task(_reconcile(settings, store, bus, history, definitions, metrics)),
+        ]
+        try:
+            desk = Desk(
+                settings,
+                store,
+                clock,
+                lambda: definitions.rules,
+                History(warehouse.get),
+                producer.get,
+                wait_s=DECISION_S,
+                rules_known=definitions.caught_up.is_set,
+            )
+
+            def again() -> Again:
+                if not definitions.caught_up.is_set():
+                    raise Transient("the definitions are not known here yet: try again")
+                return Again(settings, definitions.sources, definitions.admission)
+
+            asked = Asked(
+                settings,
+                store,
+                clock,
+                lambda: definitions.plan,
+                lambda: definitions.rules,
+                warehouse.get,
+                known=definitions.caught_up.is_set,
+            )
+            yield desk, Quarantine(settings, clock, warehouse.get, producer.get, again), asked
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await producer.aclose()
+            await warehouse.aclose()
+            await history.aclose()
+
+
+async def _follow(settings: Settings, bus: KafkaBus, definitions: Definitions) -> None:
+    """Follow the definitions for ever; a broker that is away, or not prepared yet, is asked again."""
+    while True:
+        try:
+            await follow_definitions(settings, bus, definitions)
+        except OnefoldError as error:
+            log.warning("definitions_not_followed", error=str(error))
+        await asyncio.sleep(RETRY_S)
+
+
+async def _reconcile(
+    settings: Settings, store: ProfileStore, bus: KafkaBus, history: Lazy[Warehouse], definitions: Definitions, metrics: Metrics
+) -> None:
+    """Compare segments with their SQL every night, by the definitions that are live then."""
+    plan, rules = (lambda: definitions.plan), (lambda: definitions.rules)
+    verifier = Verifier(settings, store, history.get, bus, SystemClock(), plan, rules, membership)
+    await reconcile_daily(settings.reconcile_at, verifier, metrics, definitions.caught_up.is_set)
+
+
+def _listening(settings: Settings) -> socket.socket:
+    try:
+        return socket.create_server((settings.api_host, settings.api_port))
+    except OSError as error:
+        raise Misconfigured(
+            "the profile API cannot listen: is ONEFOLD_API_PORT taken, ONEFOLD_API_HOST of this machine?"
+        ) from error
+
+
+async def _serve(server: QuietServer, listener: socket.socket, stop: asyncio.Event) -> None:
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.should_exit = True
+    await serving

@@ -1,0 +1,94 @@
+"""A profile as the API answers it: read, joined and shaped."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ops.identity.references import is_node, moment
+from domain.identity import groups
+from domain.profiles import membership as memberships, fragment as model
+from profile_store.port import ProfileStore
+from runtime.errors import Invalid
+from runtime.settings import Settings
+from schemas.identifiers import NAMESPACE_RANK, node, normalise
+from schemas.records import Grouped
+from domain.identity.rules import DEFAULT_RULES, HouseholdRules, Rules
+from domain.segments.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileReader:
+    """Joins on read, so an answer is as fresh as the fragments."""
+
+    settings: Settings
+    store: ProfileStore
+    rules: Callable[[], Rules] = lambda: DEFAULT_RULES
+
+    async def by_identifier(self, namespace: str, value: str) -> dict[str, Any] | None:
+        """The profile that an identifier belongs to, None when nobody is known by it.
+
+        Raises Invalid for a namespace that does not exist or a value that no identifier of it can have.
+        """
+        if namespace not in NAMESPACE_RANK:
+            raise Invalid(
+                f"namespace is unknown: use one of {', '.join(NAMESPACE_RANK)}", path="namespace", reason="unknown_namespace"
+            )
+        normalised = normalise(namespace, value, self.settings.default_country)
+        if normalised is None:
+            raise Invalid(f"value cannot be a {namespace}, or is a blocked one", path="value", reason="unusable_value")
+        secret = self.settings.tenant_secret.get_secret_value().encode()
+        return await self.by_id(node(secret, (namespace, normalised)))
+
+    async def by_id(self, profile_id: str) -> dict[str, Any] | None:
+        """The profile of that id; for one that went into another profile, that one."""
+        if not is_node(profile_id):
+            raise Invalid("profile_id is not 32 hexadecimal digits", path="profile_id", reason="unusable_value")
+        current = (await self.store.labels([profile_id]))[profile_id].profile_id
+        members = (await self.store.members([current]))[current].nodes
+        documents = await self.store.documents("fragment", members)
+        fragments = [model.decode(documents[owner].data) for owner in members if documents[owner].data is not None]
+        if not fragments:
+            return None
+        held = memberships.decode((await self.store.documents("membership", [current]))[current].data)
+        joined = model.join(fragments, {}, members)
+        return shape(current, members, joined, held) | await self._groups(current, joined)
+
+    async def _groups(self, profile_id: str, joined: model.Joined) -> dict[str, Any]:
+        """The profile's accounts, and its household by the rules that are live."""
+        rule, secret = self.rules().household, self.settings.tenant_secret.get_secret_value().encode()
+        said = groups.contributions(joined, profile_id, Plan(()), rule, secret)
+        documents = await self.store.documents("group", list(said)) if said else {}
+        return shape_groups(said, {name: groups.decode(documents[name].data) for name in said}, rule)
+
+
+def shape_groups(said: Mapping[str, Grouped], documents: Mapping[str, groups.Group], rule: HouseholdRules | None) -> dict[str, Any]:
+    """Accounts, and the first household that is one, as the answer has them. Pure."""
+    accounts = [
+        {"account_id": name, "group_id": said[name].name, "traits": seen.traits, "members": seen.members}
+        for name, document in documents.items()
+        if said[name].kind == "account"
+        for seen in (groups.account_seen(document),)
+    ]
+    households = (
+        {"household_id": name, "traits": seen.traits, "members": seen.members}
+        for name, document in documents.items()
+        if said[name].kind == "household" and (seen := groups.household_seen(document, rule)) is not None
+    )
+    return {"accounts": accounts, "household": next(households, None)}
+
+
+def shape(profile_id: str, members: tuple[str, ...], joined: model.Joined, held: memberships.Membership) -> dict[str, Any]:
+    """What the answer says of the person. Pure."""
+    return {
+        "profile_id": profile_id,
+        "identifiers": [{"namespace": namespace, "value": value} for namespace, value in joined.identifiers],
+        "traits": joined.traits,
+        "computed": held.computed,
+        "counters": joined.counters,
+        "first_seen": moment(joined.first_seen_ms),
+        "last_seen": moment(joined.last_seen_ms),
+        "segments": [
+            {"name": name, "since": moment(state.since_ms)} for name, state in sorted(held.segments.items()) if state.member
+        ],
+        "members": list(members),
+    }

@@ -1,0 +1,118 @@
+"""Whether a webhook was signed by who it says, and lately. Pure; compares in constant time."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
+
+from collector.problems import Problem
+from runtime.errors import Misconfigured
+from domain.intake.values import instant_ms
+from domain.intake.webhook_spec import HmacSignature, StandardSignature
+
+REMEMBERED: Final = 100_000
+_MAX_ID_CHARS: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A good signature. `id` is the sender's for this delivery, "" without one; `replayable` if it says no time."""
+
+    digest: bytes
+    id: str = ""
+    replayable: bool = False
+
+
+def proven(
+    spec: StandardSignature | HmacSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int
+) -> Proof | Problem:
+    """The proof that one of `secrets` signed `body` with these headers, or the problem. Names of headers are in small letters.
+
+    Raises Misconfigured when a secret is no secret of this scheme.
+    """
+    if isinstance(spec, StandardSignature):
+        return _standard(spec, secrets, headers, body, now_ms)
+    return _hmac(spec, secrets, headers, body, now_ms)
+
+
+def _standard(
+    spec: StandardSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int
+) -> Proof | Problem:
+    message_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    if not message_id or len(message_id) > _MAX_ID_CHARS or not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 11):
+        return Problem.SIGNATURE
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return Problem.SIGNATURE
+    given = [one.encode("latin-1", "replace") for one in headers.get("webhook-signature", "").split()]
+    good = False
+    for secret in secrets:
+        try:
+            expected = Webhook(secret).sign(message_id, datetime.fromtimestamp(int(stamp), UTC), text).encode()
+        except (EmptyWebhookSecretError, binascii.Error, ValueError) as error:
+            raise Misconfigured("a secret of Standard Webhooks is `whsec_` and base64") from error
+        for one in given:
+            good |= hmac.compare_digest(expected, one)
+    if not good:
+        return Problem.SIGNATURE
+    if _stale(int(stamp) * 1000, now_ms, spec.tolerance_s):
+        return Problem.STALE
+    return Proof(hashlib.blake2b(f"{message_id} {stamp}".encode() + body, digest_size=16).digest(), message_id)
+
+
+def _hmac(spec: HmacSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int) -> Proof | Problem:
+    stamp = "" if spec.timestamp_header is None else headers.get(spec.timestamp_header.lower(), "").strip()
+    given = headers.get(spec.header.lower(), "").strip().encode("latin-1", "replace")
+    prefix = spec.prefix.encode()
+    if not given.startswith(prefix) or len(given) == len(prefix):
+        return Problem.SIGNATURE
+    given = given[len(prefix) :]
+    if spec.encoding == "hex":
+        given = given.lower()
+    # Split before the stamp is put in: a header may hold anything.
+    before, after = (part.replace("{timestamp}", stamp).encode("utf-8", "replace") for part in spec.template.split("{body}"))
+    good = False
+    for secret in secrets:
+        digest = hmac.new(secret.encode(), before + body + after, spec.algorithm).digest()
+        expected = digest.hex().encode() if spec.encoding == "hex" else base64.b64encode(digest)
+        good |= hmac.compare_digest(expected, given)
+    if not good:
+        return Problem.SIGNATURE
+    if spec.timestamp_header is None:
+        return Proof(given, replayable=True)
+    at_ms = instant_ms(stamp)
+    if at_ms is None or _stale(at_ms, now_ms, spec.tolerance_s):
+        return Problem.STALE
+    return Proof(given)
+
+
+def _stale(at_ms: int, now_ms: int, tolerance_s: int) -> bool:
+    return abs(now_ms - at_ms) > tolerance_s * 1000
+
+
+class Seen:
+    """The deliveries taken lately, so that one that somebody has recorded is not taken again while its time still holds."""
+
+    def __init__(self, most: int = REMEMBERED) -> None:
+        self._most = most
+        self._until: OrderedDict[tuple[str, bytes], int] = OrderedDict()
+
+    def has(self, source: str, proof: Proof, now_ms: int) -> bool:
+        """Whether it was taken and would still pass as new."""
+        return not proof.replayable and self._until.get((source, proof.digest), -1) >= now_ms
+
+    def add(self, source: str, proof: Proof, until_ms: int) -> None:
+        """Remember it until `until_ms`; the oldest are forgotten first."""
+        if proof.replayable:
+            return
+        self._until[(source, proof.digest)] = until_ms
+        while len(self._until) > self._most:
+            self._until.popitem(last=False)

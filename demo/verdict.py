@@ -1,0 +1,181 @@
+"""How the demo ends: waits until all is quiet, judges, and says what was seen."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from ops.cli.sql import as_analyst
+from demo.figures import (Figures, behind, due, look)
+from demo.webhook_receiver import Receiver
+from ops.connect import Reached
+from warehouse.client import Warehouse
+from runtime.errors import Transient
+from domain.definitions.kinds import Destination
+
+DRAIN_S: Final = 120.0
+PASSING: Final = ("cart-open", "cart-abandoned")
+"""Segments that time alone empties when nobody comes any more."""
+_QUIET_LOOKS: Final = 2
+_PAUSE_S: Final = 0.5
+_SHOWN_MISSING: Final = 10
+
+QUERIES: Final = (
+    (
+        "Who is where, and since when",
+        (
+            "SELECT segment, count() AS customers, min(since) AS first, max(since) AS last FROM memberships "
+            "GROUP BY segment ORDER BY customers DESC"
+        ),
+    ),
+    (
+        "Customers by stage, and what they have spent",
+        (
+            "SELECT lifecycle, count() AS customers, countIf(has(segments, 'birthday')) AS birthday_today, "
+            "sum(JSONExtractInt(computed, 'total-spent')) AS spent_vnd, topK(1)(rfm)[1] AS commonest_rfm FROM profiles "
+            "GROUP BY lifecycle ORDER BY customers DESC"
+        ),
+    ),
+    (
+        "Revenue by city",
+        (
+            "SELECT JSONExtractString(p.traits, 'address', 'city') AS city, count() AS orders, "
+            "sum(JSONExtractInt(e.properties, 'total')) AS revenue_vnd "
+            "FROM events AS e INNER JOIN profiles AS p ON p.profile_id = e.profile_id "
+            "WHERE e.name = 'Order Completed' GROUP BY city ORDER BY revenue_vnd DESC LIMIT 6"
+        ),
+    ),
+    (
+        "One customer, many touchpoints",
+        (
+            "SELECT JSONExtractString(traits, 'name') AS name, arraySort(arrayMap(i -> i.namespace, identifiers)) AS known_by, "
+            "segments FROM profiles ORDER BY length(identifiers) DESC, name LIMIT 5"
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was seen at the end; `missing` says what should have been and was not."""
+
+    figures: Figures
+    due: int
+    received: int
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The figures, what was due then (see `due`), and which messages the receiver had. `quiet` when nothing was under way."""
+
+    figures: Figures
+    wanted: Mapping[str, str]
+    received: frozenset[str]
+    quiet: bool
+
+
+def judge(look: Look, sent: int, failed: int) -> Verdict:
+    """Pure. Nothing is missing when the account balances with all that was sent in it, and every due message was received."""
+    figures, account, wanted, received = look.figures, look.figures.account, look.wanted, look.received
+    missing = []
+    if not account.balanced or account.in_flight:
+        missing.append(f"the account does not balance at a quiet moment: {account}")
+    if account.accepted < sent:
+        missing.append(f"{sent} events were sent and {account.accepted} accepted: {sent - account.accepted} are missing")
+    if failed:
+        missing.append(f"the shop's client gave up on {failed} events: see collector.log")
+    lost = {key: what for key, what in wanted.items() if key not in received}
+    if lost:
+        shown = ", ".join(f"{what} ({key[:12]}…)" for key, what in list(lost.items())[:_SHOWN_MISSING])
+        missing.append(f"{len(lost)} of {len(wanted)} due deliveries did not arrive: {shown}")
+    if not look.quiet and not missing:
+        missing.append(f"the streams had not come to rest after {DRAIN_S:.0f} s")
+    return Verdict(figures, len(wanted), len(received & wanted.keys()), tuple(missing))
+
+
+async def drain(
+    here: Reached, destination: Destination, receiver: Receiver, expected: int, show: Callable[[Figures], None]
+) -> Look:
+    """Wait until all that was sent is in its place, no cart is left, and what is due has come. The last look, quiet or not.
+
+    Time goes on moving customers afterwards, so that nothing is judged by a later look than this one.
+    """
+    until, quiet = time.monotonic() + DRAIN_S, 0
+    seen = None
+    while seen is None or time.monotonic() < until:
+        try:
+            seen = await _look(here, destination, receiver, expected)
+            show(seen.figures)
+            quiet = quiet + 1 if seen.quiet else 0
+        except Transient:
+            quiet = 0
+            if time.monotonic() >= until:
+                raise
+        if seen is not None and quiet >= _QUIET_LOOKS:
+            return seen
+        await asyncio.sleep(_PAUSE_S)
+    return replace(seen, quiet=False)
+
+
+async def _look(here: Reached, destination: Destination, receiver: Receiver, expected: int) -> Look:
+    figures, left = await look(here), await behind(here)
+    wanted = await due(here, destination)
+    rest = figures.account.in_flight == 0 and figures.account.accepted >= expected and left == 0
+    carts = any(figures.segments.get(name, 0) for name in PASSING)
+    received = frozenset(receiver.ids)
+    return Look(figures, wanted, received, quiet=rest and not carts and not wanted.keys() - received)
+
+
+def report(console: Console, verdict: Verdict, receiver: Receiver) -> None:
+    """Say what was seen."""
+    figures, account = verdict.figures, verdict.figures.account
+    table = Table(title="What was seen", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in (
+        ("events accepted", account.accepted),
+        ("= stored", account.stored),
+        ("+ duplicate", account.duplicate),
+        ("+ suppressed", account.suppressed),
+        ("+ quarantined", account.quarantined),
+        ("profiles", figures.profiles),
+        ("merges", figures.merges),
+        ("transitions", figures.transitions),
+        ("… by time alone", figures.moved("entered", why="time") + figures.moved("exited", why="time")),
+        ("deliveries due", verdict.due),
+        ("arrived with a valid signature", verdict.received),
+        ("refused by the receiver and tried again", receiver.answers["busy"]),
+    ):
+        table.add_row(name, f"{value:,}")
+    console.print(table)
+    console.print(movements(figures))
+
+
+def movements(figures: Figures) -> Table:
+    """Each segment's size, and how many entered and left it by an event, by time alone, and by a merge of two profiles."""
+    table = Table(title="Segments: who is in, and what moved customers in and out", title_justify="left")
+    table.add_column("segment", no_wrap=True)
+    for name in ("now", *(f"{way} by\n{why}" for way in ("in", "out") for why in ("event", "time", "merge"))):
+        table.add_column(name, justify="right")
+    for segment in figures.names:
+        counts = [figures.moved(op, segment, why) for op in ("entered", "exited") for why in ("event", "time", "merge")]
+        table.add_row(segment, *(f"{count:,}" if count else "·" for count in (figures.segments.get(segment, 0), *counts)))
+    return table
+
+
+async def queries(console: Console, here: Reached, data_dir: str) -> None:
+    """Three questions to ask, with their answers."""
+    warehouse = await Warehouse.connect(as_analyst(here.settings))
+    try:
+        for title, sql in QUERIES:
+            answer = await warehouse.raw(sql, {}, "PrettyCompact", {"readonly": 2, "output_format_pretty_color": 0})
+            console.print(f"\n{title}", style="bold", markup=False)
+            console.print(f'onefold sql --data-dir {data_dir} "{sql}"', markup=False, highlight=False, soft_wrap=True)
+            console.print(answer.decode(), markup=False, highlight=False, soft_wrap=True)
+    finally:
+        await warehouse.aclose()

@@ -1,0 +1,100 @@
+"""The reference pages that are made from the code: `python -m docs.reference` writes them, a test holds them equal."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from collector.app import create_app
+from collector.source_registry import Sources
+from collector.openapi import document
+from runtime import metrics
+from runtime.bus.memory import MemoryBus, MemoryProducer
+from runtime.clock import SystemClock
+from runtime.settings import Settings
+from schemas.reasons import Reason
+from schemas.topics import TOPICS
+from domain.definitions.json_schema import schema
+
+_NOTE = "<!-- Made from the code by `python -m docs.reference`: change the code, not this page. -->\n\n"
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines) + "\n"
+
+
+def configuration() -> str:
+    """Every setting: its variable, default and meaning."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        secret = isinstance(field.default, SecretStr)
+        default = "(secret)" if secret and name.endswith(("secret", "token")) else _plain(field.default)
+        rows.append((f"`ONEFOLD_{name.upper()}`", f"`{default}`", field.description or ""))
+    return "# Configuration\n\n" + _NOTE + _table(("Variable", "Default", "Meaning"), rows)
+
+
+def _plain(default: object) -> str:
+    return default.get_secret_value() if isinstance(default, SecretStr) else str(default)
+
+
+def topics() -> str:
+    """Every topic of the register."""
+    rows = [
+        (
+            f"`{topic.name}`",
+            topic.key,
+            topic.about,
+            topic.written_by,
+            topic.read_by,
+            "1" if topic.single else "`ONEFOLD_PARTITIONS`",
+            ", ".join(f"`{key}={value}`" for key, value in topic.config),
+        )
+        for topic in TOPICS
+    ]
+    head = ("Topic", "Key", "What it says", "Written by", "Read by", "Partitions", "Configuration")
+    return "# Topics\n\n" + _NOTE + "Names are prefixed with the environment: `onefold.events`.\n\n" + _table(head, rows)
+
+
+def reasons() -> str:
+    """Every reason of the closed list."""
+    return "# Reasons\n\n" + _NOTE + _table(("Reason", "What is wrong, and the cure"), [(f"`{r}`", r.about) for r in Reason])
+
+
+def metrics_page() -> str:
+    """Every metric of the register."""
+    return "# Metrics\n\n" + _NOTE + metrics.documentation().rstrip() + "\n"
+
+
+def collector_api() -> str:
+    """The OpenAPI document of the collector's addresses."""
+    app = create_app(Settings(), MemoryProducer(MemoryBus()), SystemClock(), Sources(), metrics.Metrics())
+    return json.dumps(document(app.routes), ensure_ascii=False, indent=2) + "\n"
+
+
+def json_schema(name: str) -> str:
+    """The JSON Schema of a kind of definition."""
+    return json.dumps(schema(name), ensure_ascii=False, indent=2) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "topics.md": topics,
+    "reasons.md": reasons,
+    "metrics.md": metrics_page,
+    "openapi/collector.json": collector_api,
+    **{f"schemas/{name}.json": partial(json_schema, name) for name in ("definition", "segment", "computed-trait")},
+}
+
+
+def main() -> None:
+    """Write all pages into docs/."""
+    for name, page in PAGES.items():
+        Path("docs", name).parent.mkdir(exist_ok=True)
+        Path("docs", name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""Definitions: documents with `apiVersion: onefold/v1`, `kind`, `metadata.name`, `spec`; kept on the `definitions` topic."""
+
+import hashlib
+import hmac
+from typing import Annotated, Any, Final, Literal, get_args
+
+import yaml
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
+
+from domain.intake.enrichment.enrich import EnrichSpec
+from schemas.identifiers import node, normalise
+from domain.segments.computed_traits import ComputedTraitSpec
+from domain.definitions.error_messages import faults
+from domain.identity.rules import IdentityRulesSpec
+from domain.intake.webhook_spec import WebhookSpec
+from domain.segments.language import MAX_DEPTH, MAX_NODES, SegmentSpec
+from domain.definitions.yaml_text import TooMuch, bound, yaml_documents
+from domain.definitions.model_shapes import shape_of
+from domain.intake.tracking_plan import TrackingPlanSpec
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+MAX_DOCUMENT_BYTES: Final = 256 * 1024
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Metadata(_Strict):
+    name: Name
+    title: dict[str, str] = Field(default_factory=dict)
+    owner: str = ""
+
+
+KeyHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.\-\[\]:]{1,255}$")]
+
+
+class WriteKey(_Strict):
+    """A write key that ends by itself: what a rotation leaves behind."""
+
+    sha256: KeyHash
+    valid_until: AwareDatetime | None = None
+
+
+class RateLimit(_Strict):
+    """A token bucket in every collector process: so many events a second, and so many at once after a rest."""
+
+    events_per_second: float = Field(gt=0, le=1_000_000)
+    burst_events: int = Field(ge=1, le=10_000_000)
+
+
+class SourceSpec(_Strict):
+    """A place that events come from. Write keys are kept as sha256 only; several serve a rotation.
+
+    `cors_origins`, if there are any, are the only ones that a browser may send from. `record_ip` lets the client's address into
+    `context.ip`.
+    """
+
+    write_key_sha256: tuple[KeyHash, ...] = ()
+    write_keys: tuple[WriteKey, ...] = ()
+    topic_ingress: bool = False
+    enrich: EnrichSpec = EnrichSpec()
+    webhook: WebhookSpec | None = None
+    cors_origins: tuple[Origin, ...] = ()
+    rate_limit: RateLimit | None = None
+    record_ip: bool = False
+
+
+class Trigger(_Strict):
+    segment: Name
+    on: tuple[Literal["entered", "exited"], ...] = ("entered",)
+
+
+class RetrySpec(_Strict):
+    max_age_ms: int = Field(default=600_000, ge=0)
+    min_ms: int = Field(default=200, ge=1)
+    max_ms: int = Field(default=30_000, ge=1)
+
+
+class DestinationSpec(_Strict):
+    """A signed webhook. The secret (`whsec_…`) is named by its environment variable or file, never written inline.
+
+    `on_backfill` says whether it hears of those who are in a segment already when the segment is defined.
+    """
+
+    type: Literal["webhook"]
+    url: HttpUrl
+    secret_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
+    secret_file: str | None = None
+    triggers: tuple[Trigger, ...] = Field(min_length=1)
+    on_backfill: Literal["skip", "send"] = "skip"
+    retry: RetrySpec = RetrySpec()
+    concurrency: int = Field(default=16, ge=1, le=256)
+    allow_private_addresses: bool = False
+
+
+class _Document(_Strict):
+    apiVersion: Literal["onefold/v1"]  # noqa: N815 - the document's own spelling
+    metadata: Metadata
+
+    @property
+    def key(self) -> str:
+        """`kind/name`, the key on the definitions topic."""
+        return f"{getattr(self, 'kind', '')}/{self.metadata.name}"
+
+
+class Source(_Document):
+    kind: Literal["Source"]
+    spec: SourceSpec
+
+
+class Segment(_Document):
+    kind: Literal["Segment"]
+    spec: SegmentSpec
+
+
+class ComputedTrait(_Document):
+    kind: Literal["ComputedTrait"]
+    spec: ComputedTraitSpec
+
+
+MAX_LISTED: Final = 5_000
+
+
+class ListSpec(_Strict):
+    """Customers by one identifier each. Values are hashed when the list is applied: what is kept are `nodes`, never `values`."""
+
+    namespace: Literal["user_id", "crm_id", "email", "phone", "device_id", "anonymous_id"]
+    values: tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...] = Field(default=(), max_length=MAX_LISTED)
+    nodes: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")], ...] = Field(default=(), max_length=MAX_LISTED)
+
+
+class SegmentList(_Document):
+    kind: Literal["List"]
+    spec: ListSpec
+
+    def sealed(self, secret: bytes, country: str) -> "SegmentList":
+        """The list with nodes alone. Raises BadDefinition that says which value is no identifier, by its place."""
+        found = set(self.spec.nodes)
+        for place, value in enumerate(self.spec.values):
+            spelled = normalise(self.spec.namespace, value, country)
+            if spelled is None:
+                raise BadDefinition(f"{self.key}: spec.values.{place}: not a {self.spec.namespace}: correct it, or leave it out")
+            found.add(node(secret, (self.spec.namespace, spelled)))
+        spec = self.spec.model_copy(update={"values": (), "nodes": tuple(sorted(found))})
+        return self.model_copy(update={"spec": spec})
+
+
+class Destination(_Document):
+    kind: Literal["Destination"]
+    spec: DestinationSpec
+
+
+class OnlyDefault(Metadata):
+    name: Literal["default"]
+
+
+class IdentityRules(_Document):
+    kind: Literal["IdentityRules"]
+    metadata: OnlyDefault
+    spec: IdentityRulesSpec
+
+
+class TrackingPlan(_Document):
+    kind: Literal["TrackingPlan"]
+    spec: TrackingPlanSpec
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Whose events it is for."""
+        return self.spec.sources or (self.metadata.name,)
+
+
+AnyDefinition = Source | TrackingPlan | IdentityRules | ComputedTrait | Segment | SegmentList | Destination
+Definition = Annotated[AnyDefinition, Field(discriminator="kind")]
+ADAPTER: Final[TypeAdapter[AnyDefinition]] = TypeAdapter(Definition)
+
+
+class BadDefinition(ValueError):
+    """A definition cannot be used; the text names the document, the path and the cure."""
+
+
+def parse(document: Any, where: str) -> AnyDefinition:
+    """A definition from a decoded document; `where` names it in errors (a file, a key)."""
+    try:
+        too_much(document)
+        bound(document)
+        return ADAPTER.validate_python(document)
+    except TooMuch as error:
+        raise BadDefinition(f"{where}: {error}") from None
+    except ValidationError as error:
+        kind = document.get("kind") if isinstance(document, dict) else None
+        root = next((shape_of(one) for one in get_args(AnyDefinition) if kind in get_args(one.model_fields["kind"].annotation)), ())
+        found = faults(document, error.errors(include_url=False), root)
+        raise BadDefinition("\n".join(f"{where}: {line}" for line in found)) from None
+
+
+def too_much(document: Any) -> None:
+    """Raises TooMuch when a segment's tree is too deep or too large; expects nothing of the document."""
+    spec = document.get("spec") if isinstance(document, dict) and document.get("kind") == "Segment" else None
+    open_ = [(spec.get("where"), 0)] if isinstance(spec, dict) else []
+    nodes = 0
+    while open_:
+        node, depth = open_.pop()
+        nodes += 1
+        if nodes > MAX_NODES:
+            raise TooMuch(f"spec.where: more than {MAX_NODES} conditions: make several segments, and name them with in_segment")
+        found = [node[word] for word in ("all", "any", "not") if word in node] if isinstance(node, dict) else []
+        if found and depth == MAX_DEPTH:
+            raise TooMuch(
+                f"spec.where: all, any and not are nested deeper than {MAX_DEPTH}: "
+                "make a part a segment of its own, and name it with in_segment"
+            )
+        open_ += [(inner, depth + 1) for held in found for inner in (held if isinstance(held, list) else (held,))]
+
+
+def load_yaml(text: str, where: str) -> list[AnyDefinition]:
+    """All definitions of a YAML text (several documents may follow each other)."""
+    if len(text.encode()) > MAX_DOCUMENT_BYTES:
+        raise BadDefinition(f"{where}: larger than {MAX_DOCUMENT_BYTES} bytes: split it into several files")
+    try:
+        documents = yaml_documents(text)
+    except TooMuch as error:
+        raise BadDefinition(f"{where}: {error}") from None
+    except yaml.YAMLError as error:
+        raise BadDefinition(f"{where}: not YAML: {_where_in_text(error)}") from None
+    return [parse(document, where) for document in documents if document is not None]
+
+
+def _where_in_text(error: yaml.YAMLError) -> str:
+    """What the parser says, and the line; never the text itself."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    said = problem or str(error).splitlines()[0]
+    return said[:120] if mark is None else f"{said[:120]}, line {mark.line + 1}, column {mark.column + 1}"
+
+
+def decode(value: bytes, where: str) -> AnyDefinition:
+    """A definition from its record on the definitions topic."""
+    try:
+        return ADAPTER.validate_json(value)
+    except ValidationError:
+        raise BadDefinition(f"{where}: the record is not a definition") from None
+
+
+def encode(definition: AnyDefinition) -> bytes:
+    """The definition as it is kept on the definitions topic."""
+    return definition.model_dump_json(by_alias=True).encode()
+
+
+def key_hash(write_key: str) -> str:
+    """How a write key is kept at rest."""
+    return hashlib.sha256(write_key.encode()).hexdigest()
+
+
+def source_for_key(sources: list[Source], write_key: str, now_ms: int | None = None) -> Source | None:
+    """The source that a write key belongs to now (without `now_ms`: that it ever did); compares every hash in constant time."""
+    wanted = key_hash(write_key)
+    found: Source | None = None
+    for source in sources:
+        for known, until_ms in keys_of(source.spec):
+            if hmac.compare_digest(known, wanted) and (now_ms is None or until_ms is None or now_ms < until_ms):
+                found = source
+    return found
+
+
+def keys_of(spec: SourceSpec) -> list[tuple[str, int | None]]:
+    """Every write key's hash, and the instant in ms from which on it counts no longer."""
+    ending = [(key.sha256, None if key.valid_until is None else int(key.valid_until.timestamp() * 1000)) for key in spec.write_keys]
+    return [*((known, None) for known in spec.write_key_sha256), *ending]

@@ -1,0 +1,78 @@
+"""The signs by which people are one household, and the ids of groups. Pure."""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+import phonenumbers
+
+from domain.identity.postal_addresses import one_spelling
+from domain.profiles.fragment import Joined
+from schemas.identifiers import MAX_VALUE_CHARS, blocked
+from schemas.records import GroupKind
+from domain.segments.comparisons import lookup
+from domain.identity.rules import HouseholdRules
+
+MAX_SIGNS: Final = 10
+"""How many signs of one profile count, the strongest: whoever has used more numbers than this shares them with no household."""
+
+_LETTERS: Final[dict[GroupKind, str]] = {"account": "a", "household": "h"}
+_KINDS: Final[dict[str, GroupKind]] = {letter: kind for kind, letter in _LETTERS.items()}
+_PHONES: Final = frozenset({"phone", "caller_number"})
+
+
+@lru_cache(maxsize=65_536)
+def group_id(secret: bytes, kind: GroupKind, value: str) -> str:
+    """32 characters that stand for a group: a letter for its kind, 31 digits of a keyed hash. No node begins with a letter."""
+    digest = hashlib.blake2b(kind.encode() + b"\0" + value.encode(), key=secret[:64], person=b"group", digest_size=16).hexdigest()
+    return f"{_LETTERS[kind]}{digest[:31]}"
+
+
+def kind_of(group: str) -> GroupKind:
+    """The kind that a group's id stands for."""
+    return _KINDS[group[0]]
+
+
+def households_of(joined: Joined, rule: HouseholdRules, secret: bytes) -> list[str]:
+    """The ids of the households that a profile would be in, by its signs, the strongest first."""
+    signs = list(dict.fromkeys(_signs(joined, rule)))[:MAX_SIGNS]
+    return [group_id(secret, "household", sign) for sign in signs]
+
+
+def _signs(joined: Joined, rule: HouseholdRules) -> Iterator[str]:
+    if rule.id_trait and (name := _named(lookup(joined.traits, rule.id_trait))) is not None:
+        yield f"id\0{name}"
+    if rule.address_trait and (address := one_spelling(lookup(joined.traits, rule.address_trait))) is not None:
+        yield f"address\0{address}"
+    if not (rule.landline or rule.shared_phone):
+        return
+    numbers = _numbers(joined)
+    if rule.landline:
+        yield from (f"phone\0{number}" for number in numbers if is_landline(number))
+    if rule.shared_phone:
+        yield from (f"phone\0{number}" for number in numbers)
+
+
+def _named(value: Any) -> str | None:
+    """The text of an explicit household id, None when it is none."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return None
+    text = unicodedata.normalize("NFC", str(value)).strip()
+    return None if not text or len(text) > MAX_VALUE_CHARS or blocked(text) else text
+
+
+def _numbers(joined: Joined) -> list[str]:
+    """The numbers that the profile's events named, whomever they belong to. A profile that is nothing but its number is nobody."""
+    own = {value for _, value in joined.identifiers}
+    return sorted({value for namespace, value in joined.named if namespace in _PHONES and own - {value}})
+
+
+@lru_cache(maxsize=65_536)
+def is_landline(number: str) -> bool:
+    """Whether a number in E.164 is a fixed line."""
+    try:
+        return bool(phonenumbers.number_type(phonenumbers.parse(number)) == phonenumbers.PhoneNumberType.FIXED_LINE)
+    except phonenumbers.NumberParseException:
+        return False

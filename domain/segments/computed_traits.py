@@ -1,0 +1,142 @@
+"""Computed traits: what is worked out of a profile's events, as `computed.NAME` usable wherever a trait is.
+
+Exactly one kind of computation per definition. `lifecycle` and `rfm` are there from the start; a definition of that name replaces
+them.
+"""
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from domain.fields import (Duration, EventName, Finite, Path, Strict, Whole)
+from domain.segments.leaf_models import (DEFAULT_KEPT, Events, Kept, Where)
+
+MAX_VALUES: Final = 100
+
+
+class CountTrait(Events):
+    """How many such events."""
+
+    keep: Kept = DEFAULT_KEPT
+
+
+class AmountTrait(Events):
+    """A number over the amounts of `prop`; none without any."""
+
+    prop: Path
+    keep: Kept = DEFAULT_KEPT
+
+
+class OccurrenceTrait(Strict):
+    """The value of `prop` in the first or last such event that has one (a text, a number or a boolean)."""
+
+    event: EventName
+    where: Where = ()
+    prop: Path
+
+
+class ValuesTrait(Events):
+    """The values of `prop` (texts, numbers, booleans): the most frequent one, or all different ones, the latest first."""
+
+    prop: Path
+    keep: Kept = MAX_VALUES
+
+
+class DaysSinceTrait(Strict):
+    """Whole days since the first or last such event."""
+
+    event: EventName
+    where: Where = ()
+    which: Literal["first", "last"] = "last"
+
+
+Edge = Annotated[Finite, Field(ge=-1e15, le=1e15)]
+Edges = Annotated[tuple[Edge, Edge, Edge, Edge], Field(description="four edges, ascending, between the five scores")]
+
+
+class RfmTrait(Strict):
+    """Recency, frequency and monetary scores, 1 to 5 (best), of the orders in the window; none without an order in it.
+
+    `recency` are ages: younger than the first edge is 5, …, as old as the last or older is 1. `frequency` and `monetary` are a
+    count and a sum: less than the first edge is 1, …, the last or more is 5.
+    """
+
+    event: EventName = "Order Completed"
+    where: Where = ()
+    prop: Path = "total"
+    within: Duration
+    recency: tuple[Duration, Duration, Duration, Duration]
+    frequency: Edges
+    monetary: Edges
+    keep: Kept = DEFAULT_KEPT
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        for name in ("recency", "frequency", "monetary"):
+            edges = getattr(self, name)
+            if list(edges) != sorted(set(edges)):
+                raise ValueError(f"the edges of `{name}` ascend")
+        return self
+
+
+class LifecycleTrait(Strict):
+    """The customer's stage by orders: visitor (unknown), lead (known, no order), first_time, active (two and more),
+    loyal (`loyal_orders` and more), at_risk (no order for `at_risk_after`), lost (for `lost_after`), won_back (ordered again after
+    being lost)."""
+
+    event: EventName = "Order Completed"
+    where: Where = ()
+    loyal_orders: Whole = Field(default=5, ge=3, le=100)
+    at_risk_after: Duration
+    lost_after: Duration
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if self.at_risk_after >= self.lost_after:
+            raise ValueError("`at_risk_after` is shorter than `lost_after`")
+        return self
+
+
+class ComputedTraitSpec(Strict):
+    """The `spec` of a ComputedTrait definition: one of these."""
+
+    count: CountTrait | None = None
+    sum: AmountTrait | None = None
+    avg: AmountTrait | None = None
+    min: AmountTrait | None = None
+    max: AmountTrait | None = None
+    first: OccurrenceTrait | None = None
+    last: OccurrenceTrait | None = None
+    most_frequent: ValuesTrait | None = None
+    unique: ValuesTrait | None = None
+    days_since: DaysSinceTrait | None = None
+    rfm: RfmTrait | None = None
+    lifecycle: LifecycleTrait | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of {', '.join(type(self).model_fields)} is expected here")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which computation it is."""
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
+SHIPPED: Final = {
+    "rfm": ComputedTraitSpec.model_validate(
+        {
+            "rfm": {
+                "within": "365d",
+                "recency": ["30d", "60d", "120d", "240d"],
+                "frequency": [2, 3, 5, 10],
+                "monetary": [500_000, 2_000_000, 5_000_000, 20_000_000],
+            }
+        }
+    ),
+    "lifecycle": ComputedTraitSpec.model_validate({"lifecycle": {"at_risk_after": "90d", "lost_after": "180d"}}),
+}
+"""Amounts in đồng; define `rfm` or `lifecycle` anew to have other edges."""

@@ -1,0 +1,90 @@
+"""What a profile's computed traits and segments come to now: only what a change can concern is looked at. Pure."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from domain.profiles.membership import Membership
+from domain.segments.comparisons import NEVER
+from domain.segments.profile_facts import Facts
+from domain.segments.plan import Plan, Verdict
+
+COMPUTED = "computed."
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All computed traits with a value, what is due when, and the verdicts on the segments that were looked at.
+
+    `complete` says that all segments were: the profile is in no other, and whatever else it was in is defined no more.
+    `approximate` are those, and the computed traits, that looked at a register too small for all that they ask about. `by_time`
+    were looked at only because they were due, so whatever turned there turned by itself.
+    """
+
+    computed: dict[str, Any]
+    due: dict[str, int]
+    members: dict[str, bool]
+    complete: bool
+    approximate: tuple[str, ...] = ()
+    by_time: frozenset[str] = frozenset()
+
+    @property
+    def next_ms(self) -> int | None:
+        """When something changes by itself."""
+        return min(self.due.values(), default=None)
+
+
+def stand(plan: Plan, before: Membership, facts: Facts, changed: Collection[str] | None, now_ms: int) -> Standing:
+    """Evaluate what `changed` concerns (None: all), what is due, and all of it when the definitions are others than before."""
+    complete = changed is None or before.plan != plan.fingerprint
+    computed, due = (dict(plan.blank_computed), {}) if complete else (dict(before.computed), dict(before.due))
+    by_time: frozenset[str] = frozenset()
+    if changed is None or complete:
+        computed_names, names = plan.reached(facts)
+    else:
+        computed_names, names = plan.concerned(changed)
+        overdue = [name for name, at_ms in due.items() if at_ms <= now_ms]
+        computed_names |= {name.removeprefix(COMPUTED) for name in overdue if name.startswith(COMPUTED)}
+        by_time = frozenset(name for name in overdue if not name.startswith(COMPUTED)) - names
+        names |= by_time
+    approximate: list[str] = []
+    for name, answer in plan.compute(facts, now_ms, computed_names).items():
+        if answer.approximate:
+            approximate.append(COMPUTED + name)
+        if not _same(answer.value, computed.get(name)):
+            names |= plan.with_computed((name,))
+        computed.pop(name, None)
+        if answer.value is not None:
+            computed[name] = answer.value
+        _note(due, COMPUTED + name, answer.next_ms)
+    earlier = plan.blank if complete else dict(_earlier(before, due))
+    found = plan.evaluate(replace(facts, computed=computed), now_ms, names, earlier)
+    for name, verdict in found.items():
+        _note(due, name, verdict.next_change_ms)
+        if verdict.approximate:
+            approximate.append(name)
+    members = {name: verdict.member for name, verdict in found.items()}
+    if complete:
+        looked_back = (plan.blank.keys() & before.segments.keys()) | plan.blank_members
+        members = {name: plan.blank[name].member for name in looked_back} | members
+    return Standing(computed, due, members, complete, tuple(approximate), by_time)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of one kind: to Python 1 is True, to a segment it is not."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def _note(due: dict[str, int], name: str, at_ms: int) -> None:
+    due.pop(name, None)
+    if at_ms < NEVER:
+        due[name] = at_ms
+
+
+def _earlier(before: Membership, due: dict[str, int]) -> Iterator[tuple[str, Verdict]]:
+    for name in before.segments.keys() | due.keys():
+        if not name.startswith(COMPUTED):
+            state = before.segments.get(name)
+            yield name, Verdict(state is not None and state.member, due.get(name, NEVER))

@@ -1,0 +1,304 @@
+"""The leaves of the segment language: one per concept. What each means exactly is in docs/segment-language.md.
+
+`event` is a track event's name, or `$page`, `$screen`, `$identify`, `$group`, `$alias` … for the other calls.
+"""
+
+import re
+from datetime import date
+from functools import cached_property
+from typing import Annotated, Final, Literal, Self
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, Field, model_validator
+
+from domain.fields import (Duration, EventName, Finite, Path, Scalar, Strict, Whole)
+from domain.segments.comparisons import PropertyCondition, TraitLeaf
+
+MAX_TIMES: Final = 1_000
+NO_END: Final = 1 << 62
+MAX_DISTINCT: Final = 500
+MAX_PERIODS: Final = 400
+DEFAULT_KEPT: Final = 300
+MAX_KEPT: Final = 3_000
+
+Where = Annotated[tuple[PropertyCondition, ...], Field(max_length=20, description="conditions on its properties: all must hold")]
+Ordering = Literal["eq", "ne", "lt", "lte", "gt", "gte"]
+Number = (
+    Annotated[int, Field(strict=True, ge=-(10**15), le=10**15)]
+    | Annotated[float, Field(strict=True, ge=-1e15, le=1e15, allow_inf_nan=False)]
+)
+Kept = Annotated[Whole, Field(ge=1, le=MAX_KEPT, description="how many of the newest events the answer is exact for")]
+"""How many of the newest events a leaf keeps; beyond that its answer is an approximation, and says so."""
+_OFFSET: Final = re.compile(r"^([+-])([01]\d):([0-5]\d)$")
+
+
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("not a time zone: name one of the IANA database, such as Asia/Ho_Chi_Minh")
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
+class Events(Strict):
+    """Events of one name, with conditions on their properties, in a window if one is given."""
+
+    event: EventName
+    where: Where = ()
+    within: Duration | None = None
+
+
+class DidLeaf(Events):
+    """`event` happened `at_least`, `at_most` or `exactly` so many times (at least once, if nothing is said)."""
+
+    at_least: Annotated[Whole, Field(ge=1, le=MAX_TIMES)] | None = None
+    at_most: Annotated[Whole, Field(ge=0, le=MAX_TIMES)] | None = None
+    exactly: Annotated[Whole, Field(ge=0, le=MAX_TIMES)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.exactly is not None and (self.at_least is not None or self.at_most is not None):
+            raise ValueError("`exactly` stands alone: leave out `at_least` and `at_most`")
+        if self.range[0] > self.range[1]:
+            raise ValueError("`at_least` is larger than `at_most`")
+        return self
+
+    @cached_property
+    def range(self) -> tuple[int, int]:
+        """(fewest, most) times; most is NO_END when there is none."""
+        if self.exactly is not None:
+            return self.exactly, self.exactly
+        fewest = self.at_least if self.at_least is not None else 0 if self.at_most is not None else 1
+        return fewest, NO_END if self.at_most is None else self.at_most
+
+
+class DidNotLeaf(Events):
+    """`event` did not happen."""
+
+
+class OccurrenceLeaf(Events):
+    """The first, or the last, such event: its properties are as `having` says, it is in the window `within` and not in
+    the window `not_within`."""
+
+    having: Where = ()
+    not_within: Duration | None = None
+
+    @model_validator(mode="after")
+    def _windows(self) -> Self:
+        if self.within is not None and self.not_within is not None and self.not_within >= self.within:
+            raise ValueError("`not_within` is as long as `within`: nothing is left between them")
+        return self
+
+
+class AggregateLeaf(Events):
+    """A number over the events: the sum, average, smallest or largest of `prop`, or how many distinct values it has.
+
+    Events whose `prop` is no number (for `distinct`: no text, number or boolean) do not count. Of no event at all there is no
+    value, so a comparison is false; `distinct` is 0.
+    """
+
+    of: Literal["sum", "avg", "min", "max", "distinct"]
+    prop: Path
+    op: Ordering = "gte"
+    value: Number
+    keep: Kept = DEFAULT_KEPT
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.of == "distinct" and not 0 <= self.value <= MAX_DISTINCT:
+            raise ValueError(f"`distinct` is compared with 0 to {MAX_DISTINCT}")
+        return self
+
+
+class Step(Events):
+    """The event that a sequence begins with. `pick` says which one: the last, the first, or any in the window."""
+
+    pick: Literal["last", "first", "any"] = "last"
+
+
+class FollowUp(Strict):
+    """The event after it, at most `within` later (if that is given); `same` names properties that both have with one value."""
+
+    event: EventName
+    where: Where = ()
+    within: Duration | None = None
+    same: Annotated[tuple[Path, ...], Field(max_length=5)] = ()
+
+
+class SequenceLeaf(Strict):
+    """`first`, and `then` the second event after it, or `then_not`.
+
+    `then_not` with `within` holds from the end of that time on.
+    """
+
+    first: Step
+    then: FollowUp | None = None
+    then_not: FollowUp | None = None
+    keep: Kept = DEFAULT_KEPT
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.then is None) is (self.then_not is None):
+            raise ValueError("a sequence has either `then` or `then_not`")
+        return self
+
+    @cached_property
+    def second(self) -> FollowUp:
+        """What follows, or must not."""
+        return self.then or self.then_not or FollowUp(event="-")
+
+
+class RegularlyLeaf(Strict):
+    """`event` happened in at least `at_least` of the last `of` periods, this one included.
+
+    Periods are `every` long and begin at multiples of it since 1970-01-01T00:00 at `utc_offset`.
+    """
+
+    event: EventName
+    where: Where = ()
+    every: Duration
+    at_least: Whole = Field(ge=1, le=MAX_PERIODS)
+    of: Whole = Field(ge=1, le=MAX_PERIODS)
+    utc_offset: str = Field(default="+00:00", pattern=_OFFSET.pattern)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.at_least > self.of:
+            raise ValueError("`at_least` is larger than `of`")
+        return self
+
+    @cached_property
+    def offset_ms(self) -> int:
+        """How far the clock of `utc_offset` is ahead of UTC."""
+        sign, hours, minutes = _OFFSET.fullmatch(self.utc_offset).groups()  # type: ignore[union-attr]  # the field's pattern
+        return (int(hours) * 60 + int(minutes)) * 60_000 * (-1 if sign == "-" else 1)
+
+
+class PercentLeaf(Strict):
+    """A fixed part of all profiles, chosen by a hash of `salt` and the profile id. Another salt chooses others."""
+
+    of: Finite = Field(ge=0.01, le=100, description="per cent, in hundredths at the finest")
+    salt: str = Field(min_length=1, max_length=64)
+
+    @property
+    def buckets(self) -> int:
+        """How many of 10,000 buckets are inside."""
+        return round(self.of * 100)
+
+
+Score = Annotated[Whole, Field(ge=1, le=5)]
+
+
+class RfmLeaf(Strict):
+    """The scores of the computed trait `of`: all that is given must be among those listed. 5 is the best."""
+
+    recency: tuple[Score, ...] = ()
+    frequency: tuple[Score, ...] = ()
+    monetary: tuple[Score, ...] = ()
+    of: str = Field(default="rfm", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if not (self.recency or self.frequency or self.monetary):
+            raise ValueError("`rfm` asks for something: recency, frequency, monetary, each a list of scores 1 to 5")
+        return self
+
+
+Stage = Literal["visitor", "lead", "first_time", "active", "loyal", "at_risk", "lost", "won_back"]
+
+
+class LifecycleLeaf(Strict):
+    """The profile's stage, by the computed trait `of`, is one of these."""
+
+    stage: tuple[Stage, ...] = Field(min_length=1)
+    of: str = Field(default="lifecycle", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+
+
+class ConsentLeaf(Strict):
+    """What the customer last said of a purpose. `unknown` is a customer who never said anything of it."""
+
+    purpose: str = Field(min_length=1, max_length=128)
+    status: Literal["granted", "denied", "unknown"] = "granted"
+
+
+class SubscribedLeaf(Strict):
+    """What the customer last said of messages by a channel."""
+
+    channel: str = Field(min_length=1, max_length=64)
+    status: Literal["subscribed", "unsubscribed", "unknown"] = "subscribed"
+
+
+class CalendarLeaf(Strict):
+    """The customer's local date is in the `days` days that begin `before` days before the anniversary of a date.
+
+    `trait` is a date (`1990-02-28`, or one with a time, whose date counts). 29 February is kept on 28 February in other years.
+    The zone is that of the trait `zone_trait`, else `zone`.
+    """
+
+    trait: Path
+    before: Whole = Field(default=0, ge=0, le=180)
+    days: Whole = Field(default=1, ge=1, le=180)
+    zone: Zone = "UTC"
+    zone_trait: Path = "timezone"
+
+    @staticmethod
+    def date_of(value: object) -> date | None:
+        """The date that a trait's value begins with, None if it is none."""
+        text = value[:10] if isinstance(value, str) else ""
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return None
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            return None
+
+
+class MembersLeaf(Strict):
+    """How many profiles a group has."""
+
+    at_least: Whole = Field(ge=1, le=10_000)
+
+
+class CountLeaf(Strict):
+    """`event` happened at least `at_least` times to all members together, whenever."""
+
+    event: EventName
+    at_least: Whole = Field(default=1, ge=1, le=1000)
+
+
+def _of_group(trait: TraitLeaf | None) -> None:
+    if trait is not None and (trait.relative_ms is not None or trait.path.startswith("computed.")):
+        raise ValueError("a group has no computed traits, and its dates are compared with `before` and `after` alone")
+
+
+class AccountLeaf(Strict):
+    """What one of the profile's accounts must be: all that is given, of the same account."""
+
+    trait: TraitLeaf | None = None
+    members: MembersLeaf | None = None
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if not (self.trait or self.members):
+            raise ValueError("`account` asks for something: trait, members")
+        _of_group(self.trait)
+        return self
+
+
+class HouseholdLeaf(Strict):
+    """What the profile's household must be: all that is given."""
+
+    trait: TraitLeaf | None = None
+    members: MembersLeaf | None = None
+    did: CountLeaf | None = None
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if not (self.trait or self.members or self.did):
+            raise ValueError("`household` asks for something: trait, members, did")
+        _of_group(self.trait)
+        return self
+
+
+__all__ = ["Scalar", "TraitLeaf"]

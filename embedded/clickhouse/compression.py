@@ -1,0 +1,305 @@
+"""Compression of bodies: HTTP content encodings and ClickHouse's own checksummed blocks. Output is bounded piece by piece."""
+
+import bz2
+import lzma
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import brotli
+import lz4.block
+import lz4.frame
+import zstandard
+from clickhouse_cityhash.cityhash import CityHash128
+
+from embedded.clickhouse.protocol import Refused
+
+PIECE_BYTES = 1 << 20
+MAX_BLOCK_BYTES = 128 << 20
+_ZSTD_FEED_BYTES = 4096  # a zstd frame can expand thirty-thousandfold: fed in small bites, one bite stays small
+_HEADER = struct.Struct("<BII")
+_HASH = struct.Struct("<QQ")
+_LOW = (1 << 64) - 1
+
+
+class Decoder(Protocol):
+    """Decodes a body piece by piece."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Decoded pieces; Refused when the data is corrupt."""
+        ...
+
+    def finish(self) -> None:
+        """Says that the body is over; Refused when it was cut short."""
+        ...
+
+
+class Encoder:
+    """Encodes an answer; `name` is its Content-Encoding, empty for none."""
+
+    def __init__(self, name: str, feed: Callable[[bytes], bytes], finish: Callable[[], bytes]) -> None:
+        self.name, self.feed, self.finish = name, feed, finish
+
+
+class _Plain:
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        yield data
+
+    def finish(self) -> None:
+        """Nothing can be missing."""
+
+
+class _Zlib:
+    """gzip and deflate; several members in a row are one body."""
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._object = zlib.decompressobj(window)
+        self._fed = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        try:
+            while data:
+                if self._object.eof:
+                    self._object = zlib.decompressobj(self._window)
+                self._fed = True
+                if piece := self._object.decompress(data, PIECE_BYTES):
+                    yield piece
+                data = self._object.unconsumed_tail or self._object.unused_data
+        except zlib.error as error:
+            raise Refused(354, "inflate failed: the compressed body is corrupt", "ZLIB_INFLATE_FAILED") from error
+
+    def finish(self) -> None:
+        if self._fed and not self._object.eof:
+            raise Refused(354, "inflate failed: the compressed body ends early", "ZLIB_INFLATE_FAILED")
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        self._object = self._fresh()
+        self._fed = False
+
+    @staticmethod
+    def _fresh() -> "zstandard.ZstdDecompressionObj":
+        return zstandard.ZstdDecompressor(max_window_size=MAX_BLOCK_BYTES).decompressobj()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        try:
+            for at in range(0, len(data), _ZSTD_FEED_BYTES):
+                bite = data[at : at + _ZSTD_FEED_BYTES]
+                while bite:
+                    if self._object.eof:
+                        self._object = self._fresh()
+                    self._fed = True
+                    if piece := self._object.decompress(bite):
+                        yield piece
+                    bite = self._object.unused_data if self._object.eof else b""
+        except zstandard.ZstdError as error:
+            raise Refused(561, "ZSTD decoding failed: the compressed body is corrupt", "ZSTD_DECODER_FAILED") from error
+
+    def finish(self) -> None:
+        if self._fed and not self._object.eof:
+            raise Refused(561, "ZSTD decoding failed: the compressed body ends early", "ZSTD_DECODER_FAILED")
+
+
+class _Bounded:
+    """Decoders of the standard library's shape: lz4 frames, xz, bz2."""
+
+    def __init__(self, fresh: Callable[[], Any], refusal: tuple[int, str]) -> None:
+        self._fresh, self._refusal = fresh, refusal
+        self._object = fresh()
+        self._fed = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        try:
+            while True:
+                if self._object.eof:
+                    data = data or self._object.unused_data or b""
+                    if not data:
+                        return
+                    self._object = self._fresh()
+                self._fed = self._fed or bool(data)
+                piece = self._object.decompress(data, PIECE_BYTES)
+                data = b""
+                if piece:
+                    yield piece
+                if not self._object.eof and (self._object.needs_input or not piece):
+                    return
+        except (RuntimeError, OSError, ValueError, EOFError, lzma.LZMAError) as error:
+            raise Refused(self._refusal[0], "decoding failed: the compressed body is corrupt", self._refusal[1]) from error
+
+    def finish(self) -> None:
+        if self._fed and not self._object.eof:
+            raise Refused(self._refusal[0], "decoding failed: the compressed body ends early", self._refusal[1])
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._object = brotli.Decompressor()
+        self._fed = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        self._fed = self._fed or bool(data)
+        try:
+            piece = self._object.process(data, output_buffer_limit=PIECE_BYTES)
+            while piece:
+                yield piece
+                if self._object.can_accept_more_data():
+                    return
+                piece = self._object.process(b"", output_buffer_limit=PIECE_BYTES)
+        except brotli.error as error:
+            raise Refused(448, "brotli decoding failed: the compressed body is corrupt", "BROTLI_READ_FAILED") from error
+
+    def finish(self) -> None:
+        if self._fed and not self._object.is_finished():
+            raise Refused(448, "brotli decoding failed: the compressed body ends early", "BROTLI_READ_FAILED")
+
+
+_DECODERS: dict[str, Callable[[], Decoder]] = {
+    "": _Plain,
+    "identity": _Plain,
+    "gzip": lambda: _Zlib(31),
+    "x-gzip": lambda: _Zlib(31),
+    "deflate": lambda: _Zlib(15),
+    "zstd": _Zstd,
+    "br": _Brotli,
+    "lz4": lambda: _Bounded(lz4.frame.LZ4FrameDecompressor, (618, "LZ4_DECODER_FAILED")),
+    "xz": lambda: _Bounded(lzma.LZMADecompressor, (271, "CANNOT_DECOMPRESS")),
+    "bz2": lambda: _Bounded(bz2.BZ2Decompressor, (271, "CANNOT_DECOMPRESS")),
+}
+
+
+def decoder(name: str) -> Decoder:
+    """The decoder of a Content-Encoding.
+
+    Raises:
+        Refused: when there is none of that name.
+    """
+    made = _DECODERS.get(name.strip().lower())
+    if made is None:
+        known = ", ".join(sorted(key for key in _DECODERS if key))
+        raise Refused(48, f"Unknown compression method {name[:32]!a}; known are {known}", "NOT_IMPLEMENTED")
+    return made()
+
+
+def encoder(accepted: str) -> Encoder:
+    """The encoder of the first acceptable encoding of an Accept-Encoding header that is known; none if none is."""
+    for entry in accepted.split(","):
+        name, _, weight = entry.partition(";")
+        if made := _ENCODERS.get(name.strip().lower()):
+            if weight.replace(" ", "") in {"q=0", "q=0.0"}:
+                continue
+            return made()
+    return plain()
+
+
+def plain() -> Encoder:
+    """No encoding."""
+    return Encoder("", lambda data: data, lambda: b"")
+
+
+def _zlib_encoder(name: str, window: int) -> Encoder:
+    made = zlib.compressobj(1, zlib.DEFLATED, window)
+    return Encoder(name, made.compress, made.flush)
+
+
+def _zstd_encoder() -> Encoder:
+    made = zstandard.ZstdCompressor(level=1).compressobj()
+    return Encoder("zstd", made.compress, made.flush)
+
+
+def _brotli_encoder() -> Encoder:
+    made = brotli.Compressor(quality=1)
+    return Encoder("br", made.process, made.finish)
+
+
+def _lz4_encoder() -> Encoder:
+    made = lz4.frame.LZ4FrameCompressor()
+    head = [bytes(made.begin())]
+
+    def begun() -> bytes:
+        return head.pop() if head else b""
+
+    return Encoder("lz4", lambda data: begun() + bytes(made.compress(data)), lambda: begun() + bytes(made.flush()))
+
+
+_ENCODERS: dict[str, Callable[[], Encoder]] = {
+    "lz4": _lz4_encoder,
+    "zstd": _zstd_encoder,
+    "gzip": lambda: _zlib_encoder("gzip", 31),
+    "deflate": lambda: _zlib_encoder("deflate", 15),
+    "br": _brotli_encoder,
+}
+
+
+def _checksum(data: bytes) -> bytes:
+    value = CityHash128(data)
+    return _HASH.pack(value >> 64, value & _LOW)
+
+
+def block(raw: bytes) -> bytes:
+    """One checksummed LZ4 block."""
+    body = bytes(lz4.block.compress(raw, store_size=False))
+    framed = _HEADER.pack(0x82, len(body) + _HEADER.size, len(raw)) + body
+    return _checksum(framed) + framed
+
+
+def blocks(data: bytes) -> bytes:
+    """`data` as checksummed LZ4 blocks, what `compress=1` asks for."""
+    return b"".join(block(data[at : at + PIECE_BYTES]) for at in range(0, len(data), PIECE_BYTES))
+
+
+def blocks_encoder() -> Encoder:
+    """The encoder of `compress=1`: it has no Content-Encoding."""
+    return Encoder("", blocks, lambda: b"")
+
+
+class BlockDecoder:
+    """Reads checksummed blocks, what `decompress=1` sends."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        self._buffer += data
+        at = 0
+        while len(self._buffer) - at >= _HASH.size + _HEADER.size:
+            method, size, raw_size = _HEADER.unpack_from(self._buffer, at + _HASH.size)
+            if not _HEADER.size <= size <= MAX_BLOCK_BYTES or raw_size > MAX_BLOCK_BYTES:
+                raise Refused(39, "Too large size of a compressed block: the body is corrupt", "TOO_LARGE_SIZE_COMPRESSED")
+            end = at + _HASH.size + size
+            if len(self._buffer) < end:
+                break
+            framed = bytes(self._buffer[at + _HASH.size : end])
+            if _checksum(framed) != self._buffer[at : at + _HASH.size]:
+                raise Refused(40, "Checksum doesn't match: corrupted data", "CHECKSUM_DOESNT_MATCH")
+            yield _unpacked(method, framed[_HEADER.size :], raw_size)
+            at = end
+        del self._buffer[:at]
+
+    def finish(self) -> None:
+        if self._buffer:
+            raise Refused(33, "Cannot read all data: a compressed block ends early", "CANNOT_READ_ALL_DATA")
+
+
+def _unpacked(method: int, body: bytes, raw_size: int) -> bytes:
+    if method not in {0x02, 0x82, 0x90}:
+        raise Refused(89, f"Unknown compression method of a block: {method:#x}", "UNKNOWN_COMPRESSION_METHOD")
+    try:
+        raw = _raw(method, body, raw_size)
+    except (lz4.block.LZ4BlockError, zstandard.ZstdError, ValueError) as error:
+        raise Refused(271, "Cannot decompress a block: corrupted data", "CANNOT_DECOMPRESS") from error
+    if len(raw) != raw_size:
+        raise Refused(271, "Cannot decompress a block: its size is not the one announced", "CANNOT_DECOMPRESS")
+    return raw
+
+
+def _raw(method: int, body: bytes, raw_size: int) -> bytes:
+    if method == 0x82:
+        return bytes(lz4.block.decompress(body, uncompressed_size=raw_size))
+    if method == 0x90:
+        # a streaming object, because the one-shot call trusts the size that the frame itself announces
+        reader = zstandard.ZstdDecompressor(max_window_size=MAX_BLOCK_BYTES).stream_reader(body)
+        return bytes(reader.read(raw_size + 1))
+    return body

@@ -1,0 +1,188 @@
+"""The engine in this process: one connection per request or session, one pool per role, and what a server does by itself."""
+
+import json
+import logging
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal, Protocol, cast
+
+import chdb
+
+from embedded.clickhouse.configuration import SERVER_FILE
+from embedded.clickhouse.protocol import literal
+from runtime.errors import Misconfigured
+
+Role = Literal["app", "analyst"]
+
+log = logging.getLogger("onefold.clickhouse")
+_READERS, _WRITERS, _CONTROL = 8, 16, 2
+_RELOAD_EVERY_S = 1.0
+_DUE = (
+    "SELECT database, name FROM system.dictionaries WHERE lifetime_max > 0 AND status IN ('LOADED', 'FAILED') "
+    "AND last_successful_update_time <= now() - greatest(lifetime_min, 1)"
+)
+# One closed source, one closed right and one frozen setting: each must answer with its code, or the files were not read.
+_CANARIES = (
+    ("SELECT * FROM url('http://127.0.0.1:9/', 'LineAsString')", "Code: 497."),
+    ("CREATE USER canary", "Code: 497."),
+    ("SET dialect = 'kusto'", "Code: 452."),
+)
+
+
+class Result(Protocol):
+    """What a finished query gives."""
+
+    def bytes(self) -> bytes: ...
+    def size(self) -> int: ...
+    def rows_read(self) -> int: ...
+    def storage_rows_read(self) -> int: ...
+    def storage_bytes_read(self) -> int: ...
+    def rows_written(self) -> int: ...
+    def bytes_written(self) -> int: ...
+    def elapsed(self) -> float: ...
+
+
+class Stream(Protocol):
+    """A running SELECT."""
+
+    def fetch(self) -> Result | None: ...
+    def cancel(self) -> None: ...
+
+
+class Written(Protocol):
+    """What a finished insert gives."""
+
+    rows_written: int
+    bytes_written: int
+    elapsed: float
+
+
+class Insert(Protocol):
+    """A running INSERT."""
+
+    def append(self, data: bytes) -> None: ...
+    def finish(self) -> Written: ...
+    def cancel(self) -> None: ...
+
+
+class Connection(Protocol):
+    """One engine connection: a session of its own. Errors are RuntimeError with ClickHouse's text."""
+
+    def query(self, query: str, format: str = "CSV", params: Any = None) -> Result: ...  # noqa: A002 - the engine's own name
+    def send_query(self, query: str, format: str = "CSV", params: Any = None) -> Stream: ...  # noqa: A002 - the same
+    def send_insert(self, query: str, format: str = "CSV") -> Insert: ...  # noqa: A002 - the same
+    def close(self) -> None: ...
+
+
+def _connect(dsn: str) -> Connection:
+    return cast("Connection", chdb.connect(dsn))
+
+
+class Engine:
+    """Opens the store in the working directory, which must hold the configuration files.
+
+    Raises:
+        Misconfigured: when the engine did not take its configuration.
+        RuntimeError: the engine's own text when it cannot open the store; `opening_failed` makes it plain.
+    """
+
+    def __init__(self) -> None:
+        # Relative on purpose: the engine's connection string cannot carry every character that a path may hold.
+        self._dsn = f"data?config-file={SERVER_FILE}"
+        self._root = _connect(self._dsn)
+        self._refuse_unless_confined()
+        self.version, self.timezone = self._row("SELECT version(), timezone()")
+        self._pools = {"app": ThreadPoolExecutor(_WRITERS, "app"), "analyst": ThreadPoolExecutor(_READERS, "analyst")}
+        self._control = ThreadPoolExecutor(_CONTROL, "control")
+        self._stopping = threading.Event()
+        self._reloader = threading.Thread(target=self._reload_dictionaries, name="dictionaries", daemon=True)
+        self._reloader.start()
+
+    def pool(self, role: Role) -> ThreadPoolExecutor:
+        """Where the calls of a role run: analysts never take a writer's thread."""
+        return self._pools[role]
+
+    def open(self, role: Role) -> Connection:
+        """A new connection with the rights of `role`."""
+        return _connect(self._dsn + ("&mode=ro" if role == "analyst" else ""))
+
+    def ping(self) -> "Future[bool]":
+        """Whether the engine answers a query, asked on a thread that no query of others can hold."""
+        return self._control.submit(self._answers)
+
+    def kill(self, comment: str) -> "Future[None]":
+        """End the running queries with this `log_comment`."""
+        return self._control.submit(self._command, f"KILL QUERY WHERE Settings['log_comment'] = {literal(comment)} ASYNC")
+
+    def close(self) -> None:
+        """End what runs, wait for its threads, and close the store."""
+        self._stopping.set()
+        self._reloader.join()
+        self._command("KILL QUERY WHERE query NOT LIKE 'KILL%' ASYNC")
+        for pool in (*self._pools.values(), self._control):
+            pool.shutdown(cancel_futures=True)
+        self._root.close()
+
+    def _answers(self) -> bool:
+        connection = self.open("app")
+        try:
+            return connection.query("SELECT 1", "TSV").bytes() == b"1\n"
+        except RuntimeError:
+            return False
+        finally:
+            connection.close()
+
+    def _command(self, sql: str) -> None:
+        connection = self.open("app")
+        try:
+            connection.query(sql, "Null")
+        except RuntimeError as error:
+            log.warning("engine refused a command of its own: %s", str(error)[:200])
+        finally:
+            connection.close()
+
+    def _row(self, sql: str) -> list[str]:
+        return self._root.query(sql, "TSV").bytes().decode().rstrip("\n").split("\t")
+
+    def _refuse_unless_confined(self) -> None:
+        for sql, code in _CANARIES:
+            try:
+                self._root.query(sql, "Null")
+            except RuntimeError as error:
+                if code in str(error):
+                    continue
+            self._root.close()
+            raise Misconfigured(
+                f"the ClickHouse engine is not confined ({sql}): it did not take {SERVER_FILE} and is not served. "
+                "Install the pinned chdb-core, and see that the data directory is readable"
+            )
+
+    def _reload_dictionaries(self) -> None:
+        """The embedded engine never reads a dictionary again when its LIFETIME is over."""
+        connection = self.open("app")
+        while not self._stopping.wait(_RELOAD_EVERY_S):
+            try:
+                rows = connection.query(_DUE, "JSONCompactEachRow").bytes().decode().splitlines()
+                for database, name in map(_pair, rows):
+                    connection.query(f"SYSTEM RELOAD DICTIONARY {_name(database)}.{_name(name)}", "Null")
+            except RuntimeError as error:
+                log.warning("a dictionary could not be loaded again: %s", str(error).partition(". ")[0])
+        connection.close()
+
+
+def _pair(line: str) -> tuple[str, str]:
+    database, name = json.loads(line)
+    return database, name
+
+
+def _name(text: str) -> str:
+    return "`" + text.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def opening_failed(text: str) -> str:
+    """One clear line for what the engine said when it could not open its store."""
+    if "Cannot lock file" in text or "Another server instance" in text:
+        return "the ClickHouse store is in use by another process: stop that one, or take another directory"
+    if "No space left" in text or "NOT_ENOUGH_SPACE" in text:
+        return "no space left for the ClickHouse store: free some, or take another directory"
+    return f"the ClickHouse engine does not start: {text.strip().splitlines()[0][:300]}"

@@ -1,0 +1,107 @@
+"""Starts the engine's process: claims directory and port, fences itself, proves confinement, serves until SIGTERM."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+import uvloop
+
+from embedded.clickhouse import landlock as fence, store_directory as place, users
+from runtime.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from embedded.clickhouse.app import Application
+
+HOST = "127.0.0.1"
+_GRACE_S = 10
+log = logging.getLogger("onefold.clickhouse")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, ended by our own signal handlers: the process then ends with 0, not with the signal."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 after an orderly stop; 1 with one clear line when it cannot serve."""
+    parser = argparse.ArgumentParser(prog="python -m embedded.clickhouse", description="The ClickHouse engine on a loopback port")
+    parser.add_argument("--path", type=Path, required=True, help="directory of the store")
+    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    parser.add_argument("--users-file", type=Path, help="JSON: {name: {password_sha256, role: app or analyst}}")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        _serve(options.path, options.port, options.users_file)
+    except Misconfigured as error:
+        print(f"clickhouse: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _serve(path: Path, port: int, users_file: Path | None) -> None:
+    known = users.load(users_file)
+    claimed = _claimed(port)
+    directory, lock = place.taken(path)
+    # before any thread is started: only what starts afterwards is inside the fence
+    if (missing := fence.close(directory, fence.interpreter_paths())) is not None:
+        log.warning("no kernel fence (%s): statements are held by the scan and the grants alone", missing)
+    try:
+        from embedded.clickhouse.app import Application  # here, because the engine starts threads when it is imported
+        from embedded.clickhouse.engine import Engine, opening_failed
+    except (ImportError, RuntimeError, OSError) as error:
+        raise Misconfigured(f"the engine (chdb-core) does not load: {str(error).splitlines()[0][:300]}") from error
+    try:
+        engine = Engine()
+    except RuntimeError as error:
+        raise Misconfigured(opening_failed(str(error))) from error
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signal(Application(engine, known), claimed))
+    finally:
+        engine.close()
+        claimed.close()
+        lock.close()
+
+
+async def _until_signal(application: "Application", claimed: socket.socket) -> None:
+    config = uvicorn.Config(
+        application,
+        log_config=None, access_log=False, http="httptools", ws="none", lifespan="on", server_header=False,
+        timeout_keep_alive=75, timeout_graceful_shutdown=_GRACE_S,
+    )  # fmt: skip
+    server = _Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    log.info("serving on %s:%d", *claimed.getsockname())
+    await server.serve(sockets=[claimed])
+
+
+def _claimed(port: int) -> socket.socket:
+    # the protocol is named, because asyncio switches Nagle's delay off only where it is: 40 ms an answer otherwise
+    claimed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    claimed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    claimed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        claimed.bind((HOST, port))
+    except (OSError, OverflowError) as error:
+        claimed.close()
+        raise Misconfigured(
+            f"--port {port}: {getattr(error, 'strerror', None) or 'not a port'} on {HOST}; choose another"
+        ) from error
+    return claimed

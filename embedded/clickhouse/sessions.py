@@ -1,0 +1,88 @@
+"""Sessions: an engine connection that stays, with its settings and temporary tables, until it idles too long."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from embedded.clickhouse.engine import Connection, Engine, Role
+from embedded.clickhouse.protocol import Refused, Request
+
+MAX_SESSIONS = 512
+_SWEEP_EVERY_S = 1.0
+# A client may have read an answer before the request that gave it has let go of the session.
+_LOCK_WAIT_S = 0.5
+
+
+@dataclass(slots=True)
+class Session:
+    """`dirty`: the settings that the last request brought, to be set back by the next."""
+
+    role: Role
+    connection: Connection | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    until: float = 0.0
+    dirty: tuple[str, ...] = ()
+
+
+class Sessions:
+    """The sessions of all users; one user never sees another's."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sessions: dict[tuple[str, str], Session] = {}
+
+    @contextlib.asynccontextmanager
+    async def taken(self, request: Request, user: str, role: Role) -> AsyncIterator[Session | None]:
+        """The request's session, held for it alone; None when it names none.
+
+        Raises:
+            Refused: 372 when it must exist and does not, 373 when another request holds it, 374, 202 when there are too many.
+        """
+        name = request.values.get("session_id")
+        if not name:
+            yield None
+            return
+        seconds = request.session_s
+        key = (user, name)
+        session = self._find(key, role, must_exist=request.flag("session_check"))
+        try:
+            await asyncio.wait_for(session.lock.acquire(), _LOCK_WAIT_S)
+        except TimeoutError as error:
+            raise Refused(373, f"Session {name[:64]!a} is locked by a concurrent client", "SESSION_IS_LOCKED") from error
+        try:
+            yield session
+        finally:
+            session.until = time.monotonic() + seconds
+            session.lock.release()
+            if request.flag("close_session"):
+                await self._drop(key)
+
+    def _find(self, key: tuple[str, str], role: Role, *, must_exist: bool) -> Session:
+        session = self._sessions.get(key)
+        if session is None:
+            if must_exist:
+                raise Refused(372, f"Session {key[1][:64]!a} not found", "SESSION_NOT_FOUND")
+            if len(self._sessions) >= MAX_SESSIONS:
+                raise Refused(202, f"Too many sessions: at most {MAX_SESSIONS}", "TOO_MANY_SIMULTANEOUS_QUERIES")
+            session = self._sessions[key] = Session(role, until=time.monotonic() + _LOCK_WAIT_S)
+        return session
+
+    async def sweep(self) -> None:
+        """Close idle sessions, for ever."""
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY_S)
+            now = time.monotonic()
+            for key in [key for key, session in self._sessions.items() if session.until < now and not session.lock.locked()]:
+                await self._drop(key)
+
+    async def close(self) -> None:
+        """Close every session."""
+        for key in list(self._sessions):
+            await self._drop(key)
+
+    async def _drop(self, key: tuple[str, str]) -> None:
+        session = self._sessions.pop(key, None)
+        if session is not None and session.connection is not None:
+            await asyncio.get_running_loop().run_in_executor(self._engine.pool(session.role), session.connection.close)

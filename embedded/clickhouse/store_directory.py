@@ -1,0 +1,66 @@
+"""The store's directory: claimed for one process, with room to write, the configuration in it, as the working directory."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from embedded.clickhouse import configuration
+from runtime.errors import Misconfigured
+
+MIN_FREE_BYTES = 64 << 20
+
+
+def taken(path: Path) -> tuple[Path, BinaryIO]:
+    """The directory, resolved, and the open file that holds it for this process until it is closed.
+
+    Raises:
+        Misconfigured: when it cannot be made or written, is nearly full, or another process has it.
+    """
+    os.umask(0o077)
+    with _plainly(path):
+        path.mkdir(parents=True, exist_ok=True)
+        directory = path.resolve()
+        lock = (directory / "lock").open("ab")
+    try:
+        _claim(lock, path)
+        with _plainly(path):
+            _furnish(directory)
+    except Misconfigured:
+        lock.close()
+        raise
+    return directory, lock
+
+
+def _claim(lock: BinaryIO, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Misconfigured(f"--path {path}: in use by another process; stop that one, or take another directory") from error
+
+
+def _furnish(directory: Path) -> None:
+    free = shutil.disk_usage(directory).free
+    if free < MIN_FREE_BYTES:
+        raise OSError(errno.ENOSPC, f"no space left ({free >> 20} MiB free, {MIN_FREE_BYTES >> 20} MiB needed)")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    configuration.write(directory, configuration.memory_budget(memory))
+    scratch = directory / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    os.environ["TMPDIR"] = str(scratch)  # the engine makes a directory there when it is imported
+    os.chdir(directory)
+
+
+@contextlib.contextmanager
+def _plainly(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        cure = "free some space" if full else "take a directory that this user may write"
+        raise Misconfigured(f"--path {path}: {error.strerror or 'cannot be used'}; {cure}") from error

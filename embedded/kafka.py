@@ -1,0 +1,180 @@
+"""Apache Kafka as one KRaft node: its properties, its directory, its command line, and whether it is ready."""
+
+import base64
+import os
+import secrets
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded.child_process import tied_to
+from embedded.java import Java
+from embedded.layout import Layout, writing
+from runtime.errors import Misconfigured
+
+_LOG4J = Path(__file__).with_name("log4j2.properties")
+_FLAGS = (
+    "-Xmx256m", "-Xms16m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:MaxDirectMemorySize=64m",
+    "-XX:ReservedCodeCacheSize=48m", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=30", "-XX:+ExitOnOutOfMemoryError",
+    "--enable-native-access=ALL-UNNAMED",
+)  # fmt: skip
+# A session timeout of 3 s is what a restart after kill -9 waits for; a small deduplication buffer is half of the idle memory.
+_PROPERTIES = """process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={logs}
+num.partitions=4
+auto.create.topics.enable=false
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+offsets.retention.minutes=525600
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+num.recovery.threads.per.data.dir=2
+group.coordinator.threads=1
+share.coordinator.threads=1
+log.cleaner.dedupe.buffer.size=8388608
+log.cleaner.threads=1
+log.cleaner.backoff.ms=5000
+log.cleaner.min.cleanable.ratio=0.2
+log.retention.hours=-1
+log.segment.bytes=134217728
+log.roll.hours=24
+offsets.topic.segment.bytes=16777216
+transaction.state.log.segment.bytes=16777216
+message.max.bytes=8388608
+replica.fetch.max.bytes=8388608
+socket.request.max.bytes=16777216
+compression.type=producer
+connections.max.idle.ms=3600000
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """One broker: a Java, the jars, a layout and two loopback ports."""
+
+    java: Java
+    jars: Sequence[Path]
+    layout: Layout
+    port: int
+    controller_port: int
+
+    @property
+    def properties_file(self) -> Path:
+        return self.layout.kafka / "server.properties"
+
+    def prepare(self) -> None:
+        """Write the properties, and format the log directory once. Raises Misconfigured when either fails."""
+        with writing(self.layout.kafka, "free space there or make it writable"):
+            logs = self.layout.kafka / "data"
+            if not (logs / "meta.properties").exists():
+                self._format(logs)
+            self.properties_file.write_text(properties(logs, self.port, self.controller_port))
+
+    def _format(self, logs: Path) -> None:
+        """Format beside, then rename: a run that is killed in between leaves no half-made directory."""
+        draft, draft_properties = self.layout.kafka / "data.new", self.layout.kafka / "format.properties"
+        if logs.exists():
+            raise Misconfigured(
+                f"{logs} is there but lacks meta.properties: restore that file, or move the directory away to start empty"
+            )
+        shutil.rmtree(draft, ignore_errors=True)
+        draft_properties.write_text(properties(draft, self.port, self.controller_port))
+        identity = base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
+        identity = identity if identity[0] != "-" else f"A{identity[1:]}"  # else it reads as an option
+        tool = ("kafka.tools.StorageTool", "format", "-t", identity, "-c", str(draft_properties))
+        done = subprocess.run(
+            [*self.jvm(), *tool], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+            env=self.env(), preexec_fn=tied_to(os.getpid()),
+        )  # fmt: skip
+        if done.returncode != 0:
+            said = (done.stderr + done.stdout).strip().splitlines()
+            raise Misconfigured(
+                f"Kafka's directory {logs} could not be formatted: {said[-1] if said else f'exit {done.returncode}'}"
+            )
+        draft.rename(logs)
+        draft_properties.unlink()
+
+    def flags(self) -> list[str]:
+        """The JVM's flags; the same ones must be given when a class archive is made and when it is used."""
+        unsafe = ["--sun-misc-unsafe-memory-access=allow"] if self.java.major >= 24 else []  # Java 23 and older refuse it
+        return [*_FLAGS, *unsafe]
+
+    def env(self) -> dict[str, str]:
+        """This process's environment, with a locale in which Java can name every file."""
+        return {**os.environ, "LC_ALL": "C.UTF-8"}
+
+    def classpath(self) -> str:
+        return ":".join(str(jar) for jar in self.jars)
+
+    def jvm(self, *more: str) -> list[str]:
+        """The command line up to the class to run."""
+        logging = (f"-Dlog4j2.configurationFile={_LOG4J}", "-Dlog4j2.disable.jmx=true", f"-Donefold.logdir={self.layout.logs}")
+        return [str(self.java.path), *self.flags(), *logging, *more, "-cp", self.classpath()]
+
+    def argv(self, *more: str) -> list[str]:
+        """The broker's command line; `more` are further JVM flags."""
+        return [*self.jvm(*more), "kafka.Kafka", str(self.properties_file)]
+
+    def ready(self) -> bool:
+        return ready(self.port)
+
+
+def properties(logs: Path, broker: int, controller: int) -> str:
+    """The text of server.properties."""
+    # Java reads these files as Latin-1
+    escaped = "".join(f"\\u{unit:04x}" if unit > 126 or unit == 92 else chr(unit) for unit in _utf16(str(logs)))
+    return _PROPERTIES.format(logs=escaped, broker=broker, controller=controller)
+
+
+def _utf16(text: str) -> tuple[int, ...]:
+    encoded = text.encode("utf-16-be")
+    return struct.unpack(f">{len(encoded) // 2}H", encoded)
+
+
+def ready(port: int, timeout_s: float = 0.5) -> bool:
+    """Whether the broker lists itself and a controller in a Metadata answer; it accepts connections long before."""
+    body = struct.pack(">hhih", 3, 1, 7, -1) + struct.pack(">i", 0)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout_s) as link:
+            link.sendall(struct.pack(">i", len(body)) + body)
+            with link.makefile("rb") as answer:
+                (size,) = struct.unpack(">i", answer.read(4))
+                return names_controller(answer.read(size))
+    except (OSError, struct.error):
+        return False
+
+
+def names_controller(answer: bytes) -> bool:
+    """Whether a Metadata v1 answer lists a broker and names the controller. Raises struct.error when it is cut short."""
+    _, brokers = struct.unpack_from(">ii", answer)
+    at = 8
+    for _ in range(brokers):
+        _, host = struct.unpack_from(">ih", answer, at)
+        at += 6 + host + 4
+        (rack,) = struct.unpack_from(">h", answer, at)
+        at += 2 + max(rack, 0)
+    (controller,) = struct.unpack_from(">i", answer, at)
+    return bool(brokers > 0 and controller >= 0)

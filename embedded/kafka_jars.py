@@ -1,0 +1,139 @@
+"""Kafka's jars: a committed list of coordinates and hashes, fetched once into a cache that is checked at every start."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded.layout import writing
+from embedded.maven import Unreachable, by_jgo, by_mvn
+from runtime.errors import Misconfigured
+
+LOCK = Path(__file__).with_name("kafka.lock")
+KAFKA_VERSION = "4.3.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One line of the lock."""
+
+    group: str
+    artifact: str
+    version: str
+    sha256: str
+    size_bytes: int
+
+    @property
+    def coordinate(self) -> str:
+        return f"{self.group}:{self.artifact}:{self.version}"
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.artifact}-{self.version}.jar"
+
+
+# Brings the jars with these coordinates: coordinate -> file. May bring only some; raises Unreachable when it cannot.
+Fetcher = Callable[[Sequence[str], Path], Mapping[str, Path]]
+
+
+def read_lock(text: str) -> tuple[Jar, ...]:
+    """The jars of a lock's text. Raises Misconfigured, naming the line, when it is not well formed."""
+    jars = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = line.split()
+        parts = fields[0].split(":")
+        if len(fields) != 3 or len(parts) != 3 or len(fields[1]) != 64 or not fields[2].isdigit():
+            raise Misconfigured(f"kafka.lock line {number} is not `group:artifact:version sha256 bytes`: restore the file")
+        group, artifact, version = parts
+        jars.append(Jar(group, artifact, version, sha256=fields[1], size_bytes=int(fields[2])))
+    return tuple(jars)
+
+
+def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """The cache shared by every data directory of this user."""
+    base = environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    return Path(base) / "onefold" / f"kafka-{KAFKA_VERSION}"
+
+
+def kafka_jars(environ: Mapping[str, str] = os.environ, fetchers: Sequence[Fetcher] = (by_jgo, by_mvn)) -> list[Path]:
+    """Every jar of Kafka, present and with the locked hash: from ONEFOLD_KAFKA_LIB if set, else from the cache, fetched if missing.
+
+    Raises Misconfigured: no network, a hash that differs, a cache that cannot be written.
+    """
+    jars = read_lock(LOCK.read_text())
+    if lib := environ.get("ONEFOLD_KAFKA_LIB"):
+        return _from_directory(jars, Path(lib))
+    cache = cache_dir(environ)
+    with writing(cache, "free about 250 MB there, or set XDG_CACHE_HOME to another place"):
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / ".lock").open("w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)  # two starts at once: the second finds everything there
+            install(jars, cache, fetchers)
+    return [cache / jar.file_name for jar in jars]
+
+
+def install(jars: Sequence[Jar], cache: Path, fetchers: Sequence[Fetcher]) -> int:
+    """Bring every jar that is missing or torn into `cache`; how many those were. A jar takes its place only with the right hash."""
+    missing = {jar.coordinate: jar for jar in jars if not intact(cache / jar.file_name, jar)}
+    wanted, reason = len(missing), "no way to fetch it"
+    for fetch in fetchers:
+        if not missing:
+            break
+        scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=cache))
+        try:
+            for coordinate, file in _attempts(fetch, sorted(missing), scratch).items():
+                if not intact(file, missing[coordinate]):
+                    raise Misconfigured(
+                        f"{coordinate}: sha256 differs from the lock. What answered is not what Onefold was tested with: "
+                        "check the Maven mirror or proxy in between, or set ONEFOLD_KAFKA_LIB to a directory with the right jars"
+                    )
+                file.replace(cache / missing.pop(coordinate).file_name)
+        except Unreachable as error:
+            reason = str(error)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    if missing:
+        raise Misconfigured(
+            f"cannot fetch {min(missing)} ({reason}). Kafka's jars come once from the Maven repository: connect once, "
+            "or set ONEFOLD_KAFKA_LIB to a directory with them"
+        )
+    return wanted
+
+
+def intact(file: Path, jar: Jar) -> bool:
+    """Whether `file` is there, whole and what the lock says."""
+    try:
+        if file.stat().st_size != jar.size_bytes:
+            return False
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest() == jar.sha256
+    except FileNotFoundError:
+        return False
+
+
+def _attempts(fetch: Fetcher, coordinates: Sequence[str], scratch: Path, attempts: int = 3) -> Mapping[str, Path]:
+    for attempt in range(1, attempts):
+        try:
+            return fetch(coordinates, scratch)
+        except Unreachable as error:
+            if not error.may_pass:
+                raise
+            time.sleep(attempt)
+    return fetch(coordinates, scratch)
+
+
+def _from_directory(jars: Sequence[Jar], directory: Path) -> list[Path]:
+    for jar in jars:
+        if not intact(directory / jar.file_name, jar):
+            raise Misconfigured(
+                f"ONEFOLD_KAFKA_LIB={directory} lacks {jar.file_name} with sha256 {jar.sha256}: "
+                "put that file there, or unset the variable"
+            )
+    return [directory / jar.file_name for jar in jars]

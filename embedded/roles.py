@@ -1,0 +1,103 @@
+"""The roles of Onefold that the embedded stack runs, and the environment that tells them where everything is."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+
+from embedded import analytics_js
+from embedded import redis
+from embedded.child_process import Spec
+from embedded.layout import Layout
+from embedded.secrets import ANALYST_USER, APP_USER, Secrets
+from runtime.errors import Misconfigured
+
+PORTS = ("kafka", "controller", "redis", "clickhouse", "collector", "api")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A process of Onefold: `python -m module args`, ready when its health endpoint says so."""
+
+    name: str
+    module: str
+    args: tuple[str, ...] = ()
+
+    @property
+    def port_name(self) -> str:
+        return f"metrics.{self.name}"
+
+
+ROLES = (
+    Role("collector", "collector"),
+    Role("streams", "streams"),
+    Role("consumers", "consumers"),
+    Role("activation", "activation"),
+    Role("api", "api"),
+)
+
+
+def chosen(environ: Mapping[str, str] = os.environ, roles: Sequence[Role] = ROLES) -> tuple[Role, ...]:
+    """The roles that ONEFOLD_ROLES names, comma separated (empty: none); all if unset. Raises Misconfigured for an unknown one."""
+    listed = environ.get("ONEFOLD_ROLES")
+    if listed is None:
+        return tuple(roles)
+    names = {name.strip() for name in listed.split(",") if name.strip()}
+    if unknown := names - {role.name for role in roles}:
+        known = ", ".join(role.name for role in roles)
+        raise Misconfigured(f"ONEFOLD_ROLES names {', '.join(sorted(unknown))}, which is no role: choose among {known}")
+    return tuple(role for role in roles if role.name in names)
+
+
+def environment(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
+    """The ONEFOLD_* variables with which any process of this machine reaches the stack in `layout`."""
+    snippet = analytics_js.installed()
+    return {
+        **({} if snippet is None else {"ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR": str(snippet)}),
+        "ONEFOLD_MODE": "embedded",
+        "ONEFOLD_DATA_DIR": str(layout.root),
+        "ONEFOLD_KAFKA_BOOTSTRAP": f"127.0.0.1:{ports['kafka']}",
+        "ONEFOLD_REDIS_URL": redis.url(layout),
+        "ONEFOLD_CLICKHOUSE_URL": f"http://{APP_USER}:{secrets.clickhouse_app}@127.0.0.1:{ports['clickhouse']}",
+        "ONEFOLD_TENANT_SECRET": secrets.tenant_secret,
+        "ONEFOLD_API_TOKEN": secrets.api_token,
+        "ONEFOLD_COLLECTOR_PORT": str(ports["collector"]),
+        "ONEFOLD_API_PORT": str(ports["api"]),
+    }
+
+
+def addresses(ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
+    """Where people and their tools reach the stack; ClickHouse as the reading user `analyst`."""
+    return {
+        "collector": f"http://127.0.0.1:{ports['collector']}",
+        "api": f"http://127.0.0.1:{ports['api']}",
+        "clickhouse": f"http://{ANALYST_USER}:{secrets.clickhouse_analyst}@127.0.0.1:{ports['clickhouse']}",
+        "kafka": f"127.0.0.1:{ports['kafka']}",
+        "redis": f"redis://127.0.0.1:{ports['redis']}/0",
+    }
+
+
+def spec(role: Role, layout: Layout, ports: Mapping[str, int], variables: Mapping[str, str]) -> Spec:
+    """`role` as a child process. It inherits this process's environment, `variables` win over it."""
+    port = ports[role.port_name]
+    return Spec(
+        name=role.name,
+        # -P: a directory named like one of our packages where the command was given must not take its place
+        argv=[sys.executable, "-P", "-m", role.module, *role.args],
+        ready=lambda: answers(port, "/ready"),
+        log=layout.logs / f"{role.name}.log",
+        env={**os.environ, **variables, "ONEFOLD_METRICS_PORT": str(port), "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def answers(port: int, path: str, timeout_s: float = 2.0) -> bool:
+    """Whether GET `path` on this loopback port answers 200."""
+    link = HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        link.request("GET", path)
+        return link.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        link.close()

@@ -1,0 +1,56 @@
+"""The secrets of one data directory: random, made once, readable by their owner alone."""
+
+import hashlib
+import json
+import secrets
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from embedded.layout import write_private
+from runtime.errors import Misconfigured
+
+APP_USER, ANALYST_USER = "onefold", "analyst"
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """`write_key` is the collector's key of the source `default`; the passwords are those of ClickHouse's users."""
+
+    tenant_secret: str
+    api_token: str
+    write_key: str
+    clickhouse_app: str
+    clickhouse_analyst: str
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+    def clickhouse_users(self) -> str:
+        """The ClickHouse endpoint's users file, as JSON: password hashes and roles."""
+        passwords = {APP_USER: (self.clickhouse_app, "app"), ANALYST_USER: (self.clickhouse_analyst, "analyst")}
+        users = {
+            name: {"password_sha256": hashlib.sha256(password.encode()).hexdigest(), "role": role}
+            for name, (password, role) in passwords.items()
+        }
+        return json.dumps(users, indent=1)
+
+
+def load(path: Path) -> Secrets:
+    """The secrets in the file `path`, made now if it is missing.
+
+    Raises Misconfigured when the file is there but unusable: the tenant secret keys every stored hash, a new one would orphan them.
+    """
+    names = [item.name for item in fields(Secrets)]
+    try:
+        stored = json.loads(path.read_text())
+    except FileNotFoundError:
+        made = Secrets(**{name: secrets.token_urlsafe(24) for name in names})
+        write_private(path, json.dumps(asdict(made), indent=1))
+        return made
+    except (OSError, ValueError) as error:
+        raise Misconfigured(
+            f"{path} cannot be read ({type(error).__name__}): restore it from a backup of the data directory"
+        ) from error
+    if not isinstance(stored, dict) or not all(isinstance(stored.get(name), str) and len(stored[name]) >= 16 for name in names):
+        raise Misconfigured(f"{path} lacks one of {', '.join(names)}: restore it from a backup of the data directory")
+    return Secrets(**{name: stored[name] for name in names})

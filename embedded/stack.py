@@ -1,0 +1,167 @@
+"""The stack as a whole: stores, then topics and tables, then Onefold's roles; stopped in the reverse order."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from embedded import ports as port_book
+from embedded import redis, secrets
+from embedded.attach import settings_from
+from embedded.class_archive import ClassArchive
+from embedded.child_process import Spec
+from embedded.kafka_jars import cache_dir, kafka_jars
+from embedded.java import find_java
+from embedded.kafka import Kafka
+from embedded.layout import Layout, write_private, writing
+from embedded.leftovers import end_leftovers
+from embedded.roles import (PORTS, Role, addresses, answers, environment, spec)
+from embedded.supervisor import Child, Say, trim
+from runtime.errors import Invalid, Transient
+from runtime.settings import Settings
+
+STORES = ("redis", "clickhouse", "kafka")
+Prepare = Callable[[Settings], Awaitable[object]]
+
+
+async def prepare_all(settings: Settings) -> None:
+    """Make topics, tables and first definitions."""
+    from ops.prepare import prepare  # its drivers are not needed to stop, show or set up a stack
+
+    await prepare(settings)
+
+
+class Stack:
+    """Everything of one data directory, which the caller has claimed. `set_up` once, then `start`, then always `stop`."""
+
+    def __init__(
+        self, layout: Layout, *, stores: Sequence[str] = STORES, roles: Sequence[Role] = (), prepare: Prepare | None = prepare_all,
+        say: Say = print,
+    ) -> None:  # fmt: skip
+        self.layout = layout
+        self._chosen, self._roles, self._prepare, self._say = stores, roles, prepare, say
+        self._children: dict[str, Child] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._archive: ClassArchive | None = None
+        self._started = False
+        self.ports: dict[str, int] = {}
+        self.secrets: secrets.Secrets
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The ONEFOLD_* variables that reach this stack."""
+        return environment(self.layout, self.ports, self.secrets)
+
+    def set_up(self) -> None:
+        """Choose ports and secrets, fetch what is missing, format Kafka; blocks, starts nothing. Raises Misconfigured."""
+        layout = self.layout
+        layout.make()
+        end_leftovers(layout.run)
+        with writing(layout.root, "free space there or make it writable"):
+            names = (*PORTS, *(role.port_name for role in self._roles))
+            fixed = {name: os.environ.get(f"ONEFOLD_{name.upper()}_PORT", "") for name in ("collector", "api")}
+            self.ports = port_book.take(
+                layout.run / "ports.json", names, {name: int(text) for name, text in fixed.items() if text.isdigit() and int(text)}
+            )
+            self.secrets = secrets.load(layout.run / "secrets.json")
+            specs = [getattr(self, f"_{store}")() for store in self._chosen]
+        settings_from(self.variables)  # a wrong variable is said now, not by some child later
+        specs += [spec(role, layout, self.ports, self.variables) for role in self._roles]
+        self._children = {item.name: Child(item, layout.run / f"{item.name}.pid", self._say) for item in specs}
+
+    async def start(self) -> None:
+        """Start everything and return when all of it is ready. Raises OnefoldError when something does not come up: then `stop`."""
+        self._tasks.append(asyncio.create_task(self._trim_logs(), name="trim logs"))
+        await _all(self._children[name].start() for name in self._chosen)
+        if self._prepare is not None:
+            await self._prepare(settings_from(self.variables))
+        await _all(self._children[role.name].start() for role in self._roles)
+        self._started = True
+        if self._archive is not None:
+            self._tasks.append(asyncio.create_task(self._archive.build(), name="class archive"))
+
+    async def stop(self) -> None:
+        """Stop the roles, then the stores. Harmless when not everything had started."""
+        self._started = False
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        stores = [child for name, child in self._children.items() if name in self._chosen]
+        roles = [child for name, child in self._children.items() if name not in self._chosen]
+        for stage in (roles, stores):
+            await asyncio.gather(*(child.stop() for child in stage))
+
+    async def status(self) -> dict[str, Any]:
+        """What `onefold status --json` prints: every child is asked now."""
+        children = list(self._children.values())
+        answered = await asyncio.gather(*(child.ready() for child in children))
+        return {
+            "ready": self._started and all(answered),
+            "addresses": addresses(self.ports, self.secrets),
+            "write_keys": {"default": self.secrets.write_key},
+            "api_token": self.secrets.api_token,
+            "roles": [
+                {"name": child.name, "pid": child.pid, "ready": ready, "restarts": child.restarts}
+                for child, ready in zip(children, answered, strict=True)
+            ],
+        }
+
+    async def stop_role(self, name: str) -> None:
+        """Stop one child and leave it stopped. Raises Invalid for an unknown name."""
+        await self._child(name).stop()
+
+    async def start_role(self, name: str) -> None:
+        """Start one stopped child, ready on return. Raises Invalid for an unknown name, ChildFailed when it does not come up."""
+        await self._child(name).start()
+
+    def _child(self, name: str) -> Child:
+        if not self._started:
+            raise Transient("the stack is starting or stopping: try again when `onefold status` says that it is ready")
+        if name not in self._children:
+            raise Invalid(f"no role {name}: choose among {', '.join(self._children)}", path="name")
+        return self._children[name]
+
+    def _redis(self) -> Spec:
+        port = self.ports["redis"]
+        argv = redis.argv(redis.server_binary(), self.layout, port)
+        return Spec("redis", argv, lambda: redis.ready(port), self.layout.logs / "redis.log")
+
+    def _clickhouse(self) -> Spec:
+        port, users = self.ports["clickhouse"], self.layout.run / "clickhouse-users.json"
+        write_private(users, self.secrets.clickhouse_users())
+        argv = [
+            sys.executable, "-P", "-m", "embedded.clickhouse",
+            "--path", str(self.layout.clickhouse), "--port", str(port), "--users-file", str(users),
+        ]  # fmt: skip
+        return Spec("clickhouse", argv, lambda: answers(port, "/ping"), self.layout.logs / "clickhouse.log")
+
+    def _kafka(self) -> Spec:
+        kafka = Kafka(find_java(), kafka_jars(), self.layout, self.ports["kafka"], self.ports["controller"])
+        kafka.prepare()
+        self._archive = ClassArchive(kafka, cache_dir())
+        own_log = self.layout.logs / "kafka.log"  # written and bounded by log4j
+        argv, out = kafka.argv(*self._archive.flags()), self.layout.logs / "kafka.out.log"
+        return Spec("kafka", argv, kafka.ready, out, env=kafka.env(), also_log=(own_log,))
+
+    async def _trim_logs(self) -> None:
+        while True:
+            for child in self._children.values():
+                trim(child.spec.log)
+            trim(self.layout.logs / "up.log")
+            await asyncio.sleep(5)
+
+
+async def _all(starts: Iterable[Awaitable[None]]) -> None:
+    """Await all; at the first failure cancel the rest and raise it."""
+    tasks = [asyncio.ensure_future(start) for start in starts]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError, Exception):
+                await task

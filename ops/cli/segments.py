@@ -1,0 +1,20 @@
+"""`onefold segments`: what each of its commands does stands in a module of its own."""
+
+import typer
+
+from ops.segments.preview import preview
+from ops.segments.commands import verify, why
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="Ask about segments.", no_args_is_help=True)
+    group.callback()(_group)
+    group.command()(preview)
+    group.command()(why)
+    group.command()(verify)
+    app.add_typer(group, name="segments")
+
+
+def _group() -> None:
+    """Ask about segments."""

@@ -1,0 +1,130 @@
+"""Answers as people read them on a terminal. Pure: each is a list of lines."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from ops.identity.references import say
+
+Shaped = Mapping[str, Any]
+_NO_HISTORY: Final = "ClickHouse does not answer: what happened in these events, and who decided, is not told here."
+_NOT_SETTLED: Final = "The link agent has not applied this yet (or knows other rules): what the profiles are now may differ."
+_OUTCOMES: Final = {"joined": "joined", "confirmed": "confirmed", "left_out": "left out"}
+
+
+def plain(text: str) -> str:
+    """The text for a terminal: what an identifier holds must not steer it, so control characters are written out."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def why(answer: Shaped) -> list[str]:
+    """The answer to `why`."""
+    a, b = answer["a"], answer["b"]
+    verdict = answer["verdict"]
+    if verdict == "same":
+        return [f"{say(a)} and {say(b)} are one identifier, of profile {a['profile_id']}.", *_notes(answer)]
+    if verdict == "together":
+        lines = [f"{say(a)} and {say(b)} are one profile, {a['profile_id']}: this evidence joined them.", *_steps(answer["path"])]
+        return [*lines, *_direct(answer), *_notes(answer)]
+    lines = [f"{say(a)} and {say(b)} are not one profile."]
+    lines += [f"  {say(one)} " + (f"is in profile {one['profile_id']}" if one["seen"] else "was never seen") for one in (a, b)]
+    if verdict == "never_together":
+        return [*lines, "No evidence connects them: no event has ever named them, or others of theirs, together.", *_notes(answer)]
+    lines.append("What connects them, and why it does not join them:")
+    return [*lines, *_steps(answer["path"]), *_direct(answer), *_notes(answer)]
+
+
+def how(answer: Shaped) -> list[str]:
+    """The answer to `how`."""
+    first = {"last": "seen last", "first": "first seen"}[answer["prefer"]]
+    lines = [f"Profile {answer['profile_id']}", *(f"  {say(one)}" for one in answer["identifiers"])]
+    if not answer["turns"]:
+        return [*lines, "It was never seen together with another identifier.", *_notes(answer)]
+    lines.append(f"Its evidence in the order it counts, what was {first} first:")
+    for number, turn in enumerate(answer["turns"], 1):
+        lines += _step(number, turn, _OUTCOMES[turn["outcome"]])
+    return [*lines, *_notes(answer)]
+
+
+def decided(answer: Shaped) -> list[str]:
+    """The answer to `cut`, `split` and `undo`."""
+    of = f" of {answer['of']}" if answer["of"] else ""
+    lines = [f"operation {answer['operation']}: {answer['action']}{of}, by {answer['by']} at {answer['at']}"]
+    for one in answer["pairs"]:
+        what = {"cut": "the evidence between them is cut", "apart": "they are kept apart"}[one["kind"]]
+        taken_back = {"cut": "the evidence between them counts again", "apart": "they need not stay apart any more"}[one["kind"]]
+        lines.append(f"  {say(one['a'])} and {say(one['b'])}: {what if answer['on'] else taken_back}")
+    if not answer["applied"]:
+        return [*lines, "It is in the log, but the link agent has not come to it yet: see `onefold status`, then `identity why`."]
+    lines.append("The profiles are now:")
+    lines += [f"  {one['profile_id']}: {', '.join(map(say, one['identifiers']))}" for one in answer["profiles"]]
+    if answer.get("mixed"):
+        lines.append(
+            "Some identifiers of both parts are still together by evidence from outside: "
+            f"see `onefold identity how` of {', '.join(answer['mixed'])}"
+        )
+    if "why" in answer and answer["why"]["together"]:
+        lines += ["The two are still together by another way:", *_steps(answer["why"]["path"])]
+    return lines
+
+
+def preview(answer: Shaped) -> list[str]:
+    """The answer to `preview`."""
+    lines = [f"{answer['merges']:,} merges, {answer['splits']:,} splits, {answer['regroups']:,} regroupings of several profiles"]
+    lines.append(f"  {'':<24}{'now':>12}{'then':>12}")
+    rows = (("profiles", "profiles"), ("largest", "largest profile"), ("blocked", "blocked values"))
+    for name, title in (*rows, ("generic", "generic values"), ("crowded", "crowded values")):
+        lines.append(f"  {title:<24}{answer['now'][name]:>12,}{answer['then'][name]:>12,}")
+    for change in answer["changes"]:
+        lines.append(f"{change['kind']}:")
+        lines += [f"  from {_cluster(cluster)}" for cluster in change["from"]]
+        lines += [f"  to   {_cluster(cluster)}" for cluster in change["to"]]
+    left = answer["merges"] + answer["splits"] + answer["regroups"] - len(answer["changes"])
+    return [*lines, f"… and {left:,} more: see --limit"] if left > 0 else lines
+
+
+def _cluster(cluster: Shaped) -> str:
+    shown = ", ".join(say(one) for one in cluster["identifiers"])
+    left = cluster["size"] - len(cluster["identifiers"])
+    return f"{cluster['profile_id']} ({cluster['size']:,}): {shown}" + (f" and {left:,} more" if left else "")
+
+
+def _steps(steps: Sequence[Shaped]) -> list[str]:
+    return [line for number, step in enumerate(steps, 1) for line in _step(number, step)]
+
+
+def _step(number: int, step: Shaped, outcome: str = "") -> list[str]:
+    refused = step["refused"]
+    mark = "✗" if refused else "─"
+    lines = [f"  {number}. {say(step['from'])} {mark} {say(step['to'])}" + (f": {outcome}" if outcome else "")]
+    lines.append(f"     first seen {step['first_seen']} {_event(step['first_event'])}")
+    if step["last_event"]["id"] != step["first_event"]["id"]:
+        lines.append(f"     last seen  {step['last_seen']} {_event(step['last_event'])}")
+    lines.append(f"     source {step['source']}, rule {step['rule']}, identity rules {step['rules'] or 'default'}")
+    if refused:
+        lines.append(f"     joins nothing: {refused['text']}")
+        lines += [
+            f"       before it: {say(one['from'])} ─ {say(one['to'])}, last seen {one['last_seen']}"
+            for one in refused.get("joined_before", ())
+        ]
+    return lines
+
+
+def _event(event: Shaped) -> str:
+    name = f" {event['name']}" if event.get("name") else ""
+    kind = f" ({event['type']}{name}, received {event['received']})" if "type" in event else ""
+    return f"in event {event['id']}{kind}"
+
+
+def _direct(answer: Shaped) -> Iterable[str]:
+    direct = answer["direct"]
+    if direct is None or len(answer["path"]) == 1:
+        return ()
+    counts = "does not count" if direct["refused"] else "only confirms it"
+    return (f"They were also seen together themselves, which {counts}:", *_step(1, direct))
+
+
+def _notes(answer: Shaped) -> Iterable[str]:
+    if not answer["settled"]:
+        yield _NOT_SETTLED
+    if not answer["history"]:
+        yield _NO_HISTORY

@@ -1,0 +1,77 @@
+"""The file: its lines, and how far it has been read."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import yaml
+from pydantic import ValidationError
+
+from domain.intake.import_columns import ImportMapping
+from domain.intake.import_rows import encoding_of
+from runtime.errors import Invalid, Misconfigured
+
+MAX_LINE_CHARS: Final = 1024 * 1024
+_LOOK_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file that is being read. `size_bytes` in all, `read_bytes()` so far."""
+
+    lines: Iterator[str]
+    size_bytes: int
+    handle: BinaryIO
+
+    def read_bytes(self) -> int:
+        """How far the file was read, in bytes."""
+        return self.handle.tell()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Opened]:
+    """The file's lines, with their ends. Raises Misconfigured when it cannot be read, Invalid for a line without end."""
+    try:
+        handle = path.open("rb")
+        size = path.stat().st_size
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read ({type(error).__name__})") from error
+    with handle:
+        encoding, errors = encoding_of(handle.read(_LOOK_BYTES))
+        handle.seek(0)
+        with io.TextIOWrapper(handle, encoding=encoding, errors=errors, newline="") as text:
+            yield Opened(_lines(text), size, handle)
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    number = 0
+    while line := text.readline(MAX_LINE_CHARS + 1):
+        number += 1
+        if len(line) > MAX_LINE_CHARS:
+            raise Invalid(f"line {number} is longer than {MAX_LINE_CHARS} characters: is this CSV or JSONL?", reason="too_large")
+        yield line
+
+
+def mapping_of(path: Path | None, event: str | None, timezone: str | None) -> ImportMapping:
+    """The mapping of a YAML file, with what the command line says besides. Raises Misconfigured that names file and field."""
+    document: object = {}
+    if path is not None:
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise Misconfigured(
+                f"{path} is no mapping ({type(error).__name__}): it is a YAML document with columns: {{…}}"
+            ) from error
+    if isinstance(document, dict):
+        if timezone is not None:
+            document = {**document, "timezone": timezone}
+        if event is not None:
+            document = {**document, "constants": {**(document.get("constants") or {}), "event": event}}
+    try:
+        return ImportMapping.model_validate(document)
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors(include_input=False)[:8]]
+        raise Misconfigured("; ".join(f"{path or 'command line'}: {line}" for line in wrong)) from None

@@ -1,0 +1,99 @@
+"""Segments asked about on the shipped command: why, why not, and whether stream and SQL agree, before and after a fault."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from embedded.attach import settings_for
+from profile_store.connect import open_store
+from runtime.clock import SystemClock
+from tests.support.shipped_command import Onefold, eventually, onefold_in
+from tests.support.verify_world import tamper
+
+pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]
+
+DEFINITIONS = """
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: bo-quen-gio}
+spec:
+  where:
+    all:
+      - did: {event: Thêm vào giỏ, within: 1d}
+      - did_not: {event: Đặt hàng, within: 1d}
+"""
+ÁNH, BÌNH = "user_id:ánh", "user_id:bình"
+
+
+def said(user: str, name: str, number: str) -> dict[str, Any]:
+    return {"type": "track", "event": name, "userId": user, "messageId": number}
+
+
+def why(onefold: Onefold, profile: str) -> Any:
+    """The answer once the stream and ClickHouse have all of it."""
+
+    def look() -> Any:
+        return onefold.json("segments", "why", profile, "bo-quen-gio")
+
+    def arrived(answer: Any) -> bool:
+        told = [event for node in answer["tree"]["inside"] for group in node["events"] for event in group["shown"]]
+        return bool(answer["agrees"] and answer["evaluated"] and answer["transition"] and all("id" in event for event in told))
+
+    return eventually(look, arrived)
+
+
+async def break_membership(onefold: Onefold, profile_id: str) -> None:
+    store = open_store(settings_for(onefold.data_dir), SystemClock())
+    try:
+        await tamper(store, profile_id, {"bo-quen-gio": False})
+    finally:
+        await store.aclose()
+
+
+def test_why_is_answered_and_a_fault_is_found_and_mended(tmp_path: Path) -> None:
+    (tmp_path / "definitions").mkdir()
+    (tmp_path / "definitions" / "segments.yaml").write_text(DEFINITIONS, encoding="utf-8")
+    with onefold_in(tmp_path / "of") as onefold:
+        onefold.run("apply", str(tmp_path / "definitions"))
+        onefold.send([said("ánh", "Thêm vào giỏ", "g1"), said("bình", "Thêm vào giỏ", "g2")])
+        onefold.settled(2)
+        why(onefold, BÌNH)
+        onefold.send([said("bình", "Đặt hàng", "o1")])
+        onefold.settled(3)
+
+        member = why(onefold, ÁNH)
+        assert member["member"]
+        assert member["tree"]["inside"][0]["events"][0]["shown"][0]["id"] == "g1"
+        assert member["transition"]["event"]["id"] == "g1"
+        gone = eventually(lambda: why(onefold, BÌNH), lambda answer: not answer["member"])
+        assert [child["holds"] for child in gone["tree"]["inside"]] == [True, False]
+        assert gone["transition"]["op"] == "exited"
+        assert gone["tree"]["inside"][1]["events"][0]["shown"][0]["id"] == "o1"
+        text = onefold.run("segments", "why", BÌNH, "bo-quen-gio").stdout
+        assert "✗ no Đặt hàng in the last 1d" in text
+        assert max(map(len, text.splitlines())) <= 80
+        assert "bo-quen-gio" in onefold.run("segments", "why", ÁNH).stdout
+        assert onefold.run("segments", "why", "user_id:nobody", "bo-quen-gio", check=False).returncode == 1
+
+        token = json.loads((onefold.data_dir / "run" / "secrets.json").read_text())["api_token"]
+        address = f"{onefold.status()['addresses']['api']}/v1/segments/why"
+        asked = {"profile": ÁNH, "segment": "bo-quen-gio"}
+        by_api = httpx.get(address, params=asked, headers={"Authorization": f"Bearer {token}"}, timeout=30).json()
+        assert (by_api["tree"]["inside"][0]["events"], by_api["member"]) == (member["tree"]["inside"][0]["events"], True)
+
+        agreed = onefold.json("segments", "verify")
+        assert (agreed["agrees"], agreed["segments"][0]["both"]) == (True, 1)
+        asyncio.run(break_membership(onefold, member["profile_id"]))
+        broken = onefold.run("segments", "verify", "bo-quen-gio", check=False)
+        assert broken.returncode == 1
+        assert "--repair" in broken.stdout
+        repaired = onefold.json("segments", "verify", "--repair")
+        assert (repaired["agrees"], repaired["repaired"]) == (True, 1)
+        rows = eventually(
+            lambda: onefold.rows("SELECT op, cause FROM transitions WHERE cause = 'reconcile'"), lambda found: bool(found)
+        )
+        assert rows == [["entered", "reconcile"]]

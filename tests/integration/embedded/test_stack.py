@@ -1,0 +1,109 @@
+"""A stack of real stores inside the test: what `onefold up` runs, without the command around it."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from embedded.child_process import identity, left_over
+from embedded.layout import Layout
+from embedded.roles import Role
+from embedded.up import up
+from runtime.errors import Invalid, Misconfigured, Transient
+from runtime.settings import Settings
+from tests.support.embedded_stack import stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.redis]
+SERVICES = ("redis", "kafka")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - another process makes it true
+            await asyncio.sleep(0.05)
+
+
+async def test_a_killed_store_comes_back_with_what_it_held(tmp_path: Path) -> None:
+    said: list[str] = []
+    async with stack(tmp_path / "dữ liệu", services=SERVICES, say=said.append) as running:
+        admin = AIOKafkaAdminClient(bootstrap_servers=running.variables["ONEFOLD_KAFKA_BOOTSTRAP"])
+        await admin.start()
+        await admin.create_topics([NewTopic("onefold.kept", 3, 1)])
+        await admin.close()
+        before = {role["name"]: role["pid"] for role in (await running.status())["roles"]}
+        os.kill(before["kafka"], signal.SIGKILL)
+        await until(lambda: any(line.startswith("kafka is ready again") for line in said))
+        state = await running.status()
+        assert state["ready"] is True
+        assert {role["name"]: role["restarts"] for role in state["roles"]} == {"redis": 0, "kafka": 1}
+        admin = AIOKafkaAdminClient(bootstrap_servers=state["addresses"]["kafka"])
+        await admin.start()
+        assert await admin.list_topics() == ["onefold.kept"]
+        await admin.close()
+        last = [role["pid"] for role in state["roles"]]
+    assert [identity(pid) for pid in (*before.values(), *last)] == [None] * 4
+
+
+async def test_a_store_can_be_stopped_and_started_by_hand(tmp_path: Path) -> None:
+    async with stack(tmp_path / "data", services=("redis",)) as running:
+        await running.stop_role("redis")
+        stopped = await running.status()
+        assert (stopped["ready"], stopped["roles"]) == (False, [{"name": "redis", "pid": None, "ready": False, "restarts": 0}])
+        await running.start_role("redis")
+        assert (await running.status())["ready"] is True
+        with pytest.raises(Invalid, match="no role nope: choose among redis"):
+            await running.stop_role("nope")
+
+
+async def test_topics_and_tables_are_made_before_the_first_role_starts(tmp_path: Path) -> None:
+    seen: list[Settings] = []
+
+    async def prepare(settings: Settings) -> None:
+        seen.append(settings)
+
+    role = Role("broken", "ops.no_such_module")
+    with pytest.raises(Transient, match=r"(?s)broken ended while starting \(exit 1\).*No module named"):
+        async with stack(tmp_path / "data", services=("redis",), roles=(role,), prepare=prepare):
+            pass
+    assert [settings.data_dir for settings in seen] == [tmp_path / "data"]
+
+
+@pytest.mark.parametrize("failure", [Misconfigured("the topic register names a topic twice"), RuntimeError("a bug")])
+def test_a_failed_preparation_stops_what_had_started(tmp_path: Path, failure: Exception) -> None:
+    layout = Layout.of(tmp_path / "data")
+    pids: list[int] = []
+
+    async def prepare(settings: Settings) -> None:
+        del settings
+        pids.extend(left_over(path) or 0 for path in layout.run.glob("*.pid"))
+        raise failure
+
+    said: list[str] = []
+    with pytest.raises(type(failure), match=str(failure)):
+        up(layout, roles=(), announce=lambda state: said.append(str(state)), say=said.append, stores=("redis",), prepare=prepare)
+    assert len(pids) == 1
+    assert identity(pids[0]) is None
+    assert said == []
+    assert list(layout.run.glob("*.sock")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_while_it_starts_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    layout = Layout.of(tmp_path / "data")
+    pids: list[int] = []
+
+    async def prepare(settings: Settings) -> None:
+        del settings
+        pids.extend(left_over(path) or 0 for path in layout.run.glob("*.pid"))
+        os.kill(os.getpid(), number)
+        await asyncio.Event().wait()
+
+    said: list[str] = []
+    up(layout, roles=(), announce=lambda state: said.append(str(state)), say=said.append, stores=("redis",), prepare=prepare)
+    assert said == ["stopping", "stopped"]
+    assert len(pids) == 1
+    assert identity(pids[0]) is None

@@ -1,0 +1,72 @@
+"""`onefold import` as a process, against a collector process with a real broker behind it."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.collector_harness import KEY, source
+from tests.support.collector_process import CollectorProcess, collector_process
+from tests.support.shipped_command import ONEFOLD
+
+ROWS = 10_000
+
+
+def imported(process: CollectorProcess, *argv: str) -> tuple[int, Any]:
+    done = subprocess.run(
+        [ONEFOLD, "import", *argv, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "ONEFOLD_COLLECTOR_URL": process.url, "ONEFOLD_WRITE_KEY": KEY},
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.kafka
+def test_a_file_of_customers_arrives_once_however_often_it_is_imported(kafka: str, tmp_path: Path) -> None:
+    file = tmp_path / "khách hàng.csv"
+    lines = [f'KH-{n};"Nguyễn Thị Ánh {n}";09{n:08};anh{n}@thu.vn;Huế;15/06/1990\n' for n in range(ROWS)]
+    lines[100] = "null;;;;;\n"
+    lines[200] = "KH-200;a;b;c;d;e;f;g\n"
+    file.write_text("Mã KH;Họ tên;SĐT;Email;Tỉnh/TP;Ngày sinh\n" + "".join(lines), encoding="utf-16")
+    report = file.with_name("khách hàng.csv.rejects.jsonl")
+    with collector_process(kafka, tmp_path, source("default", KEY)) as process:
+        code, summary = imported(process, "customers", str(file))
+        assert (code, summary["rows"], summary["kept"]) == (1, ROWS, ROWS - 2)
+        assert (summary["refused"], summary["quarantined"], summary["report"]) == (1, 1, str(report))
+        said = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
+        assert [(one["line"], one["reason"], one["raw"]) for one in said] == [
+            (102, "no_identifier", "null;;;;;"), (202, "wrong_type", "KH-200;a;b;c;d;e;f;g"),
+        ]  # fmt: skip
+        events = process.read("events", ROWS - 2)
+        first = {event.id: event for event in events}
+        assert len(first) == ROWS - 2
+        (one,) = [event for event in events if ("user_id", "KH-7") in event.identifiers]
+        assert one.traits["name"] == "Nguyễn Thị Ánh 7"
+        assert one.traits["birthday"] == "1990-06-15"
+        assert imported(process, "customers", str(file))[1]["kept"] == ROWS - 2
+        again = process.read("events", 2 * (ROWS - 2))
+        assert {(event.id, event.owner) for event in again} == {(event.id, event.owner) for event in first.values()}
+
+
+@pytest.mark.kafka
+def test_past_purchases_have_their_own_time_and_a_mapping(kafka: str, tmp_path: Path) -> None:
+    file, mapping = tmp_path / "don.jsonl", tmp_path / "mapping.yaml"
+    file.write_text('{"so_dt": "0912345678", "ngay": "15/06/2025 14:30", "tong": "1.250.000 ₫", "don": 7}\n', encoding="utf-8")
+    mapping.write_text(
+        "columns: {so_dt: phone, tong: properties.total, don: properties.order_id}\nconstants: {properties.currency: VND}\n"
+    )
+    with collector_process(kafka, tmp_path, source("default", KEY)) as process:
+        argv = ("events", str(file), "--mapping", str(mapping), "--timezone", "Asia/Ho_Chi_Minh", "--event", "Mua hàng")
+        code, summary = imported(process, *argv)
+        assert (code, summary["kept"], summary["report"]) == (0, 1, "")
+        (event,) = process.read("events", 1)
+        assert (event.name, event.time_ms) == ("Mua hàng", 1_749_972_600_000)
+        assert event.properties == {"total": 1_250_000, "order_id": 7, "currency": "VND"}
+        assert not file.with_name("don.jsonl.rejects.jsonl").exists()

@@ -1,0 +1,55 @@
+"""A plan learnt from real rows fits the events that it was learnt from."""
+
+from typing import Any
+
+import pytest
+
+from ops.cli.tracking_plan import learned
+from warehouse import rows
+from warehouse.client import Warehouse
+from warehouse.tables import EVENT_STORE
+from warehouse.writer import ClickHouseWriter
+from runtime.bus.port import Record
+from domain.definitions.kinds import TrackingPlan, load_yaml
+from domain.intake.tracking_plan_check import CompiledPlan, Verdict
+from tests.support.events import START_MS, event
+
+pytestmark = pytest.mark.clickhouse
+
+
+def order(number: int) -> dict[str, Any]:
+    found = {
+        "order_id": f"DH-{number}", "total": f"{number}.50", "count": number, "weight": number + 0.5, "gift": number % 2 == 0,
+        "currency": ["VND", "đồng"][number % 2], "at": "2025-06-15T10:00:00.000Z", "products": [{"sku": "áo"}],
+        "ship": {"city": "Huế"}, "ref": f"khách-{number}@cho-que.vn", "hotline": "0912 345 678", "gone": None,
+    }  # fmt: skip
+    return found | ({"coupon": "TẾT"} if number % 10 == 0 else {})
+
+
+async def test_what_was_learnt_is_a_plan_that_fits(warehouse: Warehouse) -> None:
+    said = [event({"user_id": "u"}, id=f"m{n}", name="Đặt hàng", properties=order(n), source="shop") for n in range(200)]
+    said += [
+        event({"user_id": "u"}, id=f"i{n}", type="identify", traits={"tên": f"Ánh {n}", "email": f"{n}@cho-que.vn"}, source="shop")
+        for n in range(150)
+    ]
+    said.append(event({"user_id": "u"}, id="x", name="Của nguồn khác", source="other"))
+    said.append(event({"user_id": "u"}, id="y", name="Cũ rồi", source="shop", time_ms=START_MS - 10))
+    records = [Record("onefold.events", 0, offset, 0, None, None) for offset in range(len(said))]
+    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event(*pair) for pair in zip(records, said, strict=True)])
+    total, text = await learned(warehouse, "shop", "7d", START_MS)
+    assert total == 350
+    [plan] = load_yaml(text, "learnt.yaml")
+    assert isinstance(plan, TrackingPlan)
+    compiled = CompiledPlan("shop", plan.spec)
+    assert [compiled.check(one) for one in said[:-2]] == [Verdict()] * 350
+    assert set(plan.spec.events) == {"Đặt hàng", "$identify"}
+    learnt = plan.spec.events["Đặt hàng"].properties
+    assert {name: held.type for name, held in learnt.items()} == {
+        "order_id": "string", "total": "money", "count": "integer", "weight": "number", "gift": "boolean", "currency": "string",
+        "at": "datetime", "products": "array", "ship": "object", "ref": "string", "hotline": "string", "coupon": "string",
+    }  # fmt: skip
+    assert {name for name, held in learnt.items() if not held.required} == {"coupon"}
+    assert {name: held.enum for name, held in learnt.items() if held.enum} == {"currency": ("VND", "đồng")}
+    assert {name: held.pii for name, held in learnt.items() if held.pii != "none"} == {"ref": "contact", "hotline": "contact"}
+    assert "@cho-que.vn" not in text
+    assert (await learned(warehouse, "shop", "7d", START_MS + 1))[0] == 0

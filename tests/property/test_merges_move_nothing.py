@@ -1,0 +1,150 @@
+"""Identity is a function of the set of events, decisions and rules: many random histories, each compared with a second opinion."""
+
+import dataclasses
+import os
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from domain.identity import clusters as identity
+from profile_store.port import DAY_MS, Place
+from runtime.bus.port import Outgoing
+from schemas.records import Decided
+from domain.definitions.kinds import Segment, load_yaml
+from domain.identity.rules import IdentityRulesSpec, NamespaceRules, Rules
+from streams.reclustering import Relink
+from tests.support.events import SECRET, event
+from tests.support.identity_histories import CROWDED_AT, check, random_history, run
+from tests.support.simulated_pipeline import Pipeline
+
+ROUNDS = int(os.environ.get("ONEFOLD_LAWS_ROUNDS", "1"))
+FIRST = int(os.environ.get("ONEFOLD_LAWS_SEED", "0"))
+BLOCK = 500
+
+
+SEGMENTS = [
+    document
+    for document in load_yaml(
+        """
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: buyers}
+spec: {where: {did: {event: Order Completed, at_least: 2}}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: hanoi}
+spec: {where: {trait: {path: city, value: Hà Nội}}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: lookers}
+spec: {where: {all: [{did: {event: Product Viewed}}, {not: {in_segment: buyers}}]}}
+""",
+        "test",
+    )
+    if isinstance(document, Segment)
+]
+
+
+@pytest.fixture(autouse=True)
+def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "MAX_NEIGHBOURS", CROWDED_AT)
+
+
+@pytest.mark.parametrize("block", range(20 * ROUNDS))
+async def test_clusters_profiles_and_the_warehouse_follow_from_the_set(block: int) -> None:
+    for seed in range(FIRST + block * BLOCK, FIRST + (block + 1) * BLOCK):
+        history = random_history(seed)
+        try:
+            await check(history, await run(history))
+        except AssertionError as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+async def test_transitions_alternate_through_merges_and_splits_and_end_in_the_state() -> None:
+    for seed in range(FIRST, FIRST + BLOCK * ROUNDS):
+        history = random_history(seed)
+        pipeline = await run(history, SEGMENTS)
+        said: dict[tuple[str, str], dict[int, str]] = {}
+        for transition in pipeline.transitions():
+            ops = said.setdefault((transition.profile_id, transition.segment), {})
+            assert ops.setdefault(transition.seq, transition.op) == transition.op, f"seed {seed}"
+        for ops in said.values():
+            assert [ops[seq] for seq in sorted(ops)] == [("entered", "exited")[n % 2] for n in range(len(ops))], f"seed {seed}"
+        state = await pipeline.state(history.nodes)
+        memberships = state["memberships"]
+        assert isinstance(memberships, dict)
+        inside = {key for key, ops in said.items() if ops[max(ops)] == "entered"}
+        assert inside == {(profile_id, name) for profile_id, names in memberships.items() for name in names}, f"seed {seed}"
+        plain = await run(dataclasses.replace(history, seed=seed + 1_000_000), SEGMENTS)
+        assert await plain.state(history.nodes) == state, f"seed {seed}"
+
+
+async def test_a_person_who_is_split_off_is_not_new_to_the_segments_held_together() -> None:
+    pipeline = Pipeline(random.Random(1), SEGMENTS, partitions=1)
+    pipeline.clock.advance(DAY_MS)
+    orders = [event({"user_id": "u1"}, id=f"o{n}", name="Order Completed", time_ms=pipeline.clock.now_ms()) for n in range(2)]
+    cookie = [event({"anonymous_id": "c"}, id=f"c{n}", name="Order Completed", time_ms=pipeline.clock.now_ms()) for n in range(2)]
+    link = event({"user_id": "u1", "anonymous_id": "c"}, id="link", name="Signed In", time_ms=pipeline.clock.now_ms())
+    for item in (*orders, link, *cookie):
+        pipeline.feed(item)
+        await pipeline.drain()
+    user, device = sorted(link.nodes)
+    before = len(pipeline.transitions())
+    pipeline.decide(Decided(operation="op", action="cut", pairs=(("cut", user, device),), on=True, at_ms=1))
+    await pipeline.drain()
+    new = [(said.profile_id, said.op, said.cause) for said in pipeline.transitions()[before:]]
+    assert new == [(device, "entered", "split")]
+    profiles = pipeline.profiles()
+    assert (profiles[device].split_from, profiles[device].merged_into) == (user, "")
+    pipeline.decide(Decided(operation="undo", action="undo", pairs=(("cut", user, device),), on=False, at_ms=2, of="op"))
+    await pipeline.drain()
+    assert [(said.op, said.cause) for said in pipeline.transitions()[before + 1 :]] == [("exited", "merge")]
+    assert pipeline.profiles()[device].merged_into == user
+
+
+async def test_one_value_on_many_users_joins_none_of_them() -> None:
+    pipeline = Pipeline(random.Random(2), partitions=2)
+    for number in range(40):
+        pipeline.feed(event({"user_id": f"u{number}", "email": "test@tiemnang.vn"}, id=f"m{number}", type="identify"))
+    await pipeline.drain()
+    live = [profile for profile in pipeline.profiles().values() if profile.members]
+    assert sorted(len(profile.members) for profile in live) == [1] * 40
+    assert all(dict(profile.identifiers).keys() == {"user_id"} for profile in live)
+
+
+async def test_changed_rules_reach_every_cluster_a_few_at_a_time() -> None:
+    pipeline = Pipeline(random.Random(3), partitions=2)
+    for number in range(30):
+        pipeline.feed(event({"user_id": f"u{number}", "phone": f"+84900000{number:03d}"}, id=f"m{number}", type="identify"))
+    await pipeline.drain()
+    spec = IdentityRulesSpec(namespaces={"phone": NamespaceRules(blocked_patterns=("^.84900000.*$",))})
+    pipeline.rules = Rules.of(spec, secret=SECRET, country="VN", number=7)
+    place = Place("links", 0, 1)
+    relink = Relink(pipeline.settings, pipeline.store, InPipeline(pipeline), lambda: pipeline.rules, lambda: [place])
+    assert await relink.look(place)
+    await pipeline.drain()
+    live = [profile for profile in pipeline.profiles().values() if profile.members]
+    assert sorted(len(profile.members) for profile in live) == [1] * 30
+    count = len(pipeline.logs["links", 0])
+    assert await relink.look(place)
+    assert len(pipeline.logs["links", 0]) == count
+
+
+class InPipeline:
+    """A producer whose records the pipeline's agents have done when `send` returns."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+        for outgoing in records:
+            self._pipeline.append(outgoing.topic.partition(".")[2], outgoing.key, outgoing.value)
+        await self._pipeline.drain()
+        return [(0, len(self._pipeline.logs["links", 0]) - 1) for _ in records]
+
+    async def aclose(self) -> None:
+        return

@@ -1,0 +1,254 @@
+"""The random histories can fail: with any one rule taken out of the link agent, one of them soon does."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from domain.identity import clusters as identity
+from domain.profiles import fragment as model
+from profile_store.memory import MemoryStore
+from profile_store.port import Decision, Edge, Label, Members, Place, Writes
+from runtime.bus.port import Outgoing, Record
+from schemas.events import Event
+from schemas.identifiers import star
+from schemas.records import Look
+from streams.outcome import Outcome
+from profile_store import identity_loader as closure
+from streams.steps import link, unify
+from tests.support.identity_histories import CROWDED_AT, check, random_history, run
+
+SEEDS = 1500
+Mutation = Callable[[pytest.MonkeyPatch], None]
+
+
+def _node_reason_ignored(reason: str) -> Mutation:
+    of_node = identity.Liveness.of_node
+
+    def mutate(patch: pytest.MonkeyPatch) -> None:
+        def mutant(self: identity.Liveness, node: str) -> identity.Dead | None:
+            dead = of_node(self, node)
+            return None if dead is not None and dead.reason == reason else dead
+
+        patch.setattr(identity.Liveness, "of_node", mutant)
+
+    return mutate
+
+
+def _limit_ignored(reason: str) -> Mutation:
+    refused = identity._Clusters._refused
+
+    def mutate(patch: pytest.MonkeyPatch) -> None:
+        def mutant(self: Any, low: str, high: str) -> identity.Dead | None:
+            dead = refused(self, low, high)
+            return None if dead is not None and dead.reason == reason else dead
+
+        patch.setattr(identity._Clusters, "_refused", mutant)
+
+    return mutate
+
+
+def _cuts_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(identity.Liveness, "of_edge", lambda self, a, b: self.of_node(a) or self.of_node(b))
+
+
+def _weaker_neighbours_counted(patch: pytest.MonkeyPatch) -> None:
+    def mutant(self: identity.Liveness, a: str, b: str) -> None:
+        for node in (a, b):
+            self._all[node] = self._strong[node] = self._all.get(node, 0) + 1
+
+    patch.setattr(identity.Liveness, "count", mutant)
+
+
+def _order_by_pair(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(identity, "order", lambda _: lambda item: item[0])
+
+
+def _largest_node_names_the_profile(patch: pytest.MonkeyPatch) -> None:
+    def mutant(*arguments: Any) -> identity.Resolution:
+        found = identity.resolve(*arguments)
+        heads = {name: nodes[-1] for name, nodes in identity.members_of(found.labels).items()}
+        return replace(found, labels={node: heads[name] for node, name in found.labels.items()})
+
+    patch.setattr(link, "resolve", mutant)
+
+
+def _evidence_overwritten(patch: pytest.MonkeyPatch) -> None:
+    def mutant(self: Edge, other: Edge) -> Edge:  # noqa: ARG001 - a join that takes the first operand
+        return self
+
+    patch.setattr(Edge, "join", mutant)
+
+
+def _decision_overwritten(patch: pytest.MonkeyPatch) -> None:
+    def mutant(self: Decision, other: Decision) -> Decision:  # noqa: ARG001 - a join that takes the first operand
+        return self
+
+    patch.setattr(Decision, "join", mutant)
+
+
+def _changed(alter: Callable[[closure.Closure, link.Change], link.Change]) -> Mutation:
+    decide = link.decide
+
+    def mutate(patch: pytest.MonkeyPatch) -> None:
+        def mutant(known: closure.Closure, *arguments: Any, **named: Any) -> link.Change:
+            return alter(known, decide(known, *arguments, **named))
+
+        patch.setattr(link, "decide", mutant)
+
+    return mutate
+
+
+def _all_of_version_one(_: closure.Closure, change: link.Change) -> link.Change:
+    labels = {node: Label(label.profile_id, 1) for node, label in change.labels.items()}
+    return replace(change, labels=labels, members={name: replace(entry, version=1) for name, entry in change.members.items()})
+
+
+def _only_heads_dissolve(known: closure.Closure, change: link.Change) -> link.Change:
+    heads = {label.profile_id for label in known.labels.values()}
+    return replace(change, members={name: entry for name, entry in change.members.items() if entry.nodes or name in heads})
+
+
+def _nothing_dissolves(_: closure.Closure, change: link.Change) -> link.Change:
+    return replace(change, members={name: entry for name, entry in change.members.items() if entry.nodes})
+
+
+def _mates_forgotten(patch: pytest.MonkeyPatch) -> None:
+    mates = closure.Explorer._mates
+
+    async def mutant(self: closure.Explorer, level: set[str], found: closure.Closure) -> set[str]:
+        await mates(self, level, found)
+        return set()
+
+    patch.setattr(closure.Explorer, "_mates", mutant)
+
+
+def _live_edges_not_followed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(closure.Explorer, "_live", lambda *_: set())
+
+
+def _blocked_not_judged(patch: pytest.MonkeyPatch) -> None:
+    async def mutant(*_: object) -> None:
+        return None
+
+    patch.setattr(closure.Explorer, "_judge", mutant)
+
+
+def _patterns_not_judged(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(closure, "_value", lambda *_: None)
+
+
+def _unsaid_forgotten(patch: pytest.MonkeyPatch) -> None:
+    state = link._state
+
+    def mutant(*arguments: Any) -> link.LinkState:
+        return msgspec.structs.replace(state(*arguments), unsaid=())
+
+    patch.setattr(link, "_state", mutant)
+
+
+def _only_the_last_is_unsaid(patch: pytest.MonkeyPatch) -> None:
+    run_step = link.LinkStep.run
+
+    async def mutant(self: link.LinkStep, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
+        outcome = await run_step(self, place, records, now_ms)
+        [(key, document)] = outcome.writes.documents.items()
+        state = msgspec.json.decode(document.data or b"", type=link.LinkState)
+        state.unsaid = tuple(sorted(outcome.writes.members))
+        documents = {key: replace(document, data=msgspec.json.encode(state))}
+        return replace(outcome, writes=replace(outcome.writes, documents=documents))
+
+    patch.setattr(link.LinkStep, "run", mutant)
+
+
+def _not_said(topic: str) -> Mutation:
+    say = link.LinkStep._say
+
+    def mutate(patch: pytest.MonkeyPatch) -> None:
+        def mutant(self: link.LinkStep, changed: Mapping[str, Members], now_ms: int) -> list[Outgoing]:
+            return [said for said in say(self, changed, now_ms) if not said.topic.endswith(topic)]
+
+        patch.setattr(link.LinkStep, "_say", mutant)
+
+    return mutate
+
+
+def _requests_ignored(patch: pytest.MonkeyPatch) -> None:
+    sort = link.sorted_out
+
+    def mutant(said: Sequence[Any]) -> link.New:
+        return sort([record for record in said if not isinstance(record, Look)])
+
+    patch.setattr(link, "sorted_out", mutant)
+
+
+def _fence_removed(patch: pytest.MonkeyPatch) -> None:
+    save = MemoryStore.save
+
+    async def mutant(self: MemoryStore, place: Place, expected: int | None, position: int, writes: Writes) -> Any:  # noqa: ARG001 - the promise that is broken
+        stored = (await self.standing(place)).position
+        return await save(self, place, stored, position, writes)
+
+    patch.setattr(MemoryStore, "save", mutant)
+
+
+def _links_not_said_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(unify, "star", lambda _: [])
+
+
+def _pairs_said_once(patch: pytest.MonkeyPatch) -> None:
+    def mutant(fragment: model.Fragment, event: Event) -> tuple[tuple[str, str], ...]:
+        new = tuple((a, b) for a, b in star(event.nodes) if f"{a}{b}" not in fragment.links)
+        fragment.links.update({f"{a}{b}": (event.time_ms, event.time_ms) for a, b in new})
+        return new
+
+    patch.setattr(model, "_observe_links", mutant)
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "blocked values": _node_reason_ignored("blocked"),
+    "generic values": _node_reason_ignored("generic"),
+    "crowded nodes": _node_reason_ignored("crowded"),
+    "cuts": _cuts_ignored,
+    "values of a namespace": _limit_ignored("unique"),
+    "size": _limit_ignored("size"),
+    "apart": _limit_ignored("apart"),
+    "only stronger or equal neighbours count": _weaker_neighbours_counted,
+    "newest first": _order_by_pair,
+    "the smallest node names the profile": _largest_node_names_the_profile,
+    "evidence joins": _evidence_overwritten,
+    "the latest decision wins": _decision_overwritten,
+    "versions grow": _changed(_all_of_version_one),
+    "every id that moved says where": _changed(_only_heads_dissolve),
+    "dissolved profiles are written": _changed(_nothing_dissolves),
+    "evidence is stored": _changed(lambda _, change: replace(change, edges={})),
+    "decisions are stored": _changed(lambda _, change: replace(change, decisions={})),
+    "labels are stored": _changed(lambda _, change: replace(change, labels={})),
+    "those who were together are looked at": _mates_forgotten,
+    "live edges are followed": _live_edges_not_followed,
+    "rules that block are asked": _blocked_not_judged,
+    "values are looked up for patterns": _patterns_not_judged,
+    "what was not said is remembered": _unsaid_forgotten,
+    "and over a second crash": _only_the_last_is_unsaid,
+    "identities are said": _not_said("identities"),
+    "profiles are touched": _not_said("touched"),
+    "changed rules reach every cluster": _requests_ignored,
+    "a late writer is refused": _fence_removed,
+    "a replay says its links again": _links_not_said_again,
+    "a pair is said again when its evidence grows": _pairs_said_once,
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+async def test_without_a_rule_a_history_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "MAX_NEIGHBOURS", CROWDED_AT)
+    MUTATIONS[name](monkeypatch)
+    for seed in range(SEEDS):
+        history = random_history(seed)
+        try:
+            await check(history, await run(history))
+        except (AssertionError, KeyError):
+            return
+    pytest.fail(f"{SEEDS} histories hold without the rule: {name}")

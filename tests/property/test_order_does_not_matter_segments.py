@@ -1,0 +1,191 @@
+"""Laws 2 to 5 through the real steps: sequences, numbers, computed traits and timers, with crashes, replays and zombies."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.identity import groups
+from domain.profiles import membership as memberships, fragment as model
+from profile_store.port import Place
+from runtime.clock import ManualClock
+from schemas.events import Event
+from schemas.records import Touched
+from domain.segments.comparisons import NEVER
+from domain.definitions.kinds import load_yaml
+from domain.segments.plan import Plan
+from streams.steps.common import touch
+from tests.support.events import START_MS, event
+from tests.support.simulated_pipeline import Pipeline
+
+HOUR_MS = 3_600_000
+DEFINITIONS = load_yaml(
+    """
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: abandoned}
+spec:
+  where:
+    sequence:
+      first: {event: Cart Updated, within: 24h}
+      then_not: {event: Order Completed, within: 2h, same: [cart_id]}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: spender}
+spec: {where: {aggregate: {of: sum, event: Order Completed, prop: total, within: 12h, op: gte, value: 100}}}
+---
+apiVersion: onefold/v1
+kind: ComputedTrait
+metadata: {name: spent}
+spec: {sum: {event: Order Completed, prop: total}}
+---
+apiVersion: onefold/v1
+kind: ComputedTrait
+metadata: {name: idle}
+spec: {days_since: {event: Order Completed}}
+---
+apiVersion: onefold/v1
+kind: ComputedTrait
+metadata: {name: lifecycle}
+spec: {lifecycle: {at_risk_after: 6h, lost_after: 24h, loyal_orders: 3}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: vip}
+spec: {where: {trait: {path: computed.spent, op: gte, value: 150}}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: fading}
+spec: {where: {any: [{lifecycle: {stage: [at_risk, lost]}}, {trait: {path: computed.idle, op: gte, value: 2}}]}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: win-back}
+spec: {where: {all: [{in_segment: fading}, {not: {in_segment: abandoned}}, {did_not: {event: Cart Updated, within: 6h}}]}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: regulars}
+spec: {where: {regularly: {event: Order Completed, every: 6h, at_least: 2, of: 3}}}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: trial}
+spec: {where: {trait: {path: until, op: within_next, value: 12h}}}
+""",
+    "test",
+)
+PLAN = Plan(DEFINITIONS)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """Carts and orders of a few people, in the course of two days."""
+    found = []
+    for number in range(draw(st.integers(1, 20))):
+        person, device = draw(st.integers(0, 2)), draw(st.integers(0, 2))
+        identifiers = draw(
+            st.sampled_from(
+                [{"user_id": f"u{person}"}, {"anonymous_id": f"c{device}"}, {"user_id": f"u{person}", "anonymous_id": f"c{device}"}]
+            )
+        )
+        identify = draw(st.integers(0, 5)) == 0
+        found.append(
+            event(
+                identifiers,
+                id=f"m{number}",
+                type="identify" if identify else "track",
+                name="" if identify else draw(st.sampled_from(["Order Completed", "Order Completed", "Cart Updated"])),
+                time_ms=START_MS + draw(st.integers(0, 24)) * 2 * HOUR_MS,
+                properties={"total": draw(st.sampled_from([10, 50, 99.99])), "cart_id": draw(st.sampled_from(["a", "b"]))},
+                traits={"until": "2025-06-17T12:00:00Z"} if identify else {},
+            )
+        )
+    return found
+
+
+class Timed(Pipeline):
+    """A pipeline that knows the definitions, and whose timers fire when they are due."""
+
+    def __init__(self, rng: random.Random, **more: Any) -> None:
+        super().__init__(rng, DEFINITIONS, clock=ManualClock(START_MS), **more)  # type: ignore[arg-type]  # any definition makes a plan
+
+    async def until(self, at_ms: int) -> None:
+        """Let time pass: each touch of a timer is made when it is due."""
+        await self.drain()
+        while (due := await self.due()) and due[0][0] <= at_ms:
+            self.clock.advance(max(0, due[0][0] - self.clock.now_ms()))
+            for due_ms, name in due:
+                if due_ms <= self.clock.now_ms():
+                    said = touch(self.settings, Touched(profile_id=name, node=name, cause="timer", at_ms=due_ms))
+                    self.append("touched", said.key, said.value)
+            await self.drain()
+        self.clock.advance(at_ms - self.clock.now_ms())
+
+    async def due(self) -> list[tuple[int, str]]:
+        """The timers that are set, the earliest first."""
+        places = [Place("touched", partition, self.partitions) for partition in range(self.partitions)]
+        found = [await self.store.due_timers(place, NEVER, 1_000) for place in places]
+        return sorted((due_ms, name) for timers in found for name, due_ms in timers)
+
+    async def run(self, events: Sequence[Event], delay_ms: int) -> None:
+        """Events as they arrive, so much late at the most and some of them twice; then two quiet days."""
+        arrivals = [(one.time_ms + self.rng.randint(0, delay_ms), one) for one in events]
+        again = self.rng.sample(arrivals, len(arrivals) // 3) if delay_ms else []
+        arrivals += [(at_ms + self.rng.randint(0, delay_ms), one) for at_ms, one in again]
+        for at_ms, one in sorted(arrivals, key=lambda arrival: arrival[0]):
+            await self.until(at_ms)
+            self.feed(one)
+            if self.rng.random() < 0.2 and (waiting := self.waiting()):
+                await self.zombie(*self.rng.choice(waiting))
+        await self.until(START_MS + 100 * HOUR_MS)
+
+    async def agrees(self, nodes: Sequence[str]) -> dict[str, Any]:
+        """What each profile is in and what is computed of it, once it is shown to be what its fragments say at this instant."""
+        labels = {node: label.profile_id for node, label in (await self.store.labels(nodes)).items()}
+        fragments = {
+            node: model.decode(document.data)
+            for node, document in (await self.store.documents("fragment", nodes)).items()
+            if document.data is not None
+        }
+        profiles = sorted({labels[node] for node in fragments})
+        members = await self.store.members(profiles)
+        found = {}
+        for name, document in (await self.store.documents("membership", profiles)).items():
+            held = memberships.decode(document.data)
+            parts = [fragments[node] for node in members[name].nodes if node in fragments]
+            joined = model.join(parts, PLAN.registers, members[name].nodes)
+            facts = groups.facts(joined, {}, {}, None, name, members[name].nodes)
+            computed, verdicts = PLAN.at(facts, self.clock.now_ms())
+            inside = {segment for segment, verdict in verdicts.items() if verdict.member}
+            assert {segment for segment, state in held.segments.items() if state.member} == inside
+            assert held.computed == computed
+            found[name] = (inside, computed)
+        return found
+
+
+@given(history=histories(), seed=st.integers(0, 1 << 32), partitions=st.integers(1, 3))
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+async def test_late_doubled_crashed_and_replayed_the_memberships_are_those_of_the_events(
+    history: list[Event], seed: int, partitions: int
+) -> None:
+    nodes = sorted({node for one in history for node in one.nodes})
+    plain, wild = Timed(random.Random(0)), Timed(random.Random(seed), partitions=partitions, crash_rate=0.25)
+    await plain.run(history, 0)
+    await wild.run(history, 10 * HOUR_MS)
+    for at_ms in (plain.clock.now_ms(), plain.clock.now_ms() + 7 * HOUR_MS + 1):
+        await plain.until(at_ms)
+        await wild.until(at_ms)
+        assert await plain.agrees(nodes) == await wild.agrees(nodes)
+
+
+async def test_the_definitions_are_met_by_time_alone() -> None:
+    """Otherwise the law above would say nothing of timers."""
+    pipeline = Timed(random.Random(1))
+    await pipeline.run([event({"user_id": "u"}, id="m", name="Cart Updated", properties={"cart_id": "a"})], 0)
+    said = [(one.segment, one.op, one.cause, one.at_ms - START_MS) for one in pipeline.transitions() if one.segment == "abandoned"]
+    assert said == [("abandoned", "entered", "timer", 2 * HOUR_MS), ("abandoned", "exited", "timer", 24 * HOUR_MS)]

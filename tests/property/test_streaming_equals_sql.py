@@ -1,0 +1,26 @@
+"""Law 4: streaming equals SQL, over random definitions, random histories and random instants, on the real engine.
+
+A verdict is that on one segment, of one history (up to three people whose identifiers join and part), at one instant.
+"""
+
+import os
+
+import pytest
+
+from warehouse.client import Warehouse
+from tests.support.segment_sql_comparison import Batch, ask, compare
+
+pytestmark = pytest.mark.clickhouse
+ROUNDS = int(os.environ.get("ONEFOLD_LAWS_ROUNDS", "1"))
+FIRST = int(os.environ.get("ONEFOLD_LAWS_SEED", "0"))
+VERDICTS = 14_000
+"""What each batch compares, at the least."""
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + 6 * ROUNDS))
+async def test_the_stream_says_what_sql_says(seed: int, warehouse: Warehouse) -> None:
+    batch = Batch(seed)
+    compared, true = compare(batch, await ask(batch, warehouse))
+    assert compared >= VERDICTS
+    assert compared / 10 < true < compared * 9 / 10, "nearly all verdicts are the same: they show little"

@@ -1,0 +1,168 @@
+"""Law 4 can fail: SQL's answers to a few batches are kept, and each of these mistakes in the stream soon says something else."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from domain.profiles import fragment as model
+from warehouse.client import Warehouse
+from domain.segments import (evaluate_computed as compute, comparisons as conditions, evaluate, registers, evaluate_sequence as sequences, windows)
+from domain.segments.profile_facts import Facts
+from tests.support.segment_sql_comparison import (Answers, Batch, ask, compare)
+from tests.support.segment_stream import Stream
+
+SEEDS = range(1_000_003, 1_000_015)
+"""Not those of the law itself; as many as it takes."""
+PEOPLE, SEGMENTS = 60, 30
+Mutation = Callable[[pytest.MonkeyPatch], None]
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+def _no_nfc(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(conditions, "nfc", _as_is)
+
+
+def _distinct_without_nfc(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(registers, "nfc", _as_is)
+
+
+def _coercion(patch: pytest.MonkeyPatch) -> None:
+    def number(value: Any) -> Any:
+        return float(value) if isinstance(value, str) and re.fullmatch(r"[0-9]+", value) else value
+
+    holds = conditions.holds
+    patch.setattr(registers, "holds", lambda condition, value: holds(condition, number(value)))
+
+
+def _true_is_one(patch: pytest.MonkeyPatch) -> None:
+    kind_of = conditions.kind_of
+    patch.setattr(registers, "kind_of", lambda value: "number" if isinstance(value, bool) else kind_of(value))
+
+
+def _missing_differs(patch: pytest.MonkeyPatch) -> None:
+    holds = conditions.holds
+    patch.setattr(evaluate, "holds", lambda condition, value: condition.op == "ne" if value is None else holds(condition, value))
+
+
+def _bots_count(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(model, "BOT", "nobody")
+
+
+def _closed_windows(patch: pytest.MonkeyPatch) -> None:
+    def mutant(entries: Any, within: int | None, now_ms: int) -> windows.Inside:
+        return windows_inside(entries, None if within is None else within + 1, now_ms)
+
+    windows_inside = windows.inside
+    for module in (evaluate, compute):
+        patch.setattr(module, "inside", mutant)
+
+
+def _same_instant_follows(patch: pytest.MonkeyPatch) -> None:
+    followed = sequences._followed
+
+    def mutant(first: Any, follows: Any, length: int | None) -> bool:
+        return followed((first[0] - 1, *first[1:]), follows, None if length is None else length + 1)
+
+    patch.setattr(sequences, "_followed", mutant)
+
+
+def _nested_only(patch: pytest.MonkeyPatch) -> None:
+    def mutant(values: Any, path: str) -> Any:
+        for part in path.split("."):
+            values = values.get(part) if isinstance(values, dict) else None
+        return values
+
+    for module in (evaluate, registers):
+        patch.setattr(module, "lookup", mutant)
+
+
+def _zones_ignored(patch: pytest.MonkeyPatch) -> None:
+    zone_of = evaluate.zone_of
+    patch.setattr(evaluate, "zone_of", lambda _name, _default: zone_of("UTC", "UTC"))
+
+
+def _merges_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Stream, "relabel", lambda *_: None)
+
+
+def _no_timers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Stream, "due", lambda _: {})
+
+
+def _first_is_last(patch: pytest.MonkeyPatch) -> None:
+    join = registers.Register.join
+
+    def mutant(self: registers.Register, parts: Any) -> Any:
+        return join(replace(self, form="newest") if self.form == "oldest" else self, parts)
+
+    patch.setattr(registers.Register, "join", mutant)
+
+
+def _yes_wins(patch: pytest.MonkeyPatch) -> None:
+    """Of two things said of a channel within one event."""
+    subscription = registers._subscription
+
+    def mutant(said: Any, channel: str) -> bool | None:
+        found = [subscription([one], channel) for one in (said if isinstance(said, list) else ())]
+        return True if True in found else False if False in found else None
+
+    patch.setattr(registers, "_subscription", mutant)
+
+
+def _unnamed_lists(patch: pytest.MonkeyPatch) -> None:
+    facts = Stream.facts
+
+    def mutant(self: Stream, name: str) -> Facts:
+        return replace(facts(self, name), nodes=(name,))
+
+    patch.setattr(Stream, "facts", mutant)
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "text is compared in NFC": _no_nfc,
+    "values are told apart in NFC": _distinct_without_nfc,
+    "a number as text is no number": _coercion,
+    "true is no amount": _true_is_one,
+    "what is missing differs from nothing": _missing_differs,
+    "bots do nothing": _bots_count,
+    "windows are half open": _closed_windows,
+    "what follows is later": _same_instant_follows,
+    "a path is a key first": _nested_only,
+    "days begin where the customer lives": _zones_ignored,
+    "who merges is one": _merges_ignored,
+    "time passes": _no_timers,
+    "the first is not the last": _first_is_last,
+    "no is said louder": _yes_wins,
+    "a list names any identifier": _unnamed_lists,
+}
+
+
+@pytest.mark.clickhouse
+@pytest.mark.timeout(900)
+async def test_without_a_rule_the_stream_says_something_else(warehouse: Warehouse) -> None:
+    unseen = dict(MUTATIONS)
+    for seed in SEEDS:
+        batch = Batch(seed, PEOPLE, SEGMENTS)
+        asked = await ask(batch, warehouse)
+        compare(batch, asked)
+        unseen = {name: mutate for name, mutate in unseen.items() if agree(batch, asked, mutate)}
+        if not unseen:
+            return
+    pytest.fail(f"{len(SEEDS)} batches hold without these rules: {', '.join(unseen)}")
+
+
+def agree(batch: Batch, asked: Sequence[Answers], mutate: Mutation) -> bool:
+    """Whether the stream, with a mistake, says what SQL said."""
+    with pytest.MonkeyPatch.context() as patch:
+        mutate(patch)
+        try:
+            compare(batch, asked)
+        except AssertionError:
+            return False
+    return True

@@ -1,0 +1,129 @@
+"""The law of the stream can fail: with any one of these mistakes in the core, a random history soon shows it."""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from domain.profiles import fragment as model
+from domain.segments import evaluate, windows
+from domain.segments.comparisons import NEVER
+from domain.segments.profile_facts import Answer
+from domain.segments.plan import NAMED, Plan
+from domain.segments.registers import Register
+from domain.segments import evaluation as verdicts
+from tests.support.segment_laws import World, check
+
+SEEDS = 150
+Mutation = Callable[[pytest.MonkeyPatch], None]
+
+
+def _not_concerned(forgotten: Callable[[str], bool]) -> Mutation:
+    concerned = Plan.concerned
+
+    def mutate(patch: pytest.MonkeyPatch) -> None:
+        def mutant(self: Plan, changed: Collection[str] | None) -> tuple[set[str], set[str]]:
+            return concerned(self, None if changed is None else [one for one in changed if not forgotten(one)])
+
+        patch.setattr(Plan, "concerned", mutant)
+
+    return mutate
+
+
+def _late(leaf: str, by_ms: int) -> Mutation:
+    """A leaf announces its changes later than they are."""
+    kind, honest = next((kind, one) for kind, one in evaluate.EVALUATORS.items() if kind.__name__ == leaf)
+
+    def mutate(patch: pytest.MonkeyPatch) -> None:
+        def mutant(*arguments: Any) -> Answer:
+            answer = honest(*arguments)
+            return structs.replace(answer, next_ms=answer.next_ms + by_ms) if answer.next_ms < NEVER else answer
+
+        patch.setitem(evaluate.EVALUATORS, kind, mutant)
+
+    return mutate
+
+
+def _closed_windows(patch: pytest.MonkeyPatch) -> None:
+    inside = windows.inside
+    patch.setattr(
+        evaluate, "inside", lambda entries, within, now_ms: inside(entries, None if within is None else within + 1, now_ms)
+    )
+
+
+def _tie_by_time_alone(patch: pytest.MonkeyPatch) -> None:
+    entry = Register.entry
+
+    def mutant(self: Register, event: Any, _tie: str) -> Any:
+        return entry(self, event, "")
+
+    patch.setattr(Register, "entry", mutant)
+
+
+def _last_said_wins(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(model, "wins", lambda trait, held: held is None or trait.time_ms >= held.time_ms)
+
+
+def _readers_of_computed_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Plan, "with_computed", lambda *_: set())
+
+
+def _dependents_forgotten(patch: pytest.MonkeyPatch) -> None:
+    index = Plan._index
+
+    def mutant(self: Plan, nodes: Any) -> None:
+        index(self, nodes)
+        self.dependents = {}
+
+    patch.setattr(Plan, "_index", mutant)
+
+
+def _overdue_forgotten(patch: pytest.MonkeyPatch) -> None:
+    note = verdicts._note
+
+    def mutant(due: dict[str, int], name: str, at_ms: int) -> None:
+        note(due, name, NEVER if name.startswith(verdicts.COMPUTED) else at_ms)
+
+    patch.setattr(verdicts, "_note", mutant)
+
+
+def _unbounded(patch: pytest.MonkeyPatch) -> None:
+    join = Register.join
+    patch.setattr(Register, "join", lambda self, parts: join(replace(self, keep=10_000), parts))
+
+
+def _tallies_not_added(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(model, "add_up", lambda tallies, _keep: next(iter(tallies)))
+
+
+MUTATIONS: dict[str, Mutation] = {
+    "a changed trait concerns the segments that look at it": _not_concerned(lambda one: one.startswith("*trait ")),
+    "an event concerns what it feeds": _not_concerned(lambda one: one == "Product Viewed"),
+    "a new identifier concerns the lifecycle": _not_concerned(lambda one: one == NAMED),
+    "did changes when its window ends": _late("DidLeaf", 1),
+    "an aggregate changes when its window ends": _late("AggregateLeaf", 1),
+    "first and last change when their windows end": _late("OccurrenceLeaf", 1),
+    "regularly changes when a period ends": _late("RegularlyLeaf", 1),
+    "an anniversary begins at midnight": _late("CalendarLeaf", 3_600_000),
+    "a window is open where it begins": _closed_windows,
+    "ties are broken by the message": _tie_by_time_alone,
+    "of traits of one instant the larger id wins": _last_said_wins,
+    "a computed trait concerns the segments that look at it": _readers_of_computed_forgotten,
+    "a segment concerns those that name it": _dependents_forgotten,
+    "a computed trait changes by itself": _overdue_forgotten,
+    "registers are bounded": _unbounded,
+    "tallies add up": _tallies_not_added,
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_without_a_rule_a_history_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    MUTATIONS[name](monkeypatch)
+    for seed in range(SEEDS):
+        try:
+            check(World(seed))
+        except AssertionError:
+            return
+    pytest.fail(f"{SEEDS} histories hold without the rule: {name}")

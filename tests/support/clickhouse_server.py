@@ -1,0 +1,55 @@
+"""The ClickHouse engine's process for tests: the shipped module, on a free port, ended with the test."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embedded.child_process import Spec
+from embedded.ports import free_port
+from embedded.roles import answers
+from tests.support.services import running
+
+APP, APP_PASSWORD = "onefold", "app-test-password"
+ANALYST, ANALYST_PASSWORD = "analyst", "analyst-test-password"
+
+
+def users_file(directory: Path) -> Path:
+    """A users file with both roles."""
+    users = {
+        name: {"password_sha256": hashlib.sha256(password.encode()).hexdigest(), "role": role}
+        for name, password, role in ((APP, APP_PASSWORD, "app"), (ANALYST, ANALYST_PASSWORD, "analyst"))
+    }
+    path = directory / "clickhouse-users.json"
+    path.write_text(json.dumps(users))
+    return path
+
+
+def arguments(store: Path, port: int, users: Path | None) -> list[str]:
+    """The command line of the process."""
+    given = [] if users is None else ["--users-file", str(users)]
+    return [sys.executable, "-P", "-m", "embedded.clickhouse", "--path", str(store), "--port", str(port), *given]
+
+
+def clickhouse_spec(directory: Path) -> tuple[Spec, str]:
+    """The process in `directory`, and its URL with user and password of the role app."""
+    directory.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    argv = arguments(directory / "store", port, users_file(directory))
+    spec = Spec("clickhouse", argv, lambda: answers(port, "/ping"), directory / "clickhouse.log")
+    return spec, f"http://{APP}:{APP_PASSWORD}@127.0.0.1:{port}"
+
+
+def as_analyst(url: str) -> str:
+    """The same server for the role analyst."""
+    return f"http://{ANALYST}:{ANALYST_PASSWORD}@{url.rpartition('@')[2]}"
+
+
+@contextmanager
+def clickhouse_server(directory: Path) -> Iterator[str]:
+    """A running engine in `directory`; yields its URL with user and password."""
+    spec, url = clickhouse_spec(directory)
+    with running(spec):
+        yield url

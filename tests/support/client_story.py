@@ -1,0 +1,187 @@
+"""A story that every client plays, what must be on the log afterwards, and how a client is run."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.bus.kafka import KafkaBus
+from runtime.bus.port import Partition
+from runtime.settings import Settings
+from schemas.codec import decode
+from schemas.events import Event
+from schemas.identifiers import node, owner
+from tests.clients.install import directory
+from tests.support.collector_harness import KEY
+from tests.support.collector_process import ROOT
+from tests.support.recording_proxy import Doorman
+
+CLIENTS = ROOT / "tests" / "clients"
+WITHIN_S = 90
+HOUR_MS = 3_600_000
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """`library` is what it calls itself; `traits_in_context` if an identify's context holds its traits; `gzips` when told to,
+    and calls the body `zipped_type` then."""
+
+    script: str
+    library: str
+    version: str
+    zipped_type: str = JSON
+    gzips: bool = True
+    traits_in_context: bool = False
+
+    def __str__(self) -> str:
+        return self.script.replace(".", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """When a story began and ended, by the true clock."""
+
+    began_ms: int
+    ended_ms: int
+
+
+def story(run: str) -> list[dict[str, Any]]:
+    """All calls, some twice, of customers that nobody else has: nulls, accents, custom times, a self-alias."""
+    cookie, user, other = f"{run}-c", f"{run}-KH-7", f"{run}-KH-8"
+    return [
+        {"type": "page", "anonymousId": cookie, "category": "Cửa hàng", "name": "Trang chủ", "ago_ms": 90_000,
+         "properties": {"path": "/", "title": "Chợ quê - đặc sản miền Tây", "coupon": None}},
+        {"type": "track", "anonymousId": cookie, "event": "Đã xem sản phẩm", "ago_ms": 80_000,
+         "properties": {"sku": "AD-01", "tên": "Áo dài lụa Hà Đông", "price": 1_850_000, "sale": 0.15, "new": True, "gift": None,
+                        "tags": ["lụa", "thủ công"], "shop": {"city": "Cần Thơ", "floor": None}}},
+        {"type": "identify", "userId": user, "anonymousId": cookie, "ago_ms": 70_000,
+         "traits": {"email": " Tuyet.Nguyen@Thu.VN ", "phone": "0912 345 678", "name": "Nguyễn Thị Ánh Tuyết", "birthday": None,
+                    "address": {"street": "27/4 Lê Văn Sỹ, Phường 13", "city": "Thành phố Hồ Chí Minh"}}},
+        {"type": "track", "userId": user, "anonymousId": cookie, "event": "Đã đặt hàng", "ago_ms": 400 * 24 * HOUR_MS,
+         "properties": {"order_id": "DH-1", "total": 1_970_000, "currency": "VND", "note": 'Giao giờ hành chính 🌸 "gấp"'}},
+        {"type": "screen", "userId": user, "name": "Giỏ hàng", "ago_ms": 60_000, "properties": {"items": 2}},
+        {"type": "group", "userId": user, "groupId": f"{run}-cty", "ago_ms": 50_000,
+         "traits": {"name": "Công ty Hoa Sen", "tax": None}},
+        {"type": "alias", "previousId": f"{run}-cũ", "userId": user, "ago_ms": 40_000},
+        {"type": "alias", "previousId": user, "userId": user, "ago_ms": 30_000},
+        {"type": "identify", "userId": other, "traits": {"phone": "(028) 3822 9999", "name": "Trần Đức Huỳnh"}, "ago_ms": 20_000},
+        *({"type": "track", "userId": other, "event": f"Bước {n}", "properties": {"n": n}, "ago_ms": 9000 - n} for n in range(20)),
+        {"type": "track", "userId": other, "event": "Bây giờ", "properties": {}},
+    ]  # fmt: skip
+
+
+def expected(call: dict[str, Any]) -> dict[str, Any]:
+    """What stands on the log for a call of the story, apart from ids, times and context."""
+    kind, traits = call["type"], dict(call.get("traits") or {})
+    properties = dict(call.get("properties") or {})
+    if kind == "group":
+        properties["groupId"] = call["groupId"]
+    if "category" in call:
+        properties["category"] = call["category"]
+    named = {("user_id", call.get("userId")), ("anonymous_id", call.get("anonymousId"))}
+    if kind == "alias" and call["previousId"] != call["userId"]:
+        named.add(("anonymous_id", call["previousId"]))
+    if kind == "identify":
+        phones = {"0912 345 678": "+84912345678", "(028) 3822 9999": "+842838229999"}
+        named |= {("email", traits.get("email", "").strip().lower() or None), ("phone", phones[traits["phone"]])}
+    return {
+        "type": kind,
+        "name": call.get("event", call.get("name", "")),
+        "identifiers": tuple(sorted((namespace, value) for namespace, value in named if value)),
+        "properties": properties,
+        "traits": traits,
+    }
+
+
+def said(event: Event) -> dict[str, Any]:
+    """The same of an event on the log."""
+    return {name: getattr(event, name) for name in ("type", "name", "identifiers", "properties", "traits")}
+
+
+Marks = dict[str, dict[int, int]]
+"""The next offset of each partition, by topic."""
+
+
+@dataclass
+class Trial:
+    """A story for one client, the door before the collector, and where the log ended before."""
+
+    settings: Settings
+    door: Doorman
+    calls: list[dict[str, Any]]
+    then: Marks
+
+    def play(self, client: Client, *, gzip: bool = False, clock_ms: int = 0) -> Played:
+        """Let the client make the calls through the door, in a process of its own, until it has sent all."""
+        told = {"url": self.door.url, "key": KEY, "gzip": gzip, "clock_ms": clock_ms, "calls": self.calls}
+        argv, env = [sys.executable, "-m", f"tests.clients.{client.script}"], dict(os.environ)
+        if client.script.endswith(".mjs"):
+            argv, env = ["node", str(CLIENTS / client.script)], {**env, "ONEFOLD_CLIENTS_DIR": str(directory())}
+        began_ms = time.time_ns() // 1_000_000
+        done = subprocess.run(
+            argv, cwd=ROOT, env=env, input=json.dumps(told) + "\n", capture_output=True, text=True, timeout=WITHIN_S, check=False
+        )
+        ended_ms = time.time_ns() // 1_000_000 + 1
+        assert done.returncode == 0, f"{client} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        assert json.loads(done.stdout) == {"errors": []}
+        return Played(began_ms, ended_ms)
+
+    def log(self) -> list[Event]:
+        """All events since the beginning, by message id and then by when they came. None may have gone into quarantine."""
+        return asyncio.run(since(self.settings, self.then))
+
+    def verify(self, events: list[Event], client: Client, played: Played) -> None:
+        """Every call of the story is in `events` once, whole, at its time; and nothing else is."""
+        wire = {call["messageId"]: (seen, call) for seen, call in self.door.sent()}
+        assert len(wire) == len(self.calls)
+        assert [event.id for event in events] == sorted(wire)
+        assert sorted(map(said, events), key=repr) == sorted(map(expected, self.calls), key=repr)
+        ago = {repr(expected(call)): call.get("ago_ms", 0) for call in self.calls}
+        for event in events:
+            happened = ago[repr(said(event))]
+            # By the true clock, whatever the client's says; a millisecond is lost where clients round.
+            assert played.began_ms - happened - 1 <= event.time_ms <= played.ended_ms - happened + 1
+            assert played.began_ms <= event.received_ms <= played.ended_ms
+            if client.traits_in_context and event.type == "identify":
+                assert event.context["traits"] == event.traits
+            assert {name for name in event.context if name != "traits"} == {"library"}
+            assert event.context["library"] == {"name": client.library, "version": client.version}
+            self._own(event)
+
+    def _own(self, event: Event) -> None:
+        """What depends on the event alone."""
+        secret = self.settings.tenant_secret.get_secret_value().encode()
+        first = owner(event.identifiers)
+        assert first is not None
+        assert event.owner == node(secret, first)
+        assert event.nodes == tuple(node(secret, pair) for pair in event.identifiers)
+        assert (event.source, event.flags, event.violations, event.observed) == ("default", (), (), ())
+
+
+async def marks(settings: Settings) -> Marks:
+    """Where `events` and `quarantine` end now."""
+    async with KafkaBus(settings) as bus:
+        return {topic: await bus.end_offsets(settings.topic(topic)) for topic in ("events", "quarantine")}
+
+
+async def since(settings: Settings, then: Marks) -> list[Event]:
+    """All events from `then` until now, by message id and then by when they came. None may have gone into quarantine."""
+    found: list[Event] = []
+    async with KafkaBus(settings) as bus, asyncio.timeout(WITHIN_S):
+        now = {topic: await bus.end_offsets(settings.topic(topic)) for topic in then}
+        assert now["quarantine"] == then["quarantine"], "a client's call went into quarantine"
+        left = sum(now["events"].values()) - sum(then["events"].values())
+        reader = await bus.reader([settings.topic("events")])
+        for number, offset in then["events"].items():
+            await reader.seek(Partition(settings.topic("events"), number), offset)
+        while len(found) < left:
+            for records in (await reader.poll(500, 1000)).values():
+                found += [decode(Event, held.value) for held in records]
+        await reader.aclose()
+    assert len(found) == left
+    return sorted(found, key=lambda event: (event.id, event.received_ms))

@@ -1,0 +1,114 @@
+"""A collector in this process, over the in-memory bus or a producer that fails."""
+
+import base64
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import orjson
+from starlette.applications import Starlette
+
+from collector.app import create_app
+from collector.source_registry import Sources
+from collector.pipeline import Desk
+from runtime.bus.memory import MemoryBus
+from runtime.bus.port import Outgoing, Producer, Record
+from runtime.clock import ManualClock
+from runtime.errors import Transient
+from runtime.metrics import Metrics
+from runtime.settings import Settings
+from schemas.codec import decode
+from schemas.events import Event
+from schemas.records import Quarantined
+from domain.definitions.kinds import (Metadata, Source, SourceSpec, key_hash)
+
+KEY = "key-of-the-shop"
+OTHER_KEY = "key-of-the-app"
+NOW = 1_750_000_000_000
+
+
+def source(name: str, *keys: str) -> Source:
+    """A source with these write keys."""
+    spec = SourceSpec(write_key_sha256=tuple(key_hash(key) for key in keys))
+    return Source(apiVersion="onefold/v1", kind="Source", metadata=Metadata(name=name), spec=spec)
+
+
+def known_sources() -> Sources:
+    """Sources `default` (KEY) and `app` (OTHER_KEY), caught up."""
+    sources = Sources()
+    sources.become({"Source/default": source("default", KEY), "Source/app": source("app", OTHER_KEY)})
+    return sources
+
+
+class AwayProducer:
+    """A producer whose broker cannot be reached."""
+
+    async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+        raise Transient(f"no broker for {len(records)} records")
+
+    async def aclose(self) -> None:
+        return
+
+
+@dataclass
+class Collecting:
+    """A collector, a client of it and the bus behind it."""
+
+    http: httpx.AsyncClient
+    bus: MemoryBus
+    settings: Settings
+    metrics: Metrics
+    sources: Sources
+    app: Starlette
+    desk: Desk
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+
+    async def post(self, path: str, body: Any = None, *, content: bytes | None = None, **more: Any) -> httpx.Response:
+        """POST as the shop, unless `auth` says otherwise."""
+        more.setdefault("auth", (KEY, ""))
+        raw = orjson.dumps(body) if content is None else content
+        return await self.http.post(path, content=raw, **more)
+
+    async def records(self, topic: str) -> list[Record]:
+        """Everything on a topic."""
+        reader = await self.bus.reader([self.settings.topic(topic)])
+        polled = await reader.poll(0, 100_000)
+        return [record for found in polled.values() for record in found]
+
+    async def events(self) -> list[Event]:
+        """Everything on `events`, by message id."""
+        return sorted([decode(Event, record.value) for record in await self.records("events")], key=lambda event: event.id)
+
+    async def quarantined(self) -> list[tuple[Quarantined, bytes]]:
+        """Everything in quarantine, and its raw bytes."""
+        held = [decode(Quarantined, record.value) for record in await self.records("quarantine")]
+        return [(record, base64.b64decode(record.raw)) for record in held]
+
+
+@asynccontextmanager
+async def collecting(
+    *,
+    away: bool = False,
+    caught_up: bool = True,
+    producer: Callable[[Producer], Producer] | None = None,
+    spec: dict[str, Any] | None = None,
+    **changed: Any,
+) -> AsyncIterator[Collecting]:
+    """A collector with `changed` settings; `away` takes its broker away, without `caught_up` it knows no sources yet.
+
+    `producer` puts another one before the bus's; `spec` changes the source `default`.
+    """
+    settings, metrics, clock = Settings(**changed), Metrics(), ManualClock(NOW)
+    sources = known_sources() if caught_up else Sources()
+    bus = MemoryBus(clock)
+    await bus.create_topics({settings.topic(name): (3, {}) for name in ("events", "quarantine")})
+    if spec is not None:
+        shop = source("default", KEY)
+        changed_spec = SourceSpec.model_validate({**shop.spec.model_dump(), **spec})
+        sources.become({"Source/default": shop.model_copy(update={"spec": changed_spec}), "Source/app": source("app", OTHER_KEY)})
+    inner: Producer = AwayProducer() if away else await bus.producer()
+    app = create_app(settings, producer(inner) if producer else inner, clock, sources, metrics)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector.test") as http:
+        yield Collecting(http, bus, settings, metrics, sources, app, app.state.desk, clock)

@@ -1,0 +1,86 @@
+"""The demo shop on an origin of its own, and a customer in headless Chromium."""
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.clients.install import directory
+from tests.support.client_story import CLIENTS
+from tests.support.collector_harness import KEY
+from tests.support.recording_proxy import Doorman
+
+_KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+_PAGES = {"/": "index.html", "/san-pham": "san-pham.html", "/gio-hang": "gio-hang.html", "/dang-nhap": "dang-nhap.html"}
+
+
+def node_env() -> dict[str, str]:
+    """For scripts in Node: where their packages are."""
+    return {**os.environ, "ONEFOLD_CLIENTS_DIR": str(directory())}
+
+
+def bundle(target: Path) -> Path:
+    """The shop's own script with analytics.js in it."""
+    subprocess.run(["node", str(CLIENTS / "bundle.mjs"), str(target)], env=node_env(), check=True, timeout=60)
+    return target
+
+
+@contextmanager
+def shop(door: Doorman, user: str, loader: Path, options: dict[str, Any]) -> Iterator[str]:
+    """Its address. `loader` brings analytics.js, `options` are what it is loaded with, `user` is who logs in."""
+    config = {"url": door.url, "key": KEY, "user": user, "options": options}
+    made = {"/config.js": (".js", f"window.config = {json.dumps(config)};".encode()), "/loader.js": (".js", loader.read_bytes())}
+    for path, name in (*_PAGES.items(), ("/shop.js", "shop.js"), ("/shop.css", "shop.css")):
+        made[path] = (Path(name).suffix, (CLIENTS / "shop" / name).read_bytes())
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            kind, content = made.get(self.path, (".html", b""))
+            self.send_response_only(200 if self.path in made else 404)
+            self.send_header("Content-Type", _KINDS[kind])
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: Any) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def customer(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Someone who has done everything in the shop; the browser is there until the block ends."""
+    argv = ["node", str(CLIENTS / "browser.mjs")]
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=node_env()
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        try:
+            child.stdin.write(json.dumps(told) + "\n")
+            child.stdin.flush()
+            line = child.stdout.readline()
+            assert line, child.stderr.read()
+            yield json.loads(line)
+            child.stdin.write("go\n")
+            child.stdin.flush()
+            child.wait(30)
+        finally:
+            if child.poll() is None:
+                child.terminate()

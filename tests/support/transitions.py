@@ -1,0 +1,40 @@
+"""Transitions and destinations for tests."""
+
+from typing import Any
+
+from schemas.records import Transition
+from domain.definitions.kinds import Destination, parse
+
+
+def transition(**changes: Any) -> Transition:
+    """A live entry of one profile into `vip`."""
+    values: dict[str, Any] = {
+        "profile_id": "0" + "a" * 31,
+        "segment": "vip",
+        "segment_version": "v1",
+        "op": "entered",
+        "seq": 1,
+        "at_ms": 1_750_000_000_123,
+        "evaluated_ms": 1_750_000_000_200,
+        "cause": "event",
+        "event_id": "e1",
+        "traits": {"name": "Nguyễn Thị Ánh", "city": "Hà Nội"},
+        "computed": {"lifecycle": "loyal"},
+    }
+    return Transition(**(values | changes))
+
+
+def destination(name: str = "hook", url: str = "https://shop.vn/hook", **spec: Any) -> Destination:
+    """A webhook that is told when somebody enters `vip`."""
+    values = {
+        "type": "webhook",
+        "url": url,
+        "secret_env": "HOOK_SECRET",
+        "triggers": [{"segment": "vip"}],
+        "allow_private_addresses": True,
+        "retry": {"max_age_ms": 60_000, "min_ms": 1, "max_ms": 5},
+    }
+    document = {"apiVersion": "onefold/v1", "kind": "Destination", "metadata": {"name": name}, "spec": values | spec}
+    found = parse(document, "test")
+    assert isinstance(found, Destination)
+    return found

@@ -1,0 +1,290 @@
+"""The profile API over the store's twin."""
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from api.app import Api
+from api.request_bodies import MAX_BODY_BYTES
+from api.profile_reader import ProfileReader
+from domain.profiles import membership as memberships, fragment as model
+from domain.profiles.membership import Membership, SegmentState
+from profile_store.memory import MemoryStore
+from profile_store.port import Document, Kind, Label, Members, Place, Writes
+from runtime.clock import ManualClock
+from runtime.errors import Transient
+from runtime.settings import Settings
+from domain.identity.rules import HouseholdRules, IdentityRulesSpec, Rules
+from domain.segments.plan import Plan
+from tests.support.identity_world import World
+from tests.support.events import START_MS, event
+from tests.support.simulated_pipeline import Pipeline
+
+SETTINGS = Settings(tenant_secret="test-secret", api_token="a-token-of-some-length")
+PLACE = Place("events", 0, 1)
+BEARER = {"Authorization": "Bearer a-token-of-some-length"}
+
+
+async def put(store: MemoryStore, *events: Any, membership: Membership | None = None) -> list[str]:
+    """Events applied to one fragment each; all owners made members of one profile. Returns the members."""
+    documents: dict[tuple[Kind, str], Document] = {}
+    nodes: set[str] = set()
+    for said in events:
+        fragment = model.Fragment()
+        model.apply(fragment, said, Plan(()))
+        documents["fragment", said.owner] = Document(model.encode(fragment), PLACE.name, 1)
+        nodes |= set(said.nodes)
+    members = sorted(nodes)
+    if membership is not None:
+        documents["membership", members[0]] = Document(memberships.encode(membership), "", 1)
+    labels = {node: Label(members[0], 1) for node in members}
+    await store.save(PLACE, None, 1, Writes(documents, labels, {members[0]: Members(tuple(members), 1)}))
+    return members
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore(ManualClock())
+
+
+@pytest.fixture
+async def client(store: MemoryStore) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(Api(ProfileReader(SETTINGS, store)).application(), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as client:
+        yield client
+
+
+async def test_any_identifier_leads_to_the_joined_profile(store: MemoryStore, client: httpx.AsyncClient) -> None:
+    known = Membership(
+        segments={"vip": SegmentState(True, 3, START_MS), "lapsed": SegmentState(False, 2, START_MS)},
+        computed={"lifecycle": "lead", "thành-phố": "Huế"},
+    )
+    members = await put(
+        store,
+        event({"anonymous_id": "cookie-1"}, id="m1", name="Xem hàng"),
+        event(
+            {"user_id": "u1", "email": "ánh@ví-dụ.vn"},
+            id="m2",
+            type="identify",
+            traits={"name": "Nguyễn Thị Ánh"},
+            time_ms=START_MS + 5,
+        ),
+        membership=known,
+    )
+    first = await client.get("/v1/profiles/anonymous_id:cookie-1")
+    assert first.status_code == 200
+    body = first.json()
+    assert body["profile_id"] == members[0]
+    assert body["traits"] == {"name": "Nguyễn Thị Ánh"}
+    assert body["computed"] == {"lifecycle": "lead", "thành-phố": "Huế"}
+    assert body["counters"] == {"$identify": 1, "Xem hàng": 1}
+    assert body["segments"] == [{"name": "vip", "since": body["first_seen"]}]
+    assert body["members"] == members
+    assert {"namespace": "user_id", "value": "u1"} in body["identifiers"]
+    for path in ("/v1/profiles/user_id:u1", f"/v1/profiles/id/{members[0]}", f"/v1/profiles/id/{members[1]}"):
+        assert (await client.get(path)).json() == body
+
+
+async def test_a_value_is_normalised_before_it_is_looked_up(store: MemoryStore, client: httpx.AsyncClient) -> None:
+    await put(store, event({"phone": "+84912345678"}, id="m1"))
+    assert (await client.get("/v1/profiles/phone:0912 345 678")).status_code == 200
+
+
+async def test_values_with_slashes_and_colons_are_taken_whole(store: MemoryStore, client: httpx.AsyncClient) -> None:
+    await put(store, event({"user_id": "a/b:c"}, id="m1"))
+    assert (await client.get("/v1/profiles/user_id:a%2Fb:c")).status_code == 200
+    assert (await client.get("/v1/profiles/user_id:a/b:c")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("/v1/profiles/user_id:nobody", 404, "unknown_profile"),
+        ("/v1/profiles/id/0" + "a" * 31, 404, "unknown_profile"),
+        ("/v1/profiles/id/nonsense", 400, "unusable_value"),
+        ("/v1/profiles/zodiac:lion", 400, "unknown_namespace"),
+        ("/v1/profiles/user_id", 400, "malformed"),
+        ("/v1/profiles/email:not-one", 400, "unusable_value"),
+        ("/v1/profiles/user_id:null", 400, "unusable_value"),
+        ("/v2/profiles", 404, "unknown_path"),
+    ],
+)
+async def test_what_cannot_be_answered_says_why_in_json(client: httpx.AsyncClient, path: str, status: int, reason: str) -> None:
+    response = await client.get(path)
+    assert response.status_code == status
+    assert response.json()["error"]["reason"] == reason
+    if reason == "unknown_namespace":
+        assert "anonymous_id" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("header", ["", "Bearer wrong", "Basic a-token-of-some-length", "Bearer", "Bearer á"])
+async def test_nobody_reads_without_the_token(client: httpx.AsyncClient, header: str) -> None:
+    response = await client.get("/v1/profiles/user_id:u1", headers=[(b"Authorization", header.encode())])
+    assert response.status_code == 401
+    assert response.json()["error"]["reason"] == "unauthorised"
+
+
+class Away(MemoryStore):
+    async def labels(self, nodes: Any) -> dict[str, Label]:
+        raise Transient(f"no answer about {len(nodes)} nodes")
+
+
+class Broken(MemoryStore):
+    async def labels(self, nodes: Any) -> dict[str, Label]:
+        raise RuntimeError(str(nodes))
+
+
+@pytest.mark.parametrize(("kind", "status"), [(Away, 503), (Broken, 500)])
+async def test_a_store_that_fails_is_not_the_callers_fault(kind: type[MemoryStore], status: int) -> None:
+    transport = httpx.ASGITransport(Api(ProfileReader(SETTINGS, kind(ManualClock()))).application(), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as client:
+        response = await client.get("/v1/profiles/user_id:u1")
+    assert response.status_code == status
+    assert set(response.json()) == {"error"}
+
+
+COOKIE, PHONE = "anonymous_id:máy-chung", "phone:+84912345678"
+SIGNED = {"by": "Trần Bình", "reason": "hai người, một máy"}
+
+
+@pytest.fixture
+async def world() -> World:
+    made = World()
+    pairs = [{"email": "ánh@shop.vn", "anonymous_id": "máy-chung"}, {"phone": "+84912345678", "anonymous_id": "máy-chung"}]
+    await made.happen(*(event(pair, id=f"m{n}", name="Xem hàng", time_ms=START_MS + n) for n, pair in enumerate(pairs)))
+    return made
+
+
+@pytest.fixture
+async def desk(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    reader = ProfileReader(world.desk.settings, world.pipeline.store)
+    transport = httpx.ASGITransport(Api(reader, world.desk).application(), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as client:
+        yield client
+
+
+async def test_two_are_explained_and_a_profile_told(desk: httpx.AsyncClient) -> None:
+    response = await desk.get("/v1/identity/why", params={"a": "email:ánh@shop.vn", "b": PHONE})
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    body = response.json()
+    assert body["verdict"] == "together"
+    assert body["path"][0]["first_event"]["name"] == "Xem hàng"
+    told = (await desk.get(f"/v1/identity/how/{body['a']['profile_id']}")).json()
+    assert [turn["outcome"] for turn in told["turns"]] == ["joined", "joined"]
+    assert (await desk.get(f"/v1/identity/how/{COOKIE}")).json() == told
+
+
+async def test_two_are_cut_and_taken_together_again(desk: httpx.AsyncClient) -> None:
+    cut = await desk.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})
+    assert cut.status_code == 200
+    assert len(cut.json()["profiles"]) == 2
+    again = await desk.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})
+    assert (again.status_code, again.json()["error"]["reason"]) == (409, "nothing_to_cut")
+    why = (await desk.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})).json()
+    assert why["reasons"][0]["decision"]["by"] == "Trần Bình"
+    undo = {"operation": cut.json()["operation"], **SIGNED}
+    back = await desk.post("/v1/identity/undo", json=undo)
+    assert (back.status_code, len(back.json()["profiles"])) == (200, 1)
+    twice = await desk.post("/v1/identity/undo", json=undo)
+    assert (twice.status_code, twice.json()["error"]["reason"]) == (409, "nothing_to_undo")
+
+
+async def test_a_profile_is_split_and_what_is_not_applied_yet_is_only_accepted(world: World, desk: httpx.AsyncClient) -> None:
+    body = {"profile": COOKIE, "move": [PHONE], **SIGNED}
+    split = await desk.post("/v1/identity/split", json=body)
+    assert split.status_code == 200
+    assert sorted(len(profile["identifiers"]) for profile in split.json()["profiles"]) == [1, 2]
+    world.to.asleep = True
+    undo = await desk.post("/v1/identity/undo", json={"operation": split.json()["operation"], **SIGNED})
+    assert (undo.status_code, undo.json()["applied"]) == (202, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "reason"),
+    [
+        ("cut", {"a": PHONE, "b": "email:ánh@shop.vn", **SIGNED}, 409, "nothing_to_cut"),
+        ("cut", {"a": PHONE, "b": "user_id:bí-mật", **SIGNED}, 404, "unknown_identifier"),
+        ("cut", {"a": PHONE, "b": "bí-mật", **SIGNED}, 400, "malformed"),
+        ("cut", {"a": PHONE, "b": COOKIE, "by": "", "reason": "bí-mật"}, 400, "bad_body"),
+        ("cut", {"a": PHONE, "b": COOKIE, "by": " ", "reason": "bí-mật"}, 400, "unusable_value"),
+        ("cut", {"a": PHONE, "b": COOKIE, "by": "bí-mật"}, 400, "bad_body"),
+        ("cut", {"a": PHONE, "b": COOKIE, "bí-mật": 1, **SIGNED}, 400, "bad_body"),
+        ("cut", ["bí-mật"], 400, "bad_body"),
+        ("split", {"profile": COOKIE, **SIGNED}, 400, "malformed"),
+        ("split", {"profile": COOKIE, "move": ["user_id:bí-mật"], **SIGNED}, 400, "not_a_member"),
+        ("split", {"profile": COOKIE, "keep": [COOKIE, PHONE, "email:ánh@shop.vn"], **SIGNED}, 400, "empty_part"),
+        ("split", {"profile": "user_id:bí-mật", "keep": [COOKIE], **SIGNED}, 404, "unknown_identifier"),
+        ("undo", {"operation": "bí-mật", **SIGNED}, 400, "malformed"),
+        ("undo", {"operation": "op-" + "0" * 14, **SIGNED}, 404, "unknown_operation"),
+    ],
+)
+async def test_what_cannot_be_decided_says_why(desk: httpx.AsyncClient, path: str, body: Any, status: int, reason: str) -> None:
+    response = await desk.post(f"/v1/identity/{path}", json=body)
+    assert (response.status_code, response.json()["error"]["reason"]) == (status, reason)
+    assert "bí-mật" not in response.text
+
+
+async def test_bodies_are_json_of_a_limited_size(desk: httpx.AsyncClient) -> None:
+    response = await desk.post("/v1/identity/cut", content=b"{")
+    assert (response.status_code, response.json()["error"]["reason"]) == (400, "bad_body")
+    response = await desk.post("/v1/identity/cut", content=b"\xff")
+    assert (response.status_code, response.json()["error"]["reason"]) == (400, "bad_body")
+    response = await desk.post("/v1/identity/cut", content=b" " * (MAX_BODY_BYTES + 1))
+    assert (response.status_code, response.json()["error"]["reason"]) == (413, "too_large")
+    assert (await desk.get("/v1/identity/cut")).status_code == 405
+    assert (await desk.get("/v1/identity/why?a=" + "x" * 10_000)).status_code == 414
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "why?a=x&b=y"), ("GET", "how/x"), ("POST", "cut"), ("POST", "split"), ("POST", "undo")]
+)
+async def test_nobody_asks_or_decides_without_the_token(desk: httpx.AsyncClient, method: str, path: str) -> None:
+    response = await desk.request(method, f"/v1/identity/{path}", headers={"Authorization": "Bearer wrong"})
+    assert response.status_code == 401
+
+
+async def test_without_the_broker_or_clickhouse_reads_work_and_decisions_do_not(world: World, desk: httpx.AsyncClient) -> None:
+    world.broker, world.memory.away = "away", True
+    why = await desk.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})
+    assert (why.status_code, why.json()["history"]) == (200, False)
+    assert (await desk.get(f"/v1/profiles/{COOKIE}")).status_code == 200
+    assert (await desk.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})).status_code == 503
+    assert (await desk.post("/v1/identity/undo", json={"operation": "op-" + "0" * 14, **SIGNED})).status_code == 503
+
+
+async def test_nothing_is_decided_by_rules_that_are_not_known_yet(world: World) -> None:
+    unsure = replace(world.desk, rules_known=lambda: False)
+    transport = httpx.ASGITransport(Api(ProfileReader(SETTINGS, world.pipeline.store), unsure).application())
+    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as client:
+        why = await client.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})
+        assert (why.status_code, why.json()["rules_known"]) == (200, False)
+        assert (await client.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})).status_code == 503
+
+
+async def test_a_profile_shows_its_accounts_and_its_household_without_the_private_traits_of_others() -> None:
+    spec = IdentityRulesSpec(household=HouseholdRules(address_trait="address", shared_traits=("address",)))
+    rules = Rules.of(spec, secret=b"test-secret", country="VN")
+    pipeline = Pipeline(random.Random(1), rules=rules)
+    home = "Số 12 đường Trần Hưng Đạo, P.5, TP. Huế"
+    for number, (name, address) in enumerate((("An", home), ("Bình", "12 tran hung dao, phuong 5, hue"))):
+        traits = {"name": f"Nguyễn {name}", "address": address}
+        pipeline.feed(event({"user_id": f"u{number}"}, id=f"i{number}", type="identify", traits=traits))
+    group = {"groupId": "công-ty-1"}
+    pipeline.feed(event({"user_id": "u0"}, id="g", type="group", properties=group, traits={"plan": "doanh nghiệp"}))
+    await pipeline.drain()
+    settings = pipeline.settings.model_copy(update={"api_token": SETTINGS.api_token})
+    reader = ProfileReader(settings, pipeline.store, lambda: rules)
+    found = await reader.by_id(event({"user_id": "u0"}, id="any").owner)
+    assert found is not None
+    [account] = found["accounts"]
+    assert (account["group_id"], account["traits"], account["members"]) == ("công-ty-1", {"plan": "doanh nghiệp"}, 1)
+    assert found["household"]["members"] == 2
+    assert set(found["household"]["traits"]) == {"address"}
+    alone = await ProfileReader(settings, pipeline.store).by_id(event({"user_id": "u1"}, id="any").owner)
+    assert alone is not None
+    assert (alone["accounts"], alone["household"]) == ([], None)

@@ -1,0 +1,273 @@
+import gzip
+import io
+import json
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from domain.intake.import_columns import ImportMapping, Kind, folded
+from domain.intake.import_rows import Row, encoding_of, rows
+from domain.intake.import_values import day_of, instant_of, number_of
+from domain.intake.parse import Rejected
+from tests.support.collector_harness import collecting
+
+HANOI = ImportMapping(timezone="Asia/Ho_Chi_Minh")
+CUSTOMERS = """Mã khách hàng;Họ và tên;Số điện thoại;E-mail;Địa chỉ;Quận/Huyện;Tỉnh/Thành phố;Ngày sinh;Giới tính;Hạng thẻ
+KH-1;Nguyễn Thị Ánh;0912 345 678;Anh@Thu.VN;27/4 Lê Văn Sỹ;Quận 3;Thành phố Hồ Chí Minh;15/06/1990;Nữ;Vàng
+KH-2;"Công ty ""Hoa Sen""
+(chi nhánh Huế)";;ketoan@hoasen.vn;1 Lê Lợi;;Huế;;;
+"""
+EVENTS = """Mã đơn hàng,Ngày mua,SĐT,Tên sản phẩm,Số lượng,Đơn giá,Tổng tiền,Ghi chú
+DH-1,15/06/2025 14:30,0912345678,Áo dài lụa Hà Đông,1,1.850.000,"1.850.000 ₫",
+DH-2,2025-06-15T14:30:00Z,0912345678,Nón lá,2,"120,000","240,000.50",giao trước Tết
+"""
+
+
+def read(kind: Kind, text: str, mapping: ImportMapping = HANOI) -> list[Row]:
+    return list(rows(kind, iter(io.StringIO(text, newline="")), mapping))
+
+
+def calls(kind: Kind, text: str, mapping: ImportMapping = HANOI) -> list[dict[str, Any]]:
+    found = []
+    for row in read(kind, text, mapping):
+        assert isinstance(row.call, dict), row
+        found.append({name: value for name, value in row.call.items() if name != "messageId"})
+    return found
+
+
+def refused(kind: Kind, text: str, mapping: ImportMapping = HANOI) -> list[tuple[int, str, str]]:
+    return [(r.line, r.call.reason.value, r.call.path) for r in read(kind, text, mapping) if isinstance(r.call, Rejected)]
+
+
+def test_customers_with_vietnamese_columns() -> None:
+    first, second = calls("customers", CUSTOMERS)
+    assert first == {
+        "type": "identify",
+        "identifiers": {"user_id": "KH-1"},
+        "traits": {
+            "name": "Nguyễn Thị Ánh",
+            "phone": "0912 345 678",
+            "email": "Anh@Thu.VN",
+            "address": {"street": "27/4 Lê Văn Sỹ", "district": "Quận 3", "city": "Thành phố Hồ Chí Minh"},
+            "birthday": "1990-06-15",
+            "gender": "Nữ",
+            "Hạng thẻ": "Vàng",
+        },
+    }
+    assert second["traits"]["name"] == 'Công ty "Hoa Sen"\n(chi nhánh Huế)'
+    assert "phone" not in second["traits"]
+
+
+def test_past_purchases_have_their_own_time() -> None:
+    first, second = calls("events", EVENTS)
+    assert first == {
+        "type": "track",
+        "event": "Order Completed",
+        "timestamp": "2025-06-15T07:30:00.000Z",
+        "identifiers": {"phone": "0912345678"},
+        "properties": {"order_id": "DH-1", "name": "Áo dài lụa Hà Đông", "quantity": 1, "price": 1_850_000, "total": 1_850_000},
+    }
+    assert second["timestamp"] == "2025-06-15T14:30:00.000Z"
+    assert second["properties"] == {
+        "order_id": "DH-2", "name": "Nón lá", "quantity": 2, "price": 120_000, "total": 240_000.5, "Ghi chú": "giao trước Tết",
+    }  # fmt: skip
+
+
+def test_jsonl_keeps_its_kinds_and_takes_segments_names() -> None:
+    text = (
+        '{"userId": 7, "traits": {"name": "Ánh", "vip": true}, "ngày sinh": "1/2/1990", "tags": ["a"], "type": "identify"}\n'
+        '\n{"email": "a@thu.vn", "name": null, "age": 30}\n'
+    )
+    first, second = calls("customers", text)
+    assert first == {
+        "type": "identify",
+        "identifiers": {"user_id": 7},
+        "traits": {"name": "Ánh", "vip": True, "birthday": "1990-02-01", "tags": ["a"]},
+    }
+    assert second["traits"] == {"email": "a@thu.vn", "age": 30}
+    (event,) = calls(
+        "events", '{"user_id": "u", "event": "Product Viewed", "properties": {"a": 1}, "messageId": "m", "time": 1750000000}'
+    )
+    assert event["event"] == "Product Viewed"
+    assert (event["properties"], event["timestamp"]) == ({"a": 1}, "2025-06-15T15:06:40.000Z")
+
+
+def test_a_mapping_says_the_rest() -> None:
+    mapping = ImportMapping(
+        columns={"Ma so": "user_id", "Điểm": "traits.points", "Nội bộ": None, "Mốc": "time"},
+        constants={"traits.origin": "cửa hàng Huế"},
+        numbers=("traits.points",),
+        day_first=False,
+        delimiter="#",
+    )
+    (call,) = calls("customers", "Ma so#Điểm#Nội bộ#Mốc\nK1#1.500#bí mật#6/15/2025\n", mapping)
+    assert call == {
+        "type": "identify",
+        "timestamp": "2025-06-15T00:00:00.000Z",
+        "identifiers": {"user_id": "K1"},
+        "traits": {"points": 1500, "origin": "cửa hàng Huế"},
+    }
+
+
+def test_a_second_column_of_a_kind_keeps_its_name() -> None:
+    (call,) = calls("customers", "id,Điện thoại,Mobile\nK1,0912345678,0987654321\n")
+    assert call["traits"] == {"phone": "0912345678", "Mobile": "0987654321"}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_found(delimiter: str) -> None:
+    text = f'id{delimiter}"a{delimiter}{delimiter};,;,b"{delimiter}email\nK1{delimiter}x{delimiter}a@thu.vn\n'
+    (call,) = calls("customers", text)
+    assert call["identifiers"] == {"user_id": "K1"}
+    assert call["traits"]["email"] == "a@thu.vn"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_encodings(encoding: str, newline: str) -> None:
+    raw = CUSTOMERS.replace("\n", newline).encode(encoding)
+    text = io.TextIOWrapper(io.BytesIO(raw), *encoding_of(raw), newline="")
+    first, second = (row.call for row in rows("customers", iter(text), HANOI))
+    assert isinstance(first, dict)
+    assert isinstance(second, dict)
+    assert first["identifiers"] == {"user_id": "KH-1"}
+    assert first["traits"]["name"] == "Nguyễn Thị Ánh"
+
+
+def test_rows_that_cannot_be_read_say_where() -> None:
+    text = "id,total,Ngày mua\nK1,nhiều,\nK2,5,hôm qua\n\nK3,5,,x\n" + '"K4' + "\nK5,5,\n" * 3
+    assert refused("events", text)[:3] == [
+        (2, "wrong_type", "properties.total"), (3, "wrong_type", "time"), (5, "wrong_type", ""),
+    ]  # fmt: skip
+    assert refused("customers", '{"id": 1}\n{nope\n[1]\n{"email": {}}\n') == [
+        (2, "unparsable", ""), (3, "not_an_object", ""), (4, "wrong_type", "email"),
+    ]  # fmt: skip
+    assert refused("customers", b"id,name\nK1,\xc1nh\n".decode("utf-8", "surrogateescape")) == [(2, "unparsable", "")]
+
+
+def test_a_quotation_mark_left_open_costs_only_what_it_swallows() -> None:
+    text = "id,name\n" + 'K0,"' + "".join(f"K{n},{'x' * 100}\n" for n in range(3000))
+    found = read("customers", text)
+    assert isinstance(found[0].call, Rejected)
+    assert (found[0].line, found[0].call.reason.value) == (2, "unparsable")
+    assert len(found) > 1000
+
+
+def test_message_ids_come_from_content() -> None:
+    def ids(text: str) -> list[str]:
+        return [row.call["messageId"] for row in read("events", text) if isinstance(row.call, dict)]
+
+    assert ids(EVENTS) == ids(EVENTS.replace("\n", "\r\n"))
+    longer = EVENTS + "DH-3,,0912345678,,,,,\n"
+    assert ids(longer)[:2] == ids(EVENTS)
+    twice = ids("SĐT,total\n0912345678,5\n0912345678,5\n0912345678,6\n")
+    assert len(set(twice)) == 3
+    assert twice == ids("SĐT,total\n0912345678,5\n0912345678,5\n0912345678,6\n")
+    assert ids("id,messageId\nK1,m1\n") == ["m1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1250000", 1250000), ("1.250.000", 1250000), ("1,250,000", 1250000), ("1 250 000", 1250000), ("1.250.000,5", 1250000.5),
+        ("1,250,000.50", 1250000.5), ("12,5", 12.5), ("12.55", 12.55), ("12.500", 12500), ("-5", -5), ("250.000đ", 250000),
+        ("250.000 VNĐ", 250000), ("₫ 5", 5), (7, 7), (7.5, 7.5), ("", None), ("a", None), ("1.2.3", None), ("1e5", None),
+        (True, None), ("1.250,000.5", None), ("12.3456789", None), ("9" * 30, None), (None, None),
+    ],
+)  # fmt: skip
+def test_numbers(text: Any, expected: Any) -> None:
+    assert number_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("15/06/2025", "2025-06-14T17:00:00.000Z"), ("5-6-2025 7:05:09", "2025-06-05T00:05:09.000Z"),
+        ("2025-06-15 14:30", "2025-06-15T07:30:00.000Z"), ("2025-06-15T14:30:00+02:00", "2025-06-15T12:30:00.000Z"),
+        ("2025-06-15T14:30:00Z", "2025-06-15T14:30:00.000Z"), (1750000000000, "2025-06-15T15:06:40.000Z"),
+        ("1750000000", "2025-06-15T15:06:40.000Z"), ("31/02/2025", None), ("x", None), ({}, None), ("15/06/1925", None),
+    ],
+)  # fmt: skip
+def test_instants(text: Any, expected: str | None) -> None:
+    assert instant_of(text, ZoneInfo("Asia/Ho_Chi_Minh"), day_first=True) == expected
+
+
+def test_days_and_names() -> None:
+    assert day_of("15/6/1990", day_first=True) == "1990-06-15"
+    assert day_of("6/15/1990", day_first=False) == "1990-06-15"
+    assert day_of("mùa thu 1990", day_first=True) == "mùa thu 1990"
+    assert folded(" Số ĐIỆN-thoại (2) ") == "sodienthoai2"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"columns": {"a": "trait.x"}}, {"columns": {"a": "traits."}}, {"timezone": "Mars"}, {"delimiter": ";;"}, {"colums": {}}],
+)
+def test_a_wrong_mapping_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ImportMapping.model_validate(wrong)
+
+
+@given(st.text(max_size=200), st.sampled_from(["customers", "events"]))
+def test_any_text_is_rows(text: str, kind: Kind) -> None:
+    for row in read(kind, text) + read(kind, "{" + text):
+        assert isinstance(row.call, Rejected) or orjson.dumps(row.call)
+
+
+@pytest.mark.parametrize("pack", [lambda raw: raw, gzip.compress])
+async def test_the_address_keeps_rows_and_names_those_it_could_not(pack: Any) -> None:
+    text = EVENTS + "DH-4,,null,,,,,\nDH-5,,0912345678,,,,nhiều,\n"
+    async with collecting() as at:
+        answer = await at.post("/v1/import/events?timezone=Asia/Ho_Chi_Minh&event=Mua+hàng", content=pack(text.encode()))
+        assert answer.status_code == 200
+        said = answer.json()
+        assert (said["rows"], said["accepted"], said["quarantined"]) == (4, 2, 2)
+        assert [(r["line"], r["index"], r["reason"], r["path"]) for r in said["results"]] == [
+            (4, 2, "no_identifier", ""), (5, 3, "wrong_type", "properties.total"),
+        ]  # fmt: skip
+        assert answer.headers["x-onefold-result"].startswith("accepted=2; quarantined=2")
+        events = await at.events()
+        assert {event.name for event in events} == {"Mua hàng"}
+        assert {event.identifiers for event in events} == {(("phone", "+84912345678"),)}
+        raws = [raw for _, raw in await at.quarantined()]
+        assert "DH-5,,0912345678,,,,nhiều,".encode() in raws
+        assert any(json.loads(raw)["properties"] == {"order_id": "DH-4"} for raw in raws if raw.startswith(b"{"))
+
+
+async def test_the_same_body_again_makes_the_same_events() -> None:
+    async with collecting() as at:
+        for _ in range(2):
+            at.clock.advance(60_000)
+            assert (await at.post("/v1/import/customers", content=CUSTOMERS.encode())).json()["accepted"] == 2
+        ids = [event.id for event in await at.events()]
+        assert len(ids) == 4
+        assert len(set(ids)) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "auth", "status", "code"),
+    [
+        ("/v1/import/people", b"id\n1\n", True, 404, "not_found"),
+        ("/v1/import/customers", b"id\n1\n", False, 401, "invalid_write_key"),
+        ("/v1/import/customers?timezone=Mars", b"id\n1\n", True, 400, "invalid_query"),
+        ("/v1/import/customers", b"\x1f\x8bno", True, 400, "invalid_gzip"),
+        ("/v1/import/customers", b"id\n" + b"1\n" * 20_000, True, 413, "too_many_events"),
+        ("/v1/import/customers", b"id\r" + b"1\r" * 20_000, True, 413, "too_many_events"),
+        ("/v1/import/customers", b"x" * (4 * 1024 * 1024 + 1), True, 413, "too_large"),
+    ],
+)
+async def test_a_body_that_is_not_taken_says_why(path: str, content: bytes, auth: bool, status: int, code: str) -> None:
+    async with collecting() as at:
+        answer = await at.post(path, content=content, **({} if auth else {"auth": None}))
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert await at.events() == []
+
+
+async def test_without_a_broker_it_shall_come_again() -> None:
+    async with collecting(away=True) as at:
+        assert (await at.post("/v1/import/customers", content=CUSTOMERS.encode())).status_code == 503

@@ -1,0 +1,83 @@
+import base64
+from typing import Any
+
+import orjson
+import pytest
+from starlette.datastructures import QueryParams
+
+from collector.routes.pixel import GIF, event_of
+from tests.support.collector_harness import KEY, collecting
+
+
+@pytest.mark.parametrize("path", ["/pixel/v1/track", "/v1/pixel/track", "/pixel/v1/track/"])
+async def test_a_pixel_is_an_event(path: str) -> None:
+    query = {
+        "writeKey": KEY, "userId": "u1", "event": "Mở thư", "messageId": "m1", "properties.campaign": "Tết", "context": '{"a": 1}',
+    }  # fmt: skip
+    async with collecting() as at:
+        answer = await at.http.get(path, params=query)
+        assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, GIF, "image/gif")
+        assert answer.headers["x-onefold-result"] == "accepted=1; quarantined=0"
+        assert answer.headers["cache-control"] == "no-store"
+        (event,) = await at.events()
+        assert (event.type, event.name, event.properties, event.context) == ("track", "Mở thư", {"campaign": "Tết"}, {"a": 1})
+
+
+async def test_a_page_and_segments_own_form() -> None:
+    call = {"writeKey": KEY, "anonymousId": "c1", "name": "Trang chủ", "messageId": "m1"}
+    async with collecting() as at:
+        for encoded in (base64.b64encode, base64.urlsafe_b64encode):
+            data = encoded(orjson.dumps(call)).decode().rstrip("=")
+            assert (await at.http.get("/v1/pixel/page", params={"data": data})).status_code == 200
+        assert [(event.type, event.name) for event in await at.events()] == [("page", "Trang chủ")] * 2
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "result"),
+    [
+        ("/pixel/v1/track", {"event": "X"}, 401, "accepted=0; quarantined=0; code=invalid_write_key"),
+        ("/pixel/v1/dance", {"writeKey": KEY}, 404, "accepted=0; quarantined=0; code=not_found"),
+        ("/pixel/v1/track", {"writeKey": KEY, "event": "X"}, 200, 'accepted=0; quarantined=1; not-kept="0 no_identifier"'),
+        (
+            "/pixel/v1/page",
+            {"writeKey": KEY, "data": "*"},
+            400,
+            'accepted=0; quarantined=1; not-kept="0 unparsable"; code=invalid_json',
+        ),
+    ],
+)
+async def test_a_pixel_that_is_no_event_says_so_and_is_still_an_image(
+    path: str, query: dict[str, str], status: int, result: str
+) -> None:
+    async with collecting() as at:
+        answer = await at.http.get(path, params=query)
+        assert (answer.status_code, answer.content, answer.headers["x-onefold-result"]) == (status, GIF, result)
+        assert await at.records("events") == []
+        assert KEY.encode() not in b"".join(raw for _, raw in await at.quarantined())
+
+
+async def test_who_only_looks_whether_a_pixel_is_there_makes_no_event() -> None:
+    async with collecting() as at:
+        answer = await at.http.head("/pixel/v1/track", params={"writeKey": KEY, "userId": "u1", "event": "X"})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/gif")
+        assert await at.records("events") == []
+
+
+async def test_a_pixel_without_a_broker_is_not_called_kept() -> None:
+    async with collecting(away=True) as at:
+        answer = await at.http.get("/pixel/v1/track", params={"writeKey": KEY, "userId": "u1", "event": "X"})
+        assert (answer.status_code, answer.headers["retry-after"], answer.content) == (503, "2", GIF)
+
+
+@pytest.mark.parametrize(
+    ("query", "call"),
+    [
+        ("userId=u1&properties.a=1&properties.b.c=2", {"userId": "u1", "properties": {"a": "1", "b.c": "2"}}),
+        ("properties.a=1&properties=%7B%22a%22:2,%22b%22:3%7D", {"properties": {"a": "1", "b": 3}}),
+        ("properties=text&properties.a=1", {"properties": "text"}),
+        ("a.b=1&properties.=2&.x=3", {}),
+        ("properties.a=1&properties=text", {"properties": "text"}),
+    ],
+)
+def test_a_dot_leads_into_an_object(query: str, call: dict[str, Any]) -> None:
+    assert event_of(QueryParams(query)) == call

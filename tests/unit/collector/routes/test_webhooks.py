@@ -1,0 +1,395 @@
+import base64
+import gzip
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from domain.intake.webhook_mapping import Mapped, mapped
+from collector.webhook_signature import Proof, Seen
+from domain.intake.parse import Rejected
+from schemas.reasons import Reason
+from domain.definitions.kinds import (BadDefinition, Source, decode, encode, load_yaml)
+from domain.intake.webhook_spec import MappingSpec
+from tests.support.collector_harness import (KEY, NOW, Collecting, collecting, source)
+from tests.support.webhook_sources import documented, documented_source, hmac_headers, standard_headers, with_secret
+
+AT = NOW // 1000
+CTI_SECRET = "secret-of-the-cti"
+ORDERS_SECRET = "whsec_c2VjcmV0LW9mLXRoZS1vcmRlci1zeXN0ZW0="
+SHOWN = [json.loads(text) for text in documented("json")]
+HANGUP = next(value for value in SHOWN if isinstance(value, dict) and value.get("event") == "hangup")
+PAID = next(value for value in SHOWN if isinstance(value, dict) and value.get("topic") == "order.paid")
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CTI_WEBHOOK_SECRET", CTI_SECRET)
+    monkeypatch.setenv("ORDERS_WEBHOOK_SECRET", ORDERS_SECRET)
+
+
+def know(at: Collecting, *more: Source) -> None:
+    known = (source("default", KEY), documented_source("cti"), documented_source("orders"), *more)
+    at.sources.become({f"Source/{one.metadata.name}": one for one in known})
+
+
+async def cti(at: Collecting, payload: Any, **headers: str) -> httpx.Response:
+    body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
+    signed = {**hmac_headers(CTI_SECRET, body, at.clock.now_ms() // 1000), **headers}
+    return await at.post("/v1/webhook/cti", content=body, auth=None, headers=signed)
+
+
+async def orders(at: Collecting, payload: Any, delivery: str = "msg_1", at_s: int = AT) -> httpx.Response:
+    body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
+    return await at.post(
+        "/v1/webhook/orders", content=body, auth=None, headers=standard_headers(ORDERS_SECRET, body, at_s, delivery)
+    )
+
+
+async def test_the_documented_order_becomes_its_events() -> None:
+    async with collecting() as at:
+        know(at)
+        answer = await orders(at, PAID)
+        assert (answer.status_code, answer.json()) == (200, {"success": True, "results": []})
+        identify, track = await at.events()
+        assert (identify.id, track.id) == ("orders-msg_1-0", "orders-msg_1-1")
+        assert identify.source == track.source == "orders"
+        assert identify.traits == {
+            "name": "Nguyễn Thị Ánh Tuyết",
+            "email": "tuyet.nguyen@thu.vn",
+            "phone": "0903 123 456",
+            "address": {"street": "27/4 Lê Văn Sỹ, Phường 13, Quận 3", "city": "Thành phố Hồ Chí Minh", "country": "VN"},
+        }
+        assert identify.identifiers == (("email", "tuyet.nguyen@thu.vn"), ("phone", "+84903123456"), ("user_id", "KH-10293"))
+        assert (track.type, track.name) == ("track", "Order Completed")
+        assert track.properties == {
+            "order_id": "20250615001",
+            "total": 1970000,
+            "currency": "VND",
+            "coupon": "TET2025",
+            "payment": "Ví MoMo",
+            "paid_at": "2025-06-15T13:31:00.000Z",
+            "products": [
+                {"product_id": "AD-01", "name": "Áo dài lụa Hà Đông", "quantity": 1, "price": 1850000},
+                {"product_id": "NL-02", "name": "Nón lá bài thơ", "quantity": 1, "price": 120000},
+            ],
+        }
+
+
+async def test_each_element_becomes_an_event() -> None:
+    returns = [
+        {"return_id": f"r-{n}", "customer": f"KH-{n}", "order": n, "at": NOW - 1, "lines": [{"sku": "A"}, {"sku": "B"}]}
+        for n in range(3)
+    ]
+    async with collecting() as at:
+        know(at)
+        assert (
+            await orders(at, {"topic": "stock.returned", "warehouse": {"name": "Kho Thủ Đức"}, "returns": returns})
+        ).status_code == 200
+        events = await at.events()
+        assert [event.id for event in events] == ["r-0", "r-1", "r-2"]
+        assert events[1].properties == {"order_id": 1, "warehouse": "Kho Thủ Đức", "skus": ["A", "B"]}
+        assert events[1].time_ms == NOW - 1
+
+
+async def test_the_documented_hangup_is_the_end_of_a_call() -> None:
+    async with collecting() as at:
+        know(at)
+        assert (await cti(at, HANGUP)).status_code == 200
+        outbound = {
+            **HANGUP,
+            "call": {**HANGUP["call"], "uuid": "c-2", "direction": "out", "from": "19001234", "to": "0987 654 321"},
+        }
+        assert (await cti(at, outbound)).status_code == 200
+        inbound, other = await at.events()
+        assert (inbound.type, inbound.id) == ("call_ended", "c-1001:call_ended")
+        assert inbound.identifiers == (("caller_number", "+84912345678"), ("user_id", "KH-7"))
+        assert inbound.properties["talk_seconds"] == 259
+        assert inbound.properties["recording"] == "https://cti.example.vn/r/c-1001"
+        assert other.properties["direction"] == "outbound"
+        assert ("caller_number", "+84987654321") in other.identifiers
+
+
+async def test_what_is_to_be_ignored_is_kept_nowhere() -> None:
+    async with collecting() as at:
+        know(at)
+        answer = await orders(at, {"topic": "ping"})
+        assert (answer.status_code, answer.headers["x-onefold-result"]) == (200, "accepted=0; quarantined=0")
+        assert await at.events() == []
+        assert await at.quarantined() == []
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "path"),
+    [
+        ({"topic": "order.dreamt"}, "unknown_type", "mapping.rules"),
+        ([1, 2], "unknown_type", "mapping.rules"),
+        ({**PAID, "order": {**PAID["order"], "amounts": {"grand_total": "a lot"}}}, "wrong_type", "$.order.amounts.grand_total"),
+        ({**PAID, "order": {**PAID["order"], "paid_at": {}}}, "wrong_type", "$.order.paid_at"),
+        ({**PAID, "order": {**PAID["order"], "lines": {"sku": 1}}}, "wrong_type", "$.order.lines[*]"),
+        ({**PAID, "order": {**PAID["order"], "customer": {"code": "null"}, "shipping": {}}}, "no_identifier", ""),
+        ({**PAID, "order": {**PAID["order"], "updated_at": "soon"}}, "wrong_type", "timestamp"),
+        ({"topic": "stock.returned"}, "missing_field", "$.returns[*]"),
+        ({"topic": "stock.returned", "returns": {"a": 1}}, "wrong_type", "$.returns[*]"),
+        ({"topic": "stock.returned", "returns": [{}] * 2501}, "too_many", "$.returns[*]"),
+    ],
+)
+async def test_what_cannot_be_mapped_is_kept_whole_in_quarantine(payload: Any, reason: str, path: str) -> None:
+    async with collecting() as at:
+        know(at)
+        answer = await orders(at, payload)
+        assert answer.status_code == 200
+        (result,) = answer.json()["results"]
+        assert (result["reason"], result["path"]) == (reason, path)
+        assert await at.events() == []
+        ((held, raw),) = await at.quarantined()
+        assert (held.reason, held.source, held.counted, json.loads(raw)) == (reason, "orders", True, payload)
+        assert held.id.startswith("collector-webhook-")
+
+
+async def test_a_delivery_that_comes_again_is_a_duplicate() -> None:
+    async with collecting() as at:
+        know(at)
+        await orders(at, PAID)
+        await orders(at, PAID, at_s=AT + 1)
+        await cti(at, HANGUP)
+        at.clock.advance(5000)
+        await cti(at, HANGUP)
+        assert [event.id for event in await at.events()] == ["c-1001:call_ended"] * 2 + ["orders-msg_1-0"] * 2 + [
+            "orders-msg_1-1"
+        ] * 2
+
+
+async def test_a_recorded_delivery_is_not_taken_again() -> None:
+    async with collecting() as at:
+        know(at)
+        assert (await orders(at, PAID)).status_code == 200
+        answer = await orders(at, PAID)
+        assert (answer.status_code, answer.json()["code"]) == (409, "replayed")
+        assert len(await at.events()) == 2
+        at.clock.advance(301_000)
+        answer = await orders(at, PAID)
+        assert (answer.status_code, answer.json()["code"]) == (401, "stale_signature")
+
+
+async def test_what_the_broker_has_not_taken_may_come_again() -> None:
+    async with collecting(away=True) as at:
+        know(at)
+        for _ in range(2):
+            answer = await orders(at, PAID)
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-CTI-Signature": "sha256="},
+        {"X-CTI-Signature": hmac.new(CTI_SECRET.encode(), f"{AT}.".encode(), "sha256").hexdigest(), "X-CTI-Timestamp": str(AT)},
+        {"X-CTI-Signature": "sha256=ÿé", "X-CTI-Timestamp": str(AT)},
+        {"X-CTI-Signature": "sha256=00", "X-CTI-Timestamp": "{body}{timestamp}ÿ"},
+        hmac_headers("another secret", orjson.dumps(HANGUP), AT),
+        hmac_headers(CTI_SECRET, orjson.dumps(PAID), AT),
+        {**hmac_headers(CTI_SECRET, orjson.dumps(HANGUP), AT), "X-CTI-Timestamp": str(AT + 1)},
+    ],
+)
+async def test_a_wrong_signature_is_refused_and_nothing_kept(headers: dict[str, str]) -> None:
+    async with collecting() as at:
+        know(at)
+        raw = {name: value.encode("latin-1") for name, value in headers.items()}
+        answer = await at.post("/v1/webhook/cti", HANGUP, auth=None, headers=raw)
+        assert (answer.status_code, answer.json()["code"]) == (401, "invalid_signature")
+        assert await at.events() == []
+        assert await at.quarantined() == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"webhook-id": ""}, {"webhook-id": "msg_2"}, {"webhook-id": "m" * 129}, {"webhook-timestamp": str(AT + 1)},
+        {"webhook-timestamp": "now"}, {"webhook-signature": ""}, {"webhook-signature": "v1,x"}, {"webhook-signature": "v1"},
+    ],
+)  # fmt: skip
+async def test_a_wrong_standard_signature_is_refused(changed: dict[str, str]) -> None:
+    body = orjson.dumps(PAID)
+    async with collecting() as at:
+        know(at)
+        headers = {**standard_headers(ORDERS_SECRET, body, AT), **changed}
+        answer = await at.post("/v1/webhook/orders", content=body, auth=None, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "invalid_signature")
+
+
+async def test_several_secrets_rotate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CTI_WEBHOOK_SECRET", f"new-secret {CTI_SECRET}")
+    monkeypatch.setenv("ORDERS_WEBHOOK_SECRET", f"{ORDERS_SECRET} whsec_bmV3")
+    async with collecting() as at:
+        know(at)
+        assert (await cti(at, HANGUP)).status_code == (await orders(at, PAID)).status_code == 200
+
+
+async def test_other_ways_to_sign(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("bí mật\n", encoding="utf-8")
+    place = {"secret_env": None, "secret_file": "secret", "timestamp_header": None}
+    form = {"algorithm": "sha512", "encoding": "base64", "prefix": ""}
+    body = gzip.compress(orjson.dumps(HANGUP))
+    async with collecting(data_dir=tmp_path) as at:
+        at.sources.become({"Source/cti": with_secret(documented_source("cti"), **place, **form)})
+        for secret, status in (("bí", 200), ("mật", 200), ("mat", 401)):
+            signature = base64.b64encode(hmac.new(secret.encode(), body, "sha512").digest()).decode()
+            answer = await at.post("/v1/webhook/cti", content=body, auth=None, headers={"X-CTI-Signature": signature})
+            assert answer.status_code == status
+
+
+async def test_without_a_secret_here_it_shall_come_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async with collecting(data_dir=tmp_path) as at:
+        know(at, with_secret(documented_source("cti"), secret_env=None, secret_file="none"))
+        for _ in range(2):
+            answer = await cti(at, HANGUP)
+            assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "no_webhook_secret", "60")
+            monkeypatch.setenv("CTI_WEBHOOK_SECRET", " ")
+            know(at)
+        monkeypatch.setenv("ORDERS_WEBHOOK_SECRET", "whsec_=")
+        assert (await orders(at, PAID)).status_code == 503
+
+
+async def test_what_is_no_json_is_in_quarantine() -> None:
+    async with collecting() as at:
+        know(at)
+        answer = await cti(at, b"{no")
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+        ((held, raw),) = await at.quarantined()
+        assert (held.reason, raw, held.source) == ("unparsable", b"{no", "cti")
+
+
+async def test_only_sources_with_a_webhook_have_one() -> None:
+    async with collecting() as at:
+        know(at)
+        for name in ("default", "none", "..", "%2e%2e"):
+            assert (await at.post(f"/v1/webhook/{name}", {})).status_code == 404
+
+
+def spec(text: str) -> MappingSpec:
+    """A mapping with one event of these lines."""
+    return MappingSpec.model_validate(
+        {"rules": [{"events": [{"type": "track", "identifiers": {"user_id": "u"}, "name": "X", **json.loads(text)}]}]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "payload", "expected"),
+    [
+        ("$.a.b", {"a": {"b": 1}}, 1),
+        ("$.a[1]", {"a": [1, 2]}, 2),
+        ("$.a[2]", {"a": [1, 2]}, None),
+        ("$.a[0]", {"a": {"0": 1}}, None),
+        ("$.a.b", {"a": 1}, None),
+        ('$["tên khách"].họ', {"tên khách": {"họ": "Lê"}}, "Lê"),
+        ("$.a[*].b", {"a": [{"b": 1}, {}, {"b": 2}]}, [1, 2]),
+        ("$.a[*].b[*]", {"a": [{"b": [1, 2]}, {"b": [3]}]}, [1, 2, 3]),
+        ("$", {"a": 1}, {"a": 1}),
+        ("text", {}, "text"),
+        (7, {}, 7),
+        (True, {}, True),
+        ({"const": "$5"}, {}, "$5"),
+        ({"const": {"a": [1]}}, {}, {"a": [1]}),
+        ({"first": ["$.a", "$.b", "c"]}, {"b": 0}, 0),
+        ({"first": ["$.a", "$.b", "c"]}, {}, "c"),
+        ({"path": "$.a", "as": ["trim", "upper"]}, {"a": " đà nẵng "}, "ĐÀ NẴNG"),
+        ({"path": "$.a", "as": ["lower"]}, {"a": ["Á", "B"]}, ["á", "b"]),
+        ({"path": "$.a", "as": ["number"]}, {"a": " -12.50 "}, -12.5),
+        ({"path": "$.a", "as": ["number"]}, {"a": "1970000"}, 1970000),
+        ({"path": "$.a", "as": ["string"]}, {"a": 7}, "7"),
+        ({"path": "$.a", "as": ["string"]}, {"a": 7.5}, "7.5"),
+        ({"path": "$.a", "as": ["iso"]}, {"a": "2025-06-15T20:31:07+07:00"}, "2025-06-15T13:31:07.000Z"),
+        ({"path": "$.a", "as": ["epoch_seconds"]}, {"a": "1750000000"}, "2025-06-15T15:06:40.000Z"),
+        ({"path": "$.a", "as": ["epoch_ms"]}, {"a": 1750000000001}, "2025-06-15T15:06:40.001Z"),
+        ({"path": "$.a", "as": ["number"]}, {}, None),
+        ({"path": "$.a", "default": "x"}, {}, "x"),
+        ({"path": "$.a", "map": {"1": "one", "on": True}}, {"a": 1}, "one"),
+        ({"path": "$.a", "map": {"1": "one", "on": True}}, {"a": "on"}, True),
+        ({"path": "$.a", "map": {"1": "one"}, "default": 0}, {"a": "2"}, 0),
+        ({"path": "$.a", "map": {"1": "one"}}, {"a": [1]}, None),
+        ({"each": "$.a[*]", "fields": {"x.y": "@.b", "z": "$.c"}}, {"a": [{"b": 1}], "c": 2}, [{"x": {"y": 1}, "z": 2}]),
+        ({"each": "$.a", "fields": {"x": "@"}}, {"a": [5]}, [{"x": 5}]),
+        ({"each": "$.a", "fields": {"x": "@"}}, {}, []),
+    ],
+)  # fmt: skip
+def test_values(value: Any, payload: Any, expected: Any) -> None:
+    result = mapped(spec(json.dumps({"properties": {"it": value}})), payload, 10)
+    assert isinstance(result, Mapped)
+    assert result.calls[0].get("properties", {}).get("it") == expected
+
+
+@pytest.mark.parametrize(
+    ("transform", "value"),
+    [
+        ("number", "12a"), ("number", True), ("number", "1e5"), ("number", "1_000"), ("number", "9" * 5000), ("number", {}),
+        ("lower", 5), ("trim", {}), ("string", {}), ("string", True), ("iso", "soon"), ("iso", 1e300), ("epoch_seconds", -1),
+        ("epoch_seconds", 1e15), ("epoch_ms", "x"), ("epoch_ms", 10**30),
+    ],
+)  # fmt: skip
+def test_a_transform_that_fails_says_where(transform: str, value: Any) -> None:
+    result = mapped(spec(json.dumps({"properties": {"it": {"path": "$.a.b", "as": [transform]}}})), {"a": {"b": value}}, 10)
+    assert isinstance(result, Rejected)
+    assert (result.reason, result.path) == (Reason.WRONG_TYPE, "$.a.b")
+    assert "properties.it" in result.detail
+
+
+def test_the_first_rule_that_applies_decides() -> None:
+    event = {"type": "track", "identifiers": {"user_id": "u"}}
+    found = MappingSpec.model_validate(
+        {
+            "rules": [
+                {"when": {"$.a": 1, "$.b": ["x", "y"]}, "events": [{**event, "name": "both"}]},
+                {"when": {"$.a": True}, "events": [{**event, "name": "true"}]},
+                {"when": {"$.a": None}, "ignore": True},
+                {"events": [{**event, "name": "else"}]},
+            ]
+        }
+    )
+    for payload, name in (({"a": 1, "b": "y"}, "both"), ({"a": 1, "b": "z"}, "else"), ({"a": True}, "true"), ({"a": "1"}, "else")):
+        result = mapped(found, payload, 10)
+        assert isinstance(result, Mapped)
+        assert result.calls[0]["event"] == name
+    assert mapped(found, {}, 10) == Mapped([], ignored=True)
+
+
+def test_definitions_say_what_is_wrong_and_survive_the_topic() -> None:
+    for name in ("cti", "orders"):
+        found = documented_source(name)
+        assert decode(encode(found), "test") == found
+    for change, said in (
+        (("secret_env: ORDERS_WEBHOOK_SECRET", "secret: abc"), "secret"),
+        (("secret_env: ORDERS_WEBHOOK_SECRET", "secret_env: A, secret_file: b"), "one of them"),
+        (("$.order.payment", "$order.payment"), "a path reads like"),
+        (("$.order.payment", "$.order.payment", "[number]", "[eval]"), "epoch_ms"),
+        (("user_id: $.order.customer.code", "passport: $.a"), "namespaces are"),
+        (("ignore: true", "ignore: false"), "ignore"),
+    ):
+        text = next(text for text in documented("yaml") if "name: orders" in text)
+        for old, new in zip(change[::2], change[1::2], strict=True):
+            text = text.replace(old, new)
+        with pytest.raises(BadDefinition, match=said):
+            load_yaml(text, "test")
+    text = next(text for text in documented("yaml") if "name: cti" in text)
+    for old, new in (
+        ("timestamp_header: X-CTI-Timestamp", "signed: '{timestamp}{body}'"),
+        ("prefix:", "signed: nothing\n      prefix:"),
+    ):
+        with pytest.raises(BadDefinition, match=r"timestamp|\{body\}"):
+            load_yaml(text.replace(old, new), "test")
+
+
+def test_the_memory_of_deliveries_is_bounded() -> None:
+    seen = Seen(most=2)
+    for n in range(3):
+        seen.add("s", Proof(bytes([n])), NOW + 10)
+    assert [seen.has("s", Proof(bytes([n])), NOW) for n in range(3)] == [False, True, True]
+    assert not seen.has("s", Proof(b"\x02"), NOW + 11)
+    assert not seen.has("other", Proof(b"\x02"), NOW)
+    seen.add("s", Proof(b"r", replayable=True), NOW)
+    assert not seen.has("s", Proof(b"r", replayable=True), NOW)

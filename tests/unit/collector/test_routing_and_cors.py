@@ -1,0 +1,65 @@
+import pytest
+
+from tests.support.collector_harness import KEY, collecting
+
+TRACK = {"userId": "u1", "event": "Order Completed"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "not_found"),
+        ("POST", "/v1/dance", 404, "not_found"),
+        ("POST", "/v1", 404, "not_found"),
+        ("POST", "/v1/track/t", 404, "not_found"),
+        ("POST", "/beacon/v1/track", 404, "not_found"),
+        ("POST", "/v2/track", 404, "not_found"),
+        ("GET", "/v1/track", 405, "method_not_allowed"),
+        ("PUT", "/v1/batch", 405, "method_not_allowed"),
+    ],
+)
+async def test_other_addresses_are_refused_without_a_redirect(method: str, path: str, status: int, code: str) -> None:
+    async with collecting() as at:
+        answer = await at.http.request(method, path)
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_a_browsers_preflight_is_answered() -> None:
+    async with collecting() as at:
+        asked = {"Origin": "https://cho-que.vn", "Access-Control-Request-Headers": "authorization"}
+        answer = await at.http.options("/v1/t", headers=asked)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["access-control-allow-headers"] == "authorization, content-type, x-retry-count, anonymousid"
+        assert answer.headers["access-control-max-age"] == "7200"
+        taken = await at.post("/v1/t", TRACK, headers=asked)
+        assert taken.headers["access-control-allow-origin"] == "*"
+        assert "Retry-After" in taken.headers["access-control-expose-headers"]
+        wrong = await at.post("/v1/t", TRACK, headers=asked, auth=("wrong", ""))
+        assert wrong.headers["access-control-allow-origin"] == "*"
+
+
+async def test_only_listed_origins_are_let_in() -> None:
+    async with collecting(collector_cors_origins="https://cho-que.vn, https://app.cho-que.vn/") as at:
+        good = await at.http.options("/v1/t", headers={"Origin": "https://app.cho-que.vn"})
+        assert (good.headers["access-control-allow-origin"], good.headers["vary"]) == ("https://app.cho-que.vn", "Origin")
+        bad = await at.http.options("/v1/t", headers={"Origin": "https://evil.test"})
+        assert bad.status_code == 204
+        assert "access-control-allow-origin" not in bad.headers
+
+
+async def test_analytics_js_is_told_to_send_here() -> None:
+    async with collecting() as at:
+        answer = await at.http.get(f"/v1/projects/{KEY}/settings")
+        target = answer.json()["integrations"]["Segment.io"]
+        assert (target["apiKey"], target["apiHost"], target["protocol"]) == (KEY, "collector.test/v1", "http")
+        assert (await at.http.get("/v1/projects/wrong/settings")).status_code == 401
+
+
+async def test_what_was_done_is_counted() -> None:
+    async with collecting() as at:
+        await at.post("/v1/batch", {"batch": [{**TRACK, "type": "track"}, {"type": "dance"}]})
+        shown = at.metrics.exposition().decode()
+        assert 'onefold_events_accepted_total{source="default",type="track"} 1.0' in shown
+        assert 'onefold_events_quarantined_total{reason="unknown_type",stage="collector"} 1.0' in shown
+        assert 'onefold_http_requests_total{path="batch",status="200"} 1.0' in shown

@@ -1,0 +1,174 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.intake.call_centre import CALL_TYPES, MAX_NOTE_CHARS, CallType
+from schemas.events import Event
+from domain.intake.parse import Rejected, parse_call
+from schemas.reasons import Reason
+
+NOW = 1_750_000_000_000
+NEEDED: dict[str, dict[str, Any]] = {
+    "call_disposition": {"disposition": "hẹn gọi lại"},
+    "callback_scheduled": {"scheduled_at": "2025-06-16T09:00:00+07:00"},
+    "note_added": {"note": "Khách hỏi size áo dài"},
+}
+
+
+def parse(call: Any) -> Event | Rejected:
+    return parse_call(
+        call,
+        kind=None,
+        source="default",
+        received_ms=NOW,
+        sent_ms=None,
+        secret=b"test-secret-of-16",
+        country="VN",
+        default_id="given",
+    )
+
+
+def kept(call: Any) -> Event:
+    result = parse(call)
+    assert isinstance(result, Event), result
+    return result
+
+
+def said(call_type: str, **fields: Any) -> dict[str, Any]:
+    """A valid event of the type with these fields changed."""
+    return {"type": call_type, "call_id": "c-1", "caller_number": "0912 345 678", **NEEDED.get(call_type, {}), **fields}
+
+
+@pytest.mark.parametrize("call_type", CALL_TYPES)
+def test_each_type_becomes_an_event_of_its_own(call_type: CallType) -> None:
+    event = kept(said(call_type, agent="lan.nguyễn", queue="Bán hàng", direction="inbound", wait_seconds=3, talk_seconds=0.5))
+    assert (event.type, event.name, event.traits) == (call_type, "", {})
+    assert event.identifiers == (("caller_number", "+84912345678"),)
+    expected = {
+        "call_id": "c-1",
+        "caller_number": "+84912345678",
+        "agent": "lan.nguyễn",
+        "queue": "Bán hàng",
+        "direction": "inbound",
+        "wait_seconds": 3,
+        "talk_seconds": 0.5,
+        **NEEDED.get(call_type, {}),
+    }
+    if call_type == "callback_scheduled":
+        expected["scheduled_at"] = "2025-06-16T02:00:00.000Z"
+    assert event.properties == expected
+
+
+def test_it_is_the_same_flat_or_in_properties_in_snake_or_camel_case() -> None:
+    flat = said("call_ended", talk_seconds=9, order_id=17, user_id="KH-7", extra={"recording": "r"})
+    camel = {
+        "type": "call_ended",
+        "callId": "c-1",
+        "callerNumber": "0912 345 678",
+        "talkSeconds": 9,
+        "orderId": "17",
+        "userId": "KH-7",
+        "extra": {"recording": "r"},
+    }
+    inside = {"type": "call_ended", "properties": {name: value for name, value in flat.items() if name != "type"}}
+    assert kept(flat) == kept(camel) == kept(inside)
+    assert kept(flat).properties["extra"] == {"recording": "r"}
+    assert "user_id" not in kept(flat).properties
+
+
+def test_what_lies_beside_wins_over_properties() -> None:
+    assert kept(said("call_ended", agent="lan", properties={"agent": "mai", "queue": "q"})).properties["agent"] == "lan"
+
+
+def test_an_agent_may_know_who_it_is() -> None:
+    event = kept(said("call_connected", user_id=7, crm_id="CRM-1", phone="0987654321", email="Lan@Thu.VN", anonymousId="a1"))
+    assert event.identifiers == (
+        ("anonymous_id", "a1"),
+        ("caller_number", "+84912345678"),
+        ("crm_id", "CRM-1"),
+        ("email", "lan@thu.vn"),
+        ("phone", "+84987654321"),
+        ("user_id", "7"),
+    )
+    assert not {"user_id", "crm_id", "phone", "email"} & set(event.properties)
+
+
+def test_a_withheld_number_names_nobody() -> None:
+    event = kept(said("call_started", caller_number="anonymous", crm_id="CRM-1"))
+    assert (event.identifiers, event.properties["caller_number"]) == ((("crm_id", "CRM-1"),), "anonymous")
+    result = parse(said("call_started", caller_number="anonymous"))
+    assert isinstance(result, Rejected)
+    assert result.reason == Reason.NO_IDENTIFIER
+
+
+@pytest.mark.parametrize(
+    ("call_type", "fields", "reason", "path"),
+    [
+        ("call_started", {"call_id": None}, Reason.MISSING_FIELD, "properties.call_id"),
+        ("call_started", {"call_id": " "}, Reason.MISSING_FIELD, "properties.call_id"),
+        ("call_started", {"call_id": ["c"]}, Reason.WRONG_TYPE, "properties.call_id"),
+        ("call_started", {"call_id": "c" * 129}, Reason.WRONG_TYPE, "properties.call_id"),
+        ("call_started", {"sequence": 1.5}, Reason.WRONG_TYPE, "properties.sequence"),
+        ("call_started", {"caller_number": {}}, Reason.WRONG_TYPE, "properties.caller_number"),
+        ("call_started", {"agent": True}, Reason.WRONG_TYPE, "properties.agent"),
+        ("call_started", {"queue": "q" * 257}, Reason.WRONG_TYPE, "properties.queue"),
+        ("call_started", {"direction": "in"}, Reason.WRONG_TYPE, "properties.direction"),
+        ("call_started", {"direction": ["inbound"]}, Reason.WRONG_TYPE, "properties.direction"),
+        ("call_connected", {"wait_seconds": "12"}, Reason.WRONG_TYPE, "properties.wait_seconds"),
+        ("call_connected", {"wait_seconds": True}, Reason.WRONG_TYPE, "properties.wait_seconds"),
+        ("call_ended", {"talk_seconds": -1}, Reason.WRONG_TYPE, "properties.talk_seconds"),
+        ("call_ended", {"talkSeconds": -1}, Reason.WRONG_TYPE, "properties.talk_seconds"),
+        ("call_disposition", {"disposition": None}, Reason.MISSING_FIELD, "properties.disposition"),
+        ("call_disposition", {"disposition": 1.5}, Reason.WRONG_TYPE, "properties.disposition"),
+        ("call_ended", {"order_id": {"id": 1}}, Reason.WRONG_TYPE, "properties.order_id"),
+        ("callback_scheduled", {"scheduled_at": None}, Reason.MISSING_FIELD, "properties.scheduled_at"),
+        ("callback_scheduled", {"scheduled_at": "tomorrow"}, Reason.WRONG_TYPE, "properties.scheduled_at"),
+        ("note_added", {"note": ""}, Reason.MISSING_FIELD, "properties.note"),
+        ("note_added", {"note": 1.5}, Reason.WRONG_TYPE, "properties.note"),
+        ("note_added", {"note": "n" * (MAX_NOTE_CHARS + 1)}, Reason.WRONG_TYPE, "properties.note"),
+        ("call_started", {"user_id": []}, Reason.WRONG_TYPE, "identifiers.user_id"),
+        ("call_started", {"email": 1.5}, Reason.WRONG_TYPE, "identifiers.email"),
+        ("call_started", {"properties": []}, Reason.WRONG_TYPE, "properties"),
+        ("call_started", {"identifiers": []}, Reason.WRONG_TYPE, "identifiers"),
+        ("call_started", {"timestamp": "yesterday"}, Reason.WRONG_TYPE, "timestamp"),
+    ],
+)
+def test_a_wrong_field_is_named(call_type: str, fields: dict[str, Any], reason: Reason, path: str) -> None:
+    result = parse(said(call_type, **fields))
+    assert isinstance(result, Rejected)
+    assert (result.reason, result.path) == (reason, path)
+
+
+@pytest.mark.parametrize("call_type", CALL_TYPES)
+def test_the_same_event_again_has_the_same_message_id(call_type: CallType) -> None:
+    first, again = kept(said(call_type)), kept(said(call_type, timestamp=NOW - 5, extra="x"))
+    assert first.id == again.id
+    assert first.id.startswith(f"c-1:{call_type}")
+    others = {kept(said(other)).id for other in CALL_TYPES} | {kept(said(call_type, call_id="c-2")).id}
+    assert len(others) == len(CALL_TYPES) + 1
+
+
+def test_message_ids_tell_apart_what_may_happen_twice_in_a_call() -> None:
+    assert kept(said("note_added")).id != kept(said("note_added", note="Khách đổi ý")).id
+    assert kept(said("call_connected", agent="lan")).id != kept(said("call_connected", agent="mai")).id
+    assert kept(said("call_started", sequence=1)).id == "c-1:call_started:1"
+    assert kept(said("note_added", sequence="2")).id == "c-1:note_added:2"
+    assert kept(said("call_started", messageId="m1")).id == "m1"
+    assert kept(said("note_added", call_id=None)).id == "given"
+
+
+_ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
+_NAMES = [
+    "call_id", "callId", "sequence", "caller_number", "agent", "queue", "direction", "wait_seconds", "talk_seconds", "disposition",
+    "order_id", "scheduled_at", "note", "user_id", "userId", "crm_id", "email", "phone", "identifiers", "messageId", "other",
+]  # fmt: skip
+
+
+@given(st.sampled_from(CALL_TYPES), st.dictionaries(st.sampled_from(_NAMES), _ANY), st.dictionaries(st.sampled_from(_NAMES), _ANY))
+def test_whatever_the_fields_hold_it_is_an_event_or_a_reason(
+    call_type: str, beside: dict[str, Any], inside: dict[str, Any]
+) -> None:
+    call = {"type": call_type, "userId": "u1", **beside, "properties": inside}
+    assert parse(call) == parse(call)

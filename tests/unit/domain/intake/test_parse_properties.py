@@ -1,0 +1,162 @@
+"""Intake over all JSON values: total, deterministic, and what it makes is an event to both of the event's schemas."""
+
+import copy
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from schemas.codec import Undecodable, decode, encode
+from schemas.events import EVENT_TYPES, EVENT_VERSION, Event, EventModel
+from domain.intake.parse import Rejected, parse_call, parse_touchpoint
+
+_TEXT = st.text(st.characters(codec=None), max_size=20)  # lone surrogates too
+_LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(2**63 - 2, 2**64 + 2)
+    | st.floats()
+    | _TEXT
+    | st.sampled_from(["null", "u1", "lan@cho-que.vn", "+84912345678", "Ánh", "2025-06-15T10:00:00Z", "2024-060T24:00", "track"])
+)  # fmt: skip
+_JSON = st.recursive(_LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3), max_leaves=8)
+_FIELDS = (
+    "type", "event", "name", "category", "userId", "anonymousId", "previousId", "groupId", "messageId", "timestamp",
+    "originalTimestamp", "sentAt", "properties", "traits", "context", "identifiers", "source",
+)  # fmt: skip
+_OBJECTS = st.dictionaries(
+    st.sampled_from(["email", "phone", "crm_id", "caller_number", "device", "traits", "a"]), _JSON, max_size=3
+)
+_LIKELY = st.fixed_dictionaries(
+    {"type": st.sampled_from(EVENT_TYPES), "event": st.just("Order Completed"), "previousId": st.text(max_size=5)},
+    optional={
+        "userId": st.text(max_size=8) | st.integers(),
+        "anonymousId": st.text(max_size=8),
+        "groupId": st.text(max_size=8),
+        "messageId": st.text(max_size=300),
+        "timestamp": st.datetimes().map(lambda at: at.isoformat()) | st.integers(0, 2 * 10**12) | _LEAVES,
+        "properties": _OBJECTS,
+        "traits": _OBJECTS,
+        "context": _OBJECTS,
+    },
+)
+CALLS = _JSON | st.dictionaries(st.sampled_from(_FIELDS), _JSON | _OBJECTS, max_size=8) | _LIKELY
+
+
+def parse(call: Any) -> Event | Rejected:
+    return parse_call(
+        call,
+        kind=None,
+        source="default",
+        received_ms=1_750_000_000_000,
+        sent_ms=None,
+        secret=b"k" * 16,
+        country="VN",
+        default_id="d",
+    )
+
+
+def model(value: bytes) -> EventModel | None:
+    try:
+        return EventModel.model_validate_json(value)
+    except ValidationError:
+        return None
+
+
+def struct(value: bytes) -> Event | None:
+    try:
+        return decode(Event, value)
+    except Undecodable:
+        return None
+
+
+@settings(max_examples=400, deadline=None)
+@given(CALLS)
+def test_any_json_value_gives_an_event_or_a_rejection(call: Any) -> None:
+    before = copy.deepcopy(call)
+    result = parse(call)
+    assert repr(call) == repr(before)
+    if isinstance(result, Rejected):
+        assert result.detail
+        return
+    assert result == parse(copy.deepcopy(call))
+    value = encode(result)
+    assert struct(value) == result
+    found = model(value)
+    assert found is not None
+    assert orjson.loads(found.model_dump_json(exclude_defaults=True)) == orjson.loads(value)
+    assert 0 <= result.time_ms <= result.received_ms
+    assert list(result.identifiers) == sorted(set(result.identifiers))
+    assert result.owner in result.nodes
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.binary(max_size=60) | st.lists(CALLS, min_size=1, max_size=3).map(lambda calls: b"\n".join(_dumped(call) for call in calls))
+)
+def test_any_bytes_give_results_that_depend_on_them_alone(value: bytes) -> None:
+    def results() -> list[Event | Rejected]:
+        return parse_touchpoint(
+            value, place="t-0-1", sources=(), received_ms=1_750_000_000_000, secret=b"k" * 16, country="VN", max_event_bytes=10_000
+        )
+
+    first = results()
+    assert first
+    assert first == results()
+
+
+def _dumped(call: Any) -> bytes:
+    try:
+        return orjson.dumps(call)
+    except TypeError:
+        return b"{"
+
+
+VALID: dict[str, Any] = {
+    "version": 1, "id": "m1", "type": "track", "name": "X", "source": "default", "time_ms": 5, "received_ms": 6, "owner": "0" * 32,
+    "nodes": ["0" * 32], "identifiers": [["user_id", "u1"]], "properties": {"tên": "Ánh"}, "traits": {}, "context": {},
+    "flags": ["bot"], "violations": [["properties.total", "missing", ""]], "observed": [],
+}  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(VALID)), _JSON, max_size=2), st.sets(st.sampled_from(sorted(VALID)), max_size=1))
+def test_both_schemas_of_the_event_agree_on_kinds_of_values(changed: dict[str, Any], missing: set[str]) -> None:
+    document = {name: changed.get(name, value) for name, value in VALID.items() if name not in missing}
+    try:
+        value = orjson.dumps(document)
+    except TypeError:
+        return
+    light, full = struct(value), model(value)
+    if full is not None:
+        assert light is not None
+        said = orjson.loads(full.model_dump_json(exclude_defaults=True))
+        assert orjson.loads(encode(light)) == {**said, "version": EVENT_VERSION}
+    elif light is not None:
+        assert outside_bounds(light)
+
+
+def outside_bounds(event: Event) -> bool:
+    """Whether the event breaks a bound of values, which only the model holds."""
+    return (
+        not 1 <= len(event.id) <= 256
+        or len(event.name) > 512
+        or not 1 <= len(event.source) <= 128
+        or min(event.time_ms, event.received_ms) < 0
+        or len(event.owner) != 32
+        or bool(set(event.owner) - set("0123456789abcdef"))
+        or not event.nodes
+        or not event.identifiers
+        or not all(1 <= len(flag) <= 64 for flag in event.flags)
+    )
+
+
+@pytest.mark.parametrize("name", sorted(VALID.keys() - {"flags", "violations", "observed"}))
+def test_both_schemas_need_every_field_of_the_first_version(name: str) -> None:
+    value = orjson.dumps({field: held for field, held in VALID.items() if field != name})
+    assert struct(value) is None
+    assert model(value) is None

@@ -1,0 +1,239 @@
+"""All definitions together: what an event feeds, what a change concerns, when the plan is another one."""
+
+from typing import Any
+
+import pytest
+
+from domain.segments.computed_traits import SHIPPED
+from domain.segments.comparisons import NEVER
+from domain.definitions.kinds import AnyDefinition
+from domain.segments.evaluate import EVALUATORS
+from domain.segments.profile_facts import Facts, Group
+from domain.segments.leaf_models import DidLeaf
+from domain.segments.plan import NAMED, Plan, trait_change
+from domain.segments.registers import Register
+from tests.support.segments import OWNER, computed, facts, happened, listed, segment
+
+VIP = {"trait": {"path": "tier", "value": "vip"}}
+
+
+def fed(plan: Plan, name: str, properties: dict[str, Any]) -> int:
+    """How many registers an event feeds."""
+    return len(plan.feed(happened(name, 0, properties), "m"))
+
+
+def test_a_filtered_leaf_is_fed_by_fitting_events_only() -> None:
+    where = [{"prop": "cart.total", "op": "gt", "value": 100}, {"prop": "city", "value": "Huế"}]
+    plan = Plan([segment("s", {"did": {"event": "e", "where": where, "at_least": 2}})])
+    assert fed(plan, "e", {"cart": {"total": 101}, "city": "Huế"}) == 1
+    assert fed(plan, "e", {"cart": {"total": 100}, "city": "Huế"}) == 0
+    assert fed(plan, "e", {"cart": {"total": "101"}, "city": "Huế"}) == 0
+    assert fed(plan, "other", {"cart": {"total": 101}, "city": "Huế"}) == 0
+
+
+def test_an_event_feeds_the_registers_of_its_label() -> None:
+    plan = Plan([segment("s", {"did": {"event": "$page"}}), segment("t", {"did": {"event": "Home"}})])
+    assert [register.event for register, _ in plan.feed(happened("$page", 0), "m")] == ["$page"]
+    assert [register.event for register, _ in plan.feed(happened("Home", 0), "m")] == ["Home"]
+
+
+def of_event(plan: Plan, event: str) -> list[Register]:
+    return [register for register in plan.registers.values() if register.event == event]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_leaves_over_the_same_events_share_a_register_of_the_largest_need(order: int) -> None:
+    leaves = [{"at_least": 2, "within": "1d"}, {"at_least": 5, "within": "1h"}, {"at_most": 6, "within": "2h"}]
+    plan = Plan([segment(f"s{n}", {"did": {"event": "e", **leaf}}) for n, leaf in enumerate(leaves[::order])])
+    [register] = of_event(plan, "e")
+    assert (register.keep, register.horizon_ms) == (7, 86_400_000 + 3_600_000)
+
+
+def test_a_leaf_without_a_window_takes_the_horizon_away() -> None:
+    plan = Plan([segment("a", {"did": {"event": "e", "within": "1d"}}), segment("b", {"did_not": {"event": "e"}})])
+    assert [register.horizon_ms for register in of_event(plan, "e")] == [None]
+
+
+def test_leaves_over_other_events_or_values_have_registers_of_their_own() -> None:
+    where = [{"prop": "city", "value": "Huế"}]
+    plan = Plan([
+        segment("a", {"did": {"event": "e"}}), segment("b", {"did": {"event": "e", "where": where}}),
+        segment("c", {"first": {"event": "e"}}), segment("d", {"aggregate": {"event": "e", "of": "sum", "prop": "x", "value": 1}}),
+        segment("e", {"aggregate": {"event": "e", "of": "avg", "prop": "x", "value": 1}}),
+        segment("f", {"aggregate": {"event": "e", "of": "sum", "prop": "y", "value": 1}}),
+    ])  # fmt: skip
+    assert len(of_event(plan, "e")) == 5  # d and e share theirs
+
+
+PLAN = Plan([
+    segment("buyer", {"did": {"event": "Order Completed"}}),
+    segment("cart", {"sequence": {"first": {"event": "Added"}, "then_not": {"event": "Order Completed", "within": "30m"}}}),
+    segment("city", {"trait": {"path": "address.city", "value": "Huế"}}),
+    segment("vip", VIP),
+    segment("spent", {"trait": {"path": "computed.spent", "op": "gte", "value": 100}}),
+    segment("best", {"rfm": {"recency": [5]}}),
+    segment("loyal", {"lifecycle": {"stage": ["loyal"]}}),
+    segment("birthday", {"calendar": {"trait": "born", "zone_trait": "where.zone"}}),
+    segment("listed", {"list": "vips"}),
+    segment("team", {"account": {"members": {"at_least": 2}}}),
+    segment("home", {"all": [{"household": {"members": {"at_least": 2}}}, VIP]}),
+    segment("mail", {"subscribed": {"channel": "email"}}),
+    segment("ads", {"consent": {"purpose": "ads"}}),
+    segment("named", {"all": [{"in_segment": "buyer"}, {"did": {"event": "Seen"}}]}),
+    segment("all", {"everyone": True}),
+    computed("spent", {"sum": {"event": "Paid", "prop": "amount"}}),
+])  # fmt: skip
+ALWAYS = {"team", "home"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "traits", "segments"),
+    [
+        ({"Order Completed"}, {"rfm", "lifecycle"}, {"buyer", "cart"}),
+        ({"Added"}, set(), {"cart"}),
+        ({"Paid"}, {"spent"}, set()),
+        ({"Seen"}, set(), {"named"}),
+        ({"$identify"}, set(), {"mail"}),
+        ({"Segment Consent Preference Updated"}, set(), {"ads"}),
+        ({trait_change("address")}, set(), {"city"}),
+        ({trait_change("address.city")}, set(), {"city"}),
+        ({trait_change("city")}, set(), set()),
+        ({trait_change("tier")}, set(), {"vip"}),
+        ({trait_change("born")}, set(), {"birthday"}),
+        ({trait_change("where")}, set(), {"birthday"}),
+        ({trait_change("timezone")}, set(), set()),
+        ({NAMED}, {"lifecycle"}, set()),
+        ({"Added", trait_change("tier"), NAMED}, {"lifecycle"}, {"cart", "vip"}),
+        ({"$page", "Other"}, set(), set()),
+        (set(), set(), set()),
+    ],
+)
+def test_a_change_concerns_what_looks_at_it_and_what_looks_at_groups(
+    changed: set[str], traits: set[str], segments: set[str]
+) -> None:
+    assert PLAN.concerned(changed) == (traits, segments | ALWAYS)
+
+
+def test_an_unknown_change_concerns_everything() -> None:
+    assert PLAN.concerned(None) == ({"rfm", "lifecycle", "spent"}, set(PLAN.segments))
+
+
+@pytest.mark.parametrize(
+    ("traits", "segments"),
+    [({"spent"}, {"spent"}), ({"rfm"}, {"best"}), ({"lifecycle", "spent"}, {"loyal", "spent"}), ({"other"}, set()), (set(), set())],
+)
+def test_a_computed_trait_concerns_the_segments_that_look_at_it(traits: set[str], segments: set[str]) -> None:
+    assert PLAN.with_computed(traits) == segments
+
+
+def test_a_thousand_idle_segments_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    fitted: list[str] = []
+    evaluate, entry = EVALUATORS[DidLeaf], Register.entry
+
+    def counted(leaf: DidLeaf, *rest: Any) -> Any:
+        asked.append(leaf.event)
+        return evaluate(leaf, *rest)
+
+    def counted_entry(register: Register, *rest: Any) -> Any:
+        fitted.append(register.event)
+        return entry(register, *rest)
+
+    monkeypatch.setattr("domain.segments.tree.EVALUATORS", dict(EVALUATORS) | {DidLeaf: counted})
+    monkeypatch.setattr(Register, "entry", counted_entry)
+    plan = Plan(segment(f"s{number}", {"did": {"event": f"e{number}", "within": "1d"}}) for number in range(1_000))
+    held = facts(plan, [happened("e7", 5)])
+    assert fitted == ["e7"]
+    assert plan.reached(held) == ({"lifecycle"}, {"s7"})
+    asked.clear()
+    traits, names = plan.concerned({"e7"})
+    assert traits == set()
+    found = plan.evaluate(held, 5, names, {})
+    assert asked == ["e7"]
+    assert {name: verdict.member for name, verdict in found.items()} == {"s7": True}
+
+
+def test_what_no_fact_can_concern_is_what_it_is_without_any_at_any_time() -> None:
+    assert PLAN.blank_computed == {"lifecycle": "visitor"}
+    assert PLAN.blank_members == {"all"}
+    assert {verdict.next_change_ms for verdict in PLAN.blank.values()} == {NEVER}
+    whom = {"listed"} | ALWAYS
+    assert PLAN.reached(Facts()) == ({"lifecycle"}, whom)
+    held = facts(PLAN, [happened("Added", 5), happened("Unheard", 6)], traits={"address": {"city": "Huế"}})
+    assert PLAN.reached(held) == ({"lifecycle"}, whom | {"cart", "city"})
+
+
+def test_a_list_has_the_profiles_with_a_node_on_it() -> None:
+    nodes = [f"{number:032x}" for number in range(3)]
+    plan = Plan([segment("in", {"list": "vips"}), segment("gone", {"list": "other"}), listed("vips", nodes[:2])])
+    for own, inside in [((nodes[0],), True), ((nodes[2], nodes[1]), True), ((nodes[2],), False), ((), False)]:
+        verdicts = plan.evaluate(Facts(nodes=own), 0)
+        assert (verdicts["in"].member, verdicts["gone"].member) == (inside, False)
+
+
+BASE: list[AnyDefinition] = [
+    segment("s", {"did": {"event": "e", "within": "1h"}}), segment("t", VIP), computed("n", {"count": {"event": "e"}}),
+    listed("vips", ["0" * 32, "1" * 32]),
+]  # fmt: skip
+
+
+def titled() -> AnyDefinition:
+    held = segment("s", {"did": {"event": "e", "within": "60m"}})
+    return held.model_copy(update={"spec": held.spec.model_copy(update={"title": {"vi": "Khách"}})})
+
+
+@pytest.mark.parametrize(
+    "definitions",
+    [BASE[::-1], [titled(), *BASE[1:]], [*BASE[:3], listed("vips", ["1" * 32, "0" * 32, "1" * 32])]],
+)
+def test_the_fingerprint_stays_while_the_meaning_does(definitions: list[AnyDefinition]) -> None:
+    assert Plan(definitions).fingerprint == Plan(BASE).fingerprint
+
+
+@pytest.mark.parametrize(
+    "definitions",
+    [
+        BASE[1:],
+        BASE[:3],
+        [BASE[0], BASE[1], BASE[3]],
+        [segment("s", {"did": {"event": "e", "within": "2h"}}), *BASE[1:]],
+        [segment("s2", {"did": {"event": "e", "within": "1h"}}), *BASE[1:]],
+        [*BASE[:2], computed("n", {"count": {"event": "f"}}), BASE[3]],
+        [*BASE[:3], listed("vips", ["0" * 32])],
+        [*BASE, segment("u", {"everyone": True})],
+        [*BASE, computed("rfm", {"rfm": SHIPPED["rfm"].rfm.model_dump(mode="json") | {"within": "30d"}})]  # type: ignore[union-attr]  # it is one
+    ],
+)  # fmt: skip
+def test_the_fingerprint_changes_when_the_meaning_does(definitions: list[AnyDefinition]) -> None:
+    assert Plan(definitions).fingerprint != Plan(BASE).fingerprint
+
+
+def test_the_versions_are_by_segment() -> None:
+    other = Plan([segment("s", {"did": {"event": "e", "within": "2h"}}), *BASE[1:]])
+    assert (other.versions["s"] == Plan(BASE).versions["s"], other.versions["t"] == Plan(BASE).versions["t"]) == (False, True)
+
+
+def test_all_at_an_instant_is_computed_traits_first() -> None:
+    plan = Plan([
+        computed("spent", {"sum": {"event": "Paid", "prop": "amount"}}),
+        computed("none", {"max": {"event": "Other", "prop": "amount"}}),
+        segment("big", {"trait": {"path": "computed.spent", "op": "gte", "value": 100}}),
+        segment("fan", {"in_segment": "big"}),
+    ])  # fmt: skip
+    values, verdicts = plan.at(facts(plan, [happened("Paid", n, {"amount": 50}) for n in range(2)]), 10)
+    assert values == {"spent": 100, "lifecycle": "lead"}
+    assert {name: verdict.member for name, verdict in verdicts.items()} == {"big": True, "fan": True}
+
+
+def test_a_household_counts_what_its_segments_ask_for() -> None:
+    plan = Plan([segment("s", {"household": {"did": {"event": "e", "at_least": 3}}})])
+    assert plan.household_limits == {"e": 3}
+    for times, inside in [(2, False), (3, True)]:
+        verdict = plan.evaluate(Facts(household=Group({}, 2, {"e": times})), 0)["s"]
+        assert (verdict.member, verdict.next_change_ms) == (inside, NEVER)
+
+
+def test_one_message_of_two_owners_is_two_events() -> None:
+    plan = Plan([segment("s", {"did": {"event": "e", "exactly": 2}})])
+    twice = [happened("e", 0, id="1", identifiers=who) for who in (OWNER, {"user_id": "khách-2"})]
+    assert plan.evaluate(facts(plan, [*twice, *twice]), 0)["s"].member

@@ -1,0 +1,214 @@
+"""`all`, `any`, `not`, `in_segment`: right now and until the next change, in the right order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.events import Event
+from domain.segments.comparisons import NEVER
+from domain.segments.profile_facts import Facts
+from domain.segments.plan import MAX_SEGMENT_DEPTH, CyclicSegments, Plan
+from domain.segments.tree import Verdict
+from tests.support.segments import facts, happened, segment
+
+HORIZON = 60
+FAR = 200
+TIMES = st.lists(st.integers(0, 30), max_size=8)
+
+
+@st.composite
+def trees(draw: st.DrawFn, depth: int = 3) -> Any:
+    """A condition over events a and b and the trait t."""
+    kind = draw(st.sampled_from(["did", "did_not", "trait"] if depth == 0 else ["did", "did_not", "trait", "not", "all", "any"]))
+    window = {"within": f"{draw(st.integers(1, 20))}ms"} if draw(st.booleans()) else {}
+    if kind == "did":
+        return {"did": {"event": draw(st.sampled_from(["a", "b"])), "at_least": draw(st.integers(1, 3)), **window}}
+    if kind == "did_not":
+        return {"did_not": {"event": draw(st.sampled_from(["a", "b"])), **window}}
+    if kind == "trait":
+        return {"trait": {"path": "t", "value": draw(st.sampled_from(["x", 1]))}}
+    if kind == "not":
+        return {"not": draw(trees(depth - 1))}
+    return {kind: draw(st.lists(trees(depth - 1), min_size=1, max_size=3))}
+
+
+def times_inside(spec: Any, times: dict[str, list[int]], now: int) -> int:
+    start = now - int(spec["within"].removesuffix("ms")) if "within" in spec else -1
+    return len([time for time in times[spec["event"]] if start < time <= now])
+
+
+def member(tree: Any, times: dict[str, list[int]], traits: dict[str, Any], now: int) -> bool:
+    """The definition, word for word: an evaluator that looks at the present alone."""
+    if "did" in tree:
+        return times_inside(tree["did"], times, now) >= int(tree["did"]["at_least"])
+    if "did_not" in tree:
+        return times_inside(tree["did_not"], times, now) == 0
+    if "trait" in tree:
+        return "t" in traits and type(traits["t"]) is type(tree["trait"]["value"]) and bool(traits["t"] == tree["trait"]["value"])
+    if "not" in tree:
+        return not member(tree["not"], times, traits, now)
+    children = [member(child, times, traits, now) for child in tree.get("all", tree.get("any"))]
+    return all(children) if "all" in tree else any(children)
+
+
+def events(times: dict[str, list[int]]) -> list[Event]:
+    return [happened(name, at, id=f"{name}{number}") for name, found in times.items() for number, at in enumerate(found)]
+
+
+@given(
+    tree=trees(),
+    times=st.fixed_dictionaries({"a": TIMES, "b": TIMES}),
+    traits=st.sampled_from([{}, {"t": "x"}, {"t": 1}, {"t": "1"}]),
+    now=st.integers(30, HORIZON),
+)
+def test_a_tree_is_right_now_and_until_its_next_change(
+    tree: Any, times: dict[str, list[int]], traits: dict[str, Any], now: int
+) -> None:
+    plan = Plan([segment("s", tree)])
+    verdict = plan.evaluate(facts(plan, events(times), traits=traits), now)["s"]
+    assert now < verdict.next_change_ms
+    for instant in range(now, min(verdict.next_change_ms, FAR)):
+        assert member(tree, times, traits, instant) is verdict.member
+
+
+@given(tree=trees(), times=st.fixed_dictionaries({"a": TIMES, "b": TIMES}), now=st.integers(30, HORIZON))
+def test_following_next_changes_sees_every_change(tree: Any, times: dict[str, list[int]], now: int) -> None:
+    plan = Plan([segment("s", tree)])
+    held, instant = facts(plan, events(times)), now
+    seen: dict[int, bool] = {}
+    while instant < FAR:
+        verdict = plan.evaluate(held, instant)["s"]
+        seen |= dict.fromkeys(range(instant, min(verdict.next_change_ms, FAR)), verdict.member)
+        instant = verdict.next_change_ms
+    assert seen == {at: member(tree, times, {}, at) for at in range(now, FAR)}
+
+
+@given(tree=trees(), times=st.fixed_dictionaries({"a": TIMES, "b": TIMES}), now=st.integers(30, HORIZON))
+def test_not_turns_the_verdict_and_keeps_the_next_change(tree: Any, times: dict[str, list[int]], now: int) -> None:
+    plan = Plan([segment("s", tree), segment("opposite", {"not": tree})])
+    verdicts = plan.evaluate(facts(plan, events(times)), now)
+    assert verdicts["opposite"] == msgspec.structs.replace(verdicts["s"], member=not verdicts["s"].member)
+
+
+LEAVES: dict[str, Any] = {
+    "true till 20": {"did": {"event": "a", "within": "20ms"}},
+    "true till 30": {"did": {"event": "a", "within": "30ms"}},
+    "false till 20": {"did_not": {"event": "a", "within": "20ms"}},
+    "false till 30": {"did_not": {"event": "a", "within": "30ms"}},
+    "true": {"everyone": True},
+    "false": {"not": {"everyone": True}},
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "children", "inside", "next_ms"),
+    [
+        ("all", ["true till 20", "true till 30"], True, 20),
+        ("all", ["true", "true till 30"], True, 30),
+        ("all", ["true", "true"], True, NEVER),
+        ("all", ["false till 20", "false till 30"], False, 30),
+        ("all", ["false till 30", "true till 20"], False, 30),
+        ("all", ["false till 20", "false", "true till 30"], False, NEVER),
+        ("all", ["true till 20", "false"], False, NEVER),
+        ("any", ["false till 20", "false till 30"], False, 20),
+        ("any", ["false", "false till 30"], False, 30),
+        ("any", ["false", "false"], False, NEVER),
+        ("any", ["true till 20", "true till 30"], True, 30),
+        ("any", ["true till 30", "false till 20"], True, 30),
+        ("any", ["true till 20", "true", "false till 30"], True, NEVER),
+    ],
+)
+def test_a_tree_sleeps_as_long_as_it_cannot_change(word: str, children: list[str], inside: bool, next_ms: int) -> None:
+    plan = Plan([segment("s", {word: [LEAVES[child] for child in children]})])
+    verdict = plan.evaluate(facts(plan, [happened("a", 0)]), 5)["s"]
+    assert (verdict.member, verdict.next_change_ms) == (inside, next_ms)
+
+
+VIP = {"trait": {"path": "tier", "value": "vip"}}
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a"), ("b", "c", "a")])
+def test_a_segment_is_decided_after_those_that_it_names(names: tuple[str, str, str]) -> None:
+    first, second, third = names
+    plan = Plan([segment(third, {"in_segment": second}), segment(second, {"in_segment": first}), segment(first, VIP)])
+    assert list(plan.segments) == [first, second, third]
+    verdicts = plan.evaluate(Facts({"tier": "vip"}), 0)
+    assert [verdicts[name].member for name in names] == [True, True, True]
+
+
+def test_the_next_change_reaches_through_in_segment() -> None:
+    plan = Plan([segment("a", {"not": {"in_segment": "z"}}), segment("z", {"did": {"event": "e", "within": "10ms"}})])
+    held = facts(plan, [happened("e", 5)])
+    assert plan.evaluate(held, 6) == {
+        "z": Verdict(member=True, next_change_ms=15), "a": Verdict(member=False, next_change_ms=15)
+    }  # fmt: skip
+    assert {name: verdict.member for name, verdict in plan.evaluate(held, 15).items()} == {"z": False, "a": True}
+
+
+def test_a_segment_that_is_not_defined_has_no_members() -> None:
+    plan = Plan([segment("a", {"in_segment": "gone"}), segment("b", {"not": {"in_segment": "gone"}})])
+    verdicts = plan.evaluate(Facts(), 0)
+    assert (verdicts["a"].member, verdicts["b"].member) == (False, True)
+
+
+def test_a_circle_is_refused_and_named() -> None:
+    circle = [
+        segment("a", {"in_segment": "b"}),
+        segment("b", {"not": {"in_segment": "c"}}),
+        segment("c", {"any": [{"in_segment": "a"}]}),
+    ]
+    with pytest.raises(CyclicSegments, match="a -> b -> c -> a"):
+        Plan(circle)
+    with pytest.raises(CyclicSegments, match="a -> a"):
+        Plan([segment("a", {"in_segment": "a"})])
+
+
+def chain(names: Sequence[str]) -> list[Any]:
+    """Each segment names the one before it."""
+    return [
+        segment(name, VIP if number == 0 else {"any": [{"in_segment": names[number - 1]}]}) for number, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_in_segment_leads_over_so_many_segments_and_no_further(order: int) -> None:
+    names = [f"s{number}" for number in range(MAX_SEGMENT_DEPTH + 2)][::order]
+    plan = Plan(chain(names[:-1]))
+    assert plan.evaluate(Facts({"tier": "vip"}), 0)[names[-2]].member
+    with pytest.raises(CyclicSegments, match=f"{names[-1]}: in_segment leads over more than {MAX_SEGMENT_DEPTH}"):
+        Plan(chain(names))
+
+
+def test_naming_one_segment_by_two_ways_is_no_circle() -> None:
+    plan = Plan([
+        segment("d", {"all": [{"in_segment": "b"}, {"in_segment": "c"}]}), segment("b", {"in_segment": "a"}),
+        segment("c", {"in_segment": "a"}), segment("a", VIP),
+    ])  # fmt: skip
+    assert plan.evaluate(Facts({"tier": "vip"}), 0)["d"].member
+
+
+def test_those_that_name_a_segment_are_evaluated_with_it_when_its_verdict_changes() -> None:
+    plan = Plan([*chain(["a", "b", "c"]), segment("other", VIP)])
+    out = {name: Verdict(member=False, next_change_ms=NEVER) for name in plan.segments}
+    found = plan.evaluate(Facts({"tier": "vip"}), 0, {"a"}, out)
+    assert {name: verdict.member for name, verdict in found.items()} == {"a": True, "b": True, "c": True}
+    assert set(plan.evaluate(Facts(), 0, {"a"}, out)) == {"a"}
+
+
+def test_a_segment_that_was_not_evaluated_is_named_by_what_it_was() -> None:
+    plan = Plan([segment("a", VIP), segment("b", {"all": [{"in_segment": "a"}, {"did": {"event": "e"}}]})])
+    before = {"a": Verdict(member=True, next_change_ms=NEVER), "b": Verdict(member=False, next_change_ms=NEVER)}
+    found = plan.evaluate(facts(plan, [happened("e", 0)]), 0, {"b"}, before)
+    assert {name: verdict.member for name, verdict in found.items()} == {"b": True}
+
+
+def test_a_named_segment_that_stays_but_changes_later_wakes_those_that_name_it() -> None:
+    plan = Plan([segment("a", {"did": {"event": "e", "within": "10ms"}}), segment("b", {"in_segment": "a"})])
+    held = facts(plan, [happened("e", 0), happened("e", 5)])
+    before = dict.fromkeys(("a", "b"), Verdict(member=True, next_change_ms=10))
+    found = plan.evaluate(held, 5, {"a"}, before)
+    assert found == dict.fromkeys(("a", "b"), Verdict(member=True, next_change_ms=15))

@@ -1,0 +1,101 @@
+import asyncio
+import stat
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embedded import control
+from embedded.kafka import names_controller, properties
+from embedded.layout import Layout
+from embedded.directory_lock import claim
+from runtime.errors import Invalid, Misconfigured, Permanent, Transient
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    made = Layout.of(tmp_path / "data")
+    made.make()
+    return made
+
+
+async def handle(command: str, name: str) -> Any:
+    if name == "nope":
+        raise Invalid("no role nope: choose among kafka", path="name")
+    return {"did": command, "name": name}
+
+
+async def test_a_command_is_answered_over_a_private_socket(layout: Layout) -> None:
+    server = await control.serve(layout.socket("control"), handle)
+    assert stat.S_IMODE(layout.socket("control").stat().st_mode) == 0o600
+    assert await asyncio.to_thread(control.ask, layout, "status") == {"did": "status", "name": ""}
+    assert await asyncio.to_thread(control.ask, layout, "stop_role", "Đà Nẵng") == {"did": "stop_role", "name": "Đà Nẵng"}
+    with pytest.raises(Permanent, match="no role nope: choose among kafka"):
+        await asyncio.to_thread(control.ask, layout, "stop_role", "nope")
+    server.close()
+
+
+async def test_a_socket_left_by_a_killed_one_is_no_obstacle(layout: Layout) -> None:
+    (await control.serve(layout.socket("control"), handle)).close()
+    server = await control.serve(layout.socket("control"), handle)
+    assert await asyncio.to_thread(control.ask, layout, "status") == {"did": "status", "name": ""}
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"not json\n", b"[]\n", b'{"command": "shell"}\n', b'{"command": "stop_role"}\n', b'{"command": "stop", "name": "x"}\n',
+        b'{"command": "start_role", "name": 5}\n', b"\xff\xfe\n",
+    ],
+)  # fmt: skip
+async def test_a_malformed_request_is_refused(line: bytes) -> None:
+    assert set(await control.reply(line, handle)) == {"error"}
+
+
+async def test_a_client_that_sends_too_much_or_leaves_does_not_harm_the_next(layout: Layout) -> None:
+    server = await control.serve(layout.socket("control"), handle)
+    _, rude = await asyncio.open_unix_connection(layout.socket("control"))
+    rude.write(b"x" * 200_000)
+    _, gone = await asyncio.open_unix_connection(layout.socket("control"))
+    gone.close()
+    assert await asyncio.to_thread(control.ask, layout, "status") == {"did": "status", "name": ""}
+    rude.close()
+    server.close()
+
+
+def test_asking_where_nothing_runs_says_how_to_start(layout: Layout) -> None:
+    with pytest.raises(Misconfigured, match=r"nothing runs in .*: start it with `onefold up`"):
+        control.ask(layout, "status")
+
+
+def test_asking_one_that_still_sets_up_says_to_try_again(layout: Layout) -> None:
+    with claim(layout), pytest.raises(Transient, match="does not answer yet: try again"):
+        control.ask(layout, "status")
+
+
+def metadata(brokers: int, controller: int) -> bytes:
+    host = b"127.0.0.1"
+    entry = struct.pack(">ih", 1, len(host)) + host + struct.pack(">ih", 9092, -1)
+    return struct.pack(">ii", 7, brokers) + entry * brokers + struct.pack(">i", controller)
+
+
+def test_a_broker_is_ready_when_it_lists_itself_and_a_controller() -> None:
+    assert names_controller(metadata(1, 1))
+    assert not names_controller(metadata(1, -1))
+    assert not names_controller(metadata(0, 1))
+    with pytest.raises(struct.error):
+        names_controller(metadata(1, 1)[:-2])
+
+
+def test_the_broker_listens_on_loopback_only() -> None:
+    text = properties(Path("/d/kafka/data"), 20_001, 20_002)
+    assert "listeners=PLAINTEXT://127.0.0.1:20001,CONTROLLER://127.0.0.1:20002\n" in text
+    assert "auto.create.topics.enable=false\n" in text
+    assert "0.0.0.0" not in text
+
+
+def test_a_directory_with_accents_is_written_as_java_reads_it() -> None:
+    assert "log.dirs=/d\\u1eef li\\u1ec7u \\ud83d\\ude00/b\\u005cs\n" in properties(Path("/dữ liệu 😀/b\\s"), 1, 2)

@@ -1,0 +1,153 @@
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from domain.intake.import_columns import ImportMapping, Kind
+from domain.intake.import_rows import Row
+from ops.imports.collector_client import Client
+from ops.imports.import_run import Summary, batches, run
+from ops.imports.import_file import MAX_LINE_CHARS, mapping_of
+from runtime.errors import Invalid, Misconfigured, Permanent, Transient
+
+Answer = httpx.Response | httpx.TransportError
+KEPT = {"success": True, "results": []}
+
+
+class Collector:
+    """Answers what it is told to, then keeps what it gets; `slept` is how long the client waited."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self._answers, self.slept, self.batches = list(answers), list[float](), list[list[dict[str, Any]]]()
+        http = httpx.Client(transport=httpx.MockTransport(self._handle), base_url="http://collector.test")
+        self.client = Client(http, "key", self.slept.append)
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        assert request.headers["authorization"].startswith("Basic ")
+        calls = orjson.loads(gzip.decompress(request.content))["batch"]
+        if self._answers:
+            answer = self._answers.pop(0)
+            if isinstance(answer, httpx.TransportError):
+                raise answer
+            return answer
+        self.batches.append(calls)
+        bad = [
+            {"index": n, "reason": "no_identifier", "path": "", "messageId": None}
+            for n, call in enumerate(calls)
+            if "null" in call.get("identifiers", {}).values()
+        ]
+        return httpx.Response(200, json={"success": True, "results": bad})
+
+
+def refusal(status: int, **headers: str) -> httpx.Response:
+    return httpx.Response(status, json={"success": False, "code": f"code_{status}"}, headers=headers)
+
+
+def imported(
+    path: Path, collector: Collector, kind: Kind = "customers", progress: Callable[[int, int], None] | None = None
+) -> Summary:
+    return run(kind, path, ImportMapping(), collector.client, progress or (lambda _, __: None))
+
+
+def test_it_waits_as_long_as_it_is_told_to() -> None:
+    collector = Collector(refusal(503, **{"Retry-After": "2"}), refusal(429, **{"Retry-After": "7"}))
+    assert collector.client.send([{"a": 1}]) == []
+    assert collector.slept == [2.0, 7.0]
+    assert collector.batches == [[{"a": 1}]]
+
+
+def test_it_tries_again_when_the_collector_cannot_be_reached() -> None:
+    collector = Collector(httpx.ConnectError("away"), httpx.ReadTimeout("slow"), refusal(503))
+    assert collector.client.send([{"a": 1}]) == []
+    assert len(collector.slept) == 3
+
+
+def test_its_patience_ends() -> None:
+    collector = Collector(*[refusal(503, **{"Retry-After": "60"})] * 20)
+    with pytest.raises(Transient, match="503 code_503"):
+        collector.client.send([{"a": 1}])
+    assert sum(collector.slept) <= 360
+
+
+def test_a_batch_that_is_too_large_is_halved() -> None:
+    collector = Collector(refusal(413))
+    calls = [{"identifiers": {"user_id": name}} for name in ("a", "b", "null", "c", "null")]
+    assert [result["index"] for result in collector.client.send(calls)] == [2, 4]
+    assert [len(batch) for batch in collector.batches] == [2, 3]
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, Misconfigured), (404, Misconfigured), (400, Permanent), (413, Permanent)])
+def test_what_no_retry_cures_is_said(status: int, error: type[Exception]) -> None:
+    with pytest.raises(error, match=str(status)):
+        Collector(refusal(status)).client.send([{"a": 1}])
+
+
+def test_rows_that_are_not_kept_are_reported_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"id": "a"}\n{"id": "null"}\nnope\n{"id": "b"}\n', encoding="utf-8")
+    said: list[tuple[int, int]] = []
+    summary = imported(file, Collector(), progress=lambda read, size: said.append((read, size)))
+    report = tmp_path / "a.jsonl.rejects.jsonl"
+    assert summary == Summary(4, 2, 1, 1, {"no_identifier": 1, "unparsable": 1}, str(report))
+    assert [(one["line"], one["raw"]) for one in map(orjson.loads, report.read_bytes().splitlines())] == [
+        (2, '{"id": "null"}'), (3, "nope"),
+    ]  # fmt: skip
+    assert report.stat().st_mode & 0o777 == 0o600
+    assert said[-1] == (file.stat().st_size, file.stat().st_size)
+    file.write_text('{"id": "a"}\n', encoding="utf-8")
+    assert imported(file, Collector()).report == ""
+    assert not report.exists()
+
+
+def test_a_second_run_after_a_break_sends_the_same_calls(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("id,name\n" + "".join(f"K{n},Ánh {n}\n" for n in range(1200)), encoding="utf-8")
+    broken, whole = Collector(), Collector()
+    broken.client.patience_s = -1
+    with pytest.raises(Transient):
+        imported(file, broken)
+    assert imported(file, whole).kept == 1200
+    again = Collector()
+    assert imported(file, again).kept == 1200
+    assert again.batches == whole.batches
+    assert [len(batch) for batch in whole.batches] == [500, 500, 200]
+
+
+def test_a_file_that_names_nobody_is_not_sent(tmp_path: Path) -> None:
+    file, collector = tmp_path / "a.csv", Collector()
+    file.write_text("cột,khác\n1,2\n", encoding="utf-8")
+    with pytest.raises(Invalid, match="--mapping"):
+        imported(file, collector)
+    assert collector.batches == []
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        imported(tmp_path / "none.csv", Collector())
+    (tmp_path / "long.csv").write_text("id\n" + "x" * (MAX_LINE_CHARS + 1), encoding="utf-8")
+    with pytest.raises(Invalid, match="line 2"):
+        imported(tmp_path / "long.csv", Collector())
+    (tmp_path / "empty.csv").write_bytes(b"")
+    assert imported(tmp_path / "empty.csv", Collector()) == Summary()
+
+
+def test_batches_are_bounded_in_bytes_too() -> None:
+    assert [len(batch) for batch in batches(iter([Row(n, "x" * 400_000, {}) for n in range(5)]))] == [2, 2, 1]
+
+
+def test_a_mapping_file_and_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "mapping.yaml"
+    file.write_text('columns: {"Điểm": traits.points, "Mật": null}\nconstants: {properties.currency: VND}\n', encoding="utf-8")
+    found = mapping_of(file, "Mua hàng", "Asia/Ho_Chi_Minh")
+    assert found.columns == {"Điểm": "traits.points", "Mật": None}
+    assert found.constants == {"properties.currency": "VND", "event": "Mua hàng"}
+    assert found.timezone == "Asia/Ho_Chi_Minh"
+    assert mapping_of(None, None, None) == ImportMapping()
+    for text, said in (("columns: [a]", "columns"), ("- a", "document"), ("a: b: c", "no mapping"), ("colums: {}", "colums")):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(Misconfigured, match=said):
+            mapping_of(file, None, None)

@@ -1,0 +1,19 @@
+"""Tracking plans among the definitions that are to become live."""
+
+import pytest
+
+from ops.definition_files import check
+from runtime.errors import Invalid
+from domain.definitions.kinds import load_yaml
+
+
+def plan(name: str, sources: str = "[]") -> str:
+    return f"apiVersion: onefold/v1\nkind: TrackingPlan\nmetadata: {{name: {name}}}\nspec: {{sources: {sources}}}\n"
+
+
+def test_a_source_has_one_plan() -> None:
+    live = {held.key: held for held in load_yaml(plan("shop"), "live")}
+    check({held.key: held for held in load_yaml(plan("app", "[app, web]"), "wanted")}, live)
+    check({held.key: held for held in load_yaml(plan("shop", "[shop, shop]"), "wanted")}, live)
+    with pytest.raises(Invalid, match="TrackingPlan/app and TrackingPlan/shop: are both for the source shop"):
+        check({held.key: held for held in load_yaml(plan("app", "[app, shop]"), "wanted")}, live)

@@ -1,0 +1,106 @@
+"""Definitions from a directory, and the topic that they are made live on."""
+
+from pathlib import Path
+
+import pytest
+
+from ops import definitions_topic as definitions
+from ops.definition_files import changes, check, read
+from ops.prepare import create_topics, declare_source
+from runtime.bus.memory import MemoryBus
+from runtime.clock import ManualClock
+from runtime.errors import Invalid
+from runtime.settings import Settings
+from domain.definitions.kinds import Source, load_yaml, source_for_key
+
+SETTINGS = Settings()
+SEGMENT = "apiVersion: onefold/v1\nkind: Segment\nmetadata: {{name: {name}}}\nspec: {{where: {where}}}\n"
+HOOK = """
+apiVersion: onefold/v1
+kind: Destination
+metadata: {name: hook}
+spec: {type: webhook, url: "https://hooks.example.vn/x", secret_env: HOOK_SECRET, triggers: [{segment: khach-quen}]}
+"""
+
+
+def segment(name: str, where: str = "{did: {event: Đặt hàng}}") -> str:
+    return SEGMENT.format(name=name, where=where)
+
+
+def put(directory: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (directory / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return directory
+
+
+def test_all_documents_of_all_files_are_read(tmp_path: Path) -> None:
+    put(tmp_path, one=f"{segment('a')}---\n{segment('b')}")
+    (tmp_path / "deep").mkdir()
+    put(tmp_path / "deep", two=segment("khach-quen"))
+    (tmp_path / "hook.json").write_text(
+        '{"apiVersion": "onefold/v1", "kind": "Source", "metadata": {"name": "tong-dai"}, "spec": {"topic_ingress": true}}'
+    )
+    assert set(read(tmp_path)) == {"Segment/a", "Segment/b", "Segment/khach-quen", "Source/tong-dai"}
+
+
+def test_every_document_at_fault_is_named_at_once(tmp_path: Path) -> None:
+    put(tmp_path, one="kind: Nonsense", two=segment("a"), three=segment("a"), four=": : :")
+    with pytest.raises(Invalid) as caught:
+        read(tmp_path)
+    for word in ("one.yaml", "four.yaml", "Segment/a is defined a second time"):
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["missing", ""])
+def test_a_directory_without_definitions_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Invalid, match="definitions"):
+        read(tmp_path / name)
+
+
+def test_a_segment_that_nobody_defines_is_refused_wherever_it_is_named(tmp_path: Path) -> None:
+    wanted = read(put(tmp_path, hook=HOOK, a=segment("a", "{in_segment: nowhere}")))
+    with pytest.raises(Invalid) as caught:
+        check(wanted, {})
+    assert "Destination/hook: spec.triggers.0.segment: names the segment khach-quen" in str(caught.value)
+    assert "Segment/a: spec.where.in_segment: names the segment nowhere" in str(caught.value)
+
+
+def test_a_segment_that_is_live_may_be_named(tmp_path: Path) -> None:
+    wanted = read(put(tmp_path, hook=HOOK))
+    check(wanted, {d.key: d for d in load_yaml(segment("khach-quen"), "live")})
+
+
+def test_a_circle_through_what_is_live_is_refused(tmp_path: Path) -> None:
+    live = {d.key: d for d in load_yaml(segment("b", "{in_segment: a}"), "live")}
+    with pytest.raises(Invalid, match="circle"):
+        check(read(put(tmp_path, a=segment("a", "{in_segment: b}"))), live)
+
+
+def test_changes_are_told_from_what_is_live() -> None:
+    live = {d.key: d for d in load_yaml(f"{segment('same')}---\n{segment('other')}", "live")}
+    wanted = load_yaml(f"{segment('same')}---\n{segment('other', '{did: {event: Khác}}')}---\n{segment('new')}", "wanted")
+    assert changes(wanted, live) == {"Segment/same": "unchanged", "Segment/other": "change", "Segment/new": "create"}
+
+
+async def test_what_was_written_is_live_the_last_of_each_key() -> None:
+    bus = MemoryBus(ManualClock())
+    await create_topics(SETTINGS, bus)
+    assert await definitions.live(SETTINGS, bus) == {}
+    first, second = load_yaml(f"{segment('a')}---\n{segment('a', '{did: {event: Khác}}')}", "both")
+    await definitions.write(SETTINGS, bus, [first, second])
+    assert await definitions.live(SETTINGS, bus) == {"Segment/a": second}
+
+
+async def test_the_default_source_is_declared_once_and_keeps_other_keys() -> None:
+    bus = MemoryBus(ManualClock())
+    await create_topics(SETTINGS, bus)
+    assert not await declare_source(SETTINGS, bus, None)
+    assert await declare_source(SETTINGS, bus, "first-key")
+    assert not await declare_source(SETTINGS, bus, "first-key")
+    assert await declare_source(SETTINGS, bus, "second-key")
+    held = (await definitions.live(SETTINGS, bus))["Source/default"]
+    assert isinstance(held, Source)
+    for key in ("first-key", "second-key"):
+        assert source_for_key([held], key) == held
+    assert source_for_key([held], "third-key") is None
+    assert "first-key" not in held.model_dump_json()

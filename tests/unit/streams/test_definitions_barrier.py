@@ -1,0 +1,36 @@
+"""Whoever knows fewer definitions than the state presumes waits, and decides nothing."""
+
+import pytest
+
+from profile_store.memory import MemoryStore
+from profile_store.port import DEFINITIONS, Place, Writes
+from runtime.bus.port import Record
+from runtime.clock import ManualClock
+from runtime.settings import Settings
+from schemas.codec import encode
+from schemas.records import Grouped, Touched
+from domain.segments.plan import Plan
+from streams.step import Step
+from streams.steps.group import GroupStep
+from streams.steps.segment import SegmentStep
+from streams.steps.unify import UnifyStep
+from tests.support.events import event
+
+RECORDS = {
+    "events": encode(event({"user_id": "u1"}, id="m1")),
+    "touched": encode(Touched(profile_id="p", node="p", cause="event", at_ms=1)),
+    "groups": encode(Grouped(group_id="a1", kind="account", name="Ánh")),
+}
+
+
+@pytest.mark.parametrize("kind", [UnifyStep, SegmentStep, GroupStep])
+async def test_a_step_waits_until_it_knows_the_definitions_that_the_state_presumes(kind: type) -> None:
+    store, known = MemoryStore(ManualClock()), [6]
+    step: Step = kind(Settings(), store, lambda: Plan(()), known=lambda: known[0])
+    await store.save(DEFINITIONS, None, 7, Writes())
+    place, records = Place(step.topic, 0, 1), [Record(step.topic, 0, 0, 1, b"k", RECORDS[step.topic])]
+    assert (await step.run(place, records, 1)).held
+    known[0] = 7
+    await store.shut_out(place)
+    outcome = await step.run(place, records, 1)
+    assert (outcome.held, outcome.fence) == (False, 1)

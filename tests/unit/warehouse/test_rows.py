@@ -1,0 +1,133 @@
+"""Rows of records: the same however often and in whichever order they are inserted."""
+
+import json
+import random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.identity import evidence
+from profile_store.port import DAY_MS
+from warehouse import rows
+from warehouse.tables import (DECISIONS, EVENT_STORE, EVIDENCE, LEDGER, PROFILES, TABLES)
+from warehouse.writer import MemoryWriter
+from runtime.bus.port import Record
+from schemas.codec import decode, encode
+from schemas.events import Event
+from schemas.records import Decided, DecidedKind, Identity, Link, Look, Profile
+from tests.support.events import event
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+JSON = st.dictionaries(
+    TEXT, TEXT | st.integers(-(2**53), 2**53) | st.booleans() | st.none() | st.lists(TEXT, max_size=2), max_size=3
+)
+
+
+def record(offset: int, value: bytes = b"") -> Record:
+    return Record("onefold.events", 0, offset, 0, None, value)
+
+
+@given(JSON, JSON)
+def test_an_event_comes_back_from_its_row_as_it_was(properties: dict[str, Any], traits: dict[str, Any]) -> None:
+    said = event({"user_id": "Nguyễn Thị Ánh"}, id="m1", name="Đặt hàng", properties=properties, traits=traits)
+    row = rows.event(record(5), decode(Event, encode(said)))
+    held = dict(zip([column.name for column in EVENT_STORE.columns], row, strict=True))
+    assert json.loads(held["properties"]) == properties
+    assert json.loads(held["traits"]) == traits
+    assert held["identifiers"] == [("user_id", "Nguyễn Thị Ánh")]
+    assert (held["time"], held["partition"], held["offset"]) == (said.time_ms, 0, 5)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=20), st.randoms(use_true_random=False))
+async def test_any_order_and_repetition_of_inserts_gives_the_same_rows(pairs: list[tuple[int, int]], rng: random.Random) -> None:
+    said = [(record(offset), event({"user_id": f"u{who}"}, id=f"m{what}")) for offset, (who, what) in enumerate(pairs)]
+    once, often = MemoryWriter(), MemoryWriter()
+    for place, held in said:
+        await once.insert(EVENT_STORE, [rows.event(place, held)])
+        await once.insert(LEDGER, [rows.stored(place, held)])
+    shuffled = [*said, *rng.choices(said, k=5)]
+    rng.shuffle(shuffled)
+    await often.insert(EVENT_STORE, [rows.event(place, held) for place, held in shuffled])
+    await often.insert(LEDGER, [rows.stored(place, held) for place, held in shuffled])
+    assert often.rows(EVENT_STORE) == once.rows(EVENT_STORE)
+    assert often.rows(LEDGER) == once.rows(LEDGER)
+    assert len(once.rows(LEDGER)) - len(once.rows(EVENT_STORE)) == len(pairs) - len(set(pairs))
+
+
+async def test_the_profile_said_later_stays() -> None:
+    def said(at_ms: int, offset: int, segments: tuple[str, ...]) -> rows.Row:
+        profile = Profile(
+            profile_id="p", members=("p",), label_version=0, identifiers=(), traits={}, counters={}, first_seen_ms=0,
+            last_seen_ms=0, segments=segments, updated_ms=at_ms,
+        )  # fmt: skip
+        return rows.profile(record(offset), profile)[0]
+
+    writer = MemoryWriter()
+    await writer.insert(PROFILES, [said(1_000, 7, ("b",)), said(1_000, 6, ("a",)), said(999, 900_000, ("c",))])
+    (row,) = writer.rows(PROFILES)
+    assert row[PROFILES.index("segments")] == ["b"]
+
+
+def test_keys_and_versions_are_columns() -> None:
+    for table in TABLES:
+        assert not table.smallest or {*table.key, *table.smallest} == {column.name for column in table.columns}
+        assert {*table.key, *([table.version] if table.version else [])} <= {column.name for column in table.columns}
+
+
+@given(st.integers())
+def test_any_instant_fits_clickhouse(at_ms: int) -> None:
+    assert 0 <= rows.instant(at_ms) < 2**63
+
+
+INSTANT = st.integers(-1, 1).map(lambda day: day * DAY_MS) | st.sampled_from([-1, 1, DAY_MS - 1, 2**70, -(2**70)])
+NAME = st.sampled_from(["", "a", "ạ", "m1", "\uffff", "\U0001f600"])
+LINK = st.builds(
+    Link,
+    a=st.just("0a"),
+    b=st.sampled_from(["2b", "3c"]),
+    first_ms=INSTANT,
+    first_event=NAME,
+    last_ms=INSTANT,
+    last_event=NAME,
+    source=NAME,
+    owner=NAME,
+    rule=st.sampled_from(["together", "alias"]),
+    rules=NAME,
+)
+
+
+@given(st.lists(LINK.filter(lambda link: abs(link.first_ms) < 2**63 and abs(link.last_ms) < 2**63), min_size=1, max_size=8))
+async def test_the_smallest_columns_are_what_evidence_joins_to(said: list[Link]) -> None:
+    writer = MemoryWriter()
+    edges: evidence.Edges = {}
+    for link in said:
+        await writer.insert(EVIDENCE, rows.link(record(0), link))
+        evidence.add(edges, (link.a, link.b), evidence.of_link(link))
+    assert writer.rows(EVIDENCE) == [rows.evidence_row(a, b, edge) for (a, b), edge in sorted(edges.items())]
+
+
+@given(LINK)
+def test_any_evidence_fits_clickhouse(said: Link) -> None:
+    ((_, _, first, last),) = rows.link(record(0), said)
+    assert all(-(2**63) < number < 2**63 for number in (first[0], last[0], last[1]))
+
+
+async def test_a_decision_has_a_row_for_each_pair_and_a_look_has_none() -> None:
+    pairs: tuple[tuple[DecidedKind, str, str], ...] = (("cut", "0a", "2b"), ("apart", "0a", "3c"))
+    said = Decided(operation="o1", action="split", pairs=pairs, on=True, at_ms=2**80, by="Ánh", reason="hai")
+    writer = MemoryWriter()
+    for one in (said, said, Look(nodes=("0a",), number=1)):
+        await writer.insert(DECISIONS, rows.decided(record(0), one))
+        await writer.insert(EVIDENCE, rows.link(record(0), one))
+    assert [row[2:7] for row in writer.rows(DECISIONS)] == [
+        ("apart", "0a", "3c", True, 2**63 - 1),
+        ("cut", "0a", "2b", True, 2**63 - 1),
+    ]
+    assert writer.rows(EVIDENCE) == []
+
+
+def test_a_dissolved_profile_has_a_change_and_no_labels() -> None:
+    said = Identity(profile_id="2b", members=(), label_version=-1, merged_into="0a", at_ms=-5)
+    assert rows.labels(record(0), said) == []
+    assert rows.identity(record(0), said) == [("2b", 0, [], "0a", "", "", 0)]

@@ -1,0 +1,93 @@
+"""Makes the database and its tables: the numbered files of `migrations/`, each once. Applying them again changes nothing."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from warehouse.client import Warehouse
+from runtime.errors import Misconfigured
+from runtime.settings import Settings
+
+FOLDER: Final = Path(__file__).parent / "migrations"
+_NAME: Final = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
+_REGISTER: Final = """
+CREATE TABLE IF NOT EXISTS {database}.migrations (number UInt32, name String, sha256 String)
+ENGINE = ReplacingMergeTree ORDER BY number"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file; every statement in it may be run again after a crash."""
+
+    number: int
+    name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def statements(self, database: str, credentials: str) -> list[str]:
+        """The statements, with the database's name and the dictionaries' credentials filled in."""
+        without_comments = "\n".join(line for line in self.text.splitlines() if not line.startswith("--"))
+        filled = without_comments.replace("{database}", database).replace("{credentials}", credentials)
+        return [statement.strip() for statement in filled.split(";\n") if statement.strip(" \n;")]
+
+
+def migrations(folder: Path = FOLDER) -> list[Migration]:
+    """All migrations in order of their numbers, which start at 1 and leave no gap."""
+    found = []
+    for path in sorted(folder.glob("*.sql")):
+        match = _NAME.match(path.name)
+        if match is None:
+            raise Misconfigured(f"{path.name} in the migrations is not named NNNN_words.sql")
+        found.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
+    if [m.number for m in found] != list(range(1, len(found) + 1)):
+        raise Misconfigured("the migrations are not numbered 1, 2, 3 …")
+    return found
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Apply what has not been applied; returns the names of those. Raises Misconfigured when an applied one has changed."""
+    database = settings.clickhouse_database
+    bare = await Warehouse.connect(settings, use_database=False)
+    try:
+        await bare.command(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic")
+        await bare.command(_REGISTER.format(database=database))
+        query = f"SELECT number, sha256 FROM {database}.migrations FINAL"  # noqa: S608 - the name's pattern is checked by Settings
+        applied = dict(await bare.rows(query))
+        done = []
+        for migration in migrations():
+            known = applied.get(migration.number)
+            if known is not None:
+                if known != migration.sha256:
+                    raise Misconfigured(f"migration {migration.name} was applied with another text: restore it, add a new one")
+                continue
+            for statement in migration.statements(database, _credentials(settings)):
+                await bare.command(statement)
+            await bare.command(
+                f"INSERT INTO {database}.migrations SELECT {{number:UInt32}}, {{name:String}}, {{sha256:String}}",
+                {"number": migration.number, "name": migration.name, "sha256": migration.sha256},
+            )
+            done.append(migration.name)
+        return done
+    finally:
+        await bare.aclose()
+
+
+def _credentials(settings: Settings) -> str:
+    """How a dictionary reads its table: the embedded engine has one user of its own, a server the one of the address."""
+    if settings.mode == "embedded":
+        return ""
+    url = urlsplit(settings.clickhouse_url.get_secret_value())
+    if not url.username:
+        return ""
+    return f"USER {_quoted(unquote(url.username))} PASSWORD {_quoted(unquote(url.password or ''))}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
