@@ -24,29 +24,29 @@ async def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def choose(host: str, port: int, resolver: Resolve, *, allow_private: bool) -> str:
+async def choose_address(host: str, port: int, resolver: Resolve, *, allow_private: bool) -> str:
     """The one address to connect to. Raises Refused when any address of the host is not public, Transient when it has none now.
 
     All addresses must pass: a name with one public and one inner address is an attack, or a mistake.
     """
     try:
-        found = await resolver(host, port)
+        addresses = await resolver(host, port)
     except OSError as error:
         raise Transient(f"the host name cannot be resolved ({type(error).__name__})") from error
-    if not found:
+    if not addresses:
         raise Transient("the host name has no address")
-    if not allow_private and not all(is_public(address) for address in found):
+    if not allow_private and not all(is_public(address) for address in addresses):
         raise Refused("the host leads to a private address: set allow_private_addresses if that is meant")
-    return found[0]
+    return addresses[0]
 
 
 def is_public(text: str) -> bool:
     """Whether an address is one of the public internet; addresses that carry another one inside are judged by that one too."""
     address = ipaddress.ip_address(text.partition("%")[0])
-    return all(candidate.is_global and not candidate.is_multicast for candidate in (address, *_carried(address)))
+    return all(candidate.is_global and not candidate.is_multicast for candidate in (address, *_embedded_addresses(address)))
 
 
-def _carried(address: Address) -> list[Address]:
+def _embedded_addresses(address: Address) -> list[Address]:
     if isinstance(address, ipaddress.IPv4Address):
         return []
     carried: list[Address | None] = [address.ipv4_mapped, address.sixtofour]

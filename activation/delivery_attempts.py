@@ -5,19 +5,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from activation.port import Gone, Message, Ok, Reject, Result, Retry
+from activation.port import AttemptResult, Message, Ok, ReceiverGone, Reject, Retry
+from domain.definitions.kinds import RetrySpec
 from runtime.clock import Clock
 from runtime.retry import backoff_ms
 from schemas.records import DeliveryState
-from domain.definitions.kinds import RetrySpec
 
-Attempt = Callable[[Message], Awaitable[Result]]
+Attempt = Callable[[Message], Awaitable[AttemptResult]]
 Pause = Callable[[int], Awaitable[bool]]
 """Waits that many milliseconds; False when the process is to end first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class DeliveryOutcome:
     """What became of a message."""
 
     state: DeliveryState
@@ -27,19 +27,19 @@ class Ended:
     detail: str
 
 
-async def send(
+async def deliver_with_retries(
     message: Message, attempt: Attempt, retry: RetrySpec, clock: Clock, pause: Pause, rng: random.Random
-) -> Ended | None:
+) -> DeliveryOutcome | None:
     """How the message ended; None when the process ended first. The age counts from this process's first attempt."""
     started_ms, attempts = clock.now_ms(), 0
     while True:
         result = await attempt(message)
         attempts += 1
         if not isinstance(result, Retry):
-            return _ended(result, attempts)
+            return _to_outcome(result, attempts)
         wait_ms = next_wait_ms(result, attempts, clock.now_ms() - started_ms, retry, rng)
         if wait_ms is None:
-            return Ended("failed", "retries_exhausted", attempts, result.status, result.detail)
+            return DeliveryOutcome("failed", "retries_exhausted", attempts, result.status, result.detail)
         if not await pause(wait_ms):
             return None
 
@@ -49,17 +49,17 @@ def next_wait_ms(result: Retry, attempts: int, age_ms: int, retry: RetrySpec, rn
 
     A receiver that asks for more time gets it; one that asks for more than the message's age allows gets no further attempt.
     """
-    left_ms = retry.max_age_ms - age_ms
-    asked_ms = result.after_ms or 0
-    if left_ms <= 0 or asked_ms > left_ms:
+    remaining_ms = retry.max_age_ms - age_ms
+    requested_ms = result.after_ms or 0
+    if remaining_ms <= 0 or requested_ms > remaining_ms:
         return None
-    return max(asked_ms, min(backoff_ms(attempts - 1, retry.min_ms, retry.max_ms, rng), left_ms), 1)
+    return max(requested_ms, min(backoff_ms(attempts - 1, retry.min_ms, retry.max_ms, rng), remaining_ms), 1)
 
 
-_VERDICTS: Final = {Reject: "rejected", Gone: "gone"}
+_VERDICTS: Final = {Reject: "rejected", ReceiverGone: "gone"}
 
 
-def _ended(result: Ok | Reject | Gone, attempts: int) -> Ended:
+def _to_outcome(result: Ok | Reject | ReceiverGone, attempts: int) -> DeliveryOutcome:
     if isinstance(result, Ok):
-        return Ended("delivered", "due", attempts, result.status, "")
-    return Ended("failed", _VERDICTS[type(result)], attempts, result.status, result.detail)
+        return DeliveryOutcome("delivered", "due", attempts, result.status, "")
+    return DeliveryOutcome("failed", _VERDICTS[type(result)], attempts, result.status, result.detail)

@@ -4,11 +4,11 @@ from activation.port import Message
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, encode
-from schemas.quarantine import quarantined as of_record
+from schemas.quarantine import build_quarantine_record
 from schemas.records import Delivery, DeliveryState, Transition
 
 
-def delivery(
+def build_delivery(
     transition: Transition, message: Message, destination: str, state: DeliveryState, verdict: str, *,
     at_ms: int, attempts: int = 0, status: int = 0, detail: str = "",
 ) -> Delivery:  # fmt: skip
@@ -30,15 +30,22 @@ def delivery(
     )
 
 
-def outgoing(settings: Settings, said: Delivery) -> Outgoing:
+def to_outgoing(settings: Settings, record: Delivery) -> Outgoing:
     """The delivery as it goes to its topic."""
-    return Outgoing(settings.topic("deliveries"), encode(said), key=said.profile_id.encode())
+    return Outgoing(settings.topic("deliveries"), encode(record), key=record.profile_id.encode())
 
 
-def quarantined(settings: Settings, record: Record, error: Undecodable, destination: str, now_ms: int) -> Outgoing:
+def to_quarantine(settings: Settings, record: Record, error: Undecodable, destination: str, now_ms: int) -> Outgoing:
     """A record of `memberships` that is none, whole; it was no accepted event, so it is not counted."""
-    place = (record.topic, record.partition, record.offset)
-    held = of_record(
-        "activation", place, record.value, error.reason, error.detail, at_ms=now_ms, counted=False, by=f"activation-{destination}"
+    coordinates = (record.topic, record.partition, record.offset)
+    quarantine_record = build_quarantine_record(
+        "activation",
+        coordinates,
+        record.value,
+        error.reason,
+        error.detail,
+        at_ms=now_ms,
+        counted=False,
+        id_prefix=f"activation-{destination}",
     )
-    return Outgoing(settings.topic("quarantine"), encode(held))
+    return Outgoing(settings.topic("quarantine"), encode(quarantine_record))

@@ -5,27 +5,27 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from activation.worker import Worker
+from domain.definitions.kinds import Destination, InvalidDefinition, decode_definition
 from runtime.bus.follow import follow
 from runtime.bus.port import Bus, Record
 from runtime.errors import Misconfigured
 from runtime.logs import get_logger
 from runtime.settings import Settings
-from domain.definitions.kinds import BadDefinition, Destination, decode
 
 SECRET_RETRY_S: Final = 5.0
-KIND: Final = b"Destination/"
+KEY_PREFIX: Final = b"Destination/"
 
 log: Final = get_logger(__name__)
 
-Make = Callable[[Destination], Worker]
+MakeWorker = Callable[[Destination], Worker]
 """A worker for a definition; raises Misconfigured when it cannot work yet."""
 
 
 class Fleet:
     """Follows the definitions topic. `caught_up` is set once what was defined at the start is known."""
 
-    def __init__(self, settings: Settings, bus: Bus, make: Make) -> None:
-        self._topic, self._bus, self._make = settings.topic("definitions"), bus, make
+    def __init__(self, settings: Settings, bus: Bus, make_worker: MakeWorker) -> None:
+        self._topic, self._bus, self._make_worker = settings.topic("definitions"), bus, make_worker
         self._running: dict[str, tuple[Destination, asyncio.Event, asyncio.Task[None]]] = {}
         self.caught_up = asyncio.Event()
 
@@ -45,62 +45,62 @@ class Fleet:
             for task in (following, stopping):
                 task.cancel()
             await asyncio.gather(following, stopping, return_exceptions=True)
-            await asyncio.gather(*(self._end(name) for name in list(self._running)))
+            await asyncio.gather(*(self._stop_worker(name) for name in list(self._running)))
 
     async def _follow(self) -> None:
         latest: dict[str, Destination | None] = {}
 
-        async def show() -> None:
-            await self._become(latest)
+        async def on_update() -> None:
+            await self._apply_changes(latest)
             latest.clear()
             self.caught_up.set()
 
-        await follow(self._bus, self._topic, lambda record: self._note(record, latest), show)
+        await follow(self._bus, self._topic, lambda record: self._read_definition(record, latest), on_update)
 
-    def _note(self, record: Record, latest: dict[str, Destination | None]) -> None:
-        if record.key is None or not record.key.startswith(KIND):
+    def _read_definition(self, record: Record, latest: dict[str, Destination | None]) -> None:
+        if record.key is None or not record.key.startswith(KEY_PREFIX):
             return
-        name = record.key.removeprefix(KIND).decode(errors="replace")
+        name = record.key.removeprefix(KEY_PREFIX).decode(errors="replace")
         try:
-            definition = None if record.value is None else decode(record.value, name)
-        except BadDefinition as error:
+            definition = None if record.value is None else decode_definition(record.value, name)
+        except InvalidDefinition as error:
             log.warning("definition_skipped", destination=name, error=str(error))
             return
         latest[name] = definition if isinstance(definition, Destination) else None
 
-    async def _become(self, latest: dict[str, Destination | None]) -> None:
+    async def _apply_changes(self, latest: dict[str, Destination | None]) -> None:
         for name, definition in latest.items():
-            held = self._running.get(name)
-            if held is not None and held[0] == definition:
+            running = self._running.get(name)
+            if running is not None and running[0] == definition:
                 continue
-            await self._end(name)
+            await self._stop_worker(name)
             if definition is not None:
-                own = asyncio.Event()
-                task = asyncio.create_task(self._one(definition, own), name=f"destination {name}")
-                self._running[name] = (definition, own, task)
+                worker_stop = asyncio.Event()
+                task = asyncio.create_task(self._run_worker(definition, worker_stop), name=f"destination {name}")
+                self._running[name] = (definition, worker_stop, task)
 
-    async def _one(self, definition: Destination, stop: asyncio.Event) -> None:
+    async def _run_worker(self, definition: Destination, stop: asyncio.Event) -> None:
         """Run a worker once it can work: what is missing (its secret) may still come, and its messages wait until then."""
         while not stop.is_set():
             try:
-                worker = self._make(definition)
+                worker = self._make_worker(definition)
             except Misconfigured as error:
                 log.error("destination_waits", destination=definition.metadata.name, error=str(error))  # noqa: TRY400 - one line
-                await _either(stop.wait(), SECRET_RETRY_S)
+                await _wait_at_most(stop.wait(), SECRET_RETRY_S)
                 continue
             log.info("destination_started", destination=worker.name)
             await worker.run(stop)
             log.info("destination_stopped", destination=worker.name)
 
-    async def _end(self, name: str) -> None:
-        held = self._running.pop(name, None)
-        if held is not None:
-            held[1].set()
-            await held[2]
+    async def _stop_worker(self, name: str) -> None:
+        running = self._running.pop(name, None)
+        if running is not None:
+            running[1].set()
+            await running[2]
 
 
-async def _either(what: Coroutine[Any, Any, object], within_s: float) -> None:
+async def _wait_at_most(coroutine: Coroutine[Any, Any, object], timeout_s: float) -> None:
     """Wait for one or the other."""
-    task = asyncio.ensure_future(what)
-    await asyncio.wait([task], timeout=within_s)
+    task = asyncio.ensure_future(coroutine)
+    await asyncio.wait([task], timeout=timeout_s)
     task.cancel()

@@ -4,9 +4,10 @@ import asyncio
 import os
 
 from activation.fleet import Fleet
-from activation.secret import secret_of
-from activation.webhook import WebhookDestination
+from activation.secret import load_secret
+from activation.webhook import WebhookChannel
 from activation.worker import Worker
+from domain.definitions.kinds import Destination
 from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
@@ -14,7 +15,6 @@ from runtime.errors import Transient
 from runtime.health import HealthServer
 from runtime.metrics import Metrics
 from runtime.settings import Settings
-from domain.definitions.kinds import Destination
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
@@ -24,18 +24,18 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with KafkaBus(settings) as bus:
 
-            def make(definition: Destination) -> Worker:
-                secret = secret_of(definition, os.environ, settings.data_dir)
-                channel = WebhookDestination(definition.spec, secret, clock)
+            def make_worker(definition: Destination) -> Worker:
+                secret = load_secret(definition, os.environ, settings.data_dir)
+                channel = WebhookChannel(definition.spec, secret, clock)
                 return Worker(settings, bus, store, clock, metrics, definition, channel)
 
-            fleet = Fleet(settings, bus, make)
+            fleet = Fleet(settings, bus, make_worker)
 
-            async def definitions_known() -> None:
+            async def ping_definitions() -> None:
                 if not fleet.caught_up.is_set():
                     raise Transient("the definitions have not been read yet")
 
-            pings = {"kafka": bus.ping, "redis": store.ping, "definitions": definitions_known}
+            pings = {"kafka": bus.ping, "redis": store.ping, "definitions": ping_definitions}
             async with HealthServer(settings, metrics, pings):
                 await fleet.run(stop)
     finally:

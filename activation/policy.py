@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from schemas.records import Cause, Transition
 from domain.definitions.kinds import Destination
+from schemas.records import Cause, Transition
 
 LIVE_CAUSES: Final[frozenset[Cause]] = frozenset({"event", "link", "timer", "group"})
 """Something happened to the customer, or to the account or household. A merge only relabels what was said before, and a rebuild

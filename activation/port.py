@@ -37,20 +37,20 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class ReceiverGone:
     """The receiver says that nobody listens at this address any more."""
 
     status: int
     detail: str
 
 
-Result = Ok | Retry | Reject | Gone
+AttemptResult = Ok | Retry | Reject | ReceiverGone
 
 
-class Destination(Protocol):
+class Channel(Protocol):
     """A channel, ready to be used by many tasks at once."""
 
-    async def deliver(self, message: Message) -> Result:
+    async def deliver(self, message: Message) -> AttemptResult:
         """One attempt, bounded in time. Never raises for what the receiver or the network does."""
         ...
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.errors import Misconfigured
 from domain.definitions.kinds import Destination
+from runtime.errors import Misconfigured
 
 
-def secret_of(definition: Destination, environ: Mapping[str, str], data_dir: Path) -> str:
+def load_secret(definition: Destination, environ: Mapping[str, str], data_dir: Path) -> str:
     """The secret; a relative `secret_file` is looked up in the data directory. Raises Misconfigured that names the cure."""
     spec, name = definition.spec, definition.metadata.name
     if spec.secret_env is not None:

@@ -9,19 +9,19 @@ from typing import Final
 import httpx
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
-from activation.address_guard import (Refused, Resolve, choose, resolve)
-from activation.port import Gone, Message, Ok, Reject, Result, Retry
+from activation.address_guard import Refused, Resolve, choose_address, resolve
+from activation.port import AttemptResult, Message, Ok, ReceiverGone, Reject, Retry
+from domain.definitions.kinds import DestinationSpec
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, Transient
-from domain.definitions.kinds import DestinationSpec
 
 TIMEOUT_S: Final = 15.0
-_RETRIED: Final = frozenset({408, 425, 429})
+_RETRIED_STATUSES: Final = frozenset({408, 425, 429})
 _READ_BYTES: Final = 64 * 1024
-_LEAST_SECRET_BYTES: Final = 16
+_MIN_SECRET_BYTES: Final = 16
 
 
-class WebhookDestination:
+class WebhookChannel:
     """Posts messages to one URL. Follows no redirect, uses no proxy, and connects to the very address that was checked."""
 
     def __init__(
@@ -30,11 +30,11 @@ class WebhookDestination:
         self._url = httpx.URL(str(spec.url))
         self._allow_private, self._clock, self._resolver = spec.allow_private_addresses, clock, resolver
         self._timeout_s = timeout_s
-        self._signer = signer(secret)
+        self._signer = build_signer(secret)
         limits = httpx.Limits(max_connections=spec.concurrency, max_keepalive_connections=spec.concurrency)
         self._client = httpx.AsyncClient(timeout=timeout_s, limits=limits, follow_redirects=False, trust_env=False)
 
-    async def deliver(self, message: Message) -> Result:
+    async def deliver(self, message: Message) -> AttemptResult:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._attempt(message)
@@ -47,9 +47,9 @@ class WebhookDestination:
         except httpx.TransportError as error:
             return Retry(0, type(error).__name__)
 
-    async def _attempt(self, message: Message) -> Result:
+    async def _attempt(self, message: Message) -> AttemptResult:
         host, port = self._url.raw_host.decode("ascii"), self._url.port or (443 if self._url.scheme == "https" else 80)
-        address = await choose(host, port, self._resolver, allow_private=self._allow_private)
+        address = await choose_address(host, port, self._resolver, allow_private=self._allow_private)
         now_ms = self._clock.now_ms()
         request = self._client.build_request(
             "POST",
@@ -60,48 +60,48 @@ class WebhookDestination:
         )
         response = await self._client.send(request, stream=True)
         try:
-            seen = 0
+            bytes_read = 0
             async for chunk in response.aiter_raw():  # a short answer is read, so that the connection can be used again
-                seen += len(chunk)
-                if seen > _READ_BYTES:
+                bytes_read += len(chunk)
+                if bytes_read > _READ_BYTES:
                     break
         finally:
             await response.aclose()
         return classify(response.status_code, response.headers.get("retry-after"), now_ms)
 
     def _headers(self, message: Message, now_ms: int) -> dict[str, str]:
-        now = datetime.fromtimestamp(now_ms // 1000, tz=UTC)
+        sent_at = datetime.fromtimestamp(now_ms // 1000, tz=UTC)
         return {
             "host": self._url.netloc.decode("ascii"),
             "content-type": "application/json",
             "user-agent": "Onefold",
             "webhook-id": message.key,
             "webhook-timestamp": str(now_ms // 1000),
-            "webhook-signature": self._signer.sign(message.key, now, message.body.decode()),
+            "webhook-signature": self._signer.sign(message.key, sent_at, message.body.decode()),
         }
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
 
-def signer(secret: str) -> Webhook:
+def build_signer(secret: str) -> Webhook:
     """The signer for a secret `whsec_<base64>`. Raises Misconfigured when it is none, without quoting it."""
     try:
-        if not secret.startswith("whsec_") or len(binascii.a2b_base64(secret[6:] + "==")) < _LEAST_SECRET_BYTES:
+        if not secret.startswith("whsec_") or len(binascii.a2b_base64(secret[6:] + "==")) < _MIN_SECRET_BYTES:
             raise Misconfigured("the destination's secret is no whsec_ and base64 of at least 16 bytes: make a new one")
         return Webhook(secret)
     except (binascii.Error, ValueError, EmptyWebhookSecretError):
         raise Misconfigured("the destination's secret is not whsec_ and base64: make a new one") from None
 
 
-def classify(status: int, retry_after: str | None, now_ms: int) -> Result:
+def classify(status: int, retry_after: str | None, now_ms: int) -> AttemptResult:
     """What an answer means. Pure; the only place that says so."""
     detail = f"HTTP {status}"
     if 200 <= status < 300:
         return Ok(status)
     if status == 410:
-        return Gone(status, detail)
-    if status in _RETRIED or status >= 500:
+        return ReceiverGone(status, detail)
+    if status in _RETRIED_STATUSES or status >= 500:
         return Retry(status, detail, retry_after_ms(retry_after, now_ms))
     return Reject(status, detail)
 
@@ -114,8 +114,8 @@ def retry_after_ms(header: str | None, now_ms: int) -> int | None:
     if text.isascii() and text.isdigit():
         return int(text[:9]) * 1000
     try:
-        when = parsedate_to_datetime(text)
+        retry_at = parsedate_to_datetime(text)
     except ValueError:
         return None
-    at_ms = int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+    at_ms = int((retry_at if retry_at.tzinfo else retry_at.replace(tzinfo=UTC)).timestamp() * 1000)
     return max(at_ms - now_ms, 0)

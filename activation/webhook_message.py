@@ -10,7 +10,7 @@ from activation.port import Message
 from schemas.records import Transition
 
 
-class Data(msgspec.Struct, frozen=True):
+class TransitionData(msgspec.Struct, frozen=True):
     """What the receiver learns of the transition. `at` is an instant in UTC."""
 
     profile_id: str
@@ -23,18 +23,18 @@ class Data(msgspec.Struct, frozen=True):
     computed: dict[str, Any]
 
 
-class Body(msgspec.Struct, frozen=True):
+class WebhookBody(msgspec.Struct, frozen=True):
     """The envelope: `segment.entered` or `segment.exited`."""
 
     type: str
     timestamp: str
-    data: Data
+    data: TransitionData
 
 
 def render(transition: Transition, destination: str) -> Message:
     """The message that tells `destination` of a transition."""
-    at = instant(transition.at_ms)
-    data = Data(
+    at = to_iso(transition.at_ms)
+    data = TransitionData(
         profile_id=transition.profile_id,
         segment=transition.segment,
         seq=transition.seq,
@@ -44,7 +44,7 @@ def render(transition: Transition, destination: str) -> Message:
         traits=transition.traits,
         computed=transition.computed,
     )
-    body = Body(type=f"segment.{transition.op}", timestamp=at, data=data)
+    body = WebhookBody(type=f"segment.{transition.op}", timestamp=at, data=data)
     return Message(key=idempotency_key(transition, destination), body=msgspec.json.encode(body))
 
 
@@ -61,6 +61,6 @@ def idempotency_key(transition: Transition, destination: str) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
-def instant(at_ms: int) -> str:
+def to_iso(at_ms: int) -> str:
     """Milliseconds since the epoch as ISO 8601 in UTC."""
     return datetime.fromtimestamp(at_ms / 1000, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from activation import delivery_records as records
-from activation.delivery_attempts import Ended, send
-from activation.keyed_executor import Lanes
-from activation.webhook_message import render
+from activation.delivery_attempts import DeliveryOutcome, deliver_with_retries
+from activation.keyed_executor import KeyedExecutor
+from activation.offset_tracker import OffsetTracker
 from activation.policy import decide
-from activation.port import Destination, Message, Result, Retry
-from activation.offset_tracker import Progress
+from activation.port import AttemptResult, Channel, Message, Retry
+from activation.webhook_message import render
+from domain.definitions.kinds import Destination as DestinationDefinition
 from profile_store.port import ProfileStore
 from runtime.bus.port import Bus, Consumer, Outgoing, Partition, Producer, Record
 from runtime.clock import Clock
@@ -28,17 +29,16 @@ from runtime.retry import backoff_ms
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode
 from schemas.records import DeliveryState, Transition
-from domain.definitions.kinds import Destination as Definition
 
 T = TypeVar("T")
-SETTLED_MS: Final = 30 * 86_400_000
+SETTLED_TTL_MS: Final = 30 * 86_400_000
 """As long as `memberships` keeps its records: none of them can be sent twice after it was settled."""
-WAITING_PER_SLOT: Final = 64
+IN_FLIGHT_PER_SLOT: Final = 64
 GRACE_S: Final = 5.0
 PAUSE_MS: Final = 200
-LONGEST_PAUSE_MS: Final = 10_000
+MAX_PAUSE_MS: Final = 10_000
 _POLL_MS: Final = 500
-_MOST_POLLED: Final = 500
+_MAX_POLL_RECORDS: Final = 500
 
 log: Final = get_logger(__name__)
 
@@ -48,14 +48,14 @@ class Worker:
 
     def __init__(
         self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, metrics: Metrics,
-        definition: Definition, channel: Destination,
+        definition: DestinationDefinition, channel: Channel,
     ) -> None:  # fmt: skip
         self._settings, self._bus, self._store, self._clock, self._metrics = settings, bus, store, clock, metrics
         self._definition, self._channel = definition, channel
         self._topic = settings.topic("memberships")
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self._slots = asyncio.Semaphore(definition.spec.concurrency)
-        self._most_waiting = definition.spec.concurrency * WAITING_PER_SLOT
+        self._max_in_flight = definition.spec.concurrency * IN_FLIGHT_PER_SLOT
         self._stop = asyncio.Event()
 
     @property
@@ -69,12 +69,12 @@ class Worker:
             while not stop.is_set():
                 try:
                     await self._session()
-                except* OnefoldError as group:
-                    log.warning("session_failed", destination=self.name, error=str(group.exceptions[0]), exc_info=True)
+                except* OnefoldError as errors:
+                    log.warning("session_failed", destination=self.name, error=str(errors.exceptions[0]), exc_info=True)
                 except* Exception:
                     log.exception("session_failed", destination=self.name)
                 failures += 1
-                await self._pause(backoff_ms(failures, PAUSE_MS, LONGEST_PAUSE_MS, self._rng))
+                await self._pause(backoff_ms(failures, PAUSE_MS, MAX_PAUSE_MS, self._rng))
         finally:
             await self._channel.aclose()
 
@@ -91,73 +91,77 @@ class Worker:
             await producer.aclose()
 
     async def _work(self, consumer: Consumer, producer: Producer) -> None:
-        progress = Progress()
-        lanes = Lanes(lambda place, record: self._handle(record, producer, progress, place))
-        polled = committed = time.monotonic()
+        tracker = OffsetTracker()
+        executor = KeyedExecutor(lambda partition, record: self._handle(record, producer, tracker, partition))
+        polled_s = committed_s = time.monotonic()
         try:
             while not self._stop.is_set():
-                lanes.check()
-                if time.monotonic() - committed > self._settings.commit_interval_ms / 1000:
-                    await self._commit(consumer, progress)
-                    committed = time.monotonic()
-                full = progress.waiting >= self._most_waiting
-                if full and time.monotonic() - polled < self._settings.max_slice_ms / 3000:
-                    await lanes.moved(_POLL_MS / 1000)
+                executor.raise_failure()
+                if time.monotonic() - committed_s > self._settings.commit_interval_ms / 1000:
+                    await self._commit(consumer, tracker)
+                    committed_s = time.monotonic()
+                is_full = tracker.in_flight_count >= self._max_in_flight
+                if is_full and time.monotonic() - polled_s < self._settings.max_slice_ms / 3000:
+                    await executor.wait_for_progress(_POLL_MS / 1000)
                     continue
-                await self._take(consumer, progress, lanes, only_look=full)
-                polled = time.monotonic()
-            await lanes.finish(GRACE_S)
+                await self._poll(consumer, tracker, executor, keep_alive_only=is_full)
+                polled_s = time.monotonic()
+            await executor.finish(GRACE_S)
         finally:
-            await lanes.cancel()
-        await self._commit(consumer, progress)
+            await executor.cancel()
+        await self._commit(consumer, tracker)
 
-    async def _take(self, consumer: Consumer, progress: Progress, lanes: Lanes, *, only_look: bool) -> None:
-        """One poll into the lanes; with `only_look` its record is put back: the group must see that this member lives."""
-        for place, found in (await consumer.poll(_POLL_MS, 1 if only_look else _MOST_POLLED)).items():
-            if only_look:
-                await consumer.seek(place, found[0].offset)
+    async def _poll(self, consumer: Consumer, tracker: OffsetTracker, executor: KeyedExecutor, *, keep_alive_only: bool) -> None:
+        """One poll into the lanes; with `keep_alive_only` its record is put back: the group must see that this member lives."""
+        for partition, polled in (await consumer.poll(_POLL_MS, 1 if keep_alive_only else _MAX_POLL_RECORDS)).items():
+            if keep_alive_only:
+                await consumer.seek(partition, polled[0].offset)
                 continue
-            for record in found:
-                if progress.begin(place, record.offset):
-                    lanes.put(place, record)
+            for record in polled:
+                if tracker.begin(partition, record.offset):
+                    executor.submit(partition, record)
 
-    async def _commit(self, consumer: Consumer, progress: Progress) -> None:
-        if due := progress.due():
-            await self._insist(lambda: consumer.commit(due))
-            progress.committed(due)
+    async def _commit(self, consumer: Consumer, tracker: OffsetTracker) -> None:
+        if offsets := tracker.committable():
+            await self._retry_until_stopped(lambda: consumer.commit(offsets))
+            tracker.mark_committed(offsets)
 
-    async def _handle(self, record: Record, producer: Producer, progress: Progress, place: Partition) -> bool:
+    async def _handle(self, record: Record, producer: Producer, tracker: OffsetTracker, partition: Partition) -> bool:
         """One record to its end; False when the process is to stop first."""
-        if self._stop.is_set() or not await self._done(record, producer):
+        if self._stop.is_set() or not await self._process(record, producer):
             return False
-        progress.end(place, record.offset)
+        tracker.end(partition, record.offset)
         return True
 
-    async def _done(self, record: Record, producer: Producer) -> bool:
+    async def _process(self, record: Record, producer: Producer) -> bool:
         if record.value is None:
             return True
         try:
             transition = decode(Transition, record.value)
         except Undecodable as error:
-            bad = records.quarantined(self._settings, record, error, self.name, self._clock.now_ms())
-            return await self._say(producer, bad)
+            quarantine_record = records.to_quarantine(self._settings, record, error, self.name, self._clock.now_ms())
+            return await self._publish(producer, quarantine_record)
         verdict = decide(transition, self._definition)
         if verdict is None:
             return True
         message = render(transition, self.name)
         if verdict.action == "skip":
-            return await self._record(producer, transition, message, Ended("skipped", verdict.reason, 0, 0, ""))
-        open_still = await self._insist(lambda: self._store.claim_delivery(message.key))
-        if open_still is None:
+            return await self._publish_delivery(producer, transition, message, DeliveryOutcome("skipped", verdict.reason, 0, 0, ""))
+        is_open = await self._retry_until_stopped(lambda: self._store.is_delivery_open(message.key))
+        if is_open is None:
             return False
-        if not open_still:
+        if not is_open:
             return True
-        ended = await send(message, self._attempt, self._definition.spec.retry, self._clock, self._pause, self._rng)
-        if ended is None or not await self._record(producer, transition, message, ended):
+        outcome = await deliver_with_retries(
+            message, self._attempt, self._definition.spec.retry, self._clock, self._pause, self._rng
+        )
+        if outcome is None or not await self._publish_delivery(producer, transition, message, outcome):
             return False
-        return await self._insist(lambda: _told(self._store.settle_delivery(message.key, SETTLED_MS))) is not None
+        return (
+            await self._retry_until_stopped(lambda: _succeed(self._store.settle_delivery(message.key, SETTLED_TTL_MS))) is not None
+        )
 
-    async def _attempt(self, message: Message) -> Result:
+    async def _attempt(self, message: Message) -> AttemptResult:
         async with self._slots:
             started = time.monotonic()
             result = await self._channel.deliver(message)
@@ -166,26 +170,28 @@ class Worker:
             self._metrics.count("onefold_retries_total", where=f"destination {self.name}")
         return result
 
-    async def _record(self, producer: Producer, transition: Transition, message: Message, ended: Ended) -> bool:
+    async def _publish_delivery(
+        self, producer: Producer, transition: Transition, message: Message, outcome: DeliveryOutcome
+    ) -> bool:
         now_ms = self._clock.now_ms()
-        said = records.delivery(
-            transition, message, self.name, ended.state, ended.verdict,
-            at_ms=now_ms, attempts=ended.attempts, status=ended.status, detail=ended.detail,
+        delivery = records.build_delivery(
+            transition, message, self.name, outcome.state, outcome.verdict,
+            at_ms=now_ms, attempts=outcome.attempts, status=outcome.status, detail=outcome.detail,
         )  # fmt: skip
-        if not await self._say(producer, records.outgoing(self._settings, said)):
+        if not await self._publish(producer, records.to_outgoing(self._settings, delivery)):
             return False
-        self._count(ended.state, now_ms - transition.evaluated_ms)
+        self._count(outcome.state, now_ms - transition.evaluated_ms)
         return True
 
-    def _count(self, state: DeliveryState, took_ms: int) -> None:
+    def _count(self, state: DeliveryState, elapsed_ms: int) -> None:
         self._metrics.count("onefold_deliveries_total", destination=self.name, state=state)
         if state == "delivered":
-            self._metrics.observe("onefold_event_to_delivery_seconds", max(took_ms, 0) / 1000)
+            self._metrics.observe("onefold_event_to_delivery_seconds", max(elapsed_ms, 0) / 1000)
 
-    async def _say(self, producer: Producer, record: Outgoing) -> bool:
-        return await self._insist(lambda: producer.send([record])) is not None
+    async def _publish(self, producer: Producer, record: Outgoing) -> bool:
+        return await self._retry_until_stopped(lambda: producer.send([record])) is not None
 
-    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T | None:
+    async def _retry_until_stopped(self, call: Callable[[], Awaitable[T]]) -> T | None:
         """What `call` returns, tried again for as long as the fault may pass; None when the process is to stop first."""
         failures = 0
         while True:
@@ -195,7 +201,7 @@ class Worker:
                 failures += 1
                 self._metrics.count("onefold_retries_total", where="activation")
                 log.warning("retry", destination=self.name, error=str(error))
-            if not await self._pause(backoff_ms(failures, PAUSE_MS, LONGEST_PAUSE_MS, self._rng)):
+            if not await self._pause(backoff_ms(failures, PAUSE_MS, MAX_PAUSE_MS, self._rng)):
                 return None
 
     async def _pause(self, wait_ms: int) -> bool:
@@ -207,6 +213,6 @@ class Worker:
         return False
 
 
-async def _told(call: Awaitable[None]) -> bool:
+async def _succeed(call: Awaitable[None]) -> bool:
     await call
     return True

@@ -9,13 +9,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.responses import (answer, away, error, failed, invalid, refused)
 from api.identity_routes import IdentityRoutes
-from api.quarantine_routes import Quarantine, QuarantineRoutes
-from api.segment_routes import SegmentRoutes
 from api.profile_reader import ProfileReader
-from ops.identity.service import Desk
-from ops.segments.service import Asked
+from api.quarantine_routes import QuarantineDependencies, QuarantineRoutes
+from api.responses import (
+    error_response,
+    handle_http_error,
+    handle_internal_error,
+    handle_invalid,
+    handle_unavailable,
+    json_response,
+)
+from api.segment_routes import SegmentRoutes
+from ops.identity.service import IdentityService
+from ops.segments.service import SegmentService
 from runtime.errors import Invalid, Misconfigured, Transient
 
 MAX_PATH_CHARS: Final = 4_096
@@ -26,32 +33,42 @@ class Api:
 
     `GET /v1/profiles/{namespace}:{value}`, `GET /v1/profiles/id/{profile_id}`, and with a desk `GET /v1/identity/why?a=&b=`,
     `GET /v1/identity/how/{profile}`, `POST /v1/identity/cut`, `/split`, `/undo`.
-    With somebody to be `asked` about segments `GET /v1/segments/why?profile=&segment=` (without a segment: all of them).
+    With somebody to be `segment_explainer` about segments `GET /v1/segments/why?profile=&segment=` (without a segment: all of
+    them).
     With a quarantine `GET /v1/quarantine`, `GET /v1/quarantine/{id}`, `POST /v1/quarantine/{id}/replay` and `/discard`.
     """
 
     def __init__(
-        self, reader: ProfileReader, desk: Desk | None = None, quarantine: Quarantine | None = None, asked: Asked | None = None
+        self,
+        reader: ProfileReader,
+        identity_service: IdentityService | None = None,
+        quarantine: QuarantineDependencies | None = None,
+        segment_explainer: SegmentService | None = None,
     ) -> None:
-        self._reader, self._desk, self._quarantine, self._asked = reader, desk, quarantine, asked
+        self._reader, self._identity_service, self._quarantine, self._segment_explainer = (
+            reader,
+            identity_service,
+            quarantine,
+            segment_explainer,
+        )
         self._token = reader.settings.api_token.get_secret_value().encode()
 
     def application(self) -> Starlette:
         """The ASGI application."""
         return Starlette(
             routes=[
-                *(IdentityRoutes(self._desk, self._authorise).routes() if self._desk is not None else ()),
-                *(SegmentRoutes(self._asked, self._authorise).routes() if self._asked is not None else ()),
+                *(IdentityRoutes(self._identity_service, self._authorise).routes() if self._identity_service is not None else ()),
+                *(SegmentRoutes(self._segment_explainer, self._authorise).routes() if self._segment_explainer is not None else ()),
                 *(QuarantineRoutes(self._quarantine, self._authorise).routes() if self._quarantine is not None else ()),
                 Route("/v1/profiles/id/{profile_id}", self._by_id),
                 Route("/v1/profiles/{identifier:path}", self._by_identifier),
             ],
             exception_handlers={
-                HTTPException: refused,
-                Invalid: invalid,
-                Transient: away,
-                Misconfigured: away,
-                Exception: failed,
+                HTTPException: handle_http_error,
+                Invalid: handle_invalid,
+                Transient: handle_unavailable,
+                Misconfigured: handle_unavailable,
+                Exception: handle_internal_error,
             },
         )
 
@@ -60,11 +77,11 @@ class Api:
         namespace, colon, value = request.path_params["identifier"].partition(":")
         if not colon:
             raise Invalid("the path ends in {namespace}:{value}", path="identifier", reason="malformed")
-        return _found(await self._reader.by_identifier(namespace, value))
+        return _profile_response(await self._reader.by_identifier(namespace, value))
 
     async def _by_id(self, request: Request) -> Response:
         self._authorise(request)
-        return _found(await self._reader.by_id(request.path_params["profile_id"]))
+        return _profile_response(await self._reader.by_id(request.path_params["profile_id"]))
 
     def _authorise(self, request: Request) -> None:
         if len(request.url.path) > MAX_PATH_CHARS or len(request.url.query) > 2 * MAX_PATH_CHARS:
@@ -74,5 +91,9 @@ class Api:
             raise HTTPException(401, "send `Authorization: Bearer` with the API token", {"WWW-Authenticate": "Bearer"})
 
 
-def _found(profile: dict[str, Any] | None) -> Response:
-    return answer(200, profile) if profile is not None else error(404, "unknown_profile", "no profile is known by this")
+def _profile_response(profile: dict[str, Any] | None) -> Response:
+    return (
+        json_response(200, profile)
+        if profile is not None
+        else error_response(404, "unknown_profile", "no profile is known by this")
+    )

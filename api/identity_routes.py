@@ -8,55 +8,55 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.responses import answer
-from api.request_bodies import body_of
+from api.request_bodies import read_body
+from api.responses import json_response
 from ops.identity.decisions import MAX_BY_CHARS, MAX_REASON_CHARS
-from ops.identity.service import Desk
 from ops.identity.references import MAX_TEXT_CHARS
+from ops.identity.service import IdentityService
 
 MAX_IDENTIFIERS: Final = 1_000
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
-Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=MAX_IDENTIFIERS)]
+ReferenceText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
+ReferenceTexts = Annotated[tuple[ReferenceText, ...], msgspec.Meta(max_length=MAX_IDENTIFIERS)]
 By = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_BY_CHARS)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REASON_CHARS)]
 
 
-class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CutRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /v1/identity/cut`."""
 
-    a: Name
-    b: Name
+    a: ReferenceText
+    b: ReferenceText
     by: By
     reason: Reason
 
 
-class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SplitRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /v1/identity/split`: either `keep` or `move`."""
 
-    profile: Name
+    profile: ReferenceText
     by: By
     reason: Reason
-    keep: Names = ()
-    move: Names = ()
+    keep: ReferenceTexts = ()
+    move: ReferenceTexts = ()
 
 
-class Undo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class UndoRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /v1/identity/undo`."""
 
-    operation: Name
+    operation: ReferenceText
     by: By
     reason: Reason
 
 
-B = TypeVar("B", Cut, Split, Undo)
+B = TypeVar("B", CutRequest, SplitRequest, UndoRequest)
 
 
 class IdentityRoutes:
     """`authorise` raises for a request that may not come in."""
 
-    def __init__(self, desk: Desk, authorise: Callable[[Request], None]) -> None:
-        self._desk, self._authorise = desk, authorise
+    def __init__(self, service: IdentityService, authorise: Callable[[Request], None]) -> None:
+        self._service, self._authorise = service, authorise
 
     def routes(self) -> list[Route]:
         """To be mounted before those of profiles."""
@@ -71,31 +71,31 @@ class IdentityRoutes:
     async def _why(self, request: Request) -> Response:
         self._authorise(request)
         a, b = (request.query_params.get(name, "") for name in ("a", "b"))
-        return answer(200, await self._desk.why(a, b))
+        return json_response(200, await self._service.why(a, b))
 
     async def _how(self, request: Request) -> Response:
         self._authorise(request)
-        return answer(200, await self._desk.how(request.path_params["profile"]))
+        return json_response(200, await self._service.how(request.path_params["profile"]))
 
     async def _cut(self, request: Request) -> Response:
-        body = await self._body(request, Cut)
-        return await _decided(self._desk.cut(body.a, body.b, by=body.by, reason=body.reason))
+        body = await self._body(request, CutRequest)
+        return await _decision_response(self._service.cut(body.a, body.b, by=body.by, reason=body.reason))
 
     async def _split(self, request: Request) -> Response:
-        body = await self._body(request, Split)
+        body = await self._body(request, SplitRequest)
         parts = {"keep": body.keep, "move": body.move}
-        return await _decided(self._desk.split(body.profile, by=body.by, reason=body.reason, **parts))
+        return await _decision_response(self._service.split(body.profile, by=body.by, reason=body.reason, **parts))
 
     async def _undo(self, request: Request) -> Response:
-        body = await self._body(request, Undo)
-        return await _decided(self._desk.undo(body.operation, by=body.by, reason=body.reason))
+        body = await self._body(request, UndoRequest)
+        return await _decision_response(self._service.undo(body.operation, by=body.by, reason=body.reason))
 
-    async def _body(self, request: Request, kind: type[B]) -> B:
+    async def _body(self, request: Request, body_type: type[B]) -> B:
         self._authorise(request)
-        return await body_of(request, kind)
+        return await read_body(request, body_type)
 
 
-async def _decided(decision: Awaitable[dict[str, Any]]) -> Response:
+async def _decision_response(decision: Awaitable[dict[str, Any]]) -> Response:
     """200 when the link agent has applied it, 202 when it is only in the log yet."""
-    made = await decision
-    return answer(200 if made["applied"] else 202, made)
+    outcome = await decision
+    return json_response(200 if outcome["applied"] else 202, outcome)

@@ -9,27 +9,27 @@ from typing import Final
 import uvicorn
 
 from api.app import Api
-from api.quarantine_routes import Quarantine
 from api.profile_reader import ProfileReader
-from ops.identity.service import Desk
-from ops.identity.audit import History
-from runtime.lazy_connection import Lazy
-from ops.quarantine.replay_decider import Again
+from api.quarantine_routes import QuarantineDependencies
+from domain.segments.sql import membership_query
+from ops.identity.audit import IdentityHistory
+from ops.identity.service import IdentityService
+from ops.quarantine.replay_decider import ReplayDecider
 from ops.segments.reconcile import reconcile_daily
-from ops.segments.verifier import Verifier
-from ops.segments.service import Asked
+from ops.segments.service import SegmentService
+from ops.segments.verifier import SegmentVerifier
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
-from warehouse.client import HISTORY_SECONDS, Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Misconfigured, OnefoldError, Transient
 from runtime.health import HealthServer, QuietServer
+from runtime.lazy_connection import LazyConnection
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
 from runtime.settings import Settings
-from domain.segments.sql import membership
 from streams.definitions import Definitions, follow_definitions
+from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 GRACE_SECONDS: Final = 5
 BROKER_MS: Final = 5_000
@@ -45,64 +45,72 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with (
             HealthServer(settings, metrics, {"redis": store.ping}),
-            _desks(settings, store, metrics) as (desk, quarantine, asked),
+            _services(settings, store, metrics) as (identity_service, quarantine, segment_explainer),
         ):
             config = uvicorn.Config(
-                Api(ProfileReader(settings, store, desk.rules), desk, quarantine, asked).application(),
+                Api(
+                    ProfileReader(settings, store, identity_service.rules), identity_service, quarantine, segment_explainer
+                ).application(),
                 log_level="warning",
                 access_log=False,
                 server_header=False,
                 lifespan="off",
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
-            with _listening(settings) as listener:
+            with _bind_listener(settings) as listener:
                 await _serve(QuietServer(config), listener, stop)
     finally:
         await store.aclose()
 
 
 @asynccontextmanager
-async def _desks(settings: Settings, store: ProfileStore, metrics: Metrics) -> AsyncIterator[tuple[Desk, Quarantine, Asked]]:
+async def _services(
+    settings: Settings, store: ProfileStore, metrics: Metrics
+) -> AsyncIterator[tuple[IdentityService, QuarantineDependencies, SegmentService]]:
     """What answers, by the live definitions once the broker has told them; it reaches for the rest when it is asked.
 
     Meanwhile segments are reconciled every night.
     """
     clock, definitions = SystemClock(), Definitions(settings)
-    warehouse = Lazy(lambda: Warehouse.connect(settings), clock)
-    history = Lazy(lambda: Warehouse.connect(settings, answer_s=HISTORY_SECONDS), clock)
+    warehouse = LazyConnection(lambda: Warehouse.connect(settings), clock)
+    history = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)
     async with KafkaBus(settings, timeout_ms=BROKER_MS) as bus:
-        producer = Lazy(bus.producer, clock)
+        producer = LazyConnection(bus.producer, clock)
         tasks = [
-            asyncio.create_task(_follow(settings, bus, definitions)),
-            asyncio.create_task(_reconcile(settings, store, bus, history, definitions, metrics)),
+            asyncio.create_task(_follow_until_cancelled(settings, bus, definitions)),
+            asyncio.create_task(_reconcile_nightly(settings, store, bus, history, definitions, metrics)),
         ]
         try:
-            desk = Desk(
+            identity_service = IdentityService(
                 settings,
                 store,
                 clock,
                 lambda: definitions.rules,
-                History(warehouse.get),
+                IdentityHistory(warehouse.get),
                 producer.get,
-                wait_s=DECISION_S,
+                timeout_s=DECISION_S,
                 rules_known=definitions.caught_up.is_set,
             )
 
-            def again() -> Again:
+            def make_decider() -> ReplayDecider:
                 if not definitions.caught_up.is_set():
                     raise Transient("the definitions are not known here yet: try again")
-                return Again(settings, definitions.sources, definitions.admission)
+                return ReplayDecider(settings, definitions.sources, definitions.admission)
 
-            asked = Asked(
+            segment_explainer = SegmentService(
                 settings,
                 store,
                 clock,
                 lambda: definitions.plan,
                 lambda: definitions.rules,
                 warehouse.get,
-                known=definitions.caught_up.is_set,
+                definitions_loaded=definitions.caught_up.is_set,
             )
-            yield desk, Quarantine(settings, clock, warehouse.get, producer.get, again), asked
+            yield (
+                identity_service,
+                QuarantineDependencies(settings, clock, warehouse.get, producer.get, make_decider),
+                segment_explainer,
+            )
         finally:
             for task in tasks:
                 task.cancel()
@@ -112,7 +120,7 @@ async def _desks(settings: Settings, store: ProfileStore, metrics: Metrics) -> A
             await history.aclose()
 
 
-async def _follow(settings: Settings, bus: KafkaBus, definitions: Definitions) -> None:
+async def _follow_until_cancelled(settings: Settings, bus: KafkaBus, definitions: Definitions) -> None:
     """Follow the definitions for ever; a broker that is away, or not prepared yet, is asked again."""
     while True:
         try:
@@ -122,16 +130,21 @@ async def _follow(settings: Settings, bus: KafkaBus, definitions: Definitions) -
         await asyncio.sleep(RETRY_S)
 
 
-async def _reconcile(
-    settings: Settings, store: ProfileStore, bus: KafkaBus, history: Lazy[Warehouse], definitions: Definitions, metrics: Metrics
+async def _reconcile_nightly(
+    settings: Settings,
+    store: ProfileStore,
+    bus: KafkaBus,
+    history: LazyConnection[Warehouse],
+    definitions: Definitions,
+    metrics: Metrics,
 ) -> None:
     """Compare segments with their SQL every night, by the definitions that are live then."""
     plan, rules = (lambda: definitions.plan), (lambda: definitions.rules)
-    verifier = Verifier(settings, store, history.get, bus, SystemClock(), plan, rules, membership)
+    verifier = SegmentVerifier(settings, store, history.get, bus, SystemClock(), plan, rules, membership_query)
     await reconcile_daily(settings.reconcile_at, verifier, metrics, definitions.caught_up.is_set)
 
 
-def _listening(settings: Settings) -> socket.socket:
+def _bind_listener(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.api_host, settings.api_port))
     except OSError as error:

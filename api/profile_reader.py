@@ -4,16 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ops.identity.references import is_node, moment
 from domain.identity import groups
-from domain.profiles import membership as memberships, fragment as model
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, HouseholdRules
+from domain.profiles import fragment as model
+from domain.profiles import membership as memberships
+from domain.segments.plan import SegmentPlan
+from ops.identity.references import format_instant, is_node
 from profile_store.port import ProfileStore
 from runtime.errors import Invalid
 from runtime.settings import Settings
 from schemas.identifiers import NAMESPACE_RANK, node, normalise
-from schemas.records import Grouped
-from domain.identity.rules import DEFAULT_RULES, HouseholdRules, Rules
-from domain.segments.plan import Plan
+from schemas.records import GroupRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class ProfileReader:
 
     settings: Settings
     store: ProfileStore
-    rules: Callable[[], Rules] = lambda: DEFAULT_RULES
+    rules: Callable[[], CompiledIdentityRules] = lambda: DEFAULT_RULES
 
     async def by_identifier(self, namespace: str, value: str) -> dict[str, Any] | None:
         """The profile that an identifier belongs to, None when nobody is known by it.
@@ -46,49 +47,55 @@ class ProfileReader:
         current = (await self.store.labels([profile_id]))[profile_id].profile_id
         members = (await self.store.members([current]))[current].nodes
         documents = await self.store.documents("fragment", members)
-        fragments = [model.decode(documents[owner].data) for owner in members if documents[owner].data is not None]
+        fragments = [model.decode_fragment(documents[owner].data) for owner in members if documents[owner].data is not None]
         if not fragments:
             return None
-        held = memberships.decode((await self.store.documents("membership", [current]))[current].data)
-        joined = model.join(fragments, {}, members)
-        return shape(current, members, joined, held) | await self._groups(current, joined)
+        membership = memberships.decode_membership((await self.store.documents("membership", [current]))[current].data)
+        joined = model.join_fragments(fragments, {}, members)
+        return profile_to_json(current, members, joined, membership) | await self._groups(current, joined)
 
-    async def _groups(self, profile_id: str, joined: model.Joined) -> dict[str, Any]:
+    async def _groups(self, profile_id: str, joined: model.JoinedProfile) -> dict[str, Any]:
         """The profile's accounts, and its household by the rules that are live."""
         rule, secret = self.rules().household, self.settings.tenant_secret.get_secret_value().encode()
-        said = groups.contributions(joined, profile_id, Plan(()), rule, secret)
-        documents = await self.store.documents("group", list(said)) if said else {}
-        return shape_groups(said, {name: groups.decode(documents[name].data) for name in said}, rule)
+        contributions = groups.profile_contributions(joined, profile_id, SegmentPlan(()), rule, secret)
+        documents = await self.store.documents("group", list(contributions)) if contributions else {}
+        return groups_to_json(contributions, {name: groups.decode_group(documents[name].data) for name in contributions}, rule)
 
 
-def shape_groups(said: Mapping[str, Grouped], documents: Mapping[str, groups.Group], rule: HouseholdRules | None) -> dict[str, Any]:
+def groups_to_json(
+    contributions: Mapping[str, GroupRecord], documents: Mapping[str, groups.GroupDocument], rule: HouseholdRules | None
+) -> dict[str, Any]:
     """Accounts, and the first household that is one, as the answer has them. Pure."""
     accounts = [
-        {"account_id": name, "group_id": said[name].name, "traits": seen.traits, "members": seen.members}
+        {"account_id": name, "group_id": contributions[name].name, "traits": account.traits, "members": account.members}
         for name, document in documents.items()
-        if said[name].kind == "account"
-        for seen in (groups.account_seen(document),)
+        if contributions[name].kind == "account"
+        for account in (groups.account_facts(document),)
     ]
     households = (
         {"household_id": name, "traits": seen.traits, "members": seen.members}
         for name, document in documents.items()
-        if said[name].kind == "household" and (seen := groups.household_seen(document, rule)) is not None
+        if contributions[name].kind == "household" and (seen := groups.household_facts(document, rule)) is not None
     )
     return {"accounts": accounts, "household": next(households, None)}
 
 
-def shape(profile_id: str, members: tuple[str, ...], joined: model.Joined, held: memberships.Membership) -> dict[str, Any]:
+def profile_to_json(
+    profile_id: str, members: tuple[str, ...], joined: model.JoinedProfile, membership: memberships.Membership
+) -> dict[str, Any]:
     """What the answer says of the person. Pure."""
     return {
         "profile_id": profile_id,
         "identifiers": [{"namespace": namespace, "value": value} for namespace, value in joined.identifiers],
         "traits": joined.traits,
-        "computed": held.computed,
+        "computed": membership.computed,
         "counters": joined.counters,
-        "first_seen": moment(joined.first_seen_ms),
-        "last_seen": moment(joined.last_seen_ms),
+        "first_seen": format_instant(joined.first_seen_ms),
+        "last_seen": format_instant(joined.last_seen_ms),
         "segments": [
-            {"name": name, "since": moment(state.since_ms)} for name, state in sorted(held.segments.items()) if state.member
+            {"name": name, "since": format_instant(state.since_ms)}
+            for name, state in sorted(membership.segments.items())
+            if state.member
         ],
         "members": list(members),
     }

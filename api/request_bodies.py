@@ -13,15 +13,15 @@ MAX_BODY_BYTES: Final = 256 * 1024
 B = TypeVar("B", bound=msgspec.Struct)
 
 
-async def body_of(request: Request, kind: type[B], most: int = MAX_BODY_BYTES) -> B:
-    """The body, read up to `most` bytes only. Raises Invalid that names the field, never its value."""
+async def read_body(request: Request, body_type: type[B], max_bytes: int = MAX_BODY_BYTES) -> B:
+    """The body, read up to `max_bytes` bytes only. Raises Invalid that names the field, never its value."""
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
-        if len(raw) > most:
-            raise HTTPException(413, f"the body is larger than {most} bytes")
+        if len(raw) > max_bytes:
+            raise HTTPException(413, f"the body is larger than {max_bytes} bytes")
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=body_type)
     except msgspec.ValidationError as error:
         raise Invalid(f"the body is not as it should be: {_without_values(error)}", path="body", reason="bad_body") from None
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -6,15 +6,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.responses import answer
-from ops.segments.service import Asked
+from api.responses import json_response
+from ops.segments.service import SegmentService
 
 
 class SegmentRoutes:
     """`authorise` raises for a request that may not come in."""
 
-    def __init__(self, asked: Asked, authorise: Callable[[Request], None]) -> None:
-        self._asked, self._authorise = asked, authorise
+    def __init__(self, explainer: SegmentService, authorise: Callable[[Request], None]) -> None:
+        self._explainer, self._authorise = explainer, authorise
 
     def routes(self) -> list[Route]:
         """To be mounted before those of profiles."""
@@ -23,4 +23,4 @@ class SegmentRoutes:
     async def _why(self, request: Request) -> Response:
         self._authorise(request)
         profile, segment = (request.query_params.get(name, "") for name in ("profile", "segment"))
-        return answer(200, await (self._asked.why(profile, segment) if segment else self._asked.overview(profile)))
+        return json_response(200, await (self._explainer.why(profile, segment) if segment else self._explainer.overview(profile)))

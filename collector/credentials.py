@@ -7,7 +7,7 @@ from typing import Any
 from starlette.datastructures import Headers
 
 
-def header_key(headers: Headers) -> str | None:
+def basic_auth_key(headers: Headers) -> str | None:
     """The write key of `Authorization: Basic`, where it is the user name."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
@@ -18,13 +18,13 @@ def header_key(headers: Headers) -> str | None:
         return None
 
 
-def bearer(headers: Headers) -> str | None:
+def bearer_token(headers: Headers) -> str | None:
     """The token of `Authorization: Bearer`."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def body_key(body: Any) -> str | None:
+def body_write_key(body: Any) -> str | None:
     """The write key that a decoded body names."""
-    given = body.get("writeKey") if isinstance(body, dict) else None
-    return given if isinstance(given, str) and given else None
+    write_key = body.get("writeKey") if isinstance(body, dict) else None
+    return write_key if isinstance(write_key, str) and write_key else None

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from schemas.events import EventType
 from domain.intake.parse import MAX_NAME_CHARS
+from schemas.events import EventType
 from schemas.reasons import Reason
 
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
@@ -14,11 +14,11 @@ Id = str | int
 Properties = dict[str, Any]
 
 
-class _Sent(BaseModel):
+class _OpenModel(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class Call(_Sent):
+class CallBody(_OpenModel):
     """What all calls may hold. null is as good as absent; fields that are not listed are not kept."""
 
     messageId: Id | None = Field(None, description="the same id of the same person is the same event")  # noqa: N815
@@ -33,66 +33,66 @@ class Call(_Sent):
     writeKey: str | None = Field(None, description="the source's write key, if no header says it")  # noqa: N815
 
 
-class Track(Call):
+class TrackCall(CallBody):
     event: Name = Field(description="what happened")
     properties: Properties | None = None
 
 
-class Identify(Call):
+class IdentifyCall(CallBody):
     traits: Properties | None = None
 
 
-class Page(Call):
+class PageCall(CallBody):
     name: Name | None = None
     category: str | None = None
     properties: Properties | None = None
 
 
-class Screen(Page):
+class ScreenCall(PageCall):
     pass
 
 
-class Group(Call):
+class GroupCall(CallBody):
     groupId: Id  # noqa: N815
     traits: Properties | None = None
 
 
-class Alias(Call):
+class AliasCall(CallBody):
     userId: Id  # noqa: N815
     previousId: Id  # noqa: N815
 
 
-class Merge(Call):
+class MergeCall(CallBody):
     """RudderStack's; goes into quarantine, as no rule says whom it may merge. Send an alias, or identify with identifiers."""
 
     mergeProperties: list[Any] | None = None  # noqa: N815
 
 
-class Batched(_Sent):
+class BatchedCall(_OpenModel):
     type: EventType = Field(description="which call, or what a call centre says; with the fields of its kind")
 
 
-class Batch(_Sent):
-    batch: list[Batched]
+class BatchBody(_OpenModel):
+    batch: list[BatchedCall]
     context: Properties | None = Field(None, description="lies under each call's own")
     integrations: Properties | None = Field(None, description="lies under each call's own")
     sentAt: Instant | None = None  # noqa: N815
     writeKey: str | None = None  # noqa: N815
 
 
-class Calls(RootModel[Batched | Batch | list[Batched]]):
+class CallCentreBody(RootModel[BatchedCall | BatchBody | list[BatchedCall]]):
     """What a call centre says: one call's event, a list of them, or a batch."""
 
 
-class Rows(RootModel[str]):
+class ImportBody(RootModel[str]):
     """CSV with a line of names, or JSON lines; may be gzipped."""
 
 
-class Payload(_Sent):
+class WebhookPayload(_OpenModel):
     """Whatever the other system sends; the source's mapping reads it."""
 
 
-class NotKept(BaseModel):
+class RejectedCall(BaseModel):
     """A call that became no event: it is in quarantine, can be repaired and replayed."""
 
     model_config = ConfigDict(extra="forbid")
@@ -103,20 +103,20 @@ class NotKept(BaseModel):
     path: str = Field(description="the field, '' if it is the call itself")
 
 
-class Kept(BaseModel):
+class AcceptedAnswer(BaseModel):
     """Everything is durable: as events, or in quarantine where `results` says so."""
 
     model_config = ConfigDict(extra="forbid")
 
     success: Literal[True]
-    results: list[NotKept]
+    results: list[RejectedCall]
 
 
-class NotImported(NotKept):
+class RejectedRow(RejectedCall):
     line: int = Field(ge=1, description="where it begins in the file")
 
 
-class Imported(BaseModel):
+class ImportAnswer(BaseModel):
     """Every row is durable, as an event or in quarantine; `results` names the first of those."""
 
     model_config = ConfigDict(extra="forbid")
@@ -125,10 +125,10 @@ class Imported(BaseModel):
     rows: int
     accepted: int
     quarantined: int
-    results: list[NotImported]
+    results: list[RejectedRow]
 
 
-class Refused(BaseModel):
+class RefusedAnswer(BaseModel):
     """Nothing was kept, but a body that could not be read, in quarantine, if `results` says so."""
 
     model_config = ConfigDict(extra="forbid")
@@ -136,8 +136,8 @@ class Refused(BaseModel):
     success: Literal[False]
     code: str
     message: str
-    results: list[NotKept]
+    results: list[RejectedCall]
 
 
-class Health(BaseModel):
+class HealthAnswer(BaseModel):
     ready: bool

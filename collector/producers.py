@@ -7,12 +7,12 @@ from typing import Final
 from runtime.bus.port import Bus, Outgoing, Producer
 from runtime.errors import Transient
 
-RETRY_S: Final = 1.0
-SEND_WITHIN_S: Final = 10.0
+RETRY_PERIOD_S: Final = 1.0
+SEND_TIMEOUT_S: Final = 10.0
 """A backstop: the Kafka producer gives up earlier by itself."""
 
 
-class Outlet:
+class ReconnectingProducer:
     """A Producer that connects in the background. Until then every send raises Transient: clients hear 503 and keep their data."""
 
     def __init__(self, bus: Bus) -> None:
@@ -25,7 +25,7 @@ class Outlet:
             try:
                 self._inner = await self._bus.producer()
             except Transient:
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_PERIOD_S)
 
     async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
         """As Producer.send."""
@@ -39,32 +39,35 @@ class Outlet:
             await self._inner.aclose()
 
 
-class Bounded:
-    """A Producer that bounds what is under way to another one: beyond `max_bytes` or `max_records`, or after `within_s`, Transient.
+class BoundedProducer:
+    """A Producer that bounds what is under way to another one: beyond `max_bytes` or `max_records`, or after `timeout_s`,
+    Transient.
 
     So a broker that lags costs bounded memory: clients hear 503 at once and keep their data. One request larger than the bound
     goes through when nothing else is under way.
     """
 
-    def __init__(self, inner: Producer, max_bytes: int, max_records: int, within_s: float = SEND_WITHIN_S) -> None:
-        self._inner, self._max_bytes, self._max_records, self._within_s = inner, max_bytes, max_records, within_s
-        self.bytes = self.records = 0
+    def __init__(self, inner: Producer, max_bytes: int, max_records: int, timeout_s: float = SEND_TIMEOUT_S) -> None:
+        self._inner, self._max_bytes, self._max_records, self._timeout_s = inner, max_bytes, max_records, timeout_s
+        self.pending_bytes = self.pending_records = 0
 
     async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
         """As Producer.send."""
         size = sum(len(record.key or b"") + len(record.value or b"") for record in records)
-        if self.records and (self.bytes + size > self._max_bytes or self.records + len(records) > self._max_records):
+        if self.pending_records and (
+            self.pending_bytes + size > self._max_bytes or self.pending_records + len(records) > self._max_records
+        ):
             raise Transient("too much is under way to the broker")
-        self.bytes += size
-        self.records += len(records)
+        self.pending_bytes += size
+        self.pending_records += len(records)
         try:
-            async with asyncio.timeout(self._within_s):
+            async with asyncio.timeout(self._timeout_s):
                 return await self._inner.send(records)
         except TimeoutError as error:
             raise Transient("the broker has not answered in time") from error
         finally:
-            self.bytes -= size
-            self.records -= len(records)
+            self.pending_bytes -= size
+            self.pending_records -= len(records)
 
     async def aclose(self) -> None:
         """As Producer.aclose."""

@@ -13,11 +13,11 @@ from typing import Final
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from collector.problems import Problem
-from runtime.errors import Misconfigured
 from domain.intake.values import instant_ms
 from domain.intake.webhook_spec import HmacSignature, StandardSignature
+from runtime.errors import Misconfigured
 
-REMEMBERED: Final = 100_000
+MAX_REMEMBERED: Final = 100_000
 _MAX_ID_CHARS: Final = 128
 
 
@@ -30,7 +30,7 @@ class Proof:
     replayable: bool = False
 
 
-def proven(
+def verify_signature(
     spec: StandardSignature | HmacSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int
 ) -> Proof | Problem:
     """The proof that one of `secrets` signed `body` with these headers, or the problem. Names of headers are in small letters.
@@ -38,81 +38,89 @@ def proven(
     Raises Misconfigured when a secret is no secret of this scheme.
     """
     if isinstance(spec, StandardSignature):
-        return _standard(spec, secrets, headers, body, now_ms)
-    return _hmac(spec, secrets, headers, body, now_ms)
+        return _verify_standard(spec, secrets, headers, body, now_ms)
+    return _verify_hmac(spec, secrets, headers, body, now_ms)
 
 
-def _standard(
+def _verify_standard(
     spec: StandardSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int
 ) -> Proof | Problem:
-    message_id, stamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    if not message_id or len(message_id) > _MAX_ID_CHARS or not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 11):
+    message_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    if (
+        not message_id
+        or len(message_id) > _MAX_ID_CHARS
+        or not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 11)
+    ):
         return Problem.SIGNATURE
     try:
         text = body.decode()
     except UnicodeDecodeError:
         return Problem.SIGNATURE
-    given = [one.encode("latin-1", "replace") for one in headers.get("webhook-signature", "").split()]
-    good = False
+    signatures = [signature.encode("latin-1", "replace") for signature in headers.get("webhook-signature", "").split()]
+    is_valid = False
     for secret in secrets:
         try:
-            expected = Webhook(secret).sign(message_id, datetime.fromtimestamp(int(stamp), UTC), text).encode()
+            expected = Webhook(secret).sign(message_id, datetime.fromtimestamp(int(timestamp), UTC), text).encode()
         except (EmptyWebhookSecretError, binascii.Error, ValueError) as error:
             raise Misconfigured("a secret of Standard Webhooks is `whsec_` and base64") from error
-        for one in given:
-            good |= hmac.compare_digest(expected, one)
-    if not good:
+        for one in signatures:
+            is_valid |= hmac.compare_digest(expected, one)
+    if not is_valid:
         return Problem.SIGNATURE
-    if _stale(int(stamp) * 1000, now_ms, spec.tolerance_s):
+    if _is_stale(int(timestamp) * 1000, now_ms, spec.tolerance_s):
         return Problem.STALE
-    return Proof(hashlib.blake2b(f"{message_id} {stamp}".encode() + body, digest_size=16).digest(), message_id)
+    return Proof(hashlib.blake2b(f"{message_id} {timestamp}".encode() + body, digest_size=16).digest(), message_id)
 
 
-def _hmac(spec: HmacSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int) -> Proof | Problem:
-    stamp = "" if spec.timestamp_header is None else headers.get(spec.timestamp_header.lower(), "").strip()
-    given = headers.get(spec.header.lower(), "").strip().encode("latin-1", "replace")
+def _verify_hmac(
+    spec: HmacSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int
+) -> Proof | Problem:
+    timestamp = "" if spec.timestamp_header is None else headers.get(spec.timestamp_header.lower(), "").strip()
+    signature = headers.get(spec.header.lower(), "").strip().encode("latin-1", "replace")
     prefix = spec.prefix.encode()
-    if not given.startswith(prefix) or len(given) == len(prefix):
+    if not signature.startswith(prefix) or len(signature) == len(prefix):
         return Problem.SIGNATURE
-    given = given[len(prefix) :]
+    signature = signature[len(prefix) :]
     if spec.encoding == "hex":
-        given = given.lower()
+        signature = signature.lower()
     # Split before the stamp is put in: a header may hold anything.
-    before, after = (part.replace("{timestamp}", stamp).encode("utf-8", "replace") for part in spec.template.split("{body}"))
-    good = False
+    prefix_bytes, suffix_bytes = (
+        part.replace("{timestamp}", timestamp).encode("utf-8", "replace") for part in spec.template.split("{body}")
+    )
+    is_valid = False
     for secret in secrets:
-        digest = hmac.new(secret.encode(), before + body + after, spec.algorithm).digest()
+        digest = hmac.new(secret.encode(), prefix_bytes + body + suffix_bytes, spec.algorithm).digest()
         expected = digest.hex().encode() if spec.encoding == "hex" else base64.b64encode(digest)
-        good |= hmac.compare_digest(expected, given)
-    if not good:
+        is_valid |= hmac.compare_digest(expected, signature)
+    if not is_valid:
         return Problem.SIGNATURE
     if spec.timestamp_header is None:
-        return Proof(given, replayable=True)
-    at_ms = instant_ms(stamp)
-    if at_ms is None or _stale(at_ms, now_ms, spec.tolerance_s):
+        return Proof(signature, replayable=True)
+    at_ms = instant_ms(timestamp)
+    if at_ms is None or _is_stale(at_ms, now_ms, spec.tolerance_s):
         return Problem.STALE
-    return Proof(given)
+    return Proof(signature)
 
 
-def _stale(at_ms: int, now_ms: int, tolerance_s: int) -> bool:
+def _is_stale(at_ms: int, now_ms: int, tolerance_s: int) -> bool:
     return abs(now_ms - at_ms) > tolerance_s * 1000
 
 
-class Seen:
+class ReplayCache:
     """The deliveries taken lately, so that one that somebody has recorded is not taken again while its time still holds."""
 
-    def __init__(self, most: int = REMEMBERED) -> None:
-        self._most = most
-        self._until: OrderedDict[tuple[str, bytes], int] = OrderedDict()
+    def __init__(self, max_entries: int = MAX_REMEMBERED) -> None:
+        self._max_entries = max_entries
+        self._expiry_by_delivery: OrderedDict[tuple[str, bytes], int] = OrderedDict()
 
     def has(self, source: str, proof: Proof, now_ms: int) -> bool:
         """Whether it was taken and would still pass as new."""
-        return not proof.replayable and self._until.get((source, proof.digest), -1) >= now_ms
+        return not proof.replayable and self._expiry_by_delivery.get((source, proof.digest), -1) >= now_ms
 
     def add(self, source: str, proof: Proof, until_ms: int) -> None:
         """Remember it until `until_ms`; the oldest are forgotten first."""
         if proof.replayable:
             return
-        self._until[(source, proof.digest)] = until_ms
-        while len(self._until) > self._most:
-            self._until.popitem(last=False)
+        self._expiry_by_delivery[(source, proof.digest)] = until_ms
+        while len(self._expiry_by_delivery) > self._max_entries:
+            self._expiry_by_delivery.popitem(last=False)

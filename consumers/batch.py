@@ -6,26 +6,26 @@ from typing import TypeVar
 
 import msgspec
 
-from warehouse.rows import Row
-from warehouse.tables import Table
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode, encode
-from schemas.quarantine import quarantined as of_record
+from schemas.quarantine import build_quarantine_record
+from warehouse.rows import TableRow
+from warehouse.tables import Table
 
 T = TypeVar("T", bound=msgspec.Struct)
-Builder = Callable[[Record, T], list[Row]]
+Builder = Callable[[Record, T], list[TableRow]]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class WarehouseBatch:
     """Rows in the order that they are to be inserted in, and what is to be said on `quarantine`."""
 
-    rows: Mapping[Table, Sequence[Row]]
+    rows: Mapping[Table, Sequence[TableRow]]
     quarantine: Sequence[Outgoing] = ()
 
 
-Decide = Callable[[Sequence[Record], Settings, int], Batch]
+Decide = Callable[[Sequence[Record], Settings, int], WarehouseBatch]
 """(records, settings, now_ms) → batch."""
 
 
@@ -37,28 +37,30 @@ class Feed:
     decide: Decide
 
 
-def feed(topic: str, kind: type[T], builders: Mapping[Table, "Builder[T]"]) -> Feed:
+def build_feed(topic: str, kind: type[T], builders: Mapping[Table, "Builder[T]"]) -> Feed:
     """A feed that decodes each record as `kind` and hands it to the builder of each table; the rest is quarantined, uncounted."""
 
-    def decide(records: Sequence[Record], settings: Settings, now_ms: int) -> Batch:
-        rows: dict[Table, list[Row]] = {table: [] for table in builders}
-        bad: list[Outgoing] = []
+    def decide(records: Sequence[Record], settings: Settings, now_ms: int) -> WarehouseBatch:
+        rows: dict[Table, list[TableRow]] = {table: [] for table in builders}
+        quarantine_records: list[Outgoing] = []
         for record in records:
             if record.value is None:
                 continue  # a compacted topic's deletion
             try:
-                said = decode(kind, record.value)
+                decoded = decode(kind, record.value)
             except Undecodable as error:
-                bad.append(_quarantined(record, error, settings, now_ms))
+                quarantine_records.append(_to_quarantine(record, error, settings, now_ms))
                 continue
             for table, build in builders.items():
-                rows[table] += build(record, said)
-        return Batch(rows, bad)
+                rows[table] += build(record, decoded)
+        return WarehouseBatch(rows, quarantine_records)
 
     return Feed(topic, decide)
 
 
-def _quarantined(record: Record, error: Undecodable, settings: Settings, now_ms: int) -> Outgoing:
-    place = (record.topic, record.partition, record.offset)
-    held = of_record("consumers", place, record.value, error.reason, error.detail, at_ms=now_ms, counted=False)
-    return Outgoing(settings.topic("quarantine"), encode(held))
+def _to_quarantine(record: Record, error: Undecodable, settings: Settings, now_ms: int) -> Outgoing:
+    coordinates = (record.topic, record.partition, record.offset)
+    quarantine_record = build_quarantine_record(
+        "consumers", coordinates, record.value, error.reason, error.detail, at_ms=now_ms, counted=False
+    )
+    return Outgoing(settings.topic("quarantine"), encode(quarantine_record))

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from consumers.batch import feed
+from consumers.batch import build_feed
+from schemas.records import Delivery
 from warehouse import rows
 from warehouse.tables import DELIVERIES
-from schemas.records import Delivery
 
-FEED: Final = feed("deliveries", Delivery, {DELIVERIES: rows.delivery})
+FEED: Final = build_feed("deliveries", Delivery, {DELIVERIES: rows.delivery_rows})

@@ -3,29 +3,29 @@
 from collections.abc import Sequence
 from typing import Final
 
-from consumers.batch import Batch, Feed
-from warehouse import rows
-from warehouse.rows import Row
-from warehouse.tables import EVENT_STORE, LEDGER
+from consumers.batch import Feed, WarehouseBatch
 from runtime.bus.port import Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode
 from schemas.events import Event
+from warehouse import rows
+from warehouse.rows import TableRow
+from warehouse.tables import EVENT_STORE, LEDGER
 
 
-def decide(records: Sequence[Record], _settings: Settings, _now_ms: int) -> Batch:
+def decide(records: Sequence[Record], _settings: Settings, _now_ms: int) -> WarehouseBatch:
     """A record that does not decode is put into quarantine by the unify agent, which reads it too; here it is only booked."""
-    events: list[Row] = []
-    ledger: list[Row] = []
+    events: list[TableRow] = []
+    ledger: list[TableRow] = []
     for record in records:
         try:
-            said = decode(Event, record.value)
+            event = decode(Event, record.value)
         except Undecodable as error:
-            ledger.append(rows.quarantined(record, error))
+            ledger.append(rows.quarantined_ledger_row(record, error))
             continue
-        events.append(rows.event(record, said))
-        ledger.append(rows.stored(record, said))
-    return Batch({EVENT_STORE: events, LEDGER: ledger})
+        events.append(rows.event_row(record, event))
+        ledger.append(rows.stored_ledger_row(record, event))
+    return WarehouseBatch({EVENT_STORE: events, LEDGER: ledger})
 
 
 FEED: Final = Feed("events", decide)

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from consumers.batch import feed
+from consumers.batch import build_feed
+from schemas.records import GroupRecord
 from warehouse import rows
 from warehouse.tables import ACCOUNT_TRAITS, CONTRIBUTIONS
-from schemas.records import Grouped
 
-FEED: Final = feed("groups", Grouped, {ACCOUNT_TRAITS: rows.account_traits, CONTRIBUTIONS: rows.contribution})
+FEED: Final = build_feed("groups", GroupRecord, {ACCOUNT_TRAITS: rows.account_trait_rows, CONTRIBUTIONS: rows.contribution_rows})

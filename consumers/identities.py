@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from consumers.batch import feed
+from consumers.batch import build_feed
+from schemas.records import Identity
 from warehouse import rows
 from warehouse.tables import IDENTITIES, LABELS
-from schemas.records import Identity
 
-FEED: Final = feed("identities", Identity, {LABELS: rows.labels, IDENTITIES: rows.identity})
+FEED: Final = build_feed("identities", Identity, {LABELS: rows.label_rows, IDENTITIES: rows.identity_rows})

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from consumers.batch import feed
+from consumers.batch import build_feed
+from schemas.records import LinkRecord
 from warehouse import rows
 from warehouse.tables import DECISIONS, EVIDENCE
-from schemas.records import LinkRecord
 
-FEED: Final = feed("links", LinkRecord, {EVIDENCE: rows.link, DECISIONS: rows.decided})
+FEED: Final = build_feed("links", LinkRecord, {EVIDENCE: rows.evidence_rows, DECISIONS: rows.decision_rows})

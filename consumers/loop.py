@@ -12,17 +12,17 @@ from functools import partial
 from typing import Final, TypeVar
 
 from consumers.batch import Feed
-from warehouse.writer import Writer
 from runtime.bus.port import Bus, Consumer, Partition, Producer, Record
 from runtime.clock import Clock
 from runtime.errors import Transient
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
 from runtime.settings import Settings
+from warehouse.writer import WarehouseWriter
 
 T = TypeVar("T")
 FIRST_PAUSE_S: Final = 0.2
-LONGEST_PAUSE_S: Final = 10.0
+MAX_PAUSE_S: Final = 10.0
 _IDLE_POLL_MS: Final = 1_000
 
 log: Final = get_logger(__name__)
@@ -35,7 +35,7 @@ class ConsumerLoop:
         self,
         settings: Settings,
         bus: Bus,
-        writer: Writer,
+        writer: WarehouseWriter,
         clock: Clock,
         metrics: Metrics,
         feed: Feed,
@@ -45,7 +45,7 @@ class ConsumerLoop:
         self._settings, self._bus, self._writer, self._clock = settings, bus, writer, clock
         self._metrics, self._feed, self._first_pause_s = metrics, feed, first_pause_s
         self._topic = settings.topic(feed.topic)
-        self._placed: set[Partition] = set()
+        self._positioned: set[Partition] = set()
         self.healthy = False
 
     @property
@@ -54,12 +54,12 @@ class ConsumerLoop:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; what has been gathered by then is inserted first. Transient faults are retried for ever."""
-        await self._insist(lambda: self._session(stop), stop)
+        await self._retry_until_stopped(lambda: self._session(stop), stop)
         self.healthy = False
 
     async def _session(self, stop: asyncio.Event) -> None:
         """One membership of the group. When reading fails it ends, so that the next one starts from what was committed."""
-        self._placed.clear()
+        self._positioned.clear()
         producer = await self._bus.producer()
         try:
             consumer = await self._bus.consumer(self._settings.group(f"warehouse-{self._feed.topic}"), [self._topic])
@@ -67,9 +67,14 @@ class ConsumerLoop:
                 while not stop.is_set():
                     gathered = await self._gather(consumer, stop)
                     self.healthy = True
-                    if not gathered or await self._insist(partial(self._keep, gathered, producer), stop) is None:
+                    if (
+                        not gathered
+                        or await self._retry_until_stopped(partial(self._insert_batch, gathered, producer), stop) is None
+                    ):
                         continue
-                    await consumer.commit({partition: held[-1].offset + 1 for partition, held in gathered.items()})
+                    await consumer.commit(
+                        {partition: partition_records[-1].offset + 1 for partition, partition_records in gathered.items()}
+                    )
             finally:
                 await consumer.aclose()
         finally:
@@ -77,38 +82,38 @@ class ConsumerLoop:
 
     async def _gather(self, consumer: Consumer, stop: asyncio.Event) -> dict[Partition, list[Record]]:
         """Records until there are enough for a block, or the first of them has waited long enough."""
-        found: dict[Partition, list[Record]] = {}
-        count, clock = 0, asyncio.get_running_loop()
-        until = clock.time() + _IDLE_POLL_MS / 1_000
+        gathered: dict[Partition, list[Record]] = {}
+        count, loop = 0, asyncio.get_running_loop()
+        deadline = loop.time() + _IDLE_POLL_MS / 1_000
         while count < self._settings.consumer_batch_rows and not stop.is_set():
-            wait_ms = int((until - clock.time()) * 1_000)
+            wait_ms = int((deadline - loop.time()) * 1_000)
             if wait_ms <= 0:
                 break
             polled = await consumer.poll(wait_ms, self._settings.consumer_batch_rows - count)
             for partition, records in polled.items():
-                if not records or not await self._in_place(consumer, partition, records[0].offset):
+                if not records or not await self._ensure_position(consumer, partition, records[0].offset):
                     continue
                 if not count:
-                    until = clock.time() + self._settings.consumer_batch_ms / 1_000
-                found.setdefault(partition, []).extend(records)
+                    deadline = loop.time() + self._settings.consumer_batch_ms / 1_000
+                gathered.setdefault(partition, []).extend(records)
                 count += len(records)
-        return found
+        return gathered
 
-    async def _in_place(self, consumer: Consumer, partition: Partition, first: int) -> bool:
-        """Whether the partition may be read from `first` on. Asked once for each; false when it was sent further back."""
-        if partition in self._placed:
+    async def _ensure_position(self, consumer: Consumer, partition: Partition, first_offset: int) -> bool:
+        """Whether the partition may be read from `first_offset` on. Asked once for each; false when it was sent further back."""
+        if partition in self._positioned:
             return True
-        noted = (await self._writer.positions(self._topic)).get(partition.number, 0)
-        start = max(noted, (await self._bus.start_offsets(self._topic)).get(partition.number, 0))
-        self._placed.add(partition)
-        if start >= first:
+        stored = (await self._writer.positions(self._topic)).get(partition.number, 0)
+        start = max(stored, (await self._bus.start_offsets(self._topic)).get(partition.number, 0))
+        self._positioned.add(partition)
+        if start >= first_offset:
             return True
-        log.warning("reading_again", topic=self._topic, partition=partition.number, noted=start, committed=first)
+        log.warning("reading_again", topic=self._topic, partition=partition.number, noted=start, committed=first_offset)
         await consumer.seek(partition, start)
         return False
 
-    async def _keep(self, gathered: Mapping[Partition, list[Record]], producer: Producer) -> bool:
-        records = [record for held in gathered.values() for record in held]
+    async def _insert_batch(self, gathered: Mapping[Partition, list[Record]], producer: Producer) -> bool:
+        records = [record for partition_records in gathered.values() for record in partition_records]
         batch = self._feed.decide(records, self._settings, self._clock.now_ms())
         for table, rows in batch.rows.items():
             if not rows:
@@ -119,15 +124,15 @@ class ConsumerLoop:
             self._metrics.count("onefold_rows_inserted_total", len(rows), table=table.name)
         if batch.quarantine:
             await producer.send(batch.quarantine)
-        await self._writer.note(self._topic, {p.number: held[-1].offset + 1 for p, held in gathered.items()})
+        await self._writer.save_positions(self._topic, {p.number: held[-1].offset + 1 for p, held in gathered.items()})
         return True
 
-    async def _insist(self, action: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
+    async def _retry_until_stopped(self, action: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
         """The action's answer, tried again with growing pauses while it fails for the moment; None once `stop` is set."""
         pause = self._first_pause_s
         while True:
             try:
-                answer = await action()
+                result = await action()
             except Transient as error:
                 if self.healthy:  # it got on in between
                     pause = self._first_pause_s
@@ -136,10 +141,10 @@ class ConsumerLoop:
                 log.warning("retrying", consumer=self.name, error=str(error), pause_ms=int(pause * 1_000))
             else:
                 self.healthy = True
-                return answer
+                return result
             try:
                 await asyncio.wait_for(stop.wait(), pause)
             except TimeoutError:
-                pause = min(pause * 2, LONGEST_PAUSE_S)
+                pause = min(pause * 2, MAX_PAUSE_S)
             else:
                 return None

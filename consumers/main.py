@@ -5,15 +5,15 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from consumers.feeds import FEEDS
 from consumers.loop import ConsumerLoop
-from warehouse.client import Warehouse
-from warehouse.writer import ClickHouseWriter
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Transient
 from runtime.health import HealthServer, Ping
 from runtime.metrics import Metrics
-from runtime.retry import retrying
+from runtime.retry import retry
 from runtime.settings import Settings
+from warehouse.client import Warehouse
+from warehouse.writer import ClickHouseWriter
 
 CONNECT_ATTEMPTS = 30
 CONNECT_PAUSE_MS = 2_000
@@ -22,19 +22,19 @@ CONNECT_PAUSE_MS = 2_000
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run every feed until `stop`. Raises Transient when ClickHouse does not come up, and what a loop could not heal."""
     metrics = Metrics()
-    warehouse = await retrying(lambda: Warehouse.connect(settings), attempts=CONNECT_ATTEMPTS, base_ms=100, max_ms=CONNECT_PAUSE_MS)
+    warehouse = await retry(lambda: Warehouse.connect(settings), attempts=CONNECT_ATTEMPTS, base_ms=100, max_ms=CONNECT_PAUSE_MS)
     writer = ClickHouseWriter(warehouse)
     try:
         async with KafkaBus(settings) as bus:
             loops = [ConsumerLoop(settings, bus, writer, SystemClock(), metrics, feed) for feed in FEEDS]
-            pings: dict[str, Ping] = {"clickhouse": writer.ping, "kafka": bus.ping, **{loop.name: _asked(loop) for loop in loops}}
+            pings: dict[str, Ping] = {"clickhouse": writer.ping, "kafka": bus.ping, **{loop.name: _ping_of(loop) for loop in loops}}
             async with HealthServer(settings, metrics, pings):
-                await together([loop.run for loop in loops], stop)
+                await run_together([loop.run for loop in loops], stop)
     finally:
         await writer.aclose()
 
 
-def _asked(loop: ConsumerLoop) -> Ping:
+def _ping_of(loop: ConsumerLoop) -> Ping:
     async def ping() -> None:
         if not loop.healthy:
             raise Transient(f"{loop.name} does not get on")
@@ -42,11 +42,11 @@ def _asked(loop: ConsumerLoop) -> Ping:
     return ping
 
 
-async def together(runs: Sequence[Callable[[asyncio.Event], Coroutine[None, None, None]]], stop: asyncio.Event) -> None:
+async def run_together(runs: Sequence[Callable[[asyncio.Event], Coroutine[None, None, None]]], stop: asyncio.Event) -> None:
     """Run all until each has ended. The first that fails stops the others, in order, and its error is raised."""
     tasks = [asyncio.create_task(run(stop)) for run in runs]
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finished, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     stop.set()
     await asyncio.wait(tasks)
-    for task in done:
+    for task in finished:
         task.result()

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from consumers.batch import feed
+from consumers.batch import build_feed
+from schemas.records import Transition
 from warehouse import rows
 from warehouse.tables import TRANSITIONS
-from schemas.records import Transition
 
-FEED: Final = feed("memberships", Transition, {TRANSITIONS: rows.transition})
+FEED: Final = build_feed("memberships", Transition, {TRANSITIONS: rows.transition_rows})

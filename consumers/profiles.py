@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from consumers.batch import feed
+from consumers.batch import build_feed
+from schemas.records import Profile
 from warehouse import rows
 from warehouse.tables import PROFILES
-from schemas.records import Profile
 
-FEED: Final = feed("profiles", Profile, {PROFILES: rows.profile})
+FEED: Final = build_feed("profiles", Profile, {PROFILES: rows.profile_rows})

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from consumers.batch import feed
+from consumers.batch import build_feed
+from schemas.records import QuarantineRecord
 from warehouse import rows
 from warehouse.tables import QUARANTINE, SETTLEMENTS
-from schemas.records import Quarantined
 
-FEED: Final = feed("quarantine", Quarantined, {QUARANTINE: rows.quarantine, SETTLEMENTS: rows.settlement})
+FEED: Final = build_feed("quarantine", QuarantineRecord, {QUARANTINE: rows.quarantine_rows, SETTLEMENTS: rows.settlement_rows})

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from demo.run import Options, run
+from demo.run import DemoOptions, run
 
 DEFAULT_DIR = Path(".onefold/demo")
 
@@ -24,7 +24,7 @@ def demo(
     ] = DEFAULT_DIR,
     seed: Annotated[int, typer.Option(envvar="ONEFOLD_DEMO_SEED", help="what the simulation is made from")] = 1,
     rate: Annotated[float, typer.Option(min=1, max=2000, envvar="ONEFOLD_DEMO_RATE", help="events per second")] = 40,
-    keep: Annotated[
+    keep_data: Annotated[
         bool, typer.Option("--keep", envvar="ONEFOLD_DEMO_KEEP", help="go on with what the last run left in the directory")
     ] = False,
 ) -> None:
@@ -32,4 +32,4 @@ def demo(
 
     Exit 0 when every event is accounted for and every due message arrived at the demo's receiver with a valid signature.
     """
-    raise typer.Exit(run(Options(None if forever else seconds, data_dir, seed, rate, keep)))
+    raise typer.Exit(run(DemoOptions(None if forever else seconds, data_dir, seed, rate, keep_data)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
-_FAMILY: Final = (
+_FAMILY_NAMES: Final = (
     "Nguyễn",
     "Trần",
     "Lê",
@@ -24,8 +24,8 @@ _FAMILY: Final = (
     "Dương",
     "Lý",
 )
-_MIDDLE: Final = ("Thị", "Văn", "Minh", "Ngọc", "Thanh", "Đức", "Quang", "Thuỳ", "Hữu", "Bảo", "Kim", "Xuân")
-_GIVEN: Final = (
+_MIDDLE_NAMES: Final = ("Thị", "Văn", "Minh", "Ngọc", "Thanh", "Đức", "Quang", "Thuỳ", "Hữu", "Bảo", "Kim", "Xuân")
+_GIVEN_NAMES: Final = (
     "Ánh", "Bình", "Châu", "Dũng", "Giang", "Hạnh", "Hằng", "Hiếu", "Hương", "Khánh", "Linh", "Long", "Mai", "Nam", "Ngân", "Oanh",
     "Phương", "Quỳnh", "Sơn", "Thảo", "Trang", "Tuấn", "Uyên", "Việt", "Yến",
 )  # fmt: skip
@@ -34,9 +34,9 @@ _STREETS: Final = (
     "Trần Hưng Đạo", "Lê Lợi", "Nguyễn Huệ", "Phan Chu Trinh", "Lý Thường Kiệt", "Hai Bà Trưng", "Điện Biên Phủ",
     "Cách Mạng Tháng Tám",
 )  # fmt: skip
-ZONE: Final = "Asia/Ho_Chi_Minh"
+TIMEZONE: Final = "Asia/Ho_Chi_Minh"
 """Where the customers live."""
-_BORN_TODAY: Final = 1 / 8
+_BIRTHDAY_SHARE: Final = 1 / 8
 _PREFIXES: Final = ("032", "035", "038", "056", "070", "077", "081", "086", "090", "091", "093", "098")
 
 
@@ -88,29 +88,30 @@ class Customer:
         }  # fmt: skip
 
 
-def customer(rng: random.Random, number: int, run: str, today: date) -> Customer:
-    """The customer of that number; `run` keeps the customers of several runs apart. One in eight was born on a day like `today`."""
-    family, middle, given = rng.choice(_FAMILY), rng.choice(_MIDDLE), rng.choice(_GIVEN)
-    plain = _plain(f"{given}.{family}")
+def create_customer(rng: random.Random, number: int, run_id: str, today: date) -> Customer:
+    """The customer of that number; `run_id` keeps the customers of several runs apart. One in eight was born on a day like
+    `today`."""
+    family_name, middle_name, given_name = rng.choice(_FAMILY_NAMES), rng.choice(_MIDDLE_NAMES), rng.choice(_GIVEN_NAMES)
+    mailbox = _without_accents(f"{given_name}.{family_name}")
     return Customer(
-        user_id=f"kh-{run}-{number:05}",
-        name=f"{family} {middle} {given}",
-        email=f"{plain}.{run}{number}@thu.vn",
+        user_id=f"kh-{run_id}-{number:05}",
+        name=f"{family_name} {middle_name} {given_name}",
+        email=f"{mailbox}.{run_id}{number}@thu.vn",
         phone=f"{rng.choice(_PREFIXES)} {rng.randint(100, 999)} {rng.randint(1000, 9999)}",
         address={"street": f"{rng.randint(1, 250)} {rng.choice(_STREETS)}", "city": rng.choice(_CITIES), "country": "VN"},
         birthday=_birthday(rng, today).isoformat(),
-        timezone=ZONE,
+        timezone=TIMEZONE,
         devices=(f"web-{rng.getrandbits(64):016x}", f"app-{rng.getrandbits(64):016x}"),
     )
 
 
 def _birthday(rng: random.Random, today: date) -> date:
-    if rng.random() < _BORN_TODAY:
+    if rng.random() < _BIRTHDAY_SHARE:
         return date(rng.randrange(1960, 2008, 4), today.month, today.day)  # leap years: they have every day
     return date(1960, 1, 1) + timedelta(days=rng.randrange(47 * 365))
 
 
-def _plain(text: str) -> str:
+def _without_accents(text: str) -> str:
     """Without accents, as people write their e-mail addresses."""
     decomposed = unicodedata.normalize("NFD", text.replace("đ", "d").replace("Đ", "D"))
     return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).lower()

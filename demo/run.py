@@ -18,78 +18,78 @@ from pydantic import HttpUrl
 from rich.console import Console
 from rich.table import Table
 
-from ops import definitions_topic as definitions
-from ops.apply.backfill_history import History
-from ops.apply.backfill import Backfill
-from demo.verdict import (Verdict, drain, judge, queries, report)
-from demo.figures import Figures, look
-from demo.screen import Scene, Screen
-from demo.customers import ZONE
-from demo.webhook_receiver import Receiver, serving
+from demo.customers import TIMEZONE
+from demo.figures import Figures, read_figures
+from demo.screen import DemoScene, DemoScreen
 from demo.simulation import Simulation
 from demo.traffic import Traffic
-from ops.definition_files import check, read
+from demo.verdict import DemoVerdict, judge, print_queries, print_report, wait_until_quiet
+from demo.webhook_receiver import Receiver, serving
+from domain.definitions.kinds import Destination
 from embedded import control
-from embedded.attach import settings_from
+from embedded.attach import settings_from_variables
+from embedded.directory_lock import lock_directory
 from embedded.layout import Layout, write_private
 from embedded.leftovers import end_leftovers
-from embedded.directory_lock import claim
 from embedded.roles import ROLES
 from embedded.stack import Stack
-from ops.connect import Reached
+from ops import definitions_topic
+from ops.apply.backfill import Backfill
+from ops.apply.backfill_history import BackfillHistory
+from ops.connect import Connection
+from ops.definition_files import check, read_directory
 from profile_store.connect import open_store
-from warehouse.client import Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Invalid, Misconfigured, Transient
-from runtime.lifecycle import signals
-from domain.definitions.kinds import Destination
+from runtime.lifecycle import stop_on_signals
+from warehouse.client import Warehouse
 
 DEFINITIONS: Final = Path(__file__).parent / "definitions"
-MARK: Final = "demo"
-SECRET: Final = "demo-webhook.secret"  # noqa: S105 - a file's name
-_LOOK_S: Final = 1.0
+MARKER_FILE: Final = "demo"
+SECRET_FILE: Final = "demo-webhook.secret"  # noqa: S105 - a file's name
+_REFRESH_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DemoOptions:
     """What the command was given; `seconds` is None for ever."""
 
     seconds: float | None
     data_dir: Path
     seed: int
     rate: float
-    keep: bool
+    keep_data: bool
 
 
-def run(options: Options) -> int:
+def run(options: DemoOptions) -> int:
     """Run the demo; its exit code. Raises OnefoldError when the stack cannot be started."""
     console = Console()
     layout = Layout.of(options.data_dir)
-    _ours(layout, keep=options.keep)
-    layout.make()
+    _require_demo_directory(layout, keep_data=options.keep_data)
+    layout.create_directories()
     # The clients of the demo speak to this machine alone, whatever proxy the surroundings name.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
-    with claim(layout):
-        if not options.keep:
-            _empty(layout)
-        (layout.root / MARK).touch()
-        screen = Screen(console)
-        stack = Stack(layout, roles=ROLES, say=screen.note)
+    with lock_directory(layout):
+        if not options.keep_data:
+            _empty_directory(layout)
+        (layout.root / MARKER_FILE).touch()
+        screen = DemoScreen(console)
+        stack = Stack(layout, roles=ROLES, notify=screen.note)
         console.print(f"Onefold demo in {layout.root}", markup=False, highlight=False, soft_wrap=True)
         console.print("starting Kafka, Redis, ClickHouse and Onefold …")
         stack.set_up()
         return asyncio.run(_run(options, stack, screen))
 
 
-def _ours(layout: Layout, *, keep: bool) -> None:
+def _require_demo_directory(layout: Layout, *, keep_data: bool) -> None:
     """Nothing but a demo's directory is ever emptied."""
-    if keep or not layout.root.exists() or not any(layout.root.iterdir()) or (layout.root / MARK).exists():
+    if keep_data or not layout.root.exists() or not any(layout.root.iterdir()) or (layout.root / MARKER_FILE).exists():
         return
     raise Misconfigured(f"{layout.root} is not empty and no demo's directory: pass --keep to use it, or another --data-dir")
 
 
-def _empty(layout: Layout) -> None:
+def _empty_directory(layout: Layout) -> None:
     end_leftovers(layout.run)
     for path in layout.root.iterdir():
         if path == layout.lock_file:
@@ -98,18 +98,18 @@ def _empty(layout: Layout) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-    layout.make()
+    layout.create_directories()
 
 
-async def _run(options: Options, stack: Stack, screen: Screen) -> int:
+async def _run(options: DemoOptions, stack: Stack, screen: DemoScreen) -> int:
     stop = asyncio.Event()
-    with signals(stop):
+    with stop_on_signals(stop):
         socket = stack.layout.socket("control")
-        server = await control.serve(socket, _controlled(stack, stop))
+        server = await control.serve(socket, _command_handler(stack, stop))
         try:
-            if not await _unless(stop, stack.start()):
+            if not await _run_unless_stopped(stop, stack.start()):
                 return 130
-            return await _act(options, stack, screen, stop)
+            return await _run_demo(options, stack, screen, stop)
         finally:
             screen.console.print("stopping …")
             await stack.stop()
@@ -117,7 +117,7 @@ async def _run(options: Options, stack: Stack, screen: Screen) -> int:
             socket.unlink(missing_ok=True)
 
 
-def _controlled(stack: Stack, stop: asyncio.Event) -> control.Handler:
+def _command_handler(stack: Stack, stop: asyncio.Event) -> control.CommandHandler:
     async def handle(command: str, _name: str) -> Any:
         if command == "status":
             return await stack.status()
@@ -129,7 +129,7 @@ def _controlled(stack: Stack, stop: asyncio.Event) -> control.Handler:
     return handle
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+async def _run_unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
     """Whether `work` ended before `stop` was set; cancelled if not."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -143,22 +143,22 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
     return False
 
 
-async def _act(options: Options, stack: Stack, screen: Screen, stop: asyncio.Event) -> int:
-    settings = settings_from(stack.variables)
-    secret = _secret(stack.layout.root / SECRET)
+async def _run_demo(options: DemoOptions, stack: Stack, screen: DemoScreen, stop: asyncio.Event) -> int:
+    settings = settings_from_variables(stack.variables)
+    secret = _secret(stack.layout.root / SECRET_FILE)
     receiver = Receiver(secret, stack.layout.root / "demo-received.txt")
     state = await stack.status()
     warehouse = await Warehouse.connect(settings)
     try:
         async with KafkaBus(settings) as bus, serving(receiver) as url:
-            here = Reached(settings, bus, warehouse)
-            destination = await _define(here, url)
-            _addresses(screen.console, state, url)
+            connection = Connection(settings, bus, warehouse)
+            destination = await _apply_definitions(connection, url)
+            _print_addresses(screen.console, state, url)
             traffic = Traffic(settings, bus, SystemClock(), state["addresses"]["collector"], state["write_keys"]["default"])
-            verdict = await _play(options, here, destination, receiver, traffic, screen, stop)
-            report(screen.console, verdict, receiver)
-            await queries(screen.console, here, str(options.data_dir))
-            _farewell(screen.console, options, verdict)
+            verdict = await _run_simulation(options, connection, destination, receiver, traffic, screen, stop)
+            print_report(screen.console, verdict, receiver)
+            await print_queries(screen.console, connection, str(options.data_dir))
+            _print_ending(screen.console, options, verdict)
             return 1 if verdict.missing else 0
     finally:
         await warehouse.aclose()
@@ -170,63 +170,74 @@ def _secret(path: Path) -> str:
     return path.read_text(encoding="ascii").strip()
 
 
-async def _define(here: Reached, url: str) -> Destination:
+async def _apply_definitions(connection: Connection, url: str) -> Destination:
     """Make the demo's definitions live, its destination at the receiver's address."""
-    wanted = read(DEFINITIONS)
-    hook = wanted["Destination/demo-webhook"]
-    if not isinstance(hook, Destination):
+    requested = read_directory(DEFINITIONS)
+    webhook = requested["Destination/demo-webhook"]
+    if not isinstance(webhook, Destination):
         raise TypeError("demo-webhook is no Destination")
-    hook = hook.model_copy(update={"spec": hook.spec.model_copy(update={"url": HttpUrl(url)})})
-    wanted[hook.key] = hook
-    check(wanted, await definitions.live(here.settings, here.bus))
+    webhook = webhook.model_copy(update={"spec": webhook.spec.model_copy(update={"url": HttpUrl(url)})})
+    requested[webhook.key] = webhook
+    check(requested, await definitions_topic.read_live(connection.settings, connection.bus))
     clock = SystemClock()
-    store = open_store(here.settings, clock)
+    store = open_store(connection.settings, clock)
 
-    async def reach() -> Warehouse:
-        return here.warehouse
+    async def get_warehouse() -> Warehouse:
+        return connection.warehouse
 
     try:
-        await Backfill(here.settings, here.bus, store, History(here.settings, here.bus, reach), clock).apply(wanted.values())
+        await Backfill(
+            connection.settings, connection.bus, store, BackfillHistory(connection.settings, connection.bus, get_warehouse), clock
+        ).apply(requested.values())
     finally:
         await store.aclose()
-    return hook
+    return webhook
 
 
-async def _play(
-    options: Options, here: Reached, destination: Destination, receiver: Receiver, traffic: Traffic, screen: Screen,
+async def _run_simulation(
+    options: DemoOptions,
+    connection: Connection,
+    destination: Destination,
+    receiver: Receiver,
+    traffic: Traffic,
+    screen: DemoScreen,
     stop: asyncio.Event,
-) -> Verdict:  # fmt: skip
+) -> DemoVerdict:
     """The simulation, then the wait for everything to come to rest."""
     clock, started = SystemClock(), time.monotonic()
-    before = (await look(here)).account.accepted
+    accepted_before = (await read_figures(connection)).account.accepted
     started_ms = clock.now_ms()
-    today = datetime.fromtimestamp(started_ms / 1000, tz=ZoneInfo(ZONE)).date()
+    today = datetime.fromtimestamp(started_ms / 1000, tz=ZoneInfo(TIMEZONE)).date()
     simulation = Simulation(options.seed, f"{started_ms // 1000:x}", today)
-    last = [started, 0]
+    latest_sample = [started, 0]
 
-    def show(phase: str, figures: Figures | None) -> None:
-        now = time.monotonic()
-        rate = (traffic.sent - last[1]) / max(now - last[0], 0.001)
-        last[:] = [now, traffic.sent]
-        screen.show(Scene(phase, now - started, traffic.sent, rate, len(receiver.ids), figures))
+    def show_scene(phase: str, figures: Figures | None) -> None:
+        now_s = time.monotonic()
+        rate = (traffic.sent - latest_sample[1]) / max(now_s - latest_sample[0], 0.001)
+        latest_sample[:] = [now_s, traffic.sent]
+        screen.show(DemoScene(phase, now_s - started, traffic.sent, rate, len(receiver.ids), figures))
 
     with screen:
         sending = asyncio.create_task(traffic.run(simulation.actions(), options.rate, stop, options.seconds), name="traffic")
         while not sending.done():
             try:
-                show("customers come in", await look(here))
+                show_scene("customers come in", await read_figures(connection))
             except Transient as error:
                 screen.note(str(error))
-            await asyncio.wait([sending], timeout=_LOOK_S)
+            await asyncio.wait([sending], timeout=_REFRESH_S)
         await sending
         await traffic.flush()
-        last_look = await drain(
-            here, destination, receiver, before + traffic.sent, lambda figures: show("nobody comes any more, time passes", figures)
+        final_observation = await wait_until_quiet(
+            connection,
+            destination,
+            receiver,
+            accepted_before + traffic.sent,
+            lambda figures: show_scene("nobody comes any more, time passes", figures),
         )
-    return judge(last_look, before + traffic.sent, traffic.failed)
+    return judge(final_observation, accepted_before + traffic.sent, traffic.failed)
 
 
-def _addresses(console: Console, state: dict[str, Any], url: str) -> None:
+def _print_addresses(console: Console, state: dict[str, Any], url: str) -> None:
     table = Table("address", "", title="Onefold is ready", title_justify="left")
     for name, address in {**state["addresses"], "webhook receiver": url}.items():
         scheme, separator, rest = address.rpartition("://")
@@ -234,10 +245,10 @@ def _addresses(console: Console, state: dict[str, Any], url: str) -> None:
     Console(file=console.file, soft_wrap=True).print(table)
 
 
-def _farewell(console: Console, options: Options, verdict: Verdict) -> None:
-    where = options.data_dir
+def _print_ending(console: Console, options: DemoOptions, verdict: DemoVerdict) -> None:
+    data_dir = options.data_dir
     console.print(
-        f"Look around: onefold up --data-dir {where}   (the same addresses)", markup=False, highlight=False, soft_wrap=True
+        f"Look around: onefold up --data-dir {data_dir}   (the same addresses)", markup=False, highlight=False, soft_wrap=True
     )
     if not verdict.missing:
         console.print("Every event is accounted for, and every due delivery arrived.", style="green")

@@ -18,7 +18,7 @@ _NOTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class DemoScene:
     """What is shown at one moment."""
 
     phase: str
@@ -30,84 +30,96 @@ class Scene:
     notes: tuple[str, ...] = field(default=())
 
 
-class Screen:
+class DemoScreen:
     """Shows scenes; `note` takes what the stack has to say."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._shown = -PLAIN_EVERY_S
-        self._showing = False
+        self._shown_at_s = -PLAIN_EVERY_S
+        self._is_showing = False
         self.notes: list[str] = []
 
     def note(self, line: str) -> None:
         """Something happened: printed at once, or put below the tables."""
         self.notes.append(line)
-        if not self._showing or self._live is None:
+        if not self._is_showing or self._live is None:
             self.console.print(line, markup=False, highlight=False)
 
     def __enter__(self) -> Self:
-        self._showing = True
+        self._is_showing = True
         if self._live is not None:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._showing = False
+        self._is_showing = False
         if self._live is not None:
             self._live.stop()
 
-    def show(self, scene: Scene) -> None:
+    def show(self, scene: DemoScene) -> None:
         """Show a scene, if it is time to."""
         if self._live is not None:
-            self._live.update(tables(scene, tuple(self.notes[-_NOTES:])), refresh=True)
-        elif time.monotonic() - self._shown >= PLAIN_EVERY_S:
-            self._shown = time.monotonic()
-            self.console.print(line(scene), markup=False, highlight=False, soft_wrap=True)
+            self._live.update(scene_tables(scene, tuple(self.notes[-_NOTES:])), refresh=True)
+        elif time.monotonic() - self._shown_at_s >= PLAIN_EVERY_S:
+            self._shown_at_s = time.monotonic()
+            self.console.print(scene_line(scene), markup=False, highlight=False, soft_wrap=True)
 
 
-def line(scene: Scene) -> str:
+def scene_line(scene: DemoScene) -> str:
     """A scene in a line, and a second one with the segments."""
-    head = f"{scene.seconds:5.0f} s  {scene.phase}  {scene.rate:.0f} events/s  sent {scene.sent}"
+    heading = f"{scene.seconds:5.0f} s  {scene.phase}  {scene.rate:.0f} events/s  sent {scene.sent}"
     figures = scene.figures
     if figures is None:
-        return head
+        return heading
     account = figures.account
-    sizes = "  ".join(f"{name} {figures.segments.get(name, 0)}" for name in figures.names)
-    said = (
-        f"{head}  accepted {account.accepted} = stored {account.stored} + duplicate {account.duplicate} + suppressed "
+    sizes = "  ".join(f"{name} {figures.segments.get(name, 0)}" for name in figures.segment_names)
+    summary = (
+        f"{heading}  accepted {account.accepted} = stored {account.stored} + duplicate {account.duplicate} + suppressed "
         f"{account.suppressed} + quarantined {account.quarantined} + in flight {account.in_flight}"
         f"  profiles {figures.profiles}  merges {figures.merges}  transitions {figures.transitions}"
         f"  delivered {figures.deliveries.get('delivered', 0)}  received {scene.received}"
     )
-    return f"{said}\n         {sizes}" if sizes else said
+    return f"{summary}\n         {sizes}" if sizes else summary
 
 
-def tables(scene: Scene, notes: tuple[str, ...]) -> Group:
+def scene_tables(scene: DemoScene, notes: tuple[str, ...]) -> Group:
     """A scene as tables."""
     title = Text(f"Onefold demo · {scene.phase} · {scene.seconds:.0f} s", style="bold")
     if scene.figures is None:
         return Group(title, Text(f"{scene.sent} events sent"))
     figures, account = scene.figures, scene.figures.account
-    flow = _table("Flow", {
-        "events per second": f"{scene.rate:.0f}", "events sent": f"{scene.sent:,}", "profiles": f"{figures.profiles:,}",
-        "merges": f"{figures.merges:,}", "entered": f"{figures.moved('entered'):,}",
-        "exited": f"{figures.moved('exited'):,}",
-        "… by time alone": f"{figures.moved('entered', why='time') + figures.moved('exited', why='time'):,}",
-    })  # fmt: skip
-    sizes = _table("Segments, with all who came and went", {
-        name: f"{figures.segments.get(name, 0):,}   +{figures.moved('entered', name):,} -{figures.moved('exited', name):,}"
-        for name in figures.names
-    })  # fmt: skip
+    flow = _table(
+        "Flow",
+        {
+            "events per second": f"{scene.rate:.0f}",
+            "events sent": f"{scene.sent:,}",
+            "profiles": f"{figures.profiles:,}",
+            "merges": f"{figures.merges:,}",
+            "entered": f"{figures.count_transitions('entered'):,}",
+            "exited": f"{figures.count_transitions('exited'):,}",
+            "… by time alone": f"{sum(figures.count_transitions(op, why='time') for op in ('entered', 'exited')):,}",
+        },
+    )
+    sizes = _table(
+        "Segments, with all who came and went",
+        {
+            name: (
+                f"{figures.segments.get(name, 0):,}   "
+                f"+{figures.count_transitions('entered', name):,} -{figures.count_transitions('exited', name):,}"
+            )
+            for name in figures.segment_names
+        },
+    )
     sends = _table("Deliveries", {
         **{state: f"{count:,}" for state, count in sorted(figures.deliveries.items())}, "at the receiver": f"{scene.received:,}",
     })  # fmt: skip
-    book = _table("Account" + ("" if account.balanced else " (does not balance)"), {
+    account_table = _table("Account" + ("" if account.balanced else " (does not balance)"), {
         "accepted": f"{account.accepted:,}", "= stored": f"{account.stored:,}", "+ duplicate": f"{account.duplicate:,}",
         "+ suppressed": f"{account.suppressed:,}", "+ quarantined": f"{account.quarantined:,}",
         "+ in flight": f"{account.in_flight:,}",
     })  # fmt: skip
-    return Group(title, Columns([flow, sizes, sends, book]), *(Text(note, style="dim") for note in notes))
+    return Group(title, Columns([flow, sizes, sends, account_table]), *(Text(note, style="dim") for note in notes))
 
 
 def _table(title: str, rows: dict[str, str]) -> Table:

@@ -9,18 +9,18 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from ops.cli.sql import as_analyst
-from demo.figures import (Figures, behind, due, look)
+from demo.figures import Figures, count_unread, load_due_deliveries, read_figures
 from demo.webhook_receiver import Receiver
-from ops.connect import Reached
-from warehouse.client import Warehouse
-from runtime.errors import Transient
 from domain.definitions.kinds import Destination
+from ops.cli.sql import as_analyst
+from ops.connect import Connection
+from runtime.errors import Transient
+from warehouse.client import Warehouse
 
 DRAIN_S: Final = 120.0
-PASSING: Final = ("cart-open", "cart-abandoned")
+TIME_EMPTIED_SEGMENTS: Final = ("cart-open", "cart-abandoned")
 """Segments that time alone empties when nobody comes any more."""
-_QUIET_LOOKS: Final = 2
+_QUIET_OBSERVATIONS: Final = 2
 _PAUSE_S: Final = 0.5
 _SHOWN_MISSING: Final = 10
 
@@ -60,7 +60,7 @@ QUERIES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DemoVerdict:
     """What was seen at the end; `missing` says what should have been and was not."""
 
     figures: Figures
@@ -70,18 +70,23 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """The figures, what was due then (see `due`), and which messages the receiver had. `quiet` when nothing was under way."""
+class DemoObservation:
+    """The figures, what was due then (see `due`), and which messages the receiver had. `quiet_count` when nothing was under way."""
 
     figures: Figures
-    wanted: Mapping[str, str]
+    due_deliveries: Mapping[str, str]
     received: frozenset[str]
     quiet: bool
 
 
-def judge(look: Look, sent: int, failed: int) -> Verdict:
+def judge(observation: DemoObservation, sent: int, failed: int) -> DemoVerdict:
     """Pure. Nothing is missing when the account balances with all that was sent in it, and every due message was received."""
-    figures, account, wanted, received = look.figures, look.figures.account, look.wanted, look.received
+    figures, account, due_deliveries, received = (
+        observation.figures,
+        observation.figures.account,
+        observation.due_deliveries,
+        observation.received,
+    )
     missing = []
     if not account.balanced or account.in_flight:
         missing.append(f"the account does not balance at a quiet moment: {account}")
@@ -89,49 +94,51 @@ def judge(look: Look, sent: int, failed: int) -> Verdict:
         missing.append(f"{sent} events were sent and {account.accepted} accepted: {sent - account.accepted} are missing")
     if failed:
         missing.append(f"the shop's client gave up on {failed} events: see collector.log")
-    lost = {key: what for key, what in wanted.items() if key not in received}
-    if lost:
-        shown = ", ".join(f"{what} ({key[:12]}…)" for key, what in list(lost.items())[:_SHOWN_MISSING])
-        missing.append(f"{len(lost)} of {len(wanted)} due deliveries did not arrive: {shown}")
-    if not look.quiet and not missing:
+    lost_deliveries = {key: what for key, what in due_deliveries.items() if key not in received}
+    if lost_deliveries:
+        shown = ", ".join(f"{what} ({key[:12]}…)" for key, what in list(lost_deliveries.items())[:_SHOWN_MISSING])
+        missing.append(f"{len(lost_deliveries)} of {len(due_deliveries)} due deliveries did not arrive: {shown}")
+    if not observation.quiet and not missing:
         missing.append(f"the streams had not come to rest after {DRAIN_S:.0f} s")
-    return Verdict(figures, len(wanted), len(received & wanted.keys()), tuple(missing))
+    return DemoVerdict(figures, len(due_deliveries), len(received & due_deliveries.keys()), tuple(missing))
 
 
-async def drain(
-    here: Reached, destination: Destination, receiver: Receiver, expected: int, show: Callable[[Figures], None]
-) -> Look:
+async def wait_until_quiet(
+    connection: Connection, destination: Destination, receiver: Receiver, expected: int, show: Callable[[Figures], None]
+) -> DemoObservation:
     """Wait until all that was sent is in its place, no cart is left, and what is due has come. The last look, quiet or not.
 
     Time goes on moving customers afterwards, so that nothing is judged by a later look than this one.
     """
-    until, quiet = time.monotonic() + DRAIN_S, 0
-    seen = None
-    while seen is None or time.monotonic() < until:
+    deadline, quiet_count = time.monotonic() + DRAIN_S, 0
+    observation = None
+    while observation is None or time.monotonic() < deadline:
         try:
-            seen = await _look(here, destination, receiver, expected)
-            show(seen.figures)
-            quiet = quiet + 1 if seen.quiet else 0
+            observation = await _observe(connection, destination, receiver, expected)
+            show(observation.figures)
+            quiet_count = quiet_count + 1 if observation.quiet else 0
         except Transient:
-            quiet = 0
-            if time.monotonic() >= until:
+            quiet_count = 0
+            if time.monotonic() >= deadline:
                 raise
-        if seen is not None and quiet >= _QUIET_LOOKS:
-            return seen
+        if observation is not None and quiet_count >= _QUIET_OBSERVATIONS:
+            return observation
         await asyncio.sleep(_PAUSE_S)
-    return replace(seen, quiet=False)
+    return replace(observation, quiet=False)
 
 
-async def _look(here: Reached, destination: Destination, receiver: Receiver, expected: int) -> Look:
-    figures, left = await look(here), await behind(here)
-    wanted = await due(here, destination)
-    rest = figures.account.in_flight == 0 and figures.account.accepted >= expected and left == 0
-    carts = any(figures.segments.get(name, 0) for name in PASSING)
+async def _observe(connection: Connection, destination: Destination, receiver: Receiver, expected: int) -> DemoObservation:
+    figures, unread = await read_figures(connection), await count_unread(connection)
+    due_deliveries = await load_due_deliveries(connection, destination)
+    is_at_rest = figures.account.in_flight == 0 and figures.account.accepted >= expected and unread == 0
+    has_carts = any(figures.segments.get(name, 0) for name in TIME_EMPTIED_SEGMENTS)
     received = frozenset(receiver.ids)
-    return Look(figures, wanted, received, quiet=rest and not carts and not wanted.keys() - received)
+    return DemoObservation(
+        figures, due_deliveries, received, quiet=is_at_rest and not has_carts and not due_deliveries.keys() - received
+    )
 
 
-def report(console: Console, verdict: Verdict, receiver: Receiver) -> None:
+def print_report(console: Console, verdict: DemoVerdict, receiver: Receiver) -> None:
     """Say what was seen."""
     figures, account = verdict.figures, verdict.figures.account
     table = Table(title="What was seen", title_justify="left", show_header=False)
@@ -146,34 +153,34 @@ def report(console: Console, verdict: Verdict, receiver: Receiver) -> None:
         ("profiles", figures.profiles),
         ("merges", figures.merges),
         ("transitions", figures.transitions),
-        ("… by time alone", figures.moved("entered", why="time") + figures.moved("exited", why="time")),
+        ("… by time alone", figures.count_transitions("entered", why="time") + figures.count_transitions("exited", why="time")),
         ("deliveries due", verdict.due),
         ("arrived with a valid signature", verdict.received),
-        ("refused by the receiver and tried again", receiver.answers["busy"]),
+        ("refused by the receiver and tried again", receiver.responses["busy"]),
     ):
         table.add_row(name, f"{value:,}")
     console.print(table)
-    console.print(movements(figures))
+    console.print(movement_table(figures))
 
 
-def movements(figures: Figures) -> Table:
+def movement_table(figures: Figures) -> Table:
     """Each segment's size, and how many entered and left it by an event, by time alone, and by a merge of two profiles."""
     table = Table(title="Segments: who is in, and what moved customers in and out", title_justify="left")
     table.add_column("segment", no_wrap=True)
-    for name in ("now", *(f"{way} by\n{why}" for way in ("in", "out") for why in ("event", "time", "merge"))):
+    for name in ("now", *(f"{direction} by\n{why}" for direction in ("in", "out") for why in ("event", "time", "merge"))):
         table.add_column(name, justify="right")
-    for segment in figures.names:
-        counts = [figures.moved(op, segment, why) for op in ("entered", "exited") for why in ("event", "time", "merge")]
+    for segment in figures.segment_names:
+        counts = [figures.count_transitions(op, segment, why) for op in ("entered", "exited") for why in ("event", "time", "merge")]
         table.add_row(segment, *(f"{count:,}" if count else "·" for count in (figures.segments.get(segment, 0), *counts)))
     return table
 
 
-async def queries(console: Console, here: Reached, data_dir: str) -> None:
+async def print_queries(console: Console, connection: Connection, data_dir: str) -> None:
     """Three questions to ask, with their answers."""
-    warehouse = await Warehouse.connect(as_analyst(here.settings))
+    warehouse = await Warehouse.connect(as_analyst(connection.settings))
     try:
         for title, sql in QUERIES:
-            answer = await warehouse.raw(sql, {}, "PrettyCompact", {"readonly": 2, "output_format_pretty_color": 0})
+            answer = await warehouse.query_formatted(sql, {}, "PrettyCompact", {"readonly": 2, "output_format_pretty_color": 0})
             console.print(f"\n{title}", style="bold", markup=False)
             console.print(f'onefold sql --data-dir {data_dir} "{sql}"', markup=False, highlight=False, soft_wrap=True)
             console.print(answer.decode(), markup=False, highlight=False, soft_wrap=True)

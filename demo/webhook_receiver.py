@@ -20,51 +20,51 @@ from starlette.routing import Route
 from runtime.health import QuietServer
 
 PATH: Final = "/webhook"
-MOST_BYTES: Final = 256 * 1024
+MAX_BYTES: Final = 256 * 1024
 _BUSY_ONE_IN: Final = 25
 
 
 class Receiver:
-    """Keeps the ids of verified messages in `kept`, so that a later run on the same directory knows them.
+    """Keeps the ids of verified messages in `ids_file`, so that a later run on the same directory knows them.
 
     About one message in 25 is answered with 503 at its first attempt, as receivers do in life.
     """
 
-    def __init__(self, secret: str, kept: Path) -> None:
-        self._webhook, self._kept = Webhook(secret), kept
-        self.ids: set[str] = set(kept.read_text(encoding="ascii").split()) if kept.exists() else set()
-        self.answers: Counter[str] = Counter()
-        self._refused: set[str] = set()
+    def __init__(self, secret: str, ids_file: Path) -> None:
+        self._webhook, self._ids_file = Webhook(secret), ids_file
+        self.ids: set[str] = set(ids_file.read_text(encoding="ascii").split()) if ids_file.exists() else set()
+        self.responses: Counter[str] = Counter()
+        self._refused_once: set[str] = set()
 
     async def __call__(self, request: Request) -> Response:
         raw = bytearray()
         async for chunk in request.stream():
             raw += chunk
-            if len(raw) > MOST_BYTES:
-                return self._answer("too large", 413)
+            if len(raw) > MAX_BYTES:
+                return self._respond("too large", 413)
         try:
             self._webhook.verify(bytes(raw), dict(request.headers))
         except (WebhookVerificationError, binascii.Error, ValueError):
-            return self._answer("bad signature", 401)
-        return self._take(request.headers["webhook-id"])
+            return self._respond("bad signature", 401)
+        return self._receive(request.headers["webhook-id"])
 
-    def _take(self, key: str) -> Response:
+    def _receive(self, key: str) -> Response:
         if key in self.ids:
-            return self._answer("repeated", 200)
-        if _busy(key) and key not in self._refused:
-            self._refused.add(key)
-            return self._answer("busy", 503)
-        with self._kept.open("a", encoding="ascii") as file:
+            return self._respond("repeated", 200)
+        if _is_busy(key) and key not in self._refused_once:
+            self._refused_once.add(key)
+            return self._respond("busy", 503)
+        with self._ids_file.open("a", encoding="ascii") as file:
             file.write(key + "\n")
         self.ids.add(key)
-        return self._answer("taken", 200)
+        return self._respond("taken", 200)
 
-    def _answer(self, what: str, status: int) -> Response:
-        self.answers[what] += 1
+    def _respond(self, outcome: str, status: int) -> Response:
+        self.responses[outcome] += 1
         return Response(status_code=status, headers={"retry-after": "1"} if status == 503 else None)
 
 
-def _busy(key: str) -> bool:
+def _is_busy(key: str) -> bool:
     return hashlib.sha256(key.encode()).digest()[0] % _BUSY_ONE_IN == 0
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from collector.app import create_app
+from collector.openapi import build_document
 from collector.source_registry import Sources
-from collector.openapi import document
+from domain.definitions.json_schema import definition_schema
 from runtime import metrics
 from runtime.bus.memory import MemoryBus, MemoryProducer
 from runtime.clock import SystemClock
 from runtime.settings import Settings
 from schemas.reasons import Reason
 from schemas.topics import TOPICS
-from domain.definitions.json_schema import schema
 
-_NOTE = "<!-- Made from the code by `python -m docs.reference`: change the code, not this page. -->\n\n"
+_GENERATED_NOTICE = "<!-- Made from the code by `python -m docs.reference`: change the code, not this page. -->\n\n"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -33,7 +33,7 @@ def configuration() -> str:
         secret = isinstance(field.default, SecretStr)
         default = "(secret)" if secret and name.endswith(("secret", "token")) else _plain(field.default)
         rows.append((f"`ONEFOLD_{name.upper()}`", f"`{default}`", field.description or ""))
-    return "# Configuration\n\n" + _NOTE + _table(("Variable", "Default", "Meaning"), rows)
+    return "# Configuration\n\n" + _GENERATED_NOTICE + _table(("Variable", "Default", "Meaning"), rows)
 
 
 def _plain(default: object) -> str:
@@ -46,37 +46,43 @@ def topics() -> str:
         (
             f"`{topic.name}`",
             topic.key,
-            topic.about,
+            topic.description,
             topic.written_by,
             topic.read_by,
-            "1" if topic.single else "`ONEFOLD_PARTITIONS`",
+            "1" if topic.is_single_partition else "`ONEFOLD_PARTITIONS`",
             ", ".join(f"`{key}={value}`" for key, value in topic.config),
         )
         for topic in TOPICS
     ]
     head = ("Topic", "Key", "What it says", "Written by", "Read by", "Partitions", "Configuration")
-    return "# Topics\n\n" + _NOTE + "Names are prefixed with the environment: `onefold.events`.\n\n" + _table(head, rows)
+    return (
+        "# Topics\n\n" + _GENERATED_NOTICE + "Names are prefixed with the environment: `onefold.events`.\n\n" + _table(head, rows)
+    )
 
 
 def reasons() -> str:
     """Every reason of the closed list."""
-    return "# Reasons\n\n" + _NOTE + _table(("Reason", "What is wrong, and the cure"), [(f"`{r}`", r.about) for r in Reason])
+    return (
+        "# Reasons\n\n"
+        + _GENERATED_NOTICE
+        + _table(("Reason", "What is wrong, and the cure"), [(f"`{r}`", r.explanation) for r in Reason])
+    )
 
 
 def metrics_page() -> str:
     """Every metric of the register."""
-    return "# Metrics\n\n" + _NOTE + metrics.documentation().rstrip() + "\n"
+    return "# Metrics\n\n" + _GENERATED_NOTICE + metrics.documentation().rstrip() + "\n"
 
 
 def collector_api() -> str:
     """The OpenAPI document of the collector's addresses."""
     app = create_app(Settings(), MemoryProducer(MemoryBus()), SystemClock(), Sources(), metrics.Metrics())
-    return json.dumps(document(app.routes), ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(build_document(app.routes), ensure_ascii=False, indent=2) + "\n"
 
 
 def json_schema(name: str) -> str:
     """The JSON Schema of a kind of definition."""
-    return json.dumps(schema(name), ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(definition_schema(name), ensure_ascii=False, indent=2) + "\n"
 
 
 PAGES: dict[str, Callable[[], str]] = {

@@ -32,9 +32,9 @@ Scalar = (
 )
 """Strict, so that `true` stays a boolean: a lax integer would take it as 1, which equals no boolean trait."""
 
-Whole = Annotated[int, Field(strict=True)]
+WholeNumber = Annotated[int, Field(strict=True)]
 """Neither text nor a boolean is taken for a number."""
-Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+FiniteNumber = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 EventName = Annotated[
     str,
@@ -44,25 +44,25 @@ EventName = Annotated[
         description="a track event's name, or $page, $screen, $identify, $group, $alias, $call_ended …",
     ),
 ]
-Path = Annotated[str, Field(min_length=1, max_length=256, description="a name, or several with dots between: address.city")]
+DottedPath = Annotated[str, Field(min_length=1, max_length=256, description="a name, or several with dots between: address.city")]
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """Unknown keys are errors; nothing changes once it is read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def duration_ms(value: object) -> int:
+def parse_duration(value: object) -> int:
     """`30m`, `7d` … as milliseconds; raises ValueError that says the form."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    length = int(match[1]) * _UNIT_MS[match[2]] if match else 0
-    if not 0 < length <= MAX_DURATION_MS:
+    length_ms = int(match[1]) * _UNIT_MS[match[2]] if match else 0
+    if not 0 < length_ms <= MAX_DURATION_MS:
         raise ValueError("a duration is a positive whole number with a unit, at most ten years: 500ms, 30s, 30m, 12h, 7d")
-    return length
+    return length_ms
 
 
-def duration_text(length_ms: int) -> str:
+def format_duration(length_ms: int) -> str:
     """The shortest text of a duration: `7d`, `90m`, `1500ms`."""
     unit, size = next((unit, size) for unit, size in reversed(_UNIT_MS.items()) if length_ms % size == 0)
     return f"{length_ms // size}{unit}"
@@ -70,8 +70,8 @@ def duration_text(length_ms: int) -> str:
 
 Duration = Annotated[
     int,
-    BeforeValidator(duration_ms),
-    PlainSerializer(duration_text, return_type=str),
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
     WithJsonSchema(DURATION_SCHEMA),
 ]
 """A length of time: text with a unit on the wire, milliseconds in Python."""

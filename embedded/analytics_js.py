@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from embedded.layout import writing
+from embedded.layout import explain_write_errors
 from runtime.errors import Misconfigured
 
 PACKAGE: Final = "@segment/analytics-next"
 VERSION: Final = "1.84.3"
 SHA512: Final = "5l7cPBzScxhfJ0zdcKQI4daDvMIWWUk7hClT1xGRelnHUltIEoQ9w8+ZpFPoWJMpX8D7IA1nVAfJbpiKi3XaKw=="
 """Of the package's tarball, in base64."""
-_WANTED: Final = re.compile(r"package/dist/umd/([A-Za-z0-9][A-Za-z0-9.-]*\.js)|package/(LICENSE[A-Za-z.]*)")
+_SERVED_FILE: Final = re.compile(r"package/dist/umd/([A-Za-z0-9][A-Za-z0-9.-]*\.js)|package/(LICENSE[A-Za-z.]*)")
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 _TIMEOUT_S: Final = 120
 
@@ -33,39 +33,41 @@ def directory(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(base) / "onefold" / f"analytics-js-{VERSION}"
 
 
-def installed(environ: Mapping[str, str] = os.environ) -> Path | None:
+def find_installed(environ: Mapping[str, str] = os.environ) -> Path | None:
     """The directory, if the files are there."""
-    found = directory(environ)
-    return found if (found / "standalone.js").is_file() else None
+    target = directory(environ)
+    return target if (target / "standalone.js").is_file() else None
 
 
-def by_npm(scratch: Path) -> Path:
+def fetch_by_npm(scratch: Path) -> Path:
     """With the machine's own npm, which knows its registry and proxy."""
     command = shutil.which("npm")
     if command is None:
         raise Misconfigured(f"npm is not on PATH: install it, or fetch {PACKAGE} {VERSION} elsewhere and give it as --tarball")
     argv = [command, "pack", f"{PACKAGE}@{VERSION}", "--pack-destination", str(scratch), "--ignore-scripts", "--silent"]
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL, cwd=scratch)
+        completed = subprocess.run(
+            argv, capture_output=True, timeout=_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL, cwd=scratch
+        )
     except subprocess.TimeoutExpired as error:
         raise Misconfigured(f"npm gave no answer in {_TIMEOUT_S} s: is its registry reachable?") from error
-    found = sorted(scratch.glob("*.tgz"))
-    if done.returncode != 0 or len(found) != 1:
-        raise Misconfigured(f"npm could not bring {PACKAGE} {VERSION} (exit {done.returncode}): is its registry reachable?")
-    return found[0]
+    tarballs = sorted(scratch.glob("*.tgz"))
+    if completed.returncode != 0 or len(tarballs) != 1:
+        raise Misconfigured(f"npm could not bring {PACKAGE} {VERSION} (exit {completed.returncode}): is its registry reachable?")
+    return tarballs[0]
 
 
-def install(target: Path, fetch: Fetch = by_npm) -> bool:
+def install(target: Path, fetch: Fetch = fetch_by_npm) -> bool:
     """Bring the files into `target`, all or none; whether they had to be brought. Raises Misconfigured."""
     if (target / "standalone.js").is_file():
         return False
-    with writing(target, "free about 2 MB there, or set XDG_CACHE_HOME to another place"):
+    with explain_write_errors(target, "free about 2 MB there, or set XDG_CACHE_HOME to another place"):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".analytics-js-", dir=target.parent))
         try:
             tarball, ready = fetch(scratch), scratch / "ready"
             ready.mkdir()
-            _unpack(_checked(tarball), ready)
+            _unpack(_verify_hash(tarball), ready)
             shutil.rmtree(target, ignore_errors=True)
             ready.rename(target)
         finally:
@@ -73,10 +75,10 @@ def install(target: Path, fetch: Fetch = by_npm) -> bool:
     return True
 
 
-def _checked(tarball: Path) -> Path:
+def _verify_hash(tarball: Path) -> Path:
     with tarball.open("rb") as content:
-        found = base64.b64encode(hashlib.file_digest(content, "sha512").digest()).decode()
-    if found != SHA512:
+        digest = base64.b64encode(hashlib.file_digest(content, "sha512").digest()).decode()
+    if digest != SHA512:
         raise Misconfigured(
             f"the tarball's sha512 is not that of {PACKAGE} {VERSION}. It is not what Onefold was tested with: check the registry "
             "or proxy in between"
@@ -88,9 +90,9 @@ def _unpack(tarball: Path, ready: Path) -> None:
     """Only the files that are served, by their plain names."""
     with tarfile.open(tarball) as archive:
         for member in archive:
-            wanted = _WANTED.fullmatch(member.name)
-            content = archive.extractfile(member) if wanted and member.isfile() and member.size <= _MAX_FILE_BYTES else None
-            if wanted and content is not None:
-                (ready / (wanted[1] or wanted[2])).write_bytes(content.read())
+            match = _SERVED_FILE.fullmatch(member.name)
+            content = archive.extractfile(member) if match and member.isfile() and member.size <= _MAX_FILE_BYTES else None
+            if match and content is not None:
+                (ready / (match[1] or match[2])).write_bytes(content.read())
     if not (ready / "standalone.js").is_file():
         raise Misconfigured(f"{PACKAGE} {VERSION} holds no standalone.js")

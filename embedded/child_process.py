@@ -15,31 +15,31 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """A child to run: `ready` asks it truly (called in a thread), `also_log` are files it writes by itself."""
+class ChildSpec:
+    """A child to run: `is_ready` asks it truly (called in a thread), `extra_logs` are files it writes by itself."""
 
     name: str
     argv: Sequence[str]
-    ready: Callable[[], bool]
+    is_ready: Callable[[], bool]
     log: Path
     env: Mapping[str, str] | None = None
-    also_log: Sequence[Path] = ()
-    start_limit_s: float = 60.0
+    extra_logs: Sequence[Path] = ()
+    start_timeout_s: float = 60.0
     grace_s: float = 20.0
     details: Mapping[str, str] = field(default_factory=dict)
 
-    def tail(self, lines: int = 8) -> str:
+    def tail(self, line_count: int = 8) -> str:
         """The last lines of its logs, indented, to be shown beside an error."""
-        said: list[str] = []
-        for path in (*self.also_log, self.log):
+        tail_lines: list[str] = []
+        for path in (*self.extra_logs, self.log):
             if path.exists():
                 with path.open("rb") as content:
                     content.seek(max(0, path.stat().st_size - 8192))
-                    said += content.read().decode(errors="replace").splitlines()[-lines:]
-        return "\n".join(f"    {line}" for line in said)
+                    tail_lines += content.read().decode(errors="replace").splitlines()[-line_count:]
+        return "\n".join(f"    {line}" for line in tail_lines)
 
 
-def tied_to(parent: int) -> Callable[[], None]:
+def tie_to(parent_pid: int) -> Callable[[], None]:
     """What a child does between fork and exec: its own group, so that Ctrl-C reaches only the parent, and SIGTERM from the
     kernel when the thread that forked it ends. Fork from the main thread."""
 
@@ -47,13 +47,13 @@ def tied_to(parent: int) -> Callable[[], None]:
         os.setpgid(0, 0)
         if _LIBC is not None:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died between fork and prctl
+        if os.getppid() != parent_pid:  # it died between fork and prctl
             os._exit(1)
 
     return before_exec
 
 
-def identity(pid: int) -> str | None:
+def process_identity(pid: int) -> str | None:
     """What tells process `pid` from a later one with the same number; None if it has ended (a zombie has)."""
     if sys.platform.startswith("linux"):
         try:
@@ -62,20 +62,20 @@ def identity(pid: int) -> str | None:
         except OSError:
             return None
         return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
-    done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
-    return done.stdout.strip() or None
+    completed = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
+    return completed.stdout.strip() or None
 
 
 def write_pid(path: Path, pid: int) -> None:
     """Remember that `pid` runs."""
-    path.write_text(json.dumps({"pid": pid, "identity": identity(pid)}))
+    path.write_text(json.dumps({"pid": pid, "identity": process_identity(pid)}))
 
 
-def left_over(path: Path) -> int | None:
+def surviving_pid(path: Path) -> int | None:
     """The process that the pid file `path` names, if that very process still runs."""
     try:
         stored = json.loads(path.read_text())
-        pid, seen = int(stored["pid"]), stored["identity"]
+        pid, stored_identity = int(stored["pid"]), stored["identity"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return pid if seen and identity(pid) == seen else None
+    return pid if stored_identity and process_identity(pid) == stored_identity else None

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from embedded.child_process import tied_to
+from embedded.child_process import tie_to
 from embedded.kafka import Kafka
 
 
@@ -17,10 +17,10 @@ class ClassArchive:
     """The archive for exactly this Java, these flags and these jars, kept in `cache`."""
 
     def __init__(self, kafka: Kafka, cache: Path) -> None:
-        said = "\n".join((kafka.java.version, *kafka.flags(), kafka.classpath()))
+        fingerprint = "\n".join((kafka.java.version, *kafka.flags(), kafka.classpath()))
         self._kafka = kafka
         self._cache = cache
-        self._path = cache / f"kafka-{hashlib.sha256(said.encode()).hexdigest()[:16]}.jsa"
+        self._path = cache / f"kafka-{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}.jsa"
         self._classes = kafka.layout.run / "kafka.classes"
 
     def flags(self) -> list[str]:
@@ -36,8 +36,8 @@ class ClassArchive:
         with suppress(OSError):
             scratch = Path(tempfile.mkdtemp(prefix=".archive-", dir=self._cache))
             try:
-                with (self._cache / ".archive.lock").open("w") as guard:
-                    fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with (self._cache / ".archive.lock").open("w") as lock_file:
+                    fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     await self._dump(scratch)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -46,10 +46,10 @@ class ClassArchive:
         recorded = self._classes.read_text()
         classes, draft = scratch / "classes", scratch / "kafka.jsa"
         classes.write_text(recorded[: recorded.rfind("\n") + 1])  # the broker still writes its last line
-        tied = tied_to(os.getpid())
+        tie_to_parent = tie_to(os.getpid())
 
         def before_exec() -> None:
-            tied()
+            tie_to_parent()
             os.nice(19)
 
         process = await asyncio.create_subprocess_exec(

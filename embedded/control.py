@@ -9,45 +9,45 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from embedded.attach import not_up
+from embedded.attach import not_running_error
+from embedded.directory_lock import lock_holder
 from embedded.layout import Layout
-from embedded.directory_lock import holder
 from runtime.errors import Invalid, OnefoldError, Permanent, Transient
 
-Handler = Callable[[str, str], Awaitable[Any]]
+CommandHandler = Callable[[str, str], Awaitable[Any]]
 COMMANDS = ("status", "stop", "stop_role", "start_role")
-_READ_S = 10.0
+_READ_TIMEOUT_S = 10.0
 
 
-async def serve(path: Path, handle: Handler) -> asyncio.Server:
+async def serve(path: Path, handle: CommandHandler) -> asyncio.Server:
     """Listen on `path` (mode 0600). `handle` gets a known command and its name argument ("" if none); its result is the answer."""
     with suppress(FileNotFoundError):
         os.unlink(path)  # noqa: PTH108 - left by a killed one: the claim on the data directory says that nobody else listens
 
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             with suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
-                line = await asyncio.wait_for(reader.readline(), _READ_S)
-                writer.write(json.dumps(await reply(line, handle)).encode() + b"\n")
+                line = await asyncio.wait_for(reader.readline(), _READ_TIMEOUT_S)
+                writer.write(json.dumps(await answer_line(line, handle)).encode() + b"\n")
                 await writer.drain()
         finally:
             writer.close()
 
-    server = await asyncio.start_unix_server(converse, path)
+    server = await asyncio.start_unix_server(handle_connection, path)
     os.chmod(path, 0o600)  # noqa: PTH101 - a moment's work on a local file, as is the unlinking
     return server
 
 
-async def reply(line: bytes, handle: Handler) -> dict[str, Any]:
+async def answer_line(line: bytes, handle: CommandHandler) -> dict[str, Any]:
     """The answer to one request line: {"result": …} or {"error": message}."""
     try:
-        command, name = parse(line)
+        command, name = parse_command(line)
         return {"result": await handle(command, name)}
     except OnefoldError as error:
         return {"error": str(error)}
 
 
-def parse(line: bytes) -> tuple[str, str]:
+def parse_command(line: bytes) -> tuple[str, str]:
     """The command and its name argument. Raises Invalid for anything else."""
     try:
         request = json.loads(line)
@@ -61,26 +61,26 @@ def parse(line: bytes) -> tuple[str, str]:
     return request["command"], name
 
 
-def ask(layout: Layout, command: str, name: str = "", *, timeout_s: float = 120.0) -> Any:
+def send_command(layout: Layout, command: str, name: str = "", *, timeout_s: float = 120.0) -> Any:
     """Ask the `onefold up` that runs in `layout`.
 
     Raises Misconfigured if none does, Transient if it does not answer, Permanent if it refuses.
     """
     request = {"command": command, "name": name} if name else {"command": command}
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(timeout_s)
-            link.connect(str(layout.socket("control")))
-            link.sendall(json.dumps(request).encode() + b"\n")
-            with link.makefile("rb") as answer:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(str(layout.socket("control")))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as answer:
                 line = answer.readline()
     except OSError as error:
-        if (pid := holder(layout)) is None:
-            raise not_up(layout) from None
+        if (pid := lock_holder(layout)) is None:
+            raise not_running_error(layout) from None
         raise Transient(f"`onefold up` (process id {pid}) in {layout.root} does not answer yet: try again shortly") from error
     if not line:
         raise Transient(f"`onefold up` in {layout.root} ended before it answered")
-    said = json.loads(line)
-    if "error" in said:
-        raise Permanent(str(said["error"]))
-    return said["result"]
+    response = json.loads(line)
+    if "error" in response:
+        raise Permanent(str(response["error"]))
+    return response["result"]

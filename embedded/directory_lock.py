@@ -6,11 +6,11 @@ import os
 from types import TracebackType
 from typing import IO, Self
 
-from embedded.layout import Layout, writing
+from embedded.layout import Layout, explain_write_errors
 from runtime.errors import Misconfigured
 
 
-class Claim:
+class DirectoryLock:
     """The lock on a data directory while it is held. The kernel frees it when the process ends, however it ends."""
 
     def __init__(self, file: IO[str]) -> None:
@@ -23,35 +23,35 @@ class Claim:
         self._file.close()
 
 
-def claim(layout: Layout) -> Claim:
+def lock_directory(layout: Layout) -> DirectoryLock:
     """Claim the data directory. Raises Misconfigured, naming the holder, when another process has it."""
-    with writing(layout.root, "make it writable, or pass --data-dir (ONEFOLD_DATA_DIR) for another place"):
+    with explain_write_errors(layout.root, "make it writable, or pass --data-dir (ONEFOLD_DATA_DIR) for another place"):
         file = layout.lock_file.open("a+")
-    if not _locked(file):
-        holder = _holder(file)
+    if not _try_lock(file):
+        holder_pid = _read_holder(file)
         file.close()
-        by = f" by `onefold up` with process id {holder}" if holder else ""
+        by = f" by `onefold up` with process id {holder_pid}" if holder_pid else ""
         raise Misconfigured(
             f"{layout.root} is in use{by}: stop it with `onefold down`, or pass --data-dir (ONEFOLD_DATA_DIR) for another place"
         )
-    with writing(layout.root, "free space there"):
+    with explain_write_errors(layout.root, "free space there"):
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid()}))
         file.flush()
-    return Claim(file)
+    return DirectoryLock(file)
 
 
-def holder(layout: Layout) -> int | None:
+def lock_holder(layout: Layout) -> int | None:
     """The process id of the running `onefold up`, None when nothing holds the data directory."""
     try:
         file = layout.lock_file.open("r+")
     except OSError:
         return None
     with file:
-        return None if _locked(file) else _holder(file)
+        return None if _try_lock(file) else _read_holder(file)
 
 
-def _locked(file: IO[str]) -> bool:
+def _try_lock(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -59,7 +59,7 @@ def _locked(file: IO[str]) -> bool:
     return True
 
 
-def _holder(file: IO[str]) -> int:
+def _read_holder(file: IO[str]) -> int:
     """The process id in the file; 0 in the instant before its holder has written it."""
     file.seek(0)
     try:

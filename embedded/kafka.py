@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded.child_process import tied_to
+from embedded.child_process import tie_to
 from embedded.java import Java
-from embedded.layout import Layout, writing
+from embedded.layout import Layout, explain_write_errors
 from runtime.errors import Misconfigured
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -87,7 +87,7 @@ class Kafka:
 
     def prepare(self) -> None:
         """Write the properties, and format the log directory once. Raises Misconfigured when either fails."""
-        with writing(self.layout.kafka, "free space there or make it writable"):
+        with explain_write_errors(self.layout.kafka, "free space there or make it writable"):
             logs = self.layout.kafka / "data"
             if not (logs / "meta.properties").exists():
                 self._format(logs)
@@ -102,17 +102,18 @@ class Kafka:
             )
         shutil.rmtree(draft, ignore_errors=True)
         draft_properties.write_text(properties(draft, self.port, self.controller_port))
-        identity = base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
-        identity = identity if identity[0] != "-" else f"A{identity[1:]}"  # else it reads as an option
-        tool = ("kafka.tools.StorageTool", "format", "-t", identity, "-c", str(draft_properties))
-        done = subprocess.run(
+        cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
+        cluster_id = cluster_id if cluster_id[0] != "-" else f"A{cluster_id[1:]}"  # else it reads as an option
+        tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(draft_properties))
+        completed = subprocess.run(
             [*self.jvm(), *tool], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-            env=self.env(), preexec_fn=tied_to(os.getpid()),
+            env=self.env(), preexec_fn=tie_to(os.getpid()),
         )  # fmt: skip
-        if done.returncode != 0:
-            said = (done.stderr + done.stdout).strip().splitlines()
+        if completed.returncode != 0:
+            output_lines = (completed.stderr + completed.stdout).strip().splitlines()
             raise Misconfigured(
-                f"Kafka's directory {logs} could not be formatted: {said[-1] if said else f'exit {done.returncode}'}"
+                f"Kafka's directory {logs} could not be formatted: "
+                f"{output_lines[-1] if output_lines else f'exit {completed.returncode}'}"
             )
         draft.rename(logs)
         draft_properties.unlink()
@@ -129,38 +130,38 @@ class Kafka:
     def classpath(self) -> str:
         return ":".join(str(jar) for jar in self.jars)
 
-    def jvm(self, *more: str) -> list[str]:
+    def jvm(self, *extra_flags: str) -> list[str]:
         """The command line up to the class to run."""
         logging = (f"-Dlog4j2.configurationFile={_LOG4J}", "-Dlog4j2.disable.jmx=true", f"-Donefold.logdir={self.layout.logs}")
-        return [str(self.java.path), *self.flags(), *logging, *more, "-cp", self.classpath()]
+        return [str(self.java.path), *self.flags(), *logging, *extra_flags, "-cp", self.classpath()]
 
-    def argv(self, *more: str) -> list[str]:
-        """The broker's command line; `more` are further JVM flags."""
-        return [*self.jvm(*more), "kafka.Kafka", str(self.properties_file)]
+    def argv(self, *extra_flags: str) -> list[str]:
+        """The broker's command line; `extra_flags` are further JVM flags."""
+        return [*self.jvm(*extra_flags), "kafka.Kafka", str(self.properties_file)]
 
-    def ready(self) -> bool:
-        return ready(self.port)
+    def is_ready(self) -> bool:
+        return is_ready(self.port)
 
 
 def properties(logs: Path, broker: int, controller: int) -> str:
     """The text of server.properties."""
     # Java reads these files as Latin-1
-    escaped = "".join(f"\\u{unit:04x}" if unit > 126 or unit == 92 else chr(unit) for unit in _utf16(str(logs)))
+    escaped = "".join(f"\\u{unit:04x}" if unit > 126 or unit == 92 else chr(unit) for unit in _utf16_units(str(logs)))
     return _PROPERTIES.format(logs=escaped, broker=broker, controller=controller)
 
 
-def _utf16(text: str) -> tuple[int, ...]:
+def _utf16_units(text: str) -> tuple[int, ...]:
     encoded = text.encode("utf-16-be")
     return struct.unpack(f">{len(encoded) // 2}H", encoded)
 
 
-def ready(port: int, timeout_s: float = 0.5) -> bool:
+def is_ready(port: int, timeout_s: float = 0.5) -> bool:
     """Whether the broker lists itself and a controller in a Metadata answer; it accepts connections long before."""
     body = struct.pack(">hhih", 3, 1, 7, -1) + struct.pack(">i", 0)
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout_s) as link:
-            link.sendall(struct.pack(">i", len(body)) + body)
-            with link.makefile("rb") as answer:
+        with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
+            connection.sendall(struct.pack(">i", len(body)) + body)
+            with connection.makefile("rb") as answer:
                 (size,) = struct.unpack(">i", answer.read(4))
                 return names_controller(answer.read(size))
     except (OSError, struct.error):
@@ -169,12 +170,12 @@ def ready(port: int, timeout_s: float = 0.5) -> bool:
 
 def names_controller(answer: bytes) -> bool:
     """Whether a Metadata v1 answer lists a broker and names the controller. Raises struct.error when it is cut short."""
-    _, brokers = struct.unpack_from(">ii", answer)
-    at = 8
-    for _ in range(brokers):
-        _, host = struct.unpack_from(">ih", answer, at)
-        at += 6 + host + 4
-        (rack,) = struct.unpack_from(">h", answer, at)
-        at += 2 + max(rack, 0)
-    (controller,) = struct.unpack_from(">i", answer, at)
-    return bool(brokers > 0 and controller >= 0)
+    _, broker_count = struct.unpack_from(">ii", answer)
+    offset = 8
+    for _ in range(broker_count):
+        _, host_length = struct.unpack_from(">ih", answer, offset)
+        offset += 6 + host_length + 4
+        (rack_length,) = struct.unpack_from(">h", answer, offset)
+        offset += 2 + max(rack_length, 0)
+    (controller_id,) = struct.unpack_from(">i", answer, offset)
+    return bool(broker_count > 0 and controller_id >= 0)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded.layout import writing
-from embedded.maven import Unreachable, by_jgo, by_mvn
+from embedded.layout import explain_write_errors
+from embedded.maven import RepositoryUnreachable, fetch_with_jgo, fetch_with_mvn
 from runtime.errors import Misconfigured
 
-LOCK = Path(__file__).with_name("kafka.lock")
+LOCK_FILE = Path(__file__).with_name("kafka.lock")
 KAFKA_VERSION = "4.3.1"
 
 
@@ -62,40 +62,42 @@ def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(base) / "onefold" / f"kafka-{KAFKA_VERSION}"
 
 
-def kafka_jars(environ: Mapping[str, str] = os.environ, fetchers: Sequence[Fetcher] = (by_jgo, by_mvn)) -> list[Path]:
+def kafka_jars(
+    environ: Mapping[str, str] = os.environ, fetchers: Sequence[Fetcher] = (fetch_with_jgo, fetch_with_mvn)
+) -> list[Path]:
     """Every jar of Kafka, present and with the locked hash: from ONEFOLD_KAFKA_LIB if set, else from the cache, fetched if missing.
 
     Raises Misconfigured: no network, a hash that differs, a cache that cannot be written.
     """
-    jars = read_lock(LOCK.read_text())
+    jars = read_lock(LOCK_FILE.read_text())
     if lib := environ.get("ONEFOLD_KAFKA_LIB"):
         return _from_directory(jars, Path(lib))
     cache = cache_dir(environ)
-    with writing(cache, "free about 250 MB there, or set XDG_CACHE_HOME to another place"):
+    with explain_write_errors(cache, "free about 250 MB there, or set XDG_CACHE_HOME to another place"):
         cache.mkdir(parents=True, exist_ok=True)
-        with (cache / ".lock").open("w") as guard:
-            fcntl.flock(guard, fcntl.LOCK_EX)  # two starts at once: the second finds everything there
-            install(jars, cache, fetchers)
+        with (cache / ".lock").open("w") as lock_file:
+            fcntl.flock(lock_file, fcntl.LOCK_EX)  # two starts at once: the second finds everything there
+            install_missing(jars, cache, fetchers)
     return [cache / jar.file_name for jar in jars]
 
 
-def install(jars: Sequence[Jar], cache: Path, fetchers: Sequence[Fetcher]) -> int:
+def install_missing(jars: Sequence[Jar], cache: Path, fetchers: Sequence[Fetcher]) -> int:
     """Bring every jar that is missing or torn into `cache`; how many those were. A jar takes its place only with the right hash."""
-    missing = {jar.coordinate: jar for jar in jars if not intact(cache / jar.file_name, jar)}
-    wanted, reason = len(missing), "no way to fetch it"
+    missing = {jar.coordinate: jar for jar in jars if not is_intact(cache / jar.file_name, jar)}
+    missing_count, reason = len(missing), "no way to fetch it"
     for fetch in fetchers:
         if not missing:
             break
         scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=cache))
         try:
-            for coordinate, file in _attempts(fetch, sorted(missing), scratch).items():
-                if not intact(file, missing[coordinate]):
+            for coordinate, file in _fetch_with_retries(fetch, sorted(missing), scratch).items():
+                if not is_intact(file, missing[coordinate]):
                     raise Misconfigured(
                         f"{coordinate}: sha256 differs from the lock. What answered is not what Onefold was tested with: "
                         "check the Maven mirror or proxy in between, or set ONEFOLD_KAFKA_LIB to a directory with the right jars"
                     )
                 file.replace(cache / missing.pop(coordinate).file_name)
-        except Unreachable as error:
+        except RepositoryUnreachable as error:
             reason = str(error)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -104,10 +106,10 @@ def install(jars: Sequence[Jar], cache: Path, fetchers: Sequence[Fetcher]) -> in
             f"cannot fetch {min(missing)} ({reason}). Kafka's jars come once from the Maven repository: connect once, "
             "or set ONEFOLD_KAFKA_LIB to a directory with them"
         )
-    return wanted
+    return missing_count
 
 
-def intact(file: Path, jar: Jar) -> bool:
+def is_intact(file: Path, jar: Jar) -> bool:
     """Whether `file` is there, whole and what the lock says."""
     try:
         if file.stat().st_size != jar.size_bytes:
@@ -118,12 +120,12 @@ def intact(file: Path, jar: Jar) -> bool:
         return False
 
 
-def _attempts(fetch: Fetcher, coordinates: Sequence[str], scratch: Path, attempts: int = 3) -> Mapping[str, Path]:
+def _fetch_with_retries(fetch: Fetcher, coordinates: Sequence[str], scratch: Path, attempts: int = 3) -> Mapping[str, Path]:
     for attempt in range(1, attempts):
         try:
             return fetch(coordinates, scratch)
-        except Unreachable as error:
-            if not error.may_pass:
+        except RepositoryUnreachable as error:
+            if not error.is_transient:
                 raise
             time.sleep(attempt)
     return fetch(coordinates, scratch)
@@ -131,7 +133,7 @@ def _attempts(fetch: Fetcher, coordinates: Sequence[str], scratch: Path, attempt
 
 def _from_directory(jars: Sequence[Jar], directory: Path) -> list[Path]:
     for jar in jars:
-        if not intact(directory / jar.file_name, jar):
+        if not is_intact(directory / jar.file_name, jar):
             raise Misconfigured(
                 f"ONEFOLD_KAFKA_LIB={directory} lacks {jar.file_name} with sha256 {jar.sha256}: "
                 "put that file there, or unset the variable"

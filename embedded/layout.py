@@ -11,12 +11,12 @@ from pathlib import Path
 
 from runtime.errors import Misconfigured
 
-LOW_BYTES = 256 * 1024 * 1024
+MIN_FREE_BYTES = 256 * 1024 * 1024
 _SOCKET_PATH_MAX = 100  # the kernel allows 107 bytes; Redis binds a temporary name beside it
 
 
 @contextmanager
-def writing(path: Path, cure: str) -> Iterator[None]:
+def explain_write_errors(path: Path, cure: str) -> Iterator[None]:
     """Turn an OSError of the block into Misconfigured: what could not be written, why, and `cure`."""
     try:
         yield
@@ -59,14 +59,14 @@ class Layout:
     def lock_file(self) -> Path:
         return self.root / "up.lock"
 
-    def make(self, *, need_bytes: int = LOW_BYTES) -> None:
-        """Create every directory. Raises Misconfigured when the place cannot be written or has under `need_bytes` free."""
+    def create_directories(self, *, min_free_bytes: int = MIN_FREE_BYTES) -> None:
+        """Create every directory. Raises Misconfigured when the place cannot be written or has under `min_free_bytes` free."""
         if "," in str(self.root) or not str(self.root).isprintable():
             raise Misconfigured(
                 f"{str(self.root)!r} holds a comma or a control character, which Kafka cannot have: pass another --data-dir"
             )
         cure = "free space there or make it writable, or pass --data-dir (ONEFOLD_DATA_DIR) for another place"
-        with writing(self.root, cure):
+        with explain_write_errors(self.root, cure):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds people's data
             for directory in (self.kafka, self.redis, self.clickhouse, self.logs, self.run):
                 directory.mkdir(exist_ok=True)
@@ -74,9 +74,9 @@ class Layout:
             with tempfile.TemporaryFile(dir=self.run) as probe:
                 probe.write(b"\0" * 4096)
             free = shutil.disk_usage(self.root).free
-        if free < need_bytes:
+        if free < min_free_bytes:
             raise Misconfigured(
-                f"only {free >> 20} MB free on the disk of {self.root}, the stores need at least {need_bytes >> 20} MB: {cure}"
+                f"only {free >> 20} MB free on the disk of {self.root}, the stores need at least {min_free_bytes >> 20} MB: {cure}"
             )
 
     def socket(self, name: str) -> Path:
@@ -87,8 +87,8 @@ class Layout:
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         directory = Path(tempfile.gettempdir()) / f"onefold-{os.getuid()}-{digest}"
         directory.mkdir(mode=0o700, exist_ok=True)
-        seen = directory.lstat()
-        if directory.is_symlink() or seen.st_uid != os.getuid() or seen.st_mode & 0o077:
+        directory_stat = directory.lstat()
+        if directory.is_symlink() or directory_stat.st_uid != os.getuid() or directory_stat.st_mode & 0o077:
             raise Misconfigured(f"{directory} is not a private directory of this user: remove it, or use a shorter --data-dir")
         return directory / f"{name}.sock"
 

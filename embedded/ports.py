@@ -15,23 +15,23 @@ from runtime.errors import Misconfigured
 _LOWEST, _HIGHEST = 18_000, 32_000
 
 
-def take(path: Path, names: Sequence[str], fixed: Mapping[str, int] | None = None) -> dict[str, int]:
+def allocate_ports(path: Path, names: Sequence[str], fixed: Mapping[str, int] | None = None) -> dict[str, int]:
     """A free loopback port for every name, all different, remembered in the JSON file `path`.
 
     A remembered port is taken again if it is free; `fixed` ports must be free. Raises Misconfigured for a fixed port in use.
     """
-    wanted, kept, chosen = fixed or {}, read(path), {}
-    with ExitStack() as held:
-        for name in sorted(names, key=lambda item: item not in wanted):
-            if name in wanted:
-                chosen[name] = _fixed(held, name, wanted[name])
+    required, remembered, allocated = fixed or {}, read_ports(path), {}
+    with ExitStack() as reservations:
+        for name in sorted(names, key=lambda item: item not in required):
+            if name in required:
+                allocated[name] = _bind_fixed(reservations, name, required[name])
             else:
-                chosen[name] = _bind(held, kept.get(name, 0)) or _any(held)
-    write_private(path, json.dumps({**kept, **chosen}, indent=1, sort_keys=True))
-    return {name: chosen[name] for name in names}
+                allocated[name] = _bind(reservations, remembered.get(name, 0)) or _bind_any(reservations)
+    write_private(path, json.dumps({**remembered, **allocated}, indent=1, sort_keys=True))
+    return {name: allocated[name] for name in names}
 
 
-def read(path: Path) -> dict[str, int]:
+def read_ports(path: Path) -> dict[str, int]:
     """The remembered ports; none if the file is missing or unreadable, as new ones do no harm."""
     try:
         stored = json.loads(path.read_text())
@@ -44,30 +44,30 @@ def read(path: Path) -> dict[str, int]:
 
 def free_port() -> int:
     """One free loopback port."""
-    with ExitStack() as held:
-        return _any(held)
+    with ExitStack() as reservations:
+        return _bind_any(reservations)
 
 
-def _fixed(held: ExitStack, name: str, port: int) -> int:
-    if _bind(held, port):
+def _bind_fixed(reservations: ExitStack, name: str, port: int) -> int:
+    if _bind(reservations, port):
         return port
     raise Misconfigured(
         f"port {port} (ONEFOLD_{name.upper()}_PORT) is in use on 127.0.0.1: end what listens there, or choose another port"
     )
 
 
-def _any(held: ExitStack) -> int:
+def _bind_any(reservations: ExitStack) -> int:
     for _ in range(200):
-        if port := _bind(held, random.randint(_LOWEST, _HIGHEST)):  # noqa: S311 - spreads parallel stacks, guards nothing
+        if port := _bind(reservations, random.randint(_LOWEST, _HIGHEST)):  # noqa: S311 - spreads parallel stacks, guards nothing
             return port
     raise Misconfigured(f"no free port between {_LOWEST} and {_HIGHEST} on 127.0.0.1: end some of what listens there")
 
 
-def _bind(held: ExitStack, port: int) -> int:
+def _bind(reservations: ExitStack, port: int) -> int:
     """`port` if it could be bound (and is held until the stack closes), else 0."""
     if not port:
         return 0
-    listener = held.enter_context(socket.socket())
+    listener = reservations.enter_context(socket.socket())
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))

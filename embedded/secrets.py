@@ -35,7 +35,7 @@ class Secrets:
         return json.dumps(users, indent=1)
 
 
-def load(path: Path) -> Secrets:
+def load_or_create(path: Path) -> Secrets:
     """The secrets in the file `path`, made now if it is missing.
 
     Raises Misconfigured when the file is there but unusable: the tenant secret keys every stored hash, a new one would orphan them.
@@ -44,9 +44,9 @@ def load(path: Path) -> Secrets:
     try:
         stored = json.loads(path.read_text())
     except FileNotFoundError:
-        made = Secrets(**{name: secrets.token_urlsafe(24) for name in names})
-        write_private(path, json.dumps(asdict(made), indent=1))
-        return made
+        created = Secrets(**{name: secrets.token_urlsafe(24) for name in names})
+        write_private(path, json.dumps(asdict(created), indent=1))
+        return created
     except (OSError, ValueError) as error:
         raise Misconfigured(
             f"{path} cannot be read ({type(error).__name__}): restore it from a backup of the data directory"

@@ -9,16 +9,16 @@ from typing import Any
 
 from embedded import ports as port_book
 from embedded import redis, secrets
-from embedded.attach import settings_from
+from embedded.attach import settings_from_variables
+from embedded.child_process import ChildSpec
 from embedded.class_archive import ClassArchive
-from embedded.child_process import Spec
-from embedded.kafka_jars import cache_dir, kafka_jars
 from embedded.java import find_java
 from embedded.kafka import Kafka
-from embedded.layout import Layout, write_private, writing
+from embedded.kafka_jars import cache_dir, kafka_jars
+from embedded.layout import Layout, explain_write_errors, write_private
 from embedded.leftovers import end_leftovers
-from embedded.roles import (PORTS, Role, addresses, answers, environment, spec)
-from embedded.supervisor import Child, Say, trim
+from embedded.roles import PORT_NAMES, Role, addresses, answers_ok, environment, role_spec
+from embedded.supervisor import Child, Notify, trim_log
 from runtime.errors import Invalid, Transient
 from runtime.settings import Settings
 
@@ -26,7 +26,7 @@ STORES = ("redis", "clickhouse", "kafka")
 Prepare = Callable[[Settings], Awaitable[object]]
 
 
-async def prepare_all(settings: Settings) -> None:
+async def prepare_stores(settings: Settings) -> None:
     """Make topics, tables and first definitions."""
     from ops.prepare import prepare  # its drivers are not needed to stop, show or set up a stack
 
@@ -37,14 +37,19 @@ class Stack:
     """Everything of one data directory, which the caller has claimed. `set_up` once, then `start`, then always `stop`."""
 
     def __init__(
-        self, layout: Layout, *, stores: Sequence[str] = STORES, roles: Sequence[Role] = (), prepare: Prepare | None = prepare_all,
-        say: Say = print,
-    ) -> None:  # fmt: skip
+        self,
+        layout: Layout,
+        *,
+        stores: Sequence[str] = STORES,
+        roles: Sequence[Role] = (),
+        prepare: Prepare | None = prepare_stores,
+        notify: Notify = print,
+    ) -> None:
         self.layout = layout
-        self._chosen, self._roles, self._prepare, self._say = stores, roles, prepare, say
+        self._stores, self._roles, self._prepare, self._notify = stores, roles, prepare, notify
         self._children: dict[str, Child] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._archive: ClassArchive | None = None
+        self._class_archive: ClassArchive | None = None
         self._started = False
         self.ports: dict[str, int] = {}
         self.secrets: secrets.Secrets
@@ -57,30 +62,30 @@ class Stack:
     def set_up(self) -> None:
         """Choose ports and secrets, fetch what is missing, format Kafka; blocks, starts nothing. Raises Misconfigured."""
         layout = self.layout
-        layout.make()
+        layout.create_directories()
         end_leftovers(layout.run)
-        with writing(layout.root, "free space there or make it writable"):
-            names = (*PORTS, *(role.port_name for role in self._roles))
+        with explain_write_errors(layout.root, "free space there or make it writable"):
+            names = (*PORT_NAMES, *(role.port_name for role in self._roles))
             fixed = {name: os.environ.get(f"ONEFOLD_{name.upper()}_PORT", "") for name in ("collector", "api")}
-            self.ports = port_book.take(
+            self.ports = port_book.allocate_ports(
                 layout.run / "ports.json", names, {name: int(text) for name, text in fixed.items() if text.isdigit() and int(text)}
             )
-            self.secrets = secrets.load(layout.run / "secrets.json")
-            specs = [getattr(self, f"_{store}")() for store in self._chosen]
-        settings_from(self.variables)  # a wrong variable is said now, not by some child later
-        specs += [spec(role, layout, self.ports, self.variables) for role in self._roles]
-        self._children = {item.name: Child(item, layout.run / f"{item.name}.pid", self._say) for item in specs}
+            self.secrets = secrets.load_or_create(layout.run / "secrets.json")
+            specs = [getattr(self, f"_{store}")() for store in self._stores]
+        settings_from_variables(self.variables)  # a wrong variable is said now, not by some child later
+        specs += [role_spec(role, layout, self.ports, self.variables) for role in self._roles]
+        self._children = {item.name: Child(item, layout.run / f"{item.name}.pid", self._notify) for item in specs}
 
     async def start(self) -> None:
         """Start everything and return when all of it is ready. Raises OnefoldError when something does not come up: then `stop`."""
         self._tasks.append(asyncio.create_task(self._trim_logs(), name="trim logs"))
-        await _all(self._children[name].start() for name in self._chosen)
+        await _start_all(self._children[name].start() for name in self._stores)
         if self._prepare is not None:
-            await self._prepare(settings_from(self.variables))
-        await _all(self._children[role.name].start() for role in self._roles)
+            await self._prepare(settings_from_variables(self.variables))
+        await _start_all(self._children[role.name].start() for role in self._roles)
         self._started = True
-        if self._archive is not None:
-            self._tasks.append(asyncio.create_task(self._archive.build(), name="class archive"))
+        if self._class_archive is not None:
+            self._tasks.append(asyncio.create_task(self._class_archive.build(), name="class archive"))
 
     async def stop(self) -> None:
         """Stop the roles, then the stores. Harmless when not everything had started."""
@@ -89,23 +94,23 @@ class Stack:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        stores = [child for name, child in self._children.items() if name in self._chosen]
-        roles = [child for name, child in self._children.items() if name not in self._chosen]
+        stores = [child for name, child in self._children.items() if name in self._stores]
+        roles = [child for name, child in self._children.items() if name not in self._stores]
         for stage in (roles, stores):
             await asyncio.gather(*(child.stop() for child in stage))
 
     async def status(self) -> dict[str, Any]:
         """What `onefold status --json` prints: every child is asked now."""
         children = list(self._children.values())
-        answered = await asyncio.gather(*(child.ready() for child in children))
+        readiness = await asyncio.gather(*(child.is_ready() for child in children))
         return {
-            "ready": self._started and all(answered),
+            "ready": self._started and all(readiness),
             "addresses": addresses(self.ports, self.secrets),
             "write_keys": {"default": self.secrets.write_key},
             "api_token": self.secrets.api_token,
             "roles": [
                 {"name": child.name, "pid": child.pid, "ready": ready, "restarts": child.restarts}
-                for child, ready in zip(children, answered, strict=True)
+                for child, ready in zip(children, readiness, strict=True)
             ],
         }
 
@@ -124,37 +129,37 @@ class Stack:
             raise Invalid(f"no role {name}: choose among {', '.join(self._children)}", path="name")
         return self._children[name]
 
-    def _redis(self) -> Spec:
+    def _redis(self) -> ChildSpec:
         port = self.ports["redis"]
         argv = redis.argv(redis.server_binary(), self.layout, port)
-        return Spec("redis", argv, lambda: redis.ready(port), self.layout.logs / "redis.log")
+        return ChildSpec("redis", argv, lambda: redis.is_ready(port), self.layout.logs / "redis.log")
 
-    def _clickhouse(self) -> Spec:
+    def _clickhouse(self) -> ChildSpec:
         port, users = self.ports["clickhouse"], self.layout.run / "clickhouse-users.json"
         write_private(users, self.secrets.clickhouse_users())
         argv = [
             sys.executable, "-P", "-m", "embedded.clickhouse",
             "--path", str(self.layout.clickhouse), "--port", str(port), "--users-file", str(users),
         ]  # fmt: skip
-        return Spec("clickhouse", argv, lambda: answers(port, "/ping"), self.layout.logs / "clickhouse.log")
+        return ChildSpec("clickhouse", argv, lambda: answers_ok(port, "/ping"), self.layout.logs / "clickhouse.log")
 
-    def _kafka(self) -> Spec:
+    def _kafka(self) -> ChildSpec:
         kafka = Kafka(find_java(), kafka_jars(), self.layout, self.ports["kafka"], self.ports["controller"])
         kafka.prepare()
-        self._archive = ClassArchive(kafka, cache_dir())
+        self._class_archive = ClassArchive(kafka, cache_dir())
         own_log = self.layout.logs / "kafka.log"  # written and bounded by log4j
-        argv, out = kafka.argv(*self._archive.flags()), self.layout.logs / "kafka.out.log"
-        return Spec("kafka", argv, kafka.ready, out, env=kafka.env(), also_log=(own_log,))
+        argv, output_log = kafka.argv(*self._class_archive.flags()), self.layout.logs / "kafka.out.log"
+        return ChildSpec("kafka", argv, kafka.is_ready, output_log, env=kafka.env(), extra_logs=(own_log,))
 
     async def _trim_logs(self) -> None:
         while True:
             for child in self._children.values():
-                trim(child.spec.log)
-            trim(self.layout.logs / "up.log")
+                trim_log(child.spec.log)
+            trim_log(self.layout.logs / "up.log")
             await asyncio.sleep(5)
 
 
-async def _all(starts: Iterable[Awaitable[None]]) -> None:
+async def _start_all(starts: Iterable[Awaitable[None]]) -> None:
     """Await all; at the first failure cancel the rest and raise it."""
     tasks = [asyncio.ensure_future(start) for start in starts]
     try:

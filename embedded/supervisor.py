@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from embedded.child_process import Spec, tied_to, write_pid
+from embedded.child_process import ChildSpec, tie_to, write_pid
 from runtime.errors import Transient
 
 LOG_BYTES = 10 * 1024 * 1024
-_FIRST_DELAY_S, _LAST_DELAY_S, _HEALTHY_S = 0.2, 10.0, 60.0
-Say = Callable[[str], None]
+_MIN_DELAY_S, _MAX_DELAY_S, _HEALTHY_S = 0.2, 10.0, 60.0
+Notify = Callable[[str], None]
 
 
 class ChildFailed(Transient):
@@ -23,14 +23,14 @@ class ChildFailed(Transient):
 class Child:
     """One supervised process. `start` and `stop` may be called again and again; never both at once."""
 
-    def __init__(self, spec: Spec, pid_file: Path, say: Say) -> None:
+    def __init__(self, spec: ChildSpec, pid_file: Path, notify: Notify) -> None:
         self.spec = spec
         self.restarts = 0
         self._pid_file = pid_file
-        self._say = say
+        self._notify = notify
         self._process: asyncio.subprocess.Process | None = None
-        self._watching: asyncio.Task[None] | None = None
-        self._since = 0.0
+        self._watch_task: asyncio.Task[None] | None = None
+        self._launched_s = 0.0
 
     @property
     def name(self) -> str:
@@ -41,75 +41,75 @@ class Child:
         """The process id while it runs."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
 
-    async def ready(self) -> bool:
+    async def is_ready(self) -> bool:
         """Whether it runs and answers, asked now."""
-        return self.pid is not None and await asyncio.to_thread(self.spec.ready)
+        return self.pid is not None and await asyncio.to_thread(self.spec.is_ready)
 
     async def start(self) -> None:
         """Spawn it, wait until it is ready, and keep it running from then on. Raises ChildFailed; nothing runs then."""
-        if self._watching is not None:
+        if self._watch_task is not None:
             return
         await self._launch()
-        self._watching = asyncio.create_task(self._watch(), name=f"watch {self.name}")
+        self._watch_task = asyncio.create_task(self._watch(), name=f"watch {self.name}")
 
     async def stop(self) -> None:
         """End it: SIGTERM, and SIGKILL after its grace."""
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
+        watch_task, self._watch_task = self._watch_task, None
+        if watch_task is not None:
+            watch_task.cancel()
             with suppress(asyncio.CancelledError):
-                await watching
-        await self._end()
+                await watch_task
+        await self._terminate()
         with suppress(OSError):
             self._pid_file.unlink(missing_ok=True)
 
     async def _launch(self) -> None:
-        self._since = time.monotonic()
+        self._launched_s = time.monotonic()
         try:
             with self.spec.log.open("ab") as out:
                 self._process = await asyncio.create_subprocess_exec(
                     *map(str, self.spec.argv),
                     stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out,
-                    env=self.spec.env, preexec_fn=tied_to(os.getpid()),
+                    env=self.spec.env, preexec_fn=tie_to(os.getpid()),
                 )  # fmt: skip
             write_pid(self._pid_file, self._process.pid)
         except OSError as error:
-            await self._end()
+            await self._terminate()
             raise ChildFailed(f"{self.name} cannot be started ({error.strerror or type(error).__name__})") from error
-        await self._until_ready(self._process)
+        await self._wait_until_ready(self._process)
 
-    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
-        while not await asyncio.to_thread(self.spec.ready):
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
+        while not await asyncio.to_thread(self.spec.is_ready):
             if process.returncode is not None:
-                raise self._failed(f"{self.name} ended while starting ({describe(process.returncode)})")
-            if time.monotonic() - self._since > self.spec.start_limit_s:
-                await self._end()
-                raise self._failed(f"{self.name} was not ready after {self.spec.start_limit_s:.0f} s")
+                raise self._failure(f"{self.name} ended while starting ({describe_exit(process.returncode)})")
+            if time.monotonic() - self._launched_s > self.spec.start_timeout_s:
+                await self._terminate()
+                raise self._failure(f"{self.name} was not ready after {self.spec.start_timeout_s:.0f} s")
             await asyncio.sleep(0.03)
 
-    def _failed(self, what: str) -> ChildFailed:
+    def _failure(self, message: str) -> ChildFailed:
         tail = self.spec.tail()
-        return ChildFailed(f"{what}: see {self.spec.log}" + (f"\n{tail}" if tail else ""))
+        return ChildFailed(f"{message}: see {self.spec.log}" + (f"\n{tail}" if tail else ""))
 
     async def _watch(self) -> None:
-        delay = _FIRST_DELAY_S
+        delay = _MIN_DELAY_S
         while True:
             if self._process is not None:
                 code = await self._process.wait()
-                if time.monotonic() - self._since > _HEALTHY_S:
-                    delay = _FIRST_DELAY_S
-                self._say(f"{self.name} ended ({describe(code)}), restarting")
+                if time.monotonic() - self._launched_s > _HEALTHY_S:
+                    delay = _MIN_DELAY_S
+                self._notify(f"{self.name} ended ({describe_exit(code)}), restarting")
             await asyncio.sleep(delay)
-            delay = min(delay * 2, _LAST_DELAY_S)
+            delay = min(delay * 2, _MAX_DELAY_S)
             self.restarts += 1
             try:
                 await self._launch()
             except ChildFailed as error:
-                self._say(str(error))
+                self._notify(str(error))
             else:
-                self._say(f"{self.name} is ready again after {time.monotonic() - self._since:.1f} s")
+                self._notify(f"{self.name} is ready again after {time.monotonic() - self._launched_s:.1f} s")
 
-    async def _end(self) -> None:
+    async def _terminate(self) -> None:
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -123,7 +123,7 @@ class Child:
             await process.wait()
 
 
-def describe(code: int) -> str:
+def describe_exit(code: int) -> str:
     """An exit code in words: the signal's name when one ended it."""
     if code >= 0:
         return f"exit {code}"
@@ -133,7 +133,7 @@ def describe(code: int) -> str:
         return f"signal {-code}"
 
 
-def trim(log: Path, limit_bytes: int = LOG_BYTES) -> None:
+def trim_log(log: Path, limit_bytes: int = LOG_BYTES) -> None:
     """Bound a log that a child appends to: beyond the limit its content moves to `<log>.1` and it goes on empty."""
     with suppress(OSError):
         if log.stat().st_size <= limit_bytes:

@@ -7,53 +7,53 @@ from contextlib import suppress
 from typing import Any
 
 from embedded import control
+from embedded.directory_lock import lock_directory
 from embedded.layout import Layout
-from embedded.directory_lock import claim
 from embedded.roles import Role
-from embedded.stack import (STORES, Prepare, Stack, prepare_all)
-from embedded.supervisor import Say
+from embedded.stack import STORES, Prepare, Stack, prepare_stores
+from embedded.supervisor import Notify
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up(
-    layout: Layout, *, roles: Sequence[Role], announce: Callable[[dict[str, Any]], None], say: Say,
-    stores: Sequence[str] = STORES, prepare: Prepare | None = prepare_all,
+    layout: Layout, *, roles: Sequence[Role], announce: Callable[[dict[str, Any]], None], notify: Notify,
+    stores: Sequence[str] = STORES, prepare: Prepare | None = prepare_stores,
 ) -> None:  # fmt: skip
     """Run until SIGINT, SIGTERM, SIGHUP or the control command `stop`; `announce` gets the status once all is ready.
 
     Raises OnefoldError when the stack does not come up; by then nothing of it runs any more.
     """
-    layout.make()
-    with claim(layout):
-        stack = Stack(layout, stores=stores, roles=roles, prepare=prepare, say=say)
+    layout.create_directories()
+    with lock_directory(layout):
+        stack = Stack(layout, stores=stores, roles=roles, prepare=prepare, notify=notify)
         stack.set_up()
-        asyncio.run(_run(stack, announce, say))
+        asyncio.run(_run(stack, announce, notify))
 
 
-async def _run(stack: Stack, announce: Callable[[dict[str, Any]], None], say: Say) -> None:
-    told_to_stop = asyncio.Event()
+async def _run(stack: Stack, announce: Callable[[dict[str, Any]], None], notify: Notify) -> None:
+    stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, told_to_stop.set)
+    for signal_number in _SIGNALS:
+        loop.add_signal_handler(signal_number, stop_requested.set)
     socket = stack.layout.socket("control")
-    server = await control.serve(socket, _handler(stack, told_to_stop))
+    server = await control.serve(socket, _command_handler(stack, stop_requested))
     try:
-        if await _started(stack, told_to_stop):
+        if await _start_unless_stopped(stack, stop_requested):
             announce(await stack.status())
-            await told_to_stop.wait()
-        say("stopping")
+            await stop_requested.wait()
+        notify("stopping")
     finally:
         await stack.stop()
         server.close()
         socket.unlink(missing_ok=True)
-    say("stopped")
+    notify("stopped")
 
 
-async def _started(stack: Stack, told_to_stop: asyncio.Event) -> bool:
+async def _start_unless_stopped(stack: Stack, stop_requested: asyncio.Event) -> bool:
     """Start the stack; False when it was told to stop before it was ready."""
     starting = asyncio.create_task(stack.start(), name="start")
-    stopping = asyncio.create_task(told_to_stop.wait(), name="told to stop")
+    stopping = asyncio.create_task(stop_requested.wait(), name="told to stop")
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if starting.done():
@@ -65,16 +65,16 @@ async def _started(stack: Stack, told_to_stop: asyncio.Event) -> bool:
     return False
 
 
-def _handler(stack: Stack, told_to_stop: asyncio.Event) -> control.Handler:
-    changing = asyncio.Lock()
+def _command_handler(stack: Stack, stop_requested: asyncio.Event) -> control.CommandHandler:
+    role_lock = asyncio.Lock()
 
     async def handle(command: str, name: str) -> Any:
         if command == "status":
             return await stack.status()
         if command == "stop":
-            told_to_stop.set()
+            stop_requested.set()
             return None
-        async with changing:
+        async with role_lock:
             await (stack.stop_role(name) if command == "stop_role" else stack.start_role(name))
         return None
 

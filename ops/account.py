@@ -8,35 +8,35 @@ consumer had noted before, so a batch that is being inserted is in flight as a w
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from warehouse import named_queries as reads
-from warehouse.client import Warehouse
 from runtime.bus.port import Bus
 from runtime.settings import Settings
+from warehouse import named_queries
+from warehouse.client import Warehouse
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class AccountInputs:
     """What each place says, before anything is added up.
 
-    `ends` and `positions` are next offsets of `events` by partition, in Kafka and in ClickHouse. `waiting` counts records of
-    `touchpoints` and `quarantine` that have not been read yet; each stands for one event until it is.
+    `end_offsets` and `positions` are next offsets of `events` by partition, in Kafka and in ClickHouse. `unread_records` counts
+    records of `touchpoints` and `quarantine` that have not been read yet; each stands for one event until it is.
     """
 
-    ends: Mapping[int, int]
+    end_offsets: Mapping[int, int]
     positions: Mapping[int, int]
-    waiting: int
+    unread_records: int
     stored: int
-    booked_stored: int
-    messages: int
-    booked_suppressed: int
-    booked_quarantined: int
-    quarantined_of_events: int
+    ledger_stored: int
+    ledger_messages: int
+    ledger_suppressed: int
+    ledger_quarantined: int
+    quarantined_from_events: int
     quarantined_elsewhere: int
-    replayed_of_events: int = 0
+    replayed_from_events: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class EventAccount:
     """The account at one moment. At a quiet one nothing is in flight."""
 
     accepted: int
@@ -48,55 +48,57 @@ class Account:
     balanced: bool
 
 
-def add_up(sides: Sides) -> Account:
+def add_up(inputs: AccountInputs) -> EventAccount:
     """Pure. A record booked as quarantined whose quarantine record has not arrived is in flight.
 
     A replayed record is accepted and stored as the event that it became, and counts as quarantined no more.
     """
-    ahead = sum(max(end - sides.positions.get(partition, 0), 0) for partition, end in sides.ends.items())
-    unarrived = max(sides.booked_quarantined - sides.quarantined_of_events, 0)
-    accepted = sum(sides.ends.values()) + sides.quarantined_elsewhere + sides.waiting - sides.replayed_of_events
-    duplicate = sides.booked_stored - sides.messages
-    quarantined = sides.quarantined_elsewhere + sides.quarantined_of_events - sides.replayed_of_events
-    in_flight = ahead + unarrived + sides.waiting
-    return Account(
+    unconsumed = sum(max(end - inputs.positions.get(partition, 0), 0) for partition, end in inputs.end_offsets.items())
+    unarrived = max(inputs.ledger_quarantined - inputs.quarantined_from_events, 0)
+    accepted = sum(inputs.end_offsets.values()) + inputs.quarantined_elsewhere + inputs.unread_records - inputs.replayed_from_events
+    duplicate = inputs.ledger_stored - inputs.ledger_messages
+    quarantined = inputs.quarantined_elsewhere + inputs.quarantined_from_events - inputs.replayed_from_events
+    in_flight = unconsumed + unarrived + inputs.unread_records
+    return EventAccount(
         accepted=accepted,
-        stored=sides.stored,
+        stored=inputs.stored,
         duplicate=duplicate,
-        suppressed=sides.booked_suppressed,
+        suppressed=inputs.ledger_suppressed,
         quarantined=quarantined,
         in_flight=in_flight,
-        balanced=accepted == sides.stored + duplicate + sides.booked_suppressed + quarantined + in_flight,
+        balanced=accepted == inputs.stored + duplicate + inputs.ledger_suppressed + quarantined + in_flight,
     )
 
 
-async def take(settings: Settings, bus: Bus, warehouse: Warehouse) -> Account:
+async def measure(settings: Settings, bus: Bus, warehouse: Warehouse) -> EventAccount:
     """The account now. Raises Transient when Kafka or ClickHouse does not answer, Misconfigured when nothing was prepared."""
     events, quarantine, touchpoints = (settings.topic(name) for name in ("events", "quarantine", "touchpoints"))
-    positions = dict(await reads.ask(warehouse, "positions", topic=events))
-    unread = dict(await reads.ask(warehouse, "positions", topic=quarantine))
-    accepted_to = await bus.committed(settings.group("accept"), touchpoints)
-    places = {"partitions": list(positions) or [0], "positions": list(positions.values()) or [0]}
-    booked = (await reads.ask(warehouse, "account", **places))[0]
-    of_events, replayed, elsewhere = (await reads.ask(warehouse, "quarantined", topic=events, **places))[0]
-    waiting = _behind(unread, await bus.end_offsets(quarantine), {})
-    waiting += _behind(accepted_to, await bus.end_offsets(touchpoints), await bus.start_offsets(touchpoints))
+    positions = dict(await named_queries.fetch_rows(warehouse, "positions", topic=events))
+    quarantine_positions = dict(await named_queries.fetch_rows(warehouse, "positions", topic=quarantine))
+    accepted_offsets = await bus.committed(settings.group("accept"), touchpoints)
+    events_positions = {"partitions": list(positions) or [0], "positions": list(positions.values()) or [0]}
+    ledger_counts = (await named_queries.fetch_rows(warehouse, "account", **events_positions))[0]
+    quarantined_from_events, replayed, quarantined_elsewhere = (
+        await named_queries.fetch_rows(warehouse, "quarantined", topic=events, **events_positions)
+    )[0]
+    unread_records = _lag(quarantine_positions, await bus.end_offsets(quarantine), {})
+    unread_records += _lag(accepted_offsets, await bus.end_offsets(touchpoints), await bus.start_offsets(touchpoints))
     return add_up(
-        Sides(
-            ends=await bus.end_offsets(events),
+        AccountInputs(
+            end_offsets=await bus.end_offsets(events),
             positions=positions,
-            waiting=waiting,
-            stored=booked[0],
-            booked_stored=booked[1],
-            messages=booked[2],
-            booked_suppressed=booked[3],
-            booked_quarantined=booked[4],
-            quarantined_of_events=of_events,
-            quarantined_elsewhere=elsewhere,
-            replayed_of_events=replayed,
+            unread_records=unread_records,
+            stored=ledger_counts[0],
+            ledger_stored=ledger_counts[1],
+            ledger_messages=ledger_counts[2],
+            ledger_suppressed=ledger_counts[3],
+            ledger_quarantined=ledger_counts[4],
+            quarantined_from_events=quarantined_from_events,
+            quarantined_elsewhere=quarantined_elsewhere,
+            replayed_from_events=replayed,
         )
     )
 
 
-def _behind(read: Mapping[int, int], ends: Mapping[int, int], starts: Mapping[int, int]) -> int:
-    return sum(max(end - max(read.get(partition, 0), starts.get(partition, 0)), 0) for partition, end in ends.items())
+def _lag(read_offsets: Mapping[int, int], ends: Mapping[int, int], starts: Mapping[int, int]) -> int:
+    return sum(max(end - max(read_offsets.get(partition, 0), starts.get(partition, 0)), 0) for partition, end in ends.items())

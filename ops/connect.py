@@ -9,15 +9,15 @@ from typing import Annotated, Final
 
 import typer
 
-from embedded.attach import settings_for
+from embedded.attach import settings_of_running
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
-from warehouse.client import HISTORY_SECONDS, Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
 from runtime.clock import SystemClock
 from runtime.lifecycle import load_settings
 from runtime.settings import Settings
+from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 DataDir = Annotated[
     Path,
@@ -28,7 +28,7 @@ DEFAULT_DIR: Final = Path(".onefold")
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class Connection:
     """Settings, broker and warehouse of the Onefold that was found."""
 
     settings: Settings
@@ -36,32 +36,32 @@ class Reached:
     warehouse: Warehouse
 
 
-def find(data_dir: Path) -> Settings:
+def find_settings(data_dir: Path) -> Settings:
     """Settings of the stack that runs in `data_dir`, or with ONEFOLD_MODE=server those of the environment.
 
     Raises Misconfigured when nothing runs there, or a variable is wrong.
     """
-    return load_settings() if os.environ.get("ONEFOLD_MODE") == "server" else settings_for(data_dir)
+    return load_settings() if os.environ.get("ONEFOLD_MODE") == "server" else settings_of_running(data_dir)
 
 
 @asynccontextmanager
-async def reached(data_dir: Path) -> AsyncIterator[Reached]:
+async def connect(data_dir: Path) -> AsyncIterator[Connection]:
     """Broker and warehouse, connected; closed on the way out."""
-    settings = find(data_dir)
-    warehouse = await Warehouse.connect(settings, answer_s=HISTORY_SECONDS)
+    settings = find_settings(data_dir)
+    warehouse = await Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S)
     try:
         async with KafkaBus(settings) as bus:
-            yield Reached(settings, bus, warehouse)
+            yield Connection(settings, bus, warehouse)
     finally:
         await warehouse.aclose()
 
 
 @asynccontextmanager
-async def reached_with_store(data_dir: Path) -> AsyncIterator[tuple[Reached, ProfileStore]]:
+async def connect_with_store(data_dir: Path) -> AsyncIterator[tuple[Connection, ProfileStore]]:
     """The same, and the profile store."""
-    async with reached(data_dir) as here:
-        store = open_store(here.settings, SystemClock())
+    async with connect(data_dir) as connection:
+        store = open_store(connection.settings, SystemClock())
         try:
-            yield here, store
+            yield connection, store
         finally:
             await store.aclose()

@@ -3,56 +3,58 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from domain.definitions.kinds import AnyDefinition, SegmentList, decode_definition, encode_definition
 from runtime.bus.port import Bus, Outgoing, Partition
 from runtime.errors import Transient
 from runtime.settings import Settings
-from domain.definitions.kinds import (AnyDefinition, SegmentList, decode, encode)
 
-Documents = dict[str, AnyDefinition]
+DefinitionsByKey = dict[str, AnyDefinition]
 """`kind/name` → definition."""
 
 POLL_MS: Final = 500
-_EMPTY_POLLS: Final = 40
+_MAX_EMPTY_POLLS: Final = 40
 
 
-async def live(settings: Settings, bus: Bus) -> Documents:
+async def read_live(settings: Settings, bus: Bus) -> DefinitionsByKey:
     """The definitions that are live: the last record of each key, deletions left out.
 
     Raises Transient when the topic cannot be read to its end, BadDefinition for a record that is none.
     """
     topic = settings.topic("definitions")
     values = await read_to_end(bus, topic)
-    return {key: decode(value, f"definitions {key}") for key, value in values.items() if value}
+    return {key: decode_definition(value, f"definitions {key}") for key, value in values.items() if value}
 
 
 async def read_to_end(bus: Bus, topic: str) -> dict[str, bytes | None]:
     """The last value of each key of a compacted topic."""
     starts, ends = await bus.start_offsets(topic), await bus.end_offsets(topic)
-    left = {Partition(topic, number): end for number, end in ends.items() if end > starts.get(number, 0)}
-    found: dict[str, bytes | None] = {}
-    if not left:
-        return found
+    remaining = {
+        Partition(topic, partition_number): end for partition_number, end in ends.items() if end > starts.get(partition_number, 0)
+    }
+    latest_values: dict[str, bytes | None] = {}
+    if not remaining:
+        return latest_values
     reader = await bus.reader([topic])
-    empty = 0
+    empty_polls = 0
     try:
-        while left:
-            polled = await reader.poll(POLL_MS, 1_000)
-            empty = 0 if polled else empty + 1
-            if empty > _EMPTY_POLLS:
+        while remaining:
+            records_by_partition = await reader.poll(POLL_MS, 1_000)
+            empty_polls = 0 if records_by_partition else empty_polls + 1
+            if empty_polls > _MAX_EMPTY_POLLS:
                 raise Transient(f"{topic} could not be read to its end")
-            for partition, records in polled.items():
+            for partition, records in records_by_partition.items():
                 for record in records:
-                    found[(record.key or b"").decode()] = record.value
-                if records and records[-1].offset + 1 >= left.get(partition, 0):
-                    left.pop(partition, None)
+                    latest_values[(record.key or b"").decode()] = record.value
+                if records and records[-1].offset + 1 >= remaining.get(partition, 0):
+                    remaining.pop(partition, None)
     finally:
         await reader.aclose()
-    return found
+    return latest_values
 
 
 async def write(settings: Settings, bus: Bus, definitions: Iterable[AnyDefinition]) -> int:
     """Make these definitions live; returns the topic's next offset after them, 0 when there are none. Lists are sealed."""
-    return await _send(settings, bus, {one.key: encode(one) for one in sealed(settings, definitions)})
+    return await _send(settings, bus, {definition.key: encode_definition(definition) for definition in seal(settings, definitions)})
 
 
 async def remove(settings: Settings, bus: Bus, key: str) -> int:
@@ -60,17 +62,20 @@ async def remove(settings: Settings, bus: Bus, key: str) -> int:
     return await _send(settings, bus, {key: None})
 
 
-def sealed(settings: Settings, definitions: Iterable[AnyDefinition]) -> list[AnyDefinition]:
+def seal(settings: Settings, definitions: Iterable[AnyDefinition]) -> list[AnyDefinition]:
     """The same definitions, lists with hashes in place of values. Raises BadDefinition for a value that is no identifier."""
     secret, country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
-    return [one.sealed(secret, country) if isinstance(one, SegmentList) else one for one in definitions]
+    return [
+        definition.with_hashed_values(secret, country) if isinstance(definition, SegmentList) else definition
+        for definition in definitions
+    ]
 
 
 async def _send(settings: Settings, bus: Bus, values: Mapping[str, bytes | None]) -> int:
     topic = settings.topic("definitions")
     producer = await bus.producer()
     try:
-        placed = await producer.send([Outgoing(topic, value, key=key.encode()) for key, value in values.items()])
+        sent_offsets = await producer.send([Outgoing(topic, value, key=key.encode()) for key, value in values.items()])
     finally:
         await producer.aclose()
-    return max((offset + 1 for _, offset in placed), default=0)
+    return max((offset + 1 for _, offset in sent_offsets), default=0)

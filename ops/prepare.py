@@ -3,46 +3,49 @@
 import os
 from dataclasses import dataclass
 
-from ops import definitions_topic as definitions
+from domain.definitions.kinds import Metadata, Source, SourceSpec, key_hash
 from embedded import secrets
-from warehouse.migrate import migrate
+from ops import definitions_topic
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
 from runtime.settings import Settings
 from schemas.topics import TOPICS
-from domain.definitions.kinds import (Metadata, Source, SourceSpec, key_hash)
+from warehouse.migrate import migrate
 
 DEFAULT_SOURCE = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PrepareResult:
     """What had to be done."""
 
     migrations: tuple[str, ...]
     source_written: bool
 
 
-async def prepare(settings: Settings) -> Prepared:
+async def prepare(settings: Settings) -> PrepareResult:
     """Topics by the register, then tables by the migrations, then the source. Raises Transient while a store is away."""
     async with KafkaBus(settings) as bus:
         await create_topics(settings, bus)
-        done = await migrate(settings)
-        written = await declare_source(settings, bus, write_key(settings))
-    return Prepared(tuple(done), written)
+        applied_migrations = await migrate(settings)
+        source_written = await declare_source(settings, bus, write_key(settings))
+    return PrepareResult(tuple(applied_migrations), source_written)
 
 
 async def create_topics(settings: Settings, bus: Bus) -> None:
     """Every topic of the register that does not exist yet."""
     await bus.create_topics(
-        {settings.topic(topic.name): (1 if topic.single else settings.partitions, dict(topic.config)) for topic in TOPICS}
+        {
+            settings.topic(topic.name): (1 if topic.is_single_partition else settings.partitions, dict(topic.config))
+            for topic in TOPICS
+        }
     )
 
 
 def write_key(settings: Settings) -> str | None:
     """The write key of the source `default`: the embedded stack's own, else ONEFOLD_WRITE_KEY; None makes no source."""
     if settings.mode == "embedded":
-        return secrets.load(settings.data_dir / "run" / "secrets.json").write_key
+        return secrets.load_or_create(settings.data_dir / "run" / "secrets.json").write_key
     return os.environ.get("ONEFOLD_WRITE_KEY") or None
 
 
@@ -53,13 +56,13 @@ async def declare_source(settings: Settings, bus: Bus, key: str | None) -> bool:
     """
     if key is None:
         return False
-    known = (await definitions.live(settings, bus)).get(f"Source/{DEFAULT_SOURCE}")
-    spec = known.spec if isinstance(known, Source) else SourceSpec()
+    current = (await definitions_topic.read_live(settings, bus)).get(f"Source/{DEFAULT_SOURCE}")
+    spec = current.spec if isinstance(current, Source) else SourceSpec()
     hashes = spec.write_key_sha256
     if key_hash(key) in hashes and spec.topic_ingress:
         return False
-    more = (*hashes, key_hash(key)) if key_hash(key) not in hashes else hashes
-    spec = spec.model_copy(update={"write_key_sha256": more, "topic_ingress": True})
-    metadata = known.metadata if isinstance(known, Source) else Metadata(name=DEFAULT_SOURCE)
-    await definitions.write(settings, bus, [Source(apiVersion="onefold/v1", kind="Source", metadata=metadata, spec=spec)])
+    all_hashes = (*hashes, key_hash(key)) if key_hash(key) not in hashes else hashes
+    spec = spec.model_copy(update={"write_key_sha256": all_hashes, "topic_ingress": True})
+    metadata = current.metadata if isinstance(current, Source) else Metadata(name=DEFAULT_SOURCE)
+    await definitions_topic.write(settings, bus, [Source(apiVersion="onefold/v1", kind="Source", metadata=metadata, spec=spec)])
     return True

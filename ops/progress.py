@@ -12,44 +12,44 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LINE_EVERY_S: Final = 2.0
 
 
-class Report(Protocol):
+class ProgressReporter(Protocol):
     """Hears how far a phase is. `total` may be a guess."""
 
-    def __call__(self, phase: str, done: int, total: int) -> None: ...
+    def __call__(self, phase: str, completed: int, total: int) -> None: ...
 
 
-def silent(phase: str, done: int, total: int) -> None:
+def report_nothing(phase: str, completed: int, total: int) -> None:
     """Say nothing."""
 
 
 @contextmanager
-def shown() -> Iterator[Report]:
+def progress_on_stderr() -> Iterator[ProgressReporter]:
     """On standard error, so that what a command answers stays alone on standard output."""
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield _LineReporter()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks = {}
 
-        def show(phase: str, done: int, total: int) -> None:
+        def show(phase: str, completed: int, total: int) -> None:
             if phase not in tasks:
                 tasks[phase] = bars.add_task(phase, total=total)
-            bars.update(tasks[phase], completed=done, total=max(done, total))
+            bars.update(tasks[phase], completed=completed, total=max(completed, total))
 
         yield show
 
 
-class _Lines:
+class _LineReporter:
     """A line when a phase begins, then one every two seconds, and one at its end."""
 
     def __init__(self) -> None:
-        self._phase, self._said_s = "", 0.0
+        self._phase, self._printed_s = "", 0.0
 
-    def __call__(self, phase: str, done: int, total: int) -> None:
-        now_s = time.monotonic()
-        if phase == self._phase and done < total and now_s - self._said_s < LINE_EVERY_S:
+    def __call__(self, phase: str, completed: int, total: int) -> None:
+        time_s = time.monotonic()
+        if phase == self._phase and completed < total and time_s - self._printed_s < LINE_EVERY_S:
             return
-        self._phase, self._said_s = phase, now_s
-        sys.stderr.write(f"{phase}: {done:,} of {max(done, total):,}\n")
+        self._phase, self._printed_s = phase, time_s
+        sys.stderr.write(f"{phase}: {completed:,} of {max(completed, total):,}\n")
         sys.stderr.flush()

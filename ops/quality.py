@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final
 
-from warehouse import named_queries as reads
+from warehouse import named_queries
 from warehouse.client import Warehouse
 
 WEIGHTS: Final[Mapping[str, int]] = {"validity": 40, "completeness": 25, "volume": 15, "freshness": 10, "uniqueness": 10}
@@ -17,7 +17,7 @@ MAX_VIOLATIONS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class QualityParts:
     """Each from 0 (bad) to 1 (good), None when nothing can be said of it."""
 
     completeness: float | None
@@ -28,10 +28,10 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class EventQuality:
     """One event of one source on one day."""
 
-    parts: Parts
+    parts: QualityParts
     source: str
     event: str
     events: int
@@ -50,11 +50,11 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class QualityReport:
     """A day's quality, the hours of unusual volume, and what is most often not as planned."""
 
     day: date
-    rows: tuple[Quality, ...]
+    rows: tuple[EventQuality, ...]
     hours: tuple[tuple[Any, ...], ...]
     violations: tuple[tuple[Any, ...], ...]
 
@@ -76,16 +76,20 @@ class Report:
         }
 
 
-def _flat(row: Quality) -> dict[str, Any]:
-    held = asdict(row)
-    parts = held.pop("parts")
-    return {**held, **parts, "score": row.score}
+def _flat(row: EventQuality) -> dict[str, Any]:
+    fields = asdict(row)
+    parts = fields.pop("parts")
+    return {**fields, **parts, "score": row.score}
 
 
-def score(parts: Parts) -> float | None:
+def score(parts: QualityParts) -> float | None:
     """0 to 100: the weighted mean of the parts that are known; None when none is. No part can raise it by getting worse."""
-    known = [(weight, value) for name, weight in WEIGHTS.items() if (value := getattr(parts, name)) is not None]
-    return 100 * sum(weight * value for weight, value in known) / sum(weight for weight, _ in known) if known else None
+    weighted_parts = [(weight, value) for name, weight in WEIGHTS.items() if (value := getattr(parts, name)) is not None]
+    return (
+        100 * sum(weight * value for weight, value in weighted_parts) / sum(weight for weight, _ in weighted_parts)
+        if weighted_parts
+        else None
+    )
 
 
 def freshness(p95_ms: float) -> float:
@@ -101,26 +105,26 @@ def validity(stored: int, violating: int, quarantined: int) -> float | None:
     return (stored - violating) / sent if sent else None
 
 
-def by_source(rows: Iterable[Quality]) -> dict[str, float]:
+def by_source(rows: Iterable[EventQuality]) -> dict[str, float]:
     """The score of each source: the mean of its events' scores, each as often as it was sent."""
     sums: dict[str, tuple[float, int]] = {}
     for row in rows:
-        if (found := row.score) is not None:
+        if (event_score := row.score) is not None:
             weight = max(row.events + row.quarantined, 1)
             total, count = sums.get(row.source, (0.0, 0))
-            sums[row.source] = (total + found * weight, count + weight)
+            sums[row.source] = (total + event_score * weight, count + weight)
     return {source: total / count for source, (total, count) in sorted(sums.items())}
 
 
-async def report(warehouse: Warehouse, day: date, source: str = "") -> Report:
+async def measure_quality(warehouse: Warehouse, day: date, source: str = "") -> QualityReport:
     """A day's quality (UTC), of one source or of all."""
-    asked: dict[str, Any] = {"day": day, "source": source}
-    rows = await reads.ask(warehouse, "quality_daily", **asked)
-    hours = await reads.ask(warehouse, "quality_hours", **asked, limit=MAX_HOURS)
-    violations = await reads.ask(warehouse, "quality_violations", source=source, limit=MAX_VIOLATIONS)
-    return Report(day, tuple(_quality(row) for row in rows), tuple(hours), tuple(violations))
+    parameters: dict[str, Any] = {"day": day, "source": source}
+    rows = await named_queries.fetch_rows(warehouse, "quality_daily", **parameters)
+    hours = await named_queries.fetch_rows(warehouse, "quality_hours", **parameters, limit=MAX_HOURS)
+    violations = await named_queries.fetch_rows(warehouse, "quality_violations", source=source, limit=MAX_VIOLATIONS)
+    return QualityReport(day, tuple(_quality(row) for row in rows), tuple(hours), tuple(violations))
 
 
-def _quality(row: tuple[Any, ...]) -> Quality:
+def _quality(row: tuple[Any, ...]) -> EventQuality:
     *fields, completeness, valid, fresh, uniqueness, volume = row
-    return Quality(Parts(completeness, valid, fresh, uniqueness, volume), *fields)
+    return EventQuality(QualityParts(completeness, valid, fresh, uniqueness, volume), *fields)

@@ -5,56 +5,56 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from profile_store.port import Place, ProfileStore
+from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Bus
 from runtime.errors import Transient
 from runtime.settings import Settings
 
-HOLD_AGAIN_S: Final = 15.0
-LOOK_S: Final = 0.25
+RENEW_PAUSE_S: Final = 15.0
+POLL_S: Final = 0.25
 
 
-class Hold:
-    """A hold under way. While `lapse` is true it is not lifted at the end: it ends by itself, a minute later."""
+class WriterPause:
+    """A hold under way. While `leave_to_expire` is true it is not lifted at the end: it ends by itself, a minute later."""
 
-    lapse: bool = False
+    leave_to_expire: bool = False
 
 
 @asynccontextmanager
-async def holding(store: ProfileStore) -> AsyncIterator[Hold]:
+async def writers_paused(store: ProfileStore) -> AsyncIterator[WriterPause]:
     """Hold every writer, again and again since a hold lapses; let them go on at the end, however it comes."""
 
-    async def again() -> None:
+    async def renew() -> None:
         while True:
-            await asyncio.sleep(HOLD_AGAIN_S)
+            await asyncio.sleep(RENEW_PAUSE_S)
             with suppress(Transient):
-                await store.hold(True)
+                await store.pause_writers(True)
 
-    await store.hold(True)
-    task, hold = asyncio.create_task(again()), Hold()
+    await store.pause_writers(True)
+    renewal, pause = asyncio.create_task(renew()), WriterPause()
     try:
-        yield hold
+        yield pause
     finally:
-        task.cancel()
-        if not hold.lapse:
-            await store.hold(False)
+        renewal.cancel()
+        if not pause.leave_to_expire:
+            await store.pause_writers(False)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float, look_s: float = LOOK_S) -> bool:
-    """Whether a condition came true in time; asked every `look_s`."""
+async def poll_until(condition: Callable[[], Awaitable[bool]], timeout_s: float, poll_s: float = POLL_S) -> bool:
+    """Whether a condition came true in time; asked every `poll_s`."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + within_s
+    deadline_s = loop.time() + timeout_s
     while not await condition():
-        if loop.time() > end:
+        if loop.time() > deadline_s:
             return False
-        await asyncio.sleep(look_s)
+        await asyncio.sleep(poll_s)
     return True
 
 
-async def places_of(settings: Settings, bus: Bus, *topics: str) -> list[Place]:
+async def topic_partitions_of(settings: Settings, bus: Bus, *topics: str) -> list[TopicPartition]:
     """The places of all partitions of these topics of the register."""
-    found = []
+    topic_partitions = []
     for topic in topics:
-        numbers = await bus.end_offsets(settings.topic(topic))
-        found += [Place(topic, number, len(numbers)) for number in sorted(numbers)]
-    return found
+        end_offsets = await bus.end_offsets(settings.topic(topic))
+        topic_partitions += [TopicPartition(topic, partition, len(end_offsets)) for partition in sorted(end_offsets)]
+    return topic_partitions

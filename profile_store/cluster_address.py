@@ -5,23 +5,23 @@ from urllib.parse import urlsplit
 
 from redis.asyncio.connection import SSLConnection, parse_url
 
-SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
+CLUSTER_SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 """The schemes of clusters, and what one of their nodes has."""
-PORT: Final = 6379
+DEFAULT_PORT: Final = 6379
 
 
-def parsed(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
+def parse_cluster_url(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
     """Hosts with their ports, and the driver's options. Raises ValueError when `url` is no such address."""
-    scheme, _, rest = url.partition("://")
-    if scheme not in SCHEMES:
+    scheme, _, address = url.partition("://")
+    if scheme not in CLUSTER_SCHEMES:
         raise ValueError("not an address of a cluster")
-    authority, mark, tail = _cut(rest)
+    authority, mark, options_text = _split_authority(address)
     credentials, at, hosts = authority.rpartition("@")
     parts = [urlsplit(f"//{host}") for host in hosts.split(",")]
-    nodes = [(part.hostname or "", part.port or PORT) for part in parts]
+    nodes = [(part.hostname or "", part.port or DEFAULT_PORT) for part in parts]
     if any(not host for host, _ in nodes):
         raise ValueError("an address without a host")
-    options = dict(parse_url(f"{SCHEMES[scheme]}://{credentials}{at}{parts[0].netloc}{mark}{tail}"))
+    options = dict(parse_url(f"{CLUSTER_SCHEMES[scheme]}://{credentials}{at}{parts[0].netloc}{mark}{options_text}"))
     for replaced in ("host", "port"):
         options.pop(replaced, None)
     if options.pop("connection_class", None) is SSLConnection:
@@ -31,7 +31,7 @@ def parsed(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
     return nodes, options
 
 
-def _cut(rest: str) -> tuple[str, str, str]:
+def _split_authority(address: str) -> tuple[str, str, str]:
     """Authority, the character that ends it, what follows."""
-    at = min((rest.index(mark) for mark in "/?" if mark in rest), default=len(rest))
-    return rest[:at], rest[at : at + 1], rest[at + 1 :]
+    end = min((address.index(mark) for mark in "/?" if mark in address), default=len(address))
+    return address[:end], address[end : end + 1], address[end + 1 :]

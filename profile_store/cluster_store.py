@@ -7,25 +7,26 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import AuthenticationError
 
-from profile_store import encoding as values
-from profile_store.cluster_client import Call, ClusterLink
-from profile_store.keys import AHEAD, Keys
-from profile_store.port import Document, Kind, Label, Place, Standing, Writes
-from profile_store.redis_base import CALL_TIMEOUT_S, SCAN_COUNT, RedisBase, Script
+from domain.identity.model import Label
+from profile_store import encoding
+from profile_store.cluster_client import ClusterClient, SlotCall
 from profile_store.encoding import PackedWrites
+from profile_store.keys import WRITE_AHEAD, Keys
+from profile_store.port import Checkpoint, DocumentKind, GuardedDocument, TopicPartition, Writes
+from profile_store.redis_base import CALL_TIMEOUT_S, SCAN_COUNT, RedisBase, Script
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, StateLost, Transient
 from runtime.settings import Settings
 
-_PLACE: Final = Script.named("place")
-_FENCED: Final = Script.named("fenced")
-_TIES: Final = Script.named("ties")
+_CHECKPOINT_SCRIPT: Final = Script.load("checkpoint")
+_WRITE_FENCED_SCRIPT: Final = Script.load("write_fenced")
+_NEIGHBOURS_SCRIPT: Final = Script.load("neighbours")
 FENCE_BYTES: Final = 14
 """A fence and the space after it."""
-FORMAT: Final = 1
+ENTRY_FORMAT: Final = 1
 
 
-class Ahead(msgspec.Struct, frozen=True, array_like=True):
+class WriteAheadEntry(msgspec.Struct, frozen=True, array_like=True):
     """The body of a write-ahead entry. `format` comes first, so that another one is seen before anything else is read."""
 
     format: int
@@ -33,8 +34,8 @@ class Ahead(msgspec.Struct, frozen=True, array_like=True):
     writes: PackedWrites
 
 
-_BODY: Final = msgspec.msgpack.Encoder()
-_AHEAD: Final = msgspec.msgpack.Decoder(Ahead)
+_ENTRY_ENCODER: Final = msgspec.msgpack.Encoder()
+_ENTRY_DECODER: Final = msgspec.msgpack.Decoder(WriteAheadEntry)
 
 
 class ClusterStore(RedisBase):
@@ -52,177 +53,205 @@ class ClusterStore(RedisBase):
     def __init__(self, settings: Settings, clock: Clock, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
         super().__init__(Keys(settings.environment, tagged=True), clock, call_timeout_s)
         try:
-            self._link = ClusterLink(settings.redis_url.get_secret_value())
+            self._link = ClusterClient(settings.redis_url.get_secret_value())
         except (ValueError, TypeError):
             raise Misconfigured(
                 "ONEFOLD_REDIS_URL is not an address of a Redis Cluster: use redis+cluster://host:port,host:port or rediss+cluster://"
             ) from None
-        self._seen: dict[str, bytes | None] = {}
-        self._fences: dict[str, bytes | None] = {}
+        self._observed_positions: dict[str, bytes | None] = {}
+        self._observed_fences: dict[str, bytes | None] = {}
 
-    async def standing(self, place: Place) -> Standing:
-        standing: Standing
-        standing, _ = await self._bounded("standing", lambda: self._stood(place, []))
-        return standing
+    async def checkpoint(self, topic_partition: TopicPartition) -> Checkpoint:
+        checkpoint: Checkpoint
+        checkpoint, _ = await self._with_timeout("standing", lambda: self._load_consistent(topic_partition, []))
+        return checkpoint
 
     async def load(
-        self, place: Place, kind: Kind, ids: Sequence[str], labels: Sequence[str] = ()
-    ) -> tuple[Standing, dict[str, Document], dict[str, Label]]:
-        keys = [*self._keys.many(kind, ids), *self._keys.many("label", labels)]
-        standing, found = await self._bounded("load", lambda: self._stood(place, keys))
-        documents = {name: values.unpack_document(value) for name, value in zip(ids, found, strict=False)}
-        rest = found[len(ids) :]
-        return standing, documents, {n: values.unpack_label(n, value) for n, value in zip(labels, rest, strict=True)}
+        self, topic_partition: TopicPartition, kind: DocumentKind, ids: Sequence[str], labels: Sequence[str] = ()
+    ) -> tuple[Checkpoint, dict[str, GuardedDocument], dict[str, Label]]:
+        keys = [*self._keys.of_many(kind, ids), *self._keys.of_many("label", labels)]
+        checkpoint, raw_values = await self._with_timeout("load", lambda: self._load_consistent(topic_partition, keys))
+        documents = {name: encoding.unpack_document(value) for name, value in zip(ids, raw_values, strict=False)}
+        raw_labels = raw_values[len(ids) :]
+        return checkpoint, documents, {n: encoding.unpack_label(n, value) for n, value in zip(labels, raw_labels, strict=True)}
 
-    async def _stood(self, place: Place, keys: Sequence[str]) -> tuple[Standing, list[bytes | None]]:
+    async def _load_consistent(self, topic_partition: TopicPartition, keys: Sequence[str]) -> tuple[Checkpoint, list[bytes | None]]:
         """The place's standing, and values that are not older than it.
 
         Values come from other primaries than the position, in the same moment. They could be older than a position that moved
         in that very moment; so they are read again, unless the position is one that was seen before they were asked for. So is
         the hold, which may be older than the fence.
         """
-        calls = _gets([self._keys.of(AHEAD, place.name), *self._of_standing(place), *keys])
+        calls = _get_calls([self._keys.of(WRITE_AHEAD, topic_partition.guard_name), *self._checkpoint_keys(topic_partition), *keys])
         while True:
-            seen, known = self._seen.get(place.name, b"never"), self._fences.get(place.name, b"never")
-            entry, stored, held, fence, definitions, *found = await self._link.run(calls)
-            if entry is not None:
-                await self._finish(place, entry)
+            observed_position, observed_fence = (
+                self._observed_positions.get(topic_partition.guard_name, b"never"),
+                self._observed_fences.get(topic_partition.guard_name, b"never"),
+            )
+            raw_entry, raw_position, paused_until, fence, definitions_offset, *raw_values = await self._link.run(calls)
+            if raw_entry is not None:
+                await self._finish_entry(topic_partition, raw_entry)
                 continue
-            if fence == known and (not keys or stored == seen):
-                return self._standing(_position(stored), held, fence, _position(definitions)), _bare(found)
-            self._seen[place.name], self._fences[place.name] = stored, fence
+            if fence == observed_fence and (not keys or raw_position == observed_position):
+                return self._checkpoint(
+                    _parse_position(raw_position), paused_until, fence, _parse_position(definitions_offset)
+                ), _strip_fences(raw_values)
+            self._observed_positions[topic_partition.guard_name], self._observed_fences[topic_partition.guard_name] = (
+                raw_position,
+                fence,
+            )
 
     async def save(
-        self, place: Place, expected: int | None, position: int, writes: Writes, fence: int | None = None
-    ) -> frozenset[tuple[Kind, str]]:
-        ahead = Ahead(FORMAT, position, values.pack_writes(writes))
-        seen = ("" if expected is None else expected, "" if fence is None else fence)
-        refused = await self._bounded("save", lambda: self._saved(place, *seen, ahead))
+        self, topic_partition: TopicPartition, expected: int | None, position: int, writes: Writes, fence: int | None = None
+    ) -> frozenset[tuple[DocumentKind, str]]:
+        entry = WriteAheadEntry(ENTRY_FORMAT, position, encoding.pack_writes(writes))
+        expectations = ("" if expected is None else expected, "" if fence is None else fence)
+        refused = await self._with_timeout("save", lambda: self._save_entry(topic_partition, *expectations, entry))
         return frozenset(refused)
 
-    async def shut_out(self, place: Place) -> Standing:
-        await self._command("INCR", self._keys.of("fence", place.name))
-        return await self.standing(place)
+    async def fence_writers(self, topic_partition: TopicPartition) -> Checkpoint:
+        await self._run_command("INCR", self._keys.of("fence", topic_partition.guard_name))
+        return await self.checkpoint(topic_partition)
 
-    async def _saved(self, place: Place, expected: int | str, fence: int | str, ahead: Ahead) -> list[tuple[Kind, str]]:
-        writes = ahead.writes
+    async def _save_entry(
+        self, topic_partition: TopicPartition, expected: int | str, fence: int | str, entry: WriteAheadEntry
+    ) -> list[tuple[DocumentKind, str]]:
+        writes = entry.writes
         if not (writes.documents or writes.plain or writes.fields):
-            what: tuple[Any, ...] = ("move", expected, ahead.position, fence, *_timers(writes))
+            request: tuple[Any, ...] = ("move", expected, entry.position, fence, *_flatten_timers(writes))
         else:
-            what = ("begin", expected, _BODY.encode(ahead), fence)
-        done, *answer = await self._at(place, *what)
-        if done == 2:
-            await self._finish(place, answer[0])
-        if done != 1:
-            raise StateLost(f"{place.name}: the stored position is another than the one this worker has seen, or it was shut out")
-        if what[0] == "move":
-            self._seen[place.name] = b"%d %s" % (ahead.position, answer[0])
+            request = ("begin", expected, _ENTRY_ENCODER.encode(entry), fence)
+        status, *reply = await self._run_partition_script(topic_partition, *request)
+        if status == 2:
+            await self._finish_entry(topic_partition, reply[0])
+        if status != 1:
+            raise StateLost(
+                f"{topic_partition.guard_name}: the position has moved since this worker loaded it, or its writers were fenced"
+            )
+        if request[0] == "move":
+            self._observed_positions[topic_partition.guard_name] = b"%d %s" % (entry.position, reply[0])
             return []
-        return await self._do(place, answer[0], ahead)
+        return await self._write_entry(topic_partition, reply[0], entry)
 
-    async def _finish(self, place: Place, entry: bytes) -> None:
+    async def _finish_entry(self, topic_partition: TopicPartition, raw_entry: bytes) -> None:
         """Do what an unfinished entry says."""
-        body = entry[FENCE_BYTES:]
+        body = raw_entry[FENCE_BYTES:]
         try:
-            ahead = _AHEAD.decode(body)
+            entry = _ENTRY_DECODER.decode(body)
         except msgspec.DecodeError as error:
-            raise Transient(f"{place.name}: a write-ahead entry of another version of Onefold; it ends with that worker") from error
-        await self._do(place, entry[: FENCE_BYTES - 1], ahead)
+            raise Transient(
+                f"{topic_partition.guard_name}: a write-ahead entry of another version of Onefold; it ends with that worker"
+            ) from error
+        await self._write_entry(topic_partition, raw_entry[: FENCE_BYTES - 1], entry)
 
-    async def _do(self, place: Place, fence: bytes, ahead: Ahead) -> list[tuple[Kind, str]]:
+    async def _write_entry(
+        self, topic_partition: TopicPartition, fence: bytes, entry: WriteAheadEntry
+    ) -> list[tuple[DocumentKind, str]]:
         """Write all of an entry, then finish it; returns the refused documents."""
-        writes = ahead.writes
-        answers = await self._link.run(self._fenced(fence, writes))
-        done, *_ = await self._at(place, "finish", fence, ahead.position, "", *_timers(writes))
-        if done == 1:
-            self._seen[place.name] = b"%d %s" % (ahead.position, fence)
-        documents = zip(writes.documents, answers, strict=False)
-        return [(kind, name) for (kind, name, _), answer in documents if answer == 0]
+        writes = entry.writes
+        replies = await self._link.run(self._fenced_calls(fence, writes))
+        status, *_ = await self._run_partition_script(
+            topic_partition, "finish", fence, entry.position, "", *_flatten_timers(writes)
+        )
+        if status == 1:
+            self._observed_positions[topic_partition.guard_name] = b"%d %s" % (entry.position, fence)
+        documents = zip(writes.documents, replies, strict=False)
+        return [(kind, name) for (kind, name, _), reply in documents if reply == 0]
 
-    def _fenced(self, fence: bytes, writes: PackedWrites) -> list[Call]:
+    def _fenced_calls(self, fence: bytes, writes: PackedWrites) -> list[SlotCall]:
         """A call for every key of an entry, documents first."""
         of = self._keys.of
-        calls = [Call.script(_FENCED, [of(kind, name)], fence, "document", value) for kind, name, value in writes.documents]
-        calls += [Call.script(_FENCED, [of(kind, name)], fence, "plain", value) for kind, name, value in writes.plain]
+        calls = [
+            SlotCall.of_script(_WRITE_FENCED_SCRIPT, [of(kind, name)], fence, "document", value)
+            for kind, name, value in writes.documents
+        ]
+        calls += [
+            SlotCall.of_script(_WRITE_FENCED_SCRIPT, [of(kind, name)], fence, "plain", value) for kind, name, value in writes.plain
+        ]
         hashes: dict[str, list[str | bytes]] = {}
         for node, field, value in writes.fields:
             hashes.setdefault(node, []).extend((field, value))
-        calls += [Call.script(_FENCED, [of("edges", node)], fence, "fields", *flat) for node, flat in hashes.items()]
+        calls += [
+            SlotCall.of_script(_WRITE_FENCED_SCRIPT, [of("edges", node)], fence, "fields", *names_and_values)
+            for node, names_and_values in hashes.items()
+        ]
         return calls
 
-    async def _at(self, place: Place, *arguments: Any) -> list[Any]:
-        keys = [self._keys.of(kind, place.name) for kind in ("position", AHEAD, "timer", "fence")]
-        (answer,) = await self._link.run([Call.script(_PLACE, keys, *arguments)])
-        return list(answer)
+    async def _run_partition_script(self, topic_partition: TopicPartition, *arguments: Any) -> list[Any]:
+        keys = [self._keys.of(kind, topic_partition.guard_name) for kind in ("position", WRITE_AHEAD, "timer", "fence")]
+        (reply,) = await self._link.run([SlotCall.of_script(_CHECKPOINT_SCRIPT, keys, *arguments)])
+        return list(reply)
 
     async def ping(self) -> None:
-        async def every() -> None:
+        async def ping_primaries() -> None:
             primaries = await self._link.primaries()
-            await asyncio.gather(*(self._link.on(node, "PING") for node in primaries))
-            await self._link.run(_gets([self._keys.hold]))  # a primary that answers may still know of slots without one
+            await asyncio.gather(*(self._link.run_on(node, "PING") for node in primaries))
+            await self._link.run(
+                _get_calls([self._keys.writer_pause])
+            )  # a primary that answers may still know of slots without one
 
-        await self._bounded("PING", every)
+        await self._with_timeout("PING", ping_primaries)
 
     async def aclose(self) -> None:
         await self._link.aclose()
 
     async def _execute(self, *parts: Any) -> Any:
-        (answer,) = await self._link.run([Call(parts[1], parts[0], parts[1:])])
-        return answer
+        (reply,) = await self._link.run([SlotCall(parts[1], parts[0], parts[1:])])
+        return reply
 
-    async def _values(self, keys: Sequence[str]) -> list[bytes | None]:
-        return _bare(await self._link.run(_gets(keys)))
+    async def _fetch_values(self, keys: Sequence[str]) -> list[bytes | None]:
+        return _strip_fences(await self._link.run(_get_calls(keys)))
 
-    async def _flat_hashes(self, keys: Sequence[str], most: int) -> list[list[bytes] | None]:
-        found = await self._link.run([Call.script(_TIES, [key], most) for key in keys])
-        for (flat,) in found:
+    async def _fetch_flat_hashes(self, keys: Sequence[str], max_fields: int) -> list[list[bytes] | None]:
+        replies = await self._link.run([SlotCall.of_script(_NEIGHBOURS_SCRIPT, [key], max_fields) for key in keys])
+        for (flat,) in replies:
             if flat is not None:
                 flat[1::2] = [value[FENCE_BYTES:] for value in flat[1::2]]
-        return [flat for (flat,) in found]
+        return [flat for (flat,) in replies]
 
     async def _unlink(self, keys: Sequence[str]) -> None:
-        await self._link.run([Call(key, "UNLINK", (key,)) for key in keys])
+        await self._link.run([SlotCall(key, "UNLINK", (key,)) for key in keys])
 
-    async def _wipe(self, kind: str) -> None:
+    async def _wipe_kind(self, kind: str) -> None:
         if kind == "position":
-            await super()._wipe(AHEAD)
-        await super()._wipe(kind)
+            await super()._wipe_kind(WRITE_AHEAD)
+        await super()._wipe_kind(kind)
 
-    async def _pages(self, pattern: str) -> AsyncGenerator[list[bytes], None]:
-        for node in await self._bounded("SCAN", self._link.primaries):
+    async def _scan_key_pages(self, pattern: str) -> AsyncGenerator[list[bytes], None]:
+        for node in await self._with_timeout("SCAN", self._link.primaries):
             cursor: int | bytes = 0
             while True:
                 parts = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
-                cursor, page = await self._bounded("SCAN", lambda node=node, parts=parts: self._link.on(node, *parts))  # type: ignore[misc]  # mypy does not infer a lambda's default
+                cursor, page = await self._with_timeout("SCAN", lambda node=node, parts=parts: self._link.run_on(node, *parts))  # type: ignore[misc]  # mypy does not infer a lambda's default
                 yield page
                 if int(cursor) == 0:
                     break
 
-    def _cure(self, error: BaseException) -> str | None:
+    def _remedy(self, error: BaseException) -> str | None:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, AuthenticationError):
-                return super()._cure(cause)
+                return super()._remedy(cause)
             if "Cluster mode is not enabled" in str(cause):
                 return "ONEFOLD_REDIS_URL names a cluster, but its server is none: write its address as redis://host:port/0"
             cause = cause.__cause__
         return None
 
 
-def _gets(keys: Sequence[str]) -> list[Call]:
-    return [Call(key, "GET", (key,)) for key in keys]
+def _get_calls(keys: Sequence[str]) -> list[SlotCall]:
+    return [SlotCall(key, "GET", (key,)) for key in keys]
 
 
-def _position(stored: bytes | None) -> int | None:
-    return None if stored is None else int(stored.split()[0])
+def _parse_position(raw_position: bytes | None) -> int | None:
+    return None if raw_position is None else int(raw_position.split()[0])
 
 
-def _bare(found: Sequence[bytes | None]) -> list[bytes | None]:
+def _strip_fences(fenced_values: Sequence[bytes | None]) -> list[bytes | None]:
     """Values without their fences."""
-    return [None if value is None else value[FENCE_BYTES:] for value in found]
+    return [None if value is None else value[FENCE_BYTES:] for value in fenced_values]
 
 
-def _timers(writes: PackedWrites) -> list[str | int]:
+def _flatten_timers(writes: PackedWrites) -> list[str | int]:
     flat: list[str | int] = []
     for profile_id, due_ms in writes.timers:
         flat += (profile_id, "" if due_ms is None else due_ms)

@@ -1,6 +1,6 @@
 """The profile store that the settings name."""
 
-from profile_store.cluster_address import SCHEMES
+from profile_store.cluster_address import CLUSTER_SCHEMES
 from profile_store.cluster_store import ClusterStore
 from profile_store.port import ProfileStore
 from profile_store.redis_store import RedisStore
@@ -11,4 +11,4 @@ from runtime.settings import Settings
 def open_store(settings: Settings, clock: Clock) -> ProfileStore:
     """A driver for ONEFOLD_REDIS_URL, not yet connected: of a cluster when its scheme says so. Raises Misconfigured."""
     scheme = settings.redis_url.get_secret_value().partition("://")[0]
-    return ClusterStore(settings, clock) if scheme in SCHEMES else RedisStore(settings, clock)
+    return ClusterStore(settings, clock) if scheme in CLUSTER_SCHEMES else RedisStore(settings, clock)

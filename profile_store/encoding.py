@@ -5,43 +5,44 @@ from typing import Final, Literal
 
 import msgspec
 
-from profile_store.port import MAX_FIELDS, Decision, DecisionKind, Document, Edge, Kind, Label, Members, Ties, Writes
+from domain.identity.model import Decision, DecisionKind, Edge, Label, Members, Neighbours
+from profile_store.port import MAX_FIELDS, DocumentKind, GuardedDocument, Writes
 
 MAX_GUARD_BYTES: Final = 128
 """With the offset's 20 digits this fits the header bytes that `lua/save.lua` reads."""
 
 _JSON: Final = msgspec.json.Encoder(order="deterministic")
-_MEMBERS: Final = msgspec.json.Decoder(tuple[tuple[str, ...], int, str, str, str, int])
-_EDGE: Final = msgspec.json.Decoder(tuple[int, str, int, str, str, str, str, str])
-_DECISION: Final = msgspec.json.Decoder(tuple[bool, int, str])
-_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_KINDS: Final[dict[str, DecisionKind]] = {"-": "cut", "!": "apart"}
-_MARKS: Final[dict[DecisionKind, str]] = {kind: mark for mark, kind in _KINDS.items()}
+_MEMBERS_DECODER: Final = msgspec.json.Decoder(tuple[tuple[str, ...], int, str, str, str, int])
+_EDGE_DECODER: Final = msgspec.json.Decoder(tuple[int, str, int, str, str, str, str, str])
+_DECISION_DECODER: Final = msgspec.json.Decoder(tuple[bool, int, str])
+_SCANNED_DECODER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_KIND_OF_MARK: Final[dict[str, DecisionKind]] = {"-": "cut", "!": "apart"}
+_MARK_OF_KIND: Final[dict[DecisionKind, str]] = {kind: mark for mark, kind in _KIND_OF_MARK.items()}
 _PRESENT: Final = b"="
 _ABSENT: Final = b"-"
 
 
-def pack_document(document: Document) -> bytes:
+def pack_document(document: GuardedDocument) -> bytes:
     """`<offset> <guard>\\n`, a byte that says whether there is data, the data."""
     check_guard(document)
     header = f"{document.offset} {document.guard}\n".encode()
     return header + (_ABSENT if document.data is None else _PRESENT + document.data)
 
 
-def check_guard(document: Document) -> None:
+def check_guard(document: GuardedDocument) -> None:
     """Refuse a guard that cannot be stored: a programming error, hence ValueError."""
     if "\n" in document.guard or len(document.guard.encode()) > MAX_GUARD_BYTES:
         raise ValueError(f"a document's guard is one line of at most {MAX_GUARD_BYTES} bytes: take it from Place.name")
 
 
-def unpack_document(value: bytes | None) -> Document:
+def unpack_document(value: bytes | None) -> GuardedDocument:
     """The document in a stored value; an empty one when there is none."""
     if value is None:
-        return Document()
+        return GuardedDocument()
     end = value.index(b"\n")
     offset, _, guard = value[:end].decode().partition(" ")
     data = value[end + 2 :] if value[end + 1 : end + 2] == _PRESENT else None
-    return Document(data, guard, int(offset))
+    return GuardedDocument(data, guard, int(offset))
 
 
 def pack_label(label: Label) -> bytes:
@@ -65,7 +66,7 @@ def pack_members(members: Members) -> bytes:
 
 def unpack_members(profile_id: str, value: bytes | None) -> Members:
     """The members in a stored value; the profile id alone at version 0 when there is none."""
-    return Members((profile_id,), 0) if value is None else Members(*_MEMBERS.decode(value))
+    return Members((profile_id,), 0) if value is None else Members(*_MEMBERS_DECODER.decode(value))
 
 
 def pack_edge(edge: Edge) -> bytes:
@@ -76,7 +77,7 @@ def pack_edge(edge: Edge) -> bytes:
 
 def unpack_edge(value: bytes) -> Edge:
     """The edge in a stored value."""
-    return Edge(*_EDGE.decode(value))
+    return Edge(*_EDGE_DECODER.decode(value))
 
 
 def pack_decision(decision: Decision) -> bytes:
@@ -86,41 +87,41 @@ def pack_decision(decision: Decision) -> bytes:
 
 def decision_field(kind: DecisionKind, neighbour: str) -> str:
     """The hash field of a decision: a mark before the neighbour, so that no edge has it."""
-    return _MARKS[kind] + neighbour
+    return _MARK_OF_KIND[kind] + neighbour
 
 
-def unpack_ties(fields: Mapping[bytes, bytes]) -> Ties:
+def unpack_neighbours(fields: Mapping[bytes, bytes]) -> Neighbours:
     """What a node's hash holds."""
     if len(fields) > MAX_FIELDS:
-        return Ties(crowded=True)
+        return Neighbours(crowded=True)
     edges: dict[str, Edge] = {}
     decisions: dict[tuple[DecisionKind, str], Decision] = {}
     for name, value in fields.items():
-        text = name.decode()
-        if (kind := _KINDS.get(text[0])) is not None:
-            decisions[kind, text[1:]] = Decision(*_DECISION.decode(value))
+        field_name = name.decode()
+        if (kind := _KIND_OF_MARK.get(field_name[0])) is not None:
+            decisions[kind, field_name[1:]] = Decision(*_DECISION_DECODER.decode(value))
         else:
-            edges[text] = unpack_edge(value)
-    return Ties(edges, decisions)
+            edges[field_name] = unpack_edge(value)
+    return Neighbours(edges, decisions)
 
 
-def ties_as_scanned(fields: Mapping[bytes, bytes]) -> bytes:
+def pack_scanned_neighbours(fields: Mapping[bytes, bytes]) -> bytes:
     """A node's hash as one value: JSON `{field: value}`, fields sorted."""
     return _JSON.encode({name.decode(): msgspec.Raw(value) for name, value in fields.items()})
 
 
-def ties_of_scanned(value: bytes) -> dict[str, Edge | Decision]:
+def unpack_scanned_neighbours(value: bytes) -> dict[str, Edge | Decision]:
     """The fields of a scanned node by their names: edges by neighbour, decisions by `decision_field`."""
-    found: dict[str, Edge | Decision] = {}
-    for name, raw in _FIELDS.decode(value).items():
-        found[name] = Decision(*_DECISION.decode(raw)) if name[0] in _KINDS else unpack_edge(bytes(raw))
-    return found
+    entries: dict[str, Edge | Decision] = {}
+    for name, raw in _SCANNED_DECODER.decode(value).items():
+        entries[name] = Decision(*_DECISION_DECODER.decode(raw)) if name[0] in _KIND_OF_MARK else unpack_edge(bytes(raw))
+    return entries
 
 
 class PackedWrites(msgspec.Struct, frozen=True, array_like=True):
     """A slice's writes in bytes. `fields` holds both ends of every edge and decision: (node, field, value)."""
 
-    documents: list[tuple[Kind, str, bytes]]
+    documents: list[tuple[DocumentKind, str, bytes]]
     plain: list[tuple[Literal["label", "members"], str, bytes]]
     fields: list[tuple[str, str, bytes]]
     timers: list[tuple[str, int | None]]
@@ -132,9 +133,9 @@ def pack_writes(writes: Writes) -> PackedWrites:
     for (a, b), edge in writes.edges.items():
         value = pack_edge(edge)
         fields += ((a, b, value), (b, a, value))
-    for (decided, a, b), decision in writes.decisions.items():
+    for (decision_kind, a, b), decision in writes.decisions.items():
         value = pack_decision(decision)
-        fields += ((a, decision_field(decided, b), value), (b, decision_field(decided, a), value))
+        fields += ((a, decision_field(decision_kind, b), value), (b, decision_field(decision_kind, a), value))
     plain: list[tuple[Literal["label", "members"], str, bytes]] = []
     plain += [("label", node, pack_label(label)) for node, label in writes.labels.items()]
     plain += [("members", name, pack_members(members)) for name, members in writes.members.items()]

@@ -3,121 +3,122 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from domain.profiles import fragment as model
+from domain.identity.clusters import Evidence, Liveness, ordered_pair
 from domain.identity.evidence import Decisions, Edges
-from domain.identity.clusters import Evidence, Liveness, pair
-from profile_store.port import Label, Members, ProfileStore, Ties
+from domain.identity.model import Label, Members, Neighbours
+from domain.identity.rules import CompiledIdentityRules
+from domain.profiles import fragment as model
+from profile_store.port import ProfileStore
 from schemas.identifiers import Identifier
-from domain.identity.rules import Rules
 
 
 @dataclass(slots=True)
 class Closure:
     """`nodes` are closed under live edges and under the clusters that they have been in. Their evidence, with what is new joined
-    into it, their labels, and the member lists of their profiles are given; `known` is the evidence without what is new."""
+    into it, their labels, and the member lists of their profiles are given; `stored_edges` is the evidence without what is new."""
 
     evidence: Evidence
     liveness: Liveness
     nodes: set[str] = field(default_factory=set)
-    known: Edges = field(default_factory=dict)
-    known_decisions: Decisions = field(default_factory=dict)
+    stored_edges: Edges = field(default_factory=dict)
+    stored_decisions: Decisions = field(default_factory=dict)
     labels: dict[str, Label] = field(default_factory=dict)
     members: dict[str, Members] = field(default_factory=dict)
 
 
-class Explorer:
+class ClusterLoader:
     """Loads a closure, level by level: three round trips for each, whatever the width."""
 
-    def __init__(self, store: ProfileStore, rules: Rules) -> None:
+    def __init__(self, store: ProfileStore, rules: CompiledIdentityRules) -> None:
         self._store, self._rules = store, rules
         self._fetched: set[str] = set()
         self._blocked: set[str] = set()
         self._crowded: set[str] = set()
         self._neighbours: dict[str, set[str]] = {}
 
-    async def explore(self, seeds: Iterable[str], edges: Edges, decisions: Decisions) -> Closure:
+    async def load(self, seeds: Iterable[str], edges: Edges, decisions: Decisions) -> Closure:
         """The closure of the seeds; `edges` and `decisions` are what is new. Raises Transient."""
         evidence = Evidence(dict(edges), dict(decisions), self._blocked, self._crowded)
-        found = Closure(evidence, Liveness(evidence, self._rules))
+        closure = Closure(evidence, Liveness(evidence, self._rules))
         for a, b in edges:
-            self._meet(a, b)
+            self._add_neighbour(a, b)
         level = set(seeds)
         while level:
-            found.nodes |= level
-            await self._fetch(level, found)
+            closure.nodes |= level
+            await self._fetch(level, closure)
             # Behind a node that names nobody there is nothing to be found, however many its neighbours are.
-            alive = [node for node in level if found.liveness.of_node(node) is None]
-            await self._fetch({other for node in alive for other in self._neighbours.get(node, ())}, found)
-            level = (self._live(alive, found.liveness) | await self._mates(level, found)) - found.nodes
-        return found
+            alive = [node for node in level if closure.liveness.dead_node(node) is None]
+            await self._fetch({other for node in alive for other in self._neighbours.get(node, ())}, closure)
+            level = (self._live_neighbours(alive, closure.liveness) | await self._comembers(level, closure)) - closure.nodes
+        return closure
 
-    def _meet(self, a: str, b: str) -> None:
+    def _add_neighbour(self, a: str, b: str) -> None:
         self._neighbours.setdefault(a, set()).add(b)
         self._neighbours.setdefault(b, set()).add(a)
 
-    def _live(self, nodes: Iterable[str], liveness: Liveness) -> set[str]:
+    def _live_neighbours(self, nodes: Iterable[str], liveness: Liveness) -> set[str]:
         """The other ends of the live edges of these nodes."""
         pairs = ((node, other) for node in nodes for other in self._neighbours.get(node, ()))
-        return {other for node, other in pairs if liveness.of_edge(*pair(node, other)) is None}
+        return {other for node, other in pairs if liveness.dead_edge(*ordered_pair(node, other)) is None}
 
-    async def _mates(self, level: set[str], found: Closure) -> set[str]:
+    async def _comembers(self, level: set[str], closure: Closure) -> set[str]:
         """All nodes of the clusters that these nodes have been in."""
         labels = await self._store.labels(sorted(level))
-        found.labels |= labels
-        wanted = {label.profile_id for label in labels.values()} - found.members.keys()
-        members = await self._store.members(sorted(wanted))
-        found.members |= members
+        closure.labels |= labels
+        missing_ids = {label.profile_id for label in labels.values()} - closure.members.keys()
+        members = await self._store.members(sorted(missing_ids))
+        closure.members |= members
         return {node for entry in members.values() for node in entry.nodes}
 
-    async def _fetch(self, nodes: set[str], found: Closure) -> None:
+    async def _fetch(self, nodes: set[str], closure: Closure) -> None:
         """The ties of nodes that have not been fetched yet, and whether the rules block them."""
-        wanted = nodes - self._fetched
-        self._fetched |= wanted
-        ties = await self._store.ties(sorted(wanted))
-        for node, held in ties.items():
-            self._take(node, held, found)
-        await self._judge(wanted, found)
+        missing = nodes - self._fetched
+        self._fetched |= missing
+        neighbours_by_node = await self._store.neighbours(sorted(missing))
+        for node, neighbours in neighbours_by_node.items():
+            self._add_evidence(node, neighbours, closure)
+        await self._find_blocked(missing, closure)
 
-    def _take(self, node: str, ties: Ties, found: Closure) -> None:
-        if ties.crowded:
+    def _add_evidence(self, node: str, neighbours: Neighbours, closure: Closure) -> None:
+        if neighbours.crowded:
             self._crowded.add(node)
-        for other, edge in ties.edges.items():
-            key = pair(node, other)
-            self._meet(node, other)
-            if key in found.known:
+        for other, edge in neighbours.edges.items():
+            edge_key = ordered_pair(node, other)
+            self._add_neighbour(node, other)
+            if edge_key in closure.stored_edges:
                 continue
-            found.known[key] = edge
-            new = found.evidence.edges.get(key)
-            if new is None:
-                found.liveness.count(*key)
-            found.evidence.edges[key] = edge if new is None else new.join(edge)
-        for (kind, other), decision in ties.decisions.items():
-            decided = (kind, *pair(node, other))
-            if decided not in found.known_decisions:
-                found.known_decisions[decided] = decision
-                said = found.evidence.decisions.get(decided)
-                found.evidence.decisions[decided] = decision if said is None else said.join(decision)
+            closure.stored_edges[edge_key] = edge
+            new_edge = closure.evidence.edges.get(edge_key)
+            if new_edge is None:
+                closure.liveness.add_edge(*edge_key)
+            closure.evidence.edges[edge_key] = edge if new_edge is None else new_edge.join(edge)
+        for (kind, other), decision in neighbours.decisions.items():
+            decision_key = (kind, *ordered_pair(node, other))
+            if decision_key not in closure.stored_decisions:
+                closure.stored_decisions[decision_key] = decision
+                new_decision = closure.evidence.decisions.get(decision_key)
+                closure.evidence.decisions[decision_key] = decision if new_decision is None else new_decision.join(decision)
 
-    async def _judge(self, nodes: set[str], found: Closure) -> None:
+    async def _find_blocked(self, nodes: set[str], closure: Closure) -> None:
         """Note which nodes the rules block. Their values are in the fragments of the events that they were seen in."""
         self._blocked |= nodes & self._rules.blocked
-        asked = {node for node in nodes - self._blocked if self._rules.has_patterns(node)}
-        if not asked:
+        nodes_to_check = {node for node in nodes - self._blocked if self._rules.has_patterns(node)}
+        if not nodes_to_check:
             return
-        owners = {node: {node} | self._owners(node, found) for node in asked}
+        owners = {node: {node} | self._owners(node, closure) for node in nodes_to_check}
         documents = await self._store.documents("fragment", sorted(set().union(*owners.values())))
-        for node in asked:
-            if self._rules.blocks(node, _value(node, (documents[owner].data for owner in sorted(owners[node])))):
+        for node in nodes_to_check:
+            if self._rules.is_blocked(node, _identifier_of(node, (documents[owner].data for owner in sorted(owners[node])))):
                 self._blocked.add(node)
 
-    def _owners(self, node: str, found: Closure) -> set[str]:
-        edges = (found.evidence.edges[pair(node, other)] for other in self._neighbours.get(node, ()))
+    def _owners(self, node: str, closure: Closure) -> set[str]:
+        edges = (closure.evidence.edges[ordered_pair(node, other)] for other in self._neighbours.get(node, ()))
         return {edge.owner for edge in edges if edge.owner}
 
 
-def _value(node: str, fragments: Iterable[bytes | None]) -> Identifier | None:
+def _identifier_of(node: str, fragments: Iterable[bytes | None]) -> Identifier | None:
     """The namespace and value that a node stands for, from the first fragment that knows it."""
     for data in fragments:
-        if data is not None and (identifier := model.decode(data).identifiers.get(node)) is not None:
+        if data is not None and (identifier := model.decode_fragment(data).identifiers.get(node)) is not None:
             return identifier
     return None

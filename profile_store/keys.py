@@ -20,18 +20,18 @@ On a cluster a place's keys share one slot by a hash tag, and there is one more 
     <env>:b:{<place>}    string  as above
     <env>:w:{<place>}    string  write-ahead entry: what a slice's save is about to write    until it is written, some ms
 
-and what `save` wrote (fragments, memberships, groups, unsaid, labels, members, evidence, decisions) begins with its fence, see
+and what `save` wrote (fragments, memberships, groups, link_outbox, labels, members, evidence, decisions) begins with its fence, see
 lua/place.lua. All other keys stand alone, so a cluster spreads them evenly.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
-LETTERS: Final = {
+KIND_LETTERS: Final = {
     "fragment": "f",
     "membership": "s",
     "group": "g",
-    "unsaid": "u",
+    "link_outbox": "u",
     "label": "l",
     "members": "m",
     "edges": "e",
@@ -41,13 +41,13 @@ LETTERS: Final = {
 }
 """The kinds that can be scanned and wiped, and the letter of each in its keys."""
 
-HOLD_MS: Final = 60_000
+WRITER_PAUSE_MS: Final = 60_000
 
 
-AHEAD: Final = "ahead"
+WRITE_AHEAD: Final = "ahead"
 """The kind of a place's write-ahead entry. It goes with the position: it is not wiped alone."""
 
-_OF_PLACES: Final = ("timer", "position", "fence", AHEAD)
+_PARTITION_KINDS: Final = ("timer", "position", "fence", WRITE_AHEAD)
 
 
 class Keys:
@@ -55,17 +55,17 @@ class Keys:
 
     def __init__(self, environment: str, *, tagged: bool = False) -> None:
         self._environment = environment
-        ends = {kind: ("{", "}") if tagged and kind in _OF_PLACES else ("", "") for kind in (*LETTERS, AHEAD)}
-        letters = {**LETTERS, AHEAD: "w"}
+        ends = {kind: ("{", "}") if tagged and kind in _PARTITION_KINDS else ("", "") for kind in (*KIND_LETTERS, WRITE_AHEAD)}
+        letters = {**KIND_LETTERS, WRITE_AHEAD: "w"}
         self._prefixes = {kind: f"{environment}:{letters[kind]}:{start}" for kind, (start, _) in ends.items()}
         self._suffixes = {kind: end for kind, (_, end) in ends.items()}
-        self.hold = f"{environment}:hold"
+        self.writer_pause = f"{environment}:hold"
 
     def of(self, kind: str, name: str) -> str:
         """The key of an entry of a kind."""
         return self._prefixes[kind] + name + self._suffixes[kind]
 
-    def many(self, kind: str, names: Sequence[str]) -> list[str]:
+    def of_many(self, kind: str, names: Sequence[str]) -> list[str]:
         """The keys of several entries of a kind."""
         prefix, suffix = self._prefixes[kind], self._suffixes[kind]
         return [prefix + name + suffix for name in names]

@@ -2,9 +2,27 @@
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 
-from profile_store.keys import HOLD_MS, LETTERS
-from profile_store.port import DEFINITIONS, Document, Kind, Label, Members, Place, Scanned, Standing, Ties, Writes
-from profile_store.encoding import (check_guard, decision_field, pack_decision, pack_edge, pack_label, pack_members, ties_as_scanned, unpack_ties)
+from domain.identity.model import Label, Members, Neighbours
+from profile_store.encoding import (
+    check_guard,
+    decision_field,
+    pack_decision,
+    pack_edge,
+    pack_label,
+    pack_members,
+    pack_scanned_neighbours,
+    unpack_neighbours,
+)
+from profile_store.keys import KIND_LETTERS, WRITER_PAUSE_MS
+from profile_store.port import (
+    DEFINITIONS_PARTITION,
+    Checkpoint,
+    DocumentKind,
+    GuardedDocument,
+    ScannableKind,
+    TopicPartition,
+    Writes,
+)
 from runtime.clock import Clock
 from runtime.errors import StateLost
 
@@ -14,31 +32,36 @@ class MemoryStore:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._documents: dict[Kind, dict[str, Document]] = {"fragment": {}, "membership": {}, "group": {}, "unsaid": {}}
+        self._documents: dict[DocumentKind, dict[str, GuardedDocument]] = {
+            "fragment": {},
+            "membership": {},
+            "group": {},
+            "link_outbox": {},
+        }
         self._labels: dict[str, Label] = {}
         self._members: dict[str, Members] = {}
-        self._ties: dict[str, dict[bytes, bytes]] = {}
+        self._neighbour_fields: dict[str, dict[bytes, bytes]] = {}
         self._timers: dict[str, dict[str, int]] = {}
         self._positions: dict[str, int] = {}
         self._fences: dict[str, int] = {}
         self._deliveries: dict[str, int] = {}
-        self._held_until_ms = 0
+        self._paused_until_ms = 0
 
-    async def standing(self, place: Place) -> Standing:
-        return Standing(
-            self._positions.get(place.name),
-            self._clock.now_ms() < self._held_until_ms,
-            self._fences.get(place.name, 0),
-            self._positions.get(DEFINITIONS.name, 0),
+    async def checkpoint(self, topic_partition: TopicPartition) -> Checkpoint:
+        return Checkpoint(
+            self._positions.get(topic_partition.guard_name),
+            self._clock.now_ms() < self._paused_until_ms,
+            self._fences.get(topic_partition.guard_name, 0),
+            self._positions.get(DEFINITIONS_PARTITION.guard_name, 0),
         )
 
     async def load(
-        self, place: Place, kind: Kind, ids: Sequence[str], labels: Sequence[str] = ()
-    ) -> tuple[Standing, dict[str, Document], dict[str, Label]]:
-        return await self.standing(place), await self.documents(kind, ids), await self.labels(labels)
+        self, topic_partition: TopicPartition, kind: DocumentKind, ids: Sequence[str], labels: Sequence[str] = ()
+    ) -> tuple[Checkpoint, dict[str, GuardedDocument], dict[str, Label]]:
+        return await self.checkpoint(topic_partition), await self.documents(kind, ids), await self.labels(labels)
 
-    async def documents(self, kind: Kind, ids: Sequence[str]) -> dict[str, Document]:
-        return {name: self._documents[kind].get(name, Document()) for name in ids}
+    async def documents(self, kind: DocumentKind, ids: Sequence[str]) -> dict[str, GuardedDocument]:
+        return {name: self._documents[kind].get(name, GuardedDocument()) for name in ids}
 
     async def labels(self, nodes: Sequence[str]) -> dict[str, Label]:
         return {node: self._labels.get(node, Label(node, 0)) for node in nodes}
@@ -46,18 +69,18 @@ class MemoryStore:
     async def members(self, profile_ids: Sequence[str]) -> dict[str, Members]:
         return {name: self._members.get(name, Members((name,), 0)) for name in profile_ids}
 
-    async def ties(self, nodes: Sequence[str]) -> dict[str, Ties]:
-        return {node: unpack_ties(self._ties.get(node, {})) for node in nodes}
+    async def neighbours(self, nodes: Sequence[str]) -> dict[str, Neighbours]:
+        return {node: unpack_neighbours(self._neighbour_fields.get(node, {})) for node in nodes}
 
     async def save(
-        self, place: Place, expected: int | None, position: int, writes: Writes, fence: int | None = None
-    ) -> frozenset[tuple[Kind, str]]:
+        self, topic_partition: TopicPartition, expected: int | None, position: int, writes: Writes, fence: int | None = None
+    ) -> frozenset[tuple[DocumentKind, str]]:
         for document in writes.documents.values():
             check_guard(document)
-        if self._positions.get(place.name) != expected:
-            raise StateLost(f"{place.name}: the stored position is another than the one this worker has seen")
-        if fence is not None and self._fences.get(place.name, 0) != fence:
-            raise StateLost(f"{place.name}: its writers were shut out since this worker loaded")
+        if self._positions.get(topic_partition.guard_name) != expected:
+            raise StateLost(f"{topic_partition.guard_name}: the stored position is another than the one this worker has seen")
+        if fence is not None and self._fences.get(topic_partition.guard_name, 0) != fence:
+            raise StateLost(f"{topic_partition.guard_name}: its writers were fenced since this worker loaded")
         refused = set()
         for (kind, name), document in writes.documents.items():
             stored = self._documents[kind].get(name)
@@ -68,53 +91,53 @@ class MemoryStore:
         self._labels.update(writes.labels)
         self._members.update(writes.members)
         for (a, b), edge in writes.edges.items():
-            self._tie(a, b, pack_edge(edge))
-            self._tie(b, a, pack_edge(edge))
-        for (decided, a, b), decision in writes.decisions.items():
-            self._tie(a, decision_field(decided, b), pack_decision(decision))
-            self._tie(b, decision_field(decided, a), pack_decision(decision))
-        timers = self._timers.setdefault(place.name, {})
+            self._set_neighbour_field(a, b, pack_edge(edge))
+            self._set_neighbour_field(b, a, pack_edge(edge))
+        for (decision_kind, a, b), decision in writes.decisions.items():
+            self._set_neighbour_field(a, decision_field(decision_kind, b), pack_decision(decision))
+            self._set_neighbour_field(b, decision_field(decision_kind, a), pack_decision(decision))
+        timers = self._timers.setdefault(topic_partition.guard_name, {})
         for profile_id, due_ms in writes.timers.items():
             if due_ms is None:
                 timers.pop(profile_id, None)
             else:
                 timers[profile_id] = due_ms
-        self._positions[place.name] = position
+        self._positions[topic_partition.guard_name] = position
         return frozenset(refused)
 
-    async def shut_out(self, place: Place) -> Standing:
-        self._fences[place.name] = self._fences.get(place.name, 0) + 1
-        return await self.standing(place)
+    async def fence_writers(self, topic_partition: TopicPartition) -> Checkpoint:
+        self._fences[topic_partition.guard_name] = self._fences.get(topic_partition.guard_name, 0) + 1
+        return await self.checkpoint(topic_partition)
 
-    def _tie(self, node: str, field: str, value: bytes) -> None:
-        self._ties.setdefault(node, {})[field.encode()] = value
+    def _set_neighbour_field(self, node: str, field: str, value: bytes) -> None:
+        self._neighbour_fields.setdefault(node, {})[field.encode()] = value
 
-    async def due_timers(self, place: Place, until_ms: int, limit: int) -> list[tuple[str, int]]:
-        timers = self._timers.get(place.name, {})
+    async def due_timers(self, topic_partition: TopicPartition, until_ms: int, limit: int) -> list[tuple[str, int]]:
+        timers = self._timers.get(topic_partition.guard_name, {})
         due = [(profile_id, due_ms) for profile_id, due_ms in timers.items() if due_ms <= until_ms]
         return sorted(due, key=lambda timer: (timer[1], timer[0]))[:limit]
 
-    async def next_timer(self, place: Place, after_ms: int | None = None) -> int | None:
-        timers = self._timers.get(place.name, {}).values()
+    async def next_timer(self, topic_partition: TopicPartition, after_ms: int | None = None) -> int | None:
+        timers = self._timers.get(topic_partition.guard_name, {}).values()
         return min((due_ms for due_ms in timers if after_ms is None or due_ms > after_ms), default=None)
 
-    async def claim_delivery(self, key: str) -> bool:
+    async def is_delivery_open(self, key: str) -> bool:
         return self._deliveries.get(key, 0) <= self._clock.now_ms()
 
     async def settle_delivery(self, key: str, ttl_ms: int) -> None:
         self._deliveries[key] = self._clock.now_ms() + ttl_ms
 
-    async def hold(self, on: bool) -> None:  # noqa: FBT001 - a switch, as the port has it
-        self._held_until_ms = self._clock.now_ms() + HOLD_MS if on else 0
+    async def pause_writers(self, paused: bool) -> None:  # noqa: FBT001 - a switch, as the port has it
+        self._paused_until_ms = self._clock.now_ms() + WRITER_PAUSE_MS if paused else 0
 
-    async def scan(self, kind: Scanned) -> AsyncGenerator[tuple[str, bytes], None]:
+    async def scan(self, kind: ScannableKind) -> AsyncGenerator[tuple[str, bytes], None]:
         pairs: list[tuple[str, bytes]]
         if kind == "label":
             pairs = [(node, pack_label(label)) for node, label in self._labels.items()]
         elif kind == "members":
             pairs = [(profile_id, pack_members(members)) for profile_id, members in self._members.items()]
         elif kind == "edges":
-            pairs = [(node, ties_as_scanned(fields)) for node, fields in self._ties.items()]
+            pairs = [(node, pack_scanned_neighbours(fields)) for node, fields in self._neighbour_fields.items()]
         else:
             pairs = [(name, d.data) for name, d in self._documents[kind].items() if d.data is not None]
         for pair in pairs:
@@ -125,17 +148,17 @@ class MemoryStore:
             "fragment": self._documents["fragment"],
             "membership": self._documents["membership"],
             "group": self._documents["group"],
-            "unsaid": self._documents["unsaid"],
+            "link_outbox": self._documents["link_outbox"],
             "label": self._labels,
             "members": self._members,
-            "edges": self._ties,
+            "edges": self._neighbour_fields,
             "timer": self._timers,
             "position": self._positions,
             "fence": self._fences,
         }
-        unknown = set(kinds) - LETTERS.keys()
+        unknown = set(kinds) - KIND_LETTERS.keys()
         if unknown:
-            raise ValueError(f"{sorted(unknown)} cannot be wiped: the kinds are {', '.join(LETTERS)}")
+            raise ValueError(f"{sorted(unknown)} cannot be wiped: the kinds are {', '.join(KIND_LETTERS)}")
         for kind in kinds:
             entries[kind].clear()  # type: ignore[attr-defined]  # dicts of several value types have no common clear
 

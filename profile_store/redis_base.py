@@ -10,9 +10,18 @@ from typing import Any, Final
 
 from redis.exceptions import AuthenticationError, RedisClusterException, RedisError
 
-from profile_store import encoding as values
-from profile_store.keys import HOLD_MS, LETTERS, Keys
-from profile_store.port import DEFINITIONS, MAX_FIELDS, Document, Kind, Label, Members, Place, Scanned, Standing, Ties
+from domain.identity.model import Label, Members, Neighbours
+from profile_store import encoding
+from profile_store.keys import KIND_LETTERS, WRITER_PAUSE_MS, Keys
+from profile_store.port import (
+    DEFINITIONS_PARTITION,
+    MAX_FIELDS,
+    Checkpoint,
+    DocumentKind,
+    GuardedDocument,
+    ScannableKind,
+    TopicPartition,
+)
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, Transient
 
@@ -35,7 +44,7 @@ class Script:
     sha: str
 
     @classmethod
-    def named(cls, name: str) -> "Script":
+    def load(cls, name: str) -> "Script":
         """The script of `lua/<name>.lua`."""
         text = files("profile_store").joinpath("lua", f"{name}.lua").read_bytes()
         return cls(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
@@ -52,144 +61,162 @@ class RedisBase(ABC):
         """The answer of a command of at most one key."""
 
     @abstractmethod
-    async def _values(self, keys: Sequence[str]) -> list[bytes | None]:
+    async def _fetch_values(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of entries that `save` wrote."""
 
     @abstractmethod
-    async def _flat_hashes(self, keys: Sequence[str], most: int) -> list[list[bytes] | None]:
-        """Of each hash names and values in turn; None for one that has more than `most` fields."""
+    async def _fetch_flat_hashes(self, keys: Sequence[str], max_fields: int) -> list[list[bytes] | None]:
+        """Of each hash names and values in turn; None for one that has more than `max_fields` fields."""
 
     @abstractmethod
     async def _unlink(self, keys: Sequence[str]) -> None:
         """Delete keys."""
 
     @abstractmethod
-    def _pages(self, pattern: str) -> AsyncIterator[list[bytes]]:
+    def _scan_key_pages(self, pattern: str) -> AsyncIterator[list[bytes]]:
         """The keys that match a SCAN pattern, in pages. A key may come twice."""
 
-    async def documents(self, kind: Kind, ids: Sequence[str]) -> dict[str, Document]:
-        found = await self._get(kind, ids)
-        return {name: values.unpack_document(value) for name, value in zip(ids, found, strict=True)}
+    async def documents(self, kind: DocumentKind, ids: Sequence[str]) -> dict[str, GuardedDocument]:
+        raw_values = await self._load_values(kind, ids)
+        return {name: encoding.unpack_document(value) for name, value in zip(ids, raw_values, strict=True)}
 
     async def labels(self, nodes: Sequence[str]) -> dict[str, Label]:
-        found = await self._get("label", nodes)
-        return {node: values.unpack_label(node, value) for node, value in zip(nodes, found, strict=True)}
+        raw_values = await self._load_values("label", nodes)
+        return {node: encoding.unpack_label(node, value) for node, value in zip(nodes, raw_values, strict=True)}
 
     async def members(self, profile_ids: Sequence[str]) -> dict[str, Members]:
-        found = await self._get("members", profile_ids)
-        return {name: values.unpack_members(name, value) for name, value in zip(profile_ids, found, strict=True)}
+        raw_values = await self._load_values("members", profile_ids)
+        return {name: encoding.unpack_members(name, value) for name, value in zip(profile_ids, raw_values, strict=True)}
 
-    async def ties(self, nodes: Sequence[str]) -> dict[str, Ties]:
-        found = await self._hashes(nodes, MAX_FIELDS)
-        return {node: Ties(crowded=True) if fields is None else values.unpack_ties(fields) for node, fields in found.items()}
-
-    async def _hashes(self, nodes: Sequence[str], most: int) -> dict[str, dict[bytes, bytes] | None]:
-        """The fields of the nodes' hashes; None for one that has more than `most`."""
-        if not nodes:
-            return {}
-        keys = self._keys.many("edges", nodes)
-        found = await self._bounded("HGETALL", lambda: self._flat_hashes(keys, most))
+    async def neighbours(self, nodes: Sequence[str]) -> dict[str, Neighbours]:
+        hashes = await self._load_hashes(nodes, MAX_FIELDS)
         return {
-            node: None if flat is None else dict(zip(flat[::2], flat[1::2], strict=True))
-            for node, flat in zip(nodes, found, strict=True)
+            node: Neighbours(crowded=True) if fields is None else encoding.unpack_neighbours(fields)
+            for node, fields in hashes.items()
         }
 
-    async def due_timers(self, place: Place, until_ms: int, limit: int) -> list[tuple[str, int]]:
-        found = await self._command(
-            "ZRANGE", self._keys.of("timer", place.name), "-inf", until_ms, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES"
+    async def _load_hashes(self, nodes: Sequence[str], max_fields: int) -> dict[str, dict[bytes, bytes] | None]:
+        """The fields of the nodes' hashes; None for one that has more than `max_fields`."""
+        if not nodes:
+            return {}
+        keys = self._keys.of_many("edges", nodes)
+        flat_hashes = await self._with_timeout("HGETALL", lambda: self._fetch_flat_hashes(keys, max_fields))
+        return {
+            node: None if flat is None else dict(zip(flat[::2], flat[1::2], strict=True))
+            for node, flat in zip(nodes, flat_hashes, strict=True)
+        }
+
+    async def due_timers(self, topic_partition: TopicPartition, until_ms: int, limit: int) -> list[tuple[str, int]]:
+        reply = await self._run_command(
+            "ZRANGE",
+            self._keys.of("timer", topic_partition.guard_name),
+            "-inf",
+            until_ms,
+            "BYSCORE",
+            "LIMIT",
+            0,
+            limit,
+            "WITHSCORES",
         )
-        flat = iter(found)
+        flat = iter(reply)
         return [(profile_id.decode(), int(due_ms)) for profile_id, due_ms in zip(flat, flat, strict=True)]
 
-    async def next_timer(self, place: Place, after_ms: int | None = None) -> int | None:
+    async def next_timer(self, topic_partition: TopicPartition, after_ms: int | None = None) -> int | None:
         start = "-inf" if after_ms is None else f"({after_ms}"
-        found = await self._command(
-            "ZRANGE", self._keys.of("timer", place.name), start, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES"
+        reply = await self._run_command(
+            "ZRANGE", self._keys.of("timer", topic_partition.guard_name), start, "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES"
         )
-        return int(found[1]) if found else None
+        return int(reply[1]) if reply else None
 
-    async def claim_delivery(self, key: str) -> bool:
-        return self._lapsed(await self._command("GET", self._keys.delivery(key)))
+    async def is_delivery_open(self, key: str) -> bool:
+        return self._is_expired(await self._run_command("GET", self._keys.delivery(key)))
 
     async def settle_delivery(self, key: str, ttl_ms: int) -> None:
-        await self._command("SET", self._keys.delivery(key), self._clock.now_ms() + ttl_ms, "PX", ttl_ms)
+        await self._run_command("SET", self._keys.delivery(key), self._clock.now_ms() + ttl_ms, "PX", ttl_ms)
 
-    async def hold(self, on: bool) -> None:  # noqa: FBT001 - a switch, as the port has it
-        if on:
-            await self._command("SET", self._keys.hold, self._clock.now_ms() + HOLD_MS, "PX", HOLD_MS)
+    async def pause_writers(self, paused: bool) -> None:  # noqa: FBT001 - a switch, as the port has it
+        if paused:
+            await self._run_command("SET", self._keys.writer_pause, self._clock.now_ms() + WRITER_PAUSE_MS, "PX", WRITER_PAUSE_MS)
         else:
-            await self._command("UNLINK", self._keys.hold)
+            await self._run_command("UNLINK", self._keys.writer_pause)
 
-    async def scan(self, kind: Scanned) -> AsyncGenerator[tuple[str, bytes], None]:
-        async for names in self._names(kind):
+    async def scan(self, kind: ScannableKind) -> AsyncGenerator[tuple[str, bytes], None]:
+        async for names in self._scan_names(kind):
             if kind == "edges":
-                for node, fields in (await self._hashes(names, SCAN_FIELDS)).items():
+                for node, fields in (await self._load_hashes(names, SCAN_FIELDS)).items():
                     if fields:
-                        yield node, values.ties_as_scanned(fields)
+                        yield node, encoding.pack_scanned_neighbours(fields)
                 continue
-            for name, value in zip(names, await self._get(kind, names), strict=True):
+            for name, value in zip(names, await self._load_values(kind, names), strict=True):
                 if kind in ("fragment", "membership", "group"):
-                    value = values.unpack_document(value).data
+                    value = encoding.unpack_document(value).data
                 if value is not None:
                     yield name, value
 
     async def wipe(self, kinds: Collection[str]) -> None:
-        unknown = set(kinds) - LETTERS.keys()
+        unknown = set(kinds) - KIND_LETTERS.keys()
         if unknown:
-            raise ValueError(f"{sorted(unknown)} cannot be wiped: the kinds are {', '.join(LETTERS)}")
+            raise ValueError(f"{sorted(unknown)} cannot be wiped: the kinds are {', '.join(KIND_LETTERS)}")
         for kind in kinds:
-            await self._wipe(kind)
+            await self._wipe_kind(kind)
 
-    async def _wipe(self, kind: str) -> None:
-        async for names in self._names(kind):
-            keys = self._keys.many(kind, names)
-            await self._bounded("UNLINK", lambda keys=keys: self._unlink(keys))  # type: ignore[misc]  # mypy does not infer a lambda's default
+    async def _wipe_kind(self, kind: str) -> None:
+        async for names in self._scan_names(kind):
+            keys = self._keys.of_many(kind, names)
+            await self._with_timeout("UNLINK", lambda keys=keys: self._unlink(keys))  # type: ignore[misc]  # mypy does not infer a lambda's default
 
     async def ping(self) -> None:
-        await self._command("PING")
+        await self._run_command("PING")
 
-    async def _names(self, kind: str) -> AsyncGenerator[list[str], None]:
+    async def _scan_names(self, kind: str) -> AsyncGenerator[list[str], None]:
         """The names of all entries of a kind, in pages, each once."""
-        seen: set[str] = set()
-        async for page in self._pages(self._keys.pattern(kind)):
-            fresh = {self._keys.name(kind, key) for key in page} - seen
-            seen |= fresh
-            if fresh:
-                yield list(fresh)
+        yielded: set[str] = set()
+        async for page in self._scan_key_pages(self._keys.pattern(kind)):
+            new_names = {self._keys.name(kind, key) for key in page} - yielded
+            yielded |= new_names
+            if new_names:
+                yield list(new_names)
 
-    async def _get(self, kind: str, names: Sequence[str]) -> list[bytes | None]:
-        keys = self._keys.many(kind, names)
-        found: list[bytes | None] = await self._bounded("MGET", lambda: self._values(keys)) if keys else []
-        return found
+    async def _load_values(self, kind: str, names: Sequence[str]) -> list[bytes | None]:
+        keys = self._keys.of_many(kind, names)
+        raw_values: list[bytes | None] = await self._with_timeout("MGET", lambda: self._fetch_values(keys)) if keys else []
+        return raw_values
 
-    def _standing(self, position: int | None, held: bytes | None, fence: bytes | None, definitions: int | None) -> Standing:
-        return Standing(position, not self._lapsed(held), int(fence or 0), definitions or 0)
+    def _checkpoint(
+        self, position: int | None, paused_until: bytes | None, fence: bytes | None, definitions_offset: int | None
+    ) -> Checkpoint:
+        return Checkpoint(position, not self._is_expired(paused_until), int(fence or 0), definitions_offset or 0)
 
-    def _of_standing(self, place: Place) -> list[str]:
+    def _checkpoint_keys(self, topic_partition: TopicPartition) -> list[str]:
         """The keys of a standing, in the order that it is made of."""
         of = self._keys.of
-        return [of("position", place.name), self._keys.hold, of("fence", place.name), of("position", DEFINITIONS.name)]
+        return [
+            of("position", topic_partition.guard_name),
+            self._keys.writer_pause,
+            of("fence", topic_partition.guard_name),
+            of("position", DEFINITIONS_PARTITION.guard_name),
+        ]
 
-    def _lapsed(self, until: bytes | None) -> bool:
+    def _is_expired(self, until_ms: bytes | None) -> bool:
         """Whether an entry's time is over. Its value says so by the injected clock; the server's expiry only clears it away."""
-        return until is None or int(until) <= self._clock.now_ms()
+        return until_ms is None or int(until_ms) <= self._clock.now_ms()
 
-    async def _command(self, *parts: Any) -> Any:
-        return await self._bounded(parts[0], lambda: self._execute(*parts))
+    async def _run_command(self, *parts: Any) -> Any:
+        return await self._with_timeout(parts[0], lambda: self._execute(*parts))
 
-    async def _bounded(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _with_timeout(self, operation: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """The answer of a call within the bound; raises Transient, or Misconfigured when an operator must do something."""
         try:
             async with asyncio.timeout(self._call_timeout_s):
                 return await call()
         except TimeoutError as error:
-            raise Transient(f"Redis did not answer {what} within {self._call_timeout_s:g} s") from error
+            raise Transient(f"Redis did not answer {operation} within {self._call_timeout_s:g} s") from error
         except (RedisError, RedisClusterException, OSError) as error:
-            if cure := self._cure(error):
-                raise Misconfigured(cure) from error
-            raise Transient(f"Redis failed {what}: {type(error).__name__}") from error
+            if remedy := self._remedy(error):
+                raise Misconfigured(remedy) from error
+            raise Transient(f"Redis failed {operation}: {type(error).__name__}") from error
 
-    def _cure(self, error: BaseException) -> str | None:
+    def _remedy(self, error: BaseException) -> str | None:
         """What an operator must do about an error, if it will not pass by itself."""
         if isinstance(error, AuthenticationError):
             return "Redis refuses the user or password in ONEFOLD_REDIS_URL: correct them"

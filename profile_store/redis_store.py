@@ -8,16 +8,17 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ClusterCrossSlotError, MovedError, NoScriptError
 
-from profile_store import encoding as values
+from domain.identity.model import Label
+from profile_store import encoding
 from profile_store.keys import Keys
-from profile_store.port import Document, Kind, Label, Place, Standing, Writes
+from profile_store.port import Checkpoint, DocumentKind, GuardedDocument, TopicPartition, Writes
 from profile_store.redis_base import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, MAX_CONNECTIONS, SCAN_COUNT, RedisBase, Script
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, StateLost
 from runtime.settings import Settings
 
-_SAVE: Final = Script.named("save")
-_TIES: Final = Script.named("ties")
+_SAVE_SCRIPT: Final = Script.load("save")
+_NEIGHBOURS_SCRIPT: Final = Script.load("neighbours")
 
 
 class RedisStore(RedisBase):
@@ -47,50 +48,54 @@ class RedisStore(RedisBase):
                 "or redis+cluster://host:port,host:port for a cluster"
             ) from None
         self._redis: Redis = Redis.from_pool(pool)
-        self._send: Callable[..., Awaitable[Any]] = self._redis.execute_command
+        self._execute_command: Callable[..., Awaitable[Any]] = self._redis.execute_command
 
-    async def standing(self, place: Place) -> Standing:
-        position, held, fence, definitions = await self._command("MGET", *self._of_standing(place))
-        return self._standing(_number(position), held, fence, _number(definitions))
+    async def checkpoint(self, topic_partition: TopicPartition) -> Checkpoint:
+        position, paused_until, fence, definitions_offset = await self._run_command("MGET", *self._checkpoint_keys(topic_partition))
+        return self._checkpoint(_parse_offset(position), paused_until, fence, _parse_offset(definitions_offset))
 
     async def load(
-        self, place: Place, kind: Kind, ids: Sequence[str], labels: Sequence[str] = ()
-    ) -> tuple[Standing, dict[str, Document], dict[str, Label]]:
+        self, topic_partition: TopicPartition, kind: DocumentKind, ids: Sequence[str], labels: Sequence[str] = ()
+    ) -> tuple[Checkpoint, dict[str, GuardedDocument], dict[str, Label]]:
         # One MGET: redis-py spends 10 to 20 us on a command, but 2 us on one more key.
-        position, held, fence, definitions, *found = await self._command(
+        position, paused_until, fence, definitions_offset, *raw_values = await self._run_command(
             "MGET",
-            *self._of_standing(place),
-            *self._keys.many(kind, ids),
-            *self._keys.many("label", labels),
+            *self._checkpoint_keys(topic_partition),
+            *self._keys.of_many(kind, ids),
+            *self._keys.of_many("label", labels),
         )
-        documents = {name: values.unpack_document(value) for name, value in zip(ids, found, strict=False)}
-        rest = found[len(ids) :]
+        documents = {name: encoding.unpack_document(value) for name, value in zip(ids, raw_values, strict=False)}
+        raw_labels = raw_values[len(ids) :]
         return (
-            self._standing(_number(position), held, fence, _number(definitions)),
+            self._checkpoint(_parse_offset(position), paused_until, fence, _parse_offset(definitions_offset)),
             documents,
-            {node: values.unpack_label(node, value) for node, value in zip(labels, rest, strict=True)},
+            {node: encoding.unpack_label(node, value) for node, value in zip(labels, raw_labels, strict=True)},
         )
 
     async def save(
-        self, place: Place, expected: int | None, position: int, writes: Writes, fence: int | None = None
-    ) -> frozenset[tuple[Kind, str]]:
-        keys, arguments = self._packed(place, writes)
-        seen = ("" if expected is None else expected, position, "" if fence is None else fence)
-        answer = await self._bounded("save", lambda: self._script(_SAVE, len(keys), *keys, *seen, *arguments))
-        if answer[0] == 0:
-            raise StateLost(f"{place.name}: the stored position is another than the one this worker has seen, or it was shut out")
+        self, topic_partition: TopicPartition, expected: int | None, position: int, writes: Writes, fence: int | None = None
+    ) -> frozenset[tuple[DocumentKind, str]]:
+        keys, arguments = self._script_arguments(topic_partition, writes)
+        expectations = ("" if expected is None else expected, position, "" if fence is None else fence)
+        reply = await self._with_timeout(
+            "save", lambda: self._run_script(_SAVE_SCRIPT, len(keys), *keys, *expectations, *arguments)
+        )
+        if reply[0] == 0:
+            raise StateLost(
+                f"{topic_partition.guard_name}: the position has moved since this worker loaded it, or its writers were fenced"
+            )
         documents = list(writes.documents)
-        return frozenset(documents[index] for index in answer[1:])
+        return frozenset(documents[index] for index in reply[1:])
 
-    async def shut_out(self, place: Place) -> Standing:
-        await self._command("INCR", self._keys.of("fence", place.name))
-        return await self.standing(place)
+    async def fence_writers(self, topic_partition: TopicPartition) -> Checkpoint:
+        await self._run_command("INCR", self._keys.of("fence", topic_partition.guard_name))
+        return await self.checkpoint(topic_partition)
 
-    def _packed(self, place: Place, writes: Writes) -> tuple[list[str], list[str | bytes | int]]:
+    def _script_arguments(self, topic_partition: TopicPartition, writes: Writes) -> tuple[list[str], list[str | bytes | int]]:
         """KEYS, and ARGV from the counts on, as `lua/save.lua` wants them."""
         of = self._keys.of
-        keys = [of("position", place.name), of("fence", place.name)]
-        packed = values.pack_writes(writes)
+        keys = [of("position", topic_partition.guard_name), of("fence", topic_partition.guard_name)]
+        packed = encoding.pack_writes(writes)
         arguments: list[str | bytes | int] = [len(packed.documents), len(packed.plain), len(packed.fields), len(packed.timers)]
         for kind, name, value in (*packed.documents, *packed.plain):
             keys.append(of(kind, name))
@@ -98,7 +103,7 @@ class RedisStore(RedisBase):
         for node, field, value in packed.fields:
             keys.append(of("edges", node))
             arguments += (field, value)
-        keys += [of("timer", place.name)] * len(packed.timers)
+        keys += [of("timer", topic_partition.guard_name)] * len(packed.timers)
         for profile_id, due_ms in packed.timers:
             arguments += (profile_id, "" if due_ms is None else due_ms)
         return keys, arguments
@@ -106,39 +111,39 @@ class RedisStore(RedisBase):
     async def aclose(self) -> None:
         await self._redis.aclose()
 
-    async def _script(self, script: Script, *arguments: Any) -> Any:
+    async def _run_script(self, script: Script, *arguments: Any) -> Any:
         try:
-            return await self._send("EVALSHA", script.sha, *arguments)
+            return await self._execute_command("EVALSHA", script.sha, *arguments)
         except NoScriptError:  # a new or restarted server; nothing has run
-            return await self._send("EVAL", script.text, *arguments)
+            return await self._execute_command("EVAL", script.text, *arguments)
 
     async def _execute(self, *parts: Any) -> Any:
-        return await self._send(*parts)
+        return await self._execute_command(*parts)
 
-    async def _values(self, keys: Sequence[str]) -> list[bytes | None]:
-        found: list[bytes | None] = await self._send("MGET", *keys)
-        return found
+    async def _fetch_values(self, keys: Sequence[str]) -> list[bytes | None]:
+        raw_values: list[bytes | None] = await self._execute_command("MGET", *keys)
+        return raw_values
 
-    async def _flat_hashes(self, keys: Sequence[str], most: int) -> list[list[bytes] | None]:
-        found: list[list[bytes] | None] = await self._script(_TIES, len(keys), *keys, most)
-        return found
+    async def _fetch_flat_hashes(self, keys: Sequence[str], max_fields: int) -> list[list[bytes] | None]:
+        flat_hashes: list[list[bytes] | None] = await self._run_script(_NEIGHBOURS_SCRIPT, len(keys), *keys, max_fields)
+        return flat_hashes
 
     async def _unlink(self, keys: Sequence[str]) -> None:
-        await self._send("UNLINK", *keys)
+        await self._execute_command("UNLINK", *keys)
 
-    async def _pages(self, pattern: str) -> AsyncGenerator[list[bytes], None]:
+    async def _scan_key_pages(self, pattern: str) -> AsyncGenerator[list[bytes], None]:
         cursor: int | bytes = 0
         while True:
-            cursor, page = await self._command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+            cursor, page = await self._run_command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
             yield page
             if int(cursor) == 0:
                 return
 
-    def _cure(self, error: BaseException) -> str | None:
+    def _remedy(self, error: BaseException) -> str | None:
         if isinstance(error, (MovedError, ClusterCrossSlotError)):
             return "ONEFOLD_REDIS_URL names a node of a Redis Cluster: write its address as redis+cluster://host:port"
-        return super()._cure(error)
+        return super()._remedy(error)
 
 
-def _number(position: bytes | None) -> int | None:
+def _parse_offset(position: bytes | None) -> int | None:
     return None if position is None else int(position)

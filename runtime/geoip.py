@@ -9,7 +9,7 @@ import maxminddb
 from runtime.errors import Misconfigured
 
 
-def locator(path: Path | None) -> Callable[[str], Mapping[str, Any] | None] | None:
+def open_locator(path: Path | None) -> Callable[[str], Mapping[str, Any] | None] | None:
     """Looks an IP address up: its record, None when there is none or the text is no address. None without a file.
 
     The file is read into memory once, so that it may be replaced; a new one counts from the next start. Raises Misconfigured when
@@ -24,11 +24,11 @@ def locator(path: Path | None) -> Callable[[str], Mapping[str, Any] | None] | No
             "ONEFOLD_GEOIP_FILE is no readable database in MaxMind's format: correct the path, or unset it"
         ) from error
 
-    def record(address: str) -> Mapping[str, Any] | None:
+    def lookup(address: str) -> Mapping[str, Any] | None:
         try:
-            found = reader.get(address)
+            location = reader.get(address)
         except (ValueError, maxminddb.InvalidDatabaseError):
             return None
-        return found if isinstance(found, dict) else None
+        return location if isinstance(location, dict) else None
 
-    return record
+    return lookup

@@ -20,21 +20,21 @@ Ping = Callable[[], Awaitable[object]]
 PING_TIMEOUT_S = 3.0
 
 
-async def check(pings: Mapping[str, Ping]) -> dict[str, str]:
+async def check_all(pings: Mapping[str, Ping]) -> dict[str, str]:
     """`ok` or the kind of the error, by name. A ping that raises, or does not come back in time, is not ok."""
 
-    async def one(ping: Ping) -> str:
+    async def status_of(ping: Ping) -> str:
         try:
-            await asyncio.wait_for(_call(ping), PING_TIMEOUT_S)
+            await asyncio.wait_for(_await_ping(ping), PING_TIMEOUT_S)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             return type(error).__name__
         return "ok"
 
-    answers = await asyncio.gather(*(one(ping) for ping in pings.values()))
-    return dict(zip(pings, answers, strict=True))
+    statuses = await asyncio.gather(*(status_of(ping) for ping in pings.values()))
+    return dict(zip(pings, statuses, strict=True))
 
 
-async def _call(ping: Ping) -> object:
+async def _await_ping(ping: Ping) -> object:
     return await ping()
 
 
@@ -93,8 +93,8 @@ class HealthServer:
         return JSONResponse({"live": True})
 
     async def _ready(self, _: Request) -> Response:
-        checks = await check(self._pings)
-        ready = all(answer == "ok" for answer in checks.values())
+        checks = await check_all(self._pings)
+        ready = all(status == "ok" for status in checks.values())
         return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
 
     async def _exposition(self, _: Request) -> Response:

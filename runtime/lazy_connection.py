@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from runtime.clock import Clock
 from runtime.errors import Transient
 
-PAUSE_MS: Final = 3_000
+RETRY_PAUSE_MS: Final = 3_000
 
 
 class Closable(Protocol):
@@ -21,30 +21,30 @@ class Closable(Protocol):
 T = TypeVar("T", bound=Closable)
 
 
-class Lazy(Generic[T]):
+class LazyConnection(Generic[T]):
     """Makes the connection once. For a while after a failure it is not tried again: callers hear at once that it is away."""
 
-    def __init__(self, make: Callable[[], Awaitable[T]], clock: Clock, pause_ms: int = PAUSE_MS) -> None:
-        self._make, self._clock, self._pause_ms = make, clock, pause_ms
-        self._made: T | None = None
+    def __init__(self, connect: Callable[[], Awaitable[T]], clock: Clock, retry_pause_ms: int = RETRY_PAUSE_MS) -> None:
+        self._connect, self._clock, self._retry_pause_ms = connect, clock, retry_pause_ms
+        self._connection: T | None = None
         self._failed_ms: int | None = None
         self._lock = asyncio.Lock()
 
     async def get(self) -> T:
         """The connection. Raises what making it raises, Transient shortly after that."""
         async with self._lock:
-            if self._made is not None:
-                return self._made
-            if self._failed_ms is not None and self._clock.now_ms() - self._failed_ms < self._pause_ms:
+            if self._connection is not None:
+                return self._connection
+            if self._failed_ms is not None and self._clock.now_ms() - self._failed_ms < self._retry_pause_ms:
                 raise Transient("it did not answer a moment ago: try again")
             try:
-                self._made = await self._make()
+                self._connection = await self._connect()
             except Exception:
                 self._failed_ms = self._clock.now_ms()
                 raise
-            return self._made
+            return self._connection
 
     async def aclose(self) -> None:
         """Close what was made."""
-        if self._made is not None:
-            await self._made.aclose()
+        if self._connection is not None:
+            await self._connection.aclose()

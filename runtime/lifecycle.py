@@ -25,8 +25,8 @@ def load_settings() -> Settings:
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_input=False, include_url=False):
-            place = "_".join(str(part) for part in problem["loc"]).upper()
-            lines.append(f"ONEFOLD_{place}: {problem['msg']}" if place else str(problem["msg"]))
+            variable = "_".join(str(part) for part in problem["loc"]).upper()
+            lines.append(f"ONEFOLD_{variable}: {problem['msg']}" if variable else str(problem["msg"]))
         raise Misconfigured("; ".join(lines)) from None
 
 
@@ -39,34 +39,34 @@ def run(role: str, main: Main) -> None:
     configure(settings, role)
     log = get_logger("runtime.lifecycle")
 
-    async def live() -> None:
+    async def run_until_stopped() -> None:
         stop = asyncio.Event()
-        with signals(stop):
+        with stop_on_signals(stop):
             log.info("starting", action="starting")
             await main(settings, stop)
             log.info("stopped", action="stopped")
 
     try:
-        uvloop.run(live())
+        uvloop.run(run_until_stopped())
     except OnefoldError as error:
         log.error("failed", action="failed", error=str(error), kind=type(error).__name__)  # noqa: TRY400 - one line, no traceback
         sys.exit(1)
 
 
 @contextlib.contextmanager
-def signals(stop: asyncio.Event) -> Iterator[None]:
+def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
     """SIGINT and SIGTERM set `stop`; the second one ends the process at once."""
     loop = asyncio.get_running_loop()
 
-    def heard() -> None:
+    def on_signal() -> None:
         if stop.is_set():
             os._exit(130)
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, heard)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, on_signal)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(signal_number)

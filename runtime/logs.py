@@ -29,17 +29,17 @@ REDACTED: Final = "[redacted]"
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask the values of personal keys, and whatever looks like an e-mail, a phone number or a password in a URL in any text."""
     for key, value in event.items():
-        event[key] = REDACTED if key.lower() in _PERSONAL else _masked(value)
+        event[key] = REDACTED if key.lower() in _PERSONAL else _mask(value)
     return event
 
 
-def _masked(value: Any) -> Any:
+def _mask(value: Any) -> Any:
     if isinstance(value, str):
         return _PHONE.sub(REDACTED, _EMAIL.sub(REDACTED, _URL_PASSWORD.sub(rf"\1:{REDACTED}@", value)))
     if isinstance(value, dict):
-        return {key: REDACTED if str(key).lower() in _PERSONAL else _masked(item) for key, item in value.items()}
+        return {key: REDACTED if str(key).lower() in _PERSONAL else _mask(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_masked(item) for item in value]
+        return [_mask(item) for item in value]
     return value
 
 

@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-Name = Literal[
+MetricName = Literal[
     "onefold_events_accepted_total",
     "onefold_events_quarantined_total",
     "onefold_plan_violations_total",
@@ -42,14 +42,14 @@ class Metric:
 
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
-    about: str
+    description: str
     buckets: tuple[float, ...] = ()
 
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _RECORDS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
-REGISTER: Final[dict[Name, Metric]] = {
+REGISTER: Final[dict[MetricName, Metric]] = {
     "onefold_events_accepted_total": Metric("counter", ("source", "type"), "events appended to `events`"),
     "onefold_events_quarantined_total": Metric("counter", ("stage", "reason"), "records put into quarantine"),
     "onefold_plan_violations_total": Metric(
@@ -108,36 +108,38 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._held: dict[Name, Counter | Gauge | Histogram] = {}
+        self._metrics: dict[MetricName, Counter | Gauge | Histogram] = {}
         for name, metric in REGISTER.items():
             if metric.kind == "counter":
-                self._held[name] = Counter(name, metric.about, metric.labels, registry=self.registry)
+                self._metrics[name] = Counter(name, metric.description, metric.labels, registry=self.registry)
             elif metric.kind == "gauge":
-                self._held[name] = Gauge(name, metric.about, metric.labels, registry=self.registry)
+                self._metrics[name] = Gauge(name, metric.description, metric.labels, registry=self.registry)
             else:
-                self._held[name] = Histogram(name, metric.about, metric.labels, registry=self.registry, buckets=metric.buckets)
+                self._metrics[name] = Histogram(
+                    name, metric.description, metric.labels, registry=self.registry, buckets=metric.buckets
+                )
 
-    def count(self, name: Name, value: float = 1, **labels: str) -> None:
+    def count(self, name: MetricName, value: float = 1, **labels: str) -> None:
         """Add to a counter."""
-        self._of(name, Counter, labels).inc(value)
+        self._find(name, Counter, labels).inc(value)
 
-    def set_all(self, name: Name, values: Mapping[str, float]) -> None:
+    def set_all(self, name: MetricName, values: Mapping[str, float]) -> None:
         """Put a gauge to these values, by its one label; what is not among them is shown no more."""
-        held = self._of(name, Gauge, {})
-        held.clear()
+        gauge = self._find(name, Gauge, {})
+        gauge.clear()
         for label, value in values.items():
-            held.labels(label).set(value)
+            gauge.labels(label).set(value)
 
-    def observe(self, name: Name, value: float, **labels: str) -> None:
+    def observe(self, name: MetricName, value: float, **labels: str) -> None:
         """Note a value (seconds, or records) in a histogram."""
-        self._of(name, Histogram, labels).observe(value)
+        self._find(name, Histogram, labels).observe(value)
 
-    def _of(self, name: Name, kind: type[T], labels: dict[str, str]) -> T:
-        held = self._held[name]
-        found = held.labels(**labels) if labels else held
-        if not isinstance(found, kind):
+    def _find(self, name: MetricName, kind: type[T], labels: dict[str, str]) -> T:
+        metric = self._metrics[name]
+        child = metric.labels(**labels) if labels else metric
+        if not isinstance(child, kind):
             raise TypeError(f"{name} is no {kind.__name__.lower()}")
-        return found
+        return child
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""
@@ -147,11 +149,11 @@ class Metrics:
 def documentation() -> str:
     """The register as a Markdown table."""
     rows = [
-        f"| `{name}` | {metric.kind} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.about} |"
+        f"| `{name}` | {metric.kind} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.description} |"
         for name, metric in REGISTER.items()
     ]
     return "\n".join(["| Metric | Kind | Labels | Meaning |", "| --- | --- | --- | --- |", *rows]) + "\n"
 
 
-if set(REGISTER) != set(get_args(Name)):
+if set(REGISTER) != set(get_args(MetricName)):
     raise TypeError("REGISTER and Name must hold the same metrics")

@@ -15,7 +15,7 @@ def backoff_ms(attempt: int, base_ms: int, max_ms: int, rng: random.Random) -> i
     return rng.randint(0, min(max_ms, base_ms << min(attempt, 30)))
 
 
-async def retrying(
+async def retry(
     call: Callable[[], Awaitable[T]],
     *,
     attempts: int,
@@ -25,7 +25,7 @@ async def retrying(
     on_retry: Callable[[int, Transient], None] | None = None,
 ) -> T:
     """What `call` returns; Transient is retried up to `attempts` calls in all, then raised. Other errors pass at once."""
-    source = rng or random.Random()  # noqa: S311 - jitter, not a secret
+    generator = rng or random.Random()  # noqa: S311 - jitter, not a secret
     for attempt in range(attempts):
         try:
             return await call()
@@ -34,5 +34,5 @@ async def retrying(
                 raise
             if on_retry is not None:
                 on_retry(attempt + 1, error)
-            await asyncio.sleep(backoff_ms(attempt, base_ms, max_ms, source) / 1000)
+            await asyncio.sleep(backoff_ms(attempt, base_ms, max_ms, generator) / 1000)
     raise ValueError("attempts must be at least 1")

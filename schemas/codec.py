@@ -8,19 +8,32 @@ import msgspec
 from schemas.events import EVENT_VERSION, Event
 from schemas.identifiers import NAMESPACE_RANK
 from schemas.reasons import Reason
-from schemas.records import Decided, Delivery, Grouped, Identity, Link, LinkRecord, Look, Profile, Quarantined, Touched, Transition
+from schemas.records import (
+    Delivery,
+    GroupRecord,
+    Identity,
+    Link,
+    LinkDecision,
+    LinkRecord,
+    Profile,
+    QuarantineRecord,
+    ReclusterRequest,
+    Touched,
+    Transition,
+)
 
 T = TypeVar("T", bound=msgspec.Struct)
 DAY_MS: Final = 86_400_000
 
 _ENCODER: Final = msgspec.json.Encoder()
-_MSGPACK: Final = msgspec.msgpack.Encoder()
+_MSGPACK_ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(kind) for kind in (Event, Touched, Identity, Grouped, Profile, Transition, Delivery, Quarantined)
-} | {LinkRecord: msgspec.json.Decoder(Link | Decided | Look)}
-_DIGITS: Final = bytes.maketrans(b"123456789", b"0" * 9)
-_MANY: Final = b"0" * 19
-_NEWEST: Final[dict[type, int]] = {Link: 2, Event: EVENT_VERSION, Touched: 2, Profile: 2, Transition: 2}
+    kind: msgspec.json.Decoder(kind)
+    for kind in (Event, Touched, Identity, GroupRecord, Profile, Transition, Delivery, QuarantineRecord)
+} | {LinkRecord: msgspec.json.Decoder(Link | LinkDecision | ReclusterRequest)}
+_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_NINETEEN_ZEROS: Final = b"0" * 19
+_CURRENT_VERSIONS: Final[dict[type, int]] = {Link: 2, Event: EVENT_VERSION, Touched: 2, Profile: 2, Transition: 2}
 """The newest version of each kind; 1 for those that are not here."""
 
 
@@ -38,63 +51,67 @@ def encode(record: msgspec.Struct) -> bytes:
     return _ENCODER.encode(record)
 
 
-def decode(kind: type[T], value: bytes | None) -> T:
+def decode(record_type: type[T], value: bytes | None) -> T:
     """The record of that kind, brought up to its newest version; raises Undecodable."""
     if value is None:
         raise Undecodable(Reason.UNPARSABLE, "the record has no value")
     try:
-        record: T = _earlier(kind, value) or _DECODERS[kind].decode(value)
+        record: T = _decode_earlier_version(record_type, value) or _DECODERS[record_type].decode(value)
     except msgspec.ValidationError as error:
         raise Undecodable(Reason.WRONG_TYPE, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(Reason.UNPARSABLE, type(error).__name__) from None
-    if _MANY in value.translate(_DIGITS):
+    if _NINETEEN_ZEROS in value.translate(_TO_ZEROS):
         _check_integers(record)
-    if (sound := _SOUND.get(kind)) is not None and not sound(record):
+    if (is_consistent := _CONSISTENCY_CHECKS.get(record_type)) is not None and not is_consistent(record):
         raise Undecodable(Reason.WRONG_TYPE, "it names what is no node or no group, or nodes that are not its own")
-    version, newest = getattr(record, "version", 1), _NEWEST.get(type(record), 1)
-    if not 1 <= version <= newest:
-        raise Undecodable(Reason.UNKNOWN_VERSION, f"version is {version}, known are 1 to {newest}")
-    return record if version == newest else msgspec.structs.replace(record, version=newest)
+    version, current_version = getattr(record, "version", 1), _CURRENT_VERSIONS.get(type(record), 1)
+    if not 1 <= version <= current_version:
+        raise Undecodable(Reason.UNKNOWN_VERSION, f"version is {version}, known are 1 to {current_version}")
+    return record if version == current_version else msgspec.structs.replace(record, version=current_version)
 
 
 def _check_integers(record: msgspec.Struct) -> None:
     """Raises Undecodable for an integer beyond 64 bits: it decodes, but no store and no later record can hold it."""
     try:
-        _MSGPACK.encode(record)
+        _MSGPACK_ENCODER.encode(record)
     except OverflowError:
         raise Undecodable(Reason.WRONG_TYPE, "an integer beyond 64 bits") from None
 
 
-def _nodes(names: Iterable[str]) -> bool:
+def _are_nodes(names: Iterable[str]) -> bool:
     """Whether each can be a node: what is computed from its digits must not fail."""
-    return all(name and name[0] in _FIRST and _HEX.issuperset(name) for name in names)
+    return all(name and name[0] in _RANK_DIGITS and _HEX_DIGITS.issuperset(name) for name in names)
 
 
-def _sound_event(event: Event) -> bool:
+def _is_consistent_event(event: Event) -> bool:
     return len(event.nodes) == len(event.identifiers) and event.owner in event.nodes
 
 
-def _sound_link(said: LinkRecord) -> bool:
-    if isinstance(said, Link):
-        return _nodes((said.a, said.b))
-    if isinstance(said, Decided):
-        return _nodes(node for _, a, b in said.pairs for node in (a, b))
-    return not isinstance(said, Look) or _nodes(said.nodes)
+def _is_consistent_link(record: LinkRecord) -> bool:
+    if isinstance(record, Link):
+        return _are_nodes((record.a, record.b))
+    if isinstance(record, LinkDecision):
+        return _are_nodes(node for _, a, b in record.pairs for node in (a, b))
+    return not isinstance(record, ReclusterRequest) or _are_nodes(record.nodes)
 
 
-def _sound_group(said: Grouped) -> bool:
-    return said.group_id[:1] == said.kind[0] and (not said.profile_id or _nodes((said.profile_id,)))
+def _is_consistent_group(record: GroupRecord) -> bool:
+    return record.group_id[:1] == record.kind[0] and (not record.profile_id or _are_nodes((record.profile_id,)))
 
 
-_HEX: Final = frozenset("0123456789abcdef")
-_FIRST: Final = frozenset(f"{rank:x}" for rank in NAMESPACE_RANK.values())
-_SOUND: Final[Mapping[type, Callable[[Any], bool]]] = {Event: _sound_event, LinkRecord: _sound_link, Grouped: _sound_group}
+_HEX_DIGITS: Final = frozenset("0123456789abcdef")
+_RANK_DIGITS: Final = frozenset(f"{rank:x}" for rank in NAMESPACE_RANK.values())
+_CONSISTENCY_CHECKS: Final[Mapping[type, Callable[[Any], bool]]] = {
+    Event: _is_consistent_event,
+    LinkRecord: _is_consistent_link,
+    GroupRecord: _is_consistent_group,
+}
 """What of a record of that kind must hold beyond its schema, so that no reader of it fails."""
 
 
 class _LinkV1(msgspec.Struct):
-    """A link as it was said before records of `links` had a `kind`."""
+    """A link as it was said before records of `links` had a `record_type`."""
 
     a: str
     b: str
@@ -104,21 +121,21 @@ class _LinkV1(msgspec.Struct):
     source: str
 
 
-_LINK_V1: Final = msgspec.json.Decoder(_LinkV1)
+_LINK_V1_DECODER: Final = msgspec.json.Decoder(_LinkV1)
 
 
-def _earlier(kind: type, value: bytes) -> Any:
+def _decode_earlier_version(record_type: type, value: bytes) -> Any:
     """The record if it is of an earlier shape that is still read, else None."""
-    if kind is not LinkRecord or b'"kind"' in value:
+    if record_type is not LinkRecord or b'"kind"' in value:
         return None
-    old = _LINK_V1.decode(value)
+    link_v1 = _LINK_V1_DECODER.decode(value)
     return Link(
-        a=old.a,
-        b=old.b,
-        first_ms=old.first_ms,
-        first_event=old.event_id,
-        last_ms=max(old.first_ms, old.last_day * DAY_MS),
-        last_event=old.event_id,
-        source=old.source,
+        a=link_v1.a,
+        b=link_v1.b,
+        first_ms=link_v1.first_ms,
+        first_event=link_v1.event_id,
+        last_ms=max(link_v1.first_ms, link_v1.last_day * DAY_MS),
+        last_event=link_v1.event_id,
+        source=link_v1.source,
         owner="",
     )

@@ -9,11 +9,11 @@ from domain.intake.call_centre import CALL_TYPES, CallType
 from schemas.identifiers import Identifier
 
 EVENT_VERSION: Final = 2
-BOT: Final = "bot"
+BOT_FLAG: Final = "bot"
 """The flag of an event that a program made: it is kept, but feeds no counter and no leaf."""
 
 
-class Violation(NamedTuple):
+class PlanViolation(NamedTuple):
     """What of an event is not as its tracking plan says: where, which rule, what kind of value. Never the value itself."""
 
     path: str
@@ -45,8 +45,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traits: dict[str, Any]
     context: dict[str, Any]
     flags: tuple[str, ...] = ()
-    violations: tuple[Violation, ...] = ()
-    observed: tuple[Violation, ...] = ()
+    violations: tuple[PlanViolation, ...] = ()
+    observed: tuple[PlanViolation, ...] = ()
 
     @property
     def label(self) -> str:

@@ -35,7 +35,7 @@ _BLOCKED_PATTERNS: Final = (
 _EMAIL: Final = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
 
 
-def blocked(value: str) -> bool:
+def is_blocked(value: str) -> bool:
     """Whether a value is one that names nobody (`null`, `-1`, `test@test.com`, all equal digits …) and must make no node."""
     folded = value.casefold()
     return folded in _BLOCKED_EXACT or any(pattern.search(folded) for pattern in _BLOCKED_PATTERNS)
@@ -66,7 +66,7 @@ def normalise(namespace: str, value: str, default_country: str) -> str | None:
         if not phonenumbers.is_possible_number(number):
             return None
         text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return None if blocked(text) else text
+    return None if is_blocked(text) else text
 
 
 def node(secret: bytes, identifier: Identifier) -> str:
@@ -76,12 +76,12 @@ def node(secret: bytes, identifier: Identifier) -> str:
     return f"{NAMESPACE_RANK[namespace]:x}{digest[:31]}"
 
 
-def owner(identifiers: Sequence[Identifier]) -> Identifier | None:
+def pick_owner(identifiers: Sequence[Identifier]) -> Identifier | None:
     """The identifier whose fragment an event belongs to: the first by owner order, the smallest value among equals."""
     return min(identifiers, key=lambda pair: (OWNER_ORDER.index(pair[0]), pair[1]), default=None)
 
 
-def star(nodes: Iterable[str]) -> list[tuple[str, str]]:
+def links_from_strongest(nodes: Iterable[str]) -> list[tuple[str, str]]:
     """The links that an event's nodes are evidence for: from the strongest to each other one, as (smaller, larger)."""
     ordered = sorted(set(nodes))
     return [(ordered[0], other) for other in ordered[1:]]

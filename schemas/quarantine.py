@@ -2,12 +2,12 @@
 
 import base64
 
-from schemas.records import Quarantined
+from schemas.records import QuarantineRecord
 
 
-def quarantined(
+def build_quarantine_record(
     stage: str,
-    place: tuple[str, int, int],
+    position: tuple[str, int, int],
     value: bytes | None,
     reason: str,
     detail: str,
@@ -15,15 +15,16 @@ def quarantined(
     at_ms: int,
     counted: bool,
     suffix: str = "",
-    by: str = "",
-) -> Quarantined:
-    """`place` is (topic, partition, offset): with the stage (or `by`, who it was there) it makes an id that a replay makes again.
+    id_prefix: str = "",
+) -> QuarantineRecord:
+    """`position` is (topic, partition, offset): with the stage (or `id_prefix`, who it was there) it makes an id that a replay
+    makes again.
 
     `suffix` tells the parts of one record apart (a line). `value` is kept whole.
     """
-    topic, partition, offset = place
-    return Quarantined(
-        id=f"{by or stage}-{topic}-{partition}-{offset}{suffix}",
+    topic, partition, offset = position
+    return QuarantineRecord(
+        id=f"{id_prefix or stage}-{topic}-{partition}-{offset}{suffix}",
         stage=stage,
         reason=reason,
         detail=detail,

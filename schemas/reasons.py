@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a record was quarantined or suppressed; `about` says it for people."""
+    """Why a record was quarantined or suppressed; `explanation` says it for people."""
 
     UNPARSABLE = "unparsable"
     NOT_AN_OBJECT = "not_an_object"
@@ -23,12 +23,12 @@ class Reason(StrEnum):
     POISON = "poison"
 
     @property
-    def about(self) -> str:
+    def explanation(self) -> str:
         """One sentence: what is wrong and the cure."""
-        return _ABOUT[self]
+        return _EXPLANATIONS[self]
 
 
-_ABOUT = {
+_EXPLANATIONS = {
     Reason.UNPARSABLE: "The bytes are not JSON in UTF-8: send UTF-8 JSON.",
     Reason.NOT_AN_OBJECT: "The JSON value is not an object: send an object, or an object with `batch`.",
     Reason.UNKNOWN_TYPE: "The event's `type` is none that Onefold has, or no rule of the source's mapping is for the payload.",

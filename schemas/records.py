@@ -6,11 +6,11 @@ import msgspec
 
 Cause = Literal["event", "link", "timer", "merge", "split", "group", "rebuild", "backfill", "reconcile", "definition"]
 LinkRule = Literal["together", "alias"]
-DecidedKind = Literal["cut", "apart"]
-DecidedAction = Literal["cut", "split", "undo"]
-Op = Literal["entered", "exited"]
+DecisionKind = Literal["cut", "apart"]
+DecisionAction = Literal["cut", "split", "undo"]
+TransitionOp = Literal["entered", "exited"]
 GroupKind = Literal["account", "household"]
-Settled = Literal["replayed", "discarded"]
+Settlement = Literal["replayed", "discarded"]
 DeliveryState = Literal["delivered", "failed", "skipped"]
 
 
@@ -38,7 +38,7 @@ class Link(LinkRecord, frozen=True, kw_only=True, tag="link"):
     rules: str = ""
 
 
-class Decided(LinkRecord, frozen=True, kw_only=True, tag="decision"):
+class LinkDecision(LinkRecord, frozen=True, kw_only=True, tag="decision"):
     """`links`: a person decided something about pairs of nodes; each pair is (cut or apart, a, b) with a < b.
 
     `on` is false when it is taken back. The latest decision of a pair holds. `of` names the operation that is undone, if one is.
@@ -47,8 +47,8 @@ class Decided(LinkRecord, frozen=True, kw_only=True, tag="decision"):
 
     version: int = 1
     operation: str
-    action: DecidedAction
-    pairs: tuple[tuple[DecidedKind, str, str], ...]
+    action: DecisionAction
+    pairs: tuple[tuple[DecisionKind, str, str], ...]
     on: bool
     at_ms: int
     of: str = ""
@@ -56,7 +56,7 @@ class Decided(LinkRecord, frozen=True, kw_only=True, tag="decision"):
     reason: str = ""
 
 
-class Look(LinkRecord, frozen=True, kw_only=True, tag="look"):
+class ReclusterRequest(LinkRecord, frozen=True, kw_only=True, tag="look"):
     """`links`: look at the clusters of these nodes again, by the identity rules of `number`. One without nodes ends a round."""
 
     version: int = 1
@@ -84,7 +84,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 class Touched(msgspec.Struct, frozen=True, kw_only=True):
     """`touched`: this profile may have changed. `node` is whose label led to it.
 
-    `changed` says what an event changed (see `Plan.concerned`), so that nothing else is looked at; nothing said is everything.
+    `changed` says what an event changed (see `SegmentPlan.concerned`), so that nothing else is looked at; nothing said is
+    everything.
     Said of every profile because definitions changed, it says since when (`since_ms`), and which offsets of `events` were the next
     ones then, by partition (`offsets`): a profile with a later event has another touch on its way, which says what that one did.
     """
@@ -100,7 +101,7 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     offsets: tuple[int, ...] = ()
 
 
-class Grouped(msgspec.Struct, frozen=True, kw_only=True):
+class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`groups`: what an event says of an account (then `profile_id` is empty), or all that a profile contributes to a group now.
 
     `traits` are name → (value, time_ms, message hash); of two of one name the larger (time_ms, hash) wins. Of the records of one
@@ -158,7 +159,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     profile_id: str
     segment: str
     segment_version: str
-    op: Op
+    op: TransitionOp
     seq: int
     at_ms: int
     evaluated_ms: int
@@ -176,7 +177,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     destination: str
     profile_id: str
     segment: str
-    op: Op
+    op: TransitionOp
     seq: int
     state: DeliveryState
     verdict: str
@@ -187,7 +188,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
 
 
-class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+class QuarantineRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`quarantine`: the raw record, whole (`raw` is base64), with its reason, place and offset.
 
     `id` is the same when the same record is quarantined again after a crash. `counted` says that it was one accepted event
@@ -207,6 +208,6 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     raw: str
     at_ms: int
     counted: bool
-    settled: Settled | Literal[""] = ""
+    settled: Settlement | Literal[""] = ""
     by: str = ""
     because: str = ""

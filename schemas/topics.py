@@ -8,18 +8,18 @@ _DAY_MS: Final = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic. `single` topics have one partition; `config` is Kafka's topic configuration."""
+    """One topic. `is_single_partition` topics have one partition; `config` is Kafka's topic configuration."""
 
     name: str
     key: str
-    about: str
+    description: str
     written_by: str
     read_by: str
     config: tuple[tuple[str, str], ...]
-    single: bool = False
+    is_single_partition: bool = False
 
 
-def _days(days: int, segment_minutes: int = 60) -> tuple[tuple[str, str], ...]:
+def _retention(days: int, segment_minutes: int = 60) -> tuple[tuple[str, str], ...]:
     return (("retention.ms", str(days * _DAY_MS)), ("segment.ms", str(segment_minutes * 60_000)))
 
 
@@ -30,17 +30,17 @@ _COMPACT: Final = (
 )
 
 TOPICS: Final = (
-    Topic("touchpoints", "any", "public ingress for direct Kafka producers: one JSON event, or several as JSON lines", "call centres, other systems", "accept agent", _days(3)),
-    Topic("events", "owner identifier's node", "validated, normalised events: the tail of history", "collector, accept agent", "unify agent, ClickHouse consumer", _days(7, 15)),
-    Topic("links", "none", "identifiers seen together that the worker had not seen before, with the evidence; what a person decided of two", "unify agent, onefold identity, API", "link agent, ClickHouse consumer", _days(7), single=True),
-    Topic("identities", "profile id", "who a profile consists of, when that changed: merged into, split from", "link agent", "ClickHouse consumer, anyone", _days(30)),
-    Topic("touched", "profile id", "this profile may have changed: look again", "unify, link, segment and group agents, timers", "segment agent", _days(1)),
+    Topic("touchpoints", "any", "public ingress for direct Kafka producers: one JSON event, or several as JSON lines", "call centres, other systems", "accept agent", _retention(3)),
+    Topic("events", "owner identifier's node", "validated, normalised events: the tail of history", "collector, accept agent", "unify agent, ClickHouse consumer", _retention(7, 15)),
+    Topic("links", "none", "identifiers seen together that the worker had not seen before, with the evidence; what a person decided of two", "unify agent, onefold identity, API", "link agent, ClickHouse consumer", _retention(7), is_single_partition=True),
+    Topic("identities", "profile id", "who a profile consists of, when that changed: merged into, split from", "link agent", "ClickHouse consumer, anyone", _retention(30)),
+    Topic("touched", "profile id", "this profile may have changed: look again", "unify, link, segment and group agents, timers", "segment agent", _retention(1)),
     Topic("profiles", "profile id", "the profile as it now is", "segment agent", "ClickHouse consumer, anyone", _COMPACT),
-    Topic("memberships", "profile id", "entered or left a segment, with sequence number, cause and the event that caused it", "segment agent", "activation, ClickHouse consumer", _days(30)),
-    Topic("groups", "group id", "what an event says of an account; what a profile contributes to its accounts and households", "unify and segment agents", "group agent, ClickHouse consumer", _days(30)),
-    Topic("deliveries", "profile id", "every state change of every message to a destination, with its verdict", "activation", "ClickHouse consumer", _days(30)),
-    Topic("quarantine", "none", "the raw record, whole, with reason, place and offset", "every stage", "ClickHouse consumer, onefold quarantine", _days(30)),
-    Topic("definitions", "kind/name", "sources, identity rules, segments and destinations, versioned", "onefold apply", "every process", _COMPACT, single=True),
+    Topic("memberships", "profile id", "entered or left a segment, with sequence number, cause and the event that caused it", "segment agent", "activation, ClickHouse consumer", _retention(30)),
+    Topic("groups", "group id", "what an event says of an account; what a profile contributes to its accounts and households", "unify and segment agents", "group agent, ClickHouse consumer", _retention(30)),
+    Topic("deliveries", "profile id", "every state change of every message to a destination, with its verdict", "activation", "ClickHouse consumer", _retention(30)),
+    Topic("quarantine", "none", "the raw record, whole, with reason, place and offset", "every stage", "ClickHouse consumer, onefold quarantine", _retention(30)),
+    Topic("definitions", "kind/name", "sources, identity rules, segments and destinations, versioned", "onefold apply", "every process", _COMPACT, is_single_partition=True),
 )  # fmt: skip
 
 

@@ -14,14 +14,14 @@ log: Final = logging.getLogger(__name__)
 
 
 class FailedSlice(msgspec.Struct, frozen=True):
-    """Consecutive records of one partition: `count` is of offsets, from `first`."""
+    """Consecutive records of one partition: `count` is of offsets, from `first_record`."""
 
     topic: str
     partition: int
     first: int
     count: int
 
-    def meets(self, records: Sequence[Record]) -> bool:
+    def overlaps(self, records: Sequence[Record]) -> bool:
         """Whether any of these records (of one partition) lies in it."""
         return (
             self.topic == records[0].topic
@@ -31,36 +31,39 @@ class FailedSlice(msgspec.Struct, frozen=True):
         )
 
 
-class Failures:
+class FailedSlices:
     """The failed slices of a role. Read when a slice fails, so that the workers of one data directory know of each other's."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._any = path.exists()
+        self._has_entries = path.exists()
 
     def has(self, records: Sequence[Record]) -> bool:
         """Whether a slice with one of these records has failed before."""
-        return any(failed.meets(records) for failed in self._read())
+        return any(failed.overlaps(records) for failed in self._read())
 
     def add(self, records: Sequence[Record]) -> None:
         """Remember that these records failed together. They are durable when this returns."""
-        first = records[0]
-        failed = FailedSlice(first.topic, first.partition, first.offset, records[-1].offset - first.offset + 1)
+        first_record = records[0]
+        failed = FailedSlice(
+            first_record.topic, first_record.partition, first_record.offset, records[-1].offset - first_record.offset + 1
+        )
         self._write([*self._read(), failed])
-        self._any = True
+        self._has_entries = True
 
-    def passed(self, records: Sequence[Record]) -> None:
+    def forget(self, records: Sequence[Record]) -> None:
         """Forget the failed slices that end within or before these records, which have now been dealt with."""
-        if not self._any:
+        if not self._has_entries:
             return
-        last = records[-1]
-        kept = [
+        last_record = records[-1]
+        remaining = [
             failed
             for failed in self._read()
-            if (failed.topic, failed.partition) != (last.topic, last.partition) or failed.first + failed.count > last.offset + 1
+            if (failed.topic, failed.partition) != (last_record.topic, last_record.partition)
+            or failed.first + failed.count > last_record.offset + 1
         ]
-        self._write(kept)
-        self._any = bool(kept)
+        self._write(remaining)
+        self._has_entries = bool(remaining)
 
     def _read(self) -> list[FailedSlice]:
         try:
@@ -76,6 +79,6 @@ class Failures:
             self._path.unlink(missing_ok=True)
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps([msgspec.to_builtins(failed) for failed in slices]))
-        fresh.replace(self._path)
+        temporary_path = self._path.with_suffix(".new")
+        temporary_path.write_text(json.dumps([msgspec.to_builtins(failed) for failed in slices]))
+        temporary_path.replace(self._path)

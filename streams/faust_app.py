@@ -7,25 +7,25 @@ from faust.types import StreamT
 
 from runtime.settings import Settings
 from schemas.topics import by_name
-from streams.partition_queues import Lanes
+from streams.partition_queues import PartitionQueues
 from streams.slices import SCHEME, Assignment, SliceApp, SliceScheduler, SliceSchema
 
 STREAM_BUFFER_SLICES: Final = 8
 HEARTBEATS_PER_SESSION: Final = 5
 
 
-def create_faust_app(settings: Settings, agent: str, topic: str, assignment: Assignment, lanes: Lanes) -> SliceApp:
-    """An app that reads `topic` (the register's name) as the consumer group of `agent` and gives every slice to `lanes`.
+def create_faust_app(settings: Settings, agent: str, topic: str, assignment: Assignment, queues: PartitionQueues) -> SliceApp:
+    """An app that reads `topic` (the register's name) as the consumer group of `agent` and gives every slice to `queues`.
 
     It makes no topics, serves no web pages, keeps no tables, and acknowledges nothing by itself.
     """
     session_s = settings.session_timeout_ms / 1000
-    folder = settings.data_dir / "streams" / agent
-    folder.mkdir(parents=True, exist_ok=True)
+    agent_dir = settings.data_dir / "streams" / agent
+    agent_dir.mkdir(parents=True, exist_ok=True)
     app = SliceApp(
         settings.group(agent),
         broker=[f"{SCHEME}://{server.strip()}" for server in settings.kafka_bootstrap.split(",")],
-        datadir=str(folder / "faust"),
+        datadir=str(agent_dir / "faust"),
         ConsumerScheduler=SliceScheduler,
         key_serializer="raw",
         value_serializer="raw",
@@ -45,9 +45,9 @@ def create_faust_app(settings: Settings, agent: str, topic: str, assignment: Ass
     app.assignment = assignment
     channel = app.topic(settings.topic(by_name(topic).name), schema=SliceSchema())
 
-    async def read(stream: StreamT[Any]) -> None:
+    async def consume(stream: StreamT[Any]) -> None:
         async for event in cast("Stream[Any]", stream).noack().events():
-            await lanes.put(event)
+            await queues.put(event)
 
-    app.agent(channel, name=agent)(read)
+    app.agent(channel, name=agent)(consume)
     return app

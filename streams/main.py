@@ -16,24 +16,24 @@ from runtime.lifecycle import load_settings
 from runtime.logs import configure, get_logger
 from runtime.settings import Settings
 from streams import metrics
-from streams.process import Hosted, Parts, StreamProcess
+from streams.process import HostedStep, StepDependencies, StreamProcess
 from streams.steps.accept import AcceptStep
 from streams.steps.group import GroupStep
 from streams.steps.link import LinkStep
 from streams.steps.segment import SegmentStep
 from streams.steps.unify import UnifyStep
 
-SWITCH_S: Final = 0.0005
+SWITCH_INTERVAL_S: Final = 0.0005
 """Each Faust consumer has a thread: at the default 5 ms the event loop would wait that long for the interpreter each time."""
 AGENTS: Final = ("accept", "unify", "link", "segment", "group")
 
 
-def steps(parts: Parts, names: Sequence[str]) -> list[Hosted]:
+def build_steps(dependencies: StepDependencies, names: Sequence[str]) -> list[HostedStep]:
     """The steps of these agents."""
-    settings, store, definitions = parts.settings, parts.store, parts.definitions
-    known = (lambda: definitions.plan, lambda: definitions.rules, lambda: definitions.known)
-    made = {
-        "accept": lambda: Hosted(
+    settings, store, definitions = dependencies.settings, dependencies.store, dependencies.definitions
+    definition_getters = (lambda: definitions.plan, lambda: definitions.rules, lambda: definitions.next_offset)
+    factories = {
+        "accept": lambda: HostedStep(
             AcceptStep(
                 settings,
                 lambda: {s.metadata.name for s in definitions.sources if s.spec.topic_ingress},
@@ -41,12 +41,12 @@ def steps(parts: Parts, names: Sequence[str]) -> list[Hosted]:
             ),
             stateful=False,
         ),
-        "unify": lambda: Hosted(UnifyStep(settings, store, *known)),
-        "link": lambda: Hosted(LinkStep(settings, store, lambda: definitions.rules)),
-        "segment": lambda: Hosted(SegmentStep(settings, store, *known)),
-        "group": lambda: Hosted(GroupStep(settings, store, *known)),
+        "unify": lambda: HostedStep(UnifyStep(settings, store, *definition_getters)),
+        "link": lambda: HostedStep(LinkStep(settings, store, lambda: definitions.rules)),
+        "segment": lambda: HostedStep(SegmentStep(settings, store, *definition_getters)),
+        "group": lambda: HostedStep(GroupStep(settings, store, *definition_getters)),
     }
-    return [made[name]() for name in names]
+    return [factories[name]() for name in names]
 
 
 async def run(settings: Settings, names: Sequence[str]) -> int:
@@ -57,7 +57,7 @@ async def run(settings: Settings, names: Sequence[str]) -> int:
         async with KafkaBus(settings) as bus:
             process = StreamProcess(settings, bus=bus, store=store, clock=clock)
             async with HealthServer(settings, metrics.METRICS, {"agents": process.ready}):
-                return int(await process.run(lambda parts: steps(parts, names)))
+                return int(await process.run(lambda dependencies: build_steps(dependencies, names)))
     finally:
         await store.aclose()
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OnefoldError as error:
         sys.exit(f"onefold streams: {error}")
     configure(settings, "streams")
-    sys.setswitchinterval(SWITCH_S)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         code = uvloop.run(run(settings, names))
     except OnefoldError as error:

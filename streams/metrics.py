@@ -15,14 +15,14 @@ APPROXIMATE: Final = "approximate:"
 TimerStage = Literal["said", "evaluated"]
 
 
-def applied(agent: str, records: int, seconds: float) -> None:
+def observe_slice(agent: str, records: int, seconds: float) -> None:
     """A slice was applied."""
     METRICS.observe("onefold_slice_records", records, agent=agent)
     METRICS.observe("onefold_slice_seconds", seconds, agent=agent)
 
 
 @contextlib.contextmanager
-def staged(agent: str, stage: str) -> Iterator[None]:
+def time_stage(agent: str, stage: str) -> Iterator[None]:
     """Times a stage of a slice, however it ends."""
     started = time.monotonic()
     try:
@@ -31,12 +31,12 @@ def staged(agent: str, stage: str) -> Iterator[None]:
         METRICS.observe("onefold_slice_stage_seconds", time.monotonic() - started, agent=agent, stage=stage)
 
 
-def retried(agent: str) -> None:
+def count_retry(agent: str) -> None:
     """A slice waits and is tried again."""
     METRICS.count("onefold_retries_total", where=agent)
 
 
-def results(agent: str, counts: Counts[str]) -> None:
+def count_results(agent: str, counts: Counts[str]) -> None:
     """What a slice's records came to."""
     for result, count in counts.items():
         if result.startswith(APPROXIMATE):
@@ -53,11 +53,11 @@ def results(agent: str, counts: Counts[str]) -> None:
         METRICS.count("onefold_splits_total", counts["splits"])
 
 
-def violated(source: str, event: str, path: str, rule: str) -> None:
+def count_violation(source: str, event: str, path: str, rule: str) -> None:
     """An event was not as its tracking plan says."""
     METRICS.count("onefold_plan_violations_total", source=source, event=event, path=path, rule=rule)
 
 
-def timer_late(stage: TimerStage, late_ms: int) -> None:
+def observe_timer_lateness(stage: TimerStage, late_ms: int) -> None:
     """A timer came to this stage so many ms after its instant."""
     METRICS.observe("onefold_timer_lateness_seconds", late_ms / 1000, stage=stage)

@@ -11,13 +11,13 @@ from runtime.bus.port import Outgoing
 class Outcome:
     """Writes for the profile store, records to produce, and counts by result for the metrics.
 
-    `expected` and `fence` are the stored position and fence that the decision was made on; `held` asks to wait and decide again.
+    `expected` and `fence` are the stored position and fence that the decision was made on; `paused` asks to wait and decide again.
     `lateness_ms` has an entry for each timer that was evaluated (not for one that was only replayed): from its instant to the
     decision's `now_ms`.
     """
 
     expected: int | None = None
-    held: bool = False
+    paused: bool = False
     fence: int | None = None
     writes: Writes = field(default_factory=Writes)
     produce: tuple[Outgoing, ...] = ()

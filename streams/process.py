@@ -16,20 +16,20 @@ from runtime.errors import Transient
 from runtime.settings import Settings
 from streams import metrics
 from streams.agent import Agent
-from streams.applier import Exit
+from streams.applier import ExitCode
 from streams.definitions import Definitions, follow_definitions
-from streams.reclustering import Relink
+from streams.reclustering import Reclusterer
 from streams.step import Step
 from streams.timers import Timers
 
 log: Final = logging.getLogger(__name__)
 
-CLOSE_S: Final = 25.0
+CLOSE_TIMEOUT_S: Final = 25.0
 """How long an orderly end may take in all; the slices in hand have most of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class StepDependencies:
     """What steps are made of."""
 
     settings: Settings
@@ -39,7 +39,7 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Hosted:
+class HostedStep:
     """A step to host. `stateful` says that it keeps state, and so a position, in the profile store."""
 
     step: Step
@@ -52,13 +52,13 @@ class StreamProcess:
     def __init__(self, settings: Settings, *, bus: Bus, store: ProfileStore, clock: Clock) -> None:
         self._settings, self._bus, self._store, self._clock = settings, bus, store, clock
         self._agents: list[Agent] = []
-        self._ended: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._exit_code: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def stop(self, code: Exit) -> None:
+    def stop(self, code: ExitCode) -> None:
         """Ask the process to end; the first reason counts."""
-        if not self._ended.done():
-            self._ended.set_result(code)
+        if not self._exit_code.done():
+            self._exit_code.set_result(code)
 
     async def ready(self) -> None:
         """Return when every agent has had its first assignment and both stores answer; raises Transient otherwise."""
@@ -67,72 +67,72 @@ class StreamProcess:
         await self._bus.ping()
         await self._store.ping()
 
-    async def run(self, choose: Callable[[Parts], Sequence[Hosted]]) -> Exit:
-        """Host what `choose` makes until SIGTERM, SIGINT or a fault that needs a new start."""
+    async def run(self, build_steps: Callable[[StepDependencies], Sequence[HostedStep]]) -> ExitCode:
+        """Host what `build_steps` makes until SIGTERM, SIGINT or a fault that needs a new start."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop, Exit.STOPPED)
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self.stop, ExitCode.STOPPED)
         try:
             async with AsyncExitStack() as stack:
-                starting = asyncio.create_task(self._start(choose, stack))
-                first: set[asyncio.Future[Any]] = {starting, self._ended}
-                await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+                starting = asyncio.create_task(self._start(build_steps, stack))
+                awaited: set[asyncio.Future[Any]] = {starting, self._exit_code}
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
                 if starting.done():
                     await starting
-                    await self._ended
+                    await self._exit_code
                 else:
                     starting.cancel()
                     await asyncio.gather(starting, return_exceptions=True)
-                code = self._ended.result()
+                code = self._exit_code.result()
                 log.info("the stream process ends", extra={"action": "stopping", "reason": code.name.lower()})
                 await self._close()
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+            for signal_number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(signal_number)
         return code
 
-    async def _start(self, choose: Callable[[Parts], Sequence[Hosted]], stack: AsyncExitStack) -> None:
+    async def _start(self, build_steps: Callable[[StepDependencies], Sequence[HostedStep]], stack: AsyncExitStack) -> None:
         definitions = Definitions(self._settings)
         self._spawn("definitions", follow_definitions(self._settings, self._bus, definitions))
         await definitions.caught_up.wait()
         producer = await self._bus.producer()
         stack.push_async_callback(producer.aclose)
-        hosted = choose(Parts(self._settings, self._store, self._clock, definitions))
-        for one in hosted:
+        hosted_steps = build_steps(StepDependencies(self._settings, self._store, self._clock, definitions))
+        for hosted_step in hosted_steps:
             agent = Agent(
                 self._settings,
-                one.step,
+                hosted_step.step,
                 bus=self._bus,
-                store=self._store if one.stateful else None,
+                store=self._store if hosted_step.stateful else None,
                 producer=producer,
                 clock=self._clock,
                 stop=self.stop,
             )
             self._agents.append(agent)
-            if one.step.name == "segment":
-                late = partial(metrics.timer_late, "said")
-                timers = Timers(self._settings, self._store, producer, self._clock, agent.places, late)
+            if hosted_step.step.name == "segment":
+                observe_lateness = partial(metrics.observe_timer_lateness, "said")
+                timers = Timers(self._settings, self._store, producer, self._clock, agent.assigned, observe_lateness)
                 self._spawn("timers", timers.run())
-            if one.step.name == "link":
-                relink = Relink(self._settings, self._store, producer, lambda: definitions.rules, agent.places.all)
-                self._spawn("relink", relink.run())
+            if hosted_step.step.name == "link":
+                reclusterer = Reclusterer(self._settings, self._store, producer, lambda: definitions.rules, agent.assigned.all)
+                self._spawn("relink", reclusterer.run())
         for agent in self._agents:
             await agent.start()
             self._spawn(f"watch {agent.name}", agent.watch())
 
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name=name)
+    def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine, name=name)
         task.add_done_callback(self._task_ended)
         self._tasks.append(task)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a background task failed", extra={"action": "task_failed", "task": task.get_name()}, exc_info=error)
-            self.stop(Exit.BUG)
+            self.stop(ExitCode.BUG)
 
     async def _close(self) -> None:
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.gather(*(agent.aclose() for agent in self._agents))
         except TimeoutError:
             log.warning("the agents did not end in time; what they had in hand comes again", extra={"action": "close_timeout"})

@@ -21,21 +21,21 @@ from faust.types import Message as FaustMessage
 from runtime.bus.record_limits import FETCH_WAIT_MS
 
 SCHEME: Final = "slices"
-COMMIT_BOUND_S: Final = 5.0
+COMMIT_TIMEOUT_S: Final = 5.0
 
 
 class Assignment(Protocol):
     """What the consumer asks and tells about its partitions. Called in the app's event loop, never in the consumer's thread."""
 
-    async def assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:
+    async def on_assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         """The offset after which each partition must not start; a partition without a say is missing."""
         ...
 
-    async def revoked(self) -> None:
+    async def on_revoked(self) -> None:
         """The partitions are about to go: begin nothing new, and let what is in hand finish within a bound."""
         ...
 
-    def failed(self, error: BaseException) -> None:
+    def on_failure(self, error: BaseException) -> None:
         """The consumer cannot find out where to start: the process must start again."""
         ...
 
@@ -58,12 +58,12 @@ class Slice:
     serialized_value_size: ClassVar[int] = 0
 
     def __init__(self, tp: TP, records: list[Any]) -> None:
-        last = records[-1]
+        last_record = records[-1]
         self.topic: str = tp.topic
         self.partition: int = tp.partition
-        self.offset: int = last.offset
-        self.timestamp: int = last.timestamp
-        self.timestamp_type: int = last.timestamp_type
+        self.offset: int = last_record.offset
+        self.timestamp: int = last_record.timestamp
+        self.timestamp_type: int = last_record.timestamp_type
         self.value = records
 
 
@@ -72,7 +72,7 @@ class SliceScheduler(DefaultSchedulingStrategy):
 
     def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Slice]]:
         """One slice per partition that has records."""
-        return ((tp, Slice(tp, found)) for tp, found in records.items() if found)
+        return ((tp, Slice(tp, partition_records)) for tp, partition_records in records.items() if partition_records)
 
 
 class SliceSchema(faust.Schema[Any, Any]):
@@ -112,7 +112,7 @@ class SliceConsumer(kafka.Consumer):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._line: defaultdict[TP, deque[FaustMessage]] = defaultdict(deque)  # deliveries that are not committed, in order
+        self._uncommitted: defaultdict[TP, deque[FaustMessage]] = defaultdict(deque)  # deliveries that are not committed, in order
         self._may_fetch = asyncio.Event()
         self._seeking = asyncio.Lock()
         self._fetch: asyncio.Future[Any] | None = None
@@ -127,26 +127,26 @@ class SliceConsumer(kafka.Consumer):
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         message = super()._to_message(tp, record)
-        read = self._read_offset[tp]
-        if read is None or record.offset >= read:  # else Faust drops it
-            self._line[tp].append(message)
+        read_offset = self._read_offset[tp]
+        if read_offset is None or record.offset >= read_offset:  # else Faust drops it
+            self._uncommitted[tp].append(message)
         return message
 
     def ack(self, message: FaustMessage) -> bool:
         """Count a delivery as done. One from before the last rebalance counts no more: someone else may have the partition."""
         if message.generation_id != self.app.consumer_generation_id:
             return False
-        fresh = super().ack(message)
+        is_first_ack = super().ack(message)
         self._acked[message.tp]  # commits go through these keys only; a replay below the committed offset must empty the line too
-        return fresh
+        return is_first_ack
 
     def _new_offset(self, tp: TP) -> int | None:
-        line, last = self._line[tp], None
-        while line and line[0].acked:
-            last = line.popleft().offset
+        deliveries, last_acked_offset = self._uncommitted[tp], None
+        while deliveries and deliveries[0].acked:
+            last_acked_offset = deliveries.popleft().offset
         self._acked[tp].clear()
         self._acked_index[tp].clear()
-        return None if last is None else last + 1
+        return None if last_acked_offset is None else last_acked_offset + 1
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """What lies between two slices' offsets is a slice, not a gap."""
@@ -163,7 +163,7 @@ class SliceConsumer(kafka.Consumer):
             self._may_fetch.clear()
             if self._fetch is not None:
                 await asyncio.wait([self._fetch])
-            self._line.clear()
+            self._uncommitted.clear()
             try:
                 # Faust waits no longer than its request timeout, and then does nothing at all for ever
                 async with asyncio.timeout(0.8 * self.app.conf.broker_request_timeout):
@@ -171,7 +171,7 @@ class SliceConsumer(kafka.Consumer):
             except IllegalStateError:
                 raise  # rebalanced meanwhile: Faust seeks again
             except Exception as error:
-                self._assignment.failed(error)
+                self._assignment.on_failure(error)
                 raise
             self._may_fetch.set()
 
@@ -181,16 +181,16 @@ class SliceConsumer(kafka.Consumer):
             return
         committed: Mapping[TP, int | None] = await self.seek_to_committed()
         earliest = await self.earliest_offsets(*partitions)
-        latest = await self._assignment.assigned(partitions)
+        latest_starts = await self._assignment.on_assigned(partitions)
         starts = {}
         for tp in partitions:
-            held = committed.get(tp)
-            start = earliest[tp] if held is None else held
-            starts[tp] = max(earliest[tp], min(start, latest.get(tp, start)))
-            if held is None:
+            committed_offset = committed.get(tp)
+            start = earliest[tp] if committed_offset is None else committed_offset
+            starts[tp] = max(earliest[tp], min(start, latest_starts.get(tp, start)))
+            if committed_offset is None:
                 self._committed_offset.pop(tp, None)
             else:
-                self._committed_offset[tp] = held
+                self._committed_offset[tp] = committed_offset
             self._read_offset[tp] = None
         await self.seek_wait(starts)
 
@@ -198,13 +198,13 @@ class SliceConsumer(kafka.Consumer):
         """Nothing is fetched before the starts are known."""
         self._may_fetch.clear()
         if not assigned:
-            await self._assignment.assigned(())
+            await self._assignment.on_assigned(())
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let the slices in hand finish and commit them, before Faust forgets their acknowledgements."""
-        await self._assignment.revoked()
-        await _within(self.commit(), COMMIT_BOUND_S)
+        await self._assignment.on_revoked()
+        await _wait_at_most(self.commit(), COMMIT_TIMEOUT_S)
         await super().on_partitions_revoked(revoked)
 
     def on_buffer_full(self, tp: TP) -> None:
@@ -214,7 +214,7 @@ class SliceConsumer(kafka.Consumer):
         """Nothing: Faust's own watch takes a slow slice for a fault. Lag and the slice metrics tell what is slow."""
 
 
-async def _within(awaitable: Awaitable[object], seconds: float) -> None:
+async def _wait_at_most(awaitable: Awaitable[object], seconds: float) -> None:
     """Give it that long; what is not committed in time comes again."""
     try:
         await asyncio.wait_for(awaitable, seconds)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from profile_store.port import Place
+from profile_store.port import TopicPartition
 from runtime.bus.port import Record
 from streams.outcome import Outcome
 
@@ -14,7 +14,7 @@ class Step(Protocol):
     name: str
     topic: str
 
-    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
+    async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
         """Decide a slice: records of one partition in offset order, some of which may have been applied before.
 
         Raises Transient when the store does not answer. Anything else that it raises is a bug.

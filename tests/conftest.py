@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from tests.support.redis_cluster import ClusterOfRedis, cluster_running
-from tests.support.services import Running, kafka_spec, redis_spec, running
+from tests.support.redis_cluster import ClusterProcesses, cluster_running
+from tests.support.services import ServiceProcess, kafka_spec, redis_spec, running_service
 
 hypothesis_settings.register_profile("onefold", deadline=None)  # machines that run tests are shared: no example is timed
 hypothesis_settings.load_profile("onefold")
@@ -16,7 +16,7 @@ hypothesis_settings.load_profile("onefold")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap address of a real Kafka broker. Shared: take topic and group names of your own."""
     spec, bootstrap = kafka_spec(tmp_path_factory.mktemp("kafka"))
-    with running(spec):
+    with running_service(spec):
         yield bootstrap
 
 
@@ -24,7 +24,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a real Redis server. Shared: take a key prefix of your own, and never flush it."""
     spec, url = redis_spec(tmp_path_factory.mktemp("redis"))
-    with running(spec):
+    with running_service(spec):
         yield url
 
 
@@ -36,23 +36,23 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServiceProcess, str]]:
     """A broker of the test's own, to stop, kill and start again, and its bootstrap address."""
     spec, bootstrap = kafka_spec(tmp_path_factory.mktemp("kafka"))
-    with running(spec) as service:
+    with running_service(spec) as service:
         yield service, bootstrap
 
 
 @pytest.fixture
-def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServiceProcess, str]]:
     """A Redis server of the test's own, to stop, kill and start again, and its URL."""
     spec, url = redis_spec(tmp_path_factory.mktemp("redis"))
-    with running(spec) as service:
+    with running_service(spec) as service:
         yield service, url
 
 
 @pytest.fixture
-def own_redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterOfRedis]:
+def own_redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcesses]:
     """A Redis Cluster of the test's own, whose primaries it may kill and start again."""
     with cluster_running(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster

@@ -5,28 +5,28 @@ from typing import Any, Final
 
 import msgspec
 
-from warehouse import named_queries as reads
+from schemas.records import GroupRecord
+from warehouse import named_queries
 from warehouse.client import Warehouse
-from schemas.records import Grouped
 
 _JSON: Final = msgspec.json.Decoder()
-Register = tuple[Any, int, str]
+TraitRegister = tuple[Any, int, str]
 
 
-async def records(warehouse: Warehouse) -> AsyncIterator[Grouped]:
+async def stream_group_records(warehouse: Warehouse) -> AsyncIterator[GroupRecord]:
     """All of them, joined: one per trait of an account, one per profile and group. Raises Transient."""
-    for group_id, name, trait, time_ms, message, value in await reads.ask(warehouse, "account_traits"):
-        yield Grouped(group_id=group_id, kind="account", name=name, traits={trait: (_JSON.decode(value), time_ms, message)})
-    async for block in reads.stream(warehouse, "contributions"):
+    for group_id, name, trait, time_ms, message, value in await named_queries.fetch_rows(warehouse, "account_traits"):
+        yield GroupRecord(group_id=group_id, kind="account", name=name, traits={trait: (_JSON.decode(value), time_ms, message)})
+    async for block in named_queries.stream_rows(warehouse, "contributions"):
         for row in block:
-            yield of_row(row)
+            yield record_of_contribution_row(row)
 
 
-def of_row(row: Iterable[Any]) -> Grouped:
+def record_of_contribution_row(row: Iterable[Any]) -> GroupRecord:
     """The record of a row of the named read `contributions`."""
-    group_id, profile_id, kind, name, present, seq, rank, most, traits, counters, at_ms = row
-    return Grouped(
-        group_id=group_id, kind=kind, name=name, profile_id=profile_id, present=bool(present), seq=seq, rank=rank, most=most,
+    group_id, profile_id, kind, name, present, seq, rank, max_members, traits, counters, at_ms = row
+    return GroupRecord(
+        group_id=group_id, kind=kind, name=name, profile_id=profile_id, present=bool(present), seq=seq, rank=rank, most=max_members,
         traits={trait: (_JSON.decode(value), time_ms, message) for trait, (time_ms, message, value) in traits.items()},
         counters=dict(counters), at_ms=at_ms,
     )  # fmt: skip

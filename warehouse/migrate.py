@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from warehouse.client import Warehouse
 from runtime.errors import Misconfigured
 from runtime.settings import Settings
+from warehouse.client import Warehouse
 
-FOLDER: Final = Path(__file__).parent / "migrations"
-_NAME: Final = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
-_REGISTER: Final = """
+MIGRATIONS_FOLDER: Final = Path(__file__).parent / "migrations"
+_FILE_NAME: Final = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
+_CREATE_MIGRATIONS_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS {database}.migrations (number UInt32, name String, sha256 String)
 ENGINE = ReplacingMergeTree ORDER BY number"""
 
@@ -37,45 +37,45 @@ class Migration:
         return [statement.strip() for statement in filled.split(";\n") if statement.strip(" \n;")]
 
 
-def migrations(folder: Path = FOLDER) -> list[Migration]:
+def load_migrations(folder: Path = MIGRATIONS_FOLDER) -> list[Migration]:
     """All migrations in order of their numbers, which start at 1 and leave no gap."""
-    found = []
+    loaded = []
     for path in sorted(folder.glob("*.sql")):
-        match = _NAME.match(path.name)
+        match = _FILE_NAME.match(path.name)
         if match is None:
             raise Misconfigured(f"{path.name} in the migrations is not named NNNN_words.sql")
-        found.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
-    if [m.number for m in found] != list(range(1, len(found) + 1)):
+        loaded.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
+    if [m.number for m in loaded] != list(range(1, len(loaded) + 1)):
         raise Misconfigured("the migrations are not numbered 1, 2, 3 …")
-    return found
+    return loaded
 
 
 async def migrate(settings: Settings) -> list[str]:
     """Apply what has not been applied; returns the names of those. Raises Misconfigured when an applied one has changed."""
     database = settings.clickhouse_database
-    bare = await Warehouse.connect(settings, use_database=False)
+    server = await Warehouse.connect(settings, use_database=False)
     try:
-        await bare.command(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic")
-        await bare.command(_REGISTER.format(database=database))
+        await server.command(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic")
+        await server.command(_CREATE_MIGRATIONS_TABLE.format(database=database))
         query = f"SELECT number, sha256 FROM {database}.migrations FINAL"  # noqa: S608 - the name's pattern is checked by Settings
-        applied = dict(await bare.rows(query))
-        done = []
-        for migration in migrations():
-            known = applied.get(migration.number)
-            if known is not None:
-                if known != migration.sha256:
+        applied_checksums = dict(await server.query(query))
+        applied_names = []
+        for migration in load_migrations():
+            applied_checksum = applied_checksums.get(migration.number)
+            if applied_checksum is not None:
+                if applied_checksum != migration.sha256:
                     raise Misconfigured(f"migration {migration.name} was applied with another text: restore it, add a new one")
                 continue
             for statement in migration.statements(database, _credentials(settings)):
-                await bare.command(statement)
-            await bare.command(
+                await server.command(statement)
+            await server.command(
                 f"INSERT INTO {database}.migrations SELECT {{number:UInt32}}, {{name:String}}, {{sha256:String}}",
                 {"number": migration.number, "name": migration.name, "sha256": migration.sha256},
             )
-            done.append(migration.name)
-        return done
+            applied_names.append(migration.name)
+        return applied_names
     finally:
-        await bare.aclose()
+        await server.aclose()
 
 
 def _credentials(settings: Settings) -> str:

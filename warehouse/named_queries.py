@@ -7,20 +7,20 @@ from typing import Any, Final
 
 from warehouse.client import Warehouse
 
-FOLDER: Final = Path(__file__).parent / "queries"
+QUERIES_FOLDER: Final = Path(__file__).parent / "queries"
 
 
 @cache
-def statement(name: str) -> str:
+def query_text(name: str) -> str:
     """The text of a named read."""
-    return (FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+    return (QUERIES_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
-async def ask(warehouse: Warehouse, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+async def fetch_rows(warehouse: Warehouse, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
     """All rows of a named read."""
-    return await warehouse.rows(statement(name), parameters)
+    return await warehouse.query(query_text(name), parameters)
 
 
-def stream(warehouse: Warehouse, name: str, **parameters: Any) -> AsyncIterator[list[tuple[Any, ...]]]:
+def stream_rows(warehouse: Warehouse, name: str, **parameters: Any) -> AsyncIterator[list[tuple[Any, ...]]]:
     """The rows of a named read, block by block."""
-    return warehouse.stream(statement(name), parameters)
+    return warehouse.stream_query(query_text(name), parameters)

@@ -6,16 +6,16 @@ from typing import Any, Final
 import msgspec
 
 from domain.identity import evidence
-from profile_store.port import Edge
+from domain.identity.model import Edge
 from runtime.bus.port import Record
 from schemas.codec import Undecodable
 from schemas.events import Event
 from schemas.hashes import short_hash
-from schemas.records import Decided, Delivery, Grouped, Identity, Link, LinkRecord, Profile, Quarantined, Transition
+from schemas.records import Delivery, GroupRecord, Identity, Link, LinkDecision, LinkRecord, Profile, QuarantineRecord, Transition
 
-Row = tuple[Any, ...]
+TableRow = tuple[Any, ...]
 
-_LATEST_MS: Final = 10_413_791_999_999
+_MAX_DATETIME64_MS: Final = 10_413_791_999_999
 """The end of the year 2299, the last instant that a DateTime64 can show."""
 _MAX_INT64: Final = 2**63 - 1
 _MAX_UINT64: Final = 2**64 - 1
@@ -25,9 +25,9 @@ _OFFSET_BITS: Final = 20
 _JSON: Final = msgspec.json.Encoder()
 
 
-def instant(at_ms: int) -> int:
+def datetime64(at_ms: int) -> int:
     """Milliseconds as ClickHouse's DateTime64(3) can hold them."""
-    return min(max(at_ms, 0), _LATEST_MS)
+    return min(max(at_ms, 0), _MAX_DATETIME64_MS)
 
 
 def _int64(number: int) -> int:
@@ -46,55 +46,55 @@ def _counts(counters: Mapping[str, int]) -> dict[str, int]:
     return {name: _uint64(count) for name, count in counters.items()}
 
 
-def _text(value: Mapping[str, Any]) -> str:
+def _json_text(value: Mapping[str, Any]) -> str:
     return _JSON.encode(value).decode()
 
 
-def event(record: Record, said: Event) -> Row:
+def event_row(record: Record, event: Event) -> TableRow:
     """`event_store`."""
     return (
-        said.owner,
-        said.id,
-        said.type,
-        said.name,
-        said.source,
-        instant(said.time_ms),
-        instant(said.received_ms),
-        list(said.nodes),
-        [tuple(pair) for pair in said.identifiers],
-        _text(said.properties),
-        _text(said.traits),
-        _text(said.context),
-        list(said.flags),
-        [tuple(violation) for violation in said.violations],
-        [tuple(violation) for violation in said.observed],
+        event.owner,
+        event.id,
+        event.type,
+        event.name,
+        event.source,
+        datetime64(event.time_ms),
+        datetime64(event.received_ms),
+        list(event.nodes),
+        [tuple(pair) for pair in event.identifiers],
+        _json_text(event.properties),
+        _json_text(event.traits),
+        _json_text(event.context),
+        list(event.flags),
+        [tuple(violation) for violation in event.violations],
+        [tuple(violation) for violation in event.observed],
         record.partition,
         record.offset,
     )
 
 
-def stored(record: Record, said: Event) -> Row:
+def stored_ledger_row(record: Record, event: Event) -> TableRow:
     """`ledger`, for an event that was kept (or had been before)."""
     return (
         record.partition,
         record.offset,
-        said.owner,
-        short_hash(said.id),
+        event.owner,
+        short_hash(event.id),
         "stored",
         "",
-        said.source,
-        said.label,
-        instant(said.received_ms),
+        event.source,
+        event.label,
+        datetime64(event.received_ms),
     )
 
 
-def quarantined(record: Record, error: Undecodable) -> Row:
+def quarantined_ledger_row(record: Record, error: Undecodable) -> TableRow:
     """`ledger`, for a record that does not decode."""
     return (record.partition, record.offset, "", "", "quarantined", str(error.reason), "", "", 0)
 
 
-def evidence_row(a: str, b: str, edge: Edge) -> Row:
-    """`evidence_store`: the columns `first` and `last` sort as `Edge.join` chooses."""
+def evidence_row(a: str, b: str, edge: Edge) -> TableRow:
+    """`evidence_store`: the columns `first` and `last` sort as `ScoreEdge.join` chooses."""
     return (
         a,
         b,
@@ -103,156 +103,176 @@ def evidence_row(a: str, b: str, edge: Edge) -> Row:
     )
 
 
-def link(_record: Record, said: LinkRecord) -> list[Row]:
+def evidence_rows(_record: Record, link_record: LinkRecord) -> list[TableRow]:
     """`evidence_store`."""
-    return [evidence_row(said.a, said.b, evidence.of_link(said))] if isinstance(said, Link) else []
+    return [evidence_row(link_record.a, link_record.b, evidence.edge_of_link(link_record))] if isinstance(link_record, Link) else []
 
 
-def decided(_record: Record, said: LinkRecord) -> list[Row]:
+def decision_rows(_record: Record, link_record: LinkRecord) -> list[TableRow]:
     """`decision_store`: a row for each pair."""
-    if not isinstance(said, Decided):
+    if not isinstance(link_record, LinkDecision):
         return []
-    at_ms = _int64(said.at_ms)
-    return [(said.operation, said.action, kind, a, b, said.on, at_ms, said.of, said.by, said.reason) for kind, a, b in said.pairs]
+    at_ms = _int64(link_record.at_ms)
+    return [
+        (
+            link_record.operation,
+            link_record.action,
+            kind,
+            a,
+            b,
+            link_record.on,
+            at_ms,
+            link_record.of,
+            link_record.by,
+            link_record.reason,
+        )
+        for kind, a, b in link_record.pairs
+    ]
 
 
-def identity(_record: Record, said: Identity) -> list[Row]:
+def identity_rows(_record: Record, identity: Identity) -> list[TableRow]:
     """`identity_store`."""
     return [
         (
-            said.profile_id,
-            _version(said),
-            list(said.members),
-            said.merged_into,
-            said.split_from,
-            said.cause,
-            instant(said.at_ms),
+            identity.profile_id,
+            _label_version(identity),
+            list(identity.members),
+            identity.merged_into,
+            identity.split_from,
+            identity.cause,
+            datetime64(identity.at_ms),
         )
     ]
 
 
-def labels(_record: Record, said: Identity) -> list[Row]:
-    """`labels`: one row per member. A dissolved profile has none, its nodes are members of others."""
-    return [(node, said.profile_id, _version(said)) for node in said.members]
+def label_rows(_record: Record, identity: Identity) -> list[TableRow]:
+    """`label_rows`: one row per member. A dissolved profile has none, its nodes are members of others."""
+    return [(node, identity.profile_id, _label_version(identity)) for node in identity.members]
 
 
-def _version(said: Identity | Profile) -> int:
-    return _uint64(said.label_version)
+def _label_version(record: Identity | Profile) -> int:
+    return _uint64(record.label_version)
 
 
-def profile(record: Record, said: Profile) -> list[Row]:
+def profile_rows(record: Record, profile: Profile) -> list[TableRow]:
     """`profile_store`. Of two records of one profile the later said wins, the later written among equals."""
     return [
         (
-            said.profile_id,
-            list(said.members),
-            _version(said),
-            said.merged_into,
-            said.split_from,
-            [tuple(pair) for pair in said.identifiers],
-            _text(said.traits),
-            _text(said.computed),
-            _counts(said.counters),
-            instant(said.first_seen_ms),
-            instant(said.last_seen_ms),
-            list(said.segments),
-            instant(said.updated_ms),
-            instant(said.updated_ms) << _OFFSET_BITS | record.offset & ((1 << _OFFSET_BITS) - 1),
+            profile.profile_id,
+            list(profile.members),
+            _label_version(profile),
+            profile.merged_into,
+            profile.split_from,
+            [tuple(pair) for pair in profile.identifiers],
+            _json_text(profile.traits),
+            _json_text(profile.computed),
+            _counts(profile.counters),
+            datetime64(profile.first_seen_ms),
+            datetime64(profile.last_seen_ms),
+            list(profile.segments),
+            datetime64(profile.updated_ms),
+            datetime64(profile.updated_ms) << _OFFSET_BITS | record.offset & ((1 << _OFFSET_BITS) - 1),
         )
     ]
 
 
-def transition(_record: Record, said: Transition) -> list[Row]:
+def transition_rows(_record: Record, transition: Transition) -> list[TableRow]:
     """`transitions`."""
     return [
         (
-            said.profile_id,
-            said.segment,
-            _uint64(said.seq),
-            said.segment_version,
-            said.op,
-            instant(said.at_ms),
-            instant(said.evaluated_ms),
-            said.cause,
-            said.event_id,
+            transition.profile_id,
+            transition.segment,
+            _uint64(transition.seq),
+            transition.segment_version,
+            transition.op,
+            datetime64(transition.at_ms),
+            datetime64(transition.evaluated_ms),
+            transition.cause,
+            transition.event_id,
         )
     ]
 
 
-def account_traits(_record: Record, said: Grouped) -> list[Row]:
+def account_trait_rows(_record: Record, grouped: GroupRecord) -> list[TableRow]:
     """`account_trait_store`: one row per trait that an event gave an account."""
-    if said.profile_id:
+    if grouped.profile_id:
         return []
-    return [(said.group_id, said.name, trait, register) for trait, register in _registers(said).items()]
+    return [(grouped.group_id, grouped.name, trait, register) for trait, register in _trait_registers(grouped).items()]
 
 
-def contribution(_record: Record, said: Grouped) -> list[Row]:
+def contribution_rows(_record: Record, grouped: GroupRecord) -> list[TableRow]:
     """`contribution_store`."""
-    if not said.profile_id:
+    if not grouped.profile_id:
         return []
     return [
         (
-            said.group_id,
-            said.profile_id,
-            said.kind,
-            said.name,
-            said.present,
-            _uint64(said.seq),
-            _uint32(said.rank),
-            _uint32(said.most),
-            _registers(said),
-            _counts(said.counters),
-            instant(said.at_ms),
+            grouped.group_id,
+            grouped.profile_id,
+            grouped.kind,
+            grouped.name,
+            grouped.present,
+            _uint64(grouped.seq),
+            _uint32(grouped.rank),
+            _uint32(grouped.most),
+            _trait_registers(grouped),
+            _counts(grouped.counters),
+            datetime64(grouped.at_ms),
         )
     ]
 
 
-def _registers(said: Grouped) -> dict[str, tuple[int, str, str]]:
-    return {name: (_int64(at_ms), message, _JSON.encode(value).decode()) for name, (value, at_ms, message) in said.traits.items()}
+def _trait_registers(grouped: GroupRecord) -> dict[str, tuple[int, str, str]]:
+    return {
+        name: (_int64(at_ms), message, _JSON.encode(value).decode()) for name, (value, at_ms, message) in grouped.traits.items()
+    }
 
 
-def delivery(_record: Record, said: Delivery) -> list[Row]:
+def delivery_rows(_record: Record, delivery: Delivery) -> list[TableRow]:
     """`deliveries`."""
     return [
         (
-            said.key,
-            said.state,
-            _uint32(said.attempts),
-            said.destination,
-            said.profile_id,
-            said.segment,
-            said.op,
-            _uint64(said.seq),
-            said.verdict,
-            min(max(said.status, 0), 65_535),
-            said.detail,
-            instant(said.transition_ms),
-            instant(said.at_ms),
+            delivery.key,
+            delivery.state,
+            _uint32(delivery.attempts),
+            delivery.destination,
+            delivery.profile_id,
+            delivery.segment,
+            delivery.op,
+            _uint64(delivery.seq),
+            delivery.verdict,
+            min(max(delivery.status, 0), 65_535),
+            delivery.detail,
+            datetime64(delivery.transition_ms),
+            datetime64(delivery.at_ms),
         )
     ]
 
 
-def quarantine(_record: Record, said: Quarantined) -> list[Row]:
-    """`quarantine`; nothing for one that only says what became of an earlier one."""
-    if said.settled:
+def quarantine_rows(_record: Record, quarantined: QuarantineRecord) -> list[TableRow]:
+    """`quarantine_rows`; nothing for one that only says what became of an earlier one."""
+    if quarantined.settled:
         return []
     return [
         (
-            said.id,
-            said.stage,
-            said.reason,
-            said.detail,
-            said.source,
-            said.topic,
-            min(max(said.partition, -_MAX_INT32), _MAX_INT32),
-            _int64(said.offset),
-            said.raw,
-            instant(said.at_ms),
-            said.counted,
+            quarantined.id,
+            quarantined.stage,
+            quarantined.reason,
+            quarantined.detail,
+            quarantined.source,
+            quarantined.topic,
+            min(max(quarantined.partition, -_MAX_INT32), _MAX_INT32),
+            _int64(quarantined.offset),
+            quarantined.raw,
+            datetime64(quarantined.at_ms),
+            quarantined.counted,
         )
     ]
 
 
-def settlement(_record: Record, said: Quarantined) -> list[Row]:
+def settlement_rows(_record: Record, quarantined: QuarantineRecord) -> list[TableRow]:
     """`settlements`."""
-    return [(said.id, said.settled, said.by, said.because, instant(said.at_ms))] if said.settled else []
+    return (
+        [(quarantined.id, quarantined.settled, quarantined.by, quarantined.because, datetime64(quarantined.at_ms))]
+        if quarantined.settled
+        else []
+    )

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-_TEXT: Final = "String"
-_WORD: Final = "LowCardinality(String)"
-_TIME: Final = "DateTime64(3, 'UTC')"
+_STRING: Final = "String"
+_LOW_CARDINALITY: Final = "LowCardinality(String)"
+_DATETIME: Final = "DateTime64(3, 'UTC')"
 _PAIRS: Final = "Array(Tuple(namespace String, value String))"
 _REGISTER: Final = "Tuple(Int64, String, String)"
 _VIOLATIONS: Final = "Array(Tuple(path String, rule String, kind String))"
@@ -24,7 +24,7 @@ class Column:
 class Table:
     """Rows with equal `key` replace each other: the largest `version` stays, or the smallest with `first_wins`; else the last.
 
-    Of a table with `smallest` they join: each of those columns, which are all but the key, keeps its smallest value.
+    Of a table with `min_columns` they join: each of those columns, which are all but the key, keeps its smallest value.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Table:
     key: tuple[str, ...]
     version: str | None = None
     first_wins: bool = False
-    smallest: tuple[str, ...] = ()
+    min_columns: tuple[str, ...] = ()
 
-    def index(self, column: str) -> int:
+    def column_index(self, column: str) -> int:
         """Where a column stands in a row."""
-        return next(place for place, held in enumerate(self.columns) if held.name == column)
+        return next(position for position, candidate in enumerate(self.columns) if candidate.name == column)
 
 
 def _columns(**types: str) -> tuple[Column, ...]:
@@ -46,109 +46,202 @@ def _columns(**types: str) -> tuple[Column, ...]:
 EVENT_STORE: Final = Table(
     "event_store",
     _columns(
-        owner=_TEXT, id=_TEXT, type=_WORD, name=_WORD, source=_WORD, time=_TIME, received=_TIME, nodes="Array(String)",
-        identifiers=_PAIRS, properties=_TEXT, traits=_TEXT, context=_TEXT, flags=f"Array({_WORD})", violations=_VIOLATIONS,
-        observed=_VIOLATIONS, partition="UInt32", offset="UInt64",
+        owner=_STRING,
+        id=_STRING,
+        type=_LOW_CARDINALITY,
+        name=_LOW_CARDINALITY,
+        source=_LOW_CARDINALITY,
+        time=_DATETIME,
+        received=_DATETIME,
+        nodes="Array(String)",
+        identifiers=_PAIRS,
+        properties=_STRING,
+        traits=_STRING,
+        context=_STRING,
+        flags=f"Array({_LOW_CARDINALITY})",
+        violations=_VIOLATIONS,
+        observed=_VIOLATIONS,
+        partition="UInt32",
+        offset="UInt64",
     ),
     key=("owner", "id"),
     version="offset",
     first_wins=True,
-)  # fmt: skip
+)
 LEDGER: Final = Table(
     "ledger",
     _columns(
-        partition="UInt32", offset="UInt64", owner=_TEXT, id_hash=_TEXT,
-        outcome="Enum8('stored' = 1, 'suppressed' = 2, 'quarantined' = 3)", reason=_WORD,
-        source=_WORD, event=_WORD, received=_TIME,
+        partition="UInt32",
+        offset="UInt64",
+        owner=_STRING,
+        id_hash=_STRING,
+        outcome="Enum8('stored' = 1, 'suppressed' = 2, 'quarantined' = 3)",
+        reason=_LOW_CARDINALITY,
+        source=_LOW_CARDINALITY,
+        event=_LOW_CARDINALITY,
+        received=_DATETIME,
     ),
     key=("partition", "offset"),
-)  # fmt: skip
+)
 POSITIONS: Final = Table(
     "positions",
-    _columns(topic=_WORD, partition="UInt32", next_offset="UInt64"),
+    _columns(topic=_LOW_CARDINALITY, partition="UInt32", next_offset="UInt64"),
     key=("topic", "partition"),
     version="next_offset",
 )
-LABELS: Final = Table("labels", _columns(node=_TEXT, profile_id=_TEXT, version="UInt64"), key=("node",), version="version")
+LABELS: Final = Table("labels", _columns(node=_STRING, profile_id=_STRING, version="UInt64"), key=("node",), version="version")
 EVIDENCE: Final = Table(
     "evidence_store",
     _columns(
-        a=_TEXT, b=_TEXT, first="Tuple(Int64, String, String, String, String, String)", last="Tuple(Int64, Int64, String)"
+        a=_STRING, b=_STRING, first="Tuple(Int64, String, String, String, String, String)", last="Tuple(Int64, Int64, String)"
     ),
     key=("a", "b"),
-    smallest=("first", "last"),
-)  # fmt: skip
+    min_columns=("first", "last"),
+)
 DECISIONS: Final = Table(
     "decision_store",
     _columns(
-        operation=_TEXT, action=_WORD, kind=_WORD, a=_TEXT, b=_TEXT, on="Bool", at_ms="Int64", of=_TEXT, by=_TEXT, reason=_TEXT
+        operation=_STRING,
+        action=_LOW_CARDINALITY,
+        kind=_LOW_CARDINALITY,
+        a=_STRING,
+        b=_STRING,
+        on="Bool",
+        at_ms="Int64",
+        of=_STRING,
+        by=_STRING,
+        reason=_STRING,
     ),
     key=("operation", "kind", "a", "b", "at_ms", "on"),
-)  # fmt: skip
+)
 IDENTITIES: Final = Table(
     "identity_store",
     _columns(
-        profile_id=_TEXT, version="UInt64", members="Array(String)", merged_into=_TEXT, split_from=_TEXT, cause=_TEXT, at=_TIME
+        profile_id=_STRING,
+        version="UInt64",
+        members="Array(String)",
+        merged_into=_STRING,
+        split_from=_STRING,
+        cause=_STRING,
+        at=_DATETIME,
     ),
     key=("profile_id", "version"),
-)  # fmt: skip
+)
 PROFILES: Final = Table(
     "profile_store",
     _columns(
-        profile_id=_TEXT, members="Array(String)", label_version="UInt64", merged_into=_TEXT, split_from=_TEXT,
-        identifiers=_PAIRS, traits=_TEXT, computed=_TEXT, counters="Map(String, UInt64)", first_seen=_TIME, last_seen=_TIME,
-        segments=f"Array({_WORD})", updated=_TIME, version="UInt64",
+        profile_id=_STRING,
+        members="Array(String)",
+        label_version="UInt64",
+        merged_into=_STRING,
+        split_from=_STRING,
+        identifiers=_PAIRS,
+        traits=_STRING,
+        computed=_STRING,
+        counters="Map(String, UInt64)",
+        first_seen=_DATETIME,
+        last_seen=_DATETIME,
+        segments=f"Array({_LOW_CARDINALITY})",
+        updated=_DATETIME,
+        version="UInt64",
     ),
     key=("profile_id",),
     version="version",
-)  # fmt: skip
+)
 TRANSITIONS: Final = Table(
     "transitions",
     _columns(
-        profile_id=_TEXT, segment=_WORD, seq="UInt64", segment_version=_WORD, op=_OP, at=_TIME, evaluated_at=_TIME, cause=_WORD,
-        event_id=_TEXT,
+        profile_id=_STRING,
+        segment=_LOW_CARDINALITY,
+        seq="UInt64",
+        segment_version=_LOW_CARDINALITY,
+        op=_OP,
+        at=_DATETIME,
+        evaluated_at=_DATETIME,
+        cause=_LOW_CARDINALITY,
+        event_id=_STRING,
     ),
     key=("profile_id", "segment", "seq"),
-)  # fmt: skip
+)
 ACCOUNT_TRAITS: Final = Table(
     "account_trait_store",
-    _columns(group_id=_TEXT, name=_TEXT, trait=_TEXT, register=_REGISTER),
+    _columns(group_id=_STRING, name=_STRING, trait=_STRING, register=_REGISTER),
     key=("group_id", "name", "trait", "register"),
 )
 CONTRIBUTIONS: Final = Table(
     "contribution_store",
     _columns(
-        group_id=_TEXT, profile_id=_TEXT, kind="Enum8('account' = 1, 'household' = 2)", name=_TEXT, present="Bool", seq="UInt64",
-        rank="UInt32", most="UInt32", traits=f"Map(String, {_REGISTER})", counters="Map(String, UInt64)", at=_TIME,
+        group_id=_STRING,
+        profile_id=_STRING,
+        kind="Enum8('account' = 1, 'household' = 2)",
+        name=_STRING,
+        present="Bool",
+        seq="UInt64",
+        rank="UInt32",
+        most="UInt32",
+        traits=f"Map(String, {_REGISTER})",
+        counters="Map(String, UInt64)",
+        at=_DATETIME,
     ),
     key=("group_id", "profile_id"),
     version="seq",
-)  # fmt: skip
+)
 DELIVERIES: Final = Table(
     "deliveries",
     _columns(
-        key=_TEXT, state="Enum8('delivered' = 1, 'failed' = 2, 'skipped' = 3)", attempts="UInt32", destination=_WORD,
-        profile_id=_TEXT, segment=_WORD, op=_OP, seq="UInt64", verdict=_WORD, status="UInt16", detail=_TEXT, transition=_TIME,
-        at=_TIME,
+        key=_STRING,
+        state="Enum8('delivered' = 1, 'failed' = 2, 'skipped' = 3)",
+        attempts="UInt32",
+        destination=_LOW_CARDINALITY,
+        profile_id=_STRING,
+        segment=_LOW_CARDINALITY,
+        op=_OP,
+        seq="UInt64",
+        verdict=_LOW_CARDINALITY,
+        status="UInt16",
+        detail=_STRING,
+        transition=_DATETIME,
+        at=_DATETIME,
     ),
     key=("key", "state", "attempts"),
-)  # fmt: skip
+)
 QUARANTINE: Final = Table(
     "quarantine",
     _columns(
-        id=_TEXT, stage=_WORD, reason=_WORD, detail=_TEXT, source=_WORD, topic=_WORD, partition="Int32", offset="Int64", raw=_TEXT,
-        at=_TIME, counted="Bool",
+        id=_STRING,
+        stage=_LOW_CARDINALITY,
+        reason=_LOW_CARDINALITY,
+        detail=_STRING,
+        source=_LOW_CARDINALITY,
+        topic=_LOW_CARDINALITY,
+        partition="Int32",
+        offset="Int64",
+        raw=_STRING,
+        at=_DATETIME,
+        counted="Bool",
     ),
     key=("id",),
-)  # fmt: skip
+)
 
 SETTLEMENTS: Final = Table(
     "settlements",
-    _columns(id=_TEXT, action="Enum8('replayed' = 1, 'discarded' = 2)", by=_TEXT, because=_TEXT, at=_TIME),
+    _columns(id=_STRING, action="Enum8('replayed' = 1, 'discarded' = 2)", by=_STRING, because=_STRING, at=_DATETIME),
     key=("id", "at", "action"),
 )
 
 TABLES: Final = (
-    EVENT_STORE, LEDGER, POSITIONS, LABELS, EVIDENCE, DECISIONS, IDENTITIES, PROFILES, TRANSITIONS,
-    ACCOUNT_TRAITS, CONTRIBUTIONS, DELIVERIES, QUARANTINE, SETTLEMENTS,
-)  # fmt: skip
+    EVENT_STORE,
+    LEDGER,
+    POSITIONS,
+    LABELS,
+    EVIDENCE,
+    DECISIONS,
+    IDENTITIES,
+    PROFILES,
+    TRANSITIONS,
+    ACCOUNT_TRAITS,
+    CONTRIBUTIONS,
+    DELIVERIES,
+    QUARANTINE,
+    SETTLEMENTS,
+)

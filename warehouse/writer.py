@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from warehouse import named_queries as reads
+from warehouse import named_queries
 from warehouse.client import Warehouse
-from warehouse.rows import Row
+from warehouse.rows import TableRow
 from warehouse.tables import POSITIONS, Table
 
 
-class Writer(Protocol):
+class WarehouseWriter(Protocol):
     """All methods raise Transient when the store cannot be reached within their bound. Inserting rows again changes nothing."""
 
-    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+    async def insert(self, table: Table, rows: Sequence[TableRow]) -> None:
         """Keep the rows; durable when it returns."""
         ...
 
@@ -20,7 +20,7 @@ class Writer(Protocol):
         """The next offset to insert by partition, as last noted; a partition without any is missing."""
         ...
 
-    async def note(self, topic: str, positions: Mapping[int, int]) -> None:
+    async def save_positions(self, topic: str, positions: Mapping[int, int]) -> None:
         """Note the next offsets; to be called after their rows are inserted. They never go back."""
         ...
 
@@ -39,13 +39,13 @@ class ClickHouseWriter:
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
 
-    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+    async def insert(self, table: Table, rows: Sequence[TableRow]) -> None:
         await self._warehouse.insert(table, rows)
 
     async def positions(self, topic: str) -> dict[int, int]:
-        return dict(await reads.ask(self._warehouse, "positions", topic=topic))
+        return dict(await named_queries.fetch_rows(self._warehouse, "positions", topic=topic))
 
-    async def note(self, topic: str, positions: Mapping[int, int]) -> None:
+    async def save_positions(self, topic: str, positions: Mapping[int, int]) -> None:
         await self._warehouse.insert(POSITIONS, [(topic, partition, offset) for partition, offset in positions.items()])
 
     async def ping(self) -> None:
@@ -59,20 +59,20 @@ class MemoryWriter:
     """The twin: rows by table and key, replaced as the table says."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, dict[Row, Row]] = {}
+        self._rows_by_table: dict[str, dict[TableRow, TableRow]] = {}
 
-    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        kept = self._kept.setdefault(table.name, {})
+    async def insert(self, table: Table, rows: Sequence[TableRow]) -> None:
+        rows_by_key = self._rows_by_table.setdefault(table.name, {})
         for row in rows:
-            key = tuple(row[table.index(column)] for column in table.key)
-            held = kept.get(key)
-            if held is None or _wins(table, row, held):
-                kept[key] = row if held is None else _joined(table, row, held)
+            key = tuple(row[table.column_index(column)] for column in table.key)
+            existing = rows_by_key.get(key)
+            if existing is None or _replaces(table, row, existing):
+                rows_by_key[key] = row if existing is None else _merge_rows(table, row, existing)
 
     async def positions(self, topic: str) -> dict[int, int]:
-        return {partition: offset for held, partition, offset in self.rows(POSITIONS) if held == topic}
+        return {partition: offset for row_topic, partition, offset in self.rows(POSITIONS) if row_topic == topic}
 
-    async def note(self, topic: str, positions: Mapping[int, int]) -> None:
+    async def save_positions(self, topic: str, positions: Mapping[int, int]) -> None:
         await self.insert(POSITIONS, [(topic, partition, offset) for partition, offset in positions.items()])
 
     async def ping(self) -> None:
@@ -81,21 +81,23 @@ class MemoryWriter:
     async def aclose(self) -> None:
         """Nothing to close."""
 
-    def rows(self, table: Table) -> list[Row]:
+    def rows(self, table: Table) -> list[TableRow]:
         """What `SELECT … FINAL` would answer, ordered by the key."""
-        return [row for _, row in sorted(self._kept.get(table.name, {}).items())]
+        return [row for _, row in sorted(self._rows_by_table.get(table.name, {}).items())]
 
 
-def _joined(table: Table, row: Row, held: Row) -> Row:
+def _merge_rows(table: Table, row: TableRow, existing: TableRow) -> TableRow:
     """What stays of two rows with one key."""
-    if not table.smallest:
+    if not table.min_columns:
         return row
-    smallest = {table.index(column) for column in table.smallest}
-    return tuple(min(new, old) if place in smallest else new for place, (new, old) in enumerate(zip(row, held, strict=True)))
+    min_indices = {table.column_index(column) for column in table.min_columns}
+    return tuple(min(new, old) if index in min_indices else new for index, (new, old) in enumerate(zip(row, existing, strict=True)))
 
 
-def _wins(table: Table, row: Row, held: Row) -> bool:
+def _replaces(table: Table, row: TableRow, existing: TableRow) -> bool:
     if table.version is None:
         return True
-    at = table.index(table.version)
-    return bool(row[at] <= held[at] if table.first_wins else row[at] >= held[at])
+    version_index = table.column_index(table.version)
+    return bool(
+        row[version_index] <= existing[version_index] if table.first_wins else row[version_index] >= existing[version_index]
+    )

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The collector's HTTP routes: one file per kind of request."""

@@ -8,81 +8,81 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from collector import responses as answers
-from collector.body import Pass
-from collector.client_address import scheme
-from collector.pipeline import Desk
-from collector.problems import Problem, Refusal
+from collector import responses
+from collector.body import Permit
+from collector.client_address import client_scheme
+from collector.pipeline import RequestPipeline
+from collector.problems import Problem, RequestRefused
 from domain.definitions.kinds import Source
 
 STANDALONE: Final = "standalone.js"
-CACHE_S: Final = 3600
-_BUNDLE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,127}\.js")
+CACHE_MAX_AGE_S: Final = 3600
+_BUNDLE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,127}\.js")
 
 
-class Site:
+class SiteEndpoints:
     """Its addresses. The files are read once: they are small, and nothing but a new version changes them."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._files = _read(desk.settings.collector_analytics_js_dir)
+    def __init__(self, pipeline: RequestPipeline) -> None:
+        self._pipeline = pipeline
+        self._bundles = _read_bundles(pipeline.settings.collector_analytics_js_dir)
 
-    async def settings(self, request: Request) -> Response:
+    async def get_settings(self, request: Request) -> Response:
         """GET /v1/projects/{write_key}/settings."""
         key = request.path_params["write_key"]
 
-        async def take(_: Pass, headers: dict[str, str]) -> Response:
-            self._known(request, headers)
-            hops = self._desk.settings.collector_trusted_hops
-            protocol = scheme(request.url.scheme, request.headers.getlist("x-forwarded-proto"), hops)
-            return answers.json_response(answers.site_settings(key, request.headers.get("host", ""), protocol), 200, headers)
+        async def respond(_: Permit, headers: dict[str, str]) -> Response:
+            self._require_source(request, headers)
+            trusted_hops = self._pipeline.settings.collector_trusted_hops
+            protocol = client_scheme(request.url.scheme, request.headers.getlist("x-forwarded-proto"), trusted_hops)
+            return responses.json_response(responses.site_settings(key, request.headers.get("host", ""), protocol), 200, headers)
 
-        return await self._desk.guarded(request, "settings", take)
+        return await self._pipeline.handle(request, "settings", respond)
 
-    async def snippet(self, request: Request) -> Response:
+    async def get_snippet(self, request: Request) -> Response:
         """GET /analytics.js/v1/{write_key}/analytics.min.js."""
 
-        async def take(_: Pass, headers: dict[str, str]) -> Response:
-            self._known(request, headers)
-            return self._script(STANDALONE, headers)
+        async def respond(_: Permit, headers: dict[str, str]) -> Response:
+            self._require_source(request, headers)
+            return self._script_response(STANDALONE, headers)
 
-        return await self._desk.guarded(request, "snippet", take)
+        return await self._pipeline.handle(request, "snippet", respond)
 
-    async def bundle(self, request: Request) -> Response:
+    async def get_bundle(self, request: Request) -> Response:
         """GET /analytics-next/bundles/{file}: parts that analytics.js loads when it needs them."""
 
-        async def take(_: Pass, headers: dict[str, str]) -> Response:
-            return self._script(request.path_params["file"], headers)
+        async def respond(_: Permit, headers: dict[str, str]) -> Response:
+            return self._script_response(request.path_params["file"], headers)
 
-        return await self._desk.guarded(request, "bundle", take)
+        return await self._pipeline.handle(request, "bundle", respond)
 
-    def _known(self, request: Request, headers: dict[str, str]) -> Source:
-        source = self._desk.known(request.path_params["write_key"])
+    def _require_source(self, request: Request, headers: dict[str, str]) -> Source:
+        source = self._pipeline.authenticate(request.path_params["write_key"])
         if source is None:
-            raise Refusal(Problem.WRITE_KEY)
-        self._desk.cors.narrow(request, source.spec.cors_origins, headers)
+            raise RequestRefused(Problem.WRITE_KEY)
+        self._pipeline.cors.restrict_to_source(request, source.spec.cors_origins, headers)
         return source
 
-    def _script(self, name: str, headers: dict[str, str]) -> Response:
-        if not self._files:
-            raise Refusal(Problem.SNIPPET)
-        if (content := self._files.get(name)) is None:
-            raise Refusal(Problem.NOT_FOUND)
-        found = {**headers, "Cache-Control": f"public, max-age={CACHE_S}", "X-Content-Type-Options": "nosniff"}
-        return Response(content, 200, found, media_type="text/javascript")
+    def _script_response(self, name: str, headers: dict[str, str]) -> Response:
+        if not self._bundles:
+            raise RequestRefused(Problem.SNIPPET)
+        if (content := self._bundles.get(name)) is None:
+            raise RequestRefused(Problem.NOT_FOUND)
+        response_headers = {**headers, "Cache-Control": f"public, max-age={CACHE_MAX_AGE_S}", "X-Content-Type-Options": "nosniff"}
+        return Response(content, 200, response_headers, media_type="text/javascript")
 
 
-def _read(directory: Path | None) -> dict[str, bytes]:
+def _read_bundles(directory: Path | None) -> dict[str, bytes]:
     if directory is None or not directory.is_dir():
         return {}
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file() and _BUNDLE.fullmatch(path.name)}
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file() and _BUNDLE_NAME.fullmatch(path.name)}
 
 
-def routes(desk: Desk) -> list[Route]:
+def routes(pipeline: RequestPipeline) -> list[Route]:
     """What browsers load."""
-    site = Site(desk)
+    endpoints = SiteEndpoints(pipeline)
     return [
-        Route("/v1/projects/{write_key}/settings", site.settings, methods=["GET", "OPTIONS"]),
-        Route("/analytics.js/v1/{write_key}/analytics.min.js", site.snippet, methods=["GET", "OPTIONS"]),
-        Route("/analytics-next/bundles/{file}", site.bundle, methods=["GET", "OPTIONS"]),
+        Route("/v1/projects/{write_key}/settings", endpoints.get_settings, methods=["GET", "OPTIONS"]),
+        Route("/analytics.js/v1/{write_key}/analytics.min.js", endpoints.get_snippet, methods=["GET", "OPTIONS"]),
+        Route("/analytics-next/bundles/{file}", endpoints.get_bundle, methods=["GET", "OPTIONS"]),
     ]

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Final
 
+from domain.definitions.model_shapes import Shape, allowed_keys, branches_labelled, shape_below
 from domain.segments.language import KEYWORDS
-from domain.definitions.model_shapes import (Shape, below, chosen, known_keys)
 
-Path = tuple[str | int, ...]
-MAX_FAULTS: Final = 12
+DocumentPath = tuple[str | int, ...]
+MAX_MESSAGES: Final = 12
 MAX_KEY_CHARS: Final = 60
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
-_OTHER_WORDS: Final = {"and": "all", "or": "any", "none": "not", "event": "did", "has_done": "did", "has_not_done": "did_not"}
+_KEYWORD_SYNONYMS: Final = {"and": "all", "or": "any", "none": "not", "event": "did", "has_done": "did", "has_not_done": "did_not"}
 
-_KINDS: Final = {
+_EXPECTED_BY_ERROR_TYPE: Final = {
     "string_type": "text", "bool_type": "true or false", "bool_parsing": "true or false", "int_type": "a whole number",
     "int_parsing": "a whole number", "int_from_float": "a whole number", "float_type": "a number", "float_parsing": "a number",
     "finite_number": "a finite number", "tuple_type": "a list", "list_type": "a list", "dict_type": "keys and values",
@@ -26,47 +26,49 @@ _KINDS: Final = {
     "decimal_type": "a number", "decimal_parsing": "a number", "timezone_aware": "a date and time with its zone",
 }  # fmt: skip
 """What is expected, by pydantic's name of the error. All other kinds are faults of a value of the right kind."""
-_ORDER: Final = ("text", "a whole number", "a number", "a finite number", "true or false")
+_EXPECTATION_ORDER: Final = ("text", "a whole number", "a number", "a finite number", "true or false")
 
 
 @dataclass(slots=True)
-class _Place:
+class _PathErrors:
     """All that pydantic says of one place of the document. `shape` is what may stand there, or beside an unknown or missing key."""
 
     shape: Shape
     expected: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    missing: bool = False
-    unknown: bool = False
-    no_node: bool = False
+    messages: list[str] = field(default_factory=list)
+    is_missing: bool = False
+    is_unknown_key: bool = False
+    is_not_a_condition: bool = False
 
     @property
-    def faulty(self) -> bool:
+    def has_errors(self) -> bool:
         """Whether anything is left to say."""
-        return bool(self.expected or self.options or self.said or self.missing or self.unknown or self.no_node)
+        return bool(
+            self.expected or self.options or self.messages or self.is_missing or self.is_unknown_key or self.is_not_a_condition
+        )
 
 
-def faults(document: Any, errors: Iterable[Mapping[str, Any]], root: Shape) -> list[str]:
-    """One line for each fault, `path: what, and the cure`, in the document's order. `root` is what the document should be."""
-    places: dict[Path, _Place] = {}
+def error_messages(document: Any, errors: Iterable[Mapping[str, Any]], root_shape: Shape) -> list[str]:
+    """One line for each fault, `path: what, and the cure`, in the document's order. `root_shape` is what the document should be."""
+    errors_by_path: dict[DocumentPath, _PathErrors] = {}
     for error in errors:
-        path, shape = _place(document, error, root)
-        place = places.setdefault(path, _Place(shape))
-        _note(place, error, _value(document, path))
-    _drop_followers(places)
+        path, shape = _locate_error(document, error, root_shape)
+        path_errors = errors_by_path.setdefault(path, _PathErrors(shape))
+        _record_error(path_errors, error, _value_at(document, path))
+    _drop_consequential_errors(errors_by_path)
     lines = [
-        f"{_text(path)}: {_line(document, path, place)}"
-        for path, place in sorted(places.items(), key=lambda item: _order(document, item[0]))
-        if place.faulty
+        f"{_path_text(path)}: {_message_for(document, path, place)}"
+        for path, place in sorted(errors_by_path.items(), key=lambda item: _document_position(document, item[0]))
+        if place.has_errors
     ]
-    more = len(lines) - MAX_FAULTS
-    return lines if more <= 0 else [*lines[:MAX_FAULTS], f"and {more} more"]
+    omitted_count = len(lines) - MAX_MESSAGES
+    return lines if omitted_count <= 0 else [*lines[:MAX_MESSAGES], f"and {omitted_count} more"]
 
 
-def nearest(word: str, known: Iterable[str]) -> list[str]:
+def closest_words(word: str, candidates: Iterable[str]) -> list[str]:
     """The known words most like this one, at most three."""
-    return get_close_matches(word[:MAX_KEY_CHARS], sorted(known), n=3, cutoff=0.6)
+    return get_close_matches(word[:MAX_KEY_CHARS], sorted(candidates), n=3, cutoff=0.6)
 
 
 def did_you_mean(words: Sequence[str]) -> str:
@@ -74,170 +76,175 @@ def did_you_mean(words: Sequence[str]) -> str:
     return f"did you mean {' or '.join(f'`{word}`' for word in words)}?" if words else ""
 
 
-def _place(document: Any, error: Mapping[str, Any], root: Shape) -> tuple[Path, Shape]:
+def _locate_error(document: Any, error: Mapping[str, Any], root_shape: Shape) -> tuple[DocumentPath, Shape]:
     """The path of an error without pydantic's labels of unions, and what may stand at its last key's side."""
-    steps = list(error["loc"])[1:]
-    adds = error["type"] in ("missing", "extra_forbidden", "union_tag_invalid", "union_tag_not_found")
-    at_tag = 0
+    remaining_keys = list(error["loc"])[1:]
+    concerns_parent = error["type"] in ("missing", "extra_forbidden", "union_tag_invalid", "union_tag_not_found")
+    tag_keys = 0
     if error["type"].startswith("union_tag"):
-        steps.append(error["ctx"]["discriminator"].strip("'"))
-        at_tag = 1
+        remaining_keys.append(error["ctx"]["discriminator"].strip("'"))
+        tag_keys = 1
     path: list[str | int] = []
-    here, shape, beside = document, root, root
-    while steps:
-        if len(shape) > 1 and len(steps) > at_tag:
-            shape = chosen(shape, steps.pop(0))
-            if not steps:
+    current, shape, parent_shape = document, root_shape, root_shape
+    while remaining_keys:
+        if len(shape) > 1 and len(remaining_keys) > tag_keys:
+            shape = branches_labelled(shape, remaining_keys.pop(0))
+            if not remaining_keys:
                 break
-        step = steps.pop(0)
-        inside = (isinstance(here, Mapping) and step in here) or (
-            isinstance(here, list | tuple) and isinstance(step, int) and step < len(here)
+        key = remaining_keys.pop(0)
+        exists = (isinstance(current, Mapping) and key in current) or (
+            isinstance(current, list | tuple) and isinstance(key, int) and key < len(current)
         )
-        if not inside and (steps or not adds or isinstance(step, int)):
+        if not exists and (remaining_keys or not concerns_parent or isinstance(key, int)):
             break
-        path.append(step)
-        here, beside, shape = here[step] if inside else None, shape, below(shape, step)
-    return tuple(path), beside if adds else shape
+        path.append(key)
+        current, parent_shape, shape = current[key] if exists else None, shape, shape_below(shape, key)
+    return tuple(path), parent_shape if concerns_parent else shape
 
 
-def _value(document: Any, path: Path) -> Any:
-    for step in path:
+def _value_at(document: Any, path: DocumentPath) -> Any:
+    for key in path:
         if isinstance(document, Mapping):
-            document = document.get(step)
-        elif isinstance(document, list | tuple) and isinstance(step, int):
-            document = document[step]
+            document = document.get(key)
+        elif isinstance(document, list | tuple) and isinstance(key, int):
+            document = document[key]
     return document
 
 
-def _note(place: _Place, error: Mapping[str, Any], value: Any) -> None:
-    kind, given = error["type"], error.get("ctx") or {}
-    if kind in _KINDS:
-        place.expected.append(_KINDS[kind])
-    elif kind in ("literal_error", "enum", "union_tag_invalid"):
-        wanted = str(given["expected_tags" if kind == "union_tag_invalid" else "expected"])
-        place.options += [option.strip("' ") for option in wanted.replace("' or '", "', '").split(", ")]
-        place.options = ["true" if option == "True" else option for option in place.options]
-    elif kind == "missing" and isinstance(value, list | tuple):
-        place.said.append("has too few entries")
-    elif kind in ("missing", "union_tag_not_found"):
-        place.missing = True
-    elif kind == "extra_forbidden":
-        place.unknown = True
-    elif kind == "too_short" and isinstance(value, list | tuple | dict) and len(value) >= given["min_length"]:
+def _record_error(path_errors: _PathErrors, error: Mapping[str, Any], value: Any) -> None:
+    error_type, context = error["type"], error.get("ctx") or {}
+    if error_type in _EXPECTED_BY_ERROR_TYPE:
+        path_errors.expected.append(_EXPECTED_BY_ERROR_TYPE[error_type])
+    elif error_type in ("literal_error", "enum", "union_tag_invalid"):
+        expected_text = str(context["expected_tags" if error_type == "union_tag_invalid" else "expected"])
+        path_errors.options += [option.strip("' ") for option in expected_text.replace("' or '", "', '").split(", ")]
+        path_errors.options = ["true" if option == "True" else option for option in path_errors.options]
+    elif error_type == "missing" and isinstance(value, list | tuple):
+        path_errors.messages.append("has too few entries")
+    elif error_type in ("missing", "union_tag_not_found"):
+        path_errors.is_missing = True
+    elif error_type == "extra_forbidden":
+        path_errors.is_unknown_key = True
+    elif error_type == "too_short" and isinstance(value, list | tuple | dict) and len(value) >= context["min_length"]:
         # Only those of its items that are right were counted.
         return
-    elif kind == "unknown_node":
-        place.no_node = True
+    elif error_type == "unknown_node":
+        path_errors.is_not_a_condition = True
     else:
-        place.said.append(_said(kind, given, error["msg"]))
+        path_errors.messages.append(_constraint_message(error_type, context, error["msg"]))
 
 
-def _said(kind: str, given: Mapping[str, Any], message: str) -> str:
+def _constraint_message(error_type: str, context: Mapping[str, Any], message: str) -> str:
     """The fault of a value that is of the right kind."""
-    match kind:
+    match error_type:
         case "value_error" | "assertion_error":
-            return str(given["error"])
+            return str(context["error"])
         case "too_short":
-            return f"needs at least {given['min_length']}"
+            return f"needs at least {context['min_length']}"
         case "too_long":
-            return f"has more than {given['max_length']}: split it"
+            return f"has more than {context['max_length']}: split it"
         case "string_too_short":
-            return "must not be empty" if given["min_length"] == 1 else f"needs at least {given['min_length']} characters"
+            return "must not be empty" if context["min_length"] == 1 else f"needs at least {context['min_length']} characters"
         case "string_too_long":
-            return f"is longer than {given['max_length']} characters: shorten it"
+            return f"is longer than {context['max_length']} characters: shorten it"
         case "greater_than_equal" | "greater_than":
-            return f"must be {'at least' if 'ge' in given else 'more than'} {_number(given.get('ge', given.get('gt')))}"
+            return f"must be {'at least' if 'ge' in context else 'more than'} {_number_text(context.get('ge', context.get('gt')))}"
         case "less_than_equal" | "less_than":
-            return f"must be {'at most' if 'le' in given else 'less than'} {_number(given.get('le', given.get('lt')))}"
-        case "string_pattern_mismatch" if given["pattern"] == NAME_PATTERN:
+            return f"must be {'at most' if 'le' in context else 'less than'} {_number_text(context.get('le', context.get('lt')))}"
+        case "string_pattern_mismatch" if context["pattern"] == NAME_PATTERN:
             return "a name is 1 to 63 small letters a-z, digits and hyphens, and begins with a letter or digit"
         case "string_pattern_mismatch":
-            return f"must fit the pattern {given['pattern']}"
+            return f"must fit the pattern {context['pattern']}"
         case "url_parsing" | "url_type" | "url_scheme" | "url_syntax_violation":
             return "must be an address such as https://shop.example.vn/hook"
         case _:
             return message.removeprefix("Input ").replace("should be", "must be")
 
 
-def _number(value: Any) -> str:
+def _number_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _drop_followers(places: dict[Path, _Place]) -> None:
+def _drop_consequential_errors(errors_by_path: dict[DocumentPath, _PathErrors]) -> None:
     """Leave out what only follows: the other branches of a union whose branch was meant, a key missing since it is misspelled."""
-    for path, place in places.items():
-        if any(other[: len(path)] == path and len(other) > len(path) for other in places):
-            place.expected.clear()
-            place.options.clear()
-        if place.unknown:
-            meant = nearest(str(path[-1]), known_keys(place.shape))
-            missing = places.get((*path[:-1], meant[0])) if meant else None
-            if missing is not None:
-                missing.missing = False
+    for path, path_errors in errors_by_path.items():
+        if any(other[: len(path)] == path and len(other) > len(path) for other in errors_by_path):
+            path_errors.expected.clear()
+            path_errors.options.clear()
+        if path_errors.is_unknown_key:
+            suggestions = closest_words(str(path[-1]), allowed_keys(path_errors.shape))
+            missing_key = errors_by_path.get((*path[:-1], suggestions[0])) if suggestions else None
+            if missing_key is not None:
+                missing_key.is_missing = False
 
 
-def _line(document: Any, path: Path, place: _Place) -> str:
-    if place.unknown:
-        return _unknown_key(path, known_keys(place.shape), _value(document, path[:-1]))
-    if place.no_node:
-        return _no_node(_value(document, path), known_keys(place.shape))
-    if place.missing:
+def _message_for(document: Any, path: DocumentPath, path_errors: _PathErrors) -> str:
+    if path_errors.is_unknown_key:
+        return _unknown_key_message(path, allowed_keys(path_errors.shape), _value_at(document, path[:-1]))
+    if path_errors.is_not_a_condition:
+        return _not_a_condition_message(_value_at(document, path), allowed_keys(path_errors.shape))
+    if path_errors.is_missing:
         return "is missing: add it"
-    if place.options:
-        given = _value(document, path)
-        options = list(dict.fromkeys(place.options))
-        meant = did_you_mean(nearest(given, options)) if isinstance(given, str) and len(options) > 1 else ""
-        return f"must be {'one of ' if len(options) > 1 else ''}{', '.join(options)}{f': {meant}' if meant else ''}"
-    if place.expected:
-        kinds = sorted(set(place.expected), key=lambda kind: _ORDER.index(kind) if kind in _ORDER else len(_ORDER))
+    if path_errors.options:
+        value = _value_at(document, path)
+        options = list(dict.fromkeys(path_errors.options))
+        suggestion = did_you_mean(closest_words(value, options)) if isinstance(value, str) and len(options) > 1 else ""
+        return f"must be {'one of ' if len(options) > 1 else ''}{', '.join(options)}{f': {suggestion}' if suggestion else ''}"
+    if path_errors.expected:
+        kinds = sorted(
+            set(path_errors.expected),
+            key=lambda kind: _EXPECTATION_ORDER.index(kind) if kind in _EXPECTATION_ORDER else len(_EXPECTATION_ORDER),
+        )
         if "a number" in kinds and "a whole number" in kinds:
             kinds.remove("a whole number")
-        return f"must be {_comma(kinds)}"
-    return "; ".join(dict.fromkeys(place.said))
+        return f"must be {_comma_separated(kinds)}"
+    return "; ".join(dict.fromkeys(path_errors.messages))
 
 
-def _unknown_key(path: Path, known: Sequence[str], holder: Any) -> str:
-    if len(known) == 1 and known[0] in KEYWORDS and known[0] in holder:
-        return f"a condition holds one word alone, here `{known[0]}`: move the key into it, or list two conditions under `all`"
-    meant = did_you_mean(nearest(str(path[-1]), known))
-    return f"unknown key: {meant or f'leave it out; known are {_comma(known)}'}"
+def _unknown_key_message(path: DocumentPath, allowed: Sequence[str], parent: Any) -> str:
+    if len(allowed) == 1 and allowed[0] in KEYWORDS and allowed[0] in parent:
+        return f"a condition holds one word alone, here `{allowed[0]}`: move the key into it, or list two conditions under `all`"
+    suggestion = did_you_mean(closest_words(str(path[-1]), allowed))
+    return f"unknown key: {suggestion or f'leave it out; known are {_comma_separated(allowed)}'}"
 
 
-def _no_node(given: Any, words: Sequence[str]) -> str:
+def _not_a_condition_message(value: Any, keywords: Sequence[str]) -> str:
     """A place where one of the language's words is expected."""
-    if not isinstance(given, Mapping):
+    if not isinstance(value, Mapping):
         return "must be a condition, such as {did: {event: Order Completed}}"
-    found = [str(key) for key in given]
-    if several := [word for word in found if word in words]:
-        return f"holds several conditions, {_comma(several)}: list them under `all` or `any`"
-    near = [word for key in found for word in ([_OTHER_WORDS[key]] if key in _OTHER_WORDS else nearest(key, words))]
-    said = f"`{_step(found[0])}` is no condition" if found else "holds no condition"
-    return f"{said}: {did_you_mean(near[:3]) or f'use one of {_comma(words)}'}"
+    keys = [str(key) for key in value]
+    if present_keywords := [keyword for keyword in keys if keyword in keywords]:
+        return f"holds several conditions, {_comma_separated(present_keywords)}: list them under `all` or `any`"
+    suggestions = [
+        word for key in keys for word in ([_KEYWORD_SYNONYMS[key]] if key in _KEYWORD_SYNONYMS else closest_words(key, keywords))
+    ]
+    problem = f"`{_key_text(keys[0])}` is no condition" if keys else "holds no condition"
+    return f"{problem}: {did_you_mean(suggestions[:3]) or f'use one of {_comma_separated(keywords)}'}"
 
 
-def _comma(words: Iterable[str]) -> str:
+def _comma_separated(words: Iterable[str]) -> str:
     return ", ".join(words)
 
 
-def _order(document: Any, path: Path) -> tuple[int, ...]:
+def _document_position(document: Any, path: DocumentPath) -> tuple[int, ...]:
     """Where a place stands in the document; what is missing comes last of its level."""
     order = []
-    for step in path:
+    for key in path:
         if isinstance(document, Mapping):
             keys = list(document)
-            order.append(keys.index(step) if step in document else len(keys))
-            document = document.get(step)
+            order.append(keys.index(key) if key in document else len(keys))
+            document = document.get(key)
         else:
-            order.append(step if isinstance(step, int) else 0)
-            document = document[step] if isinstance(document, list | tuple) and isinstance(step, int) else None
+            order.append(key if isinstance(key, int) else 0)
+            document = document[key] if isinstance(document, list | tuple) and isinstance(key, int) else None
     return tuple(order)
 
 
-def _text(path: Path) -> str:
-    return ".".join(_step(step) for step in path) or "document"
+def _path_text(path: DocumentPath) -> str:
+    return ".".join(_key_text(key) for key in path) or "document"
 
 
-def _step(step: str | int) -> str:
-    text = str(step)
-    plain = text if text.isprintable() else repr(text)[1:-1]
-    return plain if len(plain) <= MAX_KEY_CHARS else f"{plain[:MAX_KEY_CHARS]}…"
+def _key_text(key: str | int) -> str:
+    text = str(key)
+    printable = text if text.isprintable() else repr(text)[1:-1]
+    return printable if len(printable) <= MAX_KEY_CHARS else f"{printable[:MAX_KEY_CHARS]}…"

@@ -7,18 +7,18 @@ from typing import Annotated, Any, Final, Literal, get_args
 import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
 
-from domain.intake.enrichment.enrich import EnrichSpec
-from schemas.identifiers import node, normalise
-from domain.segments.computed_traits import ComputedTraitSpec
-from domain.definitions.error_messages import faults
-from domain.identity.rules import IdentityRulesSpec
-from domain.intake.webhook_spec import WebhookSpec
-from domain.segments.language import MAX_DEPTH, MAX_NODES, SegmentSpec
-from domain.definitions.yaml_text import TooMuch, bound, yaml_documents
+from domain.definitions.error_messages import error_messages
 from domain.definitions.model_shapes import shape_of
+from domain.definitions.yaml_text import DocumentTooLarge, check_document_size, yaml_documents
+from domain.identity.rules import IdentityRulesSpec
+from domain.intake.enrichment.enrich import EnrichSpec
 from domain.intake.tracking_plan import TrackingPlanSpec
+from domain.intake.webhook_spec import WebhookSpec
+from domain.segments.computed_traits import ComputedTraitSpec
+from domain.segments.language import MAX_DEPTH, MAX_NODES, SegmentSpec
+from schemas.identifiers import node, normalise
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+DefinitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 
 
@@ -27,7 +27,7 @@ class _Strict(BaseModel):
 
 
 class Metadata(_Strict):
-    name: Name
+    name: DefinitionName
     title: dict[str, str] = Field(default_factory=dict)
     owner: str = ""
 
@@ -68,7 +68,7 @@ class SourceSpec(_Strict):
 
 
 class Trigger(_Strict):
-    segment: Name
+    segment: DefinitionName
     on: tuple[Literal["entered", "exited"], ...] = ("entered",)
 
 
@@ -95,7 +95,7 @@ class DestinationSpec(_Strict):
     allow_private_addresses: bool = False
 
 
-class _Document(_Strict):
+class _DefinitionDocument(_Strict):
     apiVersion: Literal["onefold/v1"]  # noqa: N815 - the document's own spelling
     metadata: Metadata
 
@@ -105,64 +105,67 @@ class _Document(_Strict):
         return f"{getattr(self, 'kind', '')}/{self.metadata.name}"
 
 
-class Source(_Document):
+class Source(_DefinitionDocument):
     kind: Literal["Source"]
     spec: SourceSpec
 
 
-class Segment(_Document):
+class Segment(_DefinitionDocument):
     kind: Literal["Segment"]
     spec: SegmentSpec
 
 
-class ComputedTrait(_Document):
+class ComputedTrait(_DefinitionDocument):
     kind: Literal["ComputedTrait"]
     spec: ComputedTraitSpec
 
 
-MAX_LISTED: Final = 5_000
+MAX_LIST_ENTRIES: Final = 5_000
 
 
 class ListSpec(_Strict):
-    """Customers by one identifier each. Values are hashed when the list is applied: what is kept are `nodes`, never `values`."""
+    """Customers by one identifier each. Values are hashed when the list is applied: what is kept are `node_count`, never
+    `values`."""
 
     namespace: Literal["user_id", "crm_id", "email", "phone", "device_id", "anonymous_id"]
-    values: tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...] = Field(default=(), max_length=MAX_LISTED)
-    nodes: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")], ...] = Field(default=(), max_length=MAX_LISTED)
+    values: tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...] = Field(default=(), max_length=MAX_LIST_ENTRIES)
+    nodes: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")], ...] = Field(default=(), max_length=MAX_LIST_ENTRIES)
 
 
-class SegmentList(_Document):
+class SegmentList(_DefinitionDocument):
     kind: Literal["List"]
     spec: ListSpec
 
-    def sealed(self, secret: bytes, country: str) -> "SegmentList":
+    def with_hashed_values(self, secret: bytes, country: str) -> "SegmentList":
         """The list with nodes alone. Raises BadDefinition that says which value is no identifier, by its place."""
-        found = set(self.spec.nodes)
-        for place, value in enumerate(self.spec.values):
-            spelled = normalise(self.spec.namespace, value, country)
-            if spelled is None:
-                raise BadDefinition(f"{self.key}: spec.values.{place}: not a {self.spec.namespace}: correct it, or leave it out")
-            found.add(node(secret, (self.spec.namespace, spelled)))
-        spec = self.spec.model_copy(update={"values": (), "nodes": tuple(sorted(found))})
+        nodes = set(self.spec.nodes)
+        for index, value in enumerate(self.spec.values):
+            normalised = normalise(self.spec.namespace, value, country)
+            if normalised is None:
+                raise InvalidDefinition(
+                    f"{self.key}: spec.values.{index}: not a {self.spec.namespace}: correct it, or leave it out"
+                )
+            nodes.add(node(secret, (self.spec.namespace, normalised)))
+        spec = self.spec.model_copy(update={"values": (), "nodes": tuple(sorted(nodes))})
         return self.model_copy(update={"spec": spec})
 
 
-class Destination(_Document):
+class Destination(_DefinitionDocument):
     kind: Literal["Destination"]
     spec: DestinationSpec
 
 
-class OnlyDefault(Metadata):
+class DefaultMetadata(Metadata):
     name: Literal["default"]
 
 
-class IdentityRules(_Document):
+class IdentityRules(_DefinitionDocument):
     kind: Literal["IdentityRules"]
-    metadata: OnlyDefault
+    metadata: DefaultMetadata
     spec: IdentityRulesSpec
 
 
-class TrackingPlan(_Document):
+class TrackingPlan(_DefinitionDocument):
     kind: Literal["TrackingPlan"]
     spec: TrackingPlanSpec
 
@@ -174,76 +177,80 @@ class TrackingPlan(_Document):
 
 AnyDefinition = Source | TrackingPlan | IdentityRules | ComputedTrait | Segment | SegmentList | Destination
 Definition = Annotated[AnyDefinition, Field(discriminator="kind")]
-ADAPTER: Final[TypeAdapter[AnyDefinition]] = TypeAdapter(Definition)
+DEFINITION_ADAPTER: Final[TypeAdapter[AnyDefinition]] = TypeAdapter(Definition)
 
 
-class BadDefinition(ValueError):
+class InvalidDefinition(ValueError):
     """A definition cannot be used; the text names the document, the path and the cure."""
 
 
-def parse(document: Any, where: str) -> AnyDefinition:
+def parse_definition(document: Any, where: str) -> AnyDefinition:
     """A definition from a decoded document; `where` names it in errors (a file, a key)."""
     try:
-        too_much(document)
-        bound(document)
-        return ADAPTER.validate_python(document)
-    except TooMuch as error:
-        raise BadDefinition(f"{where}: {error}") from None
+        check_segment_size(document)
+        check_document_size(document)
+        return DEFINITION_ADAPTER.validate_python(document)
+    except DocumentTooLarge as error:
+        raise InvalidDefinition(f"{where}: {error}") from None
     except ValidationError as error:
         kind = document.get("kind") if isinstance(document, dict) else None
-        root = next((shape_of(one) for one in get_args(AnyDefinition) if kind in get_args(one.model_fields["kind"].annotation)), ())
-        found = faults(document, error.errors(include_url=False), root)
-        raise BadDefinition("\n".join(f"{where}: {line}" for line in found)) from None
+        root_shape = next(
+            (shape_of(model) for model in get_args(AnyDefinition) if kind in get_args(model.model_fields["kind"].annotation)), ()
+        )
+        messages = error_messages(document, error.errors(include_url=False), root_shape)
+        raise InvalidDefinition("\n".join(f"{where}: {line}" for line in messages)) from None
 
 
-def too_much(document: Any) -> None:
+def check_segment_size(document: Any) -> None:
     """Raises TooMuch when a segment's tree is too deep or too large; expects nothing of the document."""
     spec = document.get("spec") if isinstance(document, dict) and document.get("kind") == "Segment" else None
-    open_ = [(spec.get("where"), 0)] if isinstance(spec, dict) else []
-    nodes = 0
-    while open_:
-        node, depth = open_.pop()
-        nodes += 1
-        if nodes > MAX_NODES:
-            raise TooMuch(f"spec.where: more than {MAX_NODES} conditions: make several segments, and name them with in_segment")
-        found = [node[word] for word in ("all", "any", "not") if word in node] if isinstance(node, dict) else []
-        if found and depth == MAX_DEPTH:
-            raise TooMuch(
+    pending = [(spec.get("where"), 0)] if isinstance(spec, dict) else []
+    node_count = 0
+    while pending:
+        node, depth = pending.pop()
+        node_count += 1
+        if node_count > MAX_NODES:
+            raise DocumentTooLarge(
+                f"spec.where: more than {MAX_NODES} conditions: make several segments, and name them with in_segment"
+            )
+        branches = [node[word] for word in ("all", "any", "not") if word in node] if isinstance(node, dict) else []
+        if branches and depth == MAX_DEPTH:
+            raise DocumentTooLarge(
                 f"spec.where: all, any and not are nested deeper than {MAX_DEPTH}: "
                 "make a part a segment of its own, and name it with in_segment"
             )
-        open_ += [(inner, depth + 1) for held in found for inner in (held if isinstance(held, list) else (held,))]
+        pending += [(child, depth + 1) for branch in branches for child in (branch if isinstance(branch, list) else (branch,))]
 
 
 def load_yaml(text: str, where: str) -> list[AnyDefinition]:
     """All definitions of a YAML text (several documents may follow each other)."""
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
-        raise BadDefinition(f"{where}: larger than {MAX_DOCUMENT_BYTES} bytes: split it into several files")
+        raise InvalidDefinition(f"{where}: larger than {MAX_DOCUMENT_BYTES} bytes: split it into several files")
     try:
         documents = yaml_documents(text)
-    except TooMuch as error:
-        raise BadDefinition(f"{where}: {error}") from None
+    except DocumentTooLarge as error:
+        raise InvalidDefinition(f"{where}: {error}") from None
     except yaml.YAMLError as error:
-        raise BadDefinition(f"{where}: not YAML: {_where_in_text(error)}") from None
-    return [parse(document, where) for document in documents if document is not None]
+        raise InvalidDefinition(f"{where}: not YAML: {_yaml_error_text(error)}") from None
+    return [parse_definition(document, where) for document in documents if document is not None]
 
 
-def _where_in_text(error: yaml.YAMLError) -> str:
+def _yaml_error_text(error: yaml.YAMLError) -> str:
     """What the parser says, and the line; never the text itself."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    said = problem or str(error).splitlines()[0]
-    return said[:120] if mark is None else f"{said[:120]}, line {mark.line + 1}, column {mark.column + 1}"
+    message = problem or str(error).splitlines()[0]
+    return message[:120] if mark is None else f"{message[:120]}, line {mark.line + 1}, column {mark.column + 1}"
 
 
-def decode(value: bytes, where: str) -> AnyDefinition:
+def decode_definition(value: bytes, where: str) -> AnyDefinition:
     """A definition from its record on the definitions topic."""
     try:
-        return ADAPTER.validate_json(value)
+        return DEFINITION_ADAPTER.validate_json(value)
     except ValidationError:
-        raise BadDefinition(f"{where}: the record is not a definition") from None
+        raise InvalidDefinition(f"{where}: the record is not a definition") from None
 
 
-def encode(definition: AnyDefinition) -> bytes:
+def encode_definition(definition: AnyDefinition) -> bytes:
     """The definition as it is kept on the definitions topic."""
     return definition.model_dump_json(by_alias=True).encode()
 
@@ -255,16 +262,18 @@ def key_hash(write_key: str) -> str:
 
 def source_for_key(sources: list[Source], write_key: str, now_ms: int | None = None) -> Source | None:
     """The source that a write key belongs to now (without `now_ms`: that it ever did); compares every hash in constant time."""
-    wanted = key_hash(write_key)
-    found: Source | None = None
+    presented_hash = key_hash(write_key)
+    matching_source: Source | None = None
     for source in sources:
-        for known, until_ms in keys_of(source.spec):
-            if hmac.compare_digest(known, wanted) and (now_ms is None or until_ms is None or now_ms < until_ms):
-                found = source
-    return found
+        for stored_hash, until_ms in write_keys_of(source.spec):
+            if hmac.compare_digest(stored_hash, presented_hash) and (now_ms is None or until_ms is None or now_ms < until_ms):
+                matching_source = source
+    return matching_source
 
 
-def keys_of(spec: SourceSpec) -> list[tuple[str, int | None]]:
+def write_keys_of(spec: SourceSpec) -> list[tuple[str, int | None]]:
     """Every write key's hash, and the instant in ms from which on it counts no longer."""
-    ending = [(key.sha256, None if key.valid_until is None else int(key.valid_until.timestamp() * 1000)) for key in spec.write_keys]
-    return [*((known, None) for known in spec.write_key_sha256), *ending]
+    expiring_keys = [
+        (key.sha256, None if key.valid_until is None else int(key.valid_until.timestamp() * 1000)) for key in spec.write_keys
+    ]
+    return [*((stored_hash, None) for stored_hash in spec.write_key_sha256), *expiring_keys]

@@ -17,49 +17,49 @@ def shape_of(annotation: Any) -> Shape:
     if origin is Annotated:
         return shape_of(get_args(annotation)[0])
     if origin in (Union, UnionType):
-        return tuple(one for alternative in get_args(annotation) for one in shape_of(alternative))
+        return tuple(member for alternative in get_args(annotation) for member in shape_of(alternative))
     return () if annotation in (None, NoneType) else (annotation,)
 
 
-def known_keys(shape: Shape) -> list[str]:
+def allowed_keys(shape: Shape) -> list[str]:
     """The keys that a document may have here, as they are written."""
     return list(dict.fromkeys(key for model in shape if _is_model(model) for key in _fields(model)))
 
 
-def below(shape: Shape, step: str | int) -> Shape:
+def shape_below(shape: Shape, key: str | int) -> Shape:
     """What may stand under a key, or at an index."""
-    found: list[Any] = []
-    for one in shape:
-        origin: Any = get_origin(one)
-        inner = get_args(one)
-        if _is_model(one) and step in _fields(one):
-            found += shape_of(_fields(one)[str(step)])
-        elif origin in (tuple, list) and isinstance(step, int):
-            found += shape_of(inner[0])
+    shapes: list[Any] = []
+    for alternative in shape:
+        origin: Any = get_origin(alternative)
+        inner = get_args(alternative)
+        if _is_model(alternative) and key in _fields(alternative):
+            shapes += shape_of(_fields(alternative)[str(key)])
+        elif origin in (tuple, list) and isinstance(key, int):
+            shapes += shape_of(inner[0])
         elif origin is dict:
-            found += shape_of(inner[1])
-    return tuple(dict.fromkeys(found))
+            shapes += shape_of(inner[1])
+    return tuple(dict.fromkeys(shapes))
 
 
-def chosen(shape: Shape, label: str | int) -> Shape:
+def branches_labelled(shape: Shape, label: str | int) -> Shape:
     """The alternative that pydantic's label of a union's branch stands for; all of them when that is not clear."""
     text = str(label)
-    found = tuple(one for one in shape if _labels(one, text))
-    return found or shape
+    branches = tuple(alternative for alternative in shape if _has_label(alternative, text))
+    return branches or shape
 
 
-def _labels(one: Any, label: str) -> bool:
-    if not _is_model(one):
-        origin: Any = get_origin(one)
+def _has_label(alternative: Any, label: str) -> bool:
+    if not _is_model(alternative):
+        origin: Any = get_origin(alternative)
         return origin in (tuple, list, dict) and label.startswith(f"{origin.__name__}[")
     literals = (
-        value for annotation in _fields(one).values() if get_origin(annotation) is Literal for value in get_args(annotation)
+        value for annotation in _fields(alternative).values() if get_origin(annotation) is Literal for value in get_args(annotation)
     )
-    return label in _fields(one) or label == one.__name__ or label in literals
+    return label in _fields(alternative) or label == alternative.__name__ or label in literals
 
 
-def _is_model(one: Any) -> bool:
-    return isinstance(one, type) and issubclass(one, BaseModel)
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _fields(model: type[BaseModel]) -> dict[str, Any]:

@@ -3,74 +3,83 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from domain.segments.computed_traits import SHIPPED
-from domain.definitions.kinds import (ComputedTrait, Definition, Destination, Segment, SegmentList)
-from domain.definitions.error_messages import did_you_mean, nearest
-from domain.segments.language import (Calendar, InList, InSegment, Lifecycle, Node, Rfm, Trait, places)
+from domain.definitions.error_messages import closest_words, did_you_mean
+from domain.definitions.kinds import ComputedTrait, Definition, Destination, Segment, SegmentList
+from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
+from domain.segments.language import (
+    CalendarCondition,
+    InListCondition,
+    InSegmentCondition,
+    LifecycleCondition,
+    Node,
+    RfmCondition,
+    TraitCondition,
+    nodes_with_paths,
+)
 
-COMPUTED = "computed."
+COMPUTED_PREFIX = "computed."
 
 
 @dataclass(frozen=True, slots=True)
-class Mention:
+class NameReference:
     """A name in a document: where, what kind of thing it should be, and for `rfm` and `lifecycle` which computation."""
 
     path: str
-    what: str
+    kind: str
     name: str
     computation: str = ""
 
 
-def mentions(definition: Definition) -> Iterator[Mention]:
+def name_references(definition: Definition) -> Iterator[NameReference]:
     """All names that a definition mentions."""
     if isinstance(definition, Destination):
         for index, trigger in enumerate(definition.spec.triggers):
-            yield Mention(f"spec.triggers.{index}.segment", "segment", trigger.segment)
+            yield NameReference(f"spec.triggers.{index}.segment", "segment", trigger.segment)
     elif isinstance(definition, Segment):
-        for path, node in places(definition.spec.where, "spec.where"):
-            yield from _of_node(path, node)
+        for path, node in nodes_with_paths(definition.spec.where, "spec.where"):
+            yield from _node_references(path, node)
 
 
-def _of_node(path: str, node: Node) -> Iterator[Mention]:
-    if isinstance(node, InSegment):
-        yield Mention(path, "segment", node.in_segment)
-    elif isinstance(node, InList):
-        yield Mention(path, "list", node.list)
-    elif isinstance(node, Rfm):
-        yield Mention(f"{path}.of", "computed trait", node.rfm.of, "rfm")
-    elif isinstance(node, Lifecycle):
-        yield Mention(f"{path}.of", "computed trait", node.lifecycle.of, "lifecycle")
-    elif isinstance(node, Trait):
-        yield from _of_trait(f"{path}.path", node.trait.path)
-    elif isinstance(node, Calendar):
-        yield from _of_trait(f"{path}.trait", node.calendar.trait)
-        yield from _of_trait(f"{path}.zone_trait", node.calendar.zone_trait)
+def _node_references(path: str, node: Node) -> Iterator[NameReference]:
+    if isinstance(node, InSegmentCondition):
+        yield NameReference(path, "segment", node.in_segment)
+    elif isinstance(node, InListCondition):
+        yield NameReference(path, "list", node.list)
+    elif isinstance(node, RfmCondition):
+        yield NameReference(f"{path}.of", "computed trait", node.rfm.of, "rfm")
+    elif isinstance(node, LifecycleCondition):
+        yield NameReference(f"{path}.of", "computed trait", node.lifecycle.of, "lifecycle")
+    elif isinstance(node, TraitCondition):
+        yield from _trait_references(f"{path}.path", node.trait.path)
+    elif isinstance(node, CalendarCondition):
+        yield from _trait_references(f"{path}.trait", node.calendar.trait)
+        yield from _trait_references(f"{path}.zone_trait", node.calendar.zone_trait)
 
 
-def _of_trait(path: str, trait: str) -> Iterator[Mention]:
-    if trait.startswith(COMPUTED):
-        yield Mention(path, "computed trait", trait.removeprefix(COMPUTED).split(".")[0])
+def _trait_references(path: str, trait: str) -> Iterator[NameReference]:
+    if trait.startswith(COMPUTED_PREFIX):
+        yield NameReference(path, "computed trait", trait.removeprefix(COMPUTED_PREFIX).split(".")[0])
 
 
-def undefined(after: Mapping[str, Definition], checked: Iterable[str]) -> list[str]:
-    """A line for each name in the definitions `checked` (keys) that nothing in `after` defines."""
+def find_undefined(definitions: Mapping[str, Definition], keys: Iterable[str]) -> list[str]:
+    """A line for each name in the definitions `keys` (keys) that nothing in `definitions` defines."""
     kinds: dict[str, dict[str, str]] = {
-        "segment": {one.metadata.name: "" for one in after.values() if isinstance(one, Segment)},
-        "list": {one.metadata.name: "" for one in after.values() if isinstance(one, SegmentList)},
-        "computed trait": {name: spec.kind for name, spec in SHIPPED.items()}
-        | {one.metadata.name: one.spec.kind for one in after.values() if isinstance(one, ComputedTrait)},
+        "segment": {definition.metadata.name: "" for definition in definitions.values() if isinstance(definition, Segment)},
+        "list": {one.metadata.name: "" for one in definitions.values() if isinstance(one, SegmentList)},
+        "computed trait": {name: spec.kind for name, spec in DEFAULT_COMPUTED_TRAITS.items()}
+        | {one.metadata.name: one.spec.kind for one in definitions.values() if isinstance(one, ComputedTrait)},
     }
-    wrong = []
-    for key in sorted(checked):
-        for mention in mentions(after[key]):
-            known = kinds[mention.what]
-            fitting = [name for name, kind in known.items() if mention.computation in ("", kind)]
-            if mention.name in fitting:
+    faults = []
+    for key in sorted(keys):
+        for reference in name_references(definitions[key]):
+            defined_names = kinds[reference.kind]
+            candidates = [name for name, kind in defined_names.items() if reference.computation in ("", kind)]
+            if reference.name in candidates:
                 continue
-            cure = did_you_mean(nearest(mention.name, fitting)) or "define it, or correct the name"
-            if mention.name in known:
-                fault = f"{mention.name} computes {known[mention.name]}, not {mention.computation}"
+            suggestion = did_you_mean(closest_words(reference.name, candidates)) or "define it, or correct the name"
+            if reference.name in defined_names:
+                fault = f"{reference.name} computes {defined_names[reference.name]}, not {reference.computation}"
             else:
-                fault = f"names the {mention.what} {mention.name}, which is not defined"
-            wrong.append(f"{key}: {mention.path}: {fault}: {cure}")
-    return wrong
+                fault = f"names the {reference.kind} {reference.name}, which is not defined"
+            faults.append(f"{key}: {reference.path}: {fault}: {suggestion}")
+    return faults

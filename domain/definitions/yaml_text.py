@@ -14,10 +14,10 @@ MAX_LEVELS: Final = 64
 """How deep a document may be nested, whatever it says."""
 MAX_VALUES: Final = 200_000
 """How many values it may hold, one that an alias repeats counted each time."""
-_OWN: Final = ("bool", "int", "float", "timestamp", "merge")
+_OVERRIDDEN_TAGS: Final = ("bool", "int", "float", "timestamp", "merge")
 
 
-class TooMuch(ValueError):
+class DocumentTooLarge(ValueError):
     """A text is nested too deep, or holds too much; the text of the error says which, and the cure."""
 
 
@@ -29,24 +29,24 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self.levels += 1
         if self.levels > MAX_LEVELS:
-            raise TooMuch(TOO_DEEP)
+            raise DocumentTooLarge(TOO_DEEP)
         node = super().compose_node(parent, index)
         self.levels -= 1
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as it is overridden
         """Refuses a key that is written twice: one of the two would be lost."""
-        found = super().construct_mapping(node, deep=deep)
-        if len(found) < len(node.value):
+        mapping = super().construct_mapping(node, deep=deep)
+        if len(mapping) < len(node.value):
             raise yaml.constructor.ConstructorError(problem="a key is written twice: keep one", problem_mark=node.start_mark)
-        return found
+        return mapping
 
 
 TOO_DEEP: Final = f"nested deeper than {MAX_LEVELS} levels: make it flatter"
 TOO_LARGE: Final = f"holds more than {MAX_VALUES} values: split it into several documents"
 
 _Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in resolvers if tag.removeprefix("tag:yaml.org,2002:") not in _OWN]
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag.removeprefix("tag:yaml.org,2002:") not in _OVERRIDDEN_TAGS]
     for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
@@ -92,22 +92,24 @@ def yaml_documents(text: str) -> list[Any]:
     except yaml.YAMLError:
         raise
     except ValueError as error:  # a number of thousands of digits
-        raise TooMuch("a number is too long: write it as text" if not isinstance(error, TooMuch) else str(error)) from None
+        raise DocumentTooLarge(
+            "a number is too long: write it as text" if not isinstance(error, DocumentTooLarge) else str(error)
+        ) from None
 
 
-def bound(document: Any) -> None:
+def check_document_size(document: Any) -> None:
     """Raises TooMuch when a document has too many levels or values. It may hold itself."""
-    open_: list[Iterator[Any]] = [iter((document,))]
-    values = 0
-    while open_:
-        for value in open_[-1]:
-            values += 1
-            if values > MAX_VALUES:
-                raise TooMuch(TOO_LARGE)
+    open_iterators: list[Iterator[Any]] = [iter((document,))]
+    value_count = 0
+    while open_iterators:
+        for value in open_iterators[-1]:
+            value_count += 1
+            if value_count > MAX_VALUES:
+                raise DocumentTooLarge(TOO_LARGE)
             if isinstance(value, Mapping | list | tuple):
-                if len(open_) >= MAX_LEVELS:
-                    raise TooMuch(TOO_DEEP)
-                open_.append(iter(value.values() if isinstance(value, Mapping) else value))
+                if len(open_iterators) >= MAX_LEVELS:
+                    raise DocumentTooLarge(TOO_DEEP)
+                open_iterators.append(iter(value.values() if isinstance(value, Mapping) else value))
                 break
         else:
-            open_.pop()
+            open_iterators.pop()

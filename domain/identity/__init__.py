@@ -1,1 +1,1 @@
-"""TODO."""
+"""Who is one customer: identity rules, evidence, clusters, explanations, households and accounts."""

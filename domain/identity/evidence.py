@@ -3,17 +3,17 @@
 from collections.abc import Iterable
 from typing import Final
 
-from profile_store.port import Decision, DecisionKind, Edge
+from domain.identity.model import Decision, DecisionKind, Edge
 from schemas.events import Event
-from schemas.identifiers import star
-from schemas.records import Decided, Link
+from schemas.identifiers import links_from_strongest
+from schemas.records import Link, LinkDecision
 
 Edges = dict[tuple[str, str], Edge]
 Decisions = dict[tuple[DecisionKind, str, str], Decision]
-FIELDS: Final = ("first_ms", "first_event", "last_ms", "last_event", "source", "owner", "rule", "rules")
+EDGE_FIELDS: Final = ("first_ms", "first_event", "last_ms", "last_event", "source", "owner", "rule", "rules")
 
 
-def of_event(event: Event, rules: str = "") -> Edge:
+def edge_of_event(event: Event, rules: str = "") -> Edge:
     """The evidence that an event is for each pair of its star; `rules` is the version of the identity rules now."""
     return Edge(
         first_ms=event.time_ms,
@@ -27,34 +27,34 @@ def of_event(event: Event, rules: str = "") -> Edge:
     )
 
 
-def of_link(link: Link) -> Edge:
+def edge_of_link(link: Link) -> Edge:
     """The evidence in a record."""
-    return Edge(**{name: getattr(link, name) for name in FIELDS})
+    return Edge(**{name: getattr(link, name) for name in EDGE_FIELDS})
 
 
 def link_of(a: str, b: str, edge: Edge) -> Link:
     """The record that says an edge."""
-    return Link(a=a, b=b, **{name: getattr(edge, name) for name in FIELDS})
+    return Link(a=a, b=b, **{name: getattr(edge, name) for name in EDGE_FIELDS})
 
 
-def add(edges: Edges, pair: tuple[str, str], edge: Edge) -> None:
+def add_edge(edges: Edges, pair: tuple[str, str], edge: Edge) -> None:
     """Join an edge into what is known."""
-    held = edges.get(pair)
-    edges[pair] = edge if held is None else held.join(edge)
+    stored = edges.get(pair)
+    edges[pair] = edge if stored is None else stored.join(edge)
 
 
-def witness(edges: Edges, event: Event) -> None:
+def add_event_edges(edges: Edges, event: Event) -> None:
     """Join what an event is evidence for."""
-    for pair in star(event.nodes):
-        add(edges, pair, of_event(event))
+    for pair in links_from_strongest(event.nodes):
+        add_edge(edges, pair, edge_of_event(event))
 
 
-def decide(decisions: Decisions, decided: Decided) -> None:
+def add_decision(decisions: Decisions, decided: LinkDecision) -> None:
     """Join what a person decided."""
-    said = Decision(decided.on, decided.at_ms, decided.operation)
+    decision = Decision(decided.on, decided.at_ms, decided.operation)
     for key in decided.pairs:
-        held = decisions.get(key)
-        decisions[key] = said if held is None else held.join(said)
+        stored = decisions.get(key)
+        decisions[key] = decision if stored is None else stored.join(decision)
 
 
 def nodes_of(pairs: Iterable[tuple[str, str]]) -> set[str]:

@@ -8,203 +8,220 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from domain.identity.clusters import (Dead, Evidence, Pair, Resolution, order, pair)
-from profile_store.port import MAX_NEIGHBOURS, Decision, Edge
+from domain.identity.clusters import DeadEdge, Evidence, Pair, Resolution, ordered_pair, preference_key
+from domain.identity.model import MAX_NEIGHBOURS, Decision, Edge
+from domain.identity.rules import CompiledIdentityRules
 from schemas.identifiers import namespace_of
-from domain.identity.rules import Rules
 
-Verdict = Literal["same", "together", "apart", "never_together"]
-Outcome = Literal["joined", "confirmed", "left_out"]
+PairRelation = Literal["same", "together", "apart", "never_together"]
+EdgeOutcome = Literal["joined", "confirmed", "left_out"]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class EdgeRefusal:
     """Why an edge joins nothing, with what stands behind it.
 
     `limit` is the rule's number (generic, crowded, unique, size). `decision` is what a person said (cut, apart), `pair` the two
-    nodes that are to stay apart. At a limit of a profile `sides` are, for each end of the edge, what its cluster held when the
-    edge's turn came (unique: its values of the namespace; size: all its nodes). `links` are the edges, taken before, that had
+    nodes that are to stay apart. At a limit of a profile `end_values` are, for each end of the edge, what its cluster held when the
+    edge's turn came (unique: its values of the namespace; size: all its nodes). `earlier_links` are the edges, taken before,
+    that had
     joined the ends with those values, or with the two that stay apart.
     """
 
-    dead: Dead
+    dead: DeadEdge
     limit: int | None = None
     decision: Decision | None = None
     pair: Pair | None = None
-    sides: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    links: tuple[Pair, ...] = ()
+    end_values: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    earlier_links: tuple[Pair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EvidenceStep:
     """One piece of evidence on the way from `start` to `end`; `refusal` is None when it counts."""
 
     start: str
     end: str
     edge: Edge
-    refusal: Refusal | None = None
+    refusal: EdgeRefusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class PairExplanation:
     """The answer about two nodes.
 
     `together`: `steps` are the edges that joined them, the strongest way there is: no other one's weakest edge is stronger.
     `apart`: `steps` are a way over all evidence with as few dead edges as any, of these the shortest. `same` and `never_together`:
-    no steps. `direct` is the evidence of the two themselves, whatever it counts.
+    no steps. `direct_step` is the evidence of the two themselves, whatever it counts.
     """
 
-    verdict: Verdict
-    steps: tuple[Step, ...] = ()
-    direct: Step | None = None
+    relation: PairRelation
+    steps: tuple[EvidenceStep, ...] = ()
+    direct_step: EvidenceStep | None = None
 
     @property
-    def refused(self) -> tuple[Step, ...]:
+    def refused_steps(self) -> tuple[EvidenceStep, ...]:
         """The steps that keep the two apart."""
         return tuple(step for step in self.steps if step.refusal is not None)
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ReplayedEdge:
     """One edge in the order of the replay: it `joined` two clusters, `confirmed` one that stood, or was `left_out`."""
 
-    step: Step
-    outcome: Outcome
+    step: EvidenceStep
+    outcome: EdgeOutcome
 
 
-class Explainer:
+class IdentityExplainer:
     """Reads one resolution. Evidence, rules and resolution must belong together."""
 
-    def __init__(self, evidence: Evidence, rules: Rules, resolution: Resolution) -> None:
+    def __init__(self, evidence: Evidence, rules: CompiledIdentityRules, resolution: Resolution) -> None:
         self._evidence, self._rules, self._resolution = evidence, rules, resolution
-        self._key = order(rules)
-        self._taken = _adjacent(resolution.taken)
-        self._turn = {taken: number for number, taken in enumerate(resolution.taken)}
+        self._preference_key = preference_key(rules)
+        self._joining_neighbours = _adjacency(resolution.joining_edges)
+        self._join_rank = {edge_pair: number for number, edge_pair in enumerate(resolution.joining_edges)}
 
-    def why(self, a: str, b: str) -> Why:
+    def explain_pair(self, a: str, b: str) -> PairExplanation:
         """Why the two are one profile, or why not. Total: a node that no evidence speaks of is never together with another."""
         if a == b:
-            return Why("same")
+            return PairExplanation("same")
         labels = self._resolution.labels
-        direct = self._step(a, b) if pair(a, b) in self._evidence.edges and (a in labels or b in labels) else None
+        direct_step = self._step(a, b) if ordered_pair(a, b) in self._evidence.edges and (a in labels or b in labels) else None
         if labels.get(a, a) == labels.get(b, b):
-            return Why("together", self._steps(_path(self._taken, a, b)), direct)
-        way = self._least_dead(a, b)
-        return Why("apart", self._steps(way), direct) if way else Why("never_together")
+            return PairExplanation("together", self._steps(_shortest_path(self._joining_neighbours, a, b)), direct_step)
+        path = self._path_with_fewest_dead_edges(a, b)
+        return PairExplanation("apart", self._steps(path), direct_step) if path else PairExplanation("never_together")
 
-    def how(self, nodes: Collection[str]) -> tuple[Turn, ...]:
+    def replay(self, nodes: Collection[str]) -> tuple[ReplayedEdge, ...]:
         """Every edge of these nodes in the order of the replay, the dead ones where their turn would have been."""
-        mine = [item for item in self._judged() if item[0][0] in nodes or item[0][1] in nodes]
-        return tuple(Turn(self._step(*key), self._outcome(key)) for key, _ in sorted(mine, key=self._key))
+        selected = [item for item in self._judged_edges() if item[0][0] in nodes or item[0][1] in nodes]
+        return tuple(ReplayedEdge(self._step(*key), self._outcome(key)) for key, _ in sorted(selected, key=self._preference_key))
 
-    def _outcome(self, key: Pair) -> Outcome:
-        if key in self._resolution.dead:
+    def _outcome(self, key: Pair) -> EdgeOutcome:
+        if key in self._resolution.dead_edges:
             return "left_out"
-        return "joined" if key in self._turn else "confirmed"
+        return "joined" if key in self._join_rank else "confirmed"
 
-    def _judged(self) -> Iterator[tuple[Pair, Edge]]:
+    def _judged_edges(self) -> Iterator[tuple[Pair, Edge]]:
         labels = self._resolution.labels
         return ((key, edge) for key, edge in self._evidence.edges.items() if key[0] in labels or key[1] in labels)
 
-    def _steps(self, way: Iterable[tuple[str, str]]) -> tuple[Step, ...]:
-        return tuple(self._step(start, end) for start, end in way)
+    def _steps(self, path: Iterable[tuple[str, str]]) -> tuple[EvidenceStep, ...]:
+        return tuple(self._step(start, end) for start, end in path)
 
-    def _step(self, start: str, end: str) -> Step:
-        key = pair(start, end)
-        dead = self._resolution.dead.get(key)
-        return Step(start, end, self._evidence.edges[key], None if dead is None else self._refusal(start, end, dead))
+    def _step(self, start: str, end: str) -> EvidenceStep:
+        key = ordered_pair(start, end)
+        dead = self._resolution.dead_edges.get(key)
+        return EvidenceStep(start, end, self._evidence.edges[key], None if dead is None else self._refusal(start, end, dead))
 
-    def _least_dead(self, a: str, b: str) -> list[tuple[str, str]]:
+    def _path_with_fewest_dead_edges(self, a: str, b: str) -> list[tuple[str, str]]:
         """A way over judged edges by (dead edges, edges); empty when there is none."""
-        dead = self._resolution.dead
-        neighbours = _adjacent(key for key, _ in self._judged())
-        best: dict[str, str] = {}
-        waiting: list[tuple[int, int, str, str]] = [(0, 0, a, a)]
-        while waiting:
-            refusals, hops, node, before = heapq.heappop(waiting)
-            if node in best:
+        dead_edges = self._resolution.dead_edges
+        neighbours = _adjacency(key for key, _ in self._judged_edges())
+        predecessors: dict[str, str] = {}
+        queue: list[tuple[int, int, str, str]] = [(0, 0, a, a)]
+        while queue:
+            refusals, hops, node, previous = heapq.heappop(queue)
+            if node in predecessors:
                 continue
-            best[node] = before
+            predecessors[node] = previous
             if node == b:
-                return _walked(best, b)
+                return _trace_path(predecessors, b)
             for other in neighbours.get(node, ()):
-                if other not in best:
-                    heapq.heappush(waiting, (refusals + (pair(node, other) in dead), hops + 1, other, node))
+                if other not in predecessors:
+                    heapq.heappush(queue, (refusals + (ordered_pair(node, other) in dead_edges), hops + 1, other, node))
         return []
 
-    def _refusal(self, start: str, end: str, dead: Dead) -> Refusal:
+    def _refusal(self, start: str, end: str, dead: DeadEdge) -> EdgeRefusal:
         if dead.reason == "cut":
-            return Refusal(dead, decision=self._evidence.decisions[("cut", *pair(start, end))])
+            return EdgeRefusal(dead, decision=self._evidence.decisions[("cut", *ordered_pair(start, end))])
         if dead.reason == "generic":
-            return Refusal(dead, limit=self._rules.neighbours[namespace_of(dead.at)])
+            return EdgeRefusal(dead, limit=self._rules.max_neighbours[namespace_of(dead.subject)])
         if dead.reason == "crowded":
-            return Refusal(dead, limit=MAX_NEIGHBOURS)
+            return EdgeRefusal(dead, limit=MAX_NEIGHBOURS)
         if dead.reason == "blocked":
-            return Refusal(dead)
+            return EdgeRefusal(dead)
         return self._refusal_at_turn(start, end, dead)
 
-    def _refusal_at_turn(self, start: str, end: str, dead: Dead) -> Refusal:
+    def _refusal_at_turn(self, start: str, end: str, dead: DeadEdge) -> EdgeRefusal:
         """A refusal that depends on what the clusters of both ends were when the edge's turn came."""
-        key = pair(start, end)
-        turn = self._key((key, self._evidence.edges[key]))
-        before = _adjacent(taken for taken in self._resolution.taken if self._key((taken, self._evidence.edges[taken])) < turn)
-        here, there = _reached(before, start), _reached(before, end)
+        key = ordered_pair(start, end)
+        order_key = self._preference_key((key, self._evidence.edges[key]))
+        earlier_neighbours = _adjacency(
+            edge_pair
+            for edge_pair in self._resolution.joining_edges
+            if self._preference_key((edge_pair, self._evidence.edges[edge_pair])) < order_key
+        )
+        start_cluster, end_cluster = _reachable(earlier_neighbours, start), _reachable(earlier_neighbours, end)
         if dead.reason == "apart":
             for (kind, low, high), decision in sorted(self._evidence.decisions.items()):
-                met = (low in here and high in there) or (low in there and high in here)
-                if kind == "apart" and decision.on and decision.operation == dead.at and met:
-                    links = self._between(before, ((start, here), (end, there)), (low, high))
-                    return Refusal(dead, decision=decision, pair=(low, high), links=links)
+                sides_meet = (low in start_cluster and high in end_cluster) or (low in end_cluster and high in start_cluster)
+                if kind == "apart" and decision.on and decision.operation == dead.subject and sides_meet:
+                    links = self._joining_links(earlier_neighbours, ((start, start_cluster), (end, end_cluster)), (low, high))
+                    return EdgeRefusal(dead, decision=decision, pair=(low, high), earlier_links=links)
         if dead.reason == "size":
-            return Refusal(dead, limit=dead.count, sides=(tuple(sorted(here)), tuple(sorted(there))))
-        mine, theirs = (tuple(sorted(node for node in side if namespace_of(node) == dead.at)) for side in (here, there))
-        links = self._between(before, ((start, here), (end, there)), (*mine, *theirs))
-        return Refusal(dead, limit=dead.count, sides=(mine, theirs), links=links)
+            return EdgeRefusal(dead, limit=dead.count, end_values=(tuple(sorted(start_cluster)), tuple(sorted(end_cluster))))
+        start_values, end_values = (
+            tuple(sorted(node for node in cluster if namespace_of(node) == dead.subject))
+            for cluster in (start_cluster, end_cluster)
+        )
+        links = self._joining_links(earlier_neighbours, ((start, start_cluster), (end, end_cluster)), (*start_values, *end_values))
+        return EdgeRefusal(dead, limit=dead.count, end_values=(start_values, end_values), earlier_links=links)
 
-    def _between(
-        self, before: Mapping[str, Collection[str]], ends: Iterable[tuple[str, Collection[str]]], nodes: Iterable[str]
+    def _joining_links(
+        self,
+        earlier_neighbours: Mapping[str, Collection[str]],
+        end_clusters: Iterable[tuple[str, Collection[str]]],
+        nodes: Iterable[str],
     ) -> tuple[Pair, ...]:
         """The edges that had joined each end with those of the nodes that are on its side, in the order they were taken."""
-        wanted = list(nodes)
-        found = {pair(*step) for end, side in ends for node in wanted if node in side for step in _path(before, end, node)}
-        return tuple(sorted(found, key=self._turn.__getitem__))
+        targets = list(nodes)
+        links = {
+            ordered_pair(*step)
+            for end, cluster in end_clusters
+            for node in targets
+            if node in cluster
+            for step in _shortest_path(earlier_neighbours, end, node)
+        }
+        return tuple(sorted(links, key=self._join_rank.__getitem__))
 
 
-def _adjacent(pairs: Iterable[Pair]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _adjacency(pairs: Iterable[Pair]) -> dict[str, list[str]]:
+    neighbours: dict[str, list[str]] = {}
     for a, b in pairs:
-        found.setdefault(a, []).append(b)
-        found.setdefault(b, []).append(a)
-    return found
+        neighbours.setdefault(a, []).append(b)
+        neighbours.setdefault(b, []).append(a)
+    return neighbours
 
 
-def _search(neighbours: Mapping[str, Collection[str]], start: str) -> dict[str, str]:
+def _breadth_first(neighbours: Mapping[str, Collection[str]], start: str) -> dict[str, str]:
     """Every node that can be reached, and the one before it on a shortest way."""
-    before = {start: start}
+    predecessors = {start: start}
     level = [start]
     while level:
-        following = []
+        next_level = []
         for node in level:
             for other in neighbours.get(node, ()):
-                if other not in before:
-                    before[other] = node
-                    following.append(other)
-        level = following
-    return before
+                if other not in predecessors:
+                    predecessors[other] = node
+                    next_level.append(other)
+        level = next_level
+    return predecessors
 
 
-def _reached(neighbours: Mapping[str, Collection[str]], start: str) -> frozenset[str]:
-    return frozenset(_search(neighbours, start))
+def _reachable(neighbours: Mapping[str, Collection[str]], start: str) -> frozenset[str]:
+    return frozenset(_breadth_first(neighbours, start))
 
 
-def _path(neighbours: Mapping[str, Collection[str]], start: str, end: str) -> list[tuple[str, str]]:
-    return _walked(_search(neighbours, start), end)
+def _shortest_path(neighbours: Mapping[str, Collection[str]], start: str, end: str) -> list[tuple[str, str]]:
+    return _trace_path(_breadth_first(neighbours, start), end)
 
 
-def _walked(before: Mapping[str, str], end: str) -> list[tuple[str, str]]:
+def _trace_path(predecessors: Mapping[str, str], end: str) -> list[tuple[str, str]]:
     """The steps to `end`; empty when it was not reached."""
     steps = []
-    while end in before and before[end] != end:
-        steps.append((before[end], end))
-        end = before[end]
+    while end in predecessors and predecessors[end] != end:
+        steps.append((predecessors[end], end))
+        end = predecessors[end]
     return steps[::-1]

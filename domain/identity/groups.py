@@ -10,21 +10,20 @@ from typing import Final
 
 import msgspec
 
-from domain.identity.households import group_id, households_of, kind_of
-from domain.profiles.fragment import Joined, Trait, wins
+from domain.identity.households import group_id, group_kind, household_ids
+from domain.identity.rules import HouseholdRules
+from domain.profiles.fragment import JoinedProfile, TraitValue, supersedes
+from domain.segments.evaluate import group_matches
+from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import GroupFacts, ProfileFacts
 from schemas.codec import encode as encode_record
 from schemas.hashes import short_hash
-from schemas.records import Grouped, GroupKind
-from domain.segments.evaluate import group_holds
-from domain.segments.profile_facts import Facts
-from domain.segments.profile_facts import Group as Seen
-from domain.identity.rules import HouseholdRules
-from domain.segments.plan import Plan
+from schemas.records import GroupKind, GroupRecord
 
-MOST: Final[Mapping[GroupKind, int]] = {"account": 10_000, "household": 1_000}
+MAX_LISTED_MEMBERS: Final[Mapping[GroupKind, int]] = {"account": 10_000, "household": 1_000}
 """How many members a document lists. A larger group is sampled: of its members those whose id ends in `depth` zero bits are kept,
 and each counts 2^depth times. Only those are looked at again when the group changes; the others are at their next event."""
-MAX_GONE: Final = 256
+MAX_DEPARTED: Final = 256
 """How many of those that left are remembered, so that what they contributed before and is said again late does not count."""
 
 
@@ -33,231 +32,242 @@ class Contribution(msgspec.Struct, array_like=True, frozen=True):
 
     seq: int
     present: bool
-    traits: dict[str, Trait] = {}
+    traits: dict[str, TraitValue] = {}
     counters: dict[str, int] = {}
 
 
-class Group(msgspec.Struct):
-    """The document of one group. `fold` changes it in place: it belongs to the slice that decoded it.
+class GroupDocument(msgspec.Struct):
+    """The document of one group. `apply_group_records` changes it in place: it belongs to the slice that decoded it.
 
     `size` is how many members there are; an estimate once there are more than are listed (see MOST).
     """
 
     version: int = 1
     name: str = ""
-    traits: dict[str, Trait] = {}
+    traits: dict[str, TraitValue] = {}
     size: int = 0
     depth: int = 0
     contributions: dict[str, Contribution] = {}
 
     def members(self) -> list[str]:
         """The profiles that are listed, in order."""
-        return sorted(profile_id for profile_id, held in self.contributions.items() if held.present)
+        return sorted(profile_id for profile_id, contribution in self.contributions.items() if contribution.present)
 
 
-def fold(group: Group, records: Iterable[Grouped]) -> None:
+def apply_group_records(group: GroupDocument, records: Iterable[GroupRecord]) -> None:
     """Join records into their group, in any order."""
-    most = MOST["account"]
-    for said in records:
-        most = MOST[said.kind]
-        group.name = max(group.name, said.name)
-        if said.profile_id:
-            _contribute(group, said)
+    max_members = MAX_LISTED_MEMBERS["account"]
+    for record in records:
+        max_members = MAX_LISTED_MEMBERS[record.kind]
+        group.name = max(group.name, record.name)
+        if record.profile_id:
+            _apply_contribution(group, record)
             continue
-        for name, register in said.traits.items():
-            trait = Trait(*register)
-            if wins(trait, group.traits.get(name)):
+        for name, register in record.traits.items():
+            trait = TraitValue(*register)
+            if supersedes(trait, group.traits.get(name)):
                 group.traits[name] = trait
-    _bound(group, most)
-    group.size = sum(held.present for held in group.contributions.values()) << group.depth
+    _enforce_limits(group, max_members)
+    group.size = sum(contribution.present for contribution in group.contributions.values()) << group.depth
 
 
-def _contribute(group: Group, said: Grouped) -> None:
-    held = group.contributions.get(said.profile_id)
-    if not _sampled(said.profile_id, group.depth) or (held is not None and held.seq >= said.seq):
+def _apply_contribution(group: GroupDocument, record: GroupRecord) -> None:
+    previous = group.contributions.get(record.profile_id)
+    if not _is_sampled(record.profile_id, group.depth) or (previous is not None and previous.seq >= record.seq):
         return
-    traits = {name: Trait(*register) for name, register in said.traits.items()} if said.present else {}
-    group.contributions[said.profile_id] = Contribution(said.seq, said.present, traits, said.counters if said.present else {})
+    traits = {name: TraitValue(*register) for name, register in record.traits.items()} if record.present else {}
+    group.contributions[record.profile_id] = Contribution(
+        record.seq, record.present, traits, record.counters if record.present else {}
+    )
 
 
-def _sampled(profile_id: str, depth: int) -> bool:
+def _is_sampled(profile_id: str, depth: int) -> bool:
     return int(profile_id[-8:], 16) & ((1 << depth) - 1) == 0
 
 
-def _bound(group: Group, most: int) -> None:
-    if len(group.contributions) <= min(most, MAX_GONE):
+def _enforce_limits(group: GroupDocument, max_members: int) -> None:
+    if len(group.contributions) <= min(max_members, MAX_DEPARTED):
         return
-    gone = sorted((held.seq, name) for name, held in group.contributions.items() if not held.present)
-    for _, name in gone[:-MAX_GONE]:
+    departed = sorted((contribution.seq, name) for name, contribution in group.contributions.items() if not contribution.present)
+    for _, name in departed[:-MAX_DEPARTED]:
         del group.contributions[name]
-    while sum(held.present for held in group.contributions.values()) > most:
+    while sum(held.present for held in group.contributions.values()) > max_members:
         group.depth += 1
-        group.contributions = {name: held for name, held in group.contributions.items() if _sampled(name, group.depth)}
+        group.contributions = {name: held for name, held in group.contributions.items() if _is_sampled(name, group.depth)}
 
 
-def account_seen(group: Group) -> Seen:
+def account_facts(group: GroupDocument) -> GroupFacts:
     """What segments see of an account."""
-    return Seen({name: trait.value for name, trait in group.traits.items() if trait.value is not None}, group.size)
+    return GroupFacts({name: trait.value for name, trait in group.traits.items() if trait.value is not None}, group.size)
 
 
-def household_seen(group: Group, rule: HouseholdRules | None) -> Seen | None:
+def household_facts(group: GroupDocument, rule: HouseholdRules | None) -> GroupFacts | None:
     """What segments see of a household; None when nobody is one by these rules."""
     size = group.size
     if rule is None or not 2 <= size <= rule.max_members:
         return None
-    traits: dict[str, Trait] = {}
+    traits: dict[str, TraitValue] = {}
     counters: dict[str, int] = {}
-    for held in group.contributions.values():
-        for name, trait in held.traits.items():
-            if name in rule.shared_traits and wins(trait, traits.get(name)):
+    for contribution in group.contributions.values():
+        for name, trait in contribution.traits.items():
+            if name in rule.shared_traits and supersedes(trait, traits.get(name)):
                 traits[name] = trait
-        for label, count in held.counters.items():
+        for label, count in contribution.counters.items():
             counters[label] = counters.get(label, 0) + count
-    return Seen({name: traits[name].value for name in sorted(traits)}, size, counters)
+    return GroupFacts({name: traits[name].value for name in sorted(traits)}, size, counters)
 
 
-def verdicts(group: str, document: Group, plan: Plan, rule: HouseholdRules | None) -> tuple[bool, ...]:
+def leaf_results(group: str, document: GroupDocument, plan: SegmentPlan, rule: HouseholdRules | None) -> tuple[bool, ...]:
     """All that the plan's segments can tell of a group: when this stays the same, nobody's membership changes by it."""
-    if kind_of(group) == "account":
-        account = account_seen(document)
-        return tuple(group_holds(leaf, account) for leaf in plan.account_leaves)
-    household = household_seen(document, rule)
+    if group_kind(group) == "account":
+        account = account_facts(document)
+        return tuple(group_matches(leaf, account) for leaf in plan.account_leaves)
+    household = household_facts(document, rule)
     if household is None:
         return ()
-    return (True, *(group_holds(leaf, household) for leaf in plan.household_leaves))
+    return (True, *(group_matches(leaf, household) for leaf in plan.household_leaves))
 
 
-def seen_by(plan: Plan, contributes: Mapping[str, Grouped]) -> list[str]:
+def groups_needed_by(plan: SegmentPlan, contributions: Mapping[str, GroupRecord]) -> list[str]:
     """The groups of a profile that its segments look at."""
     return [
-        name for name, said in contributes.items() if (plan.account_leaves if said.kind == "account" else plan.household_leaves)
+        name
+        for name, record in contributions.items()
+        if (plan.account_leaves if record.kind == "account" else plan.household_leaves)
     ]
 
 
-def facts(
-    joined: Joined,
-    contributes: Mapping[str, Grouped],
-    documents: Mapping[str, Group],
+def build_profile_facts(
+    joined: JoinedProfile,
+    contributions: Mapping[str, GroupRecord],
+    documents: Mapping[str, GroupDocument],
     rule: HouseholdRules | None,
     profile_id: str,
     nodes: Collection[str],
-) -> Facts:
-    """What segments look at. The household is the first that is one; `documents` are those of `seen_by`, `nodes` the members."""
+) -> ProfileFacts:
+    """What segments look at. The household is the first that is one; `documents` are those of `groups_needed_by`, `nodes` the
+    members."""
     accounts, households = [], []
-    for name, said in contributes.items():
+    for name, record in contributions.items():
         if name not in documents:
             continue
-        if said.kind == "account":
-            accounts.append(account_seen(documents[name]))
-        elif (household := household_seen(documents[name], rule)) is not None:
+        if record.kind == "account":
+            accounts.append(account_facts(documents[name]))
+        elif (household := household_facts(documents[name], rule)) is not None:
             households.append(household)
-    return Facts(
+    return ProfileFacts(
         traits=joined.traits,
-        kept=joined.kept,
+        register_entries=joined.entries_by_register,
         tallies=joined.tallies,
         accounts=accounts,
         household=households[0] if households else None,
         profile_id=profile_id,
         nodes=nodes,
-        named={namespace for namespace, _ in joined.named},
+        namespaces={namespace for namespace, _ in joined.event_identifiers},
     )
 
 
-def contributions(joined: Joined, profile_id: str, plan: Plan, rule: HouseholdRules | None, secret: bytes) -> dict[str, Grouped]:
+def profile_contributions(
+    joined: JoinedProfile, profile_id: str, plan: SegmentPlan, rule: HouseholdRules | None, secret: bytes
+) -> dict[str, GroupRecord]:
     """What a profile contributes to each of its groups, by group id; accounts first, then households, the strongest sign first."""
-    found: dict[str, Grouped] = {}
+    by_group: dict[str, GroupRecord] = {}
     for name in joined.accounts:
         account = group_id(secret, "account", name)
-        found[account] = Grouped(group_id=account, kind="account", name=name, profile_id=profile_id)
+        by_group[account] = GroupRecord(group_id=account, kind="account", name=name, profile_id=profile_id)
     if rule is None:
-        return found
-    shared = ((name, joined.registers[name]) for name in sorted(rule.shared_traits) if name in joined.registers)
+        return by_group
+    shared = ((name, joined.trait_values[name]) for name in sorted(rule.shared_traits) if name in joined.trait_values)
     traits = {name: (trait.value, trait.time_ms, trait.id) for name, trait in shared if trait.value is not None}
-    counted = ((label, min(joined.counters.get(label, 0), most)) for label, most in sorted(plan.household_limits.items()))
-    counters = {label: count for label, count in counted if count}
-    for rank, household in enumerate(households_of(joined, rule, secret)):
-        found[household] = Grouped(
+    limited_counters = (
+        (label, min(joined.counters.get(label, 0), limit)) for label, limit in sorted(plan.household_limits.items())
+    )
+    counters = {label: count for label, count in limited_counters if count}
+    for rank, household in enumerate(household_ids(joined, rule, secret)):
+        by_group[household] = GroupRecord(
             group_id=household, kind="household", profile_id=profile_id, rank=rank, most=rule.max_members, traits=traits,
             counters=counters,
         )  # fmt: skip
-    return found
+    return by_group
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class GroupContributions:
     """What is said of a profile's groups: the records of what changed; what has been said of which, by hash; the last number."""
 
-    records: tuple[Grouped, ...]
+    records: tuple[GroupRecord, ...]
     groups: dict[str, str]
     seq: int
 
 
-def say(held: Mapping[str, str], seq: int, now: Mapping[str, Grouped], profile_id: str, now_ms: int) -> Said:
+def changed_contributions(
+    emitted_hashes: Mapping[str, str], seq: int, current: Mapping[str, GroupRecord], profile_id: str, now_ms: int
+) -> GroupContributions:
     """The difference between what was said and what is so now; a group that the profile is no longer in hears that it left."""
-    groups = {name: short_hash(encode_record(record).decode()) for name, record in now.items()}
-    changed = [record for name, record in now.items() if held.get(name) != groups[name]]
-    left = [
-        Grouped(group_id=name, kind=kind_of(name), profile_id=profile_id, present=False)
-        for name in sorted(held.keys() - now.keys())
+    groups = {name: short_hash(encode_record(record).decode()) for name, record in current.items()}
+    changed = [record for name, record in current.items() if emitted_hashes.get(name) != groups[name]]
+    departures = [
+        GroupRecord(group_id=name, kind=group_kind(name), profile_id=profile_id, present=False)
+        for name in sorted(emitted_hashes.keys() - current.keys())
     ]
-    if not (changed or left):
-        return Said((), groups, seq)
+    if not (changed or departures):
+        return GroupContributions((), groups, seq)
     seq = max(seq + 1, now_ms)
-    records = tuple(msgspec.structs.replace(record, seq=seq, at_ms=now_ms) for record in (*changed, *left))
-    return Said(records, groups, seq)
+    records = tuple(msgspec.structs.replace(record, seq=seq, at_ms=now_ms) for record in (*changed, *departures))
+    return GroupContributions(records, groups, seq)
 
 
-def replayed(records: Iterable[Grouped]) -> dict[str, Group]:
+def documents_from_records(records: Iterable[GroupRecord]) -> dict[str, GroupDocument]:
     """The documents that these records make, in any order: what a lost store is filled with again."""
-    by_group: dict[str, list[Grouped]] = {}
-    for said in records:
-        by_group.setdefault(said.group_id, []).append(said)
-    found = {name: Group() for name in by_group}
-    for name, document in found.items():
-        fold(document, by_group[name])
-    return found
+    by_group: dict[str, list[GroupRecord]] = {}
+    for record in records:
+        by_group.setdefault(record.group_id, []).append(record)
+    documents = {name: GroupDocument() for name in by_group}
+    for name, document in documents.items():
+        apply_group_records(document, by_group[name])
+    return documents
 
 
-def held_by(records: Iterable[Grouped]) -> dict[str, tuple[dict[str, str], int]]:
+def membership_groups_from_records(records: Iterable[GroupRecord]) -> dict[str, tuple[dict[str, str], int]]:
     """What a membership document that is made anew must know of what was said, by profile id: `groups` and `group_seq`.
 
     The hashes are unknown, so whoever is evaluated next says all of it again, and leaves what it is no longer in.
     """
-    found: dict[str, tuple[dict[str, str], int]] = {}
-    newest: dict[tuple[str, str], Grouped] = {}
-    for said in records:
-        held = newest.get((said.profile_id, said.group_id))
-        if said.profile_id and (held is None or said.seq > held.seq):
-            newest[said.profile_id, said.group_id] = said
-    for (profile_id, name), said in newest.items():
-        groups, seq = found.get(profile_id, ({}, 0))
-        found[profile_id] = (groups | {name: ""} if said.present else groups, max(seq, said.seq))
-    return found
+    by_profile: dict[str, tuple[dict[str, str], int]] = {}
+    latest_records: dict[tuple[str, str], GroupRecord] = {}
+    for record in records:
+        previous = latest_records.get((record.profile_id, record.group_id))
+        if record.profile_id and (previous is None or record.seq > previous.seq):
+            latest_records[record.profile_id, record.group_id] = record
+    for (profile_id, name), record in latest_records.items():
+        groups, seq = by_profile.get(profile_id, ({}, 0))
+        by_profile[profile_id] = (groups | {name: ""} if record.present else groups, max(seq, record.seq))
+    return by_profile
 
 
-class _Glance(msgspec.Struct):
-    traits: dict[str, Trait]
+class _GroupSummary(msgspec.Struct):
+    traits: dict[str, TraitValue]
     size: int
 
 
-_GLANCE: Final = msgspec.msgpack.Decoder(_Glance)
+_SUMMARY_DECODER: Final = msgspec.msgpack.Decoder(_GroupSummary)
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
-_DECODER: Final = msgspec.msgpack.Decoder(Group)
+_DECODER: Final = msgspec.msgpack.Decoder(GroupDocument)
 
 
-def encode(group: Group) -> bytes:
+def encode_group(group: GroupDocument) -> bytes:
     """The document as it is kept: MessagePack, the same bytes for the same state."""
     return _ENCODER.encode(group)
 
 
-def glance(name: str, data: bytes | None) -> Group:
+def decode_group_summary(name: str, data: bytes | None) -> GroupDocument:
     """A document as far as segments look at it: the contributions to an account, thousands perhaps, are not read."""
-    if data is None or kind_of(name) == "household":
-        return decode(data)
-    seen = _GLANCE.decode(data)
-    return Group(traits=seen.traits, size=seen.size)
+    if data is None or group_kind(name) == "household":
+        return decode_group(data)
+    summary = _SUMMARY_DECODER.decode(data)
+    return GroupDocument(traits=summary.traits, size=summary.size)
 
 
-def decode(data: bytes | None) -> Group:
+def decode_group(data: bytes | None) -> GroupDocument:
     """A document from its bytes; a new one when there are none yet."""
-    return Group() if data is None else _DECODER.decode(data)
+    return GroupDocument() if data is None else _DECODER.decode(data)

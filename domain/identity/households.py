@@ -8,65 +8,67 @@ from typing import Any, Final
 
 import phonenumbers
 
-from domain.identity.postal_addresses import one_spelling
-from domain.profiles.fragment import Joined
-from schemas.identifiers import MAX_VALUE_CHARS, blocked
-from schemas.records import GroupKind
-from domain.segments.comparisons import lookup
+from domain.identity.postal_addresses import normalise_address
 from domain.identity.rules import HouseholdRules
+from domain.profiles.fragment import JoinedProfile
+from domain.segments.comparisons import lookup
+from schemas.identifiers import MAX_VALUE_CHARS, is_blocked
+from schemas.records import GroupKind
 
-MAX_SIGNS: Final = 10
+MAX_HOUSEHOLD_KEYS: Final = 10
 """How many signs of one profile count, the strongest: whoever has used more numbers than this shares them with no household."""
 
-_LETTERS: Final[dict[GroupKind, str]] = {"account": "a", "household": "h"}
-_KINDS: Final[dict[str, GroupKind]] = {letter: kind for kind, letter in _LETTERS.items()}
-_PHONES: Final = frozenset({"phone", "caller_number"})
+_LETTER_OF_KIND: Final[dict[GroupKind, str]] = {"account": "a", "household": "h"}
+_KIND_OF_LETTER: Final[dict[str, GroupKind]] = {letter: kind for kind, letter in _LETTER_OF_KIND.items()}
+_PHONE_NAMESPACES: Final = frozenset({"phone", "caller_number"})
 
 
 @lru_cache(maxsize=65_536)
 def group_id(secret: bytes, kind: GroupKind, value: str) -> str:
     """32 characters that stand for a group: a letter for its kind, 31 digits of a keyed hash. No node begins with a letter."""
     digest = hashlib.blake2b(kind.encode() + b"\0" + value.encode(), key=secret[:64], person=b"group", digest_size=16).hexdigest()
-    return f"{_LETTERS[kind]}{digest[:31]}"
+    return f"{_LETTER_OF_KIND[kind]}{digest[:31]}"
 
 
-def kind_of(group: str) -> GroupKind:
+def group_kind(group: str) -> GroupKind:
     """The kind that a group's id stands for."""
-    return _KINDS[group[0]]
+    return _KIND_OF_LETTER[group[0]]
 
 
-def households_of(joined: Joined, rule: HouseholdRules, secret: bytes) -> list[str]:
+def household_ids(joined: JoinedProfile, rule: HouseholdRules, secret: bytes) -> list[str]:
     """The ids of the households that a profile would be in, by its signs, the strongest first."""
-    signs = list(dict.fromkeys(_signs(joined, rule)))[:MAX_SIGNS]
-    return [group_id(secret, "household", sign) for sign in signs]
+    keys = list(dict.fromkeys(_household_keys(joined, rule)))[:MAX_HOUSEHOLD_KEYS]
+    return [group_id(secret, "household", key) for key in keys]
 
 
-def _signs(joined: Joined, rule: HouseholdRules) -> Iterator[str]:
-    if rule.id_trait and (name := _named(lookup(joined.traits, rule.id_trait))) is not None:
+def _household_keys(joined: JoinedProfile, rule: HouseholdRules) -> Iterator[str]:
+    if rule.id_trait and (name := _explicit_household_id(lookup(joined.traits, rule.id_trait))) is not None:
         yield f"id\0{name}"
-    if rule.address_trait and (address := one_spelling(lookup(joined.traits, rule.address_trait))) is not None:
+    if rule.address_trait and (address := normalise_address(lookup(joined.traits, rule.address_trait))) is not None:
         yield f"address\0{address}"
     if not (rule.landline or rule.shared_phone):
         return
-    numbers = _numbers(joined)
+    numbers = _phone_numbers(joined)
     if rule.landline:
         yield from (f"phone\0{number}" for number in numbers if is_landline(number))
     if rule.shared_phone:
         yield from (f"phone\0{number}" for number in numbers)
 
 
-def _named(value: Any) -> str | None:
+def _explicit_household_id(value: Any) -> str | None:
     """The text of an explicit household id, None when it is none."""
     if not isinstance(value, str | int) or isinstance(value, bool):
         return None
     text = unicodedata.normalize("NFC", str(value)).strip()
-    return None if not text or len(text) > MAX_VALUE_CHARS or blocked(text) else text
+    return None if not text or len(text) > MAX_VALUE_CHARS or is_blocked(text) else text
 
 
-def _numbers(joined: Joined) -> list[str]:
+def _phone_numbers(joined: JoinedProfile) -> list[str]:
     """The numbers that the profile's events named, whomever they belong to. A profile that is nothing but its number is nobody."""
-    own = {value for _, value in joined.identifiers}
-    return sorted({value for namespace, value in joined.named if namespace in _PHONES and own - {value}})
+    own_values = {value for _, value in joined.identifiers}
+    return sorted(
+        {value for namespace, value in joined.event_identifiers if namespace in _PHONE_NAMESPACES and own_values - {value}}
+    )
 
 
 @lru_cache(maxsize=65_536)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-MAX_CHARS: Final = 512
+MAX_ADDRESS_CHARS: Final = 512
 
 _PHRASES: Final = (("thanh pho", ""), ("viet nam", ""), ("thi tran", "tt"), ("thi xa", "tx"), ("t p", ""))
 _WORDS: Final = {
@@ -25,34 +25,34 @@ _NOT_WORD: Final = re.compile(r"[\W_]+")
 _NUMBERED: Final = re.compile(r"\b([pqf])0*(\d+)\b")
 
 
-def one_spelling(address: Any) -> str | None:
+def normalise_address(address: Any) -> str | None:
     """The address of a text, or of an object with `street` and `city`, `state` or `postalCode`.
 
     None when it names no house: another kind of value, too long, or without a digit (whole villages share such a one).
     """
     if isinstance(address, Mapping):
-        return _of_parts(address)
-    return _of_text(address) if isinstance(address, str) and len(address) <= MAX_CHARS else None
+        return _normalise_parts(address)
+    return _normalise_text(address) if isinstance(address, str) and len(address) <= MAX_ADDRESS_CHARS else None
 
 
-def _of_parts(address: Mapping[str, Any]) -> str | None:
+def _normalise_parts(address: Mapping[str, Any]) -> str | None:
     street = address.get("street")
     if not isinstance(street, str) or not any(character.isdigit() for character in street):
         return None
     city = address.get("city") or address.get("postalCode")
     parts = (street, city, address.get("state"))
     text = ", ".join(str(part) for part in parts if isinstance(part, str | int) and part)
-    return _of_text(text) if len(text) <= MAX_CHARS else None
+    return _normalise_text(text) if len(text) <= MAX_ADDRESS_CHARS else None
 
 
 @lru_cache(maxsize=16_384)
-def _of_text(text: str) -> str | None:
-    bare = "".join(c for c in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(c)).replace("đ", "d")
-    words = _NOT_WORD.sub(" ", bare).strip()
+def _normalise_text(text: str) -> str | None:
+    unaccented = "".join(c for c in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(c)).replace("đ", "d")
+    words = _NOT_WORD.sub(" ", unaccented).strip()
     if not any(character.isdigit() for character in words) or not any(character.isalpha() for character in words):
         return None
     words = " " + _NUMBERED.sub(r"\1 \2", words) + " "
-    for phrase, short in _PHRASES:
-        words = words.replace(f" {phrase} ", f" {short} ")
-    found = " ".join(filter(None, (_WORDS.get(word, word) for word in words.split())))
-    return found or None
+    for phrase, replacement in _PHRASES:
+        words = words.replace(f" {phrase} ", f" {replacement} ")
+    spelling = " ".join(filter(None, (_WORDS.get(word, word) for word in words.split())))
+    return spelling or None

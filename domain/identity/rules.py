@@ -19,13 +19,13 @@ MAX_BLOCKED: Final = 100_000
 Prefer = Literal["last", "first"]
 Namespace = Literal["user_id", "crm_id", "email", "phone", "device_id", "anonymous_id", "caller_number"]
 TraitName = Annotated[str, Field(min_length=1, max_length=256)]
-Value = Annotated[str, Field(min_length=1, max_length=1024)]
+IdentifierValue = Annotated[str, Field(min_length=1, max_length=1024)]
 
-NEIGHBOURS: Final[Mapping[str, int | None]] = {
+DEFAULT_MAX_NEIGHBOURS: Final[Mapping[str, int | None]] = {
     "user_id": None, "crm_id": None, "email": 5, "phone": 8, "caller_number": 8, "device_id": 20, "anonymous_id": 20,
 }  # fmt: skip
 """How many distinct neighbours of stronger or equal namespaces a value may have before it counts as generic."""
-PER_PROFILE: Final[Mapping[str, int | None]] = {"user_id": 1, "crm_id": 1}
+DEFAULT_MAX_PER_PROFILE: Final[Mapping[str, int | None]] = {"user_id": 1, "crm_id": 1}
 """How many values of a namespace one profile may have; without an entry as many as fit."""
 
 
@@ -43,17 +43,17 @@ class NamespaceRules(_Strict):
     max_per_profile: Annotated[int, Field(ge=1, le=2_000)] | Literal["unlimited"] | None = Field(
         default=None, description="how many values of this namespace one profile may have; 1 makes it unique"
     )
-    blocked: tuple[Value, ...] = Field(default=(), max_length=MAX_BLOCKED, description="values that name nobody")
-    blocked_patterns: tuple[Value, ...] = Field(
+    blocked: tuple[IdentifierValue, ...] = Field(default=(), max_length=MAX_BLOCKED, description="values that name nobody")
+    blocked_patterns: tuple[IdentifierValue, ...] = Field(
         default=(), max_length=100, description="RE2 expressions; a normalised value in which one is found names nobody"
     )
 
     @field_validator("blocked_patterns")
     @classmethod
-    def _compiles(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+    def _patterns_compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
             try:
-                re2.compile(pattern, _options())
+                re2.compile(pattern, _regex_options())
             except re2.error:
                 raise ValueError("a pattern is not an RE2 expression: see https://github.com/google/re2/wiki/Syntax") from None
         return patterns
@@ -89,7 +89,7 @@ class IdentityRulesSpec(_Strict):
     household: HouseholdRules | None = Field(default=None, description="what makes a household; without it there are none")
 
 
-def _options() -> Any:
+def _regex_options() -> Any:
     options = re2.Options()
     options.max_mem = 8 << 20
     options.log_errors = False
@@ -97,47 +97,52 @@ def _options() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """Compiled rules. `number` orders them in time (it grows with each definition), `version` is a hash of what they say."""
+class CompiledIdentityRules:
+    """Compiled rules. `sequence_number` orders them in time (it grows with each definition), `version` is a hash of what they
+    say."""
 
-    neighbours: Mapping[str, int | None] = field(default_factory=lambda: NEIGHBOURS)
-    per_profile: Mapping[str, int | None] = field(default_factory=lambda: PER_PROFILE)
+    max_neighbours: Mapping[str, int | None] = field(default_factory=lambda: DEFAULT_MAX_NEIGHBOURS)
+    max_per_profile: Mapping[str, int | None] = field(default_factory=lambda: DEFAULT_MAX_PER_PROFILE)
     max_members: int = MAX_MEMBERS
     prefer: Prefer = "last"
     blocked: frozenset[str] = frozenset()
     patterns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     household: HouseholdRules | None = None
     version: str = "default"
-    number: int = 0
+    sequence_number: int = 0
 
     @classmethod
-    def of(cls, spec: IdentityRulesSpec, *, secret: bytes, country: str, number: int = 0) -> Self:
+    def from_spec(cls, spec: IdentityRulesSpec, *, secret: bytes, country: str, sequence_number: int = 0) -> Self:
         """Rules from a definition; `secret` and `country` turn blocked values into nodes."""
-        neighbours, per_profile = dict(NEIGHBOURS), dict(PER_PROFILE)
+        max_neighbours, max_per_profile = dict(DEFAULT_MAX_NEIGHBOURS), dict(DEFAULT_MAX_PER_PROFILE)
         blocked: set[str] = set()
         patterns: dict[str, tuple[Any, ...]] = {}
-        for namespace, rules in spec.namespaces.items():
-            if rules.max_neighbours is not None:
-                neighbours[namespace] = None if rules.max_neighbours == "unlimited" else rules.max_neighbours
-            if rules.max_per_profile is not None:
-                per_profile[namespace] = None if rules.max_per_profile == "unlimited" else rules.max_per_profile
-            usable = (normalise(namespace, value, country) for value in rules.blocked)
-            blocked |= {node(secret, (namespace, value)) for value in usable if value is not None}
-            if rules.blocked_patterns:
-                patterns[namespace] = tuple(re2.compile(pattern, _options()) for pattern in rules.blocked_patterns)
+        for namespace, namespace_rules in spec.namespaces.items():
+            if namespace_rules.max_neighbours is not None:
+                max_neighbours[namespace] = (
+                    None if namespace_rules.max_neighbours == "unlimited" else namespace_rules.max_neighbours
+                )
+            if namespace_rules.max_per_profile is not None:
+                max_per_profile[namespace] = (
+                    None if namespace_rules.max_per_profile == "unlimited" else namespace_rules.max_per_profile
+                )
+            normalised_values = (normalise(namespace, value, country) for value in namespace_rules.blocked)
+            blocked |= {node(secret, (namespace, value)) for value in normalised_values if value is not None}
+            if namespace_rules.blocked_patterns:
+                patterns[namespace] = tuple(re2.compile(pattern, _regex_options()) for pattern in namespace_rules.blocked_patterns)
         return cls(
-            neighbours=neighbours,
-            per_profile=per_profile,
+            max_neighbours=max_neighbours,
+            max_per_profile=max_per_profile,
             max_members=spec.max_members,
             prefer=spec.prefer,
             blocked=frozenset(blocked),
             patterns=patterns,
             household=spec.household,
-            version=DEFAULT_RULES.version if spec == IdentityRulesSpec() else version_of(spec),
-            number=number,
+            version=DEFAULT_RULES.version if spec == IdentityRulesSpec() else rules_version(spec),
+            sequence_number=sequence_number,
         )
 
-    def blocks(self, node_id: str, identifier: Identifier | None) -> bool:
+    def is_blocked(self, node_id: str, identifier: Identifier | None) -> bool:
         """Whether a node names nobody by these rules. `identifier` is its (namespace, value) if it is known."""
         if node_id in self.blocked:
             return True
@@ -150,11 +155,11 @@ class Rules:
         return bool(self.patterns) and namespace_of(node_id) in self.patterns
 
 
-DEFAULT_RULES: Final = Rules()
+DEFAULT_RULES: Final = CompiledIdentityRules()
 """What holds without a definition."""
 
 
-def version_of(spec: IdentityRulesSpec) -> str:
+def rules_version(spec: IdentityRulesSpec) -> str:
     """A content hash of the rules."""
     canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()

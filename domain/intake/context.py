@@ -6,12 +6,12 @@ from typing import Final
 
 import msgspec
 
+from domain.intake.parse import Rejection
 from schemas.events import Event
-from domain.intake.parse import Rejected
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class IntakeContext:
     """`source` is its name. `ip` is who sent the request ("" if that is not known): only `record_ip` allows it into an event."""
 
     source: str
@@ -22,24 +22,24 @@ class Facts:
     user_agent: str = ""
 
 
-Step = Callable[[Event, Facts], Event | Rejected]
+IntakeStep = Callable[[Event, IntakeContext], Event | Rejection]
 """Changes an event before it is written, or says why it is none. Must not raise and must not look at a clock."""
 
 
-def stamped(event: Event, facts: Facts) -> Event:
+def add_connection_context(event: Event, intake_context: IntakeContext) -> Event:
     """The event with what the connection says: Global Privacy Control, and the client's address if the source records it.
 
     An address that the client itself has put into the context stays: a server speaks of its visitor.
     """
-    if not facts.gpc and not (facts.record_ip and facts.ip):
+    if not intake_context.gpc and not (intake_context.record_ip and intake_context.ip):
         return event
     context = dict(event.context)
-    if facts.gpc:
+    if intake_context.gpc:
         context["gpc"] = True
-    if facts.record_ip and facts.ip and not context.get("ip"):
-        context["ip"] = facts.ip
+    if intake_context.record_ip and intake_context.ip and not context.get("ip"):
+        context["ip"] = intake_context.ip
     return msgspec.structs.replace(event, context=context)
 
 
 # In this order. A step of your own goes behind those that it reads from.
-STEPS: Final[tuple[Step, ...]] = (stamped,)
+INTAKE_STEPS: Final[tuple[IntakeStep, ...]] = (add_connection_context,)

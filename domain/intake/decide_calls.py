@@ -11,115 +11,123 @@ from uuid import uuid4
 
 import orjson
 
-from domain.intake.envelope import Envelope
-from domain.intake.context import STEPS, Facts, Step
 from collector.problems import Problem
-from runtime.bus.record_limits import MAX_RECORD_BYTES
+from domain.intake.context import INTAKE_STEPS, IntakeContext, IntakeStep
+from domain.intake.envelope import Envelope
+from domain.intake.parse import Rejection, parse_call
+from domain.intake.values import find_violation, text_of
 from runtime.bus.port import Outgoing
+from runtime.bus.record_limits import MAX_RECORD_BYTES
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
-from domain.intake.parse import Rejected, parse_call
-from domain.intake.values import flaw, text_of
 from schemas.reasons import Reason
-from schemas.records import Quarantined
+from schemas.records import QuarantineRecord
 
 STAGE: Final = "collector"
-_RAW_BYTES: Final = (MAX_RECORD_BYTES - 8 * 1024) // 4 * 3
+_MAX_RAW_BYTES: Final = (MAX_RECORD_BYTES - 8 * 1024) // 4 * 3
 """How many bytes fit into a quarantine record, written in base64."""
-_LEAST_MS: Final = 10**11
+_SMALLEST_MS: Final = 10**11
 """A smaller number would be read as seconds."""
-_MESSAGE_ID_SAID: Final = 256
+_MAX_QUOTED_ID_CHARS: Final = 256
 """How much of a message id an answer repeats."""
 
 
 @dataclass(slots=True)
-class Accepted:
-    """What to write, and what to answer: `results` names the calls that were not kept."""
+class IntakeOutcome:
+    """What to write, and what to answer: `rejections` names the calls that were not kept."""
 
     records: list[Outgoing] = field(default_factory=list)
-    types: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    results: list[dict[str, Any]] = field(default_factory=list)
+    accepted_by_type: Counter[str] = field(default_factory=Counter)
+    rejected_by_reason: Counter[str] = field(default_factory=Counter)
+    rejections: list[dict[str, Any]] = field(default_factory=list)
 
-    def reject(self, record: Outgoing, rejected: Rejected, index: int, message_id: str | None) -> None:
+    def add_rejection(self, record: Outgoing, rejection: Rejection, index: int, message_id: str | None) -> None:
         """Add a call, the `index`-th of its request, that goes into quarantine as `record`."""
         self.records.append(record)
-        self.reasons[rejected.reason] += 1
-        self.results.append(
-            {"index": index, "messageId": message_id, "reason": rejected.reason.value, "path": rejected.path},
+        self.rejected_by_reason[rejection.reason] += 1
+        self.rejections.append(
+            {"index": index, "messageId": message_id, "reason": rejection.reason.value, "path": rejection.path},
         )
 
 
-class Accept:
+class CallIntake:
     """Decides on calls with this deployment's settings. Every event goes through `steps`."""
 
-    def __init__(self, settings: Settings, steps: Sequence[Step] = STEPS) -> None:
+    def __init__(self, settings: Settings, steps: Sequence[IntakeStep] = INTAKE_STEPS) -> None:
         self._settings, self._steps = settings, steps
         self._events, self._quarantine = settings.topic("events"), settings.topic("quarantine")
         self._secret, self._country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
 
-    def decide(self, envelope: Envelope, facts: Facts) -> Accepted | Problem:
+    def decide(self, envelope: Envelope, intake_context: IntakeContext) -> IntakeOutcome | Problem:
         """Every call's fate. Problem: too many, too large with the batch's context in each, or nested beyond all reason."""
         if len(envelope.calls) > self._settings.collector_max_batch_events:
             return Problem.TOO_MANY
-        accepted = Accepted()
+        outcome = IntakeOutcome()
         try:
-            shared = len(_dumped(envelope.shared)) if envelope.shared else 0
-            if shared * len(envelope.calls) > self._settings.collector_max_body_bytes:
+            shared_bytes = len(_encode_fast(envelope.shared_fields)) if envelope.shared_fields else 0
+            if shared_bytes * len(envelope.calls) > self._settings.collector_max_body_bytes:
                 return Problem.TOO_LARGE
             for index in range(len(envelope.calls)):
-                self._one(accepted, index, envelope.call(index), envelope, facts)
+                self._decide_call(outcome, index, envelope.call(index), envelope, intake_context)
         except RecursionError:
             return Problem.UNPARSABLE
-        return accepted
+        return outcome
 
-    def _one(self, accepted: Accepted, index: int, call: Any, envelope: Envelope, facts: Facts) -> None:
-        result = self._parsed(call, len(_dumped(call)), envelope, facts)
+    def _decide_call(
+        self, outcome: IntakeOutcome, index: int, call: Any, envelope: Envelope, intake_context: IntakeContext
+    ) -> None:
+        result = self._parse(call, len(_encode_fast(call)), envelope, intake_context)
         if isinstance(result, Event):
-            accepted.records.append(Outgoing(self._events, encode(result), result.owner.encode()))
-            accepted.types[result.type] += 1
+            outcome.records.append(Outgoing(self._events, encode(result), result.owner.encode()))
+            outcome.accepted_by_type[result.type] += 1
             return
-        given = text_of(call.get("messageId")) if isinstance(call, dict) else None
-        name = _same_again(call, given, envelope.kind, facts.source) if given else uuid4().hex
-        record = self.quarantined(_faithful(_standing(call, envelope, facts)), result, facts.source, facts.received_ms, name)
-        sayable = given is not None and len(given) <= _MESSAGE_ID_SAID and not flaw(given)
-        accepted.reject(record, result, index, given if sayable else None)
+        message_id = text_of(call.get("messageId")) if isinstance(call, dict) else None
+        id_suffix = _retry_stable_suffix(call, message_id, envelope.call_type, intake_context.source) if message_id else uuid4().hex
+        record = self.quarantine_record(
+            _encode_losslessly(_self_contained(call, envelope, intake_context)),
+            result,
+            intake_context.source,
+            intake_context.received_ms,
+            id_suffix,
+        )
+        is_quotable = message_id is not None and len(message_id) <= _MAX_QUOTED_ID_CHARS and not find_violation(message_id)
+        outcome.add_rejection(record, result, index, message_id if is_quotable else None)
 
-    def _parsed(self, call: Any, size: int, envelope: Envelope, facts: Facts) -> Event | Rejected:
-        most = self._settings.collector_max_event_bytes
-        if size > most:
-            return Rejected(Reason.TOO_LARGE, f"{size} bytes, the limit is {most}")
+    def _parse(self, call: Any, size: int, envelope: Envelope, intake_context: IntakeContext) -> Event | Rejection:
+        max_bytes = self._settings.collector_max_event_bytes
+        if size > max_bytes:
+            return Rejection(Reason.TOO_LARGE, f"{size} bytes, the limit is {max_bytes}")
         try:
             result = parse_call(
                 call,
-                kind=envelope.kind,
-                source=facts.source,
-                received_ms=facts.received_ms,
+                call_type=envelope.call_type,
+                source=intake_context.source,
+                received_ms=intake_context.received_ms,
                 sent_ms=envelope.sent_ms,
                 secret=self._secret,
                 country=self._country,
                 default_id=uuid4().hex,
             )
             for step in self._steps:
-                if isinstance(result, Rejected):
+                if isinstance(result, Rejection):
                     break
-                result = step(result, facts)
+                result = step(result, intake_context)
         except RecursionError:
             raise
         except Exception as error:  # noqa: BLE001 - a bug that one event meets must not cost the others of its batch
-            return Rejected(Reason.POISON, type(error).__name__)
+            return Rejection(Reason.POISON, type(error).__name__)
         return result
 
-    def quarantined(self, raw: bytes, rejected: Rejected, source: str, received_ms: int, name: str = "") -> Outgoing:
-        """The quarantine record of one accepted event that is none; `name` is the same when the same one comes again."""
-        detail = f"{rejected.path}: {rejected.detail}" if rejected.path else rejected.detail
-        if len(raw) > _RAW_BYTES:
-            raw, detail = raw[:_RAW_BYTES], f"{detail}; of {len(raw)} bytes the first {_RAW_BYTES} are kept"
-        record = Quarantined(
-            id=f"{STAGE}-{name or uuid4().hex}",
+    def quarantine_record(self, raw: bytes, rejection: Rejection, source: str, received_ms: int, id_suffix: str = "") -> Outgoing:
+        """The quarantine record of one accepted event that is none; `id_suffix` is the same when the same one comes again."""
+        detail = f"{rejection.path}: {rejection.detail}" if rejection.path else rejection.detail
+        if len(raw) > _MAX_RAW_BYTES:
+            raw, detail = raw[:_MAX_RAW_BYTES], f"{detail}; of {len(raw)} bytes the first {_MAX_RAW_BYTES} are kept"
+        record = QuarantineRecord(
+            id=f"{STAGE}-{id_suffix or uuid4().hex}",
             stage=STAGE,
-            reason=rejected.reason,
+            reason=rejection.reason,
             detail=detail,
             source=source,
             topic="",
@@ -132,56 +140,58 @@ class Accept:
         return Outgoing(self._quarantine, encode(record))
 
 
-def _standing(call: Any, envelope: Envelope, facts: Facts) -> Any:
+def _self_contained(call: Any, envelope: Envelope, intake_context: IntakeContext) -> Any:
     """A call with what only its address, its batch and its connection had said, so that it can be understood later, by itself."""
     if not isinstance(call, dict):
         return call
-    made = dict(call)
-    if envelope.kind is not None:
-        made["type"] = envelope.kind
-    if envelope.sent_ms is not None and envelope.sent_ms >= _LEAST_MS:
-        made["sentAt"] = envelope.sent_ms
-    context = made.get("context")
+    standalone = dict(call)
+    if envelope.call_type is not None:
+        standalone["type"] = envelope.call_type
+    if envelope.sent_ms is not None and envelope.sent_ms >= _SMALLEST_MS:
+        standalone["sentAt"] = envelope.sent_ms
+    context = standalone.get("context")
     if context is None or isinstance(context, dict):
-        given = {"gpc": True} if facts.gpc else {}
-        seen = {"ip": facts.ip} if facts.record_ip and facts.ip and not (context or {}).get("ip") else {}
-        if given or seen:
-            made["context"] = {**(context or {}), **given, **seen}
-    return made
+        gpc_context = {"gpc": True} if intake_context.gpc else {}
+        ip_context = (
+            {"ip": intake_context.ip} if intake_context.record_ip and intake_context.ip and not (context or {}).get("ip") else {}
+        )
+        if gpc_context or ip_context:
+            standalone["context"] = {**(context or {}), **gpc_context, **ip_context}
+    return standalone
 
 
-def _same_again(call: dict[str, Any], message_id: str, kind: str | None, source: str) -> str:
+def _retry_stable_suffix(call: dict[str, Any], message_id: str, kind: str | None, source: str) -> str:
     """A name that a call with this message id gets again when its client, not having heard the answer, sends it again.
 
     Clients write a new `sentAt` each time. A call without a message id is a new one each time: two equal ones may be two events.
     """
     content = {name: value for name, value in call.items() if name != "sentAt"}
-    told = json.dumps([source, kind, message_id], ensure_ascii=True).encode()
-    return blake2b(told + b"\n" + _faithful(content), digest_size=16).hexdigest()
+    identity = json.dumps([source, kind, message_id], ensure_ascii=True).encode()
+    return blake2b(identity + b"\n" + _encode_losslessly(content), digest_size=16).hexdigest()
 
 
-def without_key(body: Any, raw: bytes) -> bytes:
+def body_without_key(body: Any, raw: bytes) -> bytes:
     """A body's bytes, without the write key in it: a secret must not get into quarantine."""
     if not isinstance(body, dict) or "writeKey" not in body:
         return raw
     try:
-        return _faithful(body)
+        return _encode_losslessly(body)
     except RecursionError:
         return raw
 
 
-def _dumped(value: Any) -> bytes:
+def _encode_fast(value: Any) -> bytes:
     """The value as JSON, fast, for its size."""
     try:
         return orjson.dumps(value)
     except TypeError:
-        return _faithful(value)
+        return _encode_losslessly(value)
 
 
-def _faithful(value: Any) -> bytes:
+def _encode_losslessly(value: Any) -> bytes:
     """The value as JSON without a write key; NaN, large integers and lone surrogates as they came. RecursionError when too deep."""
     if isinstance(value, dict) and "writeKey" in value:
-        value = {name: held for name, held in value.items() if name != "writeKey"}
+        value = {name: item for name, item in value.items() if name != "writeKey"}
     try:
         return json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

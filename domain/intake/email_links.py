@@ -39,44 +39,44 @@ class EmailLink:
         return "click" if self.url else "open"
 
 
-def key_of(tenant_secret: bytes) -> bytes:
+def derive_key(tenant_secret: bytes) -> bytes:
     """The key of these tokens: derived, so that a token says nothing about the secret of the identifiers' hashes."""
     return hmac.digest(hmac.digest(_PURPOSE, tenant_secret, "sha256"), _PURPOSE + b"\x01", "sha256")
 
 
 def sign(key: bytes, link: EmailLink) -> str:
     """The token of a link. ValueError when the link is none: the message names the field."""
-    if (wrong := _wrong(link)) is not None:
-        raise ValueError(wrong)
+    if (problem := _find_problem(link)) is not None:
+        raise ValueError(problem)
     namespace, value = link.identifier
     payload = orjson.dumps([VERSION, link.message_id, namespace, value, link.campaign, link.expires_ms, link.url])
-    token = f"{_text(payload)}.{_text(_mac(key, payload))}"
+    token = f"{_encode_base64url(payload)}.{_encode_base64url(_mac(key, payload))}"
     if len(token) > MAX_TOKEN_CHARS:
         raise ValueError(f"the token is longer than {MAX_TOKEN_CHARS} characters: shorten url or campaign")
     return token
 
 
-def read(key: bytes, token: str, now_ms: int) -> EmailLink | None:
+def verify(key: bytes, token: str, now_ms: int) -> EmailLink | None:
     """The link that `key` signed, None when it did not, or the link has expired."""
     if len(token) > MAX_TOKEN_CHARS or not token.isascii():
         return None
-    payload, mac = (_bytes(part) for part in (token.partition(".")[0], token.partition(".")[2]))
+    payload, mac = (_decode_base64url(part) for part in (token.partition(".")[0], token.partition(".")[2]))
     if payload is None or mac is None or not hmac.compare_digest(_mac(key, payload), mac):
         return None
-    link = _link(payload)
+    link = _decode_link(payload)
     return link if link is not None and now_ms <= link.expires_ms else None
 
 
-def _link(payload: bytes) -> EmailLink | None:
+def _decode_link(payload: bytes) -> EmailLink | None:
     """What was signed, looked at again: an older version may have been laxer."""
     match orjson.loads(payload):
         case [1, str(message_id), str(namespace), str(value), str(campaign), int(expires_ms), str(url)]:
             link = EmailLink(message_id, (namespace, value), campaign, expires_ms, url)
-            return link if _wrong(link) is None else None
+            return link if _find_problem(link) is None else None
     return None
 
 
-def _wrong(link: EmailLink) -> str | None:
+def _find_problem(link: EmailLink) -> str | None:
     namespace, value = link.identifier
     if not 0 < len(link.message_id) <= MAX_ID_CHARS:
         return f"message_id must have 1 to {MAX_ID_CHARS} characters"
@@ -84,10 +84,10 @@ def _wrong(link: EmailLink) -> str | None:
         return f"identifier must be one of {', '.join(NAMESPACE_RANK)} and not empty"
     if len(link.campaign) > MAX_ID_CHARS:
         return f"campaign must have at most {MAX_ID_CHARS} characters"
-    return _wrong_url(link.url) if link.url else None
+    return _find_url_problem(link.url) if link.url else None
 
 
-def _wrong_url(url: str) -> str | None:
+def _find_url_problem(url: str) -> str | None:
     """Only whole web addresses: nothing that a browser would run, or take for an address of ours."""
     if len(url) > MAX_URL_CHARS or not url.isascii() or any(letter <= " " or letter in '\\"<>\x7f' for letter in url):
         return f"url must be ASCII (percent-encoded), without blanks and backslashes, at most {MAX_URL_CHARS} characters"
@@ -105,11 +105,11 @@ def _mac(key: bytes, payload: bytes) -> bytes:
     return hmac.digest(key, payload, "sha256")[:_MAC_BYTES]
 
 
-def _text(raw: bytes) -> str:
+def _encode_base64url(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _bytes(text: str) -> bytes | None:
+def _decode_base64url(text: str) -> bytes | None:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

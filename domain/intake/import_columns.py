@@ -9,11 +9,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from schemas.identifiers import NAMESPACE_RANK
 
-Kind = Literal["customers", "events"]
-ORDER: Final = "Order Completed"
+ImportKind = Literal["customers", "events"]
+DEFAULT_EVENT: Final = "Order Completed"
 """What a row of past purchases is, unless it says otherwise."""
-PLAIN: Final = frozenset({*NAMESPACE_RANK, "event", "time", "message_id"})
-_DEEP: Final = re.compile(r"(traits|properties|context)\.\S(?:.{0,254}\S)?")
+TOP_LEVEL_TARGETS: Final = frozenset({*NAMESPACE_RANK, "event", "time", "message_id"})
+_NESTED_TARGET: Final = re.compile(r"(traits|properties|context)\.\S(?:.{0,254}\S)?")
 _IDENTIFIERS: Final = {
     "user_id": "userid customerid customercode customernumber id uid makhachhang makh mathanhvien",
     "crm_id": "crmid crm macrm",
@@ -54,18 +54,20 @@ _EVENTS: Final = {
     "properties.quantity": "quantity qty soluong sl",
     "properties.price": "price unitprice dongia gia",
 }
-NUMBERS: Final = frozenset({"properties.total", "properties.quantity", "properties.price"})
-INSTANTS: Final = frozenset({"time", "traits.createdAt"})
-DATES: Final = frozenset({"traits.birthday"})
+NUMBER_TARGETS: Final = frozenset({"properties.total", "properties.quantity", "properties.price"})
+INSTANT_TARGETS: Final = frozenset({"time", "traits.createdAt"})
+DATE_TARGETS: Final = frozenset({"traits.birthday"})
 
 
-def _a_target(target: str | None) -> str | None:
-    if target is not None and target not in PLAIN and _DEEP.fullmatch(target) is None:
-        raise ValueError(f"a target is one of {', '.join(sorted(PLAIN))}, or traits.…, properties.…, context.…; null leaves out")
+def _checked_target(target: str | None) -> str | None:
+    if target is not None and target not in TOP_LEVEL_TARGETS and _NESTED_TARGET.fullmatch(target) is None:
+        raise ValueError(
+            f"a target is one of {', '.join(sorted(TOP_LEVEL_TARGETS))}, or traits.…, properties.…, context.…; null leaves out"
+        )
     return target
 
 
-Target = Annotated[str, AfterValidator(_a_target)]
+ImportTarget = Annotated[str, AfterValidator(_checked_target)]
 
 
 class ImportMapping(BaseModel):
@@ -73,15 +75,15 @@ class ImportMapping(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    columns: dict[str, Target | None] = Field(default_factory=dict, max_length=1024)
-    constants: dict[Target, str | int | float | bool] = Field(default_factory=dict, max_length=256)
-    numbers: tuple[Target, ...] = ()
+    columns: dict[str, ImportTarget | None] = Field(default_factory=dict, max_length=1024)
+    constants: dict[ImportTarget, str | int | float | bool] = Field(default_factory=dict, max_length=256)
+    numbers: tuple[ImportTarget, ...] = ()
     timezone: str = "UTC"
     day_first: bool = True
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
 
     @model_validator(mode="after")
-    def _known_zone(self) -> Self:
+    def _check_timezone(self) -> Self:
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -94,49 +96,49 @@ class ImportMapping(BaseModel):
         return ZoneInfo(self.timezone)
 
 
-def folded(name: str) -> str:
+def fold_column_name(name: str) -> str:
     """A column's name without accents, case and punctuation: `Số điện thoại` is `sodienthoai`."""
     plain = unicodedata.normalize("NFD", name.casefold().replace("đ", "d"))
     return "".join(letter for letter in plain if letter.isalnum())
 
 
-def target_of(kind: Kind, name: str, mapping: ImportMapping) -> str | None:
+def target_of_column(kind: ImportKind, name: str, mapping: ImportMapping) -> str | None:
     """Where a column goes: by the mapping, else by its name, else under its own name; None to leave it out."""
-    wanted = unicodedata.normalize("NFC", name).strip()
+    column_name = unicodedata.normalize("NFC", name).strip()
     for column, target in mapping.columns.items():
-        if unicodedata.normalize("NFC", column).strip() == wanted:
+        if unicodedata.normalize("NFC", column).strip() == column_name:
             return target
-    known = _KNOWN[kind].get(folded(wanted))
-    return known or f"{'traits' if kind == 'customers' else 'properties'}.{wanted}"
+    alias_target = _TARGET_BY_ALIAS[kind].get(fold_column_name(column_name))
+    return alias_target or f"{'traits' if kind == 'customers' else 'properties'}.{column_name}"
 
 
-def placed(call: dict[str, Any], kind: Kind, target: str, value: Any) -> bool:
+def set_value(call: dict[str, Any], kind: ImportKind, target: str, value: Any) -> bool:
     """Put a value where it belongs in a call; False, and nothing done, when something is there already."""
     if target in ("email", "phone") and kind == "customers":
         target = f"traits.{target}"
     if target in NAMESPACE_RANK:
         target = f"identifiers.{target}"
-    head, _, rest = _PLACES.get(target, target).partition(".")
+    head, _, rest = _CALL_FIELD_BY_TARGET.get(target, target).partition(".")
     if not rest:
         return call.setdefault(head, value) is value
     # A name of the file's own may hold dots; only the address and the company are objects.
-    names = rest.split(".", 1) if rest.startswith(("address.", "company.")) else [rest]
-    inner = call.setdefault(head, {})
-    for name in names[:-1]:
-        inner = inner.setdefault(name, {})
-    if not isinstance(inner, dict) or names[-1] in inner:
+    keys = rest.split(".", 1) if rest.startswith(("address.", "company.")) else [rest]
+    parent = call.setdefault(head, {})
+    for name in keys[:-1]:
+        parent = parent.setdefault(name, {})
+    if not isinstance(parent, dict) or keys[-1] in parent:
         return False
-    inner[names[-1]] = value
+    parent[keys[-1]] = value
     return True
 
 
-_PLACES: Final = {"time": "timestamp", "message_id": "messageId"}
+_CALL_FIELD_BY_TARGET: Final = {"time": "timestamp", "message_id": "messageId"}
 
 
-def _by_alias(known: dict[str, str]) -> dict[str, str]:
-    return {alias: target for target, aliases in (_IDENTIFIERS | known).items() for alias in aliases.split()}
+def _targets_by_alias(aliases_by_target: dict[str, str]) -> dict[str, str]:
+    return {alias: target for target, aliases in (_IDENTIFIERS | aliases_by_target).items() for alias in aliases.split()}
 
 
-_KNOWN: Final[dict[Kind, dict[str, str]]] = {
-    "customers": _by_alias(_TRAITS | {"message_id": "messageid"}), "events": _by_alias(_EVENTS),
+_TARGET_BY_ALIAS: Final[dict[ImportKind, dict[str, str]]] = {
+    "customers": _targets_by_alias(_TRAITS | {"message_id": "messageid"}), "events": _targets_by_alias(_EVENTS),
 }  # fmt: skip

@@ -8,33 +8,43 @@ from typing import Any, Final
 
 import orjson
 
-from domain.intake.import_columns import (DATES, INSTANTS, NUMBERS, ORDER, PLAIN, ImportMapping, Kind, placed, target_of)
-from domain.intake.import_values import day_of, instant_of, number_of
-from domain.intake.parse import Rejected
-from domain.intake.values import Unparsable, flaw, loads
+from domain.intake.import_columns import (
+    DATE_TARGETS,
+    DEFAULT_EVENT,
+    INSTANT_TARGETS,
+    NUMBER_TARGETS,
+    TOP_LEVEL_TARGETS,
+    ImportKind,
+    ImportMapping,
+    set_value,
+    target_of_column,
+)
+from domain.intake.import_values import parse_day, parse_instant, parse_number
+from domain.intake.parse import Rejection
+from domain.intake.values import Unparsable, find_violation, loads
 from schemas.reasons import Reason
 
 _DELIMITERS: Final = (",", ";", "\t", "|")
-_TYPES: Final[dict[Kind, str]] = {"customers": "identify", "events": "track"}
+_CALL_TYPE_BY_KIND: Final[dict[ImportKind, str]] = {"customers": "identify", "events": "track"}
 _SAMPLE: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ImportRow:
     """A row that began at `line` (from 1), as it stands in the file, and the call that it is, or why it is none."""
 
     line: int
     raw: str
-    call: dict[str, Any] | Rejected
+    call: dict[str, Any] | Rejection
 
 
-class _Bad(Exception):
+class _CellRejected(Exception):
     def __init__(self, reason: Reason, detail: str, path: str) -> None:
         super().__init__(reason)
-        self.rejected = Rejected(reason, detail, path)
+        self.rejection = Rejection(reason, detail, path)
 
 
-def encoding_of(start: bytes) -> tuple[str, str]:
+def detect_encoding(start: bytes) -> tuple[str, str]:
     """How a file that begins so is encoded, and how to go on at bytes that are not: UTF-16 by its mark or its zeros, else UTF-8.
 
     Bytes that are no UTF-8 become lone surrogates, by which their row is found and refused.
@@ -47,174 +57,182 @@ def encoding_of(start: bytes) -> tuple[str, str]:
     return "utf-8-sig", "surrogateescape"
 
 
-def rows(kind: Kind, lines: Iterator[str], mapping: ImportMapping) -> Iterator[Row]:
+def read_rows(kind: ImportKind, lines: Iterator[str], mapping: ImportMapping) -> Iterator[ImportRow]:
     """The rows of a file, in order; empty ones are left out. A first letter `{` makes it JSONL, anything else CSV with a header.
 
     Equal content makes the equal message id, counted up when the file holds it more than once: reading the file again, or a longer
     one, makes the same calls.
     """
-    recorded = _Recorded(lines)
-    first = next((line for line in recorded if line.strip()), "")
-    recorded.put_back(first)
-    found = _of_jsonl(kind, recorded, mapping) if first.lstrip("\ufeff \t").startswith("{") else _of_csv(kind, recorded, mapping)
-    times: dict[int, int] = {}
-    for row in found:
+    recording = _RecordingLines(lines)
+    first = next((line for line in recording if line.strip()), "")
+    recording.put_back(first)
+    parsed_rows = (
+        _read_jsonl(kind, recording, mapping) if first.lstrip("\ufeff \t").startswith("{") else _read_csv(kind, recording, mapping)
+    )
+    occurrences: dict[int, int] = {}
+    for row in parsed_rows:
         if isinstance(row.call, dict):
-            _name(row.call, kind, times)
+            _set_message_id(row.call, kind, occurrences)
         yield row
 
 
-def header_of(kind: Kind, names: list[str], mapping: ImportMapping) -> list[str | None]:
+def header_targets(kind: ImportKind, names: list[str], mapping: ImportMapping) -> list[str | None]:
     """The targets of columns with these names; a column without a name has `column 3`."""
-    return [target_of(kind, name.strip() or f"column {number}", mapping) for number, name in enumerate(names, 1)]
+    return [target_of_column(kind, name.strip() or f"column {number}", mapping) for number, name in enumerate(names, 1)]
 
 
-class _Recorded:
+class _RecordingLines:
     """Lines, and which of them were read since the last look."""
 
     def __init__(self, lines: Iterator[str]) -> None:
-        self._lines, self._again = lines, ""
-        self.number, self._read, self._start = 0, [""], 1
+        self._lines, self._pushed_back = lines, ""
+        self.number, self._recorded_lines, self._first_number = 0, [""], 1
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line, self._again = (self._again, "") if self._again else (next(self._lines), "")
+        line, self._pushed_back = (self._pushed_back, "") if self._pushed_back else (next(self._lines), "")
         self.number += 1
-        self._read.append(line)
+        self._recorded_lines.append(line)
         return line
 
     def put_back(self, line: str) -> None:
         if line:
-            self._again = line
+            self._pushed_back = line
             self.number -= 1
-        self._read.clear()
-        self._start = self.number + 1
+        self._recorded_lines.clear()
+        self._first_number = self.number + 1
 
-    def taken(self) -> tuple[int, str]:
+    def pop_recorded(self) -> tuple[int, str]:
         """The number of the first line since the last look, and all lines since."""
-        start, raw = self._start, "".join(self._read).rstrip("\r\n")
-        self._read.clear()
-        self._start = self.number + 1
+        start, raw = self._first_number, "".join(self._recorded_lines).rstrip("\r\n")
+        self._recorded_lines.clear()
+        self._first_number = self.number + 1
         return start, raw
 
 
-def _of_jsonl(kind: Kind, lines: _Recorded, mapping: ImportMapping) -> Iterator[Row]:
+def _read_jsonl(kind: ImportKind, lines: _RecordingLines, mapping: ImportMapping) -> Iterator[ImportRow]:
     for line in lines:
-        number, raw = lines.taken()
+        number, raw = lines.pop_recorded()
         if not line.strip():
             continue
         try:
             value = loads(line.strip().encode("utf-8", "surrogateescape"))
         except (Unparsable, UnicodeEncodeError):
-            yield Row(number, raw, Rejected(Reason.UNPARSABLE, "not JSON in UTF-8"))
+            yield ImportRow(number, raw, Rejection(Reason.UNPARSABLE, "not JSON in UTF-8"))
             continue
         if not isinstance(value, dict):
-            yield Row(number, raw, Rejected(Reason.NOT_AN_OBJECT, "must be an object"))
+            yield ImportRow(number, raw, Rejection(Reason.NOT_AN_OBJECT, "must be an object"))
             continue
-        cells = [(name, target_of(kind, name, mapping), held) for name, held in value.items() if isinstance(name, str)]
-        yield Row(number, raw, _called(kind, cells, mapping))
+        cells = [(name, target_of_column(kind, name, mapping), cell) for name, cell in value.items() if isinstance(name, str)]
+        yield ImportRow(number, raw, _build_call(kind, cells, mapping))
 
 
-def _of_csv(kind: Kind, lines: _Recorded, mapping: ImportMapping) -> Iterator[Row]:
+def _read_csv(kind: ImportKind, lines: _RecordingLines, mapping: ImportMapping) -> Iterator[ImportRow]:
     try:
         first = next(lines)
     except StopIteration:
         return
     lines.put_back(first)
-    reader = csv.reader(lines, delimiter=mapping.delimiter or _delimiter(first), skipinitialspace=True)
+    reader = csv.reader(lines, delimiter=mapping.delimiter or _guess_delimiter(first), skipinitialspace=True)
     try:
         names = next(reader)
     except csv.Error:
-        yield from _without_header(lines)
+        yield from _reject_every_line(lines)
         return
-    targets = header_of(kind, names, mapping)
-    lines.taken()
+    targets = header_targets(kind, names, mapping)
+    lines.pop_recorded()
     while True:
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error:
-            yield Row(*lines.taken(), Rejected(Reason.UNPARSABLE, "a cell is too long: is a quotation mark left open?"))
+            yield ImportRow(
+                *lines.pop_recorded(), Rejection(Reason.UNPARSABLE, "a cell is too long: is a quotation mark left open?")
+            )
             continue
-        number, raw = lines.taken()
+        number, raw = lines.pop_recorded()
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
-            yield Row(number, raw, Rejected(Reason.WRONG_TYPE, f"has {len(cells)} cells, the header has {len(names)}"))
+            yield ImportRow(number, raw, Rejection(Reason.WRONG_TYPE, f"has {len(cells)} cells, the header has {len(names)}"))
             continue
-        named = [(name, target, cell.strip()) for name, target, cell in zip(names, targets, cells, strict=False) if cell.strip()]
-        yield Row(number, raw, _called(kind, named, mapping))
+        named_cells = [
+            (name, target, cell.strip()) for name, target, cell in zip(names, targets, cells, strict=False) if cell.strip()
+        ]
+        yield ImportRow(number, raw, _build_call(kind, named_cells, mapping))
 
 
-def _without_header(lines: _Recorded) -> Iterator[Row]:
+def _reject_every_line(lines: _RecordingLines) -> Iterator[ImportRow]:
     """All lines of a file whose header no CSV can have."""
-    rejected = Rejected(Reason.UNPARSABLE, "the header has a cell that is too long: is this CSV?")
-    yield Row(*lines.taken(), rejected)
+    rejection = Rejection(Reason.UNPARSABLE, "the header has a cell that is too long: is this CSV?")
+    yield ImportRow(*lines.pop_recorded(), rejection)
     for _ in lines:
-        yield Row(*lines.taken(), rejected)
+        yield ImportRow(*lines.pop_recorded(), rejection)
 
 
-def _delimiter(header: str) -> str:
+def _guess_delimiter(header: str) -> str:
     """The separator that the header holds most of, outside quotation marks."""
     outside = "".join(header.split('"')[::2])
     return max(_DELIMITERS, key=outside.count)
 
 
-def _called(kind: Kind, cells: list[tuple[str, str | None, Any]], mapping: ImportMapping) -> dict[str, Any] | Rejected:
+def _build_call(kind: ImportKind, cells: list[tuple[str, str | None, Any]], mapping: ImportMapping) -> dict[str, Any] | Rejection:
     """The call of a row's cells: (name, target, value)."""
-    call: dict[str, Any] = {"type": _TYPES[kind]}
-    whole = f"{'traits' if kind == 'customers' else 'properties'}."
+    call: dict[str, Any] = {"type": _CALL_TYPE_BY_KIND[kind]}
+    own_prefix = f"{'traits' if kind == 'customers' else 'properties'}."
     try:
         for name, target, value in cells:
             if target is None or value is None or value == "":
                 continue
             if (
-                target == f"{whole}{name}"
+                target == f"{own_prefix}{name}"
                 and name in ("traits", "properties", "context", "identifiers")
                 and isinstance(value, dict)
             ):
                 call[name] = {**value, **call.get(name, {})}
-            elif not (name == "type" and value == call["type"]) and not placed(call, kind, target, _read(value, target, mapping)):
-                placed(call, kind, f"{whole}{name.strip()}", value)
+            elif not (name == "type" and value == call["type"]) and not set_value(
+                call, kind, target, _convert(value, target, mapping)
+            ):
+                set_value(call, kind, f"{own_prefix}{name.strip()}", value)
         for target, value in mapping.constants.items():
-            placed(call, kind, target, _read(value, target, mapping))
-    except _Bad as bad:
-        return bad.rejected
+            set_value(call, kind, target, _convert(value, target, mapping))
+    except _CellRejected as error:
+        return error.rejection
     if kind == "events":
-        call.setdefault("event", ORDER)
-    if (found := flaw(call)) is not None:
-        return Rejected(Reason.UNPARSABLE, f"is not UTF-8, or holds {found}")
+        call.setdefault("event", DEFAULT_EVENT)
+    if (violation := find_violation(call)) is not None:
+        return Rejection(Reason.UNPARSABLE, f"is not UTF-8, or holds {violation}")
     return call
 
 
-def _read(value: Any, target: str, mapping: ImportMapping) -> Any:
+def _convert(value: Any, target: str, mapping: ImportMapping) -> Any:
     """The value as its target wants it. Raises _Bad with the column's target: its name may be anybody's."""
-    if target in NUMBERS or target in mapping.numbers:
-        found: Any = number_of(value)
-        wanted = "a number"
-    elif target in INSTANTS:
-        found, wanted = instant_of(value, mapping.zone, day_first=mapping.day_first), "a time"
-    elif target in DATES:
-        return day_of(value, day_first=mapping.day_first)
-    elif target in PLAIN and isinstance(value, dict | list):
-        found, wanted = None, "text"
+    if target in NUMBER_TARGETS or target in mapping.numbers:
+        converted: Any = parse_number(value)
+        expected = "a number"
+    elif target in INSTANT_TARGETS:
+        converted, expected = parse_instant(value, mapping.zone, day_first=mapping.day_first), "a time"
+    elif target in DATE_TARGETS:
+        return parse_day(value, day_first=mapping.day_first)
+    elif target in TOP_LEVEL_TARGETS and isinstance(value, dict | list):
+        converted, expected = None, "text"
     else:
         return value
-    if found is None:
-        raise _Bad(Reason.WRONG_TYPE, f"cannot be read as {wanted}", target)
-    return found
+    if converted is None:
+        raise _CellRejected(Reason.WRONG_TYPE, f"cannot be read as {expected}", target)
+    return converted
 
 
-def _name(call: dict[str, Any], kind: Kind, times: dict[int, int]) -> None:
+def _set_message_id(call: dict[str, Any], kind: ImportKind, occurrences: dict[int, int]) -> None:
     """A message id of the call's content, if it has none."""
     if call.get("messageId"):
         return
     content = orjson.dumps([kind, call], option=orjson.OPT_SORT_KEYS)
     digest = blake2b(content, digest_size=16)
     key = int.from_bytes(digest.digest()[:8], "big")
-    before = times.get(key, 0)
-    times[key] = before + 1
-    call["messageId"] = f"import-{digest.hexdigest()}" + (f"-{before}" if before else "")
+    earlier = occurrences.get(key, 0)
+    occurrences[key] = earlier + 1
+    call["messageId"] = f"import-{digest.hexdigest()}" + (f"-{earlier}" if earlier else "")

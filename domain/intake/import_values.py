@@ -14,7 +14,7 @@ _DECIMAL: Final = re.compile(r"[+-]?\d{1,15}[.,]\d{1,6}")
 _DAY: Final = re.compile(r"(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2}))?)?")
 
 
-def number_of(value: Any) -> int | float | None:
+def parse_number(value: Any) -> int | float | None:
     """A number: `1250000`, `1.250.000`, `1,250,000.50`, `1.250.000,5 ₫`. One separator before three digits is one of thousands."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
@@ -31,25 +31,25 @@ def number_of(value: Any) -> int | float | None:
     return float(text.replace(",", ".")) if _DECIMAL.fullmatch(text) else None
 
 
-def instant_of(value: Any, zone: ZoneInfo, *, day_first: bool) -> str | None:
+def parse_instant(value: Any, zone: ZoneInfo, *, day_first: bool) -> str | None:
     """An instant in ISO 8601, UTC: from ISO 8601, an epoch number, or `15/06/2025 14:30`. Without a zone of its own, in `zone`."""
-    at = _local(value, zone, day_first=day_first) if isinstance(value, str) else None
+    at = _parse_local(value, zone, day_first=day_first) if isinstance(value, str) else None
     at_ms = instant_ms(value) if at is None else int(at.timestamp() * 1000)
     if at_ms is None or not 0 <= at_ms < 253_402_300_800_000:
         return None
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def day_of(value: Any, *, day_first: bool) -> Any:
+def parse_day(value: Any, *, day_first: bool) -> Any:
     """A day as `1990-06-15`, from `15/06/1990`; what is written otherwise stays as it is."""
-    at = _written(value.strip(), day_first=day_first) if isinstance(value, str) else None
+    at = _parse_written(value.strip(), day_first=day_first) if isinstance(value, str) else None
     return value if at is None else at.date().isoformat()
 
 
-def _local(value: str, zone: ZoneInfo, *, day_first: bool) -> datetime | None:
+def _parse_local(value: str, zone: ZoneInfo, *, day_first: bool) -> datetime | None:
     """The instant of a text that names no zone; None when it names one, or is no time."""
     text = value.strip()
-    at = _written(text, day_first=day_first)
+    at = _parse_written(text, day_first=day_first)
     if at is None and not text.isdigit():
         try:
             at = datetime.fromisoformat(text)
@@ -58,13 +58,13 @@ def _local(value: str, zone: ZoneInfo, *, day_first: bool) -> datetime | None:
     return at.replace(tzinfo=zone) if at is not None and at.tzinfo is None else None
 
 
-def _written(text: str, *, day_first: bool) -> datetime | None:
-    found = _DAY.fullmatch(text)
-    if found is None:
+def _parse_written(text: str, *, day_first: bool) -> datetime | None:
+    match = _DAY.fullmatch(text)
+    if match is None:
         return None
-    first, second, year, hour, minute, after = (int(part or 0) for part in found.groups())
+    first, second, year, hour, minute, seconds = (int(part or 0) for part in match.groups())
     day, month = (first, second) if day_first else (second, first)
     try:
-        return datetime(year, month, day, hour, minute, after)  # noqa: DTZ001 - the caller knows the zone
+        return datetime(year, month, day, hour, minute, seconds)  # noqa: DTZ001 - the caller knows the zone
     except ValueError:
         return None

@@ -33,8 +33,8 @@ _SENSITIVE: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the values of one property or trait of one event were. `some` are up to 21 of them as JSON, when they are short."""
+class PropertyStatistics:
+    """What the values of one property or trait of one event were. `samples` are up to 21 of them as JSON, when they are short."""
 
     event: str
     section: str
@@ -50,22 +50,24 @@ class Seen:
     datetimes: int = 0
     emails: int = 0
     phones: int = 0
-    different: int = 0
-    some: Sequence[str] = ()
+    distinct_values: int = 0
+    samples: Sequence[str] = ()
 
 
-def propose(source: str, events: Sequence[tuple[str, int]], seen: Sequence[Seen]) -> dict[str, Any]:
+def propose(source: str, events: Sequence[tuple[str, int]], statistics: Sequence[PropertyStatistics]) -> dict[str, Any]:
     """A TrackingPlan document in mode `observe` for these events (name and how often)."""
-    planned: dict[str, Any] = {}
+    planned_events: dict[str, Any] = {}
     for name, count in events:
         if not name or len(name) > 512:
             continue
         sections: dict[str, Any] = {}
-        for one in seen:
-            if one.event == name and one.path and len(one.path) <= 256:
-                sections.setdefault(one.section, {})[one.path] = _property(one, count)
-        planned[name] = sections
-    spec = {"sources": [source], "mode": "observe", "events": planned}
+        for property_statistics in statistics:
+            if property_statistics.event == name and property_statistics.path and len(property_statistics.path) <= 256:
+                sections.setdefault(property_statistics.section, {})[property_statistics.path] = _property_rule(
+                    property_statistics, count
+                )
+        planned_events[name] = sections
+    spec = {"sources": [source], "mode": "observe", "events": planned_events}
     return {"apiVersion": "onefold/v1", "kind": "TrackingPlan", "metadata": {"name": source}, "spec": spec}
 
 
@@ -75,51 +77,51 @@ def as_yaml(document: dict[str, Any], about: str) -> str:
     return comment + yaml_text(document)
 
 
-def _property(seen: Seen, events: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    kind = _type(seen)
+def _property_rule(statistics: PropertyStatistics, events: int) -> dict[str, Any]:
+    rule: dict[str, Any] = {}
+    kind = _type(statistics)
     if kind is not None:
-        found["type"] = kind
-    if events >= MIN_EVENTS and seen.present > REQUIRED_SHARE * events:
-        found["required"] = True
-    pii = _pii(seen)
+        rule["type"] = kind
+    if events >= MIN_EVENTS and statistics.present > REQUIRED_SHARE * events:
+        rule["required"] = True
+    pii = _pii(statistics)
     if pii != "none":
-        found["pii"] = pii
-    elif kind in ("string", "integer") and (values := _few(seen)):
-        found["enum"] = values
-    return found
+        rule["pii"] = pii
+    elif kind in ("string", "integer") and (values := _enum_values(statistics)):
+        rule["enum"] = values
+    return rule
 
 
-def _type(seen: Seen) -> str | None:
+def _type(statistics: PropertyStatistics) -> str | None:
     """The type that nearly all values are of; None when they are of several."""
-    most = TYPE_SHARE * seen.present
-    if seen.texts >= most:
-        narrower = (("money", seen.moneys), ("datetime", seen.datetimes))
-        return next((name for name, count in narrower if count == seen.texts), "string")
-    if seen.integers >= most:
+    threshold = TYPE_SHARE * statistics.present
+    if statistics.texts >= threshold:
+        narrower_types = (("money", statistics.moneys), ("datetime", statistics.datetimes))
+        return next((name for name, count in narrower_types if count == statistics.texts), "string")
+    if statistics.integers >= threshold:
         return "integer"
     counts = {
-        "number": seen.integers + seen.numbers,
-        "boolean": seen.booleans,
-        "array": seen.arrays,
-        "object": seen.objects,
+        "number": statistics.integers + statistics.numbers,
+        "boolean": statistics.booleans,
+        "array": statistics.arrays,
+        "object": statistics.objects,
     }
-    return next((name for name, count in counts.items() if count >= most), None)
+    return next((name for name, count in counts.items() if count >= threshold), None)
 
 
-def _pii(seen: Seen) -> str:
+def _pii(statistics: PropertyStatistics) -> str:
     """A guess, by the name and by what the texts look like: rather one too many than one too few."""
-    if _SENSITIVE.search(seen.path):
+    if _SENSITIVE.search(statistics.path):
         return "sensitive"
-    looks = max(seen.emails, seen.phones)
-    if _CONTACT.search(seen.path) or (seen.texts and looks >= PII_SHARE * seen.texts):
+    contact_like = max(statistics.emails, statistics.phones)
+    if _CONTACT.search(statistics.path) or (statistics.texts and contact_like >= PII_SHARE * statistics.texts):
         return "contact"
-    return "identifier" if _IDENTIFIER.search(seen.path) else "none"
+    return "identifier" if _IDENTIFIER.search(statistics.path) else "none"
 
 
-def _few(seen: Seen) -> list[Any]:
+def _enum_values(statistics: PropertyStatistics) -> list[Any]:
     """All values, when they are few and each came often enough that a new one would be news."""
-    complete = seen.different == len(seen.some) <= MAX_VALUES
-    if not complete or seen.present < max(MIN_EVENTS, MIN_EVENTS_PER_VALUE * len(seen.some)):
+    complete = statistics.distinct_values == len(statistics.samples) <= MAX_VALUES
+    if not complete or statistics.present < max(MIN_EVENTS, MIN_EVENTS_PER_VALUE * len(statistics.samples)):
         return []
-    return [json.loads(value) for value in seen.some]
+    return [json.loads(value) for value in statistics.samples]

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal, Self
 import re2
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Mode = Literal["observe", "annotate", "block"]
-Unknown = Literal["allow", "annotate", "block"]
+PlanMode = Literal["observe", "annotate", "block"]
+UnknownPolicy = Literal["allow", "annotate", "block"]
 PropertyType = Literal["string", "integer", "number", "boolean", "datetime", "array", "object", "money"]
 Pii = Literal["none", "identifier", "contact", "sensitive"]
 Section = Literal["properties", "traits"]
@@ -20,7 +20,7 @@ SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 MAX_DEPTH: Final = 6
 MAX_EVENTS: Final = 2_000
 MAX_PROPERTIES: Final = 1_000
-_FITS: Final[dict[str, frozenset[str | None]]] = {
+_TYPES_BY_RULE: Final[dict[str, frozenset[str | None]]] = {
     "pattern": frozenset({None, "string", "money", "datetime"}),
     "max_length": frozenset({None, "string", "array"}),
     "min": frozenset({"integer", "number", "money"}),
@@ -30,19 +30,19 @@ _FITS: Final[dict[str, frozenset[str | None]]] = {
 }
 
 
-def options() -> Any:
+def re2_options() -> Any:
     """How patterns are compiled: within bounds of memory, and silent."""
-    found = re2.Options()
-    found.max_mem = 8 << 20
-    found.log_errors = False
-    return found
+    compile_options = re2.Options()
+    compile_options.max_mem = 8 << 20
+    compile_options.log_errors = False
+    return compile_options
 
 
-class _Strict(BaseModel):
+class _StrictPlanModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PropertySpec(_Strict):
+class PropertySpec(_StrictPlanModel):
     """One property or trait. A null counts as absent."""
 
     type: PropertyType | None = Field(
@@ -64,54 +64,56 @@ class PropertySpec(_Strict):
     def _compiles(cls, pattern: str | None) -> str | None:
         if pattern is not None:
             try:
-                re2.compile(pattern, options())
+                re2.compile(pattern, re2_options())
             except re2.error:
                 raise ValueError("not an RE2 expression: see https://github.com/google/re2/wiki/Syntax") from None
         return pattern
 
     @model_validator(mode="after")
     def _rules_fit_the_type(self) -> Self:
-        for name, types in _FITS.items():
+        for name, types in _TYPES_BY_RULE.items():
             if getattr(self, name) not in (None, {}) and self.type not in types:
                 fitting = ", ".join(sorted(str(kind) for kind in types if kind))
                 raise ValueError(f"{name} needs a type of {fitting}")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError("min is larger than max")
-        if depth(self) > MAX_DEPTH:
+        if nesting_depth(self) > MAX_DEPTH:
             raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
         return self
 
 
-def depth(spec: PropertySpec) -> int:
+def nesting_depth(spec: PropertySpec) -> int:
     """How many levels a property has, itself counted."""
     inner = [*spec.properties.values(), *([spec.items] if spec.items is not None else [])]
-    return 1 + max(map(depth, inner), default=0)
+    return 1 + max(map(nesting_depth, inner), default=0)
 
 
 Properties = Annotated[dict[PropertyName, PropertySpec], Field(max_length=MAX_PROPERTIES)]
 
 
-class EventSpec(_Strict):
+class EventSpec(_StrictPlanModel):
     """One event: what it is to hold. `unknown_properties` replaces the plan's own."""
 
     properties: Properties = Field(default_factory=dict)
     traits: Properties = Field(default_factory=dict)
-    unknown_properties: Unknown | None = None
+    unknown_properties: UnknownPolicy | None = None
     description: str = Field(default="", max_length=2_000)
 
 
-class TrackingPlanSpec(_Strict):
+class TrackingPlanSpec(_StrictPlanModel):
     """The `spec` of a TrackingPlan definition."""
 
     sources: tuple[SourceName, ...] = Field(default=(), max_length=100, description="whose events; else those of the plan's name")
-    mode: Mode = Field(
+    mode: PlanMode = Field(
         default="observe",
         description="observe: count what does not fit; annotate: note it on the event too; block: quarantine the event",
     )
-    unknown_events: Unknown = Field(
+    unknown_events: UnknownPolicy = Field(
         default="annotate", description="events that the plan does not name; `block` needs the mode block"
     )
-    unknown_properties: Unknown = Field(default="annotate", description="properties and traits that an event's plan does not name")
+    unknown_properties: UnknownPolicy = Field(
+        default="annotate", description="properties and traits that an event's plan does not name"
+    )
     events: Annotated[dict[EventName, EventSpec], Field(max_length=MAX_EVENTS)] = Field(
         default_factory=dict, description="by a track event's name, or $identify, $page, $screen, $group, $alias"
     )

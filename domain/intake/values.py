@@ -13,9 +13,9 @@ from schemas.reasons import Reason
 MAX_DEPTH: Final = 32
 MAX_NAMES: Final = 1000
 MAX_NAME_CHARS: Final = 256
-_LEAST_INT: Final = -(2**63)
+_SMALLEST_INT: Final = -(2**63)
 _LARGEST_INT: Final = 2**64 - 1
-_EXACT_FLOAT: Final = 2**53
+_LARGEST_EXACT_FLOAT: Final = 2**53
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _DAY_OF_YEAR: Final = re.compile(r"([0-9]{4})-?(?!000)(36[0-6]|3[0-5][0-9]|[0-2][0-9]{2})(?=T|$)")
@@ -32,7 +32,8 @@ class Unparsable(ValueError):
 def loads(raw: bytes) -> Any:
     """The JSON value of UTF-8 bytes; raises Unparsable.
 
-    What only `json` decodes (lone surrogates, NaN, very large integers) comes back as it is, for `flaw` to find: one such event
+    What only `json` decodes (lone surrogates, NaN, very large integers) comes back as it is, for `find_violation` to find: one
+    such event
     must not take its whole batch with it.
     """
     try:
@@ -45,23 +46,23 @@ def loads(raw: bytes) -> Any:
         raise Unparsable(type(error).__name__) from None
 
 
-class Flaw(NamedTuple):
-    """Why a value cannot travel on; `about` names no value."""
+class Violation(NamedTuple):
+    """Why a value cannot travel on; `description` names no value."""
 
     reason: Reason
-    about: str
+    description: str
 
 
-_SURROGATE: Final = Flaw(Reason.WRONG_TYPE, "text with a lone surrogate")
-_LARGE_INT: Final = Flaw(Reason.WRONG_TYPE, "an integer beyond 64 bits")
-_NOT_FINITE: Final = Flaw(Reason.WRONG_TYPE, "a number that is not finite")
-_NOT_JSON: Final = Flaw(Reason.WRONG_TYPE, "a value that is not JSON")
-_DEEP: Final = Flaw(Reason.TOO_DEEP, f"nesting deeper than {MAX_DEPTH} levels")
-_WIDE: Final = Flaw(Reason.TOO_MANY_PROPERTIES, f"an object of more than {MAX_NAMES} names")
-_LONG: Final = Flaw(Reason.NAME_TOO_LONG, f"a name longer than {MAX_NAME_CHARS} characters")
+_SURROGATE: Final = Violation(Reason.WRONG_TYPE, "text with a lone surrogate")
+_LARGE_INT: Final = Violation(Reason.WRONG_TYPE, "an integer beyond 64 bits")
+_NOT_FINITE: Final = Violation(Reason.WRONG_TYPE, "a number that is not finite")
+_NOT_JSON: Final = Violation(Reason.WRONG_TYPE, "a value that is not JSON")
+_TOO_DEEP: Final = Violation(Reason.TOO_DEEP, f"nesting deeper than {MAX_DEPTH} levels")
+_TOO_MANY_NAMES: Final = Violation(Reason.TOO_MANY_PROPERTIES, f"an object of more than {MAX_NAMES} names")
+_NAME_TOO_LONG: Final = Violation(Reason.NAME_TOO_LONG, f"a name longer than {MAX_NAME_CHARS} characters")
 
 
-def flaw(value: Any, depth: int = MAX_DEPTH) -> Flaw | None:
+def find_violation(value: Any, depth: int = MAX_DEPTH) -> Violation | None:
     """Why a decoded JSON value cannot travel on: what no store keeps (NaN, an integer beyond 64 bits, a lone surrogate), or a shape
     beyond the limits; None when it can."""
     if isinstance(value, str):
@@ -69,36 +70,36 @@ def flaw(value: Any, depth: int = MAX_DEPTH) -> Flaw | None:
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return None if _LEAST_INT <= value <= _LARGEST_INT else _LARGE_INT
+        return None if _SMALLEST_INT <= value <= _LARGEST_INT else _LARGE_INT
     if isinstance(value, float):
         return None if math.isfinite(value) else _NOT_FINITE
     if depth <= 0:
-        return _DEEP
+        return _TOO_DEEP
     if isinstance(value, dict):
-        return _flaw_in(value, depth - 1)
+        return _find_violation_in_object(value, depth - 1)
     if isinstance(value, list):
-        return next((found for item in value if (found := flaw(item, depth - 1)) is not None), None)
+        return next((violation for item in value if (violation := find_violation(item, depth - 1)) is not None), None)
     return _NOT_JSON
 
 
-def _flaw_in(value: dict[Any, Any], depth: int) -> Flaw | None:
+def _find_violation_in_object(value: dict[Any, Any], depth: int) -> Violation | None:
     if len(value) > MAX_NAMES:
-        return _WIDE
+        return _TOO_MANY_NAMES
     for key, item in value.items():
         if not isinstance(key, str):
             return _NOT_JSON
         if len(key) > MAX_NAME_CHARS:
-            return _LONG
-        if not key.isascii() and (found := _unencodable(key)) is not None:
-            return found
+            return _NAME_TOO_LONG
+        if not key.isascii() and (violation := _unencodable(key)) is not None:
+            return violation
         if type(item) is str and item.isascii():
             continue
-        if (found := flaw(item, depth)) is not None:
-            return found
+        if (violation := find_violation(item, depth)) is not None:
+            return violation
     return None
 
 
-def _unencodable(text: str) -> Flaw | None:
+def _unencodable(text: str) -> Violation | None:
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -114,7 +115,7 @@ def text_of(value: Any) -> str | None:
         return None
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, float) and abs(value) < _EXACT_FLOAT and value.is_integer():
+    if isinstance(value, float) and abs(value) < _LARGEST_EXACT_FLOAT and value.is_integer():
         return str(int(value))
     return None
 
@@ -126,12 +127,12 @@ def instant_ms(value: Any) -> int | None:
     """
     if isinstance(value, str):
         text = value.strip()
-        found = _epoch_ms(int(text)) if len(text) in _DIGITS and text.isascii() and text.isdigit() else _iso_ms(text)
+        epoch_ms = _epoch_ms(int(text)) if len(text) in _DIGITS and text.isascii() and text.isdigit() else _iso_ms(text)
     elif isinstance(value, bool) or not isinstance(value, int | float):
         return None
     else:
-        found = _epoch_ms(value)
-    return found if found is not None and found >= 0 else None
+        epoch_ms = _epoch_ms(value)
+    return epoch_ms if epoch_ms is not None and epoch_ms >= 0 else None
 
 
 def _epoch_ms(number: float) -> int | None:
@@ -144,31 +145,31 @@ def _epoch_ms(number: float) -> int | None:
 
 
 def _iso_ms(text: str) -> int | None:
-    shift = timedelta()
+    correction = timedelta()
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        plain, shift = _plain_iso(text)
+        plain, correction = _to_parsable_iso(text)
         try:
             at = datetime.fromisoformat(plain)
         except ValueError:
             return None
-    return ((at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - _EPOCH + shift) // _MILLISECOND
+    return ((at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - _EPOCH + correction) // _MILLISECOND
 
 
-def _plain_iso(text: str) -> tuple[str, timedelta]:
+def _to_parsable_iso(text: str) -> tuple[str, timedelta]:
     """ISO 8601 forms that `fromisoformat` refuses, as one that it takes and what is missing then.
 
     A small z, a day of the year, the hour 24 and the leap second.
     """
-    plain, shift = text.upper(), timedelta()
-    if found := _DAY_OF_YEAR.match(plain):
-        plain = f"{found[1]}-01-01{plain[found.end() :]}"
-        shift += timedelta(days=int(found[2]) - 1)
-    if found := _HOUR_24.search(plain):
-        plain = f"{plain[: found.start()]}{found[1]}00{found[2]}"
-        shift += timedelta(days=1)
-    if found := _SECOND_60.search(plain):
-        plain = f"{plain[: found.start(2)]}59{plain[found.end(2) :]}"
-        shift += timedelta(seconds=1)
-    return plain, shift
+    plain, correction = text.upper(), timedelta()
+    if match := _DAY_OF_YEAR.match(plain):
+        plain = f"{match[1]}-01-01{plain[match.end() :]}"
+        correction += timedelta(days=int(match[2]) - 1)
+    if match := _HOUR_24.search(plain):
+        plain = f"{plain[: match.start()]}{match[1]}00{match[2]}"
+        correction += timedelta(days=1)
+    if match := _SECOND_60.search(plain):
+        plain = f"{plain[: match.start(2)]}59{plain[match.end(2) :]}"
+        correction += timedelta(seconds=1)
+    return plain, correction

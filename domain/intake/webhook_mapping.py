@@ -5,80 +5,94 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from domain.intake.parse import Rejected
+from domain.intake.parse import Rejection
 from domain.intake.values import instant_ms, text_of
+from domain.intake.webhook_spec import (
+    Constant,
+    EventMapping,
+    FirstOf,
+    ForEach,
+    MappingFields,
+    MappingRule,
+    MappingSpec,
+    MappingValue,
+    ReadPath,
+    Transform,
+    path_steps,
+)
 from schemas.reasons import Reason
-from domain.intake.webhook_spec import (Const, Each, EventMapping, Fields, First, MappingSpec, Read, Rule, Transform, Value, steps)
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
+class MappedCalls:
     """The calls of a payload; none when its rule says that it is to be ignored."""
 
     calls: list[dict[str, Any]]
     ignored: bool = False
 
 
-class _Unmapped(Exception):
+class _MappingFailed(Exception):
     def __init__(self, reason: Reason, detail: str, path: str) -> None:
         super().__init__(reason)
-        self.rejected = Rejected(reason, detail, path)
+        self.rejection = Rejection(reason, detail, path)
 
 
-def mapped(spec: MappingSpec, payload: Any, most: int) -> Mapped | Rejected:
-    """The calls that the first rule that applies makes of a decoded payload, at most `most`; else why there are none.
+def map_payload(spec: MappingSpec, payload: Any, max_calls: int) -> MappedCalls | Rejection:
+    """The calls that the first rule that applies makes of a decoded payload, at most `max_calls`; else why there are none.
 
     A rejected payload names a path in it where something could not be read, or the field of the event that needed it.
     """
     try:
         for rule in spec.rules:
             if _applies(rule, payload):
-                return Mapped([], ignored=True) if rule.ignore else Mapped(_calls(rule, payload, most))
-    except _Unmapped as unmapped:
-        return unmapped.rejected
+                return MappedCalls([], ignored=True) if rule.ignore else MappedCalls(_build_calls(rule, payload, max_calls))
+    except _MappingFailed as error:
+        return error.rejection
     except RecursionError:
-        return Rejected(Reason.WRONG_TYPE, "is nested too deeply")
-    return Rejected(Reason.UNKNOWN_TYPE, "no rule of the source's mapping is for this payload", "mapping.rules")
+        return Rejection(Reason.WRONG_TYPE, "is nested too deeply")
+    return Rejection(Reason.UNKNOWN_TYPE, "no rule of the source's mapping is for this payload", "mapping.rules")
 
 
-def _applies(rule: Rule, payload: Any) -> bool:
-    for path, wanted in rule.when.items():
-        found = _at(path, payload, None)
-        if not any(_same(found, one) for one in (wanted if isinstance(wanted, tuple) else (wanted,))):
+def _applies(rule: MappingRule, payload: Any) -> bool:
+    for path, expected in rule.when.items():
+        actual = _value_at(path, payload, None)
+        if not any(_is_same(actual, alternative) for alternative in (expected if isinstance(expected, tuple) else (expected,))):
             return False
     return True
 
 
-def _same(found: Any, wanted: Any) -> bool:
+def _is_same(actual: Any, expected: Any) -> bool:
     """Equal and of one kind: 1 is not true."""
-    return bool(found == wanted) and isinstance(found, bool) == isinstance(wanted, bool)
+    return bool(actual == expected) and isinstance(actual, bool) == isinstance(expected, bool)
 
 
-def _calls(rule: Rule, payload: Any, most: int) -> list[dict[str, Any]]:
+def _build_calls(rule: MappingRule, payload: Any, max_calls: int) -> list[dict[str, Any]]:
     elements = [None] if rule.each is None else _elements(rule.each, payload, None)
     if elements is None:
-        raise _Unmapped(Reason.MISSING_FIELD, "is missing: the rule makes an event of each of its elements", rule.each or "")
-    if len(elements) * len(rule.events) > most:
-        raise _Unmapped(Reason.TOO_MANY, f"makes {len(elements) * len(rule.events)} events, the limit is {most}", rule.each or "")
-    return [_call(event, payload, element) for element in elements for event in rule.events]
+        raise _MappingFailed(Reason.MISSING_FIELD, "is missing: the rule makes an event of each of its elements", rule.each or "")
+    if len(elements) * len(rule.events) > max_calls:
+        raise _MappingFailed(
+            Reason.TOO_MANY, f"makes {len(elements) * len(rule.events)} events, the limit is {max_calls}", rule.each or ""
+        )
+    return [_build_call(event, payload, element) for element in elements for event in rule.events]
 
 
-def _call(event: EventMapping, payload: Any, element: Any) -> dict[str, Any]:
+def _build_call(event: EventMapping, payload: Any, element: Any) -> dict[str, Any]:
     scope = _Scope(payload, element)
     call: dict[str, Any] = {
         "type": scope.value(event.type, "type"),
         "identifiers": {name: scope.value(value, f"identifiers.{name}") for name, value in event.identifiers.items()},
     }
     for field, value in (("timestamp", event.time), ("messageId", event.message_id), ("groupId", event.group_id)):
-        if value is not None and (found := scope.value(value, field)) is not None:
-            call[field] = found
+        if value is not None and (resolved := scope.value(value, field)) is not None:
+            call[field] = resolved
     if event.name is not None and (name := scope.value(event.name, "name")) is not None:
         call["event" if call["type"] == "track" else "name"] = name
     for field, fields in (("properties", event.properties), ("traits", event.traits), ("context", event.context)):
-        if found := scope.fields(fields, field):
-            call[field] = found
+        if resolved := scope.fields(fields, field):
+            call[field] = resolved
     return call
 
 
@@ -89,60 +103,62 @@ class _Scope:
     payload: Any
     element: Any
 
-    def fields(self, fields: Fields, target: str) -> Any:
+    def fields(self, fields: MappingFields, target: str) -> Any:
         """Values by name, dotted names nested; or the object at a path, whatever it is: intake says if it is none."""
         if isinstance(fields, str):
-            return _at(fields, self.payload, self.element)
-        out: dict[str, Any] = {}
+            return _value_at(fields, self.payload, self.element)
+        result: dict[str, Any] = {}
         for name, value in fields.items():
-            found = self.value(value, f"{target}.{name}")
-            if found is None:
+            resolved = self.value(value, f"{target}.{name}")
+            if resolved is None:
                 continue
-            *parents, last = name.split(".")
-            inner = out
+            *parents, leaf = name.split(".")
+            inner = result
             for parent in parents:
                 inner = inner.setdefault(parent, {})
                 if not isinstance(inner, dict):
-                    raise _Unmapped(Reason.WRONG_TYPE, "another field of the mapping has its place", f"{target}.{name}")
-            inner[last] = found
-        return out
+                    raise _MappingFailed(Reason.WRONG_TYPE, "another field of the mapping has its place", f"{target}.{name}")
+            inner[leaf] = resolved
+        return result
 
-    def value(self, value: Value, target: str) -> Any:
+    def value(self, value: MappingValue, target: str) -> Any:
         """What a value of the mapping is for this payload; None when there is nothing."""
         if isinstance(value, str):
-            return _at(value, self.payload, self.element) if value[:1] in ("$", "@") else value
-        if isinstance(value, Const):
+            return _value_at(value, self.payload, self.element) if value[:1] in ("$", "@") else value
+        if isinstance(value, Constant):
             return value.const
-        if isinstance(value, First):
-            return next((found for one in value.first if (found := self.value(one, target)) is not None), None)
-        if isinstance(value, Each):
+        if isinstance(value, FirstOf):
+            return next(
+                (resolved for alternative in value.first if (resolved := self.value(alternative, target)) is not None), None
+            )
+        if isinstance(value, ForEach):
             elements = _elements(value.each, self.payload, self.element) or []
             return [_Scope(self.payload, element).fields(value.fields, target) for element in elements]
-        if isinstance(value, Read):
+        if isinstance(value, ReadPath):
             return self._read(value, target)
         return value
 
-    def _read(self, read: Read, target: str) -> Any:
-        found = _at(read.path, self.payload, self.element)
+    def _read(self, read: ReadPath, target: str) -> Any:
+        result = _value_at(read.path, self.payload, self.element)
         for transform in read.as_:
-            found = _all(found, transform, read.path, target)
+            result = _transform(result, transform, read.path, target)
         if read.map is not None:
-            key = text_of(found)
-            found = read.map.get(key) if key is not None else None
-        return read.default if found is None else found
+            key = text_of(result)
+            result = read.map.get(key) if key is not None else None
+        return read.default if result is None else result
 
 
 def _elements(path: str, payload: Any, element: Any) -> list[Any] | None:
     """The elements at a path, `[*]` at its end or not; None when there is nothing."""
-    found = _at(path.removesuffix("[*]"), payload, element)
-    if found is not None and not isinstance(found, list):
-        raise _Unmapped(Reason.WRONG_TYPE, "must be a list", path)
-    return found
+    elements = _value_at(path.removesuffix("[*]"), payload, element)
+    if elements is not None and not isinstance(elements, list):
+        raise _MappingFailed(Reason.WRONG_TYPE, "must be a list", path)
+    return elements
 
 
-def _at(path: str, payload: Any, element: Any) -> Any:
+def _value_at(path: str, payload: Any, element: Any) -> Any:
     """What is at a path, None if nothing is; with `[*]` in it the list of all that is there."""
-    return _walk(element if path.startswith("@") else payload, steps(path))
+    return _walk(element if path.startswith("@") else payload, path_steps(path))
 
 
 def _walk(value: Any, path: tuple[Any, ...]) -> Any:
@@ -151,8 +167,8 @@ def _walk(value: Any, path: tuple[Any, ...]) -> Any:
             if not isinstance(value, list):
                 return None
             rest = path[index + 1 :]
-            found = [inner for one in value if (inner := _walk(one, rest)) is not None]
-            return [item for inner in found for item in inner] if None in rest else found
+            matches = [inner for element in value if (inner := _walk(element, rest)) is not None]
+            return [item for inner in matches for item in inner] if None in rest else matches
         if isinstance(step, str):
             value = value.get(step) if isinstance(value, dict) else None
         else:
@@ -162,16 +178,16 @@ def _walk(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-def _all(value: Any, transform: Transform, path: str, target: str) -> Any:
+def _transform(value: Any, transform: Transform, path: str, target: str) -> Any:
     """The transform of a value, or of each of a list's."""
     if value is None:
         return None
     if isinstance(value, list):
-        return [_all(one, transform, path, target) for one in value]
-    found = _TRANSFORMS[transform](value)
-    if found is None:
-        raise _Unmapped(Reason.WRONG_TYPE, f"cannot be read as `{transform}` for {target}", path)
-    return found
+        return [_transform(item, transform, path, target) for item in value]
+    transformed = _TRANSFORMS[transform](value)
+    if transformed is None:
+        raise _MappingFailed(Reason.WRONG_TYPE, f"cannot be read as `{transform}` for {target}", path)
+    return transformed
 
 
 def _number(value: Any) -> int | float | None:

@@ -10,7 +10,7 @@ from pydantic import Discriminator as ByShape
 from schemas.identifiers import NAMESPACE_RANK
 
 Scalar = str | int | float | bool | None
-Step = str | int | None
+PathStep = str | int | None
 """A step of a path: a name, an index, or None for every element."""
 Transform = Literal["lower", "upper", "trim", "string", "number", "iso", "epoch_seconds", "epoch_ms"]
 MAX_RULES: Final = 64
@@ -19,27 +19,27 @@ _PATH: Final = re.compile(rf"[$@](?:{_STEP.pattern})*")
 
 
 @lru_cache(maxsize=4096)
-def steps(path: str) -> tuple[Step, ...]:
+def path_steps(path: str) -> tuple[PathStep, ...]:
     """The steps of a path behind its `$` (the payload) or `@` (the element of the innermost `each`)."""
     return tuple(
-        None if found[4] else int(found[2]) if found[2] else found[1] or found[3] for found in _STEP.finditer(path, 1)
+        None if match[4] else int(match[2]) if match[2] else match[1] or match[3] for match in _STEP.finditer(path, 1)
     )  # fmt: skip
 
 
-def _a_path(text: str) -> str:
+def _checked_path(text: str) -> str:
     if _PATH.fullmatch(text) is None:
         raise ValueError('a path reads like $.order.items[0].sku, @.sku (of the element), $["a name"], $.items[*]')
     return text
 
 
-Path = Annotated[str, Field(max_length=512), AfterValidator(_a_path)]
+MappingPath = Annotated[str, Field(max_length=512), AfterValidator(_checked_path)]
 
 
-class _Strict(BaseModel):
+class _StrictWebhookModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class _Secret(_Strict):
+class _SignatureSecret(_StrictWebhookModel):
     """The secret is named by its environment variable or file, never written inline; several, with white space between, rotate."""
 
     secret_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
@@ -47,19 +47,19 @@ class _Secret(_Strict):
     tolerance_s: int = Field(default=300, ge=1, le=3600, description="how old a signed instant may be, or how far ahead")
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
+    def _name_one_secret(self) -> Self:
         if (self.secret_env is None) == (self.secret_file is None):
             raise ValueError("name secret_env or secret_file, one of them")
         return self
 
 
-class StandardSignature(_Secret):
+class StandardSignature(_SignatureSecret):
     """Standard Webhooks: webhook-id, webhook-timestamp, webhook-signature; a secret is `whsec_` and base64."""
 
     scheme: Literal["standard"]
 
 
-class HmacSignature(_Secret):
+class HmacSignature(_SignatureSecret):
     """HMAC of the body, or of what `signed` says; the secret's text is the key."""
 
     scheme: Literal["hmac"]
@@ -71,7 +71,7 @@ class HmacSignature(_Secret):
     signed: str | None = Field(default=None, max_length=64, description="`{body}`, and `{timestamp}` if there is a header for it")
 
     @model_validator(mode="after")
-    def _signs_what_it_reads(self) -> Self:
+    def _check_signed_template(self) -> Self:
         if self.template.count("{body}") != 1:
             raise ValueError("signed must hold {body} once")
         if ("{timestamp}" in self.template) != (self.timestamp_header is not None):
@@ -86,101 +86,101 @@ class HmacSignature(_Secret):
         return self.signed or ("{body}" if self.timestamp_header is None else "{timestamp}.{body}")
 
 
-class Read(_Strict):
+class ReadPath(_StrictWebhookModel):
     """What is at `path`, through `as` in order, then through `map`; `default` when there is nothing, or `map` does not know it."""
 
-    path: Path
+    path: MappingPath
     as_: tuple[Transform, ...] = Field(default=(), alias="as")
     map: dict[str, Scalar] | None = None
     default: Scalar = None
 
 
-class Const(_Strict):
+class Constant(_StrictWebhookModel):
     """This value."""
 
     const: Any
 
 
-class First(_Strict):
+class FirstOf(_StrictWebhookModel):
     """The first of these that is there."""
 
-    first: tuple["Value", ...] = Field(min_length=1, max_length=16)
+    first: tuple["MappingValue", ...] = Field(min_length=1, max_length=16)
 
 
-class Each(_Strict):
+class ForEach(_StrictWebhookModel):
     """A list with an object for every element; `@` is the element."""
 
-    each: Path
-    fields: dict[str, "Value"] = Field(min_length=1, max_length=256)
+    each: MappingPath
+    fields: dict[str, "MappingValue"] = Field(min_length=1, max_length=256)
 
 
-def _shape(value: Any) -> str:
+def _value_tag(value: Any) -> str:
     for name in ("path", "const", "first", "each"):
         if (isinstance(value, dict) and name in value) or hasattr(value, name):
             return name
     return "text" if isinstance(value, str) else "scalar"
 
 
-def _text(text: str) -> str:
-    return _a_path(text) if text[:1] in ("$", "@") else text
+def _checked_text(text: str) -> str:
+    return _checked_path(text) if text[:1] in ("$", "@") else text
 
 
-Value = Annotated[
-    Annotated[Read, Tag("path")]
-    | Annotated[Const, Tag("const")]
-    | Annotated[First, Tag("first")]
-    | Annotated[Each, Tag("each")]
-    | Annotated[str, AfterValidator(_text), Tag("text")]
+MappingValue = Annotated[
+    Annotated[ReadPath, Tag("path")]
+    | Annotated[Constant, Tag("const")]
+    | Annotated[FirstOf, Tag("first")]
+    | Annotated[ForEach, Tag("each")]
+    | Annotated[str, AfterValidator(_checked_text), Tag("text")]
     | Annotated[int | float | bool, Tag("scalar")],
-    ByShape(_shape),
+    ByShape(_value_tag),
 ]
 """Text that begins with `$` or `@` is a path, other text and numbers are constants; the rest are objects."""
-Fields = dict[str, Value] | Path
+MappingFields = dict[str, MappingValue] | MappingPath
 """Values by name (`address.city` makes an object), or the path of a whole object."""
 
 
-class EventMapping(_Strict):
+class EventMapping(_StrictWebhookModel):
     """One event. What is nowhere in the payload is absent."""
 
-    type: Value
-    name: Value | None = None
-    identifiers: dict[str, Value] = Field(min_length=1)
-    time: Value | None = None
-    message_id: Value | None = None
-    group_id: Value | None = None
-    properties: Fields = Field(default_factory=dict)
-    traits: Fields = Field(default_factory=dict)
-    context: Fields = Field(default_factory=dict)
+    type: MappingValue
+    name: MappingValue | None = None
+    identifiers: dict[str, MappingValue] = Field(min_length=1)
+    time: MappingValue | None = None
+    message_id: MappingValue | None = None
+    group_id: MappingValue | None = None
+    properties: MappingFields = Field(default_factory=dict)
+    traits: MappingFields = Field(default_factory=dict)
+    context: MappingFields = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _known_namespaces(self) -> Self:
+    def _check_namespaces(self) -> Self:
         if unknown := set(self.identifiers) - set(NAMESPACE_RANK):
             raise ValueError(f"identifiers: {', '.join(sorted(unknown))}: namespaces are {', '.join(NAMESPACE_RANK)}")
         return self
 
 
-class Rule(_Strict):
+class MappingRule(_StrictWebhookModel):
     """Applies when every path of `when` holds the value, or one of the values."""
 
-    when: dict[Path, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    when: dict[MappingPath, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
     ignore: bool = False
-    each: Path | None = None
+    each: MappingPath | None = None
     events: tuple[EventMapping, ...] = Field(default=(), max_length=16)
 
     @model_validator(mode="after")
-    def _events_or_none(self) -> Self:
+    def _check_events_or_ignore(self) -> Self:
         if self.ignore == bool(self.events):
             raise ValueError("a rule has events, or `ignore: true`")
         return self
 
 
-class MappingSpec(_Strict):
+class MappingSpec(_StrictWebhookModel):
     """The first rule that applies makes the events; a payload that none applies to goes into quarantine."""
 
-    rules: tuple[Rule, ...] = Field(min_length=1, max_length=MAX_RULES)
+    rules: tuple[MappingRule, ...] = Field(min_length=1, max_length=MAX_RULES)
 
 
-class WebhookSpec(_Strict):
+class WebhookSpec(_StrictWebhookModel):
     """What `POST /v1/webhook/{source}` takes."""
 
     signature: Annotated[StandardSignature | HmacSignature, Field(discriminator="scheme")]

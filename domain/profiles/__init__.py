@@ -1,1 +1,1 @@
-"""TODO."""
+"""The fragment, the profile as the join of its fragments, and its memberships."""

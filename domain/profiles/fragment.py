@@ -11,19 +11,19 @@ from typing import Any, Final
 
 import msgspec
 
-from profile_store.port import DAY_MS
-from schemas.events import BOT, Event
+from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan, trait_change_key
+from domain.segments.registers import Entry, Register, TallyCount, count_entry, sum_tallies
+from schemas.codec import DAY_MS
+from schemas.events import BOT_FLAG, Event
 from schemas.hashes import message_hash
-from schemas.identifiers import MAX_VALUE_CHARS, blocked, star
-from domain.segments.plan import NAMED, Plan, trait_change
-from domain.segments.registers import (Count, Entry, Register, add_up, count)
+from schemas.identifiers import MAX_VALUE_CHARS, is_blocked, links_from_strongest
 
-SEEN_LIMIT: Final = 512
+DEDUPLICATION_LIMIT: Final = 512
 MAX_ACCOUNTS: Final = 100
 """How many accounts of one owner are kept: the first of them by their text, whatever the order they came in."""
 
 
-class Trait(msgspec.Struct, array_like=True, frozen=True):
+class TraitValue(msgspec.Struct, array_like=True, frozen=True):
     """A trait's value and the event that set it; the larger (time_ms, id) wins. A None value says that it was removed."""
 
     value: Any
@@ -32,17 +32,17 @@ class Trait(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Fragment(msgspec.Struct):
-    """The state of one owner. `apply` changes it in place: it belongs to the slice that decoded it.
+    """The state of one owner. `apply_event` changes it in place: it belongs to the slice that decoded it.
 
     `first_ms` and `last_ms` mean nothing while there are no counters: then no event has been applied.
     """
 
     version: int = 2
     identifiers: dict[str, tuple[str, str]] = {}
-    traits: dict[str, Trait] = {}
+    traits: dict[str, TraitValue] = {}
     counters: dict[str, int] = {}
     kept: dict[str, list[Entry]] = {}
-    tallies: dict[str, dict[str, Count]] = {}
+    tallies: dict[str, dict[str, TallyCount]] = {}
     first_ms: int = 0
     last_ms: int = 0
     seen: dict[str, int] = {}
@@ -53,52 +53,52 @@ class Fragment(msgspec.Struct):
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What an event did: whether it was new to the fragment, the links that the link agent must hear of, and what it changed of all
-    that segments look at (see `Plan.concerned`)."""
+    that segments look at (see `SegmentPlan.concerned`)."""
 
-    fresh: bool
-    links: tuple[tuple[str, str], ...]
-    changed: frozenset[str] = frozenset()
+    is_new: bool
+    changed_links: tuple[tuple[str, str], ...]
+    changes: frozenset[str] = frozenset()
 
 
-def apply(fragment: Fragment, event: Event, plan: Plan) -> Effect:
+def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan) -> Effect:
     """Fold one event of the owner into its fragment."""
     links = _observe_links(fragment, event)
     message = message_hash(event.owner, event.id)
     if message in fragment.seen:
-        return Effect(fresh=False, links=links)
+        return Effect(is_new=False, changed_links=links)
     fragment.seen[message] = event.time_ms
-    if len(fragment.seen) > SEEN_LIMIT:
+    if len(fragment.seen) > DEDUPLICATION_LIMIT:
         del fragment.seen[min(zip(fragment.seen.values(), fragment.seen, strict=True))[1]]
-    changed = _name(fragment, event)
+    changes = _add_identifiers(fragment, event)
     if event.type == "identify":
         set_traits(fragment.traits, event, message)
-        changed |= {trait_change(name) for name in event.traits}
-    elif (account := account_of(event)) is not None:
-        fragment.accounts = _accounts((*fragment.accounts, account))
-    if BOT in event.flags:
-        return Effect(fresh=True, links=links, changed=frozenset(changed))
+        changes |= {trait_change_key(name) for name in event.traits}
+    elif (account := account_of_group_call(event)) is not None:
+        fragment.accounts = _retain_accounts((*fragment.accounts, account))
+    if BOT_FLAG in event.flags:
+        return Effect(is_new=True, changed_links=links, changes=frozenset(changes))
     fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
     fragment.last_ms = max(fragment.last_ms, event.time_ms)
     label = event_label(event)
     fragment.counters[label] = fragment.counters.get(label, 0) + 1
-    feed(fragment, event, message, plan)
-    return Effect(fresh=True, links=links, changed=frozenset(changed | {label}))
+    feed_registers(fragment, event, message, plan)
+    return Effect(is_new=True, changed_links=links, changes=frozenset(changes | {label}))
 
 
-def feed(fragment: Fragment, event: Event, message: str, plan: Plan) -> None:
+def feed_registers(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> None:
     """Put what an event says into the registers. `message` is its `message_hash`."""
-    for register, entry in plan.feed(event, message):
+    for register, entry in plan.entries_from(event, message):
         if register.form == "tally":
-            count(fragment.tallies.setdefault(register.key, {}), entry, register.keep)
+            count_entry(fragment.tallies.setdefault(register.key, {}), entry, register.capacity)
         else:
             fragment.kept[register.key] = list(register.add(fragment.kept.get(register.key, ()), entry))
 
 
-def _name(fragment: Fragment, event: Event) -> set[str]:
+def _add_identifiers(fragment: Fragment, event: Event) -> set[str]:
     """Note what the event's nodes stand for; says whether any of them is new."""
-    before = len(fragment.identifiers)
+    count_before = len(fragment.identifiers)
     fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
-    return {NAMED} if len(fragment.identifiers) > before else set()
+    return {NAMESPACES_CHANGED} if len(fragment.identifiers) > count_before else set()
 
 
 def event_label(event: Event) -> str:
@@ -106,16 +106,16 @@ def event_label(event: Event) -> str:
     return event.label
 
 
-def account_of(event: Event) -> str | None:
+def account_of_group_call(event: Event) -> str | None:
     """The groupId of a group call: NFC and trimmed. None for other calls, and when it is one that names nothing."""
     group = event.properties.get("groupId") if event.type == "group" else None
     if not isinstance(group, str):
         return None
     text = unicodedata.normalize("NFC", group).strip()
-    return None if not text or len(text) > MAX_VALUE_CHARS or blocked(text) else text
+    return None if not text or len(text) > MAX_VALUE_CHARS or is_blocked(text) else text
 
 
-def _accounts(names: Iterable[str]) -> tuple[str, ...]:
+def _retain_accounts(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names))[:MAX_ACCOUNTS])
 
 
@@ -124,118 +124,123 @@ def _observe_links(fragment: Fragment, event: Event) -> tuple[tuple[str, str], .
 
     Kept are the earliest time, and the earliest of the latest day: so a pair is said again once a day, whatever the order.
     """
-    at = event.time_ms
-    novel = []
-    for a, b in star(event.nodes):
+    at_ms = event.time_ms
+    changed_pairs = []
+    for a, b in links_from_strongest(event.nodes):
         key = f"{a}{b}"
-        held = fragment.links.get(key)
-        if held is None:
-            fragment.links[key] = (at, at)
-            novel.append((a, b))
+        stored = fragment.links.get(key)
+        if stored is None:
+            fragment.links[key] = (at_ms, at_ms)
+            changed_pairs.append((a, b))
             continue
-        first, last = held
-        later = at // DAY_MS > last // DAY_MS or (at // DAY_MS == last // DAY_MS and at < last)
-        if at < first or later:
-            fragment.links[key] = (min(first, at), at if later else last)
-            novel.append((a, b))
-    return tuple(novel)
+        first_ms, last_ms = stored
+        is_later = at_ms // DAY_MS > last_ms // DAY_MS or (at_ms // DAY_MS == last_ms // DAY_MS and at_ms < last_ms)
+        if at_ms < first_ms or is_later:
+            fragment.links[key] = (min(first_ms, at_ms), at_ms if is_later else last_ms)
+            changed_pairs.append((a, b))
+    return tuple(changed_pairs)
 
 
-def set_traits(traits: dict[str, Trait], event: Event, message: str) -> None:
+def set_traits(traits: dict[str, TraitValue], event: Event, message: str) -> None:
     """Join the event's traits into `traits`; `message` is its `message_hash`."""
     for name, value in event.traits.items():
-        trait = Trait(value, event.time_ms, message)
-        if wins(trait, traits.get(name)):
+        trait = TraitValue(value, event.time_ms, message)
+        if supersedes(trait, traits.get(name)):
             traits[name] = trait
 
 
-def wins(trait: Trait, held: Trait | None) -> bool:
+def supersedes(trait: TraitValue, current: TraitValue | None) -> bool:
     """Whether a trait replaces the held one."""
-    return held is None or (trait.time_ms, trait.id) > (held.time_ms, held.id)
+    return current is None or (trait.time_ms, trait.id) > (current.time_ms, current.id)
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class JoinedProfile:
     """A profile: the join of its members' fragments.
 
-    `identifiers` are its own. `named` are all that its events named, also those that belong to another profile or to nobody.
-    `registers` are the traits with the event that set each, removed ones too.
+    `identifiers` are its own. `event_identifiers` are all that its events named, also those that belong to another profile or
+    to nobody.
+    `trait_values` are the traits with the event that set each, removed ones too.
     """
 
     identifiers: tuple[tuple[str, str], ...]
     traits: dict[str, Any]
     counters: dict[str, int]
-    kept: dict[str, list[Entry]]
-    tallies: dict[str, dict[str, Count]]
+    entries_by_register: dict[str, list[Entry]]
+    tallies: dict[str, dict[str, TallyCount]]
     first_seen_ms: int
     last_seen_ms: int
-    named: tuple[tuple[str, str], ...] = ()
-    registers: Mapping[str, Trait] = field(default_factory=dict)
+    event_identifiers: tuple[tuple[str, str], ...] = ()
+    trait_values: Mapping[str, TraitValue] = field(default_factory=dict)
     accounts: tuple[str, ...] = ()
 
 
-def join(fragments: Iterable[Fragment], wanted: Mapping[str, Register], members: Collection[str] | None = None) -> Joined:
-    """The profile of these fragments, each given once; `wanted` are the registers that are joined (`Plan.registers`).
+def join_fragments(
+    fragments: Iterable[Fragment], registers: Mapping[str, Register], members: Collection[str] | None = None
+) -> JoinedProfile:
+    """The profile of these fragments, each given once; `registers` are the registers that are joined (`SegmentPlan.registers`).
 
     Of the identifiers that its events named, only `members` are the profile's own: a shared phone may belong to nobody, a cookie
     to whoever used it last. None takes all.
     """
     identifiers: dict[str, tuple[str, str]] = {}
-    traits: dict[str, Trait] = {}
+    traits: dict[str, TraitValue] = {}
     counters: dict[str, int] = {}
     accounts: set[str] = set()
-    first: int | None = None
-    last = 0
-    parts = list(fragments)
-    for fragment in parts:
+    first_seen_ms: int | None = None
+    last_seen_ms = 0
+    member_fragments = list(fragments)
+    for fragment in member_fragments:
         identifiers.update(fragment.identifiers)
         accounts.update(fragment.accounts)
         for name, trait in fragment.traits.items():
-            if wins(trait, traits.get(name)):
+            if supersedes(trait, traits.get(name)):
                 traits[name] = trait
-        for label, times in fragment.counters.items():
-            counters[label] = counters.get(label, 0) + times
+        for label, occurrences in fragment.counters.items():
+            counters[label] = counters.get(label, 0) + occurrences
         if fragment.counters:
-            first = fragment.first_ms if first is None else min(first, fragment.first_ms)
-        last = max(last, fragment.last_ms)
-    return Joined(
+            first_seen_ms = fragment.first_ms if first_seen_ms is None else min(first_seen_ms, fragment.first_ms)
+        last_seen_ms = max(last_seen_ms, fragment.last_ms)
+    return JoinedProfile(
         identifiers=tuple(sorted(pair for node, pair in identifiers.items() if members is None or node in members)),
         traits={name: traits[name].value for name in sorted(traits) if traits[name].value is not None},
         counters=dict(sorted(counters.items())),
-        kept=_kept(parts, wanted),
-        tallies=_tallies(parts, wanted),
-        first_seen_ms=first or 0,
-        last_seen_ms=last,
-        named=tuple(sorted(set(identifiers.values()))),
-        registers=traits,
-        accounts=_accounts(accounts),
+        entries_by_register=_join_entries(member_fragments, registers),
+        tallies=_join_tallies(member_fragments, registers),
+        first_seen_ms=first_seen_ms or 0,
+        last_seen_ms=last_seen_ms,
+        event_identifiers=tuple(sorted(set(identifiers.values()))),
+        trait_values=traits,
+        accounts=_retain_accounts(accounts),
     )
 
 
-def _kept(parts: Sequence[Fragment], wanted: Mapping[str, Register]) -> dict[str, list[Entry]]:
-    keys = sorted({key for part in parts for key in part.kept if key in wanted})
-    return {key: _together(wanted[key], [part.kept[key] for part in parts if key in part.kept]) for key in keys}
+def _join_entries(fragments: Sequence[Fragment], registers: Mapping[str, Register]) -> dict[str, list[Entry]]:
+    keys = sorted({key for fragment in fragments for key in fragment.kept if key in registers})
+    return {key: _join_states(registers[key], [part.kept[key] for part in fragments if key in part.kept]) for key in keys}
 
 
-def _together(register: Register, states: Sequence[list[Entry]]) -> list[Entry]:
+def _join_states(register: Register, states: Sequence[list[Entry]]) -> list[Entry]:
     """The join; what one fragment alone keeps needs none."""
-    return states[0] if len(states) == 1 and register.is_cut(states[0]) else register.join(states)
+    return states[0] if len(states) == 1 and register.is_within_capacity(states[0]) else register.join(states)
 
 
-def _tallies(parts: Sequence[Fragment], wanted: Mapping[str, Register]) -> dict[str, dict[str, Count]]:
-    keys = sorted({key for part in parts for key in part.tallies if key in wanted})
-    return {key: add_up((part.tallies[key] for part in parts if key in part.tallies), wanted[key].keep) for key in keys}
+def _join_tallies(fragments: Sequence[Fragment], registers: Mapping[str, Register]) -> dict[str, dict[str, TallyCount]]:
+    keys = sorted({key for fragment in fragments for key in fragment.tallies if key in registers})
+    return {
+        key: sum_tallies((part.tallies[key] for part in fragments if key in part.tallies), registers[key].capacity) for key in keys
+    }
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER: Final = msgspec.msgpack.Decoder(Fragment)
 
 
-def encode(fragment: Fragment) -> bytes:
+def encode_fragment(fragment: Fragment) -> bytes:
     """The fragment as it is kept: MessagePack, the same bytes for the same state."""
     return _ENCODER.encode(fragment)
 
 
-def decode(data: bytes | None) -> Fragment:
+def decode_fragment(data: bytes | None) -> Fragment:
     """A fragment from its bytes; a new one when there are none yet."""
     return Fragment() if data is None else _DECODER.decode(data)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from schemas.records import Grouped, Transition
+from schemas.records import GroupRecord, Transition
 
 
 class SegmentState(msgspec.Struct, array_like=True, frozen=True):
@@ -15,7 +15,7 @@ class SegmentState(msgspec.Struct, array_like=True, frozen=True):
     since_ms: int
 
 
-VACANT: Final = "-"
+DISSOLVED_INTO_MANY: Final = "-"
 """`dissolved_into` of a profile that has no events any more: what it had went to several others."""
 
 
@@ -41,38 +41,38 @@ class Membership(msgspec.Struct):
     formerly: tuple[str, ...] = ()
     groups: dict[str, str] = {}
     group_seq: int = 0
-    grouped: tuple[Grouped, ...] = ()
+    grouped: tuple[GroupRecord, ...] = ()
     computed: dict[str, Any] = {}
     due: dict[str, int] = {}
     plan: str = ""
 
-    def held(self) -> set[str]:
+    def active_segments(self) -> set[str]:
         """The segments that the profile is in; of a dissolved one those that it was in."""
         if self.dissolved_into:
             return set(self.formerly)
         return {name for name, state in self.segments.items() if state.member}
 
-    def held_since(self, label_version: int) -> set[str]:
+    def segments_inherited_by_merge(self, label_version: int) -> set[str]:
         """What a profile that was last evaluated at `label_version` finds of this one that is a part of it now.
 
         A dissolved one counts once: when it has become a part since then.
         """
-        return self.held() if not self.dissolved_into or self.label_version > label_version else set()
+        return self.active_segments() if not self.dissolved_into or self.label_version > label_version else set()
 
-    def held_before(self, label_version: int) -> set[str]:
+    def segments_inherited_by_split(self, label_version: int) -> set[str]:
         """What a profile that is split off at `label_version` finds of this one, evaluated since or not."""
-        return set(self.formerly) if self.label_version >= label_version else self.held()
+        return set(self.formerly) if self.label_version >= label_version else self.active_segments()
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER: Final = msgspec.msgpack.Decoder(Membership)
 
 
-def encode(membership: Membership) -> bytes:
+def encode_membership(membership: Membership) -> bytes:
     """The document as it is kept: MessagePack, the same bytes for the same state."""
     return _ENCODER.encode(membership)
 
 
-def decode(data: bytes | None) -> Membership:
+def decode_membership(data: bytes | None) -> Membership:
     """A document from its bytes; a new one when there are none yet."""
     return Membership() if data is None else _DECODER.decode(data)

@@ -12,33 +12,33 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from domain.fields import (Duration, Path, Scalar, Strict, duration_ms)
+from domain.fields import DottedPath, Duration, Scalar, StrictModel, parse_duration
 
-Compare = Literal["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "exists", "before", "after"]
-Relative = Literal["within_last", "within_next", "more_than_ago", "more_than_ahead"]
+ComparisonOp = Literal["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "exists", "before", "after"]
+RelativeDateOp = Literal["within_last", "within_next", "more_than_ago", "more_than_ahead"]
 TEXT_OPS: Final = ("eq", "ne", "in", "contains", "starts_with")
 MAX_OPTIONS: Final = 1_000
 NEVER: Final = 1 << 62
 """An instant that does not come."""
 
 DAY_MS: Final = 86_400_000
-INSTANT: Final = (
+INSTANT_PATTERN: Final = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2})))?$"
 )
 """A date, or a date and a time with its zone. Groups: date, hours, minutes, seconds, fraction; the zone's sign, hours, minutes."""
-_INSTANT: Final = re.compile(INSTANT)
+_INSTANT_REGEX: Final = re.compile(INSTANT_PATTERN)
 FIRST_YEAR, LAST_YEAR = 1900, 2299
 """The years that ClickHouse's Date32 knows."""
 
 
-class Condition(Strict):
+class Comparison(StrictModel):
     """A comparison of one value. `value` is a list for `in`, absent for `exists`, a date for `before` and `after`, else a scalar.
 
-    `fold` compares text without regard to case and accents.
+    `fold_text` compares text without regard to case and accents.
     """
 
-    op: Compare = "eq"
+    op: ComparisonOp = "eq"
     value: Scalar | tuple[Scalar, ...] | None = Field(default=None, union_mode="left_to_right")
     fold: StrictBool = False
 
@@ -52,105 +52,109 @@ class Condition(Strict):
             if not isinstance(value, tuple) or not 1 <= len(value) <= MAX_OPTIONS:
                 raise ValueError(f"`in` takes a list of 1 to {MAX_OPTIONS} values")
         elif op in ("before", "after"):
-            if instant_of(value) is None:
+            if parse_instant(value) is None:
                 raise ValueError(f"`{op}` takes a date: 2026-11-22, or 2026-11-22T09:00:00+07:00")
         elif value is None or isinstance(value, tuple):
             raise ValueError(f"`{op}` takes one value: a string, a number or a boolean")
         if self.fold and op not in TEXT_OPS:
-            raise ValueError(f"`fold` goes with {', '.join(TEXT_OPS)}")
+            raise ValueError(f"`fold_text` goes with {', '.join(TEXT_OPS)}")
         return self
 
 
-class PropertyCondition(Condition):
+class PropertyComparison(Comparison):
     """A condition on a property of the event; `prop` may be a dotted path."""
 
-    prop: Path
+    prop: DottedPath
 
 
-class TraitLeaf(Strict):
+class TraitLeaf(StrictModel):
     """A condition on a trait of the profile; `path` may be dotted, and `computed.NAME` is a computed trait.
 
     Beside the comparisons: `within_last`, `within_next`, `more_than_ago`, `more_than_ahead` with a duration, of a trait that is a
     date: `within_last: 7d` is (now - 7d, now], `within_next: 7d` is (now, now + 7d].
     """
 
-    path: Path
-    op: Compare | Relative = "eq"
+    path: DottedPath
+    op: ComparisonOp | RelativeDateOp = "eq"
     value: Scalar | tuple[Scalar, ...] | None = Field(default=None, union_mode="left_to_right")
     fold: StrictBool = False
 
     @model_validator(mode="after")
     def _value_fits_op(self) -> Self:
         if self.op in RELATIVE_OPS:
-            duration_ms(self.value)
+            parse_duration(self.value)
             if self.fold:
-                raise ValueError(f"`fold` goes with {', '.join(TEXT_OPS)}")
+                raise ValueError(f"`fold_text` goes with {', '.join(TEXT_OPS)}")
         else:
-            _ = self.condition
+            _ = self.comparison
         return self
 
     @cached_property
     def relative_ms(self) -> int | None:
         """The length of a relative date, None for a plain comparison."""
-        return duration_ms(self.value) if self.op in RELATIVE_OPS else None
+        return parse_duration(self.value) if self.op in RELATIVE_OPS else None
 
     @cached_property
-    def condition(self) -> Condition:
+    def comparison(self) -> Comparison:
         """The plain comparison."""
-        return Condition.model_validate({"op": self.op, "value": self.value, "fold": self.fold})
+        return Comparison.model_validate({"op": self.op, "value": self.value, "fold": self.fold})
 
 
 RELATIVE_OPS: Final = ("within_last", "within_next", "more_than_ago", "more_than_ahead")
 
-__all__ = ["Compare", "Condition", "Duration", "PropertyCondition", "Relative", "TraitLeaf"]
+__all__ = ["Comparison", "ComparisonOp", "Duration", "PropertyComparison", "RelativeDateOp", "TraitLeaf"]
 
 
 def lookup(values: Mapping[str, Any], path: str) -> Any:
     """The value at a dotted path, the whole path as a key first; None when there is none."""
     if path in values:
         return values[path]
-    found: Any = values
+    current: Any = values
     for part in path.split("."):
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(current, Mapping) or part not in current:
             return None
-        found = found[part]
-    return found
+        current = current[part]
+    return current
 
 
-def holds(condition: Condition, value: Any) -> bool:
+def holds(comparison: Comparison, value: Any) -> bool:
     """Whether a condition holds of a value; a missing value or one of another kind makes it false (but `exists: false`)."""
-    op, right = condition.op, condition.value
+    op, right_operand = comparison.op, comparison.value
     if op == "exists":
-        return (value is not None) is (right is not False)
+        return (value is not None) is (right_operand is not False)
     if value is None:
         return False
-    text = fold if condition.fold else nfc
-    left = text(value)
+    normalise_text = fold_text if comparison.fold else normalise_nfc
+    left_operand = normalise_text(value)
     if op == "in":
-        return isinstance(right, tuple) and any(equal(left, text(option)) for option in right)
+        return isinstance(right_operand, tuple) and any(equals(left_operand, normalise_text(option)) for option in right_operand)
     if op in ("before", "after"):
-        mine, theirs = instant_of(value), instant_of(right)
-        return mine is not None and theirs is not None and (mine < theirs if op == "before" else mine > theirs)
-    right = text(right)
-    if op in _ON_TEXT:
-        if op == "contains" and isinstance(left, list):
-            return any(equal(text(item), right) for item in left)
-        return isinstance(left, str) and isinstance(right, str) and _ON_TEXT[op](left, right)
+        left_ms, right_ms = parse_instant(value), parse_instant(right_operand)
+        return left_ms is not None and right_ms is not None and (left_ms < right_ms if op == "before" else left_ms > right_ms)
+    right_operand = normalise_text(right_operand)
+    if op in _TEXT_OPERATORS:
+        if op == "contains" and isinstance(left_operand, list):
+            return any(equals(normalise_text(item), right_operand) for item in left_operand)
+        return isinstance(left_operand, str) and isinstance(right_operand, str) and _TEXT_OPERATORS[op](left_operand, right_operand)
     if op == "eq":
-        return equal(left, right)
+        return equals(left_operand, right_operand)
     if op == "ne":
-        return not equal(left, right)
-    kind = kind_of(left)
-    if kind != kind_of(right) or kind not in ("number", "text"):
+        return not equals(left_operand, right_operand)
+    kind = value_kind(left_operand)
+    if kind != value_kind(right_operand) or kind not in ("number", "text"):
         return False
-    return _ON_ORDER[op](float(left), float(right)) if kind == "number" else _ON_ORDER[op](left.encode(), right.encode())
+    return (
+        _ORDER_OPERATORS[op](float(left_operand), float(right_operand))
+        if kind == "number"
+        else _ORDER_OPERATORS[op](left_operand.encode(), right_operand.encode())
+    )
 
 
-_ON_TEXT: Final[dict[str, Callable[[str, str], bool]]] = {
+_TEXT_OPERATORS: Final[dict[str, Callable[[str, str], bool]]] = {
     "contains": lambda a, b: b in a,
     "starts_with": lambda a, b: a.startswith(b),
 }
-_ON_ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
+_ORDER_OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "lt": lambda a, b: bool(a < b),
     "lte": lambda a, b: bool(a <= b),
     "gt": lambda a, b: bool(a > b),
@@ -158,21 +162,21 @@ _ON_ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-def nfc(value: Any) -> Any:
+def normalise_nfc(value: Any) -> Any:
     """Text in NFC; other values as they are."""
     return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
-def fold(value: Any) -> Any:
+def fold_text(value: Any) -> Any:
     """Text without case and accents, đ as d; other values as they are."""
     if not isinstance(value, str):
         return value
     decomposed = unicodedata.normalize("NFD", value)
-    bare = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Mn")
-    return bare.replace("đ", "d").replace("Đ", "d").lower()
+    without_accents = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Mn")
+    return without_accents.replace("đ", "d").replace("Đ", "d").lower()
 
 
-def kind_of(value: Any) -> Literal["boolean", "number", "text", "other"]:
+def value_kind(value: Any) -> Literal["boolean", "number", "text", "other"]:
     """What a JSON value is, as far as comparisons go."""
     if isinstance(value, bool):
         return "boolean"
@@ -181,17 +185,17 @@ def kind_of(value: Any) -> Literal["boolean", "number", "text", "other"]:
     return "text" if isinstance(value, str) else "other"
 
 
-def equal(left: Any, right: Any) -> bool:
+def equals(left_operand: Any, right_operand: Any) -> bool:
     """Whether two values are of one kind and the same. Lists and objects equal nothing."""
-    kind = kind_of(left)
-    if kind != kind_of(right) or kind == "other":
+    kind = value_kind(left_operand)
+    if kind != value_kind(right_operand) or kind == "other":
         return False
-    return float(left) == float(right) if kind == "number" else bool(left == right)
+    return float(left_operand) == float(right_operand) if kind == "number" else bool(left_operand == right_operand)
 
 
-def instant_of(value: Any) -> int | None:
+def parse_instant(value: Any) -> int | None:
     """The instant of a date (its midnight, UTC) or of a date and time with its zone, in ms; None for anything else."""
-    match = _INSTANT.fullmatch(value) if isinstance(value, str) else None
+    match = _INSTANT_REGEX.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
     day, hours, minutes, seconds, fraction, sign, zone_hours, zone_minutes = match.groups(default="")
@@ -199,25 +203,27 @@ def instant_of(value: Any) -> int | None:
         days = date.fromisoformat(day)
     except ValueError:
         return None
-    clock = (int(hours or 0), int(minutes or 0), int(seconds or 0), int(zone_hours or 0), int(zone_minutes or 0))
-    if not FIRST_YEAR <= days.year <= LAST_YEAR or any(n > most for n, most in zip(clock, (23, 59, 59, 23, 59), strict=True)):
+    clock_fields = (int(hours or 0), int(minutes or 0), int(seconds or 0), int(zone_hours or 0), int(zone_minutes or 0))
+    if not FIRST_YEAR <= days.year <= LAST_YEAR or any(
+        number > maximum for number, maximum in zip(clock_fields, (23, 59, 59, 23, 59), strict=True)
+    ):
         return None
-    shift = (clock[3] * 60 + clock[4]) * 60_000 * (-1 if sign == "-" else 1)
-    of_day = ((clock[0] * 60 + clock[1]) * 60 + clock[2]) * 1_000 + int(f"{fraction}000"[:3])
-    return (days.toordinal() - _EPOCH) * DAY_MS + of_day - shift
+    zone_shift_ms = (clock_fields[3] * 60 + clock_fields[4]) * 60_000 * (-1 if sign == "-" else 1)
+    time_of_day_ms = ((clock_fields[0] * 60 + clock_fields[1]) * 60 + clock_fields[2]) * 1_000 + int(f"{fraction}000"[:3])
+    return (days.toordinal() - _EPOCH_ORDINAL) * DAY_MS + time_of_day_ms - zone_shift_ms
 
 
-_EPOCH: Final = date(1970, 1, 1).toordinal()
+_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 
-def relative(op: str, at_ms: int, length_ms: int, now_ms: int) -> tuple[bool, int]:
+def evaluate_relative_date(op: str, at_ms: int, length_ms: int, now_ms: int) -> tuple[bool, int]:
     """Whether a relative date holds at `now_ms`, and the next instant at which that changes by itself (NEVER)."""
     if op == "within_last":
-        edges, inside = (at_ms, at_ms + length_ms), at_ms <= now_ms < at_ms + length_ms
+        edges, is_inside = (at_ms, at_ms + length_ms), at_ms <= now_ms < at_ms + length_ms
     elif op == "within_next":
-        edges, inside = (at_ms - length_ms, at_ms), at_ms - length_ms <= now_ms < at_ms
+        edges, is_inside = (at_ms - length_ms, at_ms), at_ms - length_ms <= now_ms < at_ms
     elif op == "more_than_ago":
-        edges, inside = (at_ms + length_ms, NEVER), now_ms >= at_ms + length_ms
+        edges, is_inside = (at_ms + length_ms, NEVER), now_ms >= at_ms + length_ms
     else:
-        edges, inside = (at_ms - length_ms, NEVER), now_ms < at_ms - length_ms
-    return inside, min((edge for edge in edges if edge > now_ms), default=NEVER)
+        edges, is_inside = (at_ms - length_ms, NEVER), now_ms < at_ms - length_ms
+    return is_inside, min((edge for edge in edges if edge > now_ms), default=NEVER)

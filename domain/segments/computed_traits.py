@@ -8,53 +8,55 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from domain.fields import (Duration, EventName, Finite, Path, Strict, Whole)
-from domain.segments.leaf_models import (DEFAULT_KEPT, Events, Kept, Where)
+from domain.fields import DottedPath, Duration, EventName, FiniteNumber, StrictModel, WholeNumber
+from domain.segments.leaf_models import DEFAULT_RETAINED_EVENTS, EventFilter, PropertyComparisons, RetainedEvents
 
 MAX_VALUES: Final = 100
 
 
-class CountTrait(Events):
+class CountTrait(EventFilter):
     """How many such events."""
 
-    keep: Kept = DEFAULT_KEPT
+    keep: RetainedEvents = DEFAULT_RETAINED_EVENTS
 
 
-class AmountTrait(Events):
+class AmountTrait(EventFilter):
     """A number over the amounts of `prop`; none without any."""
 
-    prop: Path
-    keep: Kept = DEFAULT_KEPT
+    prop: DottedPath
+    keep: RetainedEvents = DEFAULT_RETAINED_EVENTS
 
 
-class OccurrenceTrait(Strict):
+class OccurrenceTrait(StrictModel):
     """The value of `prop` in the first or last such event that has one (a text, a number or a boolean)."""
 
     event: EventName
-    where: Where = ()
-    prop: Path
+    where: PropertyComparisons = ()
+    prop: DottedPath
 
 
-class ValuesTrait(Events):
+class ValuesTrait(EventFilter):
     """The values of `prop` (texts, numbers, booleans): the most frequent one, or all different ones, the latest first."""
 
-    prop: Path
-    keep: Kept = MAX_VALUES
+    prop: DottedPath
+    keep: RetainedEvents = MAX_VALUES
 
 
-class DaysSinceTrait(Strict):
+class DaysSinceTrait(StrictModel):
     """Whole days since the first or last such event."""
 
     event: EventName
-    where: Where = ()
+    where: PropertyComparisons = ()
     which: Literal["first", "last"] = "last"
 
 
-Edge = Annotated[Finite, Field(ge=-1e15, le=1e15)]
-Edges = Annotated[tuple[Edge, Edge, Edge, Edge], Field(description="four edges, ascending, between the five scores")]
+ScoreEdge = Annotated[FiniteNumber, Field(ge=-1e15, le=1e15)]
+ScoreEdges = Annotated[
+    tuple[ScoreEdge, ScoreEdge, ScoreEdge, ScoreEdge], Field(description="four edges, ascending, between the five scores")
+]
 
 
-class RfmTrait(Strict):
+class RfmTrait(StrictModel):
     """Recency, frequency and monetary scores, 1 to 5 (best), of the orders in the window; none without an order in it.
 
     `recency` are ages: younger than the first edge is 5, …, as old as the last or older is 1. `frequency` and `monetary` are a
@@ -62,13 +64,13 @@ class RfmTrait(Strict):
     """
 
     event: EventName = "Order Completed"
-    where: Where = ()
-    prop: Path = "total"
+    where: PropertyComparisons = ()
+    prop: DottedPath = "total"
     within: Duration
     recency: tuple[Duration, Duration, Duration, Duration]
-    frequency: Edges
-    monetary: Edges
-    keep: Kept = DEFAULT_KEPT
+    frequency: ScoreEdges
+    monetary: ScoreEdges
+    keep: RetainedEvents = DEFAULT_RETAINED_EVENTS
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -79,14 +81,14 @@ class RfmTrait(Strict):
         return self
 
 
-class LifecycleTrait(Strict):
+class LifecycleTrait(StrictModel):
     """The customer's stage by orders: visitor (unknown), lead (known, no order), first_time, active (two and more),
     loyal (`loyal_orders` and more), at_risk (no order for `at_risk_after`), lost (for `lost_after`), won_back (ordered again after
     being lost)."""
 
     event: EventName = "Order Completed"
-    where: Where = ()
-    loyal_orders: Whole = Field(default=5, ge=3, le=100)
+    where: PropertyComparisons = ()
+    loyal_orders: WholeNumber = Field(default=5, ge=3, le=100)
     at_risk_after: Duration
     lost_after: Duration
 
@@ -97,7 +99,7 @@ class LifecycleTrait(Strict):
         return self
 
 
-class ComputedTraitSpec(Strict):
+class ComputedTraitSpec(StrictModel):
     """The `spec` of a ComputedTrait definition: one of these."""
 
     count: CountTrait | None = None
@@ -114,9 +116,9 @@ class ComputedTraitSpec(Strict):
     lifecycle: LifecycleTrait | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
+    def _exactly_one(self) -> Self:
+        kinds = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(kinds) != 1:
             raise ValueError(f"exactly one of {', '.join(type(self).model_fields)} is expected here")
         return self
 
@@ -126,7 +128,7 @@ class ComputedTraitSpec(Strict):
         return next(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
-SHIPPED: Final = {
+DEFAULT_COMPUTED_TRAITS: Final = {
     "rfm": ComputedTraitSpec.model_validate(
         {
             "rfm": {

@@ -4,149 +4,167 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from domain.fields import Strict, duration_text
+from domain.fields import StrictModel, format_duration
+from domain.segments.comparisons import Comparison, TraitLeaf
 from domain.segments.computed_traits import ComputedTraitSpec, LifecycleTrait, RfmTrait
-from domain.segments.comparisons import Condition, TraitLeaf
-from domain.segments.language import (InList, InSegment, Node, keyword_of)
-from domain.segments.leaf_models import (NO_END, AccountLeaf, AggregateLeaf, CalendarLeaf, ConsentLeaf, DidLeaf, DidNotLeaf, Events, HouseholdLeaf, LifecycleLeaf, OccurrenceLeaf, PercentLeaf, RegularlyLeaf, RfmLeaf, SequenceLeaf, SubscribedLeaf)
+from domain.segments.language import InListCondition, InSegmentCondition, Node, keyword_of
+from domain.segments.leaf_models import (
+    UNBOUNDED_TIMES,
+    AccountLeaf,
+    AggregateLeaf,
+    CalendarLeaf,
+    ConsentLeaf,
+    DidLeaf,
+    DidNotLeaf,
+    EventFilter,
+    HouseholdLeaf,
+    LifecycleLeaf,
+    OccurrenceLeaf,
+    PercentLeaf,
+    RegularlyLeaf,
+    RfmLeaf,
+    SequenceLeaf,
+    SubscribedLeaf,
+)
 from domain.segments.tree import leaf_of
 
-_SAID: Final[Mapping[str, str]] = {
+_OPERATOR_TEXT: Final[Mapping[str, str]] = {
     "eq": "=", "ne": "≠", "lt": "<", "lte": "≤", "gt": ">", "gte": "≥", "in": "in", "contains": "contains",
     "starts_with": "starts with", "before": "before", "after": "after", "within_last": "within the last",
     "within_next": "within the next", "more_than_ago": "more than this ago:", "more_than_ahead": "more than this ahead:",
 }  # fmt: skip
-_OF: Final[Mapping[str, str]] = {
+_AGGREGATE_TEXT: Final[Mapping[str, str]] = {
     "sum": "the sum of", "avg": "the average of", "min": "the smallest", "max": "the largest", "distinct": "the distinct values of",
 }  # fmt: skip
 
 
-def words(node: Node) -> str:
+def describe_node(node: Node) -> str:
     """What a node asks, on one line; of `all`, `any` and `not` the word alone."""
     keyword = keyword_of(type(node))
     if keyword in ("all", "any"):
         return f"{keyword} of these"
     if keyword in ("not", "everyone"):
         return keyword
-    if isinstance(node, InSegment):
+    if isinstance(node, InSegmentCondition):
         return f"in the segment {node.in_segment}"
-    if isinstance(node, InList):
+    if isinstance(node, InListCondition):
         return f"on the list {node.list}"
     leaf = leaf_of(node)
-    return f"{_SUBJECT[type(leaf)](keyword, leaf)} {wanted(node)}".strip()
+    return f"{_SUBJECT_TEXT[type(leaf)](keyword, leaf)} {describe_expectation(node)}".strip()
 
 
-def wanted(node: Node) -> str:
+def describe_expectation(node: Node) -> str:
     """What a leaf's value is compared with; empty when the leaf says it all."""
     leaf = leaf_of(node)
-    found = _WANTED.get(type(leaf))
-    return found(leaf) if found is not None else ""
+    describe_leaf = _EXPECTATION_TEXT.get(type(leaf))
+    return describe_leaf(leaf) if describe_leaf is not None else ""
 
 
-def computed_words(name: str, spec: ComputedTraitSpec) -> str:
+def describe_computed_trait(name: str, spec: ComputedTraitSpec) -> str:
     """How a computed trait comes about."""
-    inner = getattr(spec, spec.kind)
-    if isinstance(inner, RfmTrait | LifecycleTrait):
-        return f"computed.{name}: {spec.kind} of {_named(inner.event, inner.where)}{_last(getattr(inner, 'within', None))}"
-    of = f" of {inner.prop}" if hasattr(inner, "prop") else ""
-    kind = spec.kind.replace("_", " ") if spec.kind != "days_since" else f"days since the {inner.which}"
-    return f"computed.{name}: {kind}{of}, {_named(inner.event, inner.where)}{_last(getattr(inner, 'within', None))}"
+    computation = getattr(spec, spec.kind)
+    events_text = _event_text(computation.event, computation.where) + _window_text(getattr(computation, "within", None))
+    if isinstance(computation, RfmTrait | LifecycleTrait):
+        return f"computed.{name}: {spec.kind} of {events_text}"
+    property_text = f" of {computation.prop}" if hasattr(computation, "prop") else ""
+    kind_text = spec.kind.replace("_", " ") if spec.kind != "days_since" else f"days since the {computation.which}"
+    return f"computed.{name}: {kind_text}{property_text}, {events_text}"
 
 
-def value_text(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as people read it."""
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple):
-        return ", ".join(value_text(one) for one in value) or "none"
+        return ", ".join(format_value(item) for item in value) or "none"
     if isinstance(value, dict):
-        return " ".join(f"{name} {value_text(one)}" for name, one in value.items())
+        return " ".join(f"{name} {format_value(one)}" for name, one in value.items())
     return "none" if value is None else json.dumps(value, ensure_ascii=False)
 
 
-def _times(leaf: DidLeaf) -> str:
-    fewest, most = leaf.range
+def _times_text(leaf: DidLeaf) -> str:
+    fewest, most = leaf.times_range
     if fewest == most:
         return f"exactly {fewest} times"
-    if most == NO_END:
+    if most == UNBOUNDED_TIMES:
         return f"at least {fewest} times"
     return f"at most {most} times" if fewest == 0 else f"{fewest} to {most} times"
 
 
-def _occurrence(leaf: OccurrenceLeaf) -> str:
-    parts = [f"with {_where(leaf.having)}"] if leaf.having else []
-    parts += [f"in the last {duration_text(leaf.within)}"] if leaf.within is not None else []
-    parts += [f"not in the last {duration_text(leaf.not_within)}"] if leaf.not_within is not None else []
+def _occurrence_text(leaf: OccurrenceLeaf) -> str:
+    parts = [f"with {_comparisons_text(leaf.having)}"] if leaf.having else []
+    parts += [f"in the last {format_duration(leaf.within)}"] if leaf.within is not None else []
+    parts += [f"not in the last {format_duration(leaf.not_within)}"] if leaf.not_within is not None else []
     return ", ".join(parts)
 
 
-def _then(leaf: SequenceLeaf) -> str:
-    second = leaf.second
-    within = "" if second.within is None else f" within {duration_text(second.within)}"
-    same = f", with the same {', '.join(second.same)}" if second.same else ""
-    return f"then {'' if leaf.then_not is None else 'no '}{_named(second.event, second.where)}{within}{same}"
+def _follow_up_text(leaf: SequenceLeaf) -> str:
+    follow_up = leaf.follow_up
+    within_text = "" if follow_up.within is None else f" within {format_duration(follow_up.within)}"
+    same_text = f", with the same {', '.join(follow_up.same)}" if follow_up.same else ""
+    return f"then {'' if leaf.then_not is None else 'no '}{_event_text(follow_up.event, follow_up.where)}{within_text}{same_text}"
 
 
-def _scores(leaf: RfmLeaf) -> str:
-    asked = ((name, getattr(leaf, name)) for name in ("recency", "frequency", "monetary"))
-    return ", ".join(f"{name} {_options(scores)}" for name, scores in asked if scores)
+def _scores_text(leaf: RfmLeaf) -> str:
+    required = ((name, getattr(leaf, name)) for name in ("recency", "frequency", "monetary"))
+    return ", ".join(f"{name} {_options_text(scores)}" for name, scores in required if scores)
 
 
-def _calendar(leaf: CalendarLeaf) -> str:
+def _calendar_text(leaf: CalendarLeaf) -> str:
     day = "its day" if leaf.days == 1 else f"{leaf.days} days"
     start = "" if leaf.before == 0 else f", from {leaf.before} days before"
     return f"{day}{start}, in the zone {leaf.zone_trait} or {leaf.zone}"
 
 
-def _group(leaf: AccountLeaf | HouseholdLeaf) -> str:
-    parts = [f"{leaf.trait.path} {_trait(leaf.trait)}"] if leaf.trait is not None else []
+def _group_text(leaf: AccountLeaf | HouseholdLeaf) -> str:
+    parts = [f"{leaf.trait.path} {_trait_text(leaf.trait)}"] if leaf.trait is not None else []
     parts += [f"at least {leaf.members.at_least} members"] if leaf.members is not None else []
-    counted = leaf.did if isinstance(leaf, HouseholdLeaf) else None
-    parts += [f"{counted.event} at least {counted.at_least} times"] if counted is not None else []
+    count_leaf = leaf.did if isinstance(leaf, HouseholdLeaf) else None
+    parts += [f"{count_leaf.event} at least {count_leaf.at_least} times"] if count_leaf is not None else []
     return ", ".join(parts)
 
 
-def _trait(leaf: TraitLeaf) -> str:
+def _trait_text(leaf: TraitLeaf) -> str:
     if leaf.relative_ms is not None:
-        return f"{_SAID[leaf.op]} {duration_text(leaf.relative_ms)}"
-    return _condition(leaf.condition)
+        return f"{_OPERATOR_TEXT[leaf.op]} {format_duration(leaf.relative_ms)}"
+    return _comparison_text(leaf.comparison)
 
 
-_WANTED: Final[Mapping[type[Strict], Callable[[Any], str]]] = {
-    TraitLeaf: _trait,
-    DidLeaf: _times,
-    OccurrenceLeaf: _occurrence,
-    AggregateLeaf: lambda leaf: f"{_SAID[leaf.op]} {leaf.value}",
-    SequenceLeaf: _then,
-    RegularlyLeaf: lambda leaf: f"at least {leaf.at_least} of the last {leaf.of} periods of {duration_text(leaf.every)}",
+_EXPECTATION_TEXT: Final[Mapping[type[StrictModel], Callable[[Any], str]]] = {
+    TraitLeaf: _trait_text,
+    DidLeaf: _times_text,
+    OccurrenceLeaf: _occurrence_text,
+    AggregateLeaf: lambda leaf: f"{_OPERATOR_TEXT[leaf.op]} {leaf.value}",
+    SequenceLeaf: _follow_up_text,
+    RegularlyLeaf: lambda leaf: f"at least {leaf.at_least} of the last {leaf.of} periods of {format_duration(leaf.every)}",
     PercentLeaf: lambda leaf: f"below {leaf.buckets} of 10000",
-    RfmLeaf: _scores,
-    LifecycleLeaf: lambda leaf: _options(leaf.stage),
+    RfmLeaf: _scores_text,
+    LifecycleLeaf: lambda leaf: _options_text(leaf.stage),
     ConsentLeaf: lambda leaf: leaf.status,
     SubscribedLeaf: lambda leaf: leaf.status,
-    CalendarLeaf: _calendar,
-    AccountLeaf: _group,
-    HouseholdLeaf: _group,
+    CalendarLeaf: _calendar_text,
+    AccountLeaf: _group_text,
+    HouseholdLeaf: _group_text,
 }
 
 
-def _never(_keyword: str, leaf: DidNotLeaf) -> str:
-    return f"never {_events(leaf)}" if leaf.within is None else f"no {_events(leaf)}"
+def _did_not_subject(_keyword: str, leaf: DidNotLeaf) -> str:
+    return f"never {_event_filter_text(leaf)}" if leaf.within is None else f"no {_event_filter_text(leaf)}"
 
 
-def _sequence(_keyword: str, leaf: SequenceLeaf) -> str:
+def _sequence_subject(_keyword: str, leaf: SequenceLeaf) -> str:
     picked = "any" if leaf.first.pick == "any" else f"the {leaf.first.pick}"
-    return f"{picked} {_events(leaf.first)}"
+    return f"{picked} {_event_filter_text(leaf.first)}"
 
 
-_SUBJECT: Final[Mapping[type[Strict], Callable[[str, Any], str]]] = {
+_SUBJECT_TEXT: Final[Mapping[type[StrictModel], Callable[[str, Any], str]]] = {
     TraitLeaf: lambda _, leaf: leaf.path,
-    DidLeaf: lambda _, leaf: f"{_events(leaf)}:",
-    DidNotLeaf: _never,
-    OccurrenceLeaf: lambda keyword, leaf: f"the {keyword} {_named(leaf.event, leaf.where)}",
-    AggregateLeaf: lambda _, leaf: f"{_OF[leaf.of]} {leaf.prop}, {_events(leaf)}",
-    SequenceLeaf: _sequence,
-    RegularlyLeaf: lambda _, leaf: f"{_named(leaf.event, leaf.where)} in",
+    DidLeaf: lambda _, leaf: f"{_event_filter_text(leaf)}:",
+    DidNotLeaf: _did_not_subject,
+    OccurrenceLeaf: lambda keyword, leaf: f"the {keyword} {_event_text(leaf.event, leaf.where)}",
+    AggregateLeaf: lambda _, leaf: f"{_AGGREGATE_TEXT[leaf.of]} {leaf.prop}, {_event_filter_text(leaf)}",
+    SequenceLeaf: _sequence_subject,
+    RegularlyLeaf: lambda _, leaf: f"{_event_text(leaf.event, leaf.where)} in",
     PercentLeaf: lambda _, leaf: f"{leaf.of:g} % of all profiles, chosen by {leaf.salt}: bucket",
     RfmLeaf: lambda _, leaf: f"computed.{leaf.of}",
     LifecycleLeaf: lambda _, leaf: f"computed.{leaf.of}",
@@ -158,29 +176,29 @@ _SUBJECT: Final[Mapping[type[Strict], Callable[[str, Any], str]]] = {
 }
 
 
-def _events(leaf: Events) -> str:
-    return f"{_named(leaf.event, leaf.where)}{_last(leaf.within)}"
+def _event_filter_text(leaf: EventFilter) -> str:
+    return f"{_event_text(leaf.event, leaf.where)}{_window_text(leaf.within)}"
 
 
-def _named(event: str, where: Iterable[Any]) -> str:
-    asked = _where(where)
-    return f"{event} ({asked})" if asked else event
+def _event_text(event: str, where: Iterable[Any]) -> str:
+    comparisons_text = _comparisons_text(where)
+    return f"{event} ({comparisons_text})" if comparisons_text else event
 
 
-def _last(within: int | None) -> str:
-    return "" if within is None else f" in the last {duration_text(within)}"
+def _window_text(within: int | None) -> str:
+    return "" if within is None else f" in the last {format_duration(within)}"
 
 
-def _where(conditions: Iterable[Any]) -> str:
-    return ", ".join(f"{condition.prop} {_condition(condition)}" for condition in conditions)
+def _comparisons_text(comparisons: Iterable[Any]) -> str:
+    return ", ".join(f"{comparison.prop} {_comparison_text(comparison)}" for comparison in comparisons)
 
 
-def _condition(condition: Condition) -> str:
-    if condition.op == "exists":
-        return "is missing" if condition.value is False else "is there"
-    folded = " (without regard to case and accents)" if condition.fold else ""
-    return f"{_SAID[condition.op]} {value_text(condition.value)}{folded}"
+def _comparison_text(comparison: Comparison) -> str:
+    if comparison.op == "exists":
+        return "is missing" if comparison.value is False else "is there"
+    folded_text = " (without regard to case and accents)" if comparison.fold else ""
+    return f"{_OPERATOR_TEXT[comparison.op]} {format_value(comparison.value)}{folded_text}"
 
 
-def _options(values: Iterable[object]) -> str:
+def _options_text(values: Iterable[object]) -> str:
     return " or ".join(str(value) for value in values)

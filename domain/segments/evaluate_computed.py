@@ -4,102 +4,115 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from domain.segments.computed_traits import (AmountTrait, ComputedTraitSpec, CountTrait, DaysSinceTrait, LifecycleTrait, OccurrenceTrait, RfmTrait, ValuesTrait)
 from domain.segments.comparisons import DAY_MS, NEVER
-from domain.segments.evaluate import amounts
-from domain.segments.profile_facts import Answer, Facts
-from domain.segments.registers import (AMOUNT, Register, canonical, millionths, number_of, value_of)
-from domain.segments.windows import inside
+from domain.segments.computed_traits import (
+    AmountTrait,
+    ComputedTraitSpec,
+    CountTrait,
+    DaysSinceTrait,
+    LifecycleTrait,
+    OccurrenceTrait,
+    RfmTrait,
+    ValuesTrait,
+)
+from domain.segments.evaluate import aggregate_amounts
+from domain.segments.profile_facts import LeafResult, ProfileFacts
+from domain.segments.registers import AMOUNT_SCALE, Register, amount_to_number, canonical_text, parse_canonical, to_millionths
+from domain.segments.windows import entries_in_window
 
-KNOWN: Final = frozenset({"user_id", "crm_id", "email", "phone"})
+LEAD_NAMESPACES: Final = frozenset({"user_id", "crm_id", "email", "phone"})
 """Namespaces that make a visitor a lead."""
 
 
-def compute(spec: ComputedTraitSpec, registers: Sequence[Register], facts: Facts, now_ms: int) -> Answer:
+def evaluate_computed_trait(spec: ComputedTraitSpec, registers: Sequence[Register], facts: ProfileFacts, now_ms: int) -> LeafResult:
     """The value (None: there is none), and when it changes by itself."""
-    inner, register = getattr(spec, spec.kind), registers[0]
-    match inner:
+    computation, register = getattr(spec, spec.kind), registers[0]
+    match computation:
         case CountTrait():
-            return _count(inner, register, facts, now_ms)
+            return _count(computation, register, facts, now_ms)
         case AmountTrait():
-            return _amount(inner, spec.kind, register, facts, now_ms)
+            return _amount(computation, spec.kind, register, facts, now_ms)
         case OccurrenceTrait():
-            entry = next((one for one in facts.entries(register) if one[0] <= now_ms), None)
-            return Answer(None) if entry is None else Answer(entry[2], behind=[entry])
+            entry = next((candidate for candidate in facts.entries(register) if candidate[0] <= now_ms), None)
+            return LeafResult(None) if entry is None else LeafResult(entry[2], entries=[entry])
         case ValuesTrait():
-            return _values(inner, spec.kind, register, facts, now_ms)
+            return _values(computation, spec.kind, register, facts, now_ms)
         case DaysSinceTrait():
             return _days_since(register, facts, now_ms)
         case RfmTrait():
-            return _rfm(inner, register, facts, now_ms)
+            return _rfm(computation, register, facts, now_ms)
         case LifecycleTrait():
-            return _lifecycle(inner, register, facts, now_ms)
+            return _lifecycle(computation, register, facts, now_ms)
     raise TypeError(f"{spec.kind} is not computed")
 
 
-def _count(trait: CountTrait, register: Register, facts: Facts, now_ms: int) -> Answer:
+def _count(trait: CountTrait, register: Register, facts: ProfileFacts, now_ms: int) -> LeafResult:
     if trait.within is None:
-        counted = facts.tallies.get(register.key, {}).get("")
-        return Answer(0 if counted is None else counted[0])
-    found = inside(facts.entries(register), trait.within, now_ms)
-    times = len(found.entries)
-    return Answer(times, next_ms=found.next_ms, behind=found.entries, approximate=times >= register.keep)
+        tally_count = facts.tallies.get(register.key, {}).get("")
+        return LeafResult(0 if tally_count is None else tally_count[0])
+    in_window = entries_in_window(facts.entries(register), trait.within, now_ms)
+    times = len(in_window.entries)
+    return LeafResult(
+        times, next_change_ms=in_window.next_change_ms, entries=in_window.entries, is_approximate=times >= register.capacity
+    )
 
 
-def _amount(trait: AmountTrait, kind: str, register: Register, facts: Facts, now_ms: int) -> Answer:
-    total, times, next_ms, behind = amounts(kind, trait.within, register, facts, now_ms)
+def _amount(trait: AmountTrait, kind: str, register: Register, facts: ProfileFacts, now_ms: int) -> LeafResult:
+    total, times, next_ms, entries = aggregate_amounts(kind, trait.within, register, facts, now_ms)
     if times == 0:
-        return Answer(None, next_ms=next_ms)
-    value = total / AMOUNT / times if kind == "avg" else number_of(total)
-    return Answer(value, next_ms=next_ms, behind=behind, approximate=register.form == "newest" and times >= register.keep)
+        return LeafResult(None, next_change_ms=next_ms)
+    value = total / AMOUNT_SCALE / times if kind == "avg" else amount_to_number(total)
+    return LeafResult(
+        value, next_change_ms=next_ms, entries=entries, is_approximate=register.form == "newest" and times >= register.capacity
+    )
 
 
-def _values(trait: ValuesTrait, kind: str, register: Register, facts: Facts, now_ms: int) -> Answer:
+def _values(trait: ValuesTrait, kind: str, register: Register, facts: ProfileFacts, now_ms: int) -> LeafResult:
     if register.form == "tally":
         tally = facts.tallies.get(register.key, {})
-        counts = {value: counted[0] for value, counted in tally.items()}
-        return Answer(_commonest(counts), approximate=len(tally) >= register.keep)
-    found = inside(facts.entries(register), trait.within, now_ms)
-    approximate = len(found.entries) >= register.keep
+        counts = {value: tally_count[0] for value, tally_count in tally.items()}
+        return LeafResult(_most_frequent(counts), is_approximate=len(tally) >= register.capacity)
+    in_window = entries_in_window(facts.entries(register), trait.within, now_ms)
+    approximate = len(in_window.entries) >= register.capacity
     if kind == "unique":
-        values: Any = [entry[2] for entry in found.entries[: trait.keep]] or None
+        values: Any = [entry[2] for entry in in_window.entries[: trait.keep]] or None
     else:
-        values = _commonest(Counter(canonical(entry[2]) or "" for entry in found.entries))
-    return Answer(values, next_ms=found.next_ms, behind=found.entries, approximate=approximate)
+        values = _most_frequent(Counter(canonical_text(entry[2]) or "" for entry in in_window.entries))
+    return LeafResult(values, next_change_ms=in_window.next_change_ms, entries=in_window.entries, is_approximate=approximate)
 
 
-def _commonest(counts: Mapping[str, int]) -> Any:
+def _most_frequent(counts: Mapping[str, int]) -> Any:
     """The value that came most often; of several the one whose canonical text is the smallest."""
-    return value_of(min(counts, key=lambda value: (-counts[value], value))) if counts else None
+    return parse_canonical(min(counts, key=lambda value: (-counts[value], value))) if counts else None
 
 
-def _days_since(register: Register, facts: Facts, now_ms: int) -> Answer:
-    entry = next((one for one in facts.entries(register) if one[0] <= now_ms), None)
+def _days_since(register: Register, facts: ProfileFacts, now_ms: int) -> LeafResult:
+    entry = next((candidate for candidate in facts.entries(register) if candidate[0] <= now_ms), None)
     if entry is None:
-        return Answer(None)
+        return LeafResult(None)
     days = (now_ms - entry[0]) // DAY_MS
-    return Answer(days, next_ms=entry[0] + (days + 1) * DAY_MS, behind=[entry])
+    return LeafResult(days, next_change_ms=entry[0] + (days + 1) * DAY_MS, entries=[entry])
 
 
-def _rfm(trait: RfmTrait, register: Register, facts: Facts, now_ms: int) -> Answer:
-    found = inside(facts.entries(register), trait.within, now_ms)
-    if not found.entries:
-        return Answer(None, next_ms=found.next_ms)
-    last_ms, times = found.entries[0][0], len(found.entries)
-    total = sum(entry[2] for entry in found.entries)
+def _rfm(trait: RfmTrait, register: Register, facts: ProfileFacts, now_ms: int) -> LeafResult:
+    in_window = entries_in_window(facts.entries(register), trait.within, now_ms)
+    if not in_window.entries:
+        return LeafResult(None, next_change_ms=in_window.next_change_ms)
+    last_ms, times = in_window.entries[0][0], len(in_window.entries)
+    total = sum(entry[2] for entry in in_window.entries)
     recency = 5 - sum(now_ms - last_ms >= edge for edge in trait.recency)
     frequency = 1 + sum(times >= edge for edge in trait.frequency)
-    monetary = 1 + sum(total >= millionths(edge) for edge in trait.monetary)
+    monetary = 1 + sum(total >= to_millionths(edge) for edge in trait.monetary)
     scores = {"recency": recency, "frequency": frequency, "monetary": monetary, "score": f"{recency}{frequency}{monetary}"}
     ages = (last_ms + edge for edge in trait.recency)
-    next_ms = min(found.next_ms, *(edge for edge in (*ages, NEVER) if edge > now_ms))
-    return Answer(scores, next_ms=next_ms, behind=found.entries, approximate=times >= register.keep)
+    next_ms = min(in_window.next_change_ms, *(edge for edge in (*ages, NEVER) if edge > now_ms))
+    return LeafResult(scores, next_change_ms=next_ms, entries=in_window.entries, is_approximate=times >= register.capacity)
 
 
-def _lifecycle(trait: LifecycleTrait, register: Register, facts: Facts, now_ms: int) -> Answer:
+def _lifecycle(trait: LifecycleTrait, register: Register, facts: ProfileFacts, now_ms: int) -> LeafResult:
     orders = [entry for entry in facts.entries(register) if entry[0] <= now_ms]
     if not orders:
-        return Answer("visitor" if KNOWN.isdisjoint(facts.named) else "lead")
+        return LeafResult("visitor" if LEAD_NAMESPACES.isdisjoint(facts.namespaces) else "lead")
     last_ms = orders[0][0]
     age_ms = now_ms - last_ms
     if age_ms >= trait.lost_after:
@@ -113,4 +126,4 @@ def _lifecycle(trait: LifecycleTrait, register: Register, facts: Facts, now_ms: 
     else:
         stage = "loyal" if len(orders) >= trait.loyal_orders else "active"
     edges = (last_ms + trait.at_risk_after, last_ms + trait.lost_after, NEVER)
-    return Answer(stage, next_ms=min(edge for edge in edges if edge > now_ms), behind=orders)
+    return LeafResult(stage, next_change_ms=min(edge for edge in edges if edge > now_ms), entries=orders)

@@ -6,14 +6,14 @@ from typing import Any
 
 from domain.profiles.membership import Membership
 from domain.segments.comparisons import NEVER
-from domain.segments.profile_facts import Facts
-from domain.segments.plan import Plan, Verdict
+from domain.segments.plan import MembershipResult, SegmentPlan
+from domain.segments.profile_facts import ProfileFacts
 
 COMPUTED = "computed."
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Evaluation:
     """All computed traits with a value, what is due when, and the verdicts on the segments that were looked at.
 
     `complete` says that all segments were: the profile is in no other, and whatever else it was in is defined no more.
@@ -34,57 +34,59 @@ class Standing:
         return min(self.due.values(), default=None)
 
 
-def stand(plan: Plan, before: Membership, facts: Facts, changed: Collection[str] | None, now_ms: int) -> Standing:
+def evaluate_profile(
+    plan: SegmentPlan, before: Membership, facts: ProfileFacts, changed: Collection[str] | None, now_ms: int
+) -> Evaluation:
     """Evaluate what `changed` concerns (None: all), what is due, and all of it when the definitions are others than before."""
     complete = changed is None or before.plan != plan.fingerprint
     computed, due = (dict(plan.blank_computed), {}) if complete else (dict(before.computed), dict(before.due))
     by_time: frozenset[str] = frozenset()
     if changed is None or complete:
-        computed_names, names = plan.reached(facts)
+        computed_names, names = plan.affected_by_facts(facts)
     else:
-        computed_names, names = plan.concerned(changed)
+        computed_names, names = plan.affected_by(changed)
         overdue = [name for name, at_ms in due.items() if at_ms <= now_ms]
         computed_names |= {name.removeprefix(COMPUTED) for name in overdue if name.startswith(COMPUTED)}
         by_time = frozenset(name for name in overdue if not name.startswith(COMPUTED)) - names
         names |= by_time
     approximate: list[str] = []
-    for name, answer in plan.compute(facts, now_ms, computed_names).items():
-        if answer.approximate:
+    for name, result in plan.evaluate_computed(facts, now_ms, computed_names).items():
+        if result.is_approximate:
             approximate.append(COMPUTED + name)
-        if not _same(answer.value, computed.get(name)):
-            names |= plan.with_computed((name,))
+        if not _same(result.value, computed.get(name)):
+            names |= plan.segments_using_computed((name,))
         computed.pop(name, None)
-        if answer.value is not None:
-            computed[name] = answer.value
-        _note(due, COMPUTED + name, answer.next_ms)
-    earlier = plan.blank if complete else dict(_earlier(before, due))
-    found = plan.evaluate(replace(facts, computed=computed), now_ms, names, earlier)
-    for name, verdict in found.items():
-        _note(due, name, verdict.next_change_ms)
-        if verdict.approximate:
+        if result.value is not None:
+            computed[name] = result.value
+        _set_due(due, COMPUTED + name, result.next_change_ms)
+    earlier = plan.blank_results if complete else dict(_earlier_verdicts(before, due))
+    verdicts = plan.evaluate(replace(facts, computed=computed), now_ms, names, earlier)
+    for name, verdict in verdicts.items():
+        _set_due(due, name, verdict.next_change_ms)
+        if verdict.is_approximate:
             approximate.append(name)
-    members = {name: verdict.member for name, verdict in found.items()}
+    members = {name: verdict.is_member for name, verdict in verdicts.items()}
     if complete:
-        looked_back = (plan.blank.keys() & before.segments.keys()) | plan.blank_members
-        members = {name: plan.blank[name].member for name in looked_back} | members
-    return Standing(computed, due, members, complete, tuple(approximate), by_time)
+        blank_names = (plan.blank_results.keys() & before.segments.keys()) | plan.blank_members
+        members = {name: plan.blank_results[name].is_member for name in blank_names} | members
+    return Evaluation(computed, due, members, complete, tuple(approximate), by_time)
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(first: Any, second: Any) -> bool:
     """Whether two values are equal and of one kind: to Python 1 is True, to a segment it is not."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return type(one) is type(other) and bool(one == other)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(_same, first, second))
+    return type(first) is type(second) and bool(first == second)
 
 
-def _note(due: dict[str, int], name: str, at_ms: int) -> None:
+def _set_due(due: dict[str, int], name: str, at_ms: int) -> None:
     due.pop(name, None)
     if at_ms < NEVER:
         due[name] = at_ms
 
 
-def _earlier(before: Membership, due: dict[str, int]) -> Iterator[tuple[str, Verdict]]:
+def _earlier_verdicts(before: Membership, due: dict[str, int]) -> Iterator[tuple[str, MembershipResult]]:
     for name in before.segments.keys() | due.keys():
         if not name.startswith(COMPUTED):
             state = before.segments.get(name)
-            yield name, Verdict(state is not None and state.member, due.get(name, NEVER))
+            yield name, MembershipResult(state is not None and state.member, due.get(name, NEVER))

@@ -6,9 +6,24 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from domain.fields import Strict
+from domain.fields import StrictModel
 from domain.segments.comparisons import TraitLeaf
-from domain.segments.leaf_models import (AccountLeaf, AggregateLeaf, CalendarLeaf, ConsentLeaf, DidLeaf, DidNotLeaf, HouseholdLeaf, LifecycleLeaf, OccurrenceLeaf, PercentLeaf, RegularlyLeaf, RfmLeaf, SequenceLeaf, SubscribedLeaf)
+from domain.segments.leaf_models import (
+    AccountLeaf,
+    AggregateLeaf,
+    CalendarLeaf,
+    ConsentLeaf,
+    DidLeaf,
+    DidNotLeaf,
+    HouseholdLeaf,
+    LifecycleLeaf,
+    OccurrenceLeaf,
+    PercentLeaf,
+    RegularlyLeaf,
+    RfmLeaf,
+    SequenceLeaf,
+    SubscribedLeaf,
+)
 
 SegmentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 MAX_DEPTH: Final = 12
@@ -17,178 +32,195 @@ MAX_NODES: Final = 500
 """How many conditions, `all`, `any` and `not` one segment may have."""
 
 
-class Trait(Strict):
+class TraitCondition(StrictModel):
     trait: TraitLeaf
 
 
-class Did(Strict):
+class DidCondition(StrictModel):
     did: DidLeaf
 
 
-class DidNot(Strict):
+class DidNotCondition(StrictModel):
     did_not: DidNotLeaf
 
 
-class First(Strict):
+class FirstCondition(StrictModel):
     """The first such event is as it says."""
 
     first: OccurrenceLeaf
 
 
-class Last(Strict):
+class LastCondition(StrictModel):
     """The last such event is as it says."""
 
     last: OccurrenceLeaf
 
 
-class Aggregate(Strict):
+class AggregateCondition(StrictModel):
     aggregate: AggregateLeaf
 
 
-class Sequence(Strict):
+class SequenceCondition(StrictModel):
     sequence: SequenceLeaf
 
 
-class Regularly(Strict):
+class RegularlyCondition(StrictModel):
     regularly: RegularlyLeaf
 
 
-class InList(Strict):
+class InListCondition(StrictModel):
     """The profile has an identifier on the list of this name."""
 
     list: SegmentName
 
 
-class Percent(Strict):
+class PercentCondition(StrictModel):
     percent: PercentLeaf
 
 
-class Rfm(Strict):
+class RfmCondition(StrictModel):
     rfm: RfmLeaf
 
 
-class Lifecycle(Strict):
+class LifecycleCondition(StrictModel):
     lifecycle: LifecycleLeaf
 
 
-class Consent(Strict):
+class ConsentCondition(StrictModel):
     consent: ConsentLeaf
 
 
-class Subscribed(Strict):
+class SubscribedCondition(StrictModel):
     subscribed: SubscribedLeaf
 
 
-class Calendar(Strict):
+class CalendarCondition(StrictModel):
     calendar: CalendarLeaf
 
 
-class Account(Strict):
+class AccountCondition(StrictModel):
     account: AccountLeaf
 
 
-class Household(Strict):
+class HouseholdCondition(StrictModel):
     household: HouseholdLeaf
 
 
-class Everyone(Strict):
+class EveryoneCondition(StrictModel):
     """Every profile."""
 
     everyone: Literal[True]
 
 
-class InSegment(Strict):
+class InSegmentCondition(StrictModel):
     """The profile is in the segment of this name."""
 
     in_segment: SegmentName
 
 
-class AllOf(Strict):
+class AllOf(StrictModel):
     """Each of these holds."""
 
     all: tuple["Node", ...] = Field(min_length=1, max_length=100)
 
 
-class AnyOf(Strict):
+class AnyOf(StrictModel):
     """At least one of these holds."""
 
     any: tuple["Node", ...] = Field(min_length=1, max_length=100)
 
 
-class Not(Strict):
+class Not(StrictModel):
     """This does not hold."""
 
     not_: "Node" = Field(alias="not")
 
 
 Leaf = (
-    Trait | Did | DidNot | First | Last | Aggregate | Sequence | Regularly | InSegment | InList | Percent | Rfm | Lifecycle
-    | Consent | Subscribed | Calendar | Account | Household | Everyone
-)  # fmt: skip
+    TraitCondition
+    | DidCondition
+    | DidNotCondition
+    | FirstCondition
+    | LastCondition
+    | AggregateCondition
+    | SequenceCondition
+    | RegularlyCondition
+    | InSegmentCondition
+    | InListCondition
+    | PercentCondition
+    | RfmCondition
+    | LifecycleCondition
+    | ConsentCondition
+    | SubscribedCondition
+    | CalendarCondition
+    | AccountCondition
+    | HouseholdCondition
+    | EveryoneCondition
+)
 
 
-def keyword_of(kind: type[BaseModel]) -> str:
+def keyword_of(node_type: type[BaseModel]) -> str:
     """The one keyword that a node of this kind has in a document."""
-    (name, field), *_ = kind.model_fields.items()
+    (name, field), *_ = node_type.model_fields.items()
     return field.alias or name
 
 
-_KINDS: Final[dict[str, type[BaseModel]]] = {keyword_of(kind): kind for kind in (*get_args(Leaf), AllOf, AnyOf, Not)}
-KEYWORDS: Final = tuple(_KINDS)
+_NODE_TYPES: Final[dict[str, type[BaseModel]]] = {keyword_of(kind): kind for kind in (*get_args(Leaf), AllOf, AnyOf, Not)}
+KEYWORDS: Final = tuple(_NODE_TYPES)
 """The words of the language, one of them in each node."""
-_WORD_OF: Final = {kind: word for word, kind in _KINDS.items()}
+_KEYWORD_BY_TYPE: Final = {kind: word for word, kind in _NODE_TYPES.items()}
 
 
-def _keyword(value: object) -> str | None:
+def _discriminate_node(value: object) -> str | None:
     """Which node a document means: the one keyword it holds. So errors speak of that node alone."""
     if isinstance(value, dict):
-        found = [word for word in _KINDS if word in value]
-        return found[0] if len(found) == 1 else None
-    return _WORD_OF.get(type(value))  # type: ignore[arg-type]  # any other type is no node
+        keywords = [keyword for keyword in _NODE_TYPES if keyword in value]
+        return keywords[0] if len(keywords) == 1 else None
+    return _KEYWORD_BY_TYPE.get(type(value))  # type: ignore[arg-type]  # any other type is no node
 
 
 Node = Annotated[
-    Annotated[Trait, Tag("trait")]
-    | Annotated[Did, Tag("did")]
-    | Annotated[DidNot, Tag("did_not")]
-    | Annotated[First, Tag("first")]
-    | Annotated[Last, Tag("last")]
-    | Annotated[Aggregate, Tag("aggregate")]
-    | Annotated[Sequence, Tag("sequence")]
-    | Annotated[Regularly, Tag("regularly")]
-    | Annotated[InSegment, Tag("in_segment")]
-    | Annotated[InList, Tag("list")]
-    | Annotated[Percent, Tag("percent")]
-    | Annotated[Rfm, Tag("rfm")]
-    | Annotated[Lifecycle, Tag("lifecycle")]
-    | Annotated[Consent, Tag("consent")]
-    | Annotated[Subscribed, Tag("subscribed")]
-    | Annotated[Calendar, Tag("calendar")]
-    | Annotated[Account, Tag("account")]
-    | Annotated[Household, Tag("household")]
-    | Annotated[Everyone, Tag("everyone")]
+    Annotated[TraitCondition, Tag("trait")]
+    | Annotated[DidCondition, Tag("did")]
+    | Annotated[DidNotCondition, Tag("did_not")]
+    | Annotated[FirstCondition, Tag("first")]
+    | Annotated[LastCondition, Tag("last")]
+    | Annotated[AggregateCondition, Tag("aggregate")]
+    | Annotated[SequenceCondition, Tag("sequence")]
+    | Annotated[RegularlyCondition, Tag("regularly")]
+    | Annotated[InSegmentCondition, Tag("in_segment")]
+    | Annotated[InListCondition, Tag("list")]
+    | Annotated[PercentCondition, Tag("percent")]
+    | Annotated[RfmCondition, Tag("rfm")]
+    | Annotated[LifecycleCondition, Tag("lifecycle")]
+    | Annotated[ConsentCondition, Tag("consent")]
+    | Annotated[SubscribedCondition, Tag("subscribed")]
+    | Annotated[CalendarCondition, Tag("calendar")]
+    | Annotated[AccountCondition, Tag("account")]
+    | Annotated[HouseholdCondition, Tag("household")]
+    | Annotated[EveryoneCondition, Tag("everyone")]
     | Annotated[AllOf, Tag("all")]
     | Annotated[AnyOf, Tag("any")]
     | Annotated[Not, Tag("not")],
     Discriminator(
-        _keyword,
+        _discriminate_node,
         custom_error_type="unknown_node",
-        custom_error_message=f"exactly one of {', '.join(_KINDS)} is expected here",
+        custom_error_message=f"exactly one of {', '.join(_NODE_TYPES)} is expected here",
     ),
 ]
 
-for _kind in (AllOf, AnyOf, Not):
-    _kind.model_rebuild()
+for _branch_type in (AllOf, AnyOf, Not):
+    _branch_type.model_rebuild()
 
 
-class SegmentSpec(Strict):
+class SegmentSpec(StrictModel):
     """The `spec` of a Segment definition."""
 
     where: Node
     title: dict[str, str] = Field(default_factory=dict)
 
 
-def version_of(spec: SegmentSpec) -> str:
+def segment_version(spec: SegmentSpec) -> str:
     """A content hash of what decides membership: a new title is no new version."""
     return content_hash(spec.where.model_dump(mode="json", by_alias=True))
 
@@ -208,15 +240,19 @@ def children_of(node: Node) -> tuple[Node, ...]:
     return (node.not_,) if isinstance(node, Not) else ()
 
 
-def walk(node: Node) -> list[Any]:
+def walk_nodes(node: Node) -> list[Any]:
     """All nodes of the tree, parents first."""
-    return [node, *(inner for child in children_of(node) for inner in walk(child))]
+    return [node, *(inner for child in children_of(node) for inner in walk_nodes(child))]
 
 
-def places(node: Node, path: str = "where") -> list[tuple[str, Any]]:
+def nodes_with_paths(node: Node, path: str = "where") -> list[tuple[str, Any]]:
     """All nodes of the tree with their paths as the author wrote them (`where.all.1.did`), parents first."""
-    here = f"{path}.{keyword_of(type(node))}"
+    node_path = f"{path}.{keyword_of(type(node))}"
     children = children_of(node)
-    alone = isinstance(node, Not)
-    below = [one for at, child in enumerate(children) for one in places(child, here if alone else f"{here}.{at}")]
-    return [(here, node), *below]
+    is_negation = isinstance(node, Not)
+    descendants = [
+        descendant
+        for index, child in enumerate(children)
+        for descendant in nodes_with_paths(child, node_path if is_negation else f"{node_path}.{index}")
+    ]
+    return [(node_path, node), *descendants]

@@ -4,142 +4,167 @@ from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any
 
-from domain.fields import Strict
-from domain.segments.computed_traits import (AmountTrait, ComputedTraitSpec, CountTrait, DaysSinceTrait, LifecycleTrait, OccurrenceTrait, RfmTrait, ValuesTrait)
-from domain.segments.leaf_models import (MAX_DISTINCT, NO_END, AggregateLeaf, ConsentLeaf, DidLeaf, DidNotLeaf, Events, OccurrenceLeaf, RegularlyLeaf, SequenceLeaf, SubscribedLeaf)
-from domain.segments.registers import (CONSENT_EVENT, SLACK_MS, Form, Register)
+from domain.fields import StrictModel
+from domain.segments.computed_traits import (
+    AmountTrait,
+    ComputedTraitSpec,
+    CountTrait,
+    DaysSinceTrait,
+    LifecycleTrait,
+    OccurrenceTrait,
+    RfmTrait,
+    ValuesTrait,
+)
+from domain.segments.leaf_models import (
+    MAX_DISTINCT,
+    UNBOUNDED_TIMES,
+    AggregateLeaf,
+    ConsentLeaf,
+    DidLeaf,
+    DidNotLeaf,
+    EventFilter,
+    OccurrenceLeaf,
+    RegularlyLeaf,
+    SequenceLeaf,
+    SubscribedLeaf,
+)
+from domain.segments.registers import CONSENT_EVENT, HORIZON_SLACK_MS, Register, RegisterForm
 
 
-def _horizon(within: int | None) -> int | None:
-    return None if within is None else within + SLACK_MS
+def _horizon_ms(within: int | None) -> int | None:
+    return None if within is None else within + HORIZON_SLACK_MS
 
 
-def _newest(events: Events, keep: int, **more: Any) -> Register:
-    return Register(events.event, events.where, "newest", keep=keep, horizon_ms=_horizon(events.within), **more)
+def _newest_register(events: EventFilter, capacity: int, **more: Any) -> Register:
+    return Register(events.event, events.where, "newest", capacity=capacity, horizon_ms=_horizon_ms(events.within), **more)
 
 
 @singledispatch
-def needs(_leaf: Strict) -> Sequence[Register]:
+def registers_for(_leaf: StrictModel) -> Sequence[Register]:
     """The registers of a leaf, or of a computed trait's computation, in the order that its evaluation expects. None for most."""
     return ()
 
 
-@needs.register
+@registers_for.register
 def _(leaf: DidLeaf) -> Sequence[Register]:
-    fewest, most = leaf.range
-    return (_newest(leaf, max(fewest, most + 1 if most < NO_END else 0, 1)),)
+    fewest, most = leaf.times_range
+    return (_newest_register(leaf, max(fewest, most + 1 if most < UNBOUNDED_TIMES else 0, 1)),)
 
 
-@needs.register
+@registers_for.register
 def _(leaf: DidNotLeaf) -> Sequence[Register]:
-    return (_newest(leaf, 1),)
+    return (_newest_register(leaf, 1),)
 
 
-def occurrence(leaf: OccurrenceLeaf, form: Form) -> Register:
+def occurrence_register(leaf: OccurrenceLeaf, form: RegisterForm) -> Register:
     """The register of `first` (form oldest) or `last` (newest)."""
-    return Register(leaf.event, leaf.where, form, "having" if leaf.having else "nothing", having=leaf.having, keep=1)
+    return Register(leaf.event, leaf.where, form, "having" if leaf.having else "nothing", having=leaf.having, capacity=1)
 
 
-@needs.register
+@registers_for.register
 def _(leaf: AggregateLeaf) -> Sequence[Register]:
     if leaf.of == "distinct":
-        horizon = _horizon(leaf.within)
+        horizon = _horizon_ms(leaf.within)
         return (
-            Register(leaf.event, leaf.where, "newest_of_each", "value", (leaf.prop,), keep=MAX_DISTINCT + 1, horizon_ms=horizon),
+            Register(
+                leaf.event, leaf.where, "newest_of_each", "value", (leaf.prop,), capacity=MAX_DISTINCT + 1, horizon_ms=horizon
+            ),
         )
-    return _amounts(leaf, leaf.of, leaf.prop, leaf.keep)
+    return _amount_registers(leaf, leaf.of, leaf.prop, leaf.keep)
 
 
-def _amounts(events: Events, of: str, prop: str, keep: int) -> Sequence[Register]:
+def _amount_registers(events: EventFilter, function: str, prop: str, capacity: int) -> Sequence[Register]:
     """In a window the newest amounts are kept; over all time a sum, or the one that is the smallest or largest."""
     if events.within is not None:
-        return (_newest(events, keep + 1, take="amount", of=(prop,)),)
-    form: Form = {"min": "smallest", "max": "largest"}.get(of, "tally")  # type: ignore[assignment]  # one of the forms
+        return (_newest_register(events, capacity + 1, extract="amount", paths=(prop,)),)
+    form: RegisterForm = {"min": "smallest", "max": "largest"}.get(function, "tally")  # type: ignore[assignment]  # one of the forms
     return (Register(events.event, events.where, form, "amount", (prop,)),)
 
 
-@needs.register
+@registers_for.register
 def _(leaf: SequenceLeaf) -> Sequence[Register]:
-    first, second = leaf.first, leaf.second
-    horizon = _horizon(first.within)
+    first, second = leaf.first, leaf.follow_up
+    horizon = _horizon_ms(first.within)
     last = first.pick == "last"
-    forms: tuple[Form, Form] = (
+    forms: tuple[RegisterForm, RegisterForm] = (
         "newest_of_each" if last else "newest",
         "newest_of_each" if last and second.within is None else "newest",
     )
-    room: dict[str, Any] = {"take": "key", "of": second.same, "keep": leaf.keep + 1, "horizon_ms": horizon}
-    return Register(first.event, first.where, forms[0], **room), Register(second.event, second.where, forms[1], **room)
+    shared_arguments: dict[str, Any] = {"extract": "key", "paths": second.same, "capacity": leaf.keep + 1, "horizon_ms": horizon}
+    return Register(first.event, first.where, forms[0], **shared_arguments), Register(
+        second.event, second.where, forms[1], **shared_arguments
+    )
 
 
-@needs.register
+@registers_for.register
 def _(leaf: RegularlyLeaf) -> Sequence[Register]:
-    return (Register(leaf.event, leaf.where, "periods", keep=leaf.of, period_ms=leaf.every, offset_ms=leaf.offset_ms),)
+    return (Register(leaf.event, leaf.where, "periods", capacity=leaf.of, period_ms=leaf.every, offset_ms=leaf.offset_ms),)
 
 
-@needs.register
+@registers_for.register
 def _(leaf: ConsentLeaf) -> Sequence[Register]:
     return (Register(CONSENT_EVENT, (), "newest", "consent", (leaf.purpose,)),)
 
 
-@needs.register
+@registers_for.register
 def _(leaf: SubscribedLeaf) -> Sequence[Register]:
     return (Register("$identify", (), "newest", "subscription", (leaf.channel.lower(),)),)
 
 
-@needs.register
+@registers_for.register
 def _(trait: CountTrait) -> Sequence[Register]:
     if trait.within is None:
         return (Register(trait.event, trait.where, "tally"),)
-    return (_newest(trait, trait.keep + 1),)
+    return (_newest_register(trait, trait.keep + 1),)
 
 
-def amounts(trait: AmountTrait, kind: str) -> Sequence[Register]:
+def amount_trait_registers(trait: AmountTrait, kind: str) -> Sequence[Register]:
     """The registers of the computed traits sum, avg, min and max."""
-    return _amounts(trait, kind, trait.prop, trait.keep)
+    return _amount_registers(trait, kind, trait.prop, trait.keep)
 
 
-def values(trait: ValuesTrait, kind: str) -> Sequence[Register]:
+def values_trait_registers(trait: ValuesTrait, kind: str) -> Sequence[Register]:
     """The registers of `most_frequent` and `unique`."""
     if kind == "unique":
-        form, keep = "newest_of_each", trait.keep + 1
+        form, capacity = "newest_of_each", trait.keep + 1
     else:
-        form, keep = ("tally", trait.keep + 1) if trait.within is None else ("newest", trait.keep + 1)
-    horizon = _horizon(trait.within)
-    return (Register(trait.event, trait.where, form, "value", (trait.prop,), keep=keep, horizon_ms=horizon),)  # type: ignore[arg-type]  # one of the forms
+        form, capacity = ("tally", trait.keep + 1) if trait.within is None else ("newest", trait.keep + 1)
+    horizon_ms = _horizon_ms(trait.within)
+    return (Register(trait.event, trait.where, form, "value", (trait.prop,), capacity=capacity, horizon_ms=horizon_ms),)  # type: ignore[arg-type]  # one of the forms
 
 
-def extreme(trait: OccurrenceTrait, kind: str) -> Sequence[Register]:
+def occurrence_trait_registers(trait: OccurrenceTrait, kind: str) -> Sequence[Register]:
     """The register of `first` and `last`: only events with a value count."""
     return (Register(trait.event, trait.where, "oldest" if kind == "first" else "newest", "value", (trait.prop,)),)
 
 
-@needs.register
+@registers_for.register
 def _(trait: DaysSinceTrait) -> Sequence[Register]:
     return (Register(trait.event, trait.where, "oldest" if trait.which == "first" else "newest"),)
 
 
-@needs.register
+@registers_for.register
 def _(trait: RfmTrait) -> Sequence[Register]:
     return (
         Register(
-            trait.event, trait.where, "newest", "amount_or_nothing", (trait.prop,), keep=trait.keep + 1,
-            horizon_ms=_horizon(trait.within),
+            trait.event, trait.where, "newest", "amount_or_nothing", (trait.prop,), capacity=trait.keep + 1,
+            horizon_ms=_horizon_ms(trait.within),
         ),
     )  # fmt: skip
 
 
-@needs.register
+@registers_for.register
 def _(trait: LifecycleTrait) -> Sequence[Register]:
-    return (Register(trait.event, trait.where, "newest", keep=trait.loyal_orders),)
+    return (Register(trait.event, trait.where, "newest", capacity=trait.loyal_orders),)
 
 
-@needs.register
+@registers_for.register
 def _(spec: ComputedTraitSpec) -> Sequence[Register]:
     inner = getattr(spec, spec.kind)
     if isinstance(inner, AmountTrait):
-        return amounts(inner, spec.kind)
+        return amount_trait_registers(inner, spec.kind)
     if isinstance(inner, ValuesTrait):
-        return values(inner, spec.kind)
+        return values_trait_registers(inner, spec.kind)
     if isinstance(inner, OccurrenceTrait):
-        return extreme(inner, spec.kind)
-    return needs(inner)
+        return occurrence_trait_registers(inner, spec.kind)
+    return registers_for(inner)

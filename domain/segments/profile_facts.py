@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from domain.segments.comparisons import NEVER
-from domain.segments.registers import Count, Entry, Register
+from domain.segments.registers import Entry, Register, TallyCount
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class GroupFacts:
     """What segments see of an account or a household. `counters` are cut off where the segments ask."""
 
     traits: Mapping[str, Any]
@@ -20,38 +20,41 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ProfileFacts:
     """A profile's traits and registers, its accounts, its household if it has one.
 
-    `kept` and `tallies` are by the registers' keys; `nodes` are the profile's identifiers as hashes, `named` the namespaces that
+    `register_entries` and `tallies` are by the registers' keys; `nodes` are the profile's identifiers as hashes, `namespaces`
+    the namespaces that
     its events name; `computed` are its computed traits.
     """
 
     traits: Mapping[str, Any] = field(default_factory=dict)
-    kept: Mapping[str, Sequence[Entry]] = field(default_factory=dict)
-    tallies: Mapping[str, Mapping[str, Count]] = field(default_factory=dict)
-    accounts: Sequence[Group] = ()
-    household: Group | None = None
+    register_entries: Mapping[str, Sequence[Entry]] = field(default_factory=dict)
+    tallies: Mapping[str, Mapping[str, TallyCount]] = field(default_factory=dict)
+    accounts: Sequence[GroupFacts] = ()
+    household: GroupFacts | None = None
     profile_id: str = ""
     nodes: Collection[str] = ()
-    named: Collection[str] = ()
+    namespaces: Collection[str] = ()
     computed: Mapping[str, Any] = field(default_factory=dict)
 
     def entries(self, register: Register) -> Sequence[Entry]:
         """What is kept of a register."""
-        return self.kept.get(register.key, ())
+        return self.register_entries.get(register.key, ())
 
 
-class Answer(msgspec.Struct, frozen=True):
+class LeafResult(msgspec.Struct, frozen=True):
     """What a leaf, or a computed trait, comes to now.
 
-    `value` is what was found (a count, a sum, a trait …), `holds` whether the leaf is true, `next_ms` the next instant at which
-    either can change by time alone (NEVER if they cannot). `behind` are the entries that it comes from, `approximate` says that the
+    `value` is what was found (a count, a sum, a trait …), `holds` whether the leaf is true, `next_change_ms` the next instant
+    at which
+    either can change by time alone (NEVER if they cannot). `entries` are the entries that it comes from, `is_approximate` says
+    that the
     register was too small for all of them.
     """
 
     value: Any
     holds: bool = False
-    next_ms: int = NEVER
-    behind: Sequence[Entry] = ()
-    approximate: bool = False
+    next_change_ms: int = NEVER
+    entries: Sequence[Entry] = ()
+    is_approximate: bool = False

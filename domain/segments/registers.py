@@ -1,6 +1,6 @@
 """Registers: the bounded state behind leaves and computed traits, a join of sets cut to their best. Pure.
 
-A *kept* register is a set of entries of which the best `keep` stay, so its join is commutative, associative and idempotent. A
+A *kept* register is a set of entries of which the best `capacity` stay, so its join is commutative, associative and idempotent. A
 *tally* counts and sums over all time; like a counter it adds up over fragments, and each event is counted once in its owner's.
 """
 
@@ -9,28 +9,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from domain.segments.comparisons import PropertyComparison, holds, lookup, normalise_nfc, value_kind
+from domain.segments.language import content_hash
 from schemas.events import Event
 from schemas.hashes import text_hash
-from domain.segments.comparisons import (PropertyCondition, holds, kind_of, lookup, nfc)
-from domain.segments.language import content_hash
 
 Entry = tuple[int, str, Any]
 """(what entries are ordered by: a time in ms, a period's index, an amount; what tells equals apart; what is kept with it)."""
 
-Count = tuple[int, int, int]
+TallyCount = tuple[int, int, int]
 """How many, and the sum of their amounts as (high, low) with sum = high x 10^15 + low."""
 
-Form = Literal["newest", "oldest", "newest_of_each", "periods", "largest", "smallest", "tally"]
-Take = Literal["nothing", "amount", "amount_or_nothing", "value", "key", "having", "consent", "subscription"]
+RegisterForm = Literal["newest", "oldest", "newest_of_each", "periods", "largest", "smallest", "tally"]
+Extraction = Literal["nothing", "amount", "amount_or_nothing", "value", "key", "having", "consent", "subscription"]
 
-SLACK_MS: Final = 3_600_000
+HORIZON_SLACK_MS: Final = 3_600_000
 """Entries outlive their window by so much, so that a clock that is behind misses none."""
-AMOUNT: Final = 10**6
+AMOUNT_SCALE: Final = 10**6
 """Amounts are kept as whole millionths, so that sums are exact in any order."""
 MAX_AMOUNT: Final = 10**12
 MAX_KEY_CHARS: Final = 64
 """A longer key of a sequence is kept as its hash: only whether two are the same is ever asked."""
-_HALF: Final = 10**15
+_SUM_BASE: Final = 10**15
 CONSENT_EVENT: Final = "Segment Consent Preference Updated"
 
 
@@ -43,160 +43,160 @@ class Register:
     """
 
     event: str
-    where: tuple[PropertyCondition, ...]
-    form: Form
-    take: Take = "nothing"
-    of: tuple[str, ...] = ()
-    having: tuple[PropertyCondition, ...] = ()
-    keep: int = 1
+    where: tuple[PropertyComparison, ...]
+    form: RegisterForm
+    extract: Extraction = "nothing"
+    paths: tuple[str, ...] = ()
+    having: tuple[PropertyComparison, ...] = ()
+    capacity: int = 1
     horizon_ms: int | None = None
     period_ms: int = 0
     offset_ms: int = 0
     key: str = ""
 
     def __post_init__(self) -> None:
-        wanted = [
-            self.event, [c.model_dump(mode="json") for c in self.where], self.form, self.take, self.of,
+        identity = [
+            self.event, [comparison.model_dump(mode="json") for comparison in self.where], self.form, self.extract, self.paths,
             [c.model_dump(mode="json") for c in self.having], self.period_ms, self.offset_ms,
         ]  # fmt: skip
-        object.__setattr__(self, "key", content_hash(wanted))
+        object.__setattr__(self, "key", content_hash(identity))
 
-    def with_room_of(self, other: "Register") -> "Register":
+    def enlarged_for(self, other: "Register") -> "Register":
         """The same register, large enough for both."""
         horizons = (self.horizon_ms, other.horizon_ms)
-        horizon = None if None in horizons else max(h for h in horizons if h is not None)
-        return replace(self, keep=max(self.keep, other.keep), horizon_ms=horizon)
+        horizon_ms = None if None in horizons else max(candidate for candidate in horizons if candidate is not None)
+        return replace(self, capacity=max(self.capacity, other.capacity), horizon_ms=horizon_ms)
 
-    def entry(self, event: Event, tie: str) -> Entry | None:
-        """What an event of this name adds; None when it is not one of those meant. `tie` is the message's."""
+    def entry(self, event: Event, tie_breaker: str) -> Entry | None:
+        """What an event of this name adds; None when it is not one of those meant. `tie_breaker` is the message's."""
         properties = event.properties
-        if not all(holds(condition, lookup(properties, condition.prop)) for condition in self.where):
+        if not all(holds(comparison, lookup(properties, comparison.prop)) for comparison in self.where):
             return None
-        taken = _take(self, event)
-        if taken is None:
+        extracted = _extract(self, event)
+        if extracted is None:
             return None
-        value = None if taken is _NOTHING else taken
+        value = None if extracted is _NO_VALUE else extracted
         match self.form:
             case "newest" | "oldest":
                 # Of two of one instant the one that takes back wins.
-                first = str(int(value is False)) if self.take in ("consent", "subscription") else ""
-                return event.time_ms, first + tie, value
+                retraction_prefix = str(int(value is False)) if self.extract in ("consent", "subscription") else ""
+                return event.time_ms, retraction_prefix + tie_breaker, value
             case "newest_of_each":
-                return event.time_ms, text_hash(canonical(value) or ""), value
+                return event.time_ms, text_hash(canonical_text(value) or ""), value
             case "periods":
                 return (event.time_ms + self.offset_ms) // self.period_ms, "", None
             case "largest" | "smallest":
-                return int(taken), "", None
+                return int(extracted), "", None
             case "tally":
-                return (0, canonical(value) or "", None) if self.take == "value" else (0, "", value)
+                return (0, canonical_text(value) or "", None) if self.extract == "value" else (0, "", value)
 
-    def add(self, kept: Sequence[Entry], entry: Entry) -> Sequence[Entry]:
+    def add(self, entries: Sequence[Entry], entry: Entry) -> Sequence[Entry]:
         """The kept entries and one more."""
-        if kept and self.form in ("newest", "periods"):
-            mine, newest = entry[:2], kept[0][:2]
-            if mine == newest or (len(kept) == self.keep and mine <= kept[-1][:2]):
-                return kept
-            if mine > newest and self.is_cut(kept):
-                added = [entry, *kept[: self.keep - 1]]
-                return added if self.is_cut(added) else self.join((added,))
-        return self.join((kept, (entry,)))
+        if entries and self.form in ("newest", "periods"):
+            order_key, newest_key = entry[:2], entries[0][:2]
+            if order_key == newest_key or (len(entries) == self.capacity and order_key <= entries[-1][:2]):
+                return entries
+            if order_key > newest_key and self.is_within_capacity(entries):
+                extended = [entry, *entries[: self.capacity - 1]]
+                return extended if self.is_within_capacity(extended) else self.join((extended,))
+        return self.join((entries, (entry,)))
 
     def join(self, parts: Iterable[Sequence[Entry]]) -> list[Entry]:
-        """The best `keep` of the union, the best first."""
+        """The best `capacity` of the union, the best first."""
         best: dict[Any, Entry] = {}
-        each = self.form == "newest_of_each"
+        is_keyed = self.form == "newest_of_each"
         for part in parts:
             for entry in part:
-                name = entry[1] if each else entry[:2]
-                held = best.get(name)
-                if held is None or entry[0] > held[0]:
-                    best[name] = tuple(entry)
-        ordered = sorted(best.values(), key=_order, reverse=self.form not in ("oldest", "smallest"))
+                identity = entry[1] if is_keyed else entry[:2]
+                current = best.get(identity)
+                if current is None or entry[0] > current[0]:
+                    best[identity] = tuple(entry)
+        ordered = sorted(best.values(), key=_sort_key, reverse=self.form not in ("oldest", "smallest"))
         if self.horizon_ms is not None and ordered:
-            oldest = ordered[0][0] - self.horizon_ms
-            ordered = [entry for entry in ordered if entry[0] > oldest]
-        return ordered[: self.keep]
+            horizon_start = ordered[0][0] - self.horizon_ms
+            ordered = [entry for entry in ordered if entry[0] > horizon_start]
+        return ordered[: self.capacity]
 
-    def is_cut(self, kept: Sequence[Entry]) -> bool:
+    def is_within_capacity(self, entries: Sequence[Entry]) -> bool:
         """Whether nothing of what was kept has to be left out: a register that is smaller by now may have too much."""
-        within = self.horizon_ms is None or not kept or kept[-1][0] > kept[0][0] - self.horizon_ms
-        return within and len(kept) <= self.keep
+        is_within_horizon = self.horizon_ms is None or not entries or entries[-1][0] > entries[0][0] - self.horizon_ms
+        return is_within_horizon and len(entries) <= self.capacity
 
 
-_NOTHING: Final = object()
+_NO_VALUE: Final = object()
 
 
-def _order(entry: Entry) -> tuple[int, str]:
+def _sort_key(entry: Entry) -> tuple[int, str]:
     return entry[0], entry[1]
 
 
-def _take(register: Register, event: Event) -> Any:
+def _extract(register: Register, event: Event) -> Any:
     """What is kept of an event, None when it has none of it."""
-    match register.take:
+    match register.extract:
         case "nothing":
-            return _NOTHING
+            return _NO_VALUE
         case "amount" | "amount_or_nothing":
-            amount = amount_of(lookup(event.properties, register.of[0]))
-            return 0 if amount is None and register.take == "amount_or_nothing" else amount
+            amount = parse_amount(lookup(event.properties, register.paths[0]))
+            return 0 if amount is None and register.extract == "amount_or_nothing" else amount
         case "value":
-            text = canonical(lookup(event.properties, register.of[0]))
-            return None if text is None else value_of(text)
+            text = canonical_text(lookup(event.properties, register.paths[0]))
+            return None if text is None else parse_canonical(text)
         case "key":
-            parts = [canonical(lookup(event.properties, path)) for path in register.of]
+            parts = [canonical_text(lookup(event.properties, path)) for path in register.paths]
             if None in parts:
                 return None
-            text = "\n".join(_line(part or "") for part in parts)
+            text = "\n".join(_escape_line(part or "") for part in parts)
             return text if len(text) <= MAX_KEY_CHARS else f"#{text_hash(text)}"
         case "having":
-            return all(holds(condition, lookup(event.properties, condition.prop)) for condition in register.having)
+            return all(holds(comparison, lookup(event.properties, comparison.prop)) for comparison in register.having)
         case "consent":
-            given = lookup(event.context, "consent.categoryPreferences")
-            said = given.get(register.of[0]) if isinstance(given, Mapping) else None
-            return said if isinstance(said, bool) else None
+            preferences = lookup(event.context, "consent.categoryPreferences")
+            preference = preferences.get(register.paths[0]) if isinstance(preferences, Mapping) else None
+            return preference if isinstance(preference, bool) else None
         case "subscription":
-            return _subscription(event.context.get("messaging_subscriptions"), register.of[0])
+            return _subscription_status(event.context.get("messaging_subscriptions"), register.paths[0])
 
 
-def _line(part: str) -> str:
+def _escape_line(part: str) -> str:
     return part.replace("\\", "\\\\").replace("\n", "\\n")
 
 
-def _subscription(said: Any, channel: str) -> bool | None:
+def _subscription_status(subscriptions: Any, channel: str) -> bool | None:
     """Whether a list of subscriptions says of a channel that it is subscribed; False wins within one event."""
-    found = [
-        one.get("status") == "SUBSCRIBED"
-        for one in (said if isinstance(said, list) else ())
-        if isinstance(one, Mapping)
-        and isinstance(one.get("type"), str)
-        and one["type"].lower() == channel.lower()
-        and one.get("status") in ("SUBSCRIBED", "UNSUBSCRIBED", "DID_NOT_SUBSCRIBE")
+    statuses = [
+        subscription.get("status") == "SUBSCRIBED"
+        for subscription in (subscriptions if isinstance(subscriptions, list) else ())
+        if isinstance(subscription, Mapping)
+        and isinstance(subscription.get("type"), str)
+        and subscription["type"].lower() == channel.lower()
+        and subscription.get("status") in ("SUBSCRIBED", "UNSUBSCRIBED", "DID_NOT_SUBSCRIBE")
     ]
-    return all(found) if found else None
+    return all(statuses) if statuses else None
 
 
-def amount_of(value: Any) -> int | None:
+def parse_amount(value: Any) -> int | None:
     """A number in whole millionths, None for anything else and for what is beyond MAX_AMOUNT."""
-    if kind_of(value) != "number" or not -MAX_AMOUNT <= float(value) <= MAX_AMOUNT:
+    if value_kind(value) != "number" or not -MAX_AMOUNT <= float(value) <= MAX_AMOUNT:
         return None
-    return millionths(float(value))
+    return to_millionths(float(value))
 
 
-def millionths(number: float) -> int:
+def to_millionths(number: float) -> int:
     """A number in whole millionths, half to even: exact in front of the point, where a product of floats is not."""
     whole = math.trunc(number)
-    return whole * AMOUNT + round((number - whole) * AMOUNT)
+    return whole * AMOUNT_SCALE + round((number - whole) * AMOUNT_SCALE)
 
 
-def number_of(amount: int) -> int | float:
+def amount_to_number(amount: int) -> int | float:
     """The number that an amount in millionths is."""
-    return amount // AMOUNT if amount % AMOUNT == 0 else amount / AMOUNT
+    return amount // AMOUNT_SCALE if amount % AMOUNT_SCALE == 0 else amount / AMOUNT_SCALE
 
 
-def canonical(value: Any) -> str | None:
+def canonical_text(value: Any) -> str | None:
     """The one text of a text, number or boolean, its kind first; None for anything else."""
-    match kind_of(value):
+    match value_kind(value):
         case "text":
-            return f"s{nfc(value)}"
+            return f"s{normalise_nfc(value)}"
         case "number":
             number = float(value)
             return f"n{int(number) if number.is_integer() and abs(number) < 1e15 else number!r}"
@@ -206,7 +206,7 @@ def canonical(value: Any) -> str | None:
             return None
 
 
-def value_of(text: str) -> Any:
+def parse_canonical(text: str) -> Any:
     """The value whose canonical text this is."""
     if text[0] == "s":
         return text[1:]
@@ -216,34 +216,34 @@ def value_of(text: str) -> Any:
     return int(number) if number.is_integer() and abs(number) < 1e15 else number
 
 
-def count(tally: dict[str, Count], entry: Entry, keep: int) -> None:
-    """Count an entry. Of more than `keep` different values those with the smallest hashes are counted, whatever their order."""
+def count_entry(tally: dict[str, TallyCount], entry: Entry, capacity: int) -> None:
+    """Count an entry. Of more than `capacity` different values those with the smallest hashes are counted, whatever their order."""
     _, value, amount = entry
-    _add(tally, value, (1, *divmod(amount or 0, _HALF)))
-    _bound(tally, keep)
+    _add_to_tally(tally, value, (1, *divmod(amount or 0, _SUM_BASE)))
+    _trim_tally(tally, capacity)
 
 
-def add_up(tallies: Iterable[Mapping[str, Count]], keep: int) -> dict[str, Count]:
+def sum_tallies(tallies: Iterable[Mapping[str, TallyCount]], capacity: int) -> dict[str, TallyCount]:
     """The tallies of several fragments together."""
-    total: dict[str, Count] = {}
+    total: dict[str, TallyCount] = {}
     for tally in tallies:
-        for value, counted in tally.items():
-            _add(total, value, counted)
-    _bound(total, keep)
+        for value, count in tally.items():
+            _add_to_tally(total, value, count)
+    _trim_tally(total, capacity)
     return dict(sorted(total.items()))
 
 
-def _add(tally: dict[str, Count], value: str, more: Iterable[int]) -> None:
-    times, high, low = more
-    held = tally.get(value, (0, 0, 0))
-    tally[value] = (held[0] + times, *divmod((held[1] + high) * _HALF + held[2] + low, _HALF))
+def _add_to_tally(tally: dict[str, TallyCount], value: str, added: Iterable[int]) -> None:
+    added_times, added_high, added_low = added
+    current = tally.get(value, (0, 0, 0))
+    tally[value] = (current[0] + added_times, *divmod((current[1] + added_high) * _SUM_BASE + current[2] + added_low, _SUM_BASE))
 
 
-def _bound(tally: dict[str, Count], keep: int) -> None:
-    while len(tally) > keep:
+def _trim_tally(tally: dict[str, TallyCount], capacity: int) -> None:
+    while len(tally) > capacity:
         del tally[max(tally, key=lambda value: (text_hash(value), value))]
 
 
-def sum_of(counted: Count) -> int:
+def tally_sum(count: TallyCount) -> int:
     """The sum, in millionths."""
-    return counted[1] * _HALF + counted[2]
+    return count[1] * _SUM_BASE + count[2]

@@ -9,32 +9,42 @@ from typing import Any, Final
 
 import msgspec
 
-from domain.fields import Strict
+from domain.fields import StrictModel
 from domain.segments.comparisons import NEVER
 from domain.segments.evaluate import EVALUATORS
-from domain.segments.profile_facts import Answer, Facts
-from domain.segments.language import (AllOf, AnyOf, Everyone, First, InList, InSegment, Last, Node, Not)
-from domain.segments.language import Sequence as SequenceNode
-from domain.segments.leaf_registers import needs, occurrence
+from domain.segments.evaluate_sequence import evaluate_sequence
+from domain.segments.language import (
+    AllOf,
+    AnyOf,
+    EveryoneCondition,
+    FirstCondition,
+    InListCondition,
+    InSegmentCondition,
+    LastCondition,
+    Node,
+    Not,
+    SequenceCondition,
+)
+from domain.segments.leaf_registers import occurrence_register, registers_for
+from domain.segments.profile_facts import LeafResult, ProfileFacts
 from domain.segments.registers import Register
-from domain.segments.evaluate_sequence import sequence
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class MembershipResult(msgspec.Struct, frozen=True):
     """Whether a profile is in a segment, and the next instant at which that can change by time alone (NEVER if it cannot).
 
-    `approximate`: a register was too small for all that one of its leaves asks about.
+    `is_approximate`: a register was too small for all that one of its leaves asks about.
     """
 
-    member: bool
+    is_member: bool
     next_change_ms: int
-    approximate: bool = False
+    is_approximate: bool = False
 
 
-OUT: Final = Verdict(member=False, next_change_ms=NEVER)
-Verdicts = Mapping[str, Verdict]
-Compiled = Callable[[Facts, int, Verdicts], Verdict]
-AnswerOf = Callable[[Facts, int], Answer]
+NOT_A_MEMBER: Final = MembershipResult(is_member=False, next_change_ms=NEVER)
+MembershipResults = Mapping[str, MembershipResult]
+CompiledTree = Callable[[ProfileFacts, int, MembershipResults], MembershipResult]
+CompiledLeaf = Callable[[ProfileFacts, int], LeafResult]
 
 
 def leaf_of(node: Node) -> Any:
@@ -44,78 +54,82 @@ def leaf_of(node: Node) -> Any:
 
 def registers_of(node: Node) -> Sequence[Register]:
     """The registers that a node itself needs."""
-    if isinstance(node, First):
-        return (occurrence(node.first, "oldest"),)
-    if isinstance(node, Last):
-        return (occurrence(node.last, "newest"),)
+    if isinstance(node, FirstCondition):
+        return (occurrence_register(node.first, "oldest"),)
+    if isinstance(node, LastCondition):
+        return (occurrence_register(node.last, "newest"),)
     leaf = leaf_of(node)
-    return needs(leaf) if isinstance(leaf, Strict) else ()
+    return registers_for(leaf) if isinstance(leaf, StrictModel) else ()
 
 
-def answers(node: Node, registers: Mapping[str, Register], lists: Mapping[str, frozenset[str]]) -> AnswerOf:
+def compile_leaf(node: Node, registers: Mapping[str, Register], lists: Mapping[str, frozenset[str]]) -> CompiledLeaf:
     """How a leaf (none of `all`, `any`, `not`, `in_segment`) is evaluated. `registers` are those of the whole plan, by key."""
-    if isinstance(node, Everyone):
-        return lambda _facts, _now_ms: Answer(value=True, holds=True)
-    if isinstance(node, InList):
-        listed = lists.get(node.list, frozenset())
-        return lambda facts, _now_ms: Answer(None, not listed.isdisjoint(facts.nodes))
-    leaf, needed = leaf_of(node), tuple(registers[register.key] for register in registers_of(node))
-    evaluate = sequence if isinstance(node, SequenceNode) else EVALUATORS[type(leaf)]
-    if not needed:
-        return lambda facts, now_ms: evaluate(leaf, needed, facts, now_ms)
-    keys, blank = [register.key for register in needed], evaluate(leaf, needed, Facts(), 0)
+    if isinstance(node, EveryoneCondition):
+        return lambda _facts, _now_ms: LeafResult(value=True, holds=True)
+    if isinstance(node, InListCondition):
+        listed_nodes = lists.get(node.list, frozenset())
+        return lambda facts, _now_ms: LeafResult(None, not listed_nodes.isdisjoint(facts.nodes))
+    leaf, required_registers = leaf_of(node), tuple(registers[register.key] for register in registers_of(node))
+    evaluate = evaluate_sequence if isinstance(node, SequenceCondition) else EVALUATORS[type(leaf)]
+    if not required_registers:
+        return lambda facts, now_ms: evaluate(leaf, required_registers, facts, now_ms)
+    keys, blank_result = [register.key for register in required_registers], evaluate(leaf, required_registers, ProfileFacts(), 0)
 
-    def answer(facts: Facts, now_ms: int) -> Answer:
+    def answer(facts: ProfileFacts, now_ms: int) -> LeafResult:
         for key in keys:
-            if key in facts.kept or key in facts.tallies:
-                return evaluate(leaf, needed, facts, now_ms)
-        return blank
+            if key in facts.register_entries or key in facts.tallies:
+                return evaluate(leaf, required_registers, facts, now_ms)
+        return blank_result
 
     return answer
 
 
-def compiled(node: Node, registers: Mapping[str, Register], lists: Mapping[str, frozenset[str]]) -> Compiled:
+def compile_tree(node: Node, registers: Mapping[str, Register], lists: Mapping[str, frozenset[str]]) -> CompiledTree:
     """The function of a tree. Its third argument are the verdicts of the segments before it."""
-    if isinstance(node, InSegment):
+    if isinstance(node, InSegmentCondition):
         name = node.in_segment
-        return lambda _facts, _now_ms, earlier: earlier.get(name, OUT)
+        return lambda _facts, _now_ms, earlier: earlier.get(name, NOT_A_MEMBER)
     if isinstance(node, Not):
-        inner = compiled(node.not_, registers, lists)
+        negated_child = compile_tree(node.not_, registers, lists)
 
-        def negated(facts: Facts, now_ms: int, earlier: Verdicts) -> Verdict:
-            verdict = inner(facts, now_ms, earlier)
-            return Verdict(not verdict.member, verdict.next_change_ms, verdict.approximate)
+        def negated(facts: ProfileFacts, now_ms: int, earlier: MembershipResults) -> MembershipResult:
+            result = negated_child(facts, now_ms, earlier)
+            return MembershipResult(not result.is_member, result.next_change_ms, result.is_approximate)
 
         return negated
     if isinstance(node, AllOf | AnyOf):
-        children = [compiled(child, registers, lists) for child in (node.all if isinstance(node, AllOf) else node.any)]
-        return _joined(children, settles=isinstance(node, AnyOf))
-    answer = answers(node, registers, lists)
+        children = [compile_tree(child, registers, lists) for child in (node.all if isinstance(node, AllOf) else node.any)]
+        return _compile_branch(children, settling_value=isinstance(node, AnyOf))
+    evaluate_leaf = compile_leaf(node, registers, lists)
 
-    def leaf(facts: Facts, now_ms: int, _earlier: Verdicts) -> Verdict:
-        found = answer(facts, now_ms)
-        return Verdict(found.holds, found.next_ms, found.approximate)
+    def leaf(facts: ProfileFacts, now_ms: int, _earlier: MembershipResults) -> MembershipResult:
+        result = evaluate_leaf(facts, now_ms)
+        return MembershipResult(result.holds, result.next_change_ms, result.is_approximate)
 
     return leaf
 
 
-def _joined(children: Sequence[Compiled], *, settles: bool) -> Compiled:
+def _compile_branch(children: Sequence[CompiledTree], *, settling_value: bool) -> CompiledTree:
     """`any` (one true child settles it) or `all` (one false child does)."""
 
-    def joined(facts: Facts, now_ms: int, earlier: Verdicts) -> Verdict:
-        soonest, settled, approximate = NEVER, -1, False
+    def evaluate_branch(facts: ProfileFacts, now_ms: int, earlier: MembershipResults) -> MembershipResult:
+        next_change_ms, settled_until_ms, is_approximate = NEVER, -1, False
         for child in children:
-            verdict = child(facts, now_ms, earlier)
-            if verdict.approximate:
-                approximate = True
-            at_ms = verdict.next_change_ms
-            if verdict.member is settles:
+            result = child(facts, now_ms, earlier)
+            if result.is_approximate:
+                is_approximate = True
+            at_ms = result.next_change_ms
+            if result.is_member is settling_value:
                 if at_ms == NEVER:
-                    return Verdict(settles, NEVER, approximate)
-                if at_ms > settled:
-                    settled = at_ms
-            if at_ms < soonest:
-                soonest = at_ms
-        return Verdict(settles, settled, approximate) if settled >= 0 else Verdict(not settles, soonest, approximate)
+                    return MembershipResult(settling_value, NEVER, is_approximate)
+                if at_ms > settled_until_ms:
+                    settled_until_ms = at_ms
+            if at_ms < next_change_ms:
+                next_change_ms = at_ms
+        return (
+            MembershipResult(settling_value, settled_until_ms, is_approximate)
+            if settled_until_ms >= 0
+            else MembershipResult(not settling_value, next_change_ms, is_approximate)
+        )
 
-    return joined
+    return evaluate_branch

@@ -13,14 +13,14 @@ import lz4.frame
 import zstandard
 from clickhouse_cityhash.cityhash import CityHash128
 
-from embedded.clickhouse.protocol import Refused
+from embedded.clickhouse.protocol import QueryRefused
 
 PIECE_BYTES = 1 << 20
 MAX_BLOCK_BYTES = 128 << 20
 _ZSTD_FEED_BYTES = 4096  # a zstd frame can expand thirty-thousandfold: fed in small bites, one bite stays small
 _HEADER = struct.Struct("<BII")
 _HASH = struct.Struct("<QQ")
-_LOW = (1 << 64) - 1
+_LOW_64_BITS = (1 << 64) - 1
 
 
 class Decoder(Protocol):
@@ -42,7 +42,7 @@ class Encoder:
         self.name, self.feed, self.finish = name, feed, finish
 
 
-class _Plain:
+class _IdentityDecoder:
     def feed(self, data: bytes) -> Iterator[bytes]:
         yield data
 
@@ -50,38 +50,38 @@ class _Plain:
         """Nothing can be missing."""
 
 
-class _Zlib:
+class _ZlibDecoder:
     """gzip and deflate; several members in a row are one body."""
 
     def __init__(self, window: int) -> None:
         self._window = window
-        self._object = zlib.decompressobj(window)
-        self._fed = False
+        self._decompressor = zlib.decompressobj(window)
+        self._has_input = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         try:
             while data:
-                if self._object.eof:
-                    self._object = zlib.decompressobj(self._window)
-                self._fed = True
-                if piece := self._object.decompress(data, PIECE_BYTES):
+                if self._decompressor.eof:
+                    self._decompressor = zlib.decompressobj(self._window)
+                self._has_input = True
+                if piece := self._decompressor.decompress(data, PIECE_BYTES):
                     yield piece
-                data = self._object.unconsumed_tail or self._object.unused_data
+                data = self._decompressor.unconsumed_tail or self._decompressor.unused_data
         except zlib.error as error:
-            raise Refused(354, "inflate failed: the compressed body is corrupt", "ZLIB_INFLATE_FAILED") from error
+            raise QueryRefused(354, "inflate failed: the compressed body is corrupt", "ZLIB_INFLATE_FAILED") from error
 
     def finish(self) -> None:
-        if self._fed and not self._object.eof:
-            raise Refused(354, "inflate failed: the compressed body ends early", "ZLIB_INFLATE_FAILED")
+        if self._has_input and not self._decompressor.eof:
+            raise QueryRefused(354, "inflate failed: the compressed body ends early", "ZLIB_INFLATE_FAILED")
 
 
-class _Zstd:
+class _ZstdDecoder:
     def __init__(self) -> None:
-        self._object = self._fresh()
-        self._fed = False
+        self._decompressor = self._new_decompressor()
+        self._has_input = False
 
     @staticmethod
-    def _fresh() -> "zstandard.ZstdDecompressionObj":
+    def _new_decompressor() -> "zstandard.ZstdDecompressionObj":
         return zstandard.ZstdDecompressor(max_window_size=MAX_BLOCK_BYTES).decompressobj()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -89,139 +89,141 @@ class _Zstd:
             for at in range(0, len(data), _ZSTD_FEED_BYTES):
                 bite = data[at : at + _ZSTD_FEED_BYTES]
                 while bite:
-                    if self._object.eof:
-                        self._object = self._fresh()
-                    self._fed = True
-                    if piece := self._object.decompress(bite):
+                    if self._decompressor.eof:
+                        self._decompressor = self._new_decompressor()
+                    self._has_input = True
+                    if piece := self._decompressor.decompress(bite):
                         yield piece
-                    bite = self._object.unused_data if self._object.eof else b""
+                    bite = self._decompressor.unused_data if self._decompressor.eof else b""
         except zstandard.ZstdError as error:
-            raise Refused(561, "ZSTD decoding failed: the compressed body is corrupt", "ZSTD_DECODER_FAILED") from error
+            raise QueryRefused(561, "ZSTD decoding failed: the compressed body is corrupt", "ZSTD_DECODER_FAILED") from error
 
     def finish(self) -> None:
-        if self._fed and not self._object.eof:
-            raise Refused(561, "ZSTD decoding failed: the compressed body ends early", "ZSTD_DECODER_FAILED")
+        if self._has_input and not self._decompressor.eof:
+            raise QueryRefused(561, "ZSTD decoding failed: the compressed body ends early", "ZSTD_DECODER_FAILED")
 
 
-class _Bounded:
+class _StdlibDecoder:
     """Decoders of the standard library's shape: lz4 frames, xz, bz2."""
 
-    def __init__(self, fresh: Callable[[], Any], refusal: tuple[int, str]) -> None:
-        self._fresh, self._refusal = fresh, refusal
-        self._object = fresh()
-        self._fed = False
+    def __init__(self, new_decompressor: Callable[[], Any], refusal: tuple[int, str]) -> None:
+        self._new_decompressor, self._refusal = new_decompressor, refusal
+        self._decompressor = new_decompressor()
+        self._has_input = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         try:
             while True:
-                if self._object.eof:
-                    data = data or self._object.unused_data or b""
+                if self._decompressor.eof:
+                    data = data or self._decompressor.unused_data or b""
                     if not data:
                         return
-                    self._object = self._fresh()
-                self._fed = self._fed or bool(data)
-                piece = self._object.decompress(data, PIECE_BYTES)
+                    self._decompressor = self._new_decompressor()
+                self._has_input = self._has_input or bool(data)
+                piece = self._decompressor.decompress(data, PIECE_BYTES)
                 data = b""
                 if piece:
                     yield piece
-                if not self._object.eof and (self._object.needs_input or not piece):
+                if not self._decompressor.eof and (self._decompressor.needs_input or not piece):
                     return
         except (RuntimeError, OSError, ValueError, EOFError, lzma.LZMAError) as error:
-            raise Refused(self._refusal[0], "decoding failed: the compressed body is corrupt", self._refusal[1]) from error
+            raise QueryRefused(self._refusal[0], "decoding failed: the compressed body is corrupt", self._refusal[1]) from error
 
     def finish(self) -> None:
-        if self._fed and not self._object.eof:
-            raise Refused(self._refusal[0], "decoding failed: the compressed body ends early", self._refusal[1])
+        if self._has_input and not self._decompressor.eof:
+            raise QueryRefused(self._refusal[0], "decoding failed: the compressed body ends early", self._refusal[1])
 
 
-class _Brotli:
+class _BrotliDecoder:
     def __init__(self) -> None:
-        self._object = brotli.Decompressor()
-        self._fed = False
+        self._decompressor = brotli.Decompressor()
+        self._has_input = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        self._fed = self._fed or bool(data)
+        self._has_input = self._has_input or bool(data)
         try:
-            piece = self._object.process(data, output_buffer_limit=PIECE_BYTES)
+            piece = self._decompressor.process(data, output_buffer_limit=PIECE_BYTES)
             while piece:
                 yield piece
-                if self._object.can_accept_more_data():
+                if self._decompressor.can_accept_more_data():
                     return
-                piece = self._object.process(b"", output_buffer_limit=PIECE_BYTES)
+                piece = self._decompressor.process(b"", output_buffer_limit=PIECE_BYTES)
         except brotli.error as error:
-            raise Refused(448, "brotli decoding failed: the compressed body is corrupt", "BROTLI_READ_FAILED") from error
+            raise QueryRefused(448, "brotli decoding failed: the compressed body is corrupt", "BROTLI_READ_FAILED") from error
 
     def finish(self) -> None:
-        if self._fed and not self._object.is_finished():
-            raise Refused(448, "brotli decoding failed: the compressed body ends early", "BROTLI_READ_FAILED")
+        if self._has_input and not self._decompressor.is_finished():
+            raise QueryRefused(448, "brotli decoding failed: the compressed body ends early", "BROTLI_READ_FAILED")
 
 
 _DECODERS: dict[str, Callable[[], Decoder]] = {
-    "": _Plain,
-    "identity": _Plain,
-    "gzip": lambda: _Zlib(31),
-    "x-gzip": lambda: _Zlib(31),
-    "deflate": lambda: _Zlib(15),
-    "zstd": _Zstd,
-    "br": _Brotli,
-    "lz4": lambda: _Bounded(lz4.frame.LZ4FrameDecompressor, (618, "LZ4_DECODER_FAILED")),
-    "xz": lambda: _Bounded(lzma.LZMADecompressor, (271, "CANNOT_DECOMPRESS")),
-    "bz2": lambda: _Bounded(bz2.BZ2Decompressor, (271, "CANNOT_DECOMPRESS")),
+    "": _IdentityDecoder,
+    "identity": _IdentityDecoder,
+    "gzip": lambda: _ZlibDecoder(31),
+    "x-gzip": lambda: _ZlibDecoder(31),
+    "deflate": lambda: _ZlibDecoder(15),
+    "zstd": _ZstdDecoder,
+    "br": _BrotliDecoder,
+    "lz4": lambda: _StdlibDecoder(lz4.frame.LZ4FrameDecompressor, (618, "LZ4_DECODER_FAILED")),
+    "xz": lambda: _StdlibDecoder(lzma.LZMADecompressor, (271, "CANNOT_DECOMPRESS")),
+    "bz2": lambda: _StdlibDecoder(bz2.BZ2Decompressor, (271, "CANNOT_DECOMPRESS")),
 }
 
 
-def decoder(name: str) -> Decoder:
+def decoder_for(name: str) -> Decoder:
     """The decoder of a Content-Encoding.
 
     Raises:
         Refused: when there is none of that name.
     """
-    made = _DECODERS.get(name.strip().lower())
-    if made is None:
-        known = ", ".join(sorted(key for key in _DECODERS if key))
-        raise Refused(48, f"Unknown compression method {name[:32]!a}; known are {known}", "NOT_IMPLEMENTED")
-    return made()
+    factory = _DECODERS.get(name.strip().lower())
+    if factory is None:
+        known_names = ", ".join(sorted(key for key in _DECODERS if key))
+        raise QueryRefused(48, f"Unknown compression method {name[:32]!a}; known are {known_names}", "NOT_IMPLEMENTED")
+    return factory()
 
 
-def encoder(accepted: str) -> Encoder:
+def encoder_for(accepted: str) -> Encoder:
     """The encoder of the first acceptable encoding of an Accept-Encoding header that is known; none if none is."""
     for entry in accepted.split(","):
         name, _, weight = entry.partition(";")
-        if made := _ENCODERS.get(name.strip().lower()):
+        if factory := _ENCODERS.get(name.strip().lower()):
             if weight.replace(" ", "") in {"q=0", "q=0.0"}:
                 continue
-            return made()
-    return plain()
+            return factory()
+    return plain_encoder()
 
 
-def plain() -> Encoder:
+def plain_encoder() -> Encoder:
     """No encoding."""
     return Encoder("", lambda data: data, lambda: b"")
 
 
 def _zlib_encoder(name: str, window: int) -> Encoder:
-    made = zlib.compressobj(1, zlib.DEFLATED, window)
-    return Encoder(name, made.compress, made.flush)
+    compressor = zlib.compressobj(1, zlib.DEFLATED, window)
+    return Encoder(name, compressor.compress, compressor.flush)
 
 
 def _zstd_encoder() -> Encoder:
-    made = zstandard.ZstdCompressor(level=1).compressobj()
-    return Encoder("zstd", made.compress, made.flush)
+    compressor = zstandard.ZstdCompressor(level=1).compressobj()
+    return Encoder("zstd", compressor.compress, compressor.flush)
 
 
 def _brotli_encoder() -> Encoder:
-    made = brotli.Compressor(quality=1)
-    return Encoder("br", made.process, made.finish)
+    compressor = brotli.Compressor(quality=1)
+    return Encoder("br", compressor.process, compressor.finish)
 
 
 def _lz4_encoder() -> Encoder:
-    made = lz4.frame.LZ4FrameCompressor()
-    head = [bytes(made.begin())]
+    compressor = lz4.frame.LZ4FrameCompressor()
+    pending_header = [bytes(compressor.begin())]
 
-    def begun() -> bytes:
-        return head.pop() if head else b""
+    def header_once() -> bytes:
+        return pending_header.pop() if pending_header else b""
 
-    return Encoder("lz4", lambda data: begun() + bytes(made.compress(data)), lambda: begun() + bytes(made.flush()))
+    return Encoder(
+        "lz4", lambda data: header_once() + bytes(compressor.compress(data)), lambda: header_once() + bytes(compressor.flush())
+    )
 
 
 _ENCODERS: dict[str, Callable[[], Encoder]] = {
@@ -235,24 +237,24 @@ _ENCODERS: dict[str, Callable[[], Encoder]] = {
 
 def _checksum(data: bytes) -> bytes:
     value = CityHash128(data)
-    return _HASH.pack(value >> 64, value & _LOW)
+    return _HASH.pack(value >> 64, value & _LOW_64_BITS)
 
 
-def block(raw: bytes) -> bytes:
+def encode_block(raw: bytes) -> bytes:
     """One checksummed LZ4 block."""
     body = bytes(lz4.block.compress(raw, store_size=False))
     framed = _HEADER.pack(0x82, len(body) + _HEADER.size, len(raw)) + body
     return _checksum(framed) + framed
 
 
-def blocks(data: bytes) -> bytes:
+def encode_blocks(data: bytes) -> bytes:
     """`data` as checksummed LZ4 blocks, what `compress=1` asks for."""
-    return b"".join(block(data[at : at + PIECE_BYTES]) for at in range(0, len(data), PIECE_BYTES))
+    return b"".join(encode_block(data[at : at + PIECE_BYTES]) for at in range(0, len(data), PIECE_BYTES))
 
 
 def blocks_encoder() -> Encoder:
     """The encoder of `compress=1`: it has no Content-Encoding."""
-    return Encoder("", blocks, lambda: b"")
+    return Encoder("", encode_blocks, lambda: b"")
 
 
 class BlockDecoder:
@@ -263,39 +265,39 @@ class BlockDecoder:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         self._buffer += data
-        at = 0
-        while len(self._buffer) - at >= _HASH.size + _HEADER.size:
-            method, size, raw_size = _HEADER.unpack_from(self._buffer, at + _HASH.size)
+        offset = 0
+        while len(self._buffer) - offset >= _HASH.size + _HEADER.size:
+            method, size, raw_size = _HEADER.unpack_from(self._buffer, offset + _HASH.size)
             if not _HEADER.size <= size <= MAX_BLOCK_BYTES or raw_size > MAX_BLOCK_BYTES:
-                raise Refused(39, "Too large size of a compressed block: the body is corrupt", "TOO_LARGE_SIZE_COMPRESSED")
-            end = at + _HASH.size + size
+                raise QueryRefused(39, "Too large size of a compressed block: the body is corrupt", "TOO_LARGE_SIZE_COMPRESSED")
+            end = offset + _HASH.size + size
             if len(self._buffer) < end:
                 break
-            framed = bytes(self._buffer[at + _HASH.size : end])
-            if _checksum(framed) != self._buffer[at : at + _HASH.size]:
-                raise Refused(40, "Checksum doesn't match: corrupted data", "CHECKSUM_DOESNT_MATCH")
-            yield _unpacked(method, framed[_HEADER.size :], raw_size)
-            at = end
-        del self._buffer[:at]
+            framed = bytes(self._buffer[offset + _HASH.size : end])
+            if _checksum(framed) != self._buffer[offset : offset + _HASH.size]:
+                raise QueryRefused(40, "Checksum doesn't match: corrupted data", "CHECKSUM_DOESNT_MATCH")
+            yield _decode_block(method, framed[_HEADER.size :], raw_size)
+            offset = end
+        del self._buffer[:offset]
 
     def finish(self) -> None:
         if self._buffer:
-            raise Refused(33, "Cannot read all data: a compressed block ends early", "CANNOT_READ_ALL_DATA")
+            raise QueryRefused(33, "Cannot read all data: a compressed block ends early", "CANNOT_READ_ALL_DATA")
 
 
-def _unpacked(method: int, body: bytes, raw_size: int) -> bytes:
+def _decode_block(method: int, body: bytes, raw_size: int) -> bytes:
     if method not in {0x02, 0x82, 0x90}:
-        raise Refused(89, f"Unknown compression method of a block: {method:#x}", "UNKNOWN_COMPRESSION_METHOD")
+        raise QueryRefused(89, f"Unknown compression method of a block: {method:#x}", "UNKNOWN_COMPRESSION_METHOD")
     try:
-        raw = _raw(method, body, raw_size)
+        raw = _decompress(method, body, raw_size)
     except (lz4.block.LZ4BlockError, zstandard.ZstdError, ValueError) as error:
-        raise Refused(271, "Cannot decompress a block: corrupted data", "CANNOT_DECOMPRESS") from error
+        raise QueryRefused(271, "Cannot decompress a block: corrupted data", "CANNOT_DECOMPRESS") from error
     if len(raw) != raw_size:
-        raise Refused(271, "Cannot decompress a block: its size is not the one announced", "CANNOT_DECOMPRESS")
+        raise QueryRefused(271, "Cannot decompress a block: its size is not the one announced", "CANNOT_DECOMPRESS")
     return raw
 
 
-def _raw(method: int, body: bytes, raw_size: int) -> bytes:
+def _decompress(method: int, body: bytes, raw_size: int) -> bytes:
     if method == 0x82:
         return bytes(lz4.block.decompress(body, uncompressed_size=raw_size))
     if method == 0x90:

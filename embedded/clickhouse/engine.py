@@ -9,15 +9,15 @@ from typing import Any, Literal, Protocol, cast
 import chdb
 
 from embedded.clickhouse.configuration import SERVER_FILE
-from embedded.clickhouse.protocol import literal
+from embedded.clickhouse.protocol import quote_literal
 from runtime.errors import Misconfigured
 
-Role = Literal["app", "analyst"]
+UserRole = Literal["app", "analyst"]
 
 log = logging.getLogger("onefold.clickhouse")
 _READERS, _WRITERS, _CONTROL = 8, 16, 2
 _RELOAD_EVERY_S = 1.0
-_DUE = (
+_DUE_DICTIONARIES = (
     "SELECT database, name FROM system.dictionaries WHERE lifetime_max > 0 AND status IN ('LOADED', 'FAILED') "
     "AND last_successful_update_time <= now() - greatest(lifetime_min, 1)"
 )
@@ -29,7 +29,7 @@ _CANARIES = (
 )
 
 
-class Result(Protocol):
+class EngineResult(Protocol):
     """What a finished query gives."""
 
     def bytes(self) -> bytes: ...
@@ -42,14 +42,14 @@ class Result(Protocol):
     def elapsed(self) -> float: ...
 
 
-class Stream(Protocol):
+class EngineStream(Protocol):
     """A running SELECT."""
 
-    def fetch(self) -> Result | None: ...
+    def fetch(self) -> EngineResult | None: ...
     def cancel(self) -> None: ...
 
 
-class Written(Protocol):
+class InsertResult(Protocol):
     """What a finished insert gives."""
 
     rows_written: int
@@ -57,25 +57,25 @@ class Written(Protocol):
     elapsed: float
 
 
-class Insert(Protocol):
+class EngineInsert(Protocol):
     """A running INSERT."""
 
     def append(self, data: bytes) -> None: ...
-    def finish(self) -> Written: ...
+    def finish(self) -> InsertResult: ...
     def cancel(self) -> None: ...
 
 
-class Connection(Protocol):
+class EngineConnection(Protocol):
     """One engine connection: a session of its own. Errors are RuntimeError with ClickHouse's text."""
 
-    def query(self, query: str, format: str = "CSV", params: Any = None) -> Result: ...  # noqa: A002 - the engine's own name
-    def send_query(self, query: str, format: str = "CSV", params: Any = None) -> Stream: ...  # noqa: A002 - the same
-    def send_insert(self, query: str, format: str = "CSV") -> Insert: ...  # noqa: A002 - the same
+    def query(self, query: str, format: str = "CSV", params: Any = None) -> EngineResult: ...  # noqa: A002 - the engine's own name
+    def send_query(self, query: str, format: str = "CSV", params: Any = None) -> EngineStream: ...  # noqa: A002 - the same
+    def send_insert(self, query: str, format: str = "CSV") -> EngineInsert: ...  # noqa: A002 - the same
     def close(self) -> None: ...
 
 
-def _connect(dsn: str) -> Connection:
-    return cast("Connection", chdb.connect(dsn))
+def _connect(dsn: str) -> EngineConnection:
+    return cast("EngineConnection", chdb.connect(dsn))
 
 
 class Engine:
@@ -83,47 +83,47 @@ class Engine:
 
     Raises:
         Misconfigured: when the engine did not take its configuration.
-        RuntimeError: the engine's own text when it cannot open the store; `opening_failed` makes it plain.
+        RuntimeError: the engine's own text when it cannot open the store; `describe_open_failure` makes it plain.
     """
 
     def __init__(self) -> None:
         # Relative on purpose: the engine's connection string cannot carry every character that a path may hold.
         self._dsn = f"data?config-file={SERVER_FILE}"
-        self._root = _connect(self._dsn)
+        self._root_connection = _connect(self._dsn)
         self._refuse_unless_confined()
-        self.version, self.timezone = self._row("SELECT version(), timezone()")
+        self.version, self.timezone = self._query_row("SELECT version(), timezone()")
         self._pools = {"app": ThreadPoolExecutor(_WRITERS, "app"), "analyst": ThreadPoolExecutor(_READERS, "analyst")}
         self._control = ThreadPoolExecutor(_CONTROL, "control")
         self._stopping = threading.Event()
         self._reloader = threading.Thread(target=self._reload_dictionaries, name="dictionaries", daemon=True)
         self._reloader.start()
 
-    def pool(self, role: Role) -> ThreadPoolExecutor:
+    def pool(self, role: UserRole) -> ThreadPoolExecutor:
         """Where the calls of a role run: analysts never take a writer's thread."""
         return self._pools[role]
 
-    def open(self, role: Role) -> Connection:
+    def open(self, role: UserRole) -> EngineConnection:
         """A new connection with the rights of `role`."""
         return _connect(self._dsn + ("&mode=ro" if role == "analyst" else ""))
 
     def ping(self) -> "Future[bool]":
         """Whether the engine answers a query, asked on a thread that no query of others can hold."""
-        return self._control.submit(self._answers)
+        return self._control.submit(self._responds)
 
     def kill(self, comment: str) -> "Future[None]":
         """End the running queries with this `log_comment`."""
-        return self._control.submit(self._command, f"KILL QUERY WHERE Settings['log_comment'] = {literal(comment)} ASYNC")
+        return self._control.submit(self._run_command, f"KILL QUERY WHERE Settings['log_comment'] = {quote_literal(comment)} ASYNC")
 
     def close(self) -> None:
         """End what runs, wait for its threads, and close the store."""
         self._stopping.set()
         self._reloader.join()
-        self._command("KILL QUERY WHERE query NOT LIKE 'KILL%' ASYNC")
+        self._run_command("KILL QUERY WHERE query NOT LIKE 'KILL%' ASYNC")
         for pool in (*self._pools.values(), self._control):
             pool.shutdown(cancel_futures=True)
-        self._root.close()
+        self._root_connection.close()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         connection = self.open("app")
         try:
             return connection.query("SELECT 1", "TSV").bytes() == b"1\n"
@@ -132,7 +132,7 @@ class Engine:
         finally:
             connection.close()
 
-    def _command(self, sql: str) -> None:
+    def _run_command(self, sql: str) -> None:
         connection = self.open("app")
         try:
             connection.query(sql, "Null")
@@ -141,17 +141,17 @@ class Engine:
         finally:
             connection.close()
 
-    def _row(self, sql: str) -> list[str]:
-        return self._root.query(sql, "TSV").bytes().decode().rstrip("\n").split("\t")
+    def _query_row(self, sql: str) -> list[str]:
+        return self._root_connection.query(sql, "TSV").bytes().decode().rstrip("\n").split("\t")
 
     def _refuse_unless_confined(self) -> None:
         for sql, code in _CANARIES:
             try:
-                self._root.query(sql, "Null")
+                self._root_connection.query(sql, "Null")
             except RuntimeError as error:
                 if code in str(error):
                     continue
-            self._root.close()
+            self._root_connection.close()
             raise Misconfigured(
                 f"the ClickHouse engine is not confined ({sql}): it did not take {SERVER_FILE} and is not served. "
                 "Install the pinned chdb-core, and see that the data directory is readable"
@@ -162,24 +162,24 @@ class Engine:
         connection = self.open("app")
         while not self._stopping.wait(_RELOAD_EVERY_S):
             try:
-                rows = connection.query(_DUE, "JSONCompactEachRow").bytes().decode().splitlines()
-                for database, name in map(_pair, rows):
-                    connection.query(f"SYSTEM RELOAD DICTIONARY {_name(database)}.{_name(name)}", "Null")
+                rows = connection.query(_DUE_DICTIONARIES, "JSONCompactEachRow").bytes().decode().splitlines()
+                for database, name in map(_parse_pair, rows):
+                    connection.query(f"SYSTEM RELOAD DICTIONARY {_quote_name(database)}.{_quote_name(name)}", "Null")
             except RuntimeError as error:
                 log.warning("a dictionary could not be loaded again: %s", str(error).partition(". ")[0])
         connection.close()
 
 
-def _pair(line: str) -> tuple[str, str]:
+def _parse_pair(line: str) -> tuple[str, str]:
     database, name = json.loads(line)
     return database, name
 
 
-def _name(text: str) -> str:
+def _quote_name(text: str) -> str:
     return "`" + text.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def opening_failed(text: str) -> str:
+def describe_open_failure(text: str) -> str:
     """One clear line for what the engine said when it could not open its store."""
     if "Cannot lock file" in text or "Another server instance" in text:
         return "the ClickHouse store is in use by another process: stop that one, or take another directory"

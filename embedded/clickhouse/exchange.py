@@ -4,21 +4,29 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from embedded.clickhouse.compression import (BlockDecoder, Encoder, blocks_encoder, decoder, encoder, plain)
-from embedded.clickhouse.protocol import (ClientGone, Request, content_type, error_of, status_of, summary, trailer)
+from embedded.clickhouse.compression import BlockDecoder, Encoder, blocks_encoder, decoder_for, encoder_for, plain_encoder
+from embedded.clickhouse.protocol import (
+    ClientDisconnected,
+    QueryRequest,
+    content_type,
+    error_trailer,
+    parse_error,
+    status_of,
+    summary_header,
+)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Pairs = list[tuple[str, str]]
+HeaderPairs = list[tuple[str, str]]
 
 
 async def plain_reply(send: Send, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> None:
     """A short answer outside the query protocol."""
-    await _start(send, status, [("content-type", "text/html; charset=UTF-8"), ("content-length", str(len(body))), *headers])
+    await _send_head(send, status, [("content-type", "text/html; charset=UTF-8"), ("content-length", str(len(body))), *headers])
     await send({"type": "http.response.body", "body": body})
 
 
-async def _start(send: Send, status: int, headers: Pairs) -> None:
+async def _send_head(send: Send, status: int, headers: HeaderPairs) -> None:
     raw = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers]
     await send({"type": "http.response.start", "status": status, "headers": raw})
 
@@ -26,14 +34,14 @@ async def _start(send: Send, status: int, headers: Pairs) -> None:
 class Exchange:
     """Reads the body of `request` once, answers once."""
 
-    def __init__(self, request: Request, receive: Receive, send: Send, *, version: str, timezone: str) -> None:
+    def __init__(self, request: QueryRequest, receive: Receive, send: Send, *, version: str, timezone: str) -> None:
         self.request = request
         self.format: str | None = None
         self._receive, self._send = receive, send
         self._version, self._timezone = version, timezone
         self._started = False
-        self._encoder = plain()
-        self._tag = ""
+        self._encoder = plain_encoder()
+        self._exception_tag = ""
 
     @property
     def has_body(self) -> bool:
@@ -47,14 +55,14 @@ class Exchange:
             Refused: when it is corrupt, cut short or in an unknown encoding.
             ClientGone: when the client went away in the middle.
         """
-        outer = decoder(self.request.headers.get("content-encoding", ""))
+        outer = decoder_for(self.request.headers.get("content-encoding", ""))
         inner = BlockDecoder() if self.request.flag("decompress") else None
-        more = True
-        while more:
+        has_more = True
+        while has_more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise ClientGone
-            more = message.get("more_body", False)
+                raise ClientDisconnected
+            has_more = message.get("more_body", False)
             if data := message.get("body", b""):
                 for piece in outer.feed(data):
                     if inner is None:
@@ -66,27 +74,29 @@ class Exchange:
         if inner is not None:
             inner.finish()
 
-    async def gone(self) -> None:
+    async def wait_for_disconnect(self) -> None:
         """Returns when the client has gone away. Only after the body was read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
     async def reply(self, chunks: Iterable[bytes], counts: Mapping[str, int]) -> None:
         """A whole answer, with its length."""
-        encoding = self._chosen()
+        encoding = self._choose_encoder()
         body = b"".join(encoding.feed(chunk) for chunk in chunks if chunk)
         if body:
             body += encoding.finish()
         else:
-            encoding = plain()
+            encoding = plain_encoder()
         self._started = True
-        await _start(self._send, 200, [*self._headers(counts, encoding), ("content-length", str(len(body)))])
+        await _send_head(self._send, 200, [*self._headers(counts, encoding), ("content-length", str(len(body)))])
         await self._send({"type": "http.response.body", "body": body})
 
     async def start(self, counts: Mapping[str, int]) -> None:
         """The head of a chunked answer."""
-        self._started, self._encoder, self._tag = True, self._chosen(), uuid.uuid4().hex[:16]
-        await _start(self._send, 200, [*self._headers(counts, self._encoder), ("x-clickhouse-exception-tag", self._tag)])
+        self._started, self._encoder, self._exception_tag = True, self._choose_encoder(), uuid.uuid4().hex[:16]
+        await _send_head(
+            self._send, 200, [*self._headers(counts, self._encoder), ("x-clickhouse-exception-tag", self._exception_tag)]
+        )
 
     async def chunk(self, data: bytes) -> None:
         """A piece of a chunked answer; waits while the client is slow."""
@@ -97,29 +107,29 @@ class Exchange:
         """The end of a chunked answer."""
         await self._send({"type": "http.response.body", "body": self._encoder.finish()})
 
-    async def fail(self, text: str) -> None:
+    async def send_error(self, text: str) -> None:
         """The error, in ClickHouse's shape: as the answer, or behind what was sent already."""
-        code, message = error_of(text, self._version)
+        code, message = parse_error(text, self._version)
         raw = message.encode("utf-8", "replace")
         if self._started:
-            await self.chunk(trailer(raw, self._tag))
+            await self.chunk(error_trailer(raw, self._exception_tag))
             await self.end()
             return
-        headers = self._common("text/plain; charset=UTF-8")
+        headers = self._common_headers("text/plain; charset=UTF-8")
         headers += [("x-clickhouse-exception-code", str(code)), ("content-length", str(len(raw)))]
         if code == 516:
             headers.append(("www-authenticate", 'Basic realm="ClickHouse server HTTP API"'))
-        await _start(self._send, status_of(code), headers)
+        await _send_head(self._send, status_of(code), headers)
         await self._send({"type": "http.response.body", "body": raw})
 
-    def _chosen(self) -> Encoder:
+    def _choose_encoder(self) -> Encoder:
         if self.request.flag("compress"):
             return blocks_encoder()
         if self.request.flag("enable_http_compression"):
-            return encoder(self.request.headers.get("accept-encoding", ""))
-        return plain()
+            return encoder_for(self.request.headers.get("accept-encoding", ""))
+        return plain_encoder()
 
-    def _common(self, media: str) -> Pairs:
+    def _common_headers(self, media: str) -> HeaderPairs:
         return [
             ("content-type", media),
             ("x-clickhouse-server-display-name", "onefold"),
@@ -127,10 +137,10 @@ class Exchange:
             ("x-clickhouse-timezone", self._timezone),
         ]
 
-    def _headers(self, counts: Mapping[str, int], encoding: Encoder) -> Pairs:
-        named = self.format or "TabSeparated"
-        headers = self._common(content_type(named))
-        headers += [("x-clickhouse-format", named), ("x-clickhouse-summary", summary(counts))]
+    def _headers(self, counts: Mapping[str, int], encoding: Encoder) -> HeaderPairs:
+        format_name = self.format or "TabSeparated"
+        headers = self._common_headers(content_type(format_name))
+        headers += [("x-clickhouse-format", format_name), ("x-clickhouse-summary", summary_header(counts))]
         if encoding.name:
             headers.append(("content-encoding", encoding.name))
         return headers

@@ -17,7 +17,7 @@ _ALL_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16
 _FILE_ONLY = _EXECUTE | _WRITE_FILE | _READ_FILE | 1 << 14 | 1 << 15
 _CONNECT_TCP = 1 << 1
 
-SYSTEM = (
+SYSTEM_PATHS = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime",
     "/etc/timezone", "/etc/nsswitch.conf", "/etc/hosts", "/etc/host.conf", "/etc/resolv.conf", "/etc/gai.conf", "/etc/mime.types",
     "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/version", "/proc/sys", "/proc/net",
@@ -27,7 +27,7 @@ SYSTEM = (
 WRITABLE_DEVICES = ("/dev/null", "/dev/tty")
 
 
-def close(writable: Path, readable: Iterable[Path]) -> str | None:
+def restrict_process(writable: Path, readable: Iterable[Path]) -> str | None:
     """Fence this thread and all that it will start. Returns None, or why the kernel could not.
 
     Threads that run already are not fenced: call it before any is started.
@@ -38,21 +38,21 @@ def close(writable: Path, readable: Iterable[Path]) -> str | None:
     abi = libc.syscall(_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))
     if abi < 1:
         return f"no Landlock here ({os.strerror(ctypes.get_errno())})"
-    everything = _ALL_BY_ABI[max(known for known in _ALL_BY_ABI if known <= abi)]
-    attributes = struct.pack("=QQ", everything, _CONNECT_TCP if abi >= 4 else 0)[: 16 if abi >= 4 else 8]
+    all_rights = _ALL_BY_ABI[max(supported for supported in _ALL_BY_ABI if supported <= abi)]
+    attributes = struct.pack("=QQ", all_rights, _CONNECT_TCP if abi >= 4 else 0)[: 16 if abi >= 4 else 8]
     ruleset = libc.syscall(_CREATE, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0))
     if ruleset < 0:
         return f"Landlock: {os.strerror(ctypes.get_errno())}"
     try:
-        read = _READ_FILE | _READ_DIR
-        for path in {*map(Path, SYSTEM), *readable}:
-            _allow(libc, ruleset, path, read)
+        read_rights = _READ_FILE | _READ_DIR
+        for path in {*map(Path, SYSTEM_PATHS), *readable}:
+            _allow_path(libc, ruleset, path, read_rights)
         # pinned by a descriptor that stays open: the kernel may otherwise forget the entry, and with it the rule
-        own = os.open(f"/proc/{os.getpid()}", os.O_PATH | os.O_CLOEXEC)
-        _allow(libc, ruleset, Path(f"/proc/self/fd/{own}"), read)
+        own_process = os.open(f"/proc/{os.getpid()}", os.O_PATH | os.O_CLOEXEC)
+        _allow_path(libc, ruleset, Path(f"/proc/self/fd/{own_process}"), read_rights)
         for path in map(Path, WRITABLE_DEVICES):
-            _allow(libc, ruleset, path, (_READ_FILE | _WRITE_FILE) & everything)
-        _allow(libc, ruleset, writable, everything & ~_EXECUTE)
+            _allow_path(libc, ruleset, path, (_READ_FILE | _WRITE_FILE) & all_rights)
+        _allow_path(libc, ruleset, writable, all_rights & ~_EXECUTE)
         if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.syscall(_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0)):
             return f"Landlock: {os.strerror(ctypes.get_errno())}"
     finally:
@@ -60,7 +60,7 @@ def close(writable: Path, readable: Iterable[Path]) -> str | None:
     return None
 
 
-def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
+def _allow_path(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -78,6 +78,6 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
 def interpreter_paths() -> set[Path]:
     """What Python itself still reads after the start: its library, the environment and this project."""
     project = Path(__file__).resolve().parents[2]
-    places = {Path(sys.prefix), Path(sys.base_prefix) / "lib", *(Path(entry) for entry in sys.path if entry)}
-    packages = {project / name for name in ("ops", "runtime", "schemas")}
-    return {place.resolve() for place in places if place.exists() and place.resolve() != project} | packages
+    paths = {Path(sys.prefix), Path(sys.base_prefix) / "lib", *(Path(entry) for entry in sys.path if entry)}
+    packages = {project / name for name in ("embedded", "runtime")}
+    return {path.resolve() for path in paths if path.exists() and path.resolve() != project} | packages

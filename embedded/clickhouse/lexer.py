@@ -1,7 +1,7 @@
 """ClickHouse's lexical rules, so that comments, quotes and escapes hide nothing from the statement scan.
 
 It must never see a comment or a string where the engine sees code. Where the two could differ (typographic quotes, odd
-heredocs, stray characters) it raises `Unclear`, which costs nothing: no sensible statement holds those outside quotes.
+heredocs, stray characters) it raises `AmbiguousSyntax`, which costs nothing: no sensible statement holds those outside quotes.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 Kind = Literal["word", "quoted", "string", "number", "symbol"]
 
 
-class Unclear(ValueError):
+class AmbiguousSyntax(ValueError):
     """Text that the engine may read otherwise; says where."""
 
 
@@ -36,7 +36,7 @@ _QUOTED = {
     "`": re.compile(r"`(?:[^`\\]|\\.|``)*`", re.DOTALL),
 }
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
-_LETTERS = {"b": "\b", "f": "\f", "r": "\r", "n": "\n", "t": "\t", "0": "\0", "a": "\a", "v": "\v", "e": "\x1b", "N": ""}
+_ESCAPED_CHARACTERS = {"b": "\b", "f": "\f", "r": "\r", "n": "\n", "t": "\t", "0": "\0", "a": "\a", "v": "\v", "e": "\x1b", "N": ""}
 _SYMBOLS = frozenset("()[]{},;.:=<>!+-*/%?|^@&~")
 
 
@@ -66,38 +66,38 @@ def _token(text: str, at: int, first: str) -> Token:
         return Token("word", word[0], at, word.end())
     if number := _NUMBER.match(text, at):
         if text.startswith("$", number.end()):
-            raise Unclear(f"a number runs into '$' at position {number.end()}")
+            raise AmbiguousSyntax(f"a number runs into '$' at position {number.end()}")
         return Token("number", number[0], at, number.end())
     if first in _QUOTED:
         return _quoted(text, at, first)
     if first == "$":
         return _heredoc(text, at)
     if first not in _SYMBOLS:
-        raise Unclear(f"unexpected character {first!a} at position {at}")
+        raise AmbiguousSyntax(f"unexpected character {first!a} at position {at}")
     return Token("symbol", first, at, at + 1)
 
 
 def _quoted(text: str, at: int, quote: str) -> Token:
-    found = _QUOTED[quote].match(text, at)
-    if found is None:
-        raise Unclear(f"quote without end at position {at}")
+    match = _QUOTED[quote].match(text, at)
+    if match is None:
+        raise AmbiguousSyntax(f"quote without end at position {at}")
     if quote == "'":
-        return Token("string", found[0], at, found.end())
-    return Token("quoted", _decoded(found[0][1:-1].replace(quote * 2, quote)), at, found.end())
+        return Token("string", match[0], at, match.end())
+    return Token("quoted", _unescape(match[0][1:-1].replace(quote * 2, quote)), at, match.end())
 
 
-def _decoded(name: str) -> str:
+def _unescape(name: str) -> str:
     if "\\" not in name:
         return name
-    return _ESCAPE.sub(lambda m: chr(int(m[1][1:], 16)) if len(m[1]) == 3 else _LETTERS.get(m[1], m[1]), name)
+    return _ESCAPE.sub(lambda m: chr(int(m[1][1:], 16)) if len(m[1]) == 3 else _ESCAPED_CHARACTERS.get(m[1], m[1]), name)
 
 
 def _heredoc(text: str, at: int) -> Token:
-    found = _HEREDOC.match(text, at)
-    close = text.find(found[0], found.end()) if found else -1
-    if found is None or close < 0 or not _PLAIN_TAG.match(found[1]):
-        raise Unclear(f"'$' that opens no heredoc at position {at}")
-    end = close + len(found[0])
+    match = _HEREDOC.match(text, at)
+    closing_at = text.find(match[0], match.end()) if match else -1
+    if match is None or closing_at < 0 or not _PLAIN_TAG.match(match[1]):
+        raise AmbiguousSyntax(f"'$' that opens no heredoc at position {at}")
+    end = closing_at + len(match[0])
     return Token("string", text[at:end], at, end)
 
 
@@ -107,7 +107,7 @@ def _after_comment(text: str, at: int) -> int:
     while depth:
         edge = _COMMENT_EDGE.search(text, position)
         if edge is None:
-            raise Unclear(f"comment without end at position {at}")
+            raise AmbiguousSyntax(f"comment without end at position {at}")
         depth += 1 if edge[0] == "/*" else -1
         position = edge.end()
     return position
@@ -115,6 +115,6 @@ def _after_comment(text: str, at: int) -> int:
 
 def _after_line_comment(text: str, at: int) -> int:
     if text[at] == "#" and text[at + 1 : at + 2] not in (" ", "!"):
-        raise Unclear(f"unexpected character '#' at position {at}")
+        raise AmbiguousSyntax(f"unexpected character '#' at position {at}")
     end = text.find("\n", at)
     return len(text) if end < 0 else end

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 import uvloop
 
-from embedded.clickhouse import landlock as fence, store_directory as place, users
+from embedded.clickhouse import landlock, store_directory, users
 from runtime.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -50,31 +50,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(path: Path, port: int, users_file: Path | None) -> None:
-    known = users.load(users_file)
-    claimed = _claimed(port)
-    directory, lock = place.taken(path)
+    users_by_name = users.load_users(users_file)
+    listener = _bind_listener(port)
+    directory, lock = store_directory.claim_directory(path)
     # before any thread is started: only what starts afterwards is inside the fence
-    if (missing := fence.close(directory, fence.interpreter_paths())) is not None:
-        log.warning("no kernel fence (%s): statements are held by the scan and the grants alone", missing)
+    if (restriction_failure := landlock.restrict_process(directory, landlock.interpreter_paths())) is not None:
+        log.warning("no kernel fence (%s): statements are held by the scan and the grants alone", restriction_failure)
     try:
         from embedded.clickhouse.app import Application  # here, because the engine starts threads when it is imported
-        from embedded.clickhouse.engine import Engine, opening_failed
+        from embedded.clickhouse.engine import Engine, describe_open_failure
     except (ImportError, RuntimeError, OSError) as error:
         raise Misconfigured(f"the engine (chdb-core) does not load: {str(error).splitlines()[0][:300]}") from error
     try:
         engine = Engine()
     except RuntimeError as error:
-        raise Misconfigured(opening_failed(str(error))) from error
+        raise Misconfigured(describe_open_failure(str(error))) from error
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signal(Application(engine, known), claimed))
+            runner.run(_serve_until_signal(Application(engine, users_by_name), listener))
     finally:
         engine.close()
-        claimed.close()
+        listener.close()
         lock.close()
 
 
-async def _until_signal(application: "Application", claimed: socket.socket) -> None:
+async def _serve_until_signal(application: "Application", listener: socket.socket) -> None:
     config = uvicorn.Config(
         application,
         log_config=None, access_log=False, http="httptools", ws="none", lifespan="on", server_header=False,
@@ -88,20 +88,20 @@ async def _until_signal(application: "Application", claimed: socket.socket) -> N
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    log.info("serving on %s:%d", *claimed.getsockname())
-    await server.serve(sockets=[claimed])
+    log.info("serving on %s:%d", *listener.getsockname())
+    await server.serve(sockets=[listener])
 
 
-def _claimed(port: int) -> socket.socket:
+def _bind_listener(port: int) -> socket.socket:
     # the protocol is named, because asyncio switches Nagle's delay off only where it is: 40 ms an answer otherwise
-    claimed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    claimed.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    claimed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        claimed.bind((HOST, port))
+        listener.bind((HOST, port))
     except (OSError, OverflowError) as error:
-        claimed.close()
+        listener.close()
         raise Misconfigured(
             f"--port {port}: {getattr(error, 'strerror', None) or 'not a port'} on {HOST}; choose another"
         ) from error
-    return claimed
+    return listener

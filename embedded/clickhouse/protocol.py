@@ -27,7 +27,7 @@ STREAMABLE = frozenset({
     "Native", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "RowBinary", "JSONEachRow", "JSONLines", "NDJSON",
     "JSONCompactEachRow", "LineAsString",
 })  # fmt: skip
-_CONTENT = {
+_CONTENT_TYPES = {
     "JSON": "application/json; charset=UTF-8", "JSONCompact": "application/json; charset=UTF-8",
     "JSONStrings": "application/json; charset=UTF-8", "JSONEachRow": "application/x-ndjson; charset=UTF-8",
     "JSONCompactEachRow": "application/x-ndjson; charset=UTF-8", "CSV": "text/csv; charset=UTF-8",
@@ -57,19 +57,19 @@ _SUMMARY = (
 )  # fmt: skip
 
 
-class Refused(Exception):
+class QueryRefused(Exception):
     """The request is answered with ClickHouse's error `code` and `name`."""
 
     def __init__(self, code: int, text: str, name: str) -> None:
         super().__init__(f"Code: {code}. DB::Exception: {text} ({name})")
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """Nobody is left to answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class QueryRequest:
     """One request, without its body. `parameters` keep their order; `values` is the last of each name."""
 
     method: str
@@ -80,7 +80,7 @@ class Request:
     query_id: str
 
     @property
-    def bound(self) -> dict[str, str]:
+    def bound_parameters(self) -> dict[str, str]:
         """The query parameters `param_<name>`."""
         return {name[6:]: value for name, value in self.parameters if name.startswith("param_")}
 
@@ -93,7 +93,7 @@ class Request:
         """
         text = self.values.get("session_timeout", str(DEFAULT_SESSION_S))
         if not re.fullmatch(r"\d{1,9}", text) or int(text) > MAX_SESSION_S:
-            raise Refused(374, f"Invalid session timeout: whole seconds up to {MAX_SESSION_S}", "INVALID_SESSION_TIMEOUT")
+            raise QueryRefused(374, f"Invalid session timeout: whole seconds up to {MAX_SESSION_S}", "INVALID_SESSION_TIMEOUT")
         return float(text)
 
     def flag(self, name: str) -> bool:
@@ -101,19 +101,19 @@ class Request:
         return self.values.get(name, "0").lower() in {"1", "true"}
 
 
-def request_of(scope: Mapping[str, Any], fresh_id: str) -> Request:
-    """The request of an ASGI scope; `fresh_id` is its query id when it brings none."""
+def parse_request(scope: Mapping[str, Any], generated_id: str) -> QueryRequest:
+    """The request of an ASGI scope; `generated_id` is its query id when it brings none."""
     headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
     query = scope["query_string"].decode("utf-8", "replace")
     parameters = parse_qsl(query, keep_blank_values=True, errors="replace")
     values = dict(parameters)
-    query_id = values.get("query_id") or headers.get("x-clickhouse-query-id") or fresh_id
+    query_id = values.get("query_id") or headers.get("x-clickhouse-query-id") or generated_id
     if not query_id.isprintable() or not query_id.isascii() or len(query_id) > 256:
-        raise Refused(36, "query_id: at most 256 printable ASCII characters", "BAD_ARGUMENTS")
-    return Request(scope["method"], scope["path"], headers, parameters, values, query_id)
+        raise QueryRefused(36, "query_id: at most 256 printable ASCII characters", "BAD_ARGUMENTS")
+    return QueryRequest(scope["method"], scope["path"], headers, parameters, values, query_id)
 
 
-def credentials(request: Request) -> tuple[str, str]:
+def credentials(request: QueryRequest) -> tuple[str, str]:
     """User and password: from the parameters, ClickHouse's own headers, or Basic.
 
     Raises:
@@ -126,25 +126,25 @@ def credentials(request: Request) -> tuple[str, str]:
         try:
             user, _, password = base64.b64decode(secret, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError) as error:
-            raise Refused(516, "Invalid Authorization header: not Basic with base64", "AUTHENTICATION_FAILED") from error
+            raise QueryRefused(516, "Invalid Authorization header: not Basic with base64", "AUTHENTICATION_FAILED") from error
     return user or "default", password or ""
 
 
-def settings_of(request: Request) -> dict[str, str]:
+def settings_of(request: QueryRequest) -> dict[str, str]:
     """The engine settings of a request. The query id travels as `log_comment`, so that the query can be found and killed.
 
     Raises:
         Refused: for a name that cannot be a setting.
     """
-    found = {name: value for name, value in request.parameters if name not in RESERVED and not name.startswith("param_")}
-    for name in found:
+    settings = {name: value for name, value in request.parameters if name not in RESERVED and not name.startswith("param_")}
+    for name in settings:
         if not _SETTING.match(name):
-            raise Refused(115, f"Unknown setting {name[:64]!a}", "UNKNOWN_SETTING")
-    found.setdefault("log_comment", request.query_id)
-    return found
+            raise QueryRefused(115, f"Unknown setting {name[:64]!a}", "UNKNOWN_SETTING")
+    settings.setdefault("log_comment", request.query_id)
+    return settings
 
 
-def database_of(request: Request) -> str | None:
+def database_of(request: QueryRequest) -> str | None:
     """The database to use.
 
     Raises:
@@ -152,23 +152,23 @@ def database_of(request: Request) -> str | None:
     """
     name = request.values.get("database") or request.headers.get("x-clickhouse-database")
     if name and not _DATABASE.match(name):
-        raise Refused(81, f"Database {name[:64]!a} does not exist", "UNKNOWN_DATABASE")
+        raise QueryRefused(81, f"Database {name[:64]!a} does not exist", "UNKNOWN_DATABASE")
     return name or None
 
 
-def literal(text: str) -> str:
+def quote_literal(text: str) -> str:
     """A string literal of ClickHouse."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def error_of(text: str, version: str) -> tuple[int, str]:
+def parse_error(text: str, version: str) -> tuple[int, str]:
     """Code and message, as a server words them, from what the engine said."""
     text = _VERSION.sub("", _PREFIX.sub("", text.strip()))
     text = _NESTED.sub(r"Code: \1. DB::Exception: ", text)
-    found = _CODE.match(text)
-    if found is None:
+    match = _CODE.match(text)
+    if match is None:
         text = f"Code: 1001. DB::Exception: {text} (STD_EXCEPTION)"
-    return int(found[1]) if found else 1001, f"{text} (version {version} (embedded))\n"
+    return int(match[1]) if match else 1001, f"{text} (version {version} (embedded))\n"
 
 
 def status_of(code: int) -> int:
@@ -176,17 +176,17 @@ def status_of(code: int) -> int:
     return _STATUS.get(code, 500)
 
 
-def trailer(message: bytes, tag: str) -> bytes:
+def error_trailer(message: bytes, tag: str) -> bytes:
     """An error in the middle of a chunked answer, as clients look for it."""
-    mark = tag.encode()
-    return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (mark, message, len(message), mark)
+    tag_bytes = tag.encode()
+    return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (tag_bytes, message, len(message), tag_bytes)
 
 
 def content_type(format_: str) -> str:
     """The media type of an output format."""
-    return _CONTENT.get(format_, "text/plain; charset=UTF-8")
+    return _CONTENT_TYPES.get(format_, "text/plain; charset=UTF-8")
 
 
-def summary(counts: Mapping[str, int]) -> str:
+def summary_header(counts: Mapping[str, int]) -> str:
     """The value of X-ClickHouse-Summary."""
     return json.dumps({name: str(counts.get(name, 0)) for name in _SUMMARY})

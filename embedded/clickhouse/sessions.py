@@ -6,8 +6,8 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from embedded.clickhouse.engine import Connection, Engine, Role
-from embedded.clickhouse.protocol import Refused, Request
+from embedded.clickhouse.engine import Engine, EngineConnection, UserRole
+from embedded.clickhouse.protocol import QueryRefused, QueryRequest
 
 MAX_SESSIONS = 512
 _SWEEP_EVERY_S = 1.0
@@ -17,13 +17,13 @@ _LOCK_WAIT_S = 0.5
 
 @dataclass(slots=True)
 class Session:
-    """`dirty`: the settings that the last request brought, to be set back by the next."""
+    """`changed_settings`: the settings that the last request brought, to be set back by the next."""
 
-    role: Role
-    connection: Connection | None = None
+    role: UserRole
+    connection: EngineConnection | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    until: float = 0.0
-    dirty: tuple[str, ...] = ()
+    expires_at_s: float = 0.0
+    changed_settings: tuple[str, ...] = ()
 
 
 class Sessions:
@@ -34,7 +34,7 @@ class Sessions:
         self._sessions: dict[tuple[str, str], Session] = {}
 
     @contextlib.asynccontextmanager
-    async def taken(self, request: Request, user: str, role: Role) -> AsyncIterator[Session | None]:
+    async def acquire(self, request: QueryRequest, user: str, role: UserRole) -> AsyncIterator[Session | None]:
         """The request's session, held for it alone; None when it names none.
 
         Raises:
@@ -50,39 +50,41 @@ class Sessions:
         try:
             await asyncio.wait_for(session.lock.acquire(), _LOCK_WAIT_S)
         except TimeoutError as error:
-            raise Refused(373, f"Session {name[:64]!a} is locked by a concurrent client", "SESSION_IS_LOCKED") from error
+            raise QueryRefused(373, f"Session {name[:64]!a} is locked by a concurrent client", "SESSION_IS_LOCKED") from error
         try:
             yield session
         finally:
-            session.until = time.monotonic() + seconds
+            session.expires_at_s = time.monotonic() + seconds
             session.lock.release()
             if request.flag("close_session"):
-                await self._drop(key)
+                await self._close_session(key)
 
-    def _find(self, key: tuple[str, str], role: Role, *, must_exist: bool) -> Session:
+    def _find(self, key: tuple[str, str], role: UserRole, *, must_exist: bool) -> Session:
         session = self._sessions.get(key)
         if session is None:
             if must_exist:
-                raise Refused(372, f"Session {key[1][:64]!a} not found", "SESSION_NOT_FOUND")
+                raise QueryRefused(372, f"Session {key[1][:64]!a} not found", "SESSION_NOT_FOUND")
             if len(self._sessions) >= MAX_SESSIONS:
-                raise Refused(202, f"Too many sessions: at most {MAX_SESSIONS}", "TOO_MANY_SIMULTANEOUS_QUERIES")
-            session = self._sessions[key] = Session(role, until=time.monotonic() + _LOCK_WAIT_S)
+                raise QueryRefused(202, f"Too many sessions: at most {MAX_SESSIONS}", "TOO_MANY_SIMULTANEOUS_QUERIES")
+            session = self._sessions[key] = Session(role, expires_at_s=time.monotonic() + _LOCK_WAIT_S)
         return session
 
     async def sweep(self) -> None:
         """Close idle sessions, for ever."""
         while True:
             await asyncio.sleep(_SWEEP_EVERY_S)
-            now = time.monotonic()
-            for key in [key for key, session in self._sessions.items() if session.until < now and not session.lock.locked()]:
-                await self._drop(key)
+            now_s = time.monotonic()
+            for key in [
+                key for key, session in self._sessions.items() if session.expires_at_s < now_s and not session.lock.locked()
+            ]:
+                await self._close_session(key)
 
     async def close(self) -> None:
         """Close every session."""
         for key in list(self._sessions):
-            await self._drop(key)
+            await self._close_session(key)
 
-    async def _drop(self, key: tuple[str, str]) -> None:
+    async def _close_session(self, key: tuple[str, str]) -> None:
         session = self._sessions.pop(key, None)
         if session is not None and session.connection is not None:
             await asyncio.get_running_loop().run_in_executor(self._engine.pool(session.role), session.connection.close)

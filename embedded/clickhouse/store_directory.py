@@ -15,35 +15,35 @@ from runtime.errors import Misconfigured
 MIN_FREE_BYTES = 64 << 20
 
 
-def taken(path: Path) -> tuple[Path, BinaryIO]:
+def claim_directory(path: Path) -> tuple[Path, BinaryIO]:
     """The directory, resolved, and the open file that holds it for this process until it is closed.
 
     Raises:
         Misconfigured: when it cannot be made or written, is nearly full, or another process has it.
     """
     os.umask(0o077)
-    with _plainly(path):
+    with _explain_os_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         directory = path.resolve()
         lock = (directory / "lock").open("ab")
     try:
-        _claim(lock, path)
-        with _plainly(path):
-            _furnish(directory)
+        _lock(lock, path)
+        with _explain_os_errors(path):
+            _prepare(directory)
     except Misconfigured:
         lock.close()
         raise
     return directory, lock
 
 
-def _claim(lock: BinaryIO, path: Path) -> None:
+def _lock(lock: BinaryIO, path: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise Misconfigured(f"--path {path}: in use by another process; stop that one, or take another directory") from error
 
 
-def _furnish(directory: Path) -> None:
+def _prepare(directory: Path) -> None:
     free = shutil.disk_usage(directory).free
     if free < MIN_FREE_BYTES:
         raise OSError(errno.ENOSPC, f"no space left ({free >> 20} MiB free, {MIN_FREE_BYTES >> 20} MiB needed)")
@@ -57,7 +57,7 @@ def _furnish(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _plainly(path: Path) -> Iterator[None]:
+def _explain_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

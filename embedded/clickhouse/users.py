@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from runtime.errors import Misconfigured
 
 
-class User(BaseModel):
+class EngineUser(BaseModel):
     """A user: `app` reads and writes, `analyst` reads."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -17,10 +17,10 @@ class User(BaseModel):
     role: Literal["app", "analyst"]
 
 
-_USERS = TypeAdapter(dict[str, User])
+_USERS = TypeAdapter(dict[str, EngineUser])
 
 
-def load(path: Path | None) -> dict[str, User]:
+def load_users(path: Path | None) -> dict[str, EngineUser]:
     """The users of a file.
 
     Raises:
@@ -34,8 +34,8 @@ def load(path: Path | None) -> dict[str, User]:
         raise Misconfigured(f"--users-file {path}: {error.strerror or 'cannot be read'}") from error
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise Misconfigured(f"--users-file {path}: {place or 'document'}: {first['msg']}") from error
+        location = ".".join(str(part) for part in first["loc"])
+        raise Misconfigured(f"--users-file {path}: {location or 'document'}: {first['msg']}") from error
     if not users:
         raise Misconfigured(f"--users-file {path}: names nobody")
     return users

@@ -14,37 +14,38 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ops import definitions_topic as definitions
-from ops.apply.baseline import Baseline, Tally
-from ops.apply.plan_changes import Changes, compare
-from ops.apply.paused_partitions import Frozen
-from ops.apply.backfill_history import History, Offsets
-from ops.apply.stored_profiles import CHUNK, chunks, people
-from ops.progress import Report, silent
-from ops.apply.group_contributions import Regroup
-from ops.apply.register_seeds import Seeds
-from ops.apply.reevaluation import Note, Touching, presume
-from ops.definitions_topic import Documents
-from ops.writers_pause import holding, places_of, until
-from ops.rebuild.profile_state import rules_of
-from domain.profiles import membership as memberships, fragment as model
-from profile_store.port import Document, Kind, Place, ProfileStore
+from domain.definitions.kinds import AnyDefinition
+from domain.identity.rules import CompiledIdentityRules
+from domain.profiles import fragment as model
+from domain.profiles import membership as memberships
+from domain.segments.plan import SegmentPlan
+from ops import definitions_topic
+from ops.apply.backfill_history import BackfillHistory, Offsets
+from ops.apply.baseline import Baseline, SegmentTally
+from ops.apply.group_contributions import GroupContributionBackfill
+from ops.apply.paused_partitions import PausedPartitions
+from ops.apply.plan_changes import PlanChanges, compare_plans
+from ops.apply.reevaluation import BackfillCheckpoint, Reevaluation, require_definitions_offset
+from ops.apply.register_seeds import RegisterSeeds
+from ops.apply.stored_profiles import CHUNK, chunks, read_profiles
+from ops.definitions_topic import DefinitionsByKey
+from ops.progress import ProgressReporter, report_nothing
+from ops.rebuild.profile_state import identity_rules_of
+from ops.writers_pause import poll_until, topic_partitions_of, writers_paused
+from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition
 from runtime.bus.port import Bus, Outgoing
 from runtime.clock import Clock
 from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import Transition
-from domain.definitions.kinds import AnyDefinition
-from domain.identity.rules import Rules
-from domain.segments.plan import Plan
 
 CATCH_UP_S = 120.0
-LOOK_S = 0.05
+POLL_S = 0.05
 
 
 @dataclass(slots=True)
-class Applied:
+class ApplyResult:
     """What was done. `waited_s` is how long the stream workers were held, `events` how many were folded into `registers` registers
     of `owners` owners; `segments` those that were computed, `profiles` how many were looked at again."""
 
@@ -52,7 +53,7 @@ class Applied:
     registers: int = 0
     events: int = 0
     owners: int = 0
-    segments: dict[str, Tally] = field(default_factory=dict)
+    segments: dict[str, SegmentTally] = field(default_factory=dict)
     waited_s: float = 0.0
     profiles: int = 0
 
@@ -61,179 +62,216 @@ class Backfill:
     """Makes definitions live. `history` is asked only if they concern what history says."""
 
     def __init__(
-        self, settings: Settings, bus: Bus, store: ProfileStore, history: History, clock: Clock, report: Report = silent
+        self,
+        settings: Settings,
+        bus: Bus,
+        store: ProfileStore,
+        history: BackfillHistory,
+        clock: Clock,
+        report: ProgressReporter = report_nothing,
     ) -> None:
         self._settings, self._bus, self._store, self._history, self._clock = settings, bus, store, history, clock
-        self._report, self._touching = report, Touching(settings, bus, store, clock, report)
+        self._report, self._reevaluation = report, Reevaluation(settings, bus, store, clock, report)
 
-    async def apply(self, given: Iterable[AnyDefinition]) -> Applied:
+    async def apply(self, requested: Iterable[AnyDefinition]) -> ApplyResult:
         """Make live what is not yet. Raises Transient when a store lags or the workers do not keep up: then run it again."""
-        end, applied = await self._history.ends("definitions"), Applied()
-        known = await definitions.live(self._settings, self._bus)
-        fresh = [one for one in definitions.sealed(self._settings, given) if known.get(one.key) != one]
-        wanted = {**known, **{one.key: one for one in fresh}}
-        changes, pending = compare(Plan(known.values()), Plan(wanted.values())), await self._touching.pending()
-        applied.written = tuple(sorted(one.key for one in fresh))
+        definitions_end, result = await self._history.end_offsets("definitions"), ApplyResult()
+        live_definitions = await definitions_topic.read_live(self._settings, self._bus)
+        changed = [
+            definition
+            for definition in definitions_topic.seal(self._settings, requested)
+            if live_definitions.get(definition.key) != definition
+        ]
+        resulting = {**live_definitions, **{one.key: one for one in changed}}
+        changes, pending = (
+            compare_plans(SegmentPlan(live_definitions.values()), SegmentPlan(resulting.values())),
+            await self._reevaluation.pending(),
+        )
+        result.written = tuple(sorted(one.key for one in changed))
         if changes:
-            pending = await self._switch(end, wanted, fresh, changes, applied)
-        elif fresh:
-            await definitions.write(self._settings, self._bus, fresh)
+            pending = await self._switch(definitions_end, resulting, changed, changes, result)
+        elif changed:
+            await definitions_topic.write(self._settings, self._bus, changed)
         if pending and not changes:
-            await presume(self._store, (await self._history.ends("definitions")).get(0, 0))
+            await require_definitions_offset(self._store, (await self._history.end_offsets("definitions")).get(0, 0))
         if pending:
-            applied.profiles = await self._touching.run(pending)
-        return applied
+            result.profiles = await self._reevaluation.run(pending)
+        return result
 
     async def _switch(
-        self, end: Offsets, wanted: Documents, fresh: Sequence[AnyDefinition], changes: Changes, applied: Applied
-    ) -> Note:
-        """`wanted` is all that will be live, `fresh` what of it is written; `end` is where the definitions ended before."""
-        after = Plan(wanted.values())
-        seeds, starts = Seeds(changes.registers), await self._shared()
-        await self._read(seeds, changes, starts, applied)
-        stale = await self._stale(changes)
+        self,
+        definitions_end: Offsets,
+        resulting: DefinitionsByKey,
+        changed: Sequence[AnyDefinition],
+        changes: PlanChanges,
+        result: ApplyResult,
+    ) -> BackfillCheckpoint:
+        """`wanted` is all that will be live, `changed` what of it is written; `definitions_end` is where the definitions ended
+        before."""
+        after = SegmentPlan(resulting.values())
+        seeds, starts = RegisterSeeds(changes.registers), await self._shared_offsets()
+        await self._fold_history(seeds, changes, starts, result)
+        stale_owners = await self._stale_owners(changes)
         loop = asyncio.get_running_loop()
-        async with holding(self._store) as hold:
-            began = loop.time()
-            frozen = await Frozen.freeze(self._settings, self._bus, self._store)
-            if await self._history.ends("definitions") != end:
+        async with writers_paused(self._store) as pause:
+            paused_at_s = loop.time()
+            paused = await PausedPartitions.fence(self._settings, self._bus, self._store)
+            if await self._history.end_offsets("definitions") != definitions_end:
                 raise Transient("the definitions were changed by somebody else meanwhile; nothing was changed here: run it again")
-            await self._caught_up(frozen)
-            await self._rest(seeds, changes, starts, frozen, applied)
-            await self._plant(seeds, stale, frozen, applied)
-            if changes.regroups:
-                await self._regroup(after, rules_of(self._settings, wanted), frozen)
-            now_ms = await self._baseline(after, changes, frozen, applied)
-            offsets = frozen.offsets("events")
-            note = Note("backfill", now_ms, tuple(offsets[number] for number in sorted(offsets)))
-            await self._touching.begin(note)
-            await self._reached("noted")
+            await self._wait_for_clickhouse(paused)
+            await self._fold_recent(seeds, changes, starts, paused, result)
+            await self._write_seeds(seeds, stale_owners, paused, result)
+            if changes.recount_households:
+                await self._recount_households(after, identity_rules_of(self._settings, resulting), paused)
+            now_ms = await self._publish_baseline(after, changes, paused, result)
+            offsets = paused.offsets("events")
+            backfill_checkpoint = BackfillCheckpoint("backfill", now_ms, tuple(offsets[number] for number in sorted(offsets)))
+            await self._reevaluation.begin(backfill_checkpoint)
+            await self._after_step("noted")
             # Cut off from here on, the workers must not go on with what they knew: the hold lapses later than they know better.
-            hold.lapse = True
-            written = await definitions.write(self._settings, self._bus, fresh)
-            await self._reached("written")
-            await presume(self._store, written)
-            hold.lapse = False
-            applied.waited_s = loop.time() - began
-        await self._reached("released")
-        return note
+            pause.leave_to_expire = True
+            definitions_offset = await definitions_topic.write(self._settings, self._bus, changed)
+            await self._after_step("written")
+            await require_definitions_offset(self._store, definitions_offset)
+            pause.leave_to_expire = False
+            result.waited_s = loop.time() - paused_at_s
+        await self._after_step("released")
+        return backfill_checkpoint
 
-    async def _reached(self, step: str) -> None:
+    async def _after_step(self, step: str) -> None:
         """A step is done. For tests, which end it here."""
 
-    async def _shared(self) -> dict[int, int]:
+    async def _shared_offsets(self) -> dict[int, int]:
         """The offsets of `events` before which all is applied, and in ClickHouse."""
-        noted = await self._history.positions("events")
-        places = await places_of(self._settings, self._bus, "events")
-        standings = {place.partition: (await self._store.standing(place)).position or 0 for place in places}
-        return {number: min(noted.get(number, 0), position) for number, position in standings.items()}
+        consumed = await self._history.consumed_offsets("events")
+        topic_partitions = await topic_partitions_of(self._settings, self._bus, "events")
+        positions = {
+            topic_partition.partition: (await self._store.checkpoint(topic_partition)).position or 0
+            for topic_partition in topic_partitions
+        }
+        return {partition: min(consumed.get(partition, 0), position) for partition, position in positions.items()}
 
-    async def _read(self, seeds: Seeds, changes: Changes, until_offsets: dict[int, int], applied: Applied) -> None:
-        applied.registers = len(changes.registers)
-        total = await self._history.count(changes.labels) if changes.labels else 0
-        async for block in self._history.events(changes.labels, {}, until_offsets):
+    async def _fold_history(
+        self, seeds: RegisterSeeds, changes: PlanChanges, end_offsets: dict[int, int], result: ApplyResult
+    ) -> None:
+        result.registers = len(changes.registers)
+        total = await self._history.count_events(changes.event_labels) if changes.event_labels else 0
+        async for block in self._history.events(changes.event_labels, {}, end_offsets):
             for _, _, event in block:
-                seeds.take(event)
-            applied.events += len(block)
-            self._report("events folded", applied.events, total)
-        await self._reached("read")
+                seeds.fold(event)
+            result.events += len(block)
+            self._report("events folded", result.events, total)
+        await self._after_step("read")
 
-    async def _stale(self, changes: Changes) -> set[str]:
+    async def _stale_owners(self, changes: PlanChanges) -> set[str]:
         """Owners whose fragments may hold something of these registers. What is not in them now does not come before the switch,
         but by registers that are only to become larger, and those are seeded."""
-        keys, found = [key.encode() for key in changes.registers], set()
+        keys, owners = [key.encode() for key in changes.registers], set()
         if keys:
             async for owner, data in self._store.scan("fragment"):
                 if any(key in data for key in keys):
-                    found.add(owner)
-        return found
+                    owners.add(owner)
+        return owners
 
-    async def _caught_up(self, frozen: Frozen) -> None:
+    async def _wait_for_clickhouse(self, paused: PausedPartitions) -> None:
         """Wait until ClickHouse has every event that the store has applied, and every label that was said."""
-        wanted = {topic: await self._history.ends(topic) for topic in ("identities", "groups")}
-        wanted["events"] = frozen.offsets("events")
+        required = {topic: await self._history.end_offsets(topic) for topic in ("identities", "groups")}
+        required["events"] = paused.offsets("events")
 
-        async def arrived() -> bool:
-            return all([await self._history.holds(topic, offsets) for topic, offsets in wanted.items()])
+        async def is_caught_up() -> bool:
+            return all([await self._history.has_consumed(topic, offsets) for topic, offsets in required.items()])
 
-        if not await until(arrived, CATCH_UP_S, LOOK_S):
+        if not await poll_until(is_caught_up, CATCH_UP_S, POLL_S):
             raise Transient("ClickHouse lags behind the profile store: are the consumers running? nothing was changed")
-        await self._reached("caught up")
+        await self._after_step("caught up")
 
-    async def _rest(self, seeds: Seeds, changes: Changes, starts: dict[int, int], frozen: Frozen, applied: Applied) -> None:
+    async def _fold_recent(
+        self, seeds: RegisterSeeds, changes: PlanChanges, starts: dict[int, int], paused: PausedPartitions, result: ApplyResult
+    ) -> None:
         """Fold the events since the first reading; those that the store has not applied yet wait for their fragment's word."""
-        ends = frozen.offsets("events")
-        async for block in self._history.events(changes.labels, starts, {}):
+        ends = paused.offsets("events")
+        async for block in self._history.events(changes.event_labels, starts, {}):
             for partition, offset, event in block:
                 if offset < ends[partition]:
-                    seeds.take(event)
-                    applied.events += 1
+                    seeds.fold(event)
+                    result.events += 1
                 else:
                     seeds.postpone(offset, event)
 
-    async def _plant(self, seeds: Seeds, stale: set[str], frozen: Frozen, applied: Applied) -> None:
-        owners = {*seeds.owners, *stale}
+    async def _write_seeds(
+        self, seeds: RegisterSeeds, stale_owners: set[str], paused: PausedPartitions, result: ApplyResult
+    ) -> None:
+        owners = {*seeds.owners, *stale_owners}
         for number, part in enumerate(chunks(owners)):
-            found = await self._store.documents("fragment", part)
-            written: dict[Place, dict[tuple[Kind, str], tuple[bytes, Document]]] = {}
-            for owner, document in found.items():
+            fragment_documents = await self._store.documents("fragment", part)
+            writes: dict[TopicPartition, dict[tuple[DocumentKind, str], tuple[bytes, GuardedDocument]]] = {}
+            for owner, document in fragment_documents.items():
                 if document.data is None:
                     continue
-                place, fragment = frozen.place_of("events", owner), model.decode(document.data)
-                seeds.plant(owner, fragment, frozen.applied(place, document))
-                if (data := model.encode(fragment)) != document.data:
-                    written.setdefault(place, {})["fragment", owner] = (data, document)
-                    applied.owners += 1
-            for place, documents in written.items():
-                await frozen.put(place, documents)
-                await self._reached("planted")
+                topic_partition, fragment = paused.topic_partition_of("events", owner), model.decode_fragment(document.data)
+                seeds.apply_to(owner, fragment, paused.applied_offset(topic_partition, document))
+                if (data := model.encode_fragment(fragment)) != document.data:
+                    writes.setdefault(topic_partition, {})["fragment", owner] = (data, document)
+                    result.owners += 1
+            for topic_partition, documents in writes.items():
+                await paused.write_documents(topic_partition, documents)
+                await self._after_step("planted")
             self._report("profiles seeded", min((number + 1) * CHUNK, len(owners)), len(owners))
 
-    async def _regroup(self, after: Plan, rules: Rules, frozen: Frozen) -> None:
+    async def _recount_households(self, after: SegmentPlan, rules: CompiledIdentityRules, paused: PausedPartitions) -> None:
         """Have households count what they are to be asked for, and ClickHouse hear of it."""
         producer = await self._bus.producer()
         try:
-            regroup = Regroup(self._settings, self._store, after, rules.household, self._clock.now_ms())
-            await regroup.run(await self._history.in_households(), frozen, producer)
+            contribution_backfill = GroupContributionBackfill(
+                self._settings, self._store, after, rules.household, self._clock.now_ms()
+            )
+            await contribution_backfill.run(await self._history.household_members(), paused, producer)
         finally:
             await producer.aclose()
-        await self._reached("grouped")
-        await self._caught_up(frozen)
+        await self._after_step("grouped")
+        await self._wait_for_clickhouse(paused)
 
-    async def _baseline(self, after: Plan, changes: Changes, frozen: Frozen, applied: Applied) -> int:
+    async def _publish_baseline(
+        self, after: SegmentPlan, changes: PlanChanges, paused: PausedPartitions, result: ApplyResult
+    ) -> int:
         """Say who enters and leaves the segments to compute, then write it down; returns as of when. Who is behind is asked last,
         so that nobody is missed."""
         now_ms, history = self._clock.now_ms(), self._history
-        names = changes.segments if any(frozen.offsets("events").values()) else ()  # nobody is anywhere before the first event
+        names = changes.segments if any(paused.offsets("events").values()) else ()  # nobody is anywhere before the first event
         members = {name: await history.members(after, name, now_ms) for name in names}
-        before = {name: await history.shown(name) for name in names}
-        late = await history.owners_from(frozen.offsets("events")) if names else set()
-        labels = [await self._store.labels(part) for part in chunks(late)]
-        behind = {label.profile_id for found in labels for label in found.values()}
-        baseline = Baseline(after, now_ms, members, changes.grouped)
-        wanted = {profile_id for name in members for profile_id in members[name] ^ before[name]} | behind
+        before = {name: await history.published_members(name) for name in names}
+        late_owners = await history.owners_from(paused.offsets("events")) if names else set()
+        labels = [await self._store.labels(part) for part in chunks(late_owners)]
+        behind_profiles = {label.profile_id for chunk_labels in labels for label in chunk_labels.values()}
+        baseline = Baseline(after, now_ms, members, changes.group_segments)
+        candidates = {profile_id for name in members for profile_id in members[name] ^ before[name]} | behind_profiles
         producer = await self._bus.producer()
         try:
-            for number, part in enumerate(chunks(wanted)):
-                said: list[Transition] = []
-                written: dict[Place, dict[tuple[Kind, str], tuple[bytes, Document]]] = {}
-                for profile_id, (document, person) in (await people(self._store, part)).items():
-                    held, transitions = baseline.decide(profile_id, person, behind=profile_id in behind)
-                    said += transitions
-                    if held is not None:
-                        place = frozen.place_of("touched", profile_id)
-                        written.setdefault(place, {})["membership", profile_id] = (memberships.encode(held), document)
+            for number, part in enumerate(chunks(candidates)):
+                transitions: list[Transition] = []
+                writes: dict[TopicPartition, dict[tuple[DocumentKind, str], tuple[bytes, GuardedDocument]]] = {}
+                for profile_id, (document, profile) in (await read_profiles(self._store, part)).items():
+                    membership, profile_transitions = baseline.decide(profile_id, profile, is_behind=profile_id in behind_profiles)
+                    transitions += profile_transitions
+                    if membership is not None:
+                        topic_partition = paused.topic_partition_of("touched", profile_id)
+                        writes.setdefault(topic_partition, {})["membership", profile_id] = (
+                            memberships.encode_membership(membership),
+                            document,
+                        )
                 topic = self._settings.topic("memberships")
-                await producer.send([Outgoing(topic, encode(one), key=one.profile_id.encode()) for one in said])
-                await self._reached("said")
-                for place, documents in written.items():
-                    await frozen.put(place, documents)
-                self._report("profiles compared", min((number + 1) * CHUNK, len(wanted)), len(wanted))
+                await producer.send(
+                    [Outgoing(topic, encode(transition), key=transition.profile_id.encode()) for transition in transitions]
+                )
+                await self._after_step("said")
+                for topic_partition, documents in writes.items():
+                    await paused.write_documents(topic_partition, documents)
+                self._report("profiles compared", min((number + 1) * CHUNK, len(candidates)), len(candidates))
         finally:
             await producer.aclose()
         for name in names:
-            tally = applied.segments[name] = baseline.tallies.get(name, Tally())
+            tally = result.segments[name] = baseline.tallies.get(name, SegmentTally())
             tally.before = len(before[name])
             tally.now = tally.before + tally.entered - tally.left
-        await self._reached("compared")
+        await self._after_step("compared")
         return now_ms

@@ -6,37 +6,38 @@ from dataclasses import dataclass, field
 import msgspec
 
 from domain.identity import groups
-from domain.profiles import membership as memberships, fragment as model
+from domain.identity.model import Members
+from domain.profiles import fragment as model
+from domain.profiles import membership as memberships
+from domain.profiles.fragment import Fragment, JoinedProfile
 from domain.profiles.membership import Membership, SegmentState
-from domain.profiles.fragment import Fragment, Joined
-from profile_store.port import Members
+from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import ProfileFacts
 from schemas.records import Transition
-from domain.segments.profile_facts import Facts
-from domain.segments.plan import Plan
 
-_OUTSIDE = SegmentState(member=False, seq=0, since_ms=0)
+_NEVER_MEMBER = SegmentState(member=False, seq=0, since_ms=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class StoredProfile:
     """What is stored of one profile: its membership document, its members, and their fragments."""
 
-    data: bytes | None
+    membership_data: bytes | None
     members: Members
     fragments: Sequence[Fragment]
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether there is anybody."""
         return not self.members.merged_into and bool(self.fragments)
 
-    def joined(self, plan: Plan) -> Joined:
+    def join(self, plan: SegmentPlan) -> JoinedProfile:
         """The profile."""
-        return model.join(self.fragments, plan.registers, self.members.nodes)
+        return model.join_fragments(self.fragments, plan.registers, self.members.nodes)
 
 
 @dataclass(slots=True)
-class Tally:
+class SegmentTally:
     """Of one segment: how many were in it, are in it, entered and left it."""
 
     before: int = 0
@@ -47,32 +48,42 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The members of the segments to compute by SQL, at `now_ms`. Of the profiles in `behind` SQL knows events that the stream has
-    yet to apply: who is a member of them is found from the fragments, but for segments that look at groups (`grouped`), which their
+    """The members of the segments to compute by SQL, at `now_ms`. Of the profiles in `is_behind` SQL knows events that the
+    stream has
+    yet to apply: who is a member of them is found from the fragments, but for segments that look at groups (`group_segments`),
+    which their
     next evaluation settles."""
 
-    plan: Plan
+    plan: SegmentPlan
     now_ms: int
     members: Mapping[str, set[str]]
-    grouped: frozenset[str] = frozenset()
-    tallies: dict[str, Tally] = field(default_factory=dict)
+    group_segments: frozenset[str] = frozenset()
+    tallies: dict[str, SegmentTally] = field(default_factory=dict)
 
-    def decide(self, profile_id: str, person: Person, *, behind: bool) -> tuple[Membership | None, tuple[Transition, ...]]:
+    def decide(
+        self, profile_id: str, profile: StoredProfile, *, is_behind: bool
+    ) -> tuple[Membership | None, tuple[Transition, ...]]:
         """The document that the profile is to have (None: the one that it has) and what is to be said."""
-        if not person.alive:
+        if not profile.is_alive:
             return None, ()
-        before = memberships.decode(person.data)
-        wanted = self._behind(profile_id, person) if behind else {name: profile_id in ids for name, ids in self.members.items()}
-        turned = {name: member for name, member in wanted.items() if member is not before.segments.get(name, _OUTSIDE).member}
-        if not turned:
+        before = memberships.decode_membership(profile.membership_data)
+        expected = (
+            self._members_from_fragments(profile_id, profile)
+            if is_behind
+            else {name: profile_id in ids for name, ids in self.members.items()}
+        )
+        changed = {
+            name: member for name, member in expected.items() if member is not before.segments.get(name, _NEVER_MEMBER).member
+        }
+        if not changed:
             return None, ()
-        joined = person.joined(self.plan)
-        computed = self._computed(self._facts(profile_id, person, joined))
-        segments, said = dict(before.segments), []
-        for name, member in turned.items():
-            seq = max(segments.get(name, _OUTSIDE).seq + 1, self.now_ms)
+        joined = profile.join(self.plan)
+        computed = self._computed(self._facts(profile_id, profile, joined))
+        segments, transitions = dict(before.segments), []
+        for name, member in changed.items():
+            seq = max(segments.get(name, _NEVER_MEMBER).seq + 1, self.now_ms)
             segments[name] = SegmentState(member=member, seq=seq, since_ms=self.now_ms)
-            said.append(
+            transitions.append(
                 Transition(
                     profile_id=profile_id,
                     segment=name,
@@ -86,17 +97,17 @@ class Baseline:
                     computed=computed,
                 )
             )
-            tally = self.tallies.setdefault(name, Tally())
+            tally = self.tallies.setdefault(name, SegmentTally())
             tally.entered, tally.left = tally.entered + member, tally.left + (not member)
-        return msgspec.structs.replace(before, segments=segments), tuple(said)
+        return msgspec.structs.replace(before, segments=segments), tuple(transitions)
 
-    def _behind(self, profile_id: str, person: Person) -> dict[str, bool]:
-        _, verdicts = self.plan.at(self._facts(profile_id, person, person.joined(self.plan)), self.now_ms)
-        return {name: verdicts[name].member for name in self.members if name not in self.grouped}
+    def _members_from_fragments(self, profile_id: str, profile: StoredProfile) -> dict[str, bool]:
+        _, verdicts = self.plan.evaluate_all(self._facts(profile_id, profile, profile.join(self.plan)), self.now_ms)
+        return {name: verdicts[name].is_member for name in self.members if name not in self.group_segments}
 
-    def _facts(self, profile_id: str, person: Person, joined: Joined) -> Facts:
-        return groups.facts(joined, {}, {}, None, profile_id, person.members.nodes)
+    def _facts(self, profile_id: str, profile: StoredProfile, joined: JoinedProfile) -> ProfileFacts:
+        return groups.build_profile_facts(joined, {}, {}, None, profile_id, profile.members.nodes)
 
-    def _computed(self, facts: Facts) -> dict[str, object]:
-        found = {name: answer.value for name, answer in self.plan.compute(facts, self.now_ms).items()}
-        return {name: value for name, value in found.items() if value is not None}
+    def _computed(self, facts: ProfileFacts) -> dict[str, object]:
+        computed = {name: answer.value for name, answer in self.plan.evaluate_computed(facts, self.now_ms).items()}
+        return {name: value for name, value in computed.items() if value is not None}

@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 
 from rich.table import Table
 
-from domain.segments.register_bounds import TEXT_BYTES, Bound, totals
+from domain.segments.register_bounds import TEXT_BYTES, RegisterBound, owner_totals
 
 
-def table(found: Sequence[Bound], owners: Collection[str] | None = None) -> Table:
+def render_bounds(bounds: Sequence[RegisterBound], owners: Collection[str] | None = None) -> Table:
     """The bounds of `owners` (None: of all), each with its total, and below them what is kept altogether. 80 columns suffice."""
-    made = Table(
+    rendered = Table(
         "segment or trait, and leaf",
         title="Kept per identifier, at most",
         title_justify="left",
@@ -18,24 +18,26 @@ def table(found: Sequence[Bound], owners: Collection[str] | None = None) -> Tabl
         box=None,
         padding=(0, 1),
     )
-    made.columns[0].overflow = "fold"
-    made.add_column("entries", justify="right", no_wrap=True)
-    made.add_column("bytes", justify="right", no_wrap=True)
-    made.add_column("the answer is", max_width=36)
-    for total in totals(found):
+    rendered.columns[0].overflow = "fold"
+    rendered.add_column("entries", justify="right", no_wrap=True)
+    rendered.add_column("bytes", justify="right", no_wrap=True)
+    rendered.add_column("the answer is", max_width=36)
+    for total in owner_totals(bounds):
         if not total.owner:
-            made.add_row("altogether", f"{total.entries:,}", f"{total.bytes:,}", style="bold")
+            rendered.add_row("altogether", f"{total.entries:,}", f"{total.bytes:,}", style="bold")
         elif owners is None or total.owner in owners:
-            made.add_row(total.owner, f"{total.entries:,}", f"{total.bytes:,}", style="bold")
-            for bound in (bound for bound in found if bound.owner == total.owner):
-                made.add_row(f"  {bound.path}", f"{bound.entries:,}", f"{bound.bytes:,}", answer(bound), style="dim")
-    return made
+            rendered.add_row(total.owner, f"{total.entries:,}", f"{total.bytes:,}", style="bold")
+            for bound in (bound for bound in bounds if bound.owner == total.owner):
+                rendered.add_row(
+                    f"  {bound.path}", f"{bound.entries:,}", f"{bound.bytes:,}", describe_exactness(bound), style="dim"
+                )
+    return rendered
 
 
-def answer(bound: Bound) -> str:
+def describe_exactness(bound: RegisterBound) -> str:
     """How exact the answer is, and who reads the same."""
-    said = f"exact while {bound.exact_while}" if bound.exact_while else "exact"
-    if not bound.shared:
-        return said
-    others = len(bound.shared) - 1
-    return f"{said}; shared with {bound.shared[0]}{f' and {others} more' if others else ''}"
+    exactness = f"exact while {bound.exact_while}" if bound.exact_while else "exact"
+    if not bound.shared_with:
+        return exactness
+    others = len(bound.shared_with) - 1
+    return f"{exactness}; shared with {bound.shared_with[0]}{f' and {others} more' if others else ''}"

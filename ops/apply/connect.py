@@ -5,49 +5,49 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops import definitions_topic as definitions
-from ops.apply.backfill_history import History
-from ops.definitions_topic import Documents
-from runtime.lazy_connection import Lazy
-from ops.connect import find
+from domain.definitions.kinds import InvalidDefinition
+from ops import definitions_topic
+from ops.apply.backfill_history import BackfillHistory
+from ops.connect import find_settings
+from ops.definitions_topic import DefinitionsByKey
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
-from warehouse.client import HISTORY_SECONDS, Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
 from runtime.clock import Clock, SystemClock
 from runtime.errors import Invalid
+from runtime.lazy_connection import LazyConnection
 from runtime.settings import Settings
-from domain.definitions.kinds import BadDefinition
+from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 
 @dataclass(frozen=True, slots=True)
-class Defining:
+class ApplyContext:
     """The parts."""
 
     settings: Settings
     bus: Bus
     store: ProfileStore
-    history: History
+    history: BackfillHistory
     clock: Clock
 
-    async def live(self) -> Documents:
+    async def live_definitions(self) -> DefinitionsByKey:
         """The definitions that are live. Raises Invalid when one of them cannot be read."""
         try:
-            return await definitions.live(self.settings, self.bus)
-        except BadDefinition as error:
+            return await definitions_topic.read_live(self.settings, self.bus)
+        except InvalidDefinition as error:
             raise Invalid(str(error), reason="bad_definition") from error
 
 
 @asynccontextmanager
-async def defining(data_dir: Path) -> AsyncIterator[Defining]:
+async def open_apply_context(data_dir: Path) -> AsyncIterator[ApplyContext]:
     """The parts, closed on the way out."""
-    settings, clock = find(data_dir), SystemClock()
+    settings, clock = find_settings(data_dir), SystemClock()
     store = open_store(settings, clock)
-    warehouse = Lazy(lambda: Warehouse.connect(settings, answer_s=HISTORY_SECONDS), clock)
+    warehouse = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)
     try:
         async with KafkaBus(settings) as bus:
-            yield Defining(settings, bus, store, History(settings, bus, warehouse.get), clock)
+            yield ApplyContext(settings, bus, store, BackfillHistory(settings, bus, warehouse.get), clock)
     finally:
         await warehouse.aclose()
         await store.aclose()

@@ -8,69 +8,74 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ops.apply.baseline import Person
-from ops.apply.paused_partitions import Frozen
-from ops.apply.stored_profiles import chunks, people
 from domain.identity import groups
+from domain.identity.rules import HouseholdRules
 from domain.profiles import membership as memberships
-from profile_store.port import Document, Kind, Place, ProfileStore
+from domain.segments.plan import SegmentPlan
+from ops.apply.baseline import StoredProfile
+from ops.apply.paused_partitions import PausedPartitions
+from ops.apply.stored_profiles import chunks, read_profiles
+from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition
 from runtime.bus.port import Outgoing, Producer
 from runtime.settings import Settings
 from schemas.codec import encode
-from schemas.records import Grouped
-from domain.identity.rules import HouseholdRules
-from domain.segments.plan import Plan
+from schemas.records import GroupRecord
 
-Written = dict[Place, dict[tuple[Kind, str], tuple[bytes, Document]]]
+DocumentWrites = dict[TopicPartition, dict[tuple[DocumentKind, str], tuple[bytes, GuardedDocument]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Regroup:
+class GroupContributionBackfill:
     """`plan` and `rule` are those to come."""
 
     settings: Settings
     store: ProfileStore
-    plan: Plan
+    plan: SegmentPlan
     rule: HouseholdRules | None
     now_ms: int
 
-    async def run(self, profile_ids: Collection[str], frozen: Frozen, producer: Producer) -> None:
+    async def run(self, profile_ids: Collection[str], paused: PausedPartitions, producer: Producer) -> None:
         """Say what these profiles contribute, then write it into the groups' documents, and into theirs that it was said."""
         for part in chunks(profile_ids):
-            said: list[Grouped] = []
-            written: Written = {}
-            for profile_id, (document, person) in (await people(self.store, part)).items():
-                found = self.contributes(profile_id, person)
-                if found is None:
+            records: list[GroupRecord] = []
+            writes: DocumentWrites = {}
+            for profile_id, (document, profile) in (await read_profiles(self.store, part)).items():
+                contributions = self.contributions_of(profile_id, profile)
+                if contributions is None:
                     continue
-                said += found.records
-                held = msgspec.structs.replace(memberships.decode(document.data), groups=found.groups, group_seq=found.seq)
-                place = frozen.place_of("touched", profile_id)
-                written.setdefault(place, {})["membership", profile_id] = (memberships.encode(held), document)
+                records += contributions.records
+                membership = msgspec.structs.replace(
+                    memberships.decode_membership(document.data), groups=contributions.groups, group_seq=contributions.seq
+                )
+                topic_partition = paused.topic_partition_of("touched", profile_id)
+                writes.setdefault(topic_partition, {})["membership", profile_id] = (
+                    memberships.encode_membership(membership),
+                    document,
+                )
             topic = self.settings.topic("groups")
-            await producer.send([Outgoing(topic, encode(one), key=one.group_id.encode()) for one in said])
-            await self._fold(said, frozen)
-            for place, documents in written.items():
-                await frozen.put(place, documents)
+            await producer.send([Outgoing(topic, encode(record), key=record.group_id.encode()) for record in records])
+            await self._fold_into_groups(records, paused)
+            for topic_partition, documents in writes.items():
+                await paused.write_documents(topic_partition, documents)
 
-    def contributes(self, profile_id: str, person: Person) -> groups.Said | None:
+    def contributions_of(self, profile_id: str, profile: StoredProfile) -> groups.GroupContributions | None:
         """What is to be said of a profile's groups; None when all of it has been."""
-        if not person.alive:
+        if not profile.is_alive:
             return None
-        before = memberships.decode(person.data)
+        before = memberships.decode_membership(profile.membership_data)
         secret = self.settings.tenant_secret.get_secret_value().encode()
-        now = groups.contributions(person.joined(self.plan), profile_id, self.plan, self.rule, secret)
-        found = groups.say(before.groups, before.group_seq, now, profile_id, self.now_ms)
-        return found if found.records else None
+        current = groups.profile_contributions(profile.join(self.plan), profile_id, self.plan, self.rule, secret)
+        contributions = groups.changed_contributions(before.groups, before.group_seq, current, profile_id, self.now_ms)
+        return contributions if contributions.records else None
 
-    async def _fold(self, said: list[Grouped], frozen: Frozen) -> None:
-        by_group: dict[str, list[Grouped]] = {}
-        for record in said:
+    async def _fold_into_groups(self, records: list[GroupRecord], paused: PausedPartitions) -> None:
+        by_group: dict[str, list[GroupRecord]] = {}
+        for record in records:
             by_group.setdefault(record.group_id, []).append(record)
-        written: Written = {}
+        writes: DocumentWrites = {}
         for name, stored in (await self.store.documents("group", sorted(by_group))).items() if by_group else ():
-            group = groups.decode(stored.data)
-            groups.fold(group, by_group[name])
-            written.setdefault(frozen.place_of("groups", name), {})["group", name] = (groups.encode(group), stored)
-        for place, documents in written.items():
-            await frozen.put(place, documents)
+            group = groups.decode_group(stored.data)
+            groups.apply_group_records(group, by_group[name])
+            writes.setdefault(paused.topic_partition_of("groups", name), {})["group", name] = (groups.encode_group(group), stored)
+        for topic_partition, documents in writes.items():
+            await paused.write_documents(topic_partition, documents)

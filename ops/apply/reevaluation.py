@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
-from ops.progress import Report, silent
-from ops.writers_pause import places_of, until
-from profile_store.port import DEFINITIONS, Document, Place, ProfileStore, Writes
+from ops.progress import ProgressReporter, report_nothing
+from ops.writers_pause import poll_until, topic_partitions_of
+from profile_store.port import DEFINITIONS_PARTITION, GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.bus.port import Bus, Outgoing, Producer
 from runtime.clock import Clock
 from runtime.errors import Transient
@@ -18,11 +18,11 @@ from schemas.records import Cause, Touched
 CHUNK: Final = 1_000
 """Touches that wait for their evaluation at most: a live one waits no longer than these take, a quarter of a second or so."""
 KEEP_UP_S: Final = 120.0
-LOOK_S: Final = 0.02
-_NOTE: Final = ("unsaid", DEFINITIONS.name)
+POLL_S: Final = 0.02
+_CHECKPOINT_KEY: Final = ("link_outbox", DEFINITIONS_PARTITION.guard_name)
 
 
-class Note(msgspec.Struct, frozen=True):
+class BackfillCheckpoint(msgspec.Struct, frozen=True):
     """What the touches say: see Touched. Without `offsets` it is not known yet since when the definitions hold."""
 
     cause: Cause
@@ -30,71 +30,90 @@ class Note(msgspec.Struct, frozen=True):
     offsets: tuple[int, ...] = ()
 
 
-class Touching:
+class Reevaluation:
     """The note that profiles are to be touched stands in the store from before the definitions change until all have been."""
 
-    def __init__(self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, report: Report = silent) -> None:
+    def __init__(
+        self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, report: ProgressReporter = report_nothing
+    ) -> None:
         self._settings, self._bus, self._store, self._clock, self._report = settings, bus, store, clock, report
 
-    async def begin(self, note: Note) -> None:
+    async def begin(self, checkpoint: BackfillCheckpoint) -> None:
         """Note that all profiles are to be touched."""
-        await self._note(msgspec.json.encode(note))
+        await self._save_checkpoint(msgspec.json.encode(checkpoint))
 
-    async def pending(self) -> Note | None:
+    async def pending(self) -> BackfillCheckpoint | None:
         """The touches that were begun and not ended, by this command or an earlier one that was cut off."""
-        data = (await self._store.documents("unsaid", [DEFINITIONS.name]))[DEFINITIONS.name].data
-        return None if data is None else msgspec.json.decode(data, type=Note)
+        data = (await self._store.documents("link_outbox", [DEFINITIONS_PARTITION.guard_name]))[
+            DEFINITIONS_PARTITION.guard_name
+        ].data
+        return None if data is None else msgspec.json.decode(data, type=BackfillCheckpoint)
 
-    async def run(self, note: Note) -> int:
+    async def run(self, checkpoint: BackfillCheckpoint) -> int:
         """Touch all profiles and wait until the segment agent has come past that; returns how many. Whoever lacks the definitions
-        must wait already (`presume`). Raises Transient when the agent does not keep up: the command run again completes it."""
-        if not note.offsets:
-            note = Note(note.cause, self._clock.now_ms(), await self._offsets())
-            await self.begin(note)
-        profile_ids, done = sorted(await self._profiles()), 0
+        must wait already (`require_definitions_offset`). Raises Transient when the agent does not keep up: the command run
+        again completes it."""
+        if not checkpoint.offsets:
+            checkpoint = BackfillCheckpoint(checkpoint.cause, self._clock.now_ms(), await self._applied_offsets())
+            await self.begin(checkpoint)
+        profile_ids, completed = sorted(await self._profiles()), 0
         producer = await self._bus.producer()
         try:
             for start in range(0, len(profile_ids), CHUNK):
-                part = profile_ids[start : start + CHUNK]
-                await self._touch(producer, part, note)
-                done += len(part)
-                self._report("profiles looked at again", done, len(profile_ids))
+                chunk = profile_ids[start : start + CHUNK]
+                await self._touch(producer, chunk, checkpoint)
+                completed += len(chunk)
+                self._report("profiles looked at again", completed, len(profile_ids))
         finally:
             await producer.aclose()
-        await self._note(None)
-        return done
+        await self._save_checkpoint(None)
+        return completed
 
-    async def _offsets(self) -> tuple[int, ...]:
+    async def _applied_offsets(self) -> tuple[int, ...]:
         """What the store has applied of `events`, by partition."""
-        places = await places_of(self._settings, self._bus, "events")
-        return tuple([(await self._store.standing(place)).position or 0 for place in places])
+        topic_partitions = await topic_partitions_of(self._settings, self._bus, "events")
+        return tuple([(await self._store.checkpoint(topic_partition)).position or 0 for topic_partition in topic_partitions])
 
-    async def _touch(self, producer: Producer, profile_ids: Sequence[str], note: Note) -> None:
+    async def _touch(self, producer: Producer, profile_ids: Sequence[str], checkpoint: BackfillCheckpoint) -> None:
         topic, now_ms = self._settings.topic("touched"), self._clock.now_ms()
-        said = [
-            Touched(profile_id=name, node=name, cause=note.cause, at_ms=now_ms, since_ms=note.since_ms, offsets=note.offsets)
-            for name in profile_ids
+        touches = [
+            Touched(
+                profile_id=profile_id,
+                node=profile_id,
+                cause=checkpoint.cause,
+                at_ms=now_ms,
+                since_ms=checkpoint.since_ms,
+                offsets=checkpoint.offsets,
+            )
+            for profile_id in profile_ids
         ]
-        placed = await producer.send([Outgoing(topic, encode(one), key=one.profile_id.encode()) for one in said])
-        partitions, last = len(await self._bus.end_offsets(topic)), dict[int, int]()
-        for number, offset in placed:
-            last[number] = max(offset, last.get(number, 0))
+        sent_offsets = await producer.send([Outgoing(topic, encode(touch), key=touch.profile_id.encode()) for touch in touches])
+        partition_count, last_offsets = len(await self._bus.end_offsets(topic)), dict[int, int]()
+        for partition, offset in sent_offsets:
+            last_offsets[partition] = max(offset, last_offsets.get(partition, 0))
 
-        async def evaluated() -> bool:
-            places = {Place("touched", number, partitions): offset for number, offset in last.items()}
-            return all([((await self._store.standing(place)).position or 0) > offset for place, offset in places.items()])
+        async def is_evaluated() -> bool:
+            topic_partitions = {
+                TopicPartition("touched", partition, partition_count): offset for partition, offset in last_offsets.items()
+            }
+            return all(
+                [
+                    ((await self._store.checkpoint(topic_partition)).position or 0) > offset
+                    for topic_partition, offset in topic_partitions.items()
+                ]
+            )
 
-        if not await until(evaluated, KEEP_UP_S, LOOK_S):
+        if not await poll_until(is_evaluated, KEEP_UP_S, POLL_S):
             raise Transient(
                 "the definitions are live, but the segment agent does not keep up: are the stream workers running? run it again"
             )
 
     async def _profiles(self) -> set[str]:
         """All profiles that have events."""
-        found: set[str] = set()
+        profile_ids: set[str] = set()
         async for owners in self._owners():
-            found |= {label.profile_id for label in (await self._store.labels(owners)).values()}
-        return found
+            profile_ids |= {label.profile_id for label in (await self._store.labels(owners)).values()}
+        return profile_ids
 
     async def _owners(self) -> AsyncIterator[list[str]]:
         owners: list[str] = []
@@ -105,14 +124,14 @@ class Touching:
                 owners = []
         yield owners
 
-    async def _note(self, data: bytes | None) -> None:
-        position = (await self._store.standing(DEFINITIONS)).position
-        held = (await self._store.documents("unsaid", [DEFINITIONS.name]))[DEFINITIONS.name]
-        document = Document(data, DEFINITIONS.name, held.offset + 1)
-        await self._store.save(DEFINITIONS, position, position or 0, Writes(documents={_NOTE: document}))
+    async def _save_checkpoint(self, data: bytes | None) -> None:
+        position = (await self._store.checkpoint(DEFINITIONS_PARTITION)).position
+        stored = (await self._store.documents("link_outbox", [DEFINITIONS_PARTITION.guard_name]))[DEFINITIONS_PARTITION.guard_name]
+        document = GuardedDocument(data, DEFINITIONS_PARTITION.guard_name, stored.offset + 1)
+        await self._store.save(DEFINITIONS_PARTITION, position, position or 0, Writes(documents={_CHECKPOINT_KEY: document}))
 
 
-async def presume(store: ProfileStore, definitions: int) -> None:
+async def require_definitions_offset(store: ProfileStore, offset: int) -> None:
     """From now on whoever knows only definitions before that offset waits."""
-    position = (await store.standing(DEFINITIONS)).position
-    await store.save(DEFINITIONS, position, max(position or 0, definitions), Writes())
+    position = (await store.checkpoint(DEFINITIONS_PARTITION)).position
+    await store.save(DEFINITIONS_PARTITION, position, max(position or 0, offset), Writes())

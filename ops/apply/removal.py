@@ -6,80 +6,82 @@ Cut off anywhere, the same command run a second time completes it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ops import definitions_topic as definitions
-from ops.progress import Report, silent
-from ops.apply.reevaluation import Note, Touching, presume
+from domain.definitions.kinds import AnyDefinition, Destination, Segment
+from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
+from domain.segments.language import InListCondition, InSegmentCondition, walk_nodes
+from domain.segments.plan import SegmentPlan, trait_paths_of
+from ops import definitions_topic
+from ops.apply.reevaluation import BackfillCheckpoint, Reevaluation, require_definitions_offset
+from ops.progress import ProgressReporter, report_nothing
 from profile_store.port import ProfileStore
 from runtime.bus.port import Bus
 from runtime.clock import Clock
 from runtime.errors import Invalid
 from runtime.settings import Settings
-from domain.segments.computed_traits import SHIPPED
-from domain.definitions.kinds import AnyDefinition, Destination, Segment
-from domain.segments.language import InList, InSegment, walk
-from domain.segments.plan import Plan, paths_of
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemovalResult:
     """`profiles` is how many were looked at again."""
 
     key: str
     profiles: int = 0
 
 
-class Removal:
+class DefinitionRemoval:
     """Takes definitions back."""
 
-    def __init__(self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, report: Report = silent) -> None:
+    def __init__(
+        self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, report: ProgressReporter = report_nothing
+    ) -> None:
         self._settings, self._bus, self._store = settings, bus, store
-        self._touching = Touching(settings, bus, store, clock, report)
+        self._reevaluation = Reevaluation(settings, bus, store, clock, report)
 
-    async def remove(self, key: str) -> Removed:
+    async def remove(self, key: str) -> RemovalResult:
         """Take a definition back; whoever is in its segment leaves, silently.
 
         Raises Invalid when there is none, or another definition names it; Transient when the workers do not keep up.
         """
-        known = await definitions.live(self._settings, self._bus)
-        pending = await self._touching.pending()
-        if key not in known and pending is None:
-            raise Invalid(f"{key} is not defined; {_choice(key, known)}", path="definition", reason="missing")
-        if key in known:
-            if wrong := named_by(key, known):
-                what = f"{key} is named by {', '.join(wrong)}: change or remove that first"
-                raise Invalid(what, path="definition", reason="named")
-            rest = [one for name, one in known.items() if name != key]
-            if Plan(known.values()).fingerprint != Plan(rest).fingerprint:
-                pending = Note("definition")
-                await self._touching.begin(pending)
-            await definitions.remove(self._settings, self._bus, key)
+        live_definitions = await definitions_topic.read_live(self._settings, self._bus)
+        pending = await self._reevaluation.pending()
+        if key not in live_definitions and pending is None:
+            raise Invalid(f"{key} is not defined; {_suggestion(key, live_definitions)}", path="definition", reason="missing")
+        if key in live_definitions:
+            if references := referencing_keys(key, live_definitions):
+                message = f"{key} is named by {', '.join(references)}: change or remove that first"
+                raise Invalid(message, path="definition", reason="named")
+            remaining = [definition for name, definition in live_definitions.items() if name != key]
+            if SegmentPlan(live_definitions.values()).fingerprint != SegmentPlan(remaining).fingerprint:
+                pending = BackfillCheckpoint("definition")
+                await self._reevaluation.begin(pending)
+            await definitions_topic.remove(self._settings, self._bus, key)
         if pending is None:
-            return Removed(key)
-        await presume(self._store, (await self._bus.end_offsets(self._settings.topic("definitions"))).get(0, 0))
-        return Removed(key, await self._touching.run(pending))
+            return RemovalResult(key)
+        await require_definitions_offset(self._store, (await self._bus.end_offsets(self._settings.topic("definitions"))).get(0, 0))
+        return RemovalResult(key, await self._reevaluation.run(pending))
 
 
-def named_by(key: str, known: Mapping[str, AnyDefinition]) -> list[str]:
+def referencing_keys(key: str, live_definitions: Mapping[str, AnyDefinition]) -> list[str]:
     """The keys of the definitions that need this one. Pure."""
     kind, _, name = key.partition("/")
-    return sorted(other for other, definition in known.items() if other != key and _names(definition, kind, name))
+    return sorted(other for other, definition in live_definitions.items() if other != key and _references(definition, kind, name))
 
 
-def _names(definition: AnyDefinition, kind: str, name: str) -> bool:
+def _references(definition: AnyDefinition, kind: str, name: str) -> bool:
     if isinstance(definition, Destination):
         return kind == "Segment" and any(trigger.segment == name for trigger in definition.spec.triggers)
     if not isinstance(definition, Segment):
         return False
-    nodes = list(walk(definition.spec.where))
+    nodes = list(walk_nodes(definition.spec.where))
     if kind == "Segment":
-        return any(isinstance(node, InSegment) and node.in_segment == name for node in nodes)
+        return any(isinstance(node, InSegmentCondition) and node.in_segment == name for node in nodes)
     if kind == "List":
-        return any(isinstance(node, InList) and node.list == name for node in nodes)
-    looked = {path.split(".")[1] for node in nodes for path in paths_of(node) if path.startswith("computed.")}
-    return kind == "ComputedTrait" and name in looked and name not in SHIPPED
+        return any(isinstance(node, InListCondition) and node.list == name for node in nodes)
+    computed_traits = {path.split(".")[1] for node in nodes for path in trait_paths_of(node) if path.startswith("computed.")}
+    return kind == "ComputedTrait" and name in computed_traits and name not in DEFAULT_COMPUTED_TRAITS
 
 
-def _choice(key: str, known: Mapping[str, AnyDefinition]) -> str:
+def _suggestion(key: str, live_definitions: Mapping[str, AnyDefinition]) -> str:
     kind = key.partition("/")[0]
-    alike = sorted(name for name in known if name.startswith(f"{kind}/"))
-    return f"there are {', '.join(alike)}" if alike else "give it as KIND/NAME, as `onefold plan` shows it"
+    same_kind = sorted(name for name in live_definitions if name.startswith(f"{kind}/"))
+    return f"there are {', '.join(same_kind)}" if same_kind else "give it as KIND/NAME, as `onefold plan` shows it"

@@ -6,74 +6,80 @@ from typing import Any, Final
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from ops.apply import bounds_table as bounds
-from ops.apply.preview import Planned, Size
-from ops.apply.backfill import Applied
-from domain.segments.register_bounds import Bound
+from domain.segments.register_bounds import RegisterBound
+from ops.apply import bounds_table
+from ops.apply.backfill import ApplyResult
+from ops.apply.preview import ApplyPreview, SegmentSize
 
 _STYLE: Final = {"create": "green", "change": "yellow", "unchanged": "dim"}
 
 
-def planned(found: Planned) -> RenderableType:
+def render_planned(preview: ApplyPreview) -> RenderableType:
     """What would be done."""
-    parts: list[RenderableType] = [_changes(found.changes, "Would be done")]
-    if found.segments:
+    parts: list[RenderableType] = [_changes_table(preview.changes, "Would be done")]
+    if preview.segments:
         table = Table("segment", "now", "then", "enter", "leave", title="Segments, by history", title_justify="left")
-        for one in found.segments:
-            table.add_row(one.segment, f"{one.before:,}", f"{one.now:,}", f"{one.entering:,}", f"{one.leaving:,}")
+        for segment_size in preview.segments:
+            table.add_row(
+                segment_size.segment,
+                f"{segment_size.before:,}",
+                f"{segment_size.after:,}",
+                f"{segment_size.entering:,}",
+                f"{segment_size.leaving:,}",
+            )
         parts.append(table)
-        parts += [f"{one.segment}: would enter {', '.join(one.sample)}{_more(one)}" for one in found.segments if one.sample]
-    if found.bounds:
-        parts.append(bounds.table(found.bounds))
+        parts += [f"{one.segment}: would enter {', '.join(one.sample)}{_ellipsis(one)}" for one in preview.segments if one.sample]
+    if preview.bounds:
+        parts.append(bounds_table.render_bounds(preview.bounds))
     return Group(*parts)
 
 
-def _more(one: Size) -> str:
-    return " …" if one.entering > len(one.sample) else ""
+def _ellipsis(segment_size: SegmentSize) -> str:
+    return " …" if segment_size.entering > len(segment_size.sample) else ""
 
 
-def applied(changes: Mapping[str, str], done: Applied, kept: Sequence[Bound] = ()) -> RenderableType:
+def render_applied(changes: Mapping[str, str], result: ApplyResult, new_bounds: Sequence[RegisterBound] = ()) -> RenderableType:
     """What was done, and what is kept of everybody from now on."""
-    parts: list[RenderableType] = [_changes(changes, "Done")]
-    if done.segments:
+    parts: list[RenderableType] = [_changes_table(changes, "Done")]
+    if result.segments:
         table = Table("segment", "in it", "entered", "left", title="Segments, by history", title_justify="left")
-        for name, tally in done.segments.items():
+        for name, tally in result.segments.items():
             table.add_row(name, f"{tally.now:,}", f"{tally.entered:,}", f"{tally.left:,}")
         parts.append(table)
-    if done.registers or done.segments:
+    if result.registers or result.segments:
         parts.append(
-            f"{done.events:,} events folded for {done.owners:,} identifiers; agents waited {done.waited_s:.1f} s; "
-            f"{done.profiles:,} profiles looked at again"
+            f"{result.events:,} events folded for {result.owners:,} identifiers; agents waited {result.waited_s:.1f} s; "
+            f"{result.profiles:,} profiles looked at again"
         )
-    if kept:
-        parts.append(bounds.table(kept))
+    if new_bounds:
+        parts.append(bounds_table.render_bounds(new_bounds))
     return Group(*parts)
 
 
-def _changes(found: Mapping[str, str], title: str) -> Table:
+def _changes_table(changes: Mapping[str, str], title: str) -> Table:
     table = Table("definition", "", title=title, title_justify="left")
-    for key, change in sorted(found.items()):
+    for key, change in sorted(changes.items()):
         table.add_row(key, change, style=_STYLE[change])
     return table
 
 
-def shape_planned(found: Planned) -> dict[str, Any]:
+def planned_to_json(preview: ApplyPreview) -> dict[str, Any]:
     """The JSON of `onefold plan`."""
     return {
-        "changes": dict(found.changes),
+        "changes": dict(preview.changes),
         "segments": [
             {
-                "segment": one.segment,
-                "before": one.before,
-                "now": one.now,
-                "entering": one.entering,
-                "leaving": one.leaving,
-                "sample": list(one.sample),
+                "segment": segment_size.segment,
+                "before": segment_size.before,
+                "now": segment_size.after,
+                "entering": segment_size.entering,
+                "leaving": segment_size.leaving,
+                "sample": list(segment_size.sample),
             }
-            for one in found.segments
+            for segment_size in preview.segments
         ],
         "bounds": [
             {"owner": one.owner, "path": one.path, "entries": one.entries, "bytes": one.bytes, "exact_while": one.exact_while}
-            for one in found.bounds
+            for one in preview.bounds
         ],
     }

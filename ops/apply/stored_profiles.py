@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from ops.apply.baseline import Person
 from domain.profiles import fragment as model
-from profile_store.port import Document, ProfileStore
+from ops.apply.baseline import StoredProfile
+from profile_store.port import GuardedDocument, ProfileStore
 
 CHUNK: Final = 500
 
@@ -16,17 +16,21 @@ def chunks(names: Collection[str]) -> Iterator[Sequence[str]]:
     return (ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK))
 
 
-async def people(store: ProfileStore, profile_ids: Sequence[str]) -> dict[str, tuple[Document, Person]]:
+async def read_profiles(store: ProfileStore, profile_ids: Sequence[str]) -> dict[str, tuple[GuardedDocument, StoredProfile]]:
     """Each profile's membership document, and what it is made of."""
     documents = await store.documents("membership", profile_ids)
     members = await store.members(profile_ids)
     nodes = sorted({node for entry in members.values() for node in entry.nodes})
     stored = await store.documents("fragment", nodes) if nodes else {}
-    fragments = {node: model.decode(document.data) for node, document in stored.items() if document.data is not None}
+    fragments = {node: model.decode_fragment(document.data) for node, document in stored.items() if document.data is not None}
     return {
-        name: (
-            documents[name],
-            Person(documents[name].data, members[name], [fragments[node] for node in members[name].nodes if node in fragments]),
+        profile_id: (
+            documents[profile_id],
+            StoredProfile(
+                documents[profile_id].data,
+                members[profile_id],
+                [fragments[node] for node in members[profile_id].nodes if node in fragments],
+            ),
         )
-        for name in profile_ids
+        for profile_id in profile_ids
     }

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.account import Account, take
-from ops.connect import (DEFAULT_DIR, AsJson, DataDir, reached)
+from ops.account import EventAccount, measure
+from ops.connect import DEFAULT_DIR, AsJson, DataDir, connect
 
 
 def register(app: typer.Typer) -> None:
@@ -20,23 +20,23 @@ def register(app: typer.Typer) -> None:
 
 def account(*, data_dir: DataDir = DEFAULT_DIR, as_json: AsJson = False) -> None:
     """Add up what became of every accepted event. Exit 0 when it balances, else 1."""
-    now = asyncio.run(_take(data_dir))
+    event_account = asyncio.run(_measure(data_dir))
     if as_json:
-        typer.echo(json.dumps(asdict(now)))
+        typer.echo(json.dumps(asdict(event_account)))
     else:
-        _show(now)
-    raise typer.Exit(0 if now.balanced else 1)
+        _print_table(event_account)
+    raise typer.Exit(0 if event_account.balanced else 1)
 
 
-async def _take(data_dir: Path) -> Account:
-    async with reached(data_dir) as here:
-        return await take(here.settings, here.bus, here.warehouse)
+async def _measure(data_dir: Path) -> EventAccount:
+    async with connect(data_dir) as connection:
+        return await measure(connection.settings, connection.bus, connection.warehouse)
 
 
-def _show(now: Account) -> None:
-    table = Table("", "events", title="Balanced" if now.balanced else "Not balanced", title_justify="left")
+def _print_table(event_account: EventAccount) -> None:
+    table = Table("", "events", title="Balanced" if event_account.balanced else "Not balanced", title_justify="left")
     table.columns[1].justify = "right"
-    for name, count in asdict(now).items():
+    for name, count in asdict(event_account).items():
         if name != "balanced":
             table.add_row(name.replace("_", " "), f"{count:,}")
     Console().print(table)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from embedded.analytics_js import (VERSION, by_npm, directory, install)
+from embedded.analytics_js import VERSION, directory, fetch_by_npm, install
 
 Tarball = Annotated[Path | None, typer.Option(help="the package's tarball, where this machine cannot fetch it", exists=True)]
 
@@ -18,6 +18,6 @@ def register(app: typer.Typer) -> None:
 def analytics_js(*, tarball: Tarball = None) -> None:
     """Fetch analytics.js once, so that the classic snippet can load it from the collector. Names the directory."""
     target = directory()
-    brought = install(target, by_npm if tarball is None else lambda _: tarball)
-    typer.echo(f"{target}\nanalytics.js {VERSION} {'is there now' if brought else 'was there already'}.")
+    is_newly_installed = install(target, fetch_by_npm if tarball is None else lambda _: tarball)
+    typer.echo(f"{target}\nanalytics.js {VERSION} {'is there now' if is_newly_installed else 'was there already'}.")
     typer.echo(f"Set ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR={target} for collectors that `onefold up` does not start.")

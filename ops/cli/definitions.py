@@ -9,20 +9,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ops.apply import render as say
-from ops.progress import shown
-from ops.apply.connect import defining
-from ops.apply.removal import Removal, Removed
-from ops.apply.preview import Planned, kept, planned
-from ops.apply.backfill import Applied, Backfill
-from ops.definitions_topic import sealed
-from ops.definition_files import changes, check, read
+from domain.definitions.kinds import AnyDefinition, InvalidDefinition
+from domain.segments.plan import SegmentPlan
+from domain.segments.register_bounds import RegisterBound
+from ops.apply import render
+from ops.apply.backfill import ApplyResult, Backfill
+from ops.apply.connect import open_apply_context
+from ops.apply.preview import ApplyPreview, changed_bounds, preview_apply
+from ops.apply.removal import DefinitionRemoval, RemovalResult
 from ops.connect import DEFAULT_DIR, AsJson, DataDir
+from ops.definition_files import check, classify_changes, read_directory
+from ops.definitions_topic import seal
+from ops.progress import progress_on_stderr
 from runtime.errors import Invalid
 from runtime.settings import Settings
-from domain.segments.register_bounds import Bound
-from domain.definitions.kinds import AnyDefinition, BadDefinition
-from domain.segments.plan import Plan
 
 Directory = Annotated[Path, typer.Argument(help="directory with definitions: *.yaml, *.yml, *.json")]
 Key = Annotated[str, typer.Argument(metavar="KIND/NAME", help="a definition, such as Segment/vip")]
@@ -37,11 +37,11 @@ def register(app: typer.Typer) -> None:
 
 def plan(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
     """Check all definitions of a directory, show what `apply` would change and who would enter and leave. Nothing is changed."""
-    found = asyncio.run(_plan(directory, data_dir))
+    planned = asyncio.run(_plan(directory, data_dir))
     if as_json:
-        typer.echo(json.dumps(say.shape_planned(found), ensure_ascii=False))
+        typer.echo(json.dumps(render.planned_to_json(planned), ensure_ascii=False))
     else:
-        Console(highlight=False).print(say.planned(found))
+        Console(highlight=False).print(render.render_planned(planned))
 
 
 def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
@@ -49,11 +49,11 @@ def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = 
 
     New and changed segments are computed over history; events wait for the last step. Cut off, it is completed by running it again.
     """
-    found, applied, bounds = asyncio.run(_apply(directory, data_dir))
+    changes_by_key, applied, bounds = asyncio.run(_apply(directory, data_dir))
     if as_json:
-        typer.echo(json.dumps({"changes": found, **asdict(applied)}, ensure_ascii=False))
+        typer.echo(json.dumps({"changes": changes_by_key, **asdict(applied)}, ensure_ascii=False))
     else:
-        Console(highlight=False).print(say.applied(found, applied, bounds))
+        Console(highlight=False).print(render.render_applied(changes_by_key, applied, bounds))
 
 
 def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
@@ -65,35 +65,35 @@ def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR
         typer.echo(f"{removed.key} removed; {removed.profiles:,} profiles looked at again")
 
 
-async def _plan(directory: Path, data_dir: Path) -> Planned:
-    async with defining(data_dir) as parts:
-        wanted, known = _read(directory, parts.settings), await parts.live()
-        check(wanted, known)
-        found = changes(wanted.values(), known)
-        return await planned(known, wanted.values(), found, parts.history, parts.clock.now_ms())
+async def _plan(directory: Path, data_dir: Path) -> ApplyPreview:
+    async with open_apply_context(data_dir) as context:
+        requested, live = _read_directory(directory, context.settings), await context.live_definitions()
+        check(requested, live)
+        changes_by_key = classify_changes(requested.values(), live)
+        return await preview_apply(live, requested.values(), changes_by_key, context.history, context.clock.now_ms())
 
 
-async def _apply(directory: Path, data_dir: Path) -> tuple[dict[str, str], Applied, tuple[Bound, ...]]:
-    async with defining(data_dir) as parts:
-        wanted, known = _read(directory, parts.settings), await parts.live()
-        check(wanted, known)
-        found = changes(wanted.values(), known)
-        with shown() as report:
-            backfill = Backfill(parts.settings, parts.bus, parts.store, parts.history, parts.clock, report)
-            applied = await backfill.apply(wanted.values())
-        return found, applied, kept(Plan(known.values()), Plan({**known, **wanted}.values()))
+async def _apply(directory: Path, data_dir: Path) -> tuple[dict[str, str], ApplyResult, tuple[RegisterBound, ...]]:
+    async with open_apply_context(data_dir) as context:
+        requested, live = _read_directory(directory, context.settings), await context.live_definitions()
+        check(requested, live)
+        changes_by_key = classify_changes(requested.values(), live)
+        with progress_on_stderr() as report:
+            backfill = Backfill(context.settings, context.bus, context.store, context.history, context.clock, report)
+            applied = await backfill.apply(requested.values())
+        return changes_by_key, applied, changed_bounds(SegmentPlan(live.values()), SegmentPlan({**live, **requested}.values()))
 
 
-async def _remove(key: str, data_dir: Path) -> Removed:
-    async with defining(data_dir) as parts:
-        await parts.live()
-        with shown() as report:
-            return await Removal(parts.settings, parts.bus, parts.store, parts.clock, report).remove(key)
+async def _remove(key: str, data_dir: Path) -> RemovalResult:
+    async with open_apply_context(data_dir) as context:
+        await context.live_definitions()
+        with progress_on_stderr() as report:
+            return await DefinitionRemoval(context.settings, context.bus, context.store, context.clock, report).remove(key)
 
 
-def _read(directory: Path, settings: Settings) -> dict[str, AnyDefinition]:
+def _read_directory(directory: Path, settings: Settings) -> dict[str, AnyDefinition]:
     """The directory's definitions, lists sealed: so they are compared, and written."""
     try:
-        return {one.key: one for one in sealed(settings, read(directory).values())}
-    except BadDefinition as error:
+        return {definition.key: definition for definition in seal(settings, read_directory(directory).values())}
+    except InvalidDefinition as error:
         raise Invalid(str(error), reason="bad_definition") from error

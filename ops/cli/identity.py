@@ -12,21 +12,25 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from ops.identity import render as say
-from ops.identity.service import Desk
-from ops.identity.connect import at_desk, previewed
 from ops.connect import DEFAULT_DIR, AsJson, DataDir
+from ops.identity import render
+from ops.identity.connect import open_identity_service, preview_rules_file
+from ops.identity.service import IdentityService
 from runtime.errors import Invalid
 
 T = TypeVar("T")
-WHO = "namespace:value, such as email:an@shop.vn, or a profile id"
-OneName = Annotated[str, typer.Argument(metavar="A", help=WHO)]
-OtherName = Annotated[str, typer.Argument(metavar="B", help=WHO)]
-ProfileName = Annotated[str, typer.Argument(metavar="PROFILE", help=WHO)]
+REFERENCE_HELP = "namespace:value, such as email:an@shop.vn, or a profile id"
+FirstReference = Annotated[str, typer.Argument(metavar="A", help=REFERENCE_HELP)]
+SecondReference = Annotated[str, typer.Argument(metavar="B", help=REFERENCE_HELP)]
+ProfileReference = Annotated[str, typer.Argument(metavar="PROFILE", help=REFERENCE_HELP)]
 Reason = Annotated[str, typer.Option("--reason", help="why; it is kept for the audit")]
 By = Annotated[str, typer.Option("--by", help="who decides; by default the user of the operating system")]
-Names = Annotated[list[str] | None, typer.Option("--keep", metavar="NS:VALUE", help="an identifier that stays; may be repeated")]
-Moved = Annotated[list[str] | None, typer.Option("--move", metavar="NS:VALUE", help="an identifier that moves; may be repeated")]
+KeepOption = Annotated[
+    list[str] | None, typer.Option("--keep", metavar="NS:VALUE", help="an identifier that stays; may be repeated")
+]
+MoveOption = Annotated[
+    list[str] | None, typer.Option("--move", metavar="NS:VALUE", help="an identifier that moves; may be repeated")
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="most entries shown")]
 
 
@@ -38,36 +42,45 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="identity")
 
 
-def why(a: OneName, b: OtherName, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
+def why(a: FirstReference, b: SecondReference, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
     """Why two identifiers are one profile, or why they are not. Exit 0 for both answers."""
-    _show(_ask(data_dir, lambda desk: desk.why(a, b)), say.why, as_json=as_json)
+    _print_answer(_with_service(data_dir, lambda service: service.why(a, b)), render.why, as_json=as_json)
 
 
-def how(profile: ProfileName, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
+def how(profile: ProfileReference, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
     """How a profile came about: its evidence in the order it counts, and what was left out."""
-    _show(_ask(data_dir, lambda desk: desk.how(profile)), say.how, as_json=as_json)
+    _print_answer(_with_service(data_dir, lambda service: service.how(profile)), render.how, as_json=as_json)
 
 
-def cut(a: OneName, b: OtherName, *, reason: Reason, by: By = "", as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
+def cut(
+    a: FirstReference, b: SecondReference, *, reason: Reason, by: By = "", as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR
+) -> None:
     """Take away the evidence between two identifiers that were seen together themselves, for good."""
-    who = by or _user()
-    _show(_ask(data_dir, lambda desk: desk.cut(a, b, by=who, reason=reason)), say.decided, as_json=as_json)
+    decided_by = by or _operating_system_user()
+    _print_answer(
+        _with_service(data_dir, lambda service: service.cut(a, b, by=decided_by, reason=reason)), render.decision, as_json=as_json
+    )
 
 
 def split(
-    profile: ProfileName,
+    profile: ProfileReference,
     *,
     reason: Reason,
-    keep: Names = None,
-    move: Moved = None,
+    keep_identifiers: KeepOption = None,
+    move_identifiers: MoveOption = None,
     by: By = "",
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
     """Take a profile apart in two: name the identifiers that stay, or those that move. Later events do not join the two again."""
-    who = by or _user()
-    made = _ask(data_dir, lambda desk: desk.split(profile, keep=keep or (), move=move or (), by=who, reason=reason))
-    _show(made, say.decided, as_json=as_json)
+    decided_by = by or _operating_system_user()
+    decision = _with_service(
+        data_dir,
+        lambda service: service.split(
+            profile, keep=keep_identifiers or (), move=move_identifiers or (), by=decided_by, reason=reason
+        ),
+    )
+    _print_answer(decision, render.decision, as_json=as_json)
 
 
 def undo(
@@ -79,20 +92,24 @@ def undo(
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
     """Take an operation back, where nothing was decided since. An undo can be undone."""
-    who = by or _user()
-    _show(_ask(data_dir, lambda desk: desk.undo(operation, by=who, reason=reason)), say.decided, as_json=as_json)
+    decided_by = by or _operating_system_user()
+    _print_answer(
+        _with_service(data_dir, lambda service: service.undo(operation, by=decided_by, reason=reason)),
+        render.decision,
+        as_json=as_json,
+    )
 
 
 def operations(*, limit: Limit = 50, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
     """Who decided what about identity, the latest first."""
-    found = _ask(data_dir, lambda desk: desk.history.operations(limit))
+    entries = _with_service(data_dir, lambda service: service.history.operations(limit))
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(entries, ensure_ascii=False))
         return
-    names = ("operation", "at", "action", "of", "pairs", "by", "reason")
-    table = Table(*(Column(name, no_wrap=name in ("operation", "at", "action", "of")) for name in names))
-    for entry in found:
-        table.add_row(*(Text(say.plain(str(entry[name]))) for name in names))
+    column_names = ("operation", "at", "action", "of", "pairs", "by", "reason")
+    table = Table(*(Column(name, no_wrap=name in ("operation", "at", "action", "of")) for name in column_names))
+    for entry in entries:
+        table.add_row(*(Text(render.escape_controls(str(entry[name]))) for name in column_names))
     Console(soft_wrap=True).print(table)
 
 
@@ -104,22 +121,22 @@ def preview(
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
     """Which profiles would merge or split by other rules, over all that happened. Nothing is written."""
-    _show(asyncio.run(previewed(data_dir, rules, limit)), say.preview, as_json=as_json)
+    _print_answer(asyncio.run(preview_rules_file(data_dir, rules, limit)), render.preview, as_json=as_json)
 
 
-def _ask(data_dir: Path, question: Callable[[Desk], Awaitable[T]]) -> T:
-    async def asked() -> T:
-        async with at_desk(data_dir) as desk:
-            return await question(desk)
+def _with_service(data_dir: Path, call: Callable[[IdentityService], Awaitable[T]]) -> T:
+    async def call_service() -> T:
+        async with open_identity_service(data_dir) as service:
+            return await call(service)
 
-    return asyncio.run(asked())
-
-
-def _show(answer: dict[str, Any], lines: Callable[[dict[str, Any]], list[str]], *, as_json: bool) -> None:
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else "\n".join(map(say.plain, lines(answer))))
+    return asyncio.run(call_service())
 
 
-def _user() -> str:
+def _print_answer(answer: dict[str, Any], render_lines: Callable[[dict[str, Any]], list[str]], *, as_json: bool) -> None:
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else "\n".join(map(render.escape_controls, render_lines(answer))))
+
+
+def _operating_system_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name

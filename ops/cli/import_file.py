@@ -11,19 +11,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from domain.intake.import_columns import Kind
+from domain.intake.import_columns import ImportKind
 from embedded import control
 from embedded.layout import Layout
-from ops.imports.collector_client import Client
-from ops.imports.import_run import Summary, run
-from ops.imports.import_file import mapping_of
 from ops.connect import DEFAULT_DIR, AsJson, DataDir
+from ops.imports.collector_client import CollectorClient
+from ops.imports.import_file import load_mapping
+from ops.imports.import_run import ImportSummary, run
 from runtime.errors import Misconfigured
 
 _TIMEOUT_S = 30.0
 
 
-class What(StrEnum):
+class RowKind(StrEnum):
     """What the rows of a file are."""
 
     CUSTOMERS = "customers"
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    what: Annotated[What, typer.Argument(help="customers: what is known of them; events: what they did, past purchases")],
+    what: Annotated[RowKind, typer.Argument(help="customers: what is known of them; events: what they did, past purchases")],
     file: Annotated[Path, typer.Argument(help="CSV with a header, or JSONL; UTF-8 or UTF-16")],
     *,
     mapping: Annotated[Path | None, typer.Option(help="YAML: columns: {name in the file: field}, constants, timezone …")] = None,
@@ -49,41 +49,41 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Import customers or past events from a file. Running it again changes nothing. Exit 0 when every row was kept, else 1."""
-    found = mapping_of(mapping, event, timezone)
+    column_mapping = load_mapping(mapping, event, timezone)
     if url is None or write_key is None:
-        url, write_key = _embedded(data_dir, source, url, write_key)
-    kind: Kind = "customers" if what is What.CUSTOMERS else "events"
+        url, write_key = _embedded_collector(data_dir, source, url, write_key)
+    kind: ImportKind = "customers" if what is RowKind.CUSTOMERS else "events"
     console, started = Console(stderr=True), time.monotonic()
-    with httpx.Client(base_url=url, timeout=_TIMEOUT_S) as http, _bar(console) as bar:
+    with httpx.Client(base_url=url, timeout=_TIMEOUT_S) as http, _progress_bar(console) as bar:
         task = bar.add_task(file.name, total=None)
         summary = run(
             kind,
             file,
-            found,
-            Client(http, write_key),
+            column_mapping,
+            CollectorClient(http, write_key),
             lambda read, size: bar.update(task, completed=read, total=size),
         )
     if as_json:
         typer.echo(json.dumps(summary.as_dict()))
     else:
-        _show(summary, time.monotonic() - started)
+        _print_summary(summary, time.monotonic() - started)
     raise typer.Exit(1 if summary.report else 0)
 
 
-def _embedded(data_dir: Path, source: str, url: str | None, write_key: str | None) -> tuple[str, str]:
-    state = control.ask(Layout.of(data_dir), "status")
+def _embedded_collector(data_dir: Path, source: str, url: str | None, write_key: str | None) -> tuple[str, str]:
+    state = control.send_command(Layout.of(data_dir), "status")
     address, key = url or state["addresses"]["collector"], write_key or state["write_keys"].get(source)
     if key is None:
         raise Misconfigured(f"the write key of source {source} is not known here: give it with --write-key or ONEFOLD_WRITE_KEY")
     return address, key
 
 
-def _bar(console: Console) -> Progress:
+def _progress_bar(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
-def _show(summary: Summary, seconds: float) -> None:
+def _print_summary(summary: ImportSummary, seconds: float) -> None:
     print(f"{summary.rows:,} rows in {seconds:.1f} s: {summary.kept:,} kept", end="")
     if not summary.report:
         print()

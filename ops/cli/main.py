@@ -10,7 +10,7 @@ from ops import commands
 from runtime.errors import OnefoldError
 
 
-def application() -> typer.Typer:
+def build_application() -> typer.Typer:
     """The command line with every command of ops/commands."""
     app = typer.Typer(
         name="onefold",
@@ -19,7 +19,7 @@ def application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.callback()(_root)
+    app.callback()(_root_callback)
     for module in pkgutil.iter_modules(commands.__path__):
         importlib.import_module(f"{commands.__name__}.{module.name}").register(app)
     return app
@@ -28,7 +28,7 @@ def application() -> typer.Typer:
 def main() -> None:
     """Run one command. An error that Onefold raises on purpose is one line on stderr and exit 1."""
     try:
-        application()()
+        build_application()()
     except OnefoldError as error:
         sys.stderr.write(f"onefold: {error}\n")
         raise SystemExit(1) from None
@@ -36,7 +36,7 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
-def _root() -> None:
+def _root_callback() -> None:
     """Every option can be set by the environment variable that its help names."""
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import typer
 
-from ops.prepare import prepare as make
-from ops.connect import DEFAULT_DIR, DataDir, find
+from ops.connect import DEFAULT_DIR, DataDir, find_settings
+from ops.prepare import prepare as prepare_stores
 
 
 def register(app: typer.Typer) -> None:
@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def prepare(*, data_dir: DataDir = DEFAULT_DIR) -> None:
     """Make topics, tables and the source `default` (its key in server mode: ONEFOLD_WRITE_KEY). Doing it again changes nothing."""
-    done = asyncio.run(make(find(data_dir)))
-    for name in done.migrations:
+    prepared = asyncio.run(prepare_stores(find_settings(data_dir)))
+    for name in prepared.migrations:
         typer.echo(f"migration {name}: applied")
-    typer.echo("source default: written" if done.source_written else "source default: unchanged")
+    typer.echo("source default: written" if prepared.source_written else "source default: unchanged")

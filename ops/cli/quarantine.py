@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from ops.quarantine.edits import Edits, parsed, renamed
-from ops.quarantine.entries import STATES, Entry, Wanted, listed, shown, whole
-from ops.quarantine.replay_runner import (MOST, Done, Settler, again_of, meant, operator)
-from ops.connect import (DEFAULT_DIR, AsJson, DataDir, reached)
+from domain.intake.values import instant_ms
+from ops.connect import DEFAULT_DIR, AsJson, DataDir, connect
+from ops.quarantine.edits import RecordEdits, parse_assignment, parse_rename
+from ops.quarantine.entries import STATES, QuarantineEntry, QuarantineQuery, entry_to_json, list_entries, read_entries
+from ops.quarantine.replay_runner import MAX_RECORDS, ReplayResult, ReplayRunner, load_replay_decider, matching_ids, operator
 from runtime.clock import SystemClock
 from runtime.errors import Invalid
-from domain.intake.values import instant_ms
 
 Ids = Annotated[list[str] | None, typer.Argument(help="records' ids, from `quarantine list`; none means all that the options name")]
 Reason = Annotated[str, typer.Option("--reason", help="only records with this reason")]
@@ -29,21 +29,21 @@ Since = Annotated[str, typer.Option("--since", help="only records from this inst
 By = Annotated[str, typer.Option("--by", help="who does this, for the audit; else the user of this machine")]
 Rate = Annotated[int, typer.Option("--rate", min=1, max=100_000, help="most records a second")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be sent and what would not")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=MOST, help="most records")]
-_HIDDEN = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
+Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_RECORDS, help="most records")]
+_CONTROL_CHARACTERS = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 """Control characters, which a raw record could steer a terminal with."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="What was not kept, and why: look, mend, send again, give up.", no_args_is_help=True)
-    group.command("list")(listing)
+    group.command("list")(list_records)
     for command in (show, fix, replay, discard):
         group.command()(command)
     app.add_typer(group, name="quarantine")
 
 
-def listing(
+def list_records(
     *,
     reason: Reason = "",
     stage: Stage = "",
@@ -55,16 +55,16 @@ def listing(
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
     """The newest records in quarantine."""
-    wanted = _wanted((), reason, stage, source, since, limit, state)
-    found = asyncio.run(_listed(data_dir, wanted))
+    selection = _select((), reason, stage, source, since, limit, state)
+    entries = asyncio.run(_load_entries(data_dir, selection))
     if as_json:
-        typer.echo(json.dumps([shown(entry) for entry in found]))
+        typer.echo(json.dumps([entry_to_json(entry) for entry in entries]))
         return
     console = Console(highlight=False)
-    for entry in found:
+    for entry in entries:
         at = datetime.fromtimestamp(entry.at_ms / 1_000, UTC)
-        about = " ".join(filter(None, (entry.stage, entry.reason, entry.source, entry.state)))
-        console.print(f"[bold]{entry.id}[/bold]  {at:%Y-%m-%d %H:%M:%S}  {about}", soft_wrap=True)
+        description = " ".join(filter(None, (entry.stage, entry.reason, entry.source, entry.state)))
+        console.print(f"[bold]{entry.id}[/bold]  {at:%Y-%m-%d %H:%M:%S}  {description}", soft_wrap=True)
         console.print(Text(f"    {entry.detail}".rstrip()), soft_wrap=True)
 
 
@@ -75,16 +75,16 @@ def show(
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
     """One record whole, with the bytes that came in."""
-    found = asyncio.run(_whole(data_dir, id))
-    if not found:
+    entries = asyncio.run(_load_with_raw(data_dir, id))
+    if not entries:
         raise Invalid("no record in quarantine has this id: see `onefold quarantine list`", path="id")
-    raw = found[0].raw.decode("utf-8", "backslashreplace")
+    raw = entries[0].raw.decode("utf-8", "backslashreplace")
     if as_json:
-        typer.echo(json.dumps({**shown(found[0]), "raw": raw}))
+        typer.echo(json.dumps({**entry_to_json(entries[0]), "raw": raw}))
         return
-    for name, value in shown(found[0]).items():
+    for name, value in entry_to_json(entries[0]).items():
         typer.echo(f"{name}: {value}")
-    typer.echo(f"\n{raw.translate(_HIDDEN)}")
+    typer.echo(f"\n{raw.translate(_CONTROL_CHARACTERS)}")
 
 
 def fix(
@@ -98,7 +98,7 @@ def fix(
     stage: Stage = "",
     source: Source = "",
     since: Since = "",
-    limit: Limit = MOST,
+    limit: Limit = MAX_RECORDS,
     rate: Rate = 500,
     dry_run: DryRun = False,
     by: By = "",
@@ -108,16 +108,16 @@ def fix(
     """Mend records and send them again. What still cannot be kept stays where it is. Exit 1 when some do."""
     if file is not None and len(ids or ()) != 1:
         raise Invalid("a file mends one record: name its id", path="file")
-    edits = Edits(
-        put=tuple(parsed(text) for text in put or ()),
+    edits = RecordEdits(
+        put=tuple(parse_assignment(text) for text in put or ()),
         drop=tuple(drop or ()),
-        rename=tuple(renamed(text) for text in rename or ()),
-        raw=None if file is None else _read(file),
+        rename=tuple(parse_rename(text) for text in rename or ()),
+        raw=None if file is None else _read_file(file),
     )
     if not edits:
         raise Invalid("say what to mend: --set, --drop, --rename or --file; or use `replay`", path="set")
-    wanted = _wanted(tuple(ids or ()), reason, stage, source, since, limit)
-    _told(asyncio.run(_replay(data_dir, wanted, edits, rate, by, dry_run=dry_run)), as_json=as_json, dry_run=dry_run)
+    selection = _select(tuple(ids or ()), reason, stage, source, since, limit)
+    _print_outcome(asyncio.run(_replay(data_dir, selection, edits, rate, by, dry_run=dry_run)), as_json=as_json, dry_run=dry_run)
 
 
 def replay(
@@ -127,7 +127,7 @@ def replay(
     stage: Stage = "",
     source: Source = "",
     since: Since = "",
-    limit: Limit = MOST,
+    limit: Limit = MAX_RECORDS,
     rate: Rate = 500,
     dry_run: DryRun = False,
     by: By = "",
@@ -135,8 +135,10 @@ def replay(
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
     """Send records again as they are, by the definitions of now. Exit 1 when some still cannot be kept."""
-    wanted = _wanted(tuple(ids or ()), reason, stage, source, since, limit)
-    _told(asyncio.run(_replay(data_dir, wanted, Edits(), rate, by, dry_run=dry_run)), as_json=as_json, dry_run=dry_run)
+    selection = _select(tuple(ids or ()), reason, stage, source, since, limit)
+    _print_outcome(
+        asyncio.run(_replay(data_dir, selection, RecordEdits(), rate, by, dry_run=dry_run)), as_json=as_json, dry_run=dry_run
+    )
 
 
 def discard(
@@ -147,7 +149,7 @@ def discard(
     stage: Stage = "",
     source: Source = "",
     since: Since = "",
-    limit: Limit = MOST,
+    limit: Limit = MAX_RECORDS,
     by: By = "",
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
@@ -156,66 +158,83 @@ def discard(
         raise Invalid("say why", path="because")
     if not (ids or reason or stage or source or since):
         raise Invalid("name records, or narrow them by --reason, --stage, --source or --since", path="id")
-    wanted = _wanted(tuple(ids or ()), reason, stage, source, since, limit)
-    typer.echo(f"{asyncio.run(_discard(data_dir, wanted, because, by)):,} discarded")
+    selection = _select(tuple(ids or ()), reason, stage, source, since, limit)
+    typer.echo(f"{asyncio.run(_discard(data_dir, selection, because, by)):,} discarded")
 
 
-def _wanted(ids: tuple[str, ...], reason: str, stage: str, source: str, since: str, limit: int, state: str = "open") -> Wanted:
+def _select(
+    ids: tuple[str, ...], reason: str, stage: str, source: str, since: str, limit: int, state: str = "open"
+) -> QuarantineQuery:
     since_ms = instant_ms(since) if since else 0
     if since_ms is None:
         raise Invalid("not an ISO 8601 instant", path="since")
     if state not in (*STATES, "all"):
         raise Invalid(f"use {', '.join(STATES)} or all", path="state")
-    return Wanted(ids, reason, stage, source, state, since_ms, limit)
+    return QuarantineQuery(ids, reason, stage, source, state, since_ms, limit)
 
 
-def _read(file: Path) -> bytes:
+def _read_file(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
         raise Invalid(f"{file} cannot be read: {error.strerror}", path="file") from error
 
 
-def _told(done: Done, *, as_json: bool, dry_run: bool) -> None:
+def _print_outcome(outcome: ReplayResult, *, as_json: bool, dry_run: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"sent": done.sent, "refused": [{"id": name, "why": why} for name, why in done.refused]}))
+        typer.echo(
+            json.dumps(
+                {"sent": outcome.sent, "refused": [{"id": record_id, "why": reason} for record_id, reason in outcome.refused]}
+            )
+        )
     else:
-        typer.echo(f"{done.sent:,} {'would be sent' if dry_run else 'sent again'}, {len(done.refused):,} still cannot be kept")
-        for name, why in done.refused[:20]:
+        typer.echo(
+            f"{outcome.sent:,} {'would be sent' if dry_run else 'sent again'}, {len(outcome.refused):,} still cannot be kept"
+        )
+        for name, why in outcome.refused[:20]:
             typer.echo(f"  {name}  {why}")
-    raise typer.Exit(1 if done.refused else 0)
+    raise typer.Exit(1 if outcome.refused else 0)
 
 
-async def _listed(data_dir: Path, wanted: Wanted) -> list[Entry]:
-    async with reached(data_dir) as here:
-        return await listed(here.warehouse, wanted)
+async def _load_entries(data_dir: Path, selection: QuarantineQuery) -> list[QuarantineEntry]:
+    async with connect(data_dir) as connection:
+        return await list_entries(connection.warehouse, selection)
 
 
-async def _whole(data_dir: Path, name: str) -> Sequence[Entry]:
-    async with reached(data_dir) as here:
-        return await whole(here.warehouse, [name])
+async def _load_with_raw(data_dir: Path, record_id: str) -> Sequence[QuarantineEntry]:
+    async with connect(data_dir) as connection:
+        return await read_entries(connection.warehouse, [record_id])
 
 
-async def _replay(data_dir: Path, wanted: Wanted, edits: Edits, rate: int, by: str, *, dry_run: bool) -> Done:
-    async with reached(data_dir) as here, AsyncExitStack() as stack:
-        producer = None if dry_run else await here.bus.producer()
+async def _replay(
+    data_dir: Path, selection: QuarantineQuery, edits: RecordEdits, rate: int, by: str, *, dry_run: bool
+) -> ReplayResult:
+    async with connect(data_dir) as connection, AsyncExitStack() as stack:
+        producer = None if dry_run else await connection.bus.producer()
         if producer is not None:
             stack.push_async_callback(producer.aclose)
-        ids = await meant(here.warehouse, wanted)
+        ids = await matching_ids(connection.warehouse, selection)
         bar = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
         task = bar.add_task("sending again", total=len(ids))
-        settler = Settler(
-            here.settings, producer, SystemClock(), by or operator(), rate=rate, progress=lambda count: bar.advance(task, count)
+        replay_runner = ReplayRunner(
+            connection.settings,
+            producer,
+            SystemClock(),
+            by or operator(),
+            rate=rate,
+            progress=lambda count: bar.advance(task, count),
         )
-        return await settler.replay(here.warehouse, ids, await again_of(here), edits)
+        return await replay_runner.replay(connection.warehouse, ids, await load_replay_decider(connection), edits)
 
 
-async def _discard(data_dir: Path, wanted: Wanted, because: str, by: str) -> int:
-    async with reached(data_dir) as here:
-        producer = await here.bus.producer()
+async def _discard(data_dir: Path, selection: QuarantineQuery, because: str, by: str) -> int:
+    async with connect(data_dir) as connection:
+        producer = await connection.bus.producer()
         try:
-            ids = await meant(here.warehouse, wanted)
-            settler = Settler(here.settings, producer, SystemClock(), by or operator(), rate=100_000, progress=lambda _: None)
-            return await settler.discard(here.warehouse, ids, because)
+            ids = await matching_ids(connection.warehouse, selection)
+            replay_runner = ReplayRunner(
+                connection.settings, producer, SystemClock(), by or operator(), rate=100_000, progress=lambda _: None
+            )
+            return await replay_runner.discard(connection.warehouse, ids, because)
         finally:
             await producer.aclose()

@@ -7,36 +7,37 @@ from pathlib import Path
 
 import typer
 
-from ops.connect import (DEFAULT_DIR, AsJson, DataDir, reached_with_store)
-from ops.rebuild.rebuild import Rebuild, Rebuilt
+from ops.connect import DEFAULT_DIR, AsJson, DataDir, connect_with_store
+from ops.rebuild.rebuild import Rebuild, RebuildResult
 from runtime.clock import SystemClock
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="Make a store anew from another one.", no_args_is_help=True)
-    group.callback()(_group)
+    group.callback()(_group_callback)
     group.command()(profiles)
     app.add_typer(group, name="rebuild")
 
 
-def _group() -> None:
+def _group_callback() -> None:
     """Make a store anew from another one."""
 
 
 def profiles(*, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
     """Make the profile store in Redis anew from ClickHouse. The stream workers wait meanwhile; events go on coming in."""
-    done = asyncio.run(_rebuild(data_dir))
+    rebuilt = asyncio.run(_rebuild(data_dir))
     if as_json:
-        typer.echo(json.dumps(asdict(done)))
+        typer.echo(json.dumps(asdict(rebuilt)))
         return
     typer.echo(
-        f"{done.events:,} events, {done.fragments:,} fragments, {done.profiles:,} profiles, {done.memberships:,} with memberships\n"
-        f"state hash before {done.before}\n"
-        f"state hash after  {done.after}"
+        f"{rebuilt.events:,} events, {rebuilt.fragments:,} fragments, {rebuilt.profiles:,} profiles, "
+        f"{rebuilt.memberships:,} with memberships\n"
+        f"state hash before {rebuilt.before}\n"
+        f"state hash after  {rebuilt.after}"
     )
 
 
-async def _rebuild(data_dir: Path) -> Rebuilt:
-    async with reached_with_store(data_dir) as (here, store):
-        return await Rebuild(here.settings, here.bus, store, here.warehouse, SystemClock()).run()
+async def _rebuild(data_dir: Path) -> RebuildResult:
+    async with connect_with_store(data_dir) as (connection, store):
+        return await Rebuild(connection.settings, connection.bus, store, connection.warehouse, SystemClock()).run()

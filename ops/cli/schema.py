@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from domain.definitions.error_messages import closest_words, did_you_mean
+from domain.definitions.json_schema import ANY_KIND, MODEL_BY_SLUG, definition_schema
 from runtime.errors import Invalid
-from domain.definitions.error_messages import did_you_mean, nearest
-from domain.definitions.json_schema import ANY, MODELS, schema
 
-Kind = Annotated[str, typer.Argument(help=f"{', '.join(MODELS)}, or {ANY} for any of them")]
+Kind = Annotated[str, typer.Argument(help=f"{', '.join(MODEL_BY_SLUG)}, or {ANY_KIND} for any of them")]
 
 
 def register(app: typer.Typer) -> None:
@@ -18,16 +18,18 @@ def register(app: typer.Typer) -> None:
     app.command("schema")(show)
 
 
-def show(kind: Kind = ANY) -> None:
+def show(kind: Kind = ANY_KIND) -> None:
     """Print the JSON Schema (2020-12) of a kind of definition, for editors and checks elsewhere."""
-    sys.stdout.write(json.dumps(schema(named(kind)), ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json.dumps(definition_schema(resolve_kind(kind)), ensure_ascii=False, indent=2) + "\n")
 
 
-def named(kind: str) -> str:
+def resolve_kind(kind: str) -> str:
     """The schema that is meant: `ComputedTrait` as well as `computed-trait`. Raises Invalid that names the nearest."""
-    known = {name.replace("-", ""): name for name in (*MODELS, ANY)}
-    found = known.get(kind.lower().replace("-", "").replace("_", ""))
-    if found is None:
-        meant = did_you_mean(nearest(kind.lower(), known.values())) or f"there are {', '.join(known.values())}"
-        raise Invalid(f"there is no kind of that name: {meant}", reason="unknown_kind")
-    return found
+    names_by_key = {name.replace("-", ""): name for name in (*MODEL_BY_SLUG, ANY_KIND)}
+    resolved = names_by_key.get(kind.lower().replace("-", "").replace("_", ""))
+    if resolved is None:
+        suggestion = (
+            did_you_mean(closest_words(kind.lower(), names_by_key.values())) or f"there are {', '.join(names_by_key.values())}"
+        )
+        raise Invalid(f"there is no kind of that name: {suggestion}", reason="unknown_kind")
+    return resolved

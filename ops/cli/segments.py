@@ -2,19 +2,19 @@
 
 import typer
 
-from ops.segments.preview import preview
 from ops.segments.commands import verify, why
+from ops.segments.preview import preview
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="Ask about segments.", no_args_is_help=True)
-    group.callback()(_group)
+    group.callback()(_group_callback)
     group.command()(preview)
     group.command()(why)
     group.command()(verify)
     app.add_typer(group, name="segments")
 
 
-def _group() -> None:
+def _group_callback() -> None:
     """Ask about segments."""

@@ -9,10 +9,10 @@ import typer
 from pydantic import SecretStr
 
 from embedded import secrets
-from ops.connect import DEFAULT_DIR, DataDir, find
-from warehouse.client import HISTORY_SECONDS, Warehouse
+from ops.connect import DEFAULT_DIR, DataDir, find_settings
 from runtime.errors import Invalid, Misconfigured, Permanent
 from runtime.settings import Settings
+from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 Query = Annotated[str, typer.Argument(help="one statement that reads")]
 Format = Annotated[str, typer.Option("--format", help="ClickHouse's output format: PrettyCompact, TSV, CSV, JSONEachRow …")]
@@ -24,28 +24,30 @@ def register(app: typer.Typer) -> None:
     app.command()(sql)
 
 
-def sql(query: Query, *, form: Format = "PrettyCompact", param: Parameters = None, data_dir: DataDir = DEFAULT_DIR) -> None:
+def sql(
+    query: Query, *, output_format: Format = "PrettyCompact", param: Parameters = None, data_dir: DataDir = DEFAULT_DIR
+) -> None:
     """Ask ClickHouse as the analyst, who may read everything and change nothing."""
-    if not form.isalnum():
+    if not output_format.isalnum():
         raise Invalid("--format is a word such as TSV", path="format")
-    answer = asyncio.run(_ask(query, form, parameters(param or []), data_dir))
+    answer = asyncio.run(_run_query(query, output_format, parse_parameters(param or []), data_dir))
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()
 
 
-def parameters(given: list[str]) -> dict[str, str]:
+def parse_parameters(entries: list[str]) -> dict[str, str]:
     """`name=value` pairs; raises Invalid for one that is none."""
-    pairs = [entry.partition("=") for entry in given]
+    pairs = [entry.partition("=") for entry in entries]
     if any(not name.isidentifier() or not equals for name, equals, _ in pairs):
         raise Invalid("-p takes name=value, the name a word", path="param")
     return {name: value for name, _, value in pairs}
 
 
-async def _ask(query: str, form: str, bound: dict[str, str], data_dir: Path) -> bytes:
-    warehouse = await Warehouse.connect(as_analyst(find(data_dir)), answer_s=HISTORY_SECONDS)
+async def _run_query(query: str, output_format: str, bound_parameters: dict[str, str], data_dir: Path) -> bytes:
+    warehouse = await Warehouse.connect(as_analyst(find_settings(data_dir)), read_timeout_s=HISTORY_READ_TIMEOUT_S)
     try:
         limits = {"readonly": 2, "output_format_pretty_color": int(sys.stdout.isatty())}
-        return await warehouse.raw(query, bound, form, limits)
+        return await warehouse.query_formatted(query, bound_parameters, output_format, limits)
     except (Permanent, Misconfigured) as error:
         # whoever wrote the statement may read ClickHouse's own words about it
         raise Permanent(str(error.__cause__ or error)) from error
@@ -57,7 +59,7 @@ def as_analyst(settings: Settings) -> Settings:
     """The same ClickHouse by the embedded stack's reading user; a server's user is held to reading by each request."""
     if settings.mode != "embedded":
         return settings
-    kept = secrets.load(settings.data_dir / "run" / "secrets.json")
-    scheme, _, place = settings.clickhouse_url.get_secret_value().partition("://")
-    url = f"{scheme}://{secrets.ANALYST_USER}:{kept.clickhouse_analyst}@{place.rpartition('@')[2]}"
+    stored_secrets = secrets.load_or_create(settings.data_dir / "run" / "secrets.json")
+    scheme, _, authority = settings.clickhouse_url.get_secret_value().partition("://")
+    url = f"{scheme}://{secrets.ANALYST_USER}:{stored_secrets.clickhouse_analyst}@{authority.rpartition('@')[2]}"
     return settings.model_copy(update={"clickhouse_url": SecretStr(url)})

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from embedded import control
+from embedded.directory_lock import lock_holder
 from embedded.layout import Layout
-from embedded.directory_lock import holder
-from embedded.roles import chosen
+from embedded.roles import selected_roles
 from embedded.up import up as run_stack
 from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
 
@@ -24,7 +24,7 @@ DataDir = Annotated[
 ]
 DEFAULT_DIR = Path(".onefold")
 _START_S, _STOP_S = 300.0, 90.0
-_NOTHING = {"ready": False, "addresses": {}, "write_keys": {}, "roles": []}
+_STOPPED_STATE = {"ready": False, "addresses": {}, "write_keys": {}, "roles": []}
 
 
 def register(app: typer.Typer) -> None:
@@ -47,19 +47,19 @@ def up(
     """
     layout = Layout.of(data_dir)
     if detach:
-        _detached(layout)
+        _start_detached(layout)
         return
-    run_stack(layout, roles=chosen(), announce=lambda state: show(state, layout), say=say)
+    run_stack(layout, roles=selected_roles(), announce=lambda state: print_state(state, layout), notify=print_line)
 
 
 def down(data_dir: DataDir = DEFAULT_DIR) -> None:
     """Stop what `onefold up` started, and wait until it has ended."""
     layout = Layout.of(data_dir)
-    if holder(layout) is None:
-        say(f"nothing runs in {layout.root}")
+    if lock_holder(layout) is None:
+        print_line(f"nothing runs in {layout.root}")
         return
-    control.ask(layout, "stop")
-    if not _until(lambda: holder(layout) is None, _STOP_S):
+    control.send_command(layout, "stop")
+    if not _wait_until(lambda: lock_holder(layout) is None, _STOP_S):
         raise Transient(f"`onefold up` in {layout.root} has not ended after {_STOP_S:.0f} s: see {layout.logs}")
 
 
@@ -71,45 +71,47 @@ def status(
     """Show what runs and where. Exit 0 when all of it is ready, else 1."""
     layout = Layout.of(data_dir)
     try:
-        state = control.ask(layout, "status")
+        state = control.send_command(layout, "status")
     except OnefoldError:
         if as_json:
-            typer.echo(json.dumps(_NOTHING))
+            typer.echo(json.dumps(_STOPPED_STATE))
         raise
     if as_json:
         typer.echo(json.dumps(state))
     else:
-        show(state, layout)
+        print_state(state, layout)
     raise typer.Exit(0 if state["ready"] else 1)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line at once; a terminal that has gone away is no reason to stop."""
     with suppress(OSError):
         print(line, flush=True)
 
 
-def show(state: dict[str, Any], layout: Layout) -> None:
+def print_state(state: dict[str, Any], layout: Layout) -> None:
     """The state as two tables. Secrets stay in their file."""
-    where = Table("address", "", title="Onefold is ready" if state["ready"] else "Onefold is not ready", title_justify="left")
+    address_table = Table(
+        "address", "", title="Onefold is ready" if state["ready"] else "Onefold is not ready", title_justify="left"
+    )
     for name, address in state["addresses"].items():
         scheme, separator, rest = address.rpartition("://")
-        where.add_row(name, f"{scheme}{separator}{rest.rpartition('@')[2]}")
+        address_table.add_row(name, f"{scheme}{separator}{rest.rpartition('@')[2]}")
     for source, key in state["write_keys"].items():
-        where.add_row(f"write key of {source}", key)
-    where.add_row("passwords and tokens", str(layout.run / "secrets.json"))
-    what = Table("process", "pid", "ready", "restarts")
+        address_table.add_row(f"write key of {source}", key)
+    address_table.add_row("passwords and tokens", str(layout.run / "secrets.json"))
+    process_table = Table("process", "pid", "ready", "restarts")
     for role in state["roles"]:
-        what.add_row(role["name"], str(role["pid"] or "-"), "yes" if role["ready"] else "no", str(role["restarts"]))
+        process_table.add_row(role["name"], str(role["pid"] or "-"), "yes" if role["ready"] else "no", str(role["restarts"]))
     with suppress(OSError):
         console = Console(soft_wrap=True)
-        console.print(where)
-        console.print(what)
+        console.print(address_table)
+        console.print(process_table)
 
 
-def _detached(layout: Layout) -> None:
-    layout.make()
-    if (pid := holder(layout)) is not None:
+def _start_detached(layout: Layout) -> None:
+    layout.create_directories()
+    if (pid := lock_holder(layout)) is not None:
         raise Misconfigured(f"{layout.root} is in use by `onefold up` with process id {pid}: stop it with `onefold down`")
     log = layout.logs / "up.log"
     argv = [sys.executable, "-P", "-m", "ops.cli.main", "up", "--data-dir", str(layout.root)]
@@ -117,7 +119,7 @@ def _detached(layout: Layout) -> None:
     with log.open("ab") as out:  # appending, so that it can be cut while it is written
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     try:
-        ready = _until(lambda: process.poll() is not None or _is_ready(layout), _START_S)
+        ready = _wait_until(lambda: process.poll() is not None or _is_ready(layout), _START_S)
     except BaseException:  # Ctrl-C while it starts: nothing may stay behind
         process.terminate()
         process.wait()
@@ -128,21 +130,21 @@ def _detached(layout: Layout) -> None:
     if not ready:
         raise Transient(f"`onefold up` is not ready after {_START_S:.0f} s: see {log}, stop it with `onefold down`")
     process.returncode = 0  # it lives on: not ours to wait for
-    show(control.ask(layout, "status"), layout)
+    print_state(control.send_command(layout, "status"), layout)
 
 
 def _is_ready(layout: Layout) -> bool:
     try:
-        return bool(control.ask(layout, "status", timeout_s=10)["ready"])
+        return bool(control.send_command(layout, "status", timeout_s=10)["ready"])
     except OnefoldError:
         return False
 
 
-def _until(condition: Any, limit_s: float) -> bool:
+def _wait_until(condition: Any, limit_s: float) -> bool:
     """Whether `condition` came true within the limit."""
-    until = time.monotonic() + limit_s
+    deadline = time.monotonic() + limit_s
     while not condition():
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
     return True

@@ -5,18 +5,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ops.identity.references import moment
 from domain.identity.clusters import Evidence, Pair
-from profile_store.port import Edge
-from warehouse import named_queries as reads
-from warehouse.client import Warehouse
+from domain.identity.model import Edge
+from ops.identity.references import format_instant
 from runtime.errors import OnefoldError
-from schemas.records import DecidedAction, DecidedKind
+from schemas.records import DecisionAction, DecisionKind
+from warehouse import named_queries
+from warehouse.client import Warehouse
 
 MAX_EVENTS: Final = 200
 """More events than this are told by their ids alone."""
 MAX_OWNERS: Final = 8
-TELLING_S: Final = 15.0
+WAREHOUSE_TIMEOUT_S: Final = 15.0
 """Longer than this no answer waits for ClickHouse."""
 OPERATION_FIELDS: Final = ("operation", "action", "on", "at_ms", "of", "by", "reason", "pairs")
 
@@ -33,12 +33,12 @@ class EventFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class IdentityOperation:
     """What one operation decided, and who said so."""
 
     name: str
-    action: DecidedAction
-    pairs: tuple[tuple[DecidedKind, str, str], ...]
+    action: DecisionAction
+    pairs: tuple[tuple[DecisionKind, str, str], ...]
     on: bool
     at_ms: int
     of: str
@@ -47,52 +47,52 @@ class Operation:
 
 
 @dataclass(slots=True)
-class Told:
+class EvidenceAudit:
     """What was found for one answer. `complete` is false when ClickHouse was away."""
 
     events: dict[tuple[Pair, str], EventFacts]
-    operations: dict[str, Operation]
+    operations: dict[str, IdentityOperation]
     complete: bool = True
 
 
-class History:
+class IdentityHistory:
     """Asks ClickHouse; `connect` may raise."""
 
     def __init__(self, connect: Callable[[], Awaitable[Warehouse]]) -> None:
         self._connect = connect
 
-    async def tell(self, evidence: Evidence, pairs: Iterable[Pair], operations: Iterable[str]) -> Told:
+    async def load_audit(self, evidence: Evidence, pairs: Iterable[Pair], operations: Iterable[str]) -> EvidenceAudit:
         """The events behind these pairs' evidence, and these operations, as far as they are known. Does not raise."""
-        told = Told({}, {})
+        audit = EvidenceAudit({}, {})
         try:
-            async with asyncio.timeout(TELLING_S):
-                await self._fill(told, evidence, pairs, operations)
+            async with asyncio.timeout(WAREHOUSE_TIMEOUT_S):
+                await self._fill(audit, evidence, pairs, operations)
         except (OnefoldError, TimeoutError):
-            told.complete = False
-        return told
+            audit.complete = False
+        return audit
 
-    async def _fill(self, told: Told, evidence: Evidence, pairs: Iterable[Pair], operations: Iterable[str]) -> None:
+    async def _fill(self, audit: EvidenceAudit, evidence: Evidence, pairs: Iterable[Pair], operations: Iterable[str]) -> None:
         warehouse = await self._connect()
         for name in operations:
-            if (operation := await _operation(warehouse, name)) is not None:
-                told.operations[name] = operation
-        wanted = [(key, event) for key in pairs for event in dict.fromkeys(_events(evidence.edges[key]))]
-        for key, event in wanted[:MAX_EVENTS]:
-            if (facts := await _event(warehouse, event, key, _owners(evidence, key))) is not None:
-                told.events[key, event] = facts
+            if (operation := await _read_operation(warehouse, name)) is not None:
+                audit.operations[name] = operation
+        requested_events = [(key, event) for key in pairs for event in dict.fromkeys(_first_and_last_event(evidence.edges[key]))]
+        for key, event in requested_events[:MAX_EVENTS]:
+            if (facts := await _find_event(warehouse, event, key, _owners(evidence, key))) is not None:
+                audit.events[key, event] = facts
 
-    async def operation(self, name: str) -> Operation | None:
+    async def operation(self, name: str) -> IdentityOperation | None:
         """What an operation decided; None when it is not known (yet). Raises Transient when ClickHouse is away."""
-        return await _operation(await self._connect(), name)
+        return await _read_operation(await self._connect(), name)
 
     async def operations(self, limit: int) -> list[dict[str, Any]]:
         """The latest operations, the newest first."""
-        rows = await reads.ask(await self._connect(), "operations", limit=limit)
-        found = [dict(zip(OPERATION_FIELDS, row, strict=True)) for row in rows]
-        return [{"at": moment(entry.pop("at_ms")), **entry, "on": bool(entry["on"])} for entry in found]
+        rows = await named_queries.fetch_rows(await self._connect(), "operations", limit=limit)
+        entries = [dict(zip(OPERATION_FIELDS, row, strict=True)) for row in rows]
+        return [{"at": format_instant(entry.pop("at_ms")), **entry, "on": bool(entry["on"])} for entry in entries]
 
 
-def _events(edge: Edge) -> tuple[str, str]:
+def _first_and_last_event(edge: Edge) -> tuple[str, str]:
     return edge.first_event, edge.last_event
 
 
@@ -102,23 +102,23 @@ def _owners(evidence: Evidence, key: Pair) -> list[str]:
     return list(dict.fromkeys([evidence.edges[key].owner, *key, *others]))[: MAX_OWNERS + 1]
 
 
-async def _event(warehouse: Warehouse, event: str, key: Pair, owners: Iterable[str]) -> EventFacts | None:
+async def _find_event(warehouse: Warehouse, event: str, key: Pair, owners: Iterable[str]) -> EventFacts | None:
     for owner in owners:
-        for *facts, nodes in await reads.ask(warehouse, "event", owner=owner, id=event):
+        for *facts, nodes in await named_queries.fetch_rows(warehouse, "event", owner=owner, id=event):
             if set(key) <= set(nodes):
                 return EventFacts(*facts)
     return None
 
 
-async def _operation(warehouse: Warehouse, name: str) -> Operation | None:
-    rows = await reads.ask(warehouse, "operation", operation=name)
+async def _read_operation(warehouse: Warehouse, name: str) -> IdentityOperation | None:
+    rows = await named_queries.fetch_rows(warehouse, "operation", operation=name)
     if not rows:
         return None
     action, _, _, _, on, at_ms, of, by, reason = rows[0]
-    return Operation(name, action, tuple((row[1], row[2], row[3]) for row in rows), bool(on), at_ms, of, by, reason)
+    return IdentityOperation(name, action, tuple((row[1], row[2], row[3]) for row in rows), bool(on), at_ms, of, by, reason)
 
 
-def shape_event(event: str, facts: EventFacts | None) -> Mapping[str, Any]:
+def event_to_json(event: str, facts: EventFacts | None) -> Mapping[str, Any]:
     """An event as JSON; its id alone when nothing else is known."""
     if facts is None:
         return {"id": event}
@@ -127,6 +127,6 @@ def shape_event(event: str, facts: EventFacts | None) -> Mapping[str, Any]:
         "type": facts.type,
         "name": facts.name,
         "source": facts.source,
-        "time": moment(facts.time_ms),
-        "received": moment(facts.received_ms),
+        "time": format_instant(facts.time_ms),
+        "received": format_instant(facts.received_ms),
     }

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from domain.identity.explanation import Explainer, Why
 from domain.identity.clusters import Evidence, Resolution, resolve
+from domain.identity.explanation import IdentityExplainer, PairExplanation
+from domain.identity.rules import CompiledIdentityRules
+from profile_store.identity_loader import Closure, ClusterLoader
 from profile_store.port import ProfileStore
-from domain.identity.rules import Rules
-from profile_store.identity_loader import Closure, Explorer
 
 MAX_ROUNDS: Final = 4
 MAX_NODES: Final = 2_000
@@ -16,10 +16,10 @@ MAX_NODES: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ResolvedClusters:
     """One reading of the store, and the clusters that these rules make of it. `profiles` are the profiles that the store says."""
 
-    rules: Rules
+    rules: CompiledIdentityRules
     closure: Closure
     resolution: Resolution
 
@@ -29,11 +29,11 @@ class Known:
         return self.closure.evidence
 
     @property
-    def explainer(self) -> Explainer:
+    def explainer(self) -> IdentityExplainer:
         """Reads this resolution."""
-        return Explainer(self.evidence, self.rules, self.resolution)
+        return IdentityExplainer(self.evidence, self.rules, self.resolution)
 
-    def label(self, node: str) -> str:
+    def stored_profile_id(self, node: str) -> str:
         """The profile that the store has a node in."""
         return self.closure.labels[node].profile_id if node in self.closure.labels else node
 
@@ -42,11 +42,11 @@ class Known:
         profile_id = self.resolution.labels[node]
         return {other for other, label in self.resolution.labels.items() if label == profile_id}
 
-    def settled(self, nodes: Iterable[str]) -> bool:
+    def is_settled(self, nodes: Iterable[str]) -> bool:
         """Whether the store's labels of these nodes are what evidence and rules make now."""
-        return all(self.label(node) == self.resolution.labels.get(node, node) for node in nodes)
+        return all(self.stored_profile_id(node) == self.resolution.labels.get(node, node) for node in nodes)
 
-    def seen(self, node: str) -> bool:
+    def has_evidence(self, node: str) -> bool:
         """Whether anything at all is known of a node's company: evidence, a decision, a profile of several."""
         closure = self.closure
         if any(node in key for key in self.evidence.edges) or any(node in key for key in self.evidence.decisions):
@@ -54,25 +54,27 @@ class Known:
         return node in closure.labels and closure.labels[node].version > 0
 
 
-async def know(store: ProfileStore, rules: Rules, nodes: Iterable[str]) -> Known:
+async def load_clusters(store: ProfileStore, rules: CompiledIdentityRules, nodes: Iterable[str]) -> ResolvedClusters:
     """The whole clusters of some nodes. Raises Transient."""
-    closure = await Explorer(store, rules).explore(nodes, {}, {})
-    return Known(rules, closure, resolve(closure.evidence, rules, closure.nodes))
+    closure = await ClusterLoader(store, rules).load(nodes, {}, {})
+    return ResolvedClusters(rules, closure, resolve(closure.evidence, rules, closure.nodes))
 
 
-async def know_between(store: ProfileStore, rules: Rules, a: str, b: str) -> tuple[Known, Why]:
+async def load_clusters_between(
+    store: ProfileStore, rules: CompiledIdentityRules, a: str, b: str
+) -> tuple[ResolvedClusters, PairExplanation]:
     """The clusters of two nodes, and of what lies between them: evidence that joins nothing is followed within bounds."""
-    seeds = {a, b}
+    start_nodes = {a, b}
     for _ in range(MAX_ROUNDS):
-        known = await know(store, rules, seeds)
-        why = known.explainer.why(a, b)
-        beyond = _beyond(known)
-        if why.verdict != "never_together" or not beyond or len(known.closure.nodes) + len(beyond) > MAX_NODES:
+        clusters = await load_clusters(store, rules, start_nodes)
+        why = clusters.explainer.explain_pair(a, b)
+        unexplored = _unexplored_nodes(clusters)
+        if why.relation != "never_together" or not unexplored or len(clusters.closure.nodes) + len(unexplored) > MAX_NODES:
             break
-        seeds |= beyond
-    return known, why
+        start_nodes |= unexplored
+    return clusters, why
 
 
-def _beyond(known: Known) -> set[str]:
-    inside = known.closure.nodes
-    return {node for key in known.evidence.edges if not inside.isdisjoint(key) for node in key} - inside
+def _unexplored_nodes(clusters: ResolvedClusters) -> set[str]:
+    explored = clusters.closure.nodes
+    return {node for key in clusters.evidence.edges if not explored.isdisjoint(key) for node in key} - explored

@@ -4,15 +4,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ops.identity.audit import Operation
-from ops.identity.clusters import Known
+from domain.identity.clusters import ordered_pair
 from domain.identity.evidence import Decisions
-from domain.identity.clusters import pair
-from profile_store.port import Decision as Register
+from domain.identity.model import Decision as StoredDecision
+from ops.identity.audit import IdentityOperation
+from ops.identity.clusters import ResolvedClusters
 from runtime.errors import Invalid, Transient
-from schemas.records import Decided, DecidedAction, DecidedKind
+from schemas.records import DecisionAction, DecisionKind, LinkDecision
 
-Decision = tuple[DecidedKind, str, str]
+DecisionKey = tuple[DecisionKind, str, str]
 
 MAX_BY_CHARS: Final = 200
 MAX_REASON_CHARS: Final = 1_000
@@ -23,19 +23,19 @@ NOISE_BITS: Final = 5 * _NOISE_DIGITS
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class Attribution:
     """Who decides, and why."""
 
     name: str
     reason: str
 
 
-def signed(by: str, reason: str) -> Signed:
+def check_attribution(name: str, reason: str) -> Attribution:
     """The same, checked. Raises Invalid."""
-    for path, text, most in (("by", by, MAX_BY_CHARS), ("reason", reason, MAX_REASON_CHARS)):
-        if not text.strip() or len(text) > most:
-            raise Invalid(f"{path} is empty or longer than {most:,} characters", path=path, reason="unusable_value")
-    return Signed(by.strip(), reason.strip())
+    for path, text, max_chars in (("by", name, MAX_BY_CHARS), ("reason", reason, MAX_REASON_CHARS)):
+        if not text.strip() or len(text) > max_chars:
+            raise Invalid(f"{path} is empty or longer than {max_chars:,} characters", path=path, reason="unusable_value")
+    return Attribution(name.strip(), reason.strip())
 
 
 def operation_id(at_ms: int, noise: int) -> str:
@@ -43,7 +43,7 @@ def operation_id(at_ms: int, noise: int) -> str:
     return "op-" + _base32(at_ms, _TIME_DIGITS) + _base32(noise, _NOISE_DIGITS)
 
 
-def operation_ms(operation: str) -> int | None:
+def operation_time_ms(operation: str) -> int | None:
     """When an operation was named; None when it is no name of an operation."""
     digits = operation.removeprefix("op-")
     if len(digits) != _TIME_DIGITS + _NOISE_DIGITS or digits == operation or not set(digits) <= set(_DIGITS):
@@ -55,85 +55,85 @@ def operation_ms(operation: str) -> int | None:
 
 
 def _base32(number: int, digits: int) -> str:
-    return "".join(_DIGITS[number >> 5 * place & 31] for place in range(digits - 1, -1, -1))
+    return "".join(_DIGITS[number >> 5 * position & 31] for position in range(digits - 1, -1, -1))
 
 
-def cut(known: Known, a: str, b: str) -> tuple[Decision, ...]:
+def decide_cut(clusters: ResolvedClusters, a: str, b: str) -> tuple[DecisionKey, ...]:
     """Take the evidence of two nodes away. Raises Invalid when there is none, or it is cut already."""
     if a == b:
         raise Invalid("a and b are one identifier: there is nothing between them", path="b", reason="nothing_to_cut")
-    key = pair(a, b)
-    if key not in known.evidence.edges:
+    key = ordered_pair(a, b)
+    if key not in clusters.evidence.edges:
         raise Invalid(
             "the two were never seen together themselves, so there is no evidence to cut: "
             "if others join them, take the profile apart with `onefold identity split`",
             path="b",
             reason="nothing_to_cut",
         )
-    held = known.evidence.decisions.get(("cut", *key))
-    if held is not None and held.on:
-        raise Invalid(f"the two are cut already, by operation {held.operation}", path="b", reason="nothing_to_cut")
+    existing = clusters.evidence.decisions.get(("cut", *key))
+    if existing is not None and existing.on:
+        raise Invalid(f"the two are cut already, by operation {existing.operation}", path="b", reason="nothing_to_cut")
     return (("cut", *key),)
 
 
-def split(known: Known, members: Collection[str], moved: Collection[str]) -> tuple[Decision, ...]:
+def decide_split(clusters: ResolvedClusters, members: Collection[str], moved: Collection[str]) -> tuple[DecisionKey, ...]:
     """Cut every live edge between the moved nodes and the other members, and keep the strongest of each side apart.
 
     Raises Invalid when a part is empty.
     """
-    kept = set(members) - set(moved)
-    if not kept or not moved:
+    staying = set(members) - set(moved)
+    if not staying or not moved:
         raise Invalid("a split has two parts: name some identifiers, not none and not all", path="identifiers", reason="empty_part")
     cuts = [
         key
-        for key in sorted(known.evidence.edges)
-        if key not in known.resolution.dead and set(key) <= set(members) and (key[0] in kept) != (key[1] in kept)
+        for key in sorted(clusters.evidence.edges)
+        if key not in clusters.resolution.dead_edges and set(key) <= set(members) and (key[0] in staying) != (key[1] in staying)
     ]
-    return (*(("cut", *key) for key in cuts), ("apart", *pair(min(kept), min(moved))))
+    return (*(("cut", *key) for key in cuts), ("apart", *ordered_pair(min(staying), min(moved))))
 
 
-def undo(operation: Operation, held: Decisions) -> tuple[Decision, ...]:
+def decide_undo(operation: IdentityOperation, stored: Decisions) -> tuple[DecisionKey, ...]:
     """The pairs of an operation that nobody has decided anew since.
 
     Raises Invalid when there are none, Transient when the link agent has not come to the operation yet.
     """
-    said = decision(operation)
-    if any(key not in held or held[key].join(said) != held[key] for key in operation.pairs):
+    own_decision = decision_of(operation)
+    if any(key not in stored or stored[key].join(own_decision) != stored[key] for key in operation.pairs):
         raise Transient("the link agent has not applied this operation yet: try again")
-    pairs = tuple(key for key in operation.pairs if held[key] == said)
+    pairs = tuple(key for key in operation.pairs if stored[key] == own_decision)
     if not pairs:
-        newer = ", ".join(sorted({held[key].operation for key in operation.pairs}))
+        newer = ", ".join(sorted({stored[key].operation for key in operation.pairs}))
         raise Invalid(
             f"nothing of this operation holds any more: {newer} came after it", path="operation", reason="nothing_to_undo"
         )
     return pairs
 
 
-def decision(operation: Operation) -> Register:
+def decision_of(operation: IdentityOperation) -> StoredDecision:
     """What an operation says of each of its pairs."""
-    return Register(operation.on, operation.at_ms, operation.name)
+    return StoredDecision(operation.on, operation.at_ms, operation.name)
 
 
-def record(
-    action: DecidedAction,
-    pairs: Sequence[Decision],
-    held: Decisions,
-    by: Signed,
+def build_record(
+    action: DecisionAction,
+    pairs: Sequence[DecisionKey],
+    stored: Decisions,
+    attribution: Attribution,
     *,
     now_ms: int,
     noise: int,
     on: bool = True,
     of: str = "",
-) -> Decided:
+) -> LinkDecision:
     """What goes to the log: later than all that was decided of these pairs, so that it holds."""
-    at_ms = max([now_ms, *(held[key].at_ms + 1 for key in pairs if key in held)])
-    return Decided(
+    at_ms = max([now_ms, *(stored[key].at_ms + 1 for key in pairs if key in stored)])
+    return LinkDecision(
         operation=operation_id(at_ms, noise),
         action=action,
         pairs=tuple(pairs),
         on=on,
         at_ms=at_ms,
         of=of,
-        by=by.name,
-        reason=by.reason,
+        by=attribution.name,
+        reason=attribution.reason,
     )

@@ -5,30 +5,30 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from ops.identity.references import shape
+from domain.identity.clusters import Evidence, Liveness, members_of, resolve
 from domain.identity.evidence import Decisions
-from domain.identity.clusters import (Evidence, Liveness, members_of, resolve)
-from profile_store.port import Decision, Edge
-from warehouse import named_queries as reads
-from warehouse.client import Warehouse
+from domain.identity.model import Decision, Edge
+from domain.identity.rules import CompiledIdentityRules
+from ops.identity.references import node_to_json
 from schemas.identifiers import Identifier
-from domain.identity.rules import Rules
+from warehouse import named_queries
+from warehouse.client import Warehouse
 
-Kind = Literal["merge", "split", "regroup"]
+ClusterChangeKind = Literal["merge", "split", "regroup"]
 Cluster = tuple[str, ...]
 MAX_SHOWN_MEMBERS: Final = 50
 """More identifiers of one profile than this are counted, not listed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class ClusterChange:
     """Profiles that would become other profiles of the same identifiers."""
 
     before: tuple[Cluster, ...]
     after: tuple[Cluster, ...]
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ClusterChangeKind:
         """What happens to them."""
         if len(self.after) == 1:
             return "merge"
@@ -41,7 +41,7 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ResolutionSummary:
     """What rules make of the evidence. `profiles` counts those of several identifiers; the others are about values that link
     nobody, by reason."""
 
@@ -51,104 +51,113 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class IdentityPreview:
     """Both sides, and what changes between them, the largest first."""
 
-    now: Side
-    then: Side
-    shifts: tuple[Shift, ...]
+    current: ResolutionSummary
+    proposed: ResolutionSummary
+    changes: tuple[ClusterChange, ...]
 
-    def count(self, kind: Kind) -> int:
+    def count(self, kind: ClusterChangeKind) -> int:
         """How many shifts of a kind there are."""
-        return sum(shift.kind == kind for shift in self.shifts)
+        return sum(change.kind == kind for change in self.changes)
 
 
-def preview(now: tuple[Evidence, Rules], then: tuple[Evidence, Rules]) -> Preview:
+def compare_rules(
+    current: tuple[Evidence, CompiledIdentityRules], proposed: tuple[Evidence, CompiledIdentityRules]
+) -> IdentityPreview:
     """Pure. Both are the same evidence, with what each of the rules blocks."""
-    before, after = (resolve(*side).labels for side in (now, then))
-    return Preview(_side(*now, before), _side(*then, after), shifts(before, after))
+    before, after = (resolve(*side).labels for side in (current, proposed))
+    return IdentityPreview(_summarise(*current, before), _summarise(*proposed, after), cluster_changes(before, after))
 
 
-def _side(evidence: Evidence, rules: Rules, labels: Mapping[str, str]) -> Side:
+def _summarise(evidence: Evidence, rules: CompiledIdentityRules, labels: Mapping[str, str]) -> ResolutionSummary:
     sizes = [size for size in Counter(labels.values()).values() if size > 1]
     liveness = Liveness(evidence, rules)
-    reasons = Counter(dead.reason for dead in map(liveness.of_node, labels) if dead is not None)
-    return Side(len(sizes), max(sizes, default=1 if labels else 0), dict(sorted(reasons.items())))
+    reasons = Counter(refusal.reason for refusal in map(liveness.dead_node, labels) if refusal is not None)
+    return ResolutionSummary(len(sizes), max(sizes, default=1 if labels else 0), dict(sorted(reasons.items())))
 
 
-def shifts(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Shift, ...]:
+def cluster_changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[ClusterChange, ...]:
     """What becomes what, in the smallest groups that share no identifier; both name the same nodes."""
-    old, new = members_of(before), members_of(after)
-    found, done = [], set[str]()
+    members_before, members_after = members_of(before), members_of(after)
+    changes, visited = [], set[str]()
     for node in sorted(before):
-        if node in done or old[before[node]] == new[after[node]]:
+        if node in visited or members_before[before[node]] == members_after[after[node]]:
             continue
-        mine, theirs = {before[node]}, set[str]()
-        while (grown := {after[other] for name in mine for other in old[name]}) != theirs:
-            theirs = grown
-            mine = {before[other] for name in theirs for other in new[name]}
-        done |= {n for name in mine for n in old[name]}
-        found.append(Shift(tuple(old[name] for name in sorted(mine)), tuple(new[name] for name in sorted(theirs))))
-    return tuple(sorted(found, key=lambda shift: (-shift.size, shift.before)))
+        ids_before, ids_after = {before[node]}, set[str]()
+        while (reached_ids := {after[other] for name in ids_before for other in members_before[name]}) != ids_after:
+            ids_after = reached_ids
+            ids_before = {before[other] for name in ids_after for other in members_after[name]}
+        visited |= {n for name in ids_before for n in members_before[name]}
+        changes.append(
+            ClusterChange(
+                tuple(members_before[name] for name in sorted(ids_before)), tuple(members_after[name] for name in sorted(ids_after))
+            )
+        )
+    return tuple(sorted(changes, key=lambda change: (-change.size, change.before)))
 
 
-async def load(warehouse: Warehouse, rules: Iterable[Rules]) -> list[Evidence]:
+async def load_evidence(warehouse: Warehouse, rules: Iterable[CompiledIdentityRules]) -> list[Evidence]:
     """All evidence and decisions that ClickHouse remembers, once for each of these rules with what they block."""
     edges: dict[tuple[str, str], Edge] = {}
-    async for block in reads.stream(warehouse, "evidence"):
+    async for block in named_queries.stream_rows(warehouse, "evidence"):
         edges |= {(a, b): Edge(*rest) for a, b, *rest in block}
-    decided: Decisions = {}
-    async for block in reads.stream(warehouse, "decisions"):
-        decided |= {(kind, a, b): Decision(bool(on), at_ms, operation) for kind, a, b, on, at_ms, operation in block}
+    decisions: Decisions = {}
+    async for block in named_queries.stream_rows(warehouse, "decisions"):
+        decisions |= {(kind, a, b): Decision(bool(on), at_ms, operation) for kind, a, b, on, at_ms, operation in block}
     nodes = {node for key in edges for node in key}
-    every = tuple(rules)
-    patterned = {node for node in nodes if any(one.has_patterns(node) for one in every)}
-    values = await names_of(warehouse, patterned) if patterned else {}
-    return [Evidence(edges, decided, frozenset(n for n in nodes if one.blocks(n, values.get(n)))) for one in every]
+    all_rules = tuple(rules)
+    patterned = {node for node in nodes if any(candidate.has_patterns(node) for candidate in all_rules)}
+    identifiers = await read_identifiers_of(warehouse, patterned) if patterned else {}
+    return [Evidence(edges, decisions, frozenset(n for n in nodes if one.is_blocked(n, identifiers.get(n)))) for one in all_rules]
 
 
-async def names_of(warehouse: Warehouse, wanted: set[str]) -> dict[str, Identifier]:
+async def read_identifiers_of(warehouse: Warehouse, nodes: set[str]) -> dict[str, Identifier]:
     """What these nodes stand for."""
-    found: dict[str, Identifier] = {}
-    async for block in reads.stream(warehouse, "identifiers"):
-        found |= {node: (namespace, value) for node, namespace, value in block if node in wanted}
-    return found
+    identifiers: dict[str, Identifier] = {}
+    async for block in named_queries.stream_rows(warehouse, "identifiers"):
+        identifiers |= {node: (namespace, value) for node, namespace, value in block if node in nodes}
+    return identifiers
 
 
-def shape_preview(made: Preview, limit: int, names: Mapping[str, Identifier]) -> dict[str, Any]:
+def preview_to_json(preview: IdentityPreview, limit: int, identifiers: Mapping[str, Identifier]) -> dict[str, Any]:
     """The answer as JSON."""
     return {
-        "merges": made.count("merge"),
-        "splits": made.count("split"),
-        "regroups": made.count("regroup"),
-        "now": _shape_side(made.now),
-        "then": _shape_side(made.then),
+        "merges": preview.count("merge"),
+        "splits": preview.count("split"),
+        "regroups": preview.count("regroup"),
+        "now": _summary_to_json(preview.current),
+        "then": _summary_to_json(preview.proposed),
         "changes": [
             {
-                "kind": shift.kind,
-                "from": [_shape_cluster(cluster, names) for cluster in shift.before],
-                "to": [_shape_cluster(cluster, names) for cluster in shift.after],
+                "kind": change.kind,
+                "from": [_cluster_to_json(cluster, identifiers) for cluster in change.before],
+                "to": [_cluster_to_json(cluster, identifiers) for cluster in change.after],
             }
-            for shift in made.shifts[:limit]
+            for change in preview.changes[:limit]
         ],
     }
 
 
-def _shape_side(side: Side) -> dict[str, Any]:
-    reasons = {name: side.linking_nobody.get(name, 0) for name in ("blocked", "generic", "crowded")}
-    return {"profiles": side.profiles, "largest": side.largest, **reasons}
+def _summary_to_json(summary: ResolutionSummary) -> dict[str, Any]:
+    reasons = {name: summary.linking_nobody.get(name, 0) for name in ("blocked", "generic", "crowded")}
+    return {"profiles": summary.profiles, "largest": summary.largest, **reasons}
 
 
-def _shape_cluster(cluster: Cluster, names: Mapping[str, Identifier]) -> dict[str, Any]:
+def _cluster_to_json(cluster: Cluster, identifiers: Mapping[str, Identifier]) -> dict[str, Any]:
     return {
         "profile_id": cluster[0],
         "size": len(cluster),
-        "identifiers": [shape(node, names) for node in cluster[:MAX_SHOWN_MEMBERS]],
+        "identifiers": [node_to_json(node, identifiers) for node in cluster[:MAX_SHOWN_MEMBERS]],
     }
 
 
-def shown(made: Preview, limit: int) -> set[str]:
+def shown_nodes(preview: IdentityPreview, limit: int) -> set[str]:
     """The nodes that the answer names."""
     return {
-        node for shift in made.shifts[:limit] for cluster in (*shift.before, *shift.after) for node in cluster[:MAX_SHOWN_MEMBERS]
+        node
+        for change in preview.changes[:limit]
+        for cluster in (*change.before, *change.after)
+        for node in cluster[:MAX_SHOWN_MEMBERS]
     }

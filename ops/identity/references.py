@@ -6,30 +6,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from domain.profiles import fragment as model
 from domain.identity.clusters import Evidence
+from domain.profiles import fragment as model
 from profile_store.port import ProfileStore
 from runtime.errors import Invalid
 from runtime.settings import Settings
-from schemas.identifiers import NAMESPACE_RANK, Identifier, blocked, namespace_of, node, normalise
+from schemas.identifiers import NAMESPACE_RANK, Identifier, is_blocked, namespace_of, node, normalise
 
 NODE_DIGITS: Final = 32
 MAX_TEXT_CHARS: Final = 2_048
 MAX_FRAGMENTS: Final = 2_000
 """More fragments than this are not read for the values of nodes."""
-Names = Mapping[str, Identifier]
+IdentifiersByNode = Mapping[str, Identifier]
 """node → (namespace, value), of the nodes whose value is known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NodeReference:
     """A node that somebody spoke of; `identifier` is None when it was given as a node."""
 
     node: str
     identifier: Identifier | None = None
 
     @property
-    def names(self) -> dict[str, Identifier]:
+    def identifiers(self) -> dict[str, Identifier]:
         """What it says of itself."""
         return {} if self.identifier is None else {self.node: self.identifier}
 
@@ -39,18 +39,18 @@ def is_node(text: str) -> bool:
     return len(text) == NODE_DIGITS and set(text) <= set("0123456789abcdef") and int(text[0], 16) < len(NAMESPACE_RANK)
 
 
-def parse(text: str, settings: Settings, path: str = "identifier") -> Named:
+def parse_reference(text: str, settings: Settings, path: str = "identifier") -> NodeReference:
     """The node that `namespace:value`, or 32 hexadecimal digits, stand for. Raises Invalid; `path` names the field."""
     if is_node(text):
-        return Named(text)
+        return NodeReference(text)
     namespace, colon, value = text.partition(":")
     if not colon or len(text) > MAX_TEXT_CHARS:
         raise Invalid(f"{path} is neither namespace:value nor a profile id of 32 hexadecimal digits", path=path, reason="malformed")
     if namespace not in NAMESPACE_RANK:
-        known = ", ".join(NAMESPACE_RANK)
-        raise Invalid(f"{path} has an unknown namespace: use one of {known}", path=path, reason="unknown_namespace")
+        namespaces = ", ".join(NAMESPACE_RANK)
+        raise Invalid(f"{path} has an unknown namespace: use one of {namespaces}", path=path, reason="unknown_namespace")
     normalised = normalise(namespace, value, settings.default_country)
-    if normalised is None and blocked(unicodedata.normalize("NFC", value).strip()):
+    if normalised is None and is_blocked(unicodedata.normalize("NFC", value).strip()):
         raise Invalid(
             f"{path} is a value that names nobody (as null, 0, test@test.com do): it is never an identifier, and joins nothing",
             path=path,
@@ -61,32 +61,36 @@ def parse(text: str, settings: Settings, path: str = "identifier") -> Named:
             f"{path} cannot be one of {namespace}: its value is empty, too long or malformed", path=path, reason="unusable_value"
         )
     identifier = (namespace, normalised)
-    return Named(node(settings.tenant_secret.get_secret_value().encode(), identifier), identifier)
+    return NodeReference(node(settings.tenant_secret.get_secret_value().encode(), identifier), identifier)
 
 
-async def values(store: ProfileStore, evidence: Evidence, nodes: Iterable[str]) -> dict[str, Identifier]:
+async def read_identifiers(store: ProfileStore, evidence: Evidence, nodes: Iterable[str]) -> dict[str, Identifier]:
     """What these nodes stand for: from their own fragments, and from those of the events that they were first seen in."""
-    wanted = set(nodes)
-    owners = {edge.owner for key, edge in evidence.edges.items() if edge.owner and not wanted.isdisjoint(key)}
-    asked = [*sorted(wanted), *sorted(owners - wanted)][:MAX_FRAGMENTS]
-    found: dict[str, Identifier] = {}
-    for document in (await store.documents("fragment", asked)).values():
+    requested = set(nodes)
+    owners = {edge.owner for key, edge in evidence.edges.items() if edge.owner and not requested.isdisjoint(key)}
+    fragments_to_read = [*sorted(requested), *sorted(owners - requested)][:MAX_FRAGMENTS]
+    identifiers: dict[str, Identifier] = {}
+    for document in (await store.documents("fragment", fragments_to_read)).values():
         if document.data is not None:
-            held = model.decode(document.data).identifiers
-            found |= {name: held[name] for name in held.keys() & wanted}
-    return found
+            stored = model.decode_fragment(document.data).identifiers
+            identifiers |= {name: stored[name] for name in stored.keys() & requested}
+    return identifiers
 
 
-def shape(node_id: str, names: Names) -> dict[str, Any]:
+def node_to_json(node_id: str, identifiers: IdentifiersByNode) -> dict[str, Any]:
     """A node as JSON; its value is null when no stored event knows it."""
-    return {"node": node_id, "namespace": namespace_of(node_id), "value": names[node_id][1] if node_id in names else None}
+    return {
+        "node": node_id,
+        "namespace": namespace_of(node_id),
+        "value": identifiers[node_id][1] if node_id in identifiers else None,
+    }
 
 
-def say(shaped: Mapping[str, Any]) -> str:
+def render_node(node: Mapping[str, Any]) -> str:
     """The same for people: namespace:value, or the node."""
-    return f"{shaped['namespace']}:{shaped['value']}" if shaped["value"] is not None else f"{shaped['namespace']} {shaped['node']}"
+    return f"{node['namespace']}:{node['value']}" if node["value"] is not None else f"{node['namespace']} {node['node']}"
 
 
-def moment(at_ms: int) -> str:
+def format_instant(at_ms: int) -> str:
     """An instant as ISO 8601 in UTC with milliseconds."""
     return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1_000:03d}Z"

@@ -3,40 +3,46 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from ops.identity.references import say
+from ops.identity.references import render_node
 
-Shaped = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 _NO_HISTORY: Final = "ClickHouse does not answer: what happened in these events, and who decided, is not told here."
 _NOT_SETTLED: Final = "The link agent has not applied this yet (or knows other rules): what the profiles are now may differ."
 _OUTCOMES: Final = {"joined": "joined", "confirmed": "confirmed", "left_out": "left out"}
 
 
-def plain(text: str) -> str:
+def escape_controls(text: str) -> str:
     """The text for a terminal: what an identifier holds must not steer it, so control characters are written out."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def why(answer: Shaped) -> list[str]:
+def why(answer: JsonObject) -> list[str]:
     """The answer to `why`."""
     a, b = answer["a"], answer["b"]
     verdict = answer["verdict"]
     if verdict == "same":
-        return [f"{say(a)} and {say(b)} are one identifier, of profile {a['profile_id']}.", *_notes(answer)]
+        return [f"{render_node(a)} and {render_node(b)} are one identifier, of profile {a['profile_id']}.", *_notes(answer)]
     if verdict == "together":
-        lines = [f"{say(a)} and {say(b)} are one profile, {a['profile_id']}: this evidence joined them.", *_steps(answer["path"])]
+        lines = [
+            f"{render_node(a)} and {render_node(b)} are one profile, {a['profile_id']}: this evidence joined them.",
+            *_steps(answer["path"]),
+        ]
         return [*lines, *_direct(answer), *_notes(answer)]
-    lines = [f"{say(a)} and {say(b)} are not one profile."]
-    lines += [f"  {say(one)} " + (f"is in profile {one['profile_id']}" if one["seen"] else "was never seen") for one in (a, b)]
+    lines = [f"{render_node(a)} and {render_node(b)} are not one profile."]
+    lines += [
+        f"  {render_node(identifier)} " + (f"is in profile {identifier['profile_id']}" if identifier["seen"] else "was never seen")
+        for identifier in (a, b)
+    ]
     if verdict == "never_together":
         return [*lines, "No evidence connects them: no event has ever named them, or others of theirs, together.", *_notes(answer)]
     lines.append("What connects them, and why it does not join them:")
     return [*lines, *_steps(answer["path"]), *_direct(answer), *_notes(answer)]
 
 
-def how(answer: Shaped) -> list[str]:
+def how(answer: JsonObject) -> list[str]:
     """The answer to `how`."""
     first = {"last": "seen last", "first": "first seen"}[answer["prefer"]]
-    lines = [f"Profile {answer['profile_id']}", *(f"  {say(one)}" for one in answer["identifiers"])]
+    lines = [f"Profile {answer['profile_id']}", *(f"  {render_node(identifier)}" for identifier in answer["identifiers"])]
     if not answer["turns"]:
         return [*lines, "It was never seen together with another identifier.", *_notes(answer)]
     lines.append(f"Its evidence in the order it counts, what was {first} first:")
@@ -45,18 +51,22 @@ def how(answer: Shaped) -> list[str]:
     return [*lines, *_notes(answer)]
 
 
-def decided(answer: Shaped) -> list[str]:
+def decision(answer: JsonObject) -> list[str]:
     """The answer to `cut`, `split` and `undo`."""
     of = f" of {answer['of']}" if answer["of"] else ""
     lines = [f"operation {answer['operation']}: {answer['action']}{of}, by {answer['by']} at {answer['at']}"]
-    for one in answer["pairs"]:
-        what = {"cut": "the evidence between them is cut", "apart": "they are kept apart"}[one["kind"]]
-        taken_back = {"cut": "the evidence between them counts again", "apart": "they need not stay apart any more"}[one["kind"]]
-        lines.append(f"  {say(one['a'])} and {say(one['b'])}: {what if answer['on'] else taken_back}")
+    for decided_pair in answer["pairs"]:
+        what = {"cut": "the evidence between them is cut", "apart": "they are kept apart"}[decided_pair["kind"]]
+        taken_back = {"cut": "the evidence between them counts again", "apart": "they need not stay apart any more"}[
+            decided_pair["kind"]
+        ]
+        lines.append(
+            f"  {render_node(decided_pair['a'])} and {render_node(decided_pair['b'])}: {what if answer['on'] else taken_back}"
+        )
     if not answer["applied"]:
         return [*lines, "It is in the log, but the link agent has not come to it yet: see `onefold status`, then `identity why`."]
     lines.append("The profiles are now:")
-    lines += [f"  {one['profile_id']}: {', '.join(map(say, one['identifiers']))}" for one in answer["profiles"]]
+    lines += [f"  {one['profile_id']}: {', '.join(map(render_node, one['identifiers']))}" for one in answer["profiles"]]
     if answer.get("mixed"):
         lines.append(
             "Some identifiers of both parts are still together by evidence from outside: "
@@ -67,7 +77,7 @@ def decided(answer: Shaped) -> list[str]:
     return lines
 
 
-def preview(answer: Shaped) -> list[str]:
+def preview(answer: JsonObject) -> list[str]:
     """The answer to `preview`."""
     lines = [f"{answer['merges']:,} merges, {answer['splits']:,} splits, {answer['regroups']:,} regroupings of several profiles"]
     lines.append(f"  {'':<24}{'now':>12}{'then':>12}")
@@ -78,24 +88,24 @@ def preview(answer: Shaped) -> list[str]:
         lines.append(f"{change['kind']}:")
         lines += [f"  from {_cluster(cluster)}" for cluster in change["from"]]
         lines += [f"  to   {_cluster(cluster)}" for cluster in change["to"]]
-    left = answer["merges"] + answer["splits"] + answer["regroups"] - len(answer["changes"])
-    return [*lines, f"… and {left:,} more: see --limit"] if left > 0 else lines
+    remaining = answer["merges"] + answer["splits"] + answer["regroups"] - len(answer["changes"])
+    return [*lines, f"… and {remaining:,} more: see --limit"] if remaining > 0 else lines
 
 
-def _cluster(cluster: Shaped) -> str:
-    shown = ", ".join(say(one) for one in cluster["identifiers"])
-    left = cluster["size"] - len(cluster["identifiers"])
-    return f"{cluster['profile_id']} ({cluster['size']:,}): {shown}" + (f" and {left:,} more" if left else "")
+def _cluster(cluster: JsonObject) -> str:
+    shown_identifiers = ", ".join(render_node(identifier) for identifier in cluster["identifiers"])
+    remaining = cluster["size"] - len(cluster["identifiers"])
+    return f"{cluster['profile_id']} ({cluster['size']:,}): {shown_identifiers}" + (f" and {remaining:,} more" if remaining else "")
 
 
-def _steps(steps: Sequence[Shaped]) -> list[str]:
+def _steps(steps: Sequence[JsonObject]) -> list[str]:
     return [line for number, step in enumerate(steps, 1) for line in _step(number, step)]
 
 
-def _step(number: int, step: Shaped, outcome: str = "") -> list[str]:
+def _step(number: int, step: JsonObject, outcome: str = "") -> list[str]:
     refused = step["refused"]
     mark = "✗" if refused else "─"
-    lines = [f"  {number}. {say(step['from'])} {mark} {say(step['to'])}" + (f": {outcome}" if outcome else "")]
+    lines = [f"  {number}. {render_node(step['from'])} {mark} {render_node(step['to'])}" + (f": {outcome}" if outcome else "")]
     lines.append(f"     first seen {step['first_seen']} {_event(step['first_event'])}")
     if step["last_event"]["id"] != step["first_event"]["id"]:
         lines.append(f"     last seen  {step['last_seen']} {_event(step['last_event'])}")
@@ -103,19 +113,19 @@ def _step(number: int, step: Shaped, outcome: str = "") -> list[str]:
     if refused:
         lines.append(f"     joins nothing: {refused['text']}")
         lines += [
-            f"       before it: {say(one['from'])} ─ {say(one['to'])}, last seen {one['last_seen']}"
-            for one in refused.get("joined_before", ())
+            f"       before it: {render_node(link['from'])} ─ {render_node(link['to'])}, last seen {link['last_seen']}"
+            for link in refused.get("joined_before", ())
         ]
     return lines
 
 
-def _event(event: Shaped) -> str:
+def _event(event: JsonObject) -> str:
     name = f" {event['name']}" if event.get("name") else ""
     kind = f" ({event['type']}{name}, received {event['received']})" if "type" in event else ""
     return f"in event {event['id']}{kind}"
 
 
-def _direct(answer: Shaped) -> Iterable[str]:
+def _direct(answer: JsonObject) -> Iterable[str]:
     direct = answer["direct"]
     if direct is None or len(answer["path"]) == 1:
         return ()
@@ -123,7 +133,7 @@ def _direct(answer: Shaped) -> Iterable[str]:
     return (f"They were also seen together themselves, which {counts}:", *_step(1, direct))
 
 
-def _notes(answer: Shaped) -> Iterable[str]:
+def _notes(answer: JsonObject) -> Iterable[str]:
     if not answer["settled"]:
         yield _NOT_SETTLED
     if not answer["history"]:

@@ -3,150 +3,174 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ops.identity.audit import Told, shape_event
-from ops.identity.clusters import Known
-from ops.identity.references import (Names, moment, say, shape)
-from domain.identity.explanation import (Refusal, Step, Turn, Why)
-from domain.identity.clusters import pair
-from profile_store.port import Decision, Members
-from schemas.records import Decided
+from domain.identity.clusters import ordered_pair
+from domain.identity.explanation import EdgeRefusal, EvidenceStep, PairExplanation, ReplayedEdge
+from domain.identity.model import Decision, Members
+from ops.identity.audit import EvidenceAudit, event_to_json
+from ops.identity.clusters import ResolvedClusters
+from ops.identity.references import IdentifiersByNode, format_instant, node_to_json, render_node
+from schemas.records import LinkDecision
 
 
-def shape_why(known: Known, why: Why, ends: tuple[str, str], seen: Collection[str], names: Names, told: Told) -> dict[str, Any]:
-    """The answer to `why`: a verdict, the way between the two, and the reasons that keep them apart. `seen` are those of the two
+def why_to_json(
+    clusters: ResolvedClusters,
+    why: PairExplanation,
+    ends: tuple[str, str],
+    seen_nodes: Collection[str],
+    identifiers: IdentifiersByNode,
+    audit: EvidenceAudit,
+) -> dict[str, Any]:
+    """The answer to `why`: a verdict, the way between the two, and the reasons that keep them apart. `seen_nodes` are those of
+    the two
     of which anything is stored."""
     a, b = ends
-    steps = [shape_step(step, known, names, told) for step in why.steps]
-    direct = None if why.direct is None else shape_step(why.direct, known, names, told)
+    steps = [step_to_json(step, clusters, identifiers, audit) for step in why.steps]
+    direct = None if why.direct_step is None else step_to_json(why.direct_step, clusters, identifiers, audit)
     return {
-        "a": {**shape(a, names), "profile_id": known.label(a), "seen": a in seen},
-        "b": {**shape(b, names), "profile_id": known.label(b), "seen": b in seen},
-        "verdict": why.verdict,
-        "together": why.verdict in ("same", "together"),
+        "a": {**node_to_json(a, identifiers), "profile_id": clusters.stored_profile_id(a), "seen": a in seen_nodes},
+        "b": {**node_to_json(b, identifiers), "profile_id": clusters.stored_profile_id(b), "seen": b in seen_nodes},
+        "verdict": why.relation,
+        "together": why.relation in ("same", "together"),
         "path": steps,
         "reasons": [step["refused"] for step in steps if step["refused"] is not None],
         "direct": direct,
-        "settled": known.settled([a, b]),
-        "rules": known.rules.version,
-        "history": told.complete,
+        "settled": clusters.is_settled([a, b]),
+        "rules": clusters.rules.version,
+        "history": audit.complete,
     }
 
 
-def shape_how(profile_id: str, known: Known, turns: Iterable[Turn], names: Names, told: Told) -> dict[str, Any]:
+def how_to_json(
+    profile_id: str, clusters: ResolvedClusters, turns: Iterable[ReplayedEdge], identifiers: IdentifiersByNode, audit: EvidenceAudit
+) -> dict[str, Any]:
     """The answer to `how`: a profile's members, and its evidence in the order of the replay."""
-    nodes = [node for node, label in sorted(known.resolution.labels.items()) if label == profile_id]
+    nodes = [node for node, label in sorted(clusters.resolution.labels.items()) if label == profile_id]
     return {
         "profile_id": profile_id,
-        "identifiers": [shape(node, names) for node in nodes],
-        "turns": [{"outcome": turn.outcome, **shape_step(turn.step, known, names, told)} for turn in turns],
-        "settled": known.settled(nodes),
-        "rules": known.rules.version,
-        "prefer": known.rules.prefer,
-        "history": told.complete,
+        "identifiers": [node_to_json(node, identifiers) for node in nodes],
+        "turns": [{"outcome": turn.outcome, **step_to_json(turn.step, clusters, identifiers, audit)} for turn in turns],
+        "settled": clusters.is_settled(nodes),
+        "rules": clusters.rules.version,
+        "prefer": clusters.rules.prefer,
+        "history": audit.complete,
     }
 
 
-def shape_step(step: Step, known: Known, names: Names, told: Told) -> dict[str, Any]:
+def step_to_json(
+    step: EvidenceStep, clusters: ResolvedClusters, identifiers: IdentifiersByNode, audit: EvidenceAudit
+) -> dict[str, Any]:
     """One piece of evidence."""
-    key, edge = pair(step.start, step.end), step.edge
+    key, edge = ordered_pair(step.start, step.end), step.edge
     return {
-        "from": shape(step.start, names),
-        "to": shape(step.end, names),
-        "first_seen": moment(edge.first_ms),
-        "last_seen": moment(edge.last_ms),
+        "from": node_to_json(step.start, identifiers),
+        "to": node_to_json(step.end, identifiers),
+        "first_seen": format_instant(edge.first_ms),
+        "last_seen": format_instant(edge.last_ms),
         "source": edge.source,
         "rule": edge.rule,
         "rules": edge.rules,
-        "first_event": shape_event(edge.first_event, told.events.get((key, edge.first_event))),
-        "last_event": shape_event(edge.last_event, told.events.get((key, edge.last_event))),
-        "refused": None if step.refusal is None else shape_refusal(step.refusal, known, names, told),
+        "first_event": event_to_json(edge.first_event, audit.events.get((key, edge.first_event))),
+        "last_event": event_to_json(edge.last_event, audit.events.get((key, edge.last_event))),
+        "refused": None if step.refusal is None else refusal_to_json(step.refusal, clusters, identifiers, audit),
     }
 
 
-def shape_refusal(refusal: Refusal, known: Known, names: Names, told: Told) -> dict[str, Any]:
+def refusal_to_json(
+    refusal: EdgeRefusal, clusters: ResolvedClusters, identifiers: IdentifiersByNode, audit: EvidenceAudit
+) -> dict[str, Any]:
     """Why a piece of evidence joins nothing, in parts and as a sentence."""
     dead = refusal.dead
-    edges = known.evidence.edges
-    found: dict[str, Any] = {"reason": dead.reason}
+    edges = clusters.evidence.edges
+    answer: dict[str, Any] = {"reason": dead.reason}
     if dead.reason in ("blocked", "generic", "crowded"):
-        found["identifier"] = shape(dead.at, names)
+        answer["identifier"] = node_to_json(dead.subject, identifiers)
     if dead.reason == "unique":
-        found["namespace"] = dead.at
+        answer["namespace"] = dead.subject
     if refusal.limit is not None:
-        found["limit"] = refusal.limit
+        answer["limit"] = refusal.limit
     if dead.reason == "generic":
-        found["count"] = dead.count
+        answer["count"] = dead.count
     if refusal.decision is not None:
-        found["decision"] = shape_decision(refusal.decision, told)
+        answer["decision"] = decision_to_json(refusal.decision, audit)
     if refusal.pair is not None:
-        found["pair"] = [shape(node, names) for node in refusal.pair]
+        answer["pair"] = [node_to_json(node, identifiers) for node in refusal.pair]
     if dead.reason == "unique":
-        found["sides"] = [[shape(node, names) for node in side] for side in refusal.sides]
+        answer["sides"] = [[node_to_json(node, identifiers) for node in side] for side in refusal.end_values]
     if dead.reason == "size":
-        found["sizes"] = [len(side) for side in refusal.sides]
-    if refusal.links:
-        found["joined_before"] = [
-            {"from": shape(a, names), "to": shape(b, names), "last_seen": moment(edges[a, b].last_ms)} for a, b in refusal.links
+        answer["sizes"] = [len(side) for side in refusal.end_values]
+    if refusal.earlier_links:
+        answer["joined_before"] = [
+            {
+                "from": node_to_json(a, identifiers),
+                "to": node_to_json(b, identifiers),
+                "last_seen": format_instant(edges[a, b].last_ms),
+            }
+            for a, b in refusal.earlier_links
         ]
-    found["text"] = sentence(found, known.rules.prefer)
-    return found
+    answer["text"] = explain_refusal(answer, clusters.rules.prefer)
+    return answer
 
 
-def shape_decided(said: Decided, applied: bool, profiles: Mapping[str, Members], names: Names) -> dict[str, Any]:  # noqa: FBT001 - a field of the answer
+def operation_to_json(
+    record: LinkDecision, profiles: Mapping[str, Members], identifiers: IdentifiersByNode, *, applied: bool
+) -> dict[str, Any]:
     """The answer to a decision. `profiles` are those that its nodes are in; when not yet `applied`, those of before."""
     return {
-        "operation": said.operation,
-        "action": said.action,
-        "of": said.of,
-        "on": said.on,
-        "at": moment(said.at_ms),
-        "by": said.by,
-        "reason": said.reason,
-        "pairs": [{"kind": kind, "a": shape(a, names), "b": shape(b, names)} for kind, a, b in said.pairs],
+        "operation": record.operation,
+        "action": record.action,
+        "of": record.of,
+        "on": record.on,
+        "at": format_instant(record.at_ms),
+        "by": record.by,
+        "reason": record.reason,
+        "pairs": [
+            {"kind": kind, "a": node_to_json(a, identifiers), "b": node_to_json(b, identifiers)} for kind, a, b in record.pairs
+        ],
         "applied": applied,
         "profiles": [
-            {"profile_id": name, "identifiers": [shape(node, names) for node in entry.nodes]} for name, entry in profiles.items()
+            {"profile_id": name, "identifiers": [node_to_json(node, identifiers) for node in entry.nodes]}
+            for name, entry in profiles.items()
         ],
     }
 
 
-def shape_decision(decision: Decision, told: Told) -> dict[str, Any]:
+def decision_to_json(decision: Decision, audit: EvidenceAudit) -> dict[str, Any]:
     """What a person decided; who and why when the audit knows it."""
-    said = told.operations.get(decision.operation)
-    audit = {} if said is None else {"action": said.action, "by": said.by, "why": said.reason}
-    return {"operation": decision.operation, "at": moment(decision.at_ms), **audit}
+    operation = audit.operations.get(decision.operation)
+    attribution = {} if operation is None else {"action": operation.action, "by": operation.by, "why": operation.reason}
+    return {"operation": decision.operation, "at": format_instant(decision.at_ms), **attribution}
 
 
-def sentence(refused: Mapping[str, Any], prefer: str) -> str:
+def explain_refusal(refusal: Mapping[str, Any], prefer: str) -> str:
     """A reason for people."""
-    reason = refused["reason"]
+    reason = refusal["reason"]
     if reason == "cut":
-        return f"cut {_by(refused['decision'])}"
+        return f"cut {_attribution(refusal['decision'])}"
     if reason == "apart":
-        low, high = refused["pair"]
-        return f"{say(low)} and {say(high)} are kept apart, decided {_by(refused['decision'])}"
+        low, high = refusal["pair"]
+        return f"{render_node(low)} and {render_node(high)} are kept apart, decided {_attribution(refusal['decision'])}"
     if reason == "blocked":
-        return f"{say(refused['identifier'])} is blocked: by the identity rules it names nobody"
+        return f"{render_node(refusal['identifier'])} is blocked: by the identity rules it names nobody"
     if reason == "generic":
-        who, namespace = say(refused["identifier"]), refused["identifier"]["namespace"]
+        who, namespace = render_node(refusal["identifier"]), refusal["identifier"]["namespace"]
         return (
-            f"{who} is generic: it was seen with {refused['count']} others that are as strong or stronger, "
-            f"a value of {namespace} may be with {refused['limit']}"
+            f"{who} is generic: it was seen with {refusal['count']} others that are as strong or stronger, "
+            f"a value of {namespace} may be with {refusal['limit']}"
         )
     if reason == "crowded":
-        return f"{say(refused['identifier'])} is crowded: it was seen with more than {refused['limit']:,} others"
+        return f"{render_node(refusal['identifier'])} is crowded: it was seen with more than {refusal['limit']:,} others"
     if reason == "size":
-        here, there = refused["sizes"]
-        return f"together they would have {here + there:,} identifiers, a profile may have {refused['limit']:,}"
+        left_size, right_size = refusal["sizes"]
+        return f"together they would have {left_size + right_size:,} identifiers, a profile may have {refusal['limit']:,}"
     first = "newest" if prefer == "last" else "oldest"
-    held = [say(one) for side in refused["sides"] for one in side]
+    identifiers = [render_node(identifier) for side in refusal["sides"] for identifier in side]
     return (
-        f"a profile may have {refused['limit']} {refused['namespace']}, together they would have {len(held)}: "
-        f"{', '.join(held)}; the {first} evidence is taken first"
+        f"a profile may have {refusal['limit']} {refusal['namespace']}, together they would have {len(identifiers)}: "
+        f"{', '.join(identifiers)}; the {first} evidence is taken first"
     )
 
 
-def _by(decision: Mapping[str, Any]) -> str:
+def _attribution(decision: Mapping[str, Any]) -> str:
     who = f"by {decision['by']} " if decision.get("by") else ""
     why = f", because: {decision['why']}" if decision.get("why") else ""
     return f"{who}at {decision['at']} (operation {decision['operation']}){why}"

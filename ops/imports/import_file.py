@@ -11,15 +11,15 @@ import yaml
 from pydantic import ValidationError
 
 from domain.intake.import_columns import ImportMapping
-from domain.intake.import_rows import encoding_of
+from domain.intake.import_rows import detect_encoding
 from runtime.errors import Invalid, Misconfigured
 
 MAX_LINE_CHARS: Final = 1024 * 1024
-_LOOK_BYTES: Final = 4096
+_ENCODING_SAMPLE_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class ImportFile:
     """A file that is being read. `size_bytes` in all, `read_bytes()` so far."""
 
     lines: Iterator[str]
@@ -32,7 +32,7 @@ class Opened:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Opened]:
+def open_import_file(path: Path) -> Iterator[ImportFile]:
     """The file's lines, with their ends. Raises Misconfigured when it cannot be read, Invalid for a line without end."""
     try:
         handle = path.open("rb")
@@ -40,10 +40,10 @@ def opened(path: Path) -> Iterator[Opened]:
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read ({type(error).__name__})") from error
     with handle:
-        encoding, errors = encoding_of(handle.read(_LOOK_BYTES))
+        encoding, errors = detect_encoding(handle.read(_ENCODING_SAMPLE_BYTES))
         handle.seek(0)
         with io.TextIOWrapper(handle, encoding=encoding, errors=errors, newline="") as text:
-            yield Opened(_lines(text), size, handle)
+            yield ImportFile(_lines(text), size, handle)
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[str]:
@@ -55,7 +55,7 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def mapping_of(path: Path | None, event: str | None, timezone: str | None) -> ImportMapping:
+def load_mapping(path: Path | None, event: str | None, timezone: str | None) -> ImportMapping:
     """The mapping of a YAML file, with what the command line says besides. Raises Misconfigured that names file and field."""
     document: object = {}
     if path is not None:
@@ -73,5 +73,7 @@ def mapping_of(path: Path | None, event: str | None, timezone: str | None) -> Im
     try:
         return ImportMapping.model_validate(document)
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors(include_input=False)[:8]]
-        raise Misconfigured("; ".join(f"{path or 'command line'}: {line}" for line in wrong)) from None
+        faults = [
+            f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}" for fault in error.errors(include_input=False)[:8]
+        ]
+        raise Misconfigured("; ".join(f"{path or 'command line'}: {line}" for line in faults)) from None

@@ -8,16 +8,16 @@ from typing import IO, Any, Final
 
 import orjson
 
-from domain.intake.import_columns import ImportMapping, Kind
-from domain.intake.import_rows import Row, rows
-from ops.imports.collector_client import Client
-from ops.imports.import_file import opened
+from domain.intake.import_columns import ImportKind, ImportMapping
+from domain.intake.import_rows import ImportRow, read_rows
+from domain.intake.parse import Rejection
+from ops.imports.collector_client import CollectorClient
+from ops.imports.import_file import open_import_file
 from runtime.errors import Invalid
-from domain.intake.parse import Rejected
 
 BATCH_ROWS: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
-_LONE: Final = 50
+_IDENTIFIER_CHECK_ROWS: Final = 50
 """After so many rows of which none names anybody, it is the columns that are wrong."""
 
 Progress = Callable[[int, int], None]
@@ -25,8 +25,8 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
-class Summary:
-    """`rows` = `kept` + `refused` (never sent) + `quarantined` (by the collector); `report` is the file with the latter two."""
+class ImportSummary:
+    """`rows` = `kept` + `refused` (never sent) + `quarantined` (by the collector); `rejects` is the file with the latter two."""
 
     rows: int = 0
     kept: int = 0
@@ -40,7 +40,7 @@ class Summary:
         return asdict(self)
 
 
-class Report:
+class RejectsFile:
     """The rows that were not kept, as JSON lines beside the file, readable by its owner alone. Made with the first one."""
 
     def __init__(self, path: Path) -> None:
@@ -48,13 +48,13 @@ class Report:
         self._out: IO[bytes] | None = None
         path.unlink(missing_ok=True)
 
-    def add(self, row: Row, reason: str, where: str, detail: str) -> None:
+    def add(self, row: ImportRow, reason: str, path: str, detail: str) -> None:
         """Write a row's line, reason, path and text."""
         if self._out is None:
             self._out = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
         raw = row.raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        said = {"line": row.line, "reason": reason, "path": where, "detail": detail, "raw": raw}
-        self._out.write(orjson.dumps(said) + b"\n")
+        entry = {"line": row.line, "reason": reason, "path": path, "detail": detail, "raw": raw}
+        self._out.write(orjson.dumps(entry) + b"\n")
 
     def close(self) -> str:
         """The file's name, "" when every row was kept."""
@@ -64,29 +64,29 @@ class Report:
         return str(self.path)
 
 
-def run(kind: Kind, path: Path, mapping: ImportMapping, client: Client, progress: Progress) -> Summary:
+def run(kind: ImportKind, path: Path, mapping: ImportMapping, client: CollectorClient, progress: Progress) -> ImportSummary:
     """Import a file. It may be run again at any time: message ids come from content, so what was kept already is a duplicate.
 
     Raises what Client.send and `opened` raise, and Invalid when no column names anybody.
     """
-    summary, report = Summary(), Report(path.with_name(f"{path.name}.rejects.jsonl"))
+    summary, rejects = ImportSummary(), RejectsFile(path.with_name(f"{path.name}.rejects.jsonl"))
     try:
-        with opened(path) as file:
-            for batch in batches(rows(kind, file.lines, mapping)):
-                _named(summary, batch)
-                _send(batch, client, summary, report)
+        with open_import_file(path) as file:
+            for batch in batches(read_rows(kind, file.lines, mapping)):
+                _require_identifiers(summary, batch)
+                _send(batch, client, summary, rejects)
                 progress(file.read_bytes(), file.size_bytes)
             progress(file.size_bytes, file.size_bytes)
     finally:
-        summary.report = report.close()
+        summary.report = rejects.close()
     return summary
 
 
-def batches(found: Iterator[Row]) -> Iterator[list[Row]]:
+def batches(imported_rows: Iterator[ImportRow]) -> Iterator[list[ImportRow]]:
     """Rows in batches of bounded count and size."""
-    batch: list[Row] = []
+    batch: list[ImportRow] = []
     size = 0
-    for row in found:
+    for row in imported_rows:
         if batch and (len(batch) == BATCH_ROWS or size + len(row.raw) > BATCH_BYTES):
             yield batch
             batch, size = [], 0
@@ -96,36 +96,36 @@ def batches(found: Iterator[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _named(summary: Summary, batch: list[Row]) -> None:
+def _require_identifiers(summary: ImportSummary, batch: list[ImportRow]) -> None:
     """Look at the first rows before anything is sent: a file without a column for identifiers would fill the quarantine."""
     if summary.rows or len(batch) < 1:
         return
-    calls = [row.call for row in batch[:_LONE] if isinstance(row.call, dict)]
-    if calls and not any(_names(call) for call in calls):
+    calls = [row.call for row in batch[:_IDENTIFIER_CHECK_ROWS] if isinstance(row.call, dict)]
+    if calls and not any(_has_identifier(call) for call in calls):
         raise Invalid(
             "no column names a customer: call one user_id, email or phone, or say with --mapping which it is (columns: {…})",
             reason="no_identifier",
         )
 
 
-def _names(call: dict[str, Any]) -> bool:
+def _has_identifier(call: dict[str, Any]) -> bool:
     traits = call.get("traits")
     return bool(call.get("identifiers")) or (isinstance(traits, dict) and bool(traits.get("email") or traits.get("phone")))
 
 
-def _send(batch: list[Row], client: Client, summary: Summary, report: Report) -> None:
+def _send(batch: list[ImportRow], client: CollectorClient, summary: ImportSummary, rejects: RejectsFile) -> None:
     sent = [row for row in batch if isinstance(row.call, dict)]
     results = client.send([row.call for row in sent if isinstance(row.call, dict)]) if sent else []
-    lost: list[tuple[Row, str, str, str]] = [
-        (row, row.call.reason.value, row.call.path, row.call.detail) for row in batch if isinstance(row.call, Rejected)
+    rejected: list[tuple[ImportRow, str, str, str]] = [
+        (row, row.call.reason.value, row.call.path, row.call.detail) for row in batch if isinstance(row.call, Rejection)
     ]
-    summary.refused += len(lost)
-    lost += [
+    summary.refused += len(rejected)
+    rejected += [
         (sent[result["index"]], str(result.get("reason", "")), str(result.get("path") or ""), "in quarantine") for result in results
     ]
     summary.quarantined += len(results)
     summary.rows += len(batch)
     summary.kept += len(sent) - len(results)
-    for row, reason, where, detail in sorted(lost, key=lambda one: one[0].line):
-        report.add(row, reason, where, detail)
+    for row, reason, where, detail in sorted(rejected, key=lambda rejection: rejection[0].line):
+        rejects.add(row, reason, where, detail)
         summary.reasons[reason] = summary.reasons.get(reason, 0) + 1

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.errors import Invalid
 from domain.intake.values import Unparsable, loads
+from runtime.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)
-class Edits:
+class RecordEdits:
     """What to do to each record, in this order: `rename` (from, to), `drop`, `put` (path, JSON value). `raw` replaces it whole."""
 
     put: tuple[tuple[str, Any], ...] = ()
@@ -23,27 +23,27 @@ class Edits:
 
     def apply(self, raw: bytes) -> bytes:
         """The mended record. Raises Invalid when fields are to be changed in what is no JSON object."""
-        kept = raw if self.raw is None else self.raw
+        record = raw if self.raw is None else self.raw
         if not (self.put or self.drop or self.rename):
-            return kept
+            return record
         try:
-            value = loads(kept)
+            value = loads(record)
         except Unparsable:
             value = None
         if not isinstance(value, dict):
             raise Invalid("the record is no JSON object: mend it whole, from a file", path="raw", reason="not_an_object")
         for old, new in self.rename:
-            found, there = _taken(value, old)
-            if there:
-                _put(value, new, found)
+            moved, is_present = _pop(value, old)
+            if is_present:
+                _put(value, new, moved)
         for path in self.drop:
-            _taken(value, path)
-        for path, given in self.put:
-            _put(value, path, given)
-        return _written(value)
+            _pop(value, path)
+        for path, new_value in self.put:
+            _put(value, path, new_value)
+        return _encode(value)
 
 
-def _written(value: dict[str, Any]) -> bytes:
+def _encode(value: dict[str, Any]) -> bytes:
     """As JSON; a lone surrogate, which UTF-8 has not, stays an escape. Raises Invalid for a value nested beyond all reason."""
     try:
         return json.dumps(value, ensure_ascii=False).encode()
@@ -53,7 +53,7 @@ def _written(value: dict[str, Any]) -> bytes:
         raise Invalid("the record is nested too deeply to be mended", path="raw", reason="too_deep") from None
 
 
-def parsed(text: str) -> tuple[str, Any]:
+def parse_assignment(text: str) -> tuple[str, Any]:
     """`path=value`: the value is JSON if it can be read as that, else text. Raises Invalid without a path."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip(". "):
@@ -64,7 +64,7 @@ def parsed(text: str) -> tuple[str, Any]:
         return path.strip(), value
 
 
-def renamed(text: str) -> tuple[str, str]:
+def parse_rename(text: str) -> tuple[str, str]:
     """`old=new`, both dotted paths. Raises Invalid."""
     old, equals, new = (part.strip() for part in text.partition("="))
     if not equals or not old.strip(".") or not new.strip("."):
@@ -72,23 +72,25 @@ def renamed(text: str) -> tuple[str, str]:
     return old, new
 
 
-def _walked(value: dict[str, Any], path: str, step: Callable[[dict[str, Any], str], Any]) -> tuple[dict[str, Any] | None, str]:
-    *above, last = path.split(".")
-    held: Any = value
+def _parent_of(
+    value: dict[str, Any], path: str, descend: Callable[[dict[str, Any], str], Any]
+) -> tuple[dict[str, Any] | None, str]:
+    *above, key = path.split(".")
+    parent: Any = value
     for name in above:
-        held = step(held, name)
-        if not isinstance(held, dict):
-            return None, last
-    return held, last
+        parent = descend(parent, name)
+        if not isinstance(parent, dict):
+            return None, key
+    return parent, key
 
 
-def _taken(value: dict[str, Any], path: str) -> tuple[Any, bool]:
-    held, last = _walked(value, path, lambda inner, name: inner.get(name))
-    return (held.pop(last), True) if held is not None and last in held else (None, False)
+def _pop(value: dict[str, Any], path: str) -> tuple[Any, bool]:
+    parent, key = _parent_of(value, path, lambda inner, name: inner.get(name))
+    return (parent.pop(key), True) if parent is not None and key in parent else (None, False)
 
 
-def _put(value: dict[str, Any], path: str, given: Any) -> None:
-    held, last = _walked(value, path, lambda inner, name: inner.setdefault(name, {}))
-    if held is None:
+def _put(value: dict[str, Any], path: str, new_value: Any) -> None:
+    parent, key = _parent_of(value, path, lambda inner, name: inner.setdefault(name, {}))
+    if parent is None:
         raise Invalid("the path leads through a value that is no object", path="set", reason="malformed")
-    held[last] = given
+    parent[key] = new_value

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
-from warehouse import named_queries as reads
+from warehouse import named_queries
 from warehouse.client import Warehouse
 
 STATES: Final = ("open", "replayed", "discarded")
 PAGE: Final = 500
-_RAW: Final = 10
+_RAW_COLUMN: Final = 10
 """Where `quarantine_show` has the bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class QuarantineQuery:
     """Which records are meant; what is empty does not narrow them. `limit` bounds how many."""
 
     ids: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QuarantineEntry:
     """One record. `state` is open, replayed or discarded; `by` and `because` say who settled it and why."""
 
     id: str
@@ -48,28 +48,28 @@ class Entry:
     raw: bytes = field(default=b"", repr=False)
 
 
-async def listed(warehouse: Warehouse, wanted: Wanted) -> list[Entry]:
+async def list_entries(warehouse: Warehouse, query: QuarantineQuery) -> list[QuarantineEntry]:
     """The records, newest first, without their bytes. Raises Transient."""
-    rows = await reads.ask(
-        warehouse, "quarantine_list", ids=list(wanted.ids), reason=wanted.reason, stage=wanted.stage, source=wanted.source,
-        state=wanted.state, since_ms=wanted.since_ms, limit=wanted.limit, skip=wanted.skip,
+    rows = await named_queries.fetch_rows(
+        warehouse, "quarantine_list", ids=list(query.ids), reason=query.reason, stage=query.stage, source=query.source,
+        state=query.state, since_ms=query.since_ms, limit=query.limit, skip=query.skip,
     )  # fmt: skip
-    return [Entry(*row) for row in rows]
+    return [QuarantineEntry(*row) for row in rows]
 
 
-def shown(entry: Entry) -> dict[str, Any]:
+def entry_to_json(entry: QuarantineEntry) -> dict[str, Any]:
     """All but the bytes, for JSON."""
     return {name: value for name, value in asdict(entry).items() if name != "raw"}
 
 
-async def whole(warehouse: Warehouse, ids: Sequence[str]) -> list[Entry]:
+async def read_entries(warehouse: Warehouse, ids: Sequence[str]) -> list[QuarantineEntry]:
     """These records with their bytes, in the order of the ids; those that do not exist are left out. Raises Transient."""
-    found: dict[str, Entry] = {}
+    by_id: dict[str, QuarantineEntry] = {}
     for start in range(0, len(ids), PAGE):
-        rows = await reads.ask(warehouse, "quarantine_show", ids=list(ids[start : start + PAGE]))
-        found |= {entry.id: entry for entry in map(_entry, rows)}
-    return [found[name] for name in ids if name in found]
+        rows = await named_queries.fetch_rows(warehouse, "quarantine_show", ids=list(ids[start : start + PAGE]))
+        by_id |= {entry.id: entry for entry in map(_entry_from_row, rows)}
+    return [by_id[name] for name in ids if name in by_id]
 
 
-def _entry(row: Sequence[Any]) -> Entry:
-    return replace(Entry(*row[:_RAW], *row[_RAW + 1 :]), raw=base64.b64decode(row[_RAW]))
+def _entry_from_row(row: Sequence[Any]) -> QuarantineEntry:
+    return replace(QuarantineEntry(*row[:_RAW_COLUMN], *row[_RAW_COLUMN + 1 :]), raw=base64.b64decode(row[_RAW_COLUMN]))

@@ -6,31 +6,31 @@ from typing import Any, Final
 
 import msgspec
 
-from collector.routes import webhooks as inbound
-from domain.intake.decide_calls import Accept, Accepted
-from domain.intake.envelope import CALLS, envelope
-from domain.intake.context import STEPS, Facts
 from collector.problems import Problem
-from ops.quarantine.entries import Entry
-from runtime.bus.port import Outgoing
-from runtime.settings import Settings
+from collector.routes import webhooks
+from domain.definitions.kinds import Source
+from domain.intake.admission import Admission
 from domain.intake.call_centre import CALL_TYPES
-from schemas.codec import Undecodable, decode
-from schemas.events import Event
+from domain.intake.context import INTAKE_STEPS, IntakeContext
+from domain.intake.decide_calls import CallIntake, IntakeOutcome
+from domain.intake.envelope import CALL_CENTRE_PATH, parse_envelope
 from domain.intake.parse import DEFAULT_SOURCE
 from domain.intake.values import Unparsable, loads
-from schemas.records import Delivery, Grouped, Identity, LinkRecord, Profile, Touched, Transition
-from domain.intake.admission import Admission
-from domain.definitions.kinds import Source
+from ops.quarantine.entries import QuarantineEntry
+from runtime.bus.port import Outgoing
+from runtime.settings import Settings
+from schemas.codec import Undecodable, decode
+from schemas.events import Event
+from schemas.records import Delivery, GroupRecord, Identity, LinkRecord, Profile, Touched, Transition
 
-WEBHOOK: Final = "collector-webhook-"
-IMPORT: Final = "collector-import-"
-KINDS: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
+WEBHOOK_PREFIX: Final = "collector-webhook-"
+IMPORT_PREFIX: Final = "collector-import-"
+RECORD_TYPES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "events": (Event, "owner"),
     "links": (LinkRecord, ""),
     "identities": (Identity, "profile_id"),
     "touched": (Touched, "profile_id"),
-    "groups": (Grouped, "group_id"),
+    "groups": (GroupRecord, "group_id"),
     "profiles": (Profile, "profile_id"),
     "memberships": (Transition, "profile_id"),
     "deliveries": (Delivery, "profile_id"),
@@ -39,83 +39,88 @@ KINDS: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ReplayRefusal:
     """Why a record still cannot be kept; the text quotes no value."""
 
-    why: str
+    reason: str
 
 
-class Again:
+class ReplayDecider:
     """Decides by these settings and definitions, as the collector and the agents would now."""
 
     def __init__(self, settings: Settings, sources: Iterable[Source], admission: Admission) -> None:
         self._settings = settings
         self._sources = {source.metadata.name: source for source in sources}
-        self._accept = Accept(settings, (*STEPS, lambda event, _: admission.admit(event)))
+        self._accept = CallIntake(settings, (*INTAKE_STEPS, lambda event, _: admission.admit(event)))
 
-    def records(self, entry: Entry, raw: bytes) -> list[Outgoing] | Refused:
+    def records(self, entry: QuarantineEntry, raw: bytes) -> list[Outgoing] | ReplayRefusal:
         """The records to send for `raw`, the record of the entry or what was made of it."""
         if entry.stage not in ("collector", "accept"):
-            return self._of_stage(entry, raw)
-        if entry.id.startswith(IMPORT):
-            return Refused("a row of a file: mend the file and import it again, what was kept of it is not doubled")
+            return self._stage_records(entry, raw)
+        if entry.id.startswith(IMPORT_PREFIX):
+            return ReplayRefusal("a row of a file: mend the file and import it again, what was kept of it is not doubled")
         try:
             call = loads(raw)
         except Unparsable:
-            return Refused("not JSON in UTF-8")
-        decided = self._webhook(entry, call, raw) if entry.id.startswith(WEBHOOK) else self._call(entry, call)
-        if isinstance(decided, Refused):
-            return decided
-        if decided.results:
-            first = decided.results[0]
-            return Refused(f"{first['reason']}{': ' + first['path'] if first['path'] else ''}")
-        return decided.records
+            return ReplayRefusal("not JSON in UTF-8")
+        accepted = self._webhook(entry, call, raw) if entry.id.startswith(WEBHOOK_PREFIX) else self._call(entry, call)
+        if isinstance(accepted, ReplayRefusal):
+            return accepted
+        if accepted.rejections:
+            first = accepted.rejections[0]
+            return ReplayRefusal(f"{first['reason']}{': ' + first['path'] if first['path'] else ''}")
+        return accepted.records
 
-    def _call(self, entry: Entry, body: Any) -> Accepted | Refused:
+    def _call(self, entry: QuarantineEntry, body: Any) -> IntakeOutcome | ReplayRefusal:
         """One call, or those of a body, received when they were. What has no message id of its own is named after the entry."""
-        enclosed = envelope(CALLS, body)
+        enclosed = parse_envelope(CALL_CENTRE_PATH, body)
         if isinstance(enclosed, Problem):
-            return Refused(enclosed.value.code)
-        several = len(enclosed.calls) != 1
-        calls = [_named(call, f"{entry.id}-{number}" if several else entry.id) for number, call in enumerate(enclosed.calls)]
-        source = entry.source or self._said(body)
-        decided = self._accept.decide(replace(enclosed, calls=calls), Facts(source, entry.at_ms))
-        if isinstance(decided, Problem):
-            return Refused(decided.value.code)
-        return decided if calls else Refused("it holds no call")
+            return ReplayRefusal(enclosed.value.code)
+        has_several = len(enclosed.calls) != 1
+        calls = [
+            _with_message_id(call, f"{entry.id}-{number}" if has_several else entry.id)
+            for number, call in enumerate(enclosed.calls)
+        ]
+        source = entry.source or self._declared_source(body)
+        accepted = self._accept.decide(replace(enclosed, calls=calls), IntakeContext(source, entry.at_ms))
+        if isinstance(accepted, Problem):
+            return ReplayRefusal(accepted.value.code)
+        return accepted if calls else ReplayRefusal("it holds no call")
 
-    def _said(self, call: Any) -> str:
+    def _declared_source(self, call: Any) -> str:
         """The source that a touchpoint names, if it may."""
-        given = call.get("source") if isinstance(call, dict) else None
-        source = self._sources.get(given) if isinstance(given, str) else None
+        source_name = call.get("source") if isinstance(call, dict) else None
+        source = self._sources.get(source_name) if isinstance(source_name, str) else None
         return source.metadata.name if source is not None and source.spec.topic_ingress else DEFAULT_SOURCE
 
-    def _webhook(self, entry: Entry, payload: Any, raw: bytes) -> Accepted | Refused:
+    def _webhook(self, entry: QuarantineEntry, payload: Any, raw: bytes) -> IntakeOutcome | ReplayRefusal:
         source = self._sources.get(entry.source)
         if source is None or source.spec.webhook is None:
-            return Refused("its source has no webhook by now")
-        return inbound.decide(self._accept, source.spec.webhook.mapping, payload, raw, Facts(entry.source, entry.at_ms))
+            return ReplayRefusal("its source has no webhook by now")
+        return webhooks.decide_delivery(
+            self._accept, source.spec.webhook.mapping, payload, raw, IntakeContext(entry.source, entry.at_ms)
+        )
 
-    def _of_stage(self, entry: Entry, raw: bytes) -> list[Outgoing] | Refused:
+    def _stage_records(self, entry: QuarantineEntry, raw: bytes) -> list[Outgoing] | ReplayRefusal:
         name = entry.topic.removeprefix(f"{self._settings.environment}.")
         if name == "touchpoints":
             return [Outgoing(entry.topic, raw)]
-        if name not in KINDS:
-            return Refused("its topic takes no records back")
-        kind, field = KINDS[name]
+        if name not in RECORD_TYPES:
+            return ReplayRefusal("its topic takes no records back")
+        kind, field = RECORD_TYPES[name]
         try:
             record = decode(kind, raw)
         except Undecodable as error:
-            return Refused(str(error))
+            return ReplayRefusal(str(error))
         key = getattr(record, field).encode() if field else None
         return [Outgoing(entry.topic, raw, key)]
 
 
-def _named(call: Any, name: str) -> Any:
+def _with_message_id(call: Any, name: str) -> Any:
     """The call with this message id, unless it has one, or intake makes it of the id of a call in a call centre."""
     if not isinstance(call, dict) or call.get("messageId"):
         return call
     properties = call.get("properties")
-    held = {**properties, **call} if isinstance(properties, dict) else call
-    made_of_call = call.get("type") in CALL_TYPES and (held.get("call_id") or held.get("callId"))
-    return call if made_of_call else {**call, "messageId": name}
+    fields = {**properties, **call} if isinstance(properties, dict) else call
+    has_call_id = call.get("type") in CALL_TYPES and (fields.get("call_id") or fields.get("callId"))
+    return call if has_call_id else {**call, "messageId": name}

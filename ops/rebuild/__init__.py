@@ -1,1 +1,1 @@
-"""TODO."""
+"""Stores rebuilt from each other, and compared."""

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 
-from ops.rebuild import profile_state as state, identity_state as ties
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
+from domain.segments.plan import SegmentPlan
+from ops.rebuild import identity_state as ties
+from ops.rebuild import profile_state as state
 from profile_store.port import ProfileStore
-from warehouse import named_queries as reads
+from warehouse import named_queries
 from warehouse.client import Warehouse
-from domain.identity.rules import DEFAULT_RULES, Rules
-from domain.segments.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class StoreComparison:
     """Hashes of each store, of its profiles and of its evidence with the decisions.
 
     `torn` counts labels and members of Redis that contradict each other, `labels_differ` the nodes that Redis and ClickHouse have
@@ -29,7 +30,9 @@ class Verified:
     labels_differ: int
 
 
-async def verify(store: ProfileStore, warehouse: Warehouse, rules: Rules = DEFAULT_RULES, plan: Plan | None = None) -> Verified:
+async def compare_stores(
+    store: ProfileStore, warehouse: Warehouse, rules: CompiledIdentityRules = DEFAULT_RULES, plan: SegmentPlan | None = None
+) -> StoreComparison:
     """Both states now, by the identity rules and the plan that hold (None: the shipped computed traits alone).
 
     What a definition that is not live any more left in registers is not looked at. At a quiet moment the stores agree; while events
@@ -37,19 +40,23 @@ async def verify(store: ProfileStore, warehouse: Warehouse, rules: Rules = DEFAU
 
     Raises Transient when a store does not answer.
     """
-    held, kept = await state.of_redis(store), await ties.of_redis(store)
-    plan = plan or Plan()
-    recomputed = await state.of_clickhouse(warehouse, plan, rules)
-    redis, clickhouse = (state.state_hash(one, plan.registers) for one in (held, recomputed.state))
-    evidence_redis, evidence_clickhouse = ties.kept_hash(kept), ties.kept_hash(recomputed.kept)
-    labels_differ = state.differing(held.labels, dict(await reads.ask(warehouse, "known_labels")))
-    return Verified(
+    redis_profiles, redis_evidence = await state.read_redis(store), await ties.read_redis(store)
+    plan = plan or SegmentPlan()
+    recomputed = await state.recompute_from_clickhouse(warehouse, plan, rules)
+    redis, clickhouse = (
+        state.state_hash(profile_contents, plan.registers) for profile_contents in (redis_profiles, recomputed.state)
+    )
+    evidence_redis, evidence_clickhouse = ties.identity_hash(redis_evidence), ties.identity_hash(recomputed.identity)
+    labels_differ = state.count_differing_labels(
+        redis_profiles.labels, dict(await named_queries.fetch_rows(warehouse, "known_labels"))
+    )
+    return StoreComparison(
         redis=redis,
         clickhouse=clickhouse,
         agree=redis == clickhouse and evidence_redis == evidence_clickhouse and not labels_differ,
-        profiles_redis=len(held.profiles()),
+        profiles_redis=len(redis_profiles.profiles()),
         profiles_clickhouse=len(recomputed.state.profiles()),
-        torn=held.torn,
+        torn=redis_profiles.contradictions,
         evidence_redis=evidence_redis,
         evidence_clickhouse=evidence_clickhouse,
         labels_differ=labels_differ,

@@ -4,44 +4,46 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ops import definitions_topic as definitions
-from runtime.lazy_connection import Lazy
-from ops.connect import find, reached_with_store
-from ops.segments.verifier import Verifier
-from ops.segments.service import Asked
-from ops.rebuild.profile_state import rules_of
+from domain.segments.plan import SegmentPlan
+from domain.segments.sql import membership_query
+from ops import definitions_topic
+from ops.connect import connect_with_store, find_settings
+from ops.rebuild.profile_state import identity_rules_of
+from ops.segments.service import SegmentService
+from ops.segments.verifier import SegmentVerifier
 from profile_store.connect import open_store
-from warehouse.client import HISTORY_SECONDS, Warehouse
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
-from domain.segments.plan import Plan
-from domain.segments.sql import membership
+from runtime.lazy_connection import LazyConnection
+from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 
 @asynccontextmanager
-async def asking(data_dir: Path) -> AsyncIterator[Asked]:
+async def open_segment_service(data_dir: Path) -> AsyncIterator[SegmentService]:
     """With the definitions that are live now. ClickHouse is reached when it is needed."""
-    settings, clock = find(data_dir), SystemClock()
+    settings, clock = find_settings(data_dir), SystemClock()
     store = open_store(settings, clock)
-    warehouse = Lazy(lambda: Warehouse.connect(settings, answer_s=HISTORY_SECONDS), clock)
+    warehouse = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)
     try:
         async with KafkaBus(settings) as bus:
-            known = await definitions.live(settings, bus)
-        plan, rules = Plan(known.values()), rules_of(settings, known)
-        yield Asked(settings, store, clock, lambda: plan, lambda: rules, warehouse.get)
+            live_definitions = await definitions_topic.read_live(settings, bus)
+        plan, rules = SegmentPlan(live_definitions.values()), identity_rules_of(settings, live_definitions)
+        yield SegmentService(settings, store, clock, lambda: plan, lambda: rules, warehouse.get)
     finally:
         await warehouse.aclose()
         await store.aclose()
 
 
 @asynccontextmanager
-async def verifying(data_dir: Path) -> AsyncIterator[Verifier]:
+async def open_segment_verifier(data_dir: Path) -> AsyncIterator[SegmentVerifier]:
     """The same for whoever compares stream and SQL."""
-    async with reached_with_store(data_dir) as (here, store):
-        known = await definitions.live(here.settings, here.bus)
-        plan, rules = Plan(known.values()), rules_of(here.settings, known)
+    async with connect_with_store(data_dir) as (connection, store):
+        live_definitions = await definitions_topic.read_live(connection.settings, connection.bus)
+        plan, rules = SegmentPlan(live_definitions.values()), identity_rules_of(connection.settings, live_definitions)
 
         async def warehouse() -> Warehouse:
-            return here.warehouse
+            return connection.warehouse
 
-        yield Verifier(here.settings, store, warehouse, here.bus, SystemClock(), lambda: plan, lambda: rules, membership)
+        yield SegmentVerifier(
+            connection.settings, store, warehouse, connection.bus, SystemClock(), lambda: plan, lambda: rules, membership_query
+        )

@@ -8,10 +8,10 @@ from rich.table import Column, Table
 from rich.text import Text
 from rich.tree import Tree
 
-from ops.identity.render import plain
-from domain.segments.describe import value_text
+from domain.segments.describe import format_value
+from ops.identity.render import escape_controls
 
-Shaped = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 _CAUSES: Final = {
     "approximate": "{} differ by an approximation: more happened than a leaf keeps (`keep` in its definition).",
     "stale": "{} differ because their membership was not evaluated as their profile is now.",
@@ -24,22 +24,22 @@ _NOT_EVALUATED: Final = "The stored membership is not from the definitions of no
 _APPROXIMATE: Final = "Approximate: more happened than a leaf keeps (`keep` in its definition). ClickHouse counts it all."
 
 
-def why(answer: Shaped) -> RenderableType:
+def why(answer: JsonObject) -> RenderableType:
     """The answer to `why` about one segment."""
     verdict = "is in" if answer["member"] else "is not in"
     head = [Text(f"{answer['profile_id']} {verdict} {answer['segment']} (version {answer['version']})", "bold")]
-    head.append(_text(_turning(answer, "leaves" if answer["member"] else "enters")))
+    head.append(_text(_next_change(answer, "leaves" if answer["member"] else "enters")))
     tree = Tree(_node(answer["tree"]), guide_style="dim")
-    _grow(tree, answer["tree"])
+    _add_children(tree, answer["tree"])
     return Group(*head, tree, *map(_text, _stored(answer)), *(_text(note, "yellow") for note in _notes(answer)))
 
 
-def overview(answer: Shaped) -> RenderableType:
+def overview(answer: JsonObject) -> RenderableType:
     """The table of all segments of a profile."""
     table = Table(Column("segment", overflow="fold"), "", "since", Column("turns by itself", overflow="fold"), box=None)
     for row in answer["segments"]:
         mark, style = _MARKS[row["member"]]
-        turns = "" if row["turns"] is None else f"{row['turns']} ({ahead(row['turns_in_ms'])})"
+        turns = "" if row["turns"] is None else f"{row['turns']} ({time_ahead(row['turns_in_ms'])})"
         table.add_row(_text(row["name"]), Text(mark, style), row["since"] or "", turns)
     differ = [row["name"] for row in answer["segments"] if not row["agrees"]]
     notes = [_text(f"Stored otherwise: {', '.join(differ)}", "yellow")] if differ else []
@@ -47,20 +47,20 @@ def overview(answer: Shaped) -> RenderableType:
     return Group(Text(f"{answer['profile_id']} at {answer['at']}", "bold"), table, *notes)
 
 
-def verified(answer: Shaped) -> RenderableType:
+def verification(answer: JsonObject) -> RenderableType:
     """The answer to `verify`."""
-    right = {"justify": "right"}
-    head = Column("segment", overflow="fold"), *(Column(name, **right) for name in ("both", "only stream", "only SQL"))  # type: ignore[arg-type]  # a literal
+    right_aligned = {"justify": "right"}
+    head = Column("segment", overflow="fold"), *(Column(name, **right_aligned) for name in ("both", "only stream", "only SQL"))  # type: ignore[arg-type]  # a literal
     table = Table(*head, box=None)
     for row in answer["segments"]:
         style = "yellow" if row["only_stream"] or row["only_sql"] else ""
         table.add_row(_text(row["name"]), *(f"{row[name]:,}" for name in ("both", "only_stream", "only_sql")), style=style)
     title = "Stream and SQL agree" if answer["agrees"] else "Stream and SQL differ"
-    looked = f"{title}, at {answer['at']} ({answer['looks']} look{'s' if answer['looks'] > 1 else ''})"
-    return Group(Text(looked, "bold"), table, *(_text(line, "yellow") for line in _drift(answer)))
+    headline = f"{title}, at {answer['at']} ({answer['looks']} look{'s' if answer['looks'] > 1 else ''})"
+    return Group(Text(headline, "bold"), table, *(_text(line, "yellow") for line in _drift(answer)))
 
 
-def _drift(answer: Shaped) -> Iterable[str]:
+def _drift(answer: JsonObject) -> Iterable[str]:
     if answer["repaired"]:
         yield f"{answer['repaired']:,} profiles were evaluated anew (cause reconcile)."
     causes = {name: sum(row["causes"][name] for row in answer["segments"]) for name in _CAUSES}
@@ -76,76 +76,79 @@ def _drift(answer: Shaped) -> Iterable[str]:
             yield "It still differs: `onefold rebuild profiles` makes the registers anew from history."
 
 
-def ahead(length_ms: int) -> str:
+def time_ahead(length_ms: int) -> str:
     """How far ahead: `in 29 min`."""
     size, unit = next(((size, unit) for size, unit in _UNITS if length_ms >= 2 * size), (1_000, "s"))
     return f"in {length_ms // size} {unit}"
 
 
-def _turning(shaped: Shaped, verb: str) -> str:
+def _next_change(shaped: JsonObject, verb: str) -> str:
     if shaped["turns"] is None:
-        stays = "It stays so until something happens."
-        ahead_of = shaped.get("followed_until")
-        return stays if ahead_of is None else f"It stays so at least until {ahead_of}, if nothing happens."
-    return f"If nothing happens it {verb} at {shaped['turns']} ({ahead(shaped['turns_in_ms'])})."
+        unchanged = "It stays so until something happens."
+        followed_until = shaped.get("followed_until")
+        return unchanged if followed_until is None else f"It stays so at least until {followed_until}, if nothing happens."
+    return f"If nothing happens it {verb} at {shaped['turns']} ({time_ahead(shaped['turns_in_ms'])})."
 
 
-def _grow(tree: Tree, node: Shaped) -> None:
+def _add_children(tree: Tree, node: JsonObject) -> None:
     for group in node.get("events", ()):
         _events(tree, group)
     for child in node["inside"]:
-        _grow(tree.add(_node(child)), child)
+        _add_children(tree.add(_node(child)), child)
 
 
-def _events(tree: Tree, group: Shaped) -> None:
+def _events(tree: Tree, group: JsonObject) -> None:
     for event in group["shown"]:
         tree.add(_text(_event(event), "dim"))
-    left = group["count"] - len(group["shown"])
-    if left > 0 and group["shown"]:
-        tree.add(_text(f"… and {left:,} earlier", "dim"))
+    remaining = group["count"] - len(group["shown"])
+    if remaining > 0 and group["shown"]:
+        tree.add(_text(f"… and {remaining:,} earlier", "dim"))
 
 
-def _event(event: Shaped) -> str:
+def _event(event: JsonObject) -> str:
     if "id" not in event:
         return f"{event['time']} (not in ClickHouse)"
     name = event["name"] or f"${event['type']}"
-    value = f": {value_text(event['value'])}" if event.get("value") is not None else ""
+    value = f": {format_value(event['value'])}" if event.get("value") is not None else ""
     return f"{event['time']} {name} {event['id']}{value}"
 
 
-def _node(node: Shaped) -> Text:
+def _node(node: JsonObject) -> Text:
     mark, style = _MARKS[node["holds"]]
-    text = Text(f"{mark} ", style).append(plain(node["text"]), "bold" if node["holds"] is False else "")
-    details = [f"found {_found(node)}"] if "value" in node else []
+    text = Text(f"{mark} ", style).append(escape_controls(node["text"]), "bold" if node["holds"] is False else "")
+    details = [f"found {_observed(node)}"] if "value" in node else []
     if node["turns"] is not None:
-        details.append(f"turns at {node['turns']} ({ahead(node['turns_in_ms'])})")
+        details.append(f"turns at {node['turns']} ({time_ahead(node['turns_in_ms'])})")
     elif node["holds"] is None and node["may_change"] is not None:
         details.append(f"may change at {node['may_change']}")
     if node.get("approximate"):
         details.append("approximate")
-    return text.append("\n  " + plain("; ".join(details)), "cyan") if details else text
+    return text.append("\n  " + escape_controls("; ".join(details)), "cyan") if details else text
 
 
-def _found(node: Shaped) -> str:
+def _observed(node: JsonObject) -> str:
     value = node["value"]
     if node["node"] == "list":
         return "it is on the list" if value else "it is not on the list"
-    return f"{value_text(value)}{' or more' if node['or_more'] else ''}"
+    return f"{format_value(value)}{' or more' if node['or_more'] else ''}"
 
 
-def _stored(answer: Shaped) -> Iterable[str]:
-    held, last = answer["stored"], answer["transition"]
-    if held is None:
+def _stored(answer: JsonObject) -> Iterable[str]:
+    membership, transition = answer["stored"], answer["transition"]
+    if membership is None:
         yield "Stored: never a member."
     else:
-        yield f"Stored: {'a member' if held['member'] else 'no member'} since {held['since']} (number {held['seq']})."
-    if last is not None:
-        event = last["event"]
-        by = "" if event is None else f", by {event.get('name') or event.get('type', 'the event')} {event['id']}"
-        yield f"Last transition: {last['op']} at {last['at']}, cause {last['cause']}{by}, version {last['version'] or '-'}."
+        state = "a member" if membership["member"] else "no member"
+        yield f"Stored: {state} since {membership['since']} (number {membership['seq']})."
+    if transition is not None:
+        event = transition["event"]
+        caused_by = "" if event is None else f", by {event.get('name') or event.get('type', 'the event')} {event['id']}"
+        version = transition["version"] or "-"
+        cause = f"{transition['cause']}{caused_by}"
+        yield f"Last transition: {transition['op']} at {transition['at']}, cause {cause}, version {version}."
 
 
-def _notes(answer: Shaped) -> Iterable[str]:
+def _notes(answer: JsonObject) -> Iterable[str]:
     if not answer["agrees"]:
         yield "The stored membership differs from this: an event may be on its way; else `onefold segments verify`."
     if not answer["evaluated"]:
@@ -157,4 +160,4 @@ def _notes(answer: Shaped) -> Iterable[str]:
 
 
 def _text(line: str, style: str = "") -> Text:
-    return Text(plain(line), style)
+    return Text(escape_controls(line), style)

@@ -5,32 +5,33 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ops.identity.references import moment, parse
+from domain.identity.rules import CompiledIdentityRules
+from domain.segments.explain import SegmentExplainer
+from domain.segments.plan import SegmentPlan
+from ops.identity.references import format_instant, parse_reference
 from ops.segments import profile_snapshot as person
-from ops.segments.evidence_events import tell
-from ops.segments.profile_snapshot import Person
-from ops.segments.to_json import shape_row, shape_why
+from ops.segments.evidence_events import load_event_evidence
+from ops.segments.profile_snapshot import ProfileSnapshot
+from ops.segments.to_json import row_to_json, why_to_json
 from profile_store.port import ProfileStore
-from warehouse.client import Warehouse
 from runtime.clock import Clock
 from runtime.errors import Invalid, Transient
 from runtime.settings import Settings
-from domain.segments.explain import Explainer
-from domain.identity.rules import Rules
-from domain.segments.plan import Plan
+from warehouse.client import Warehouse
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """`plan` and `rules` are those that are live now, once they are `known`. `warehouse` may raise: then history is not told."""
+class SegmentService:
+    """`plan` and `rules` are those that are live now, once they are `definitions_loaded`. `warehouse` may raise: then history
+    is not told."""
 
     settings: Settings
     store: ProfileStore
     clock: Clock
-    plan: Callable[[], Plan]
-    rules: Callable[[], Rules]
+    plan: Callable[[], SegmentPlan]
+    rules: Callable[[], CompiledIdentityRules]
     warehouse: Callable[[], Awaitable[Warehouse]]
-    known: Callable[[], bool] = lambda: True
+    definitions_loaded: Callable[[], bool] = lambda: True
 
     async def why(self, profile: str, segment: str) -> dict[str, Any]:
         """Why a person is in a segment now, or why not.
@@ -40,38 +41,40 @@ class Asked:
         plan = self._plan()
         if segment not in plan.segments:
             raise Invalid("no segment has this name: see `onefold segments why PROFILE`", path="segment", reason="unknown_segment")
-        who = await self._person(profile, plan)
+        snapshot = await self._snapshot(profile, plan)
         now_ms = self.clock.now_ms()
-        explanation = await asyncio.to_thread(Explainer(plan).explain, segment, who.facts, now_ms)
-        told = await tell(self.warehouse, who, segment, explanation.tree)
-        return shape_why(explanation, who, told, plan, now_ms)
+        explanation = await asyncio.to_thread(SegmentExplainer(plan).explain, segment, snapshot.facts, now_ms)
+        evidence = await load_event_evidence(self.warehouse, snapshot, segment, explanation.tree)
+        return why_to_json(explanation, snapshot, evidence, plan, now_ms)
 
     async def overview(self, profile: str) -> dict[str, Any]:
         """All segments: in or out, since when, and when that turns by itself. Raises as `why`."""
         plan = self._plan()
-        who = await self._person(profile, plan)
+        snapshot = await self._snapshot(profile, plan)
         now_ms = self.clock.now_ms()
-        return await asyncio.to_thread(_overview, plan, who, now_ms)
+        return await asyncio.to_thread(_overview, plan, snapshot, now_ms)
 
-    def _plan(self) -> Plan:
-        if not self.known():
+    def _plan(self) -> SegmentPlan:
+        if not self.definitions_loaded():
             raise Transient("the definitions are not known here yet: try again")
         return self.plan()
 
-    async def _person(self, profile: str, plan: Plan) -> Person:
-        node = parse(profile, self.settings, "profile").node
-        found = await person.read(self.settings, self.store, plan, self.rules().household, node)
-        if found is None:
+    async def _snapshot(self, profile: str, plan: SegmentPlan) -> ProfileSnapshot:
+        node = parse_reference(profile, self.settings, "profile").node
+        snapshot = await person.read_snapshot(self.settings, self.store, plan, self.rules().household, node)
+        if snapshot is None:
             raise Invalid("profile: nobody is known by this identifier", path="profile", reason="unknown_identifier")
-        return found
+        return snapshot
 
 
-def _overview(plan: Plan, who: Person, now_ms: int) -> dict[str, Any]:
-    explainer = Explainer(plan)
-    rows = [shape_row(name, who, explainer.turns(name, who.facts, now_ms), now_ms) for name in sorted(plan.segments)]
+def _overview(plan: SegmentPlan, snapshot: ProfileSnapshot, now_ms: int) -> dict[str, Any]:
+    explainer = SegmentExplainer(plan)
+    rows = [
+        row_to_json(name, snapshot, explainer.next_flip(name, snapshot.facts, now_ms), now_ms) for name in sorted(plan.segments)
+    ]
     return {
-        "profile_id": who.profile_id,
-        "at": moment(now_ms),
-        "evaluated": who.held.plan == plan.fingerprint,
+        "profile_id": snapshot.profile_id,
+        "at": format_instant(now_ms),
+        "evaluated": snapshot.membership.plan == plan.fingerprint,
         "segments": rows,
     }

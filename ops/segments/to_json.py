@@ -3,109 +3,120 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ops.identity.references import moment
-from ops.segments.evidence_events import Told
-from ops.segments.profile_snapshot import Person
-from ops.segments.verifier import CHUNK, Compared, Verified
 from domain.segments.comparisons import NEVER
-from domain.segments.explain import Explained, Explanation
-from domain.segments.plan import Plan
+from domain.segments.explain import ExplainedNode, SegmentExplanation
+from domain.segments.plan import SegmentPlan
+from ops.identity.references import format_instant
+from ops.segments.evidence_events import EventEvidence
+from ops.segments.profile_snapshot import ProfileSnapshot
+from ops.segments.verifier import CHUNK, SegmentComparison, SegmentVerification
 
 
-def shape_why(explanation: Explanation, person: Person, told: Told, plan: Plan, now_ms: int) -> dict[str, Any]:
+def why_to_json(
+    explanation: SegmentExplanation, snapshot: ProfileSnapshot, evidence: EventEvidence, plan: SegmentPlan, now_ms: int
+) -> dict[str, Any]:
     """The answer about one segment. `agrees` says whether the stored membership is the one explained here; `evaluated` whether it
     was last looked at by the definitions of now."""
     tree = explanation.tree
     return {
-        "profile_id": person.profile_id,
+        "profile_id": snapshot.profile_id,
         "segment": explanation.segment,
         "version": explanation.version,
-        "at": moment(now_ms),
+        "at": format_instant(now_ms),
         "member": tree.holds,
-        **_turns(tree.turns_ms, now_ms),
-        "followed_until": shape_moment(explanation.until_ms),
-        "approximate": explanation.approximate,
-        "tree": shape_node(tree, told, now_ms),
-        "stored": stored(person, explanation.segment),
-        "agrees": member_of(person, explanation.segment) is tree.holds,
-        "evaluated": person.held.plan == plan.fingerprint,
-        "transition": told.transition,
-        "history": told.complete,
+        **_next_change(tree.flips_at_ms, now_ms),
+        "followed_until": optional_instant(explanation.until_ms),
+        "approximate": explanation.is_approximate,
+        "tree": node_to_json(tree, evidence, now_ms),
+        "stored": stored_membership(snapshot, explanation.segment),
+        "agrees": is_stored_member(snapshot, explanation.segment) is tree.holds,
+        "evaluated": snapshot.membership.plan == plan.fingerprint,
+        "transition": evidence.transition,
+        "history": evidence.complete,
     }
 
 
-def shape_node(one: Explained, told: Told, now_ms: int) -> dict[str, Any]:
+def node_to_json(node: ExplainedNode, evidence: EventEvidence, now_ms: int) -> dict[str, Any]:
     """A node and all below it."""
-    found: dict[str, Any] = {"node": one.keyword, "text": one.text, "holds": one.holds}
-    leaf = one.keyword not in ("all", "any", "not", "in_segment", "everyone")
+    answer: dict[str, Any] = {"node": node.keyword, "text": node.text, "holds": node.holds}
+    leaf = node.keyword not in ("all", "any", "not", "in_segment", "everyone")
     if leaf:
-        found |= {"value": _value(one.value), "or_more": one.or_more, "wanted": one.wanted, "approximate": one.approximate}
-    found |= {"may_change": shape_moment(one.next_ms), **_turns(one.turns_ms, now_ms)}
+        answer |= {
+            "value": _value(node.value),
+            "or_more": node.is_lower_bound,
+            "wanted": node.expected,
+            "approximate": node.is_approximate,
+        }
+    answer |= {"may_change": optional_instant(node.next_change_ms), **_next_change(node.flips_at_ms, now_ms)}
     if leaf:
-        found["events"] = [
-            {"count": behind.count or len(told.events.get(id(behind), ())), "trait": behind.trait, "shown": told.events[id(behind)]}
-            for behind in one.behind
+        answer["events"] = [
+            {
+                "count": behind.count or len(evidence.events.get(id(behind), ())),
+                "trait": behind.trait,
+                "shown": evidence.events[id(behind)],
+            }
+            for behind in node.evidence
         ]
-    return found | {"inside": [shape_node(child, told, now_ms) for child in one.inside]}
+    return answer | {"inside": [node_to_json(child, evidence, now_ms) for child in node.children]}
 
 
-def shape_row(name: str, person: Person, turns: tuple[bool, int], now_ms: int) -> dict[str, Any]:
+def row_to_json(name: str, snapshot: ProfileSnapshot, turns: tuple[bool, int], now_ms: int) -> dict[str, Any]:
     """One segment of a profile's table."""
     member, turns_ms = turns
-    held = stored(person, name)
+    membership = stored_membership(snapshot, name)
     return {
         "name": name,
         "member": member,
-        "since": held["since"] if held is not None and held["member"] is member else None,
-        **_turns(turns_ms, now_ms),
-        "agrees": member_of(person, name) is member,
+        "since": membership["since"] if membership is not None and membership["member"] is member else None,
+        **_next_change(turns_ms, now_ms),
+        "agrees": is_stored_member(snapshot, name) is member,
     }
 
 
-def member_of(person: Person, segment: str) -> bool:
+def is_stored_member(snapshot: ProfileSnapshot, segment: str) -> bool:
     """Whether the stored membership has the person in a segment."""
-    state = person.held.segments.get(segment)
-    return state is not None and state.member and not person.held.dissolved_into
+    state = snapshot.membership.segments.get(segment)
+    return state is not None and state.member and not snapshot.membership.dissolved_into
 
 
-def stored(person: Person, segment: str) -> dict[str, Any] | None:
+def stored_membership(snapshot: ProfileSnapshot, segment: str) -> dict[str, Any] | None:
     """The stored membership, None when the person was never in."""
-    state = person.held.segments.get(segment)
-    return None if state is None else {"member": state.member, "since": moment(state.since_ms), "seq": state.seq}
+    state = snapshot.membership.segments.get(segment)
+    return None if state is None else {"member": state.member, "since": format_instant(state.since_ms), "seq": state.seq}
 
 
-def shape_moment(at_ms: int) -> str | None:
+def optional_instant(at_ms: int) -> str | None:
     """An instant; None for one that does not come."""
-    return None if at_ms >= NEVER else moment(at_ms)
+    return None if at_ms >= NEVER else format_instant(at_ms)
 
 
-def _turns(at_ms: int, now_ms: int) -> dict[str, Any]:
-    return {"turns": shape_moment(at_ms), "turns_in_ms": None if at_ms >= NEVER else at_ms - now_ms}
+def _next_change(at_ms: int, now_ms: int) -> dict[str, Any]:
+    return {"turns": optional_instant(at_ms), "turns_in_ms": None if at_ms >= NEVER else at_ms - now_ms}
 
 
 def _value(value: Any) -> Any:
     if isinstance(value, Mapping) and "at_ms" in value:
-        return {"at": moment(value["at_ms"]), **{name: one for name, one in value.items() if name != "at_ms"}}
+        return {"at": format_instant(value["at_ms"]), **{name: item for name, item in value.items() if name != "at_ms"}}
     return value
 
 
-def shape_verified(verified: Verified) -> dict[str, Any]:
+def verification_to_json(verification: SegmentVerification) -> dict[str, Any]:
     """The answer to verify. Of each segment the first CHUNK profiles that differ either way are named."""
     return {
-        "agrees": verified.agrees,
-        "looks": verified.looks,
-        "at": moment(verified.at_ms),
-        "repaired": verified.repaired,
-        "segments": [_shape_compared(one) for one in verified.segments],
+        "agrees": verification.agrees,
+        "looks": verification.comparisons,
+        "at": format_instant(verification.at_ms),
+        "repaired": verification.repaired,
+        "segments": [_comparison_to_json(comparison) for comparison in verification.segments],
     }
 
 
-def _shape_compared(one: Compared) -> dict[str, Any]:
-    causes, differing = one.causes, one.differing
+def _comparison_to_json(comparison: SegmentComparison) -> dict[str, Any]:
+    causes, differing = comparison.causes, comparison.differing
     return {
-        "name": one.segment,
-        "version": one.version,
-        "both": one.both,
+        "name": comparison.segment,
+        "version": comparison.version,
+        "both": comparison.both,
         "only_stream": len(differing.stream),
         "only_sql": len(differing.sql),
         "profiles_only_stream": sorted(differing.stream)[:CHUNK],

@@ -17,32 +17,33 @@ RETRY_S: Final = 1.0
 log: Final = get_logger(__name__)
 
 
-async def follow(bus: Bus, topic: str, take: Callable[[Record], object], show: Callable[[], Awaitable[None]]) -> None:
-    """`take` every record in order; `show` once the end of now is reached, and after every later poll that brought something.
+async def follow(bus: Bus, topic: str, on_record: Callable[[Record], object], on_update: Callable[[], Awaitable[None]]) -> None:
+    """`on_record` every record in order; `on_update` once the end of now is reached, and after every later poll that brought
+    something.
 
     So of a key with many versions only the last one is ever shown. Waits while the broker is away. Raises Permanent when the
     topic does not exist.
     """
     reader: Consumer | None = None
-    end = reached = quiet = 0
-    complete = False
+    end_offset = next_offset = quiet_polls = 0
+    caught_up = False
     try:
         while True:
             try:
                 if reader is None:
-                    end = (await bus.end_offsets(topic)).get(0, 0)
+                    end_offset = (await bus.end_offsets(topic)).get(0, 0)
                     reader = await bus.reader([topic])
-                if not complete and (reached >= end or quiet >= QUIET_POLLS):
+                if not caught_up and (next_offset >= end_offset or quiet_polls >= QUIET_POLLS):
                     await bus.ping()
-                    complete = True
-                    await show()
-                polled = [record for found in (await reader.poll(POLL_MS, MAX_RECORDS)).values() for record in found]
-                quiet = 0 if polled else quiet + 1
+                    caught_up = True
+                    await on_update()
+                polled = [record for records in (await reader.poll(POLL_MS, MAX_RECORDS)).values() for record in records]
+                quiet_polls = 0 if polled else quiet_polls + 1
                 for record in polled:
-                    take(record)
-                    reached = record.offset + 1
-                if polled and complete:
-                    await show()
+                    on_record(record)
+                    next_offset = record.offset + 1
+                if polled and caught_up:
+                    await on_update()
             except Transient as error:
                 log.warning("following_waits", topic=topic, error=str(error))
                 await asyncio.sleep(RETRY_S)

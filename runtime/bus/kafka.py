@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from runtime.bus.kafka_admin import KafkaAdmin
 from runtime.bus.kafka_consumer import KafkaConsumer
 from runtime.bus.kafka_producer import KafkaProducer
-from runtime.bus.record_limits import FETCH_WAIT_MS
 from runtime.bus.partitioner import partition_of
+from runtime.bus.record_limits import FETCH_WAIT_MS
 from runtime.settings import Settings
 
 TIMEOUT_MS: Final = 30_000
@@ -18,10 +18,10 @@ _REQUEST_TIMEOUT_MS: Final = 10_000
 _MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
 
 
-def _partition(key: bytes | None, every: Sequence[int], available: Sequence[int]) -> int:
+def _choose_partition(key: bytes | None, all_partitions: Sequence[int], available: Sequence[int]) -> int:
     if key is None:
-        return random.choice(available or every)  # noqa: S311 - spreads load, keeps no secret
-    return every[partition_of(key, len(every))]
+        return random.choice(available or all_partitions)  # noqa: S311 - spreads load, keeps no secret
+    return all_partitions[partition_of(key, len(all_partitions))]
 
 
 class KafkaBus:
@@ -49,7 +49,7 @@ class KafkaBus:
             linger_ms=0,  # callers send whole slices and wait for them: lingering is latency for nothing
             max_batch_size=256 * 1024,
             max_request_size=_MAX_REQUEST_BYTES,
-            partitioner=_partition,
+            partitioner=_choose_partition,
         )
 
     async def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:

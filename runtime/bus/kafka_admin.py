@@ -9,11 +9,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
-from runtime.bus.kafka_errors import told, translated
+from runtime.bus.kafka_errors import translate_error, translate_errors
 from runtime.errors import Permanent, Transient
 
-_KNOWN_WITHIN_S: Final = 3.0
-_PAUSE_S: Final = 0.05
+_METADATA_TIMEOUT_S: Final = 3.0
+_METADATA_POLL_S: Final = 0.05
 
 
 class KafkaAdmin:
@@ -26,19 +26,19 @@ class KafkaAdmin:
         self._inspector: AIOKafkaConsumer | None = None
 
     @asynccontextmanager
-    async def _asking(self, about: str) -> AsyncIterator[tuple[AIOKafkaAdminClient, AIOKafkaConsumer]]:
+    async def _clients(self, operation: str) -> AsyncIterator[tuple[AIOKafkaAdminClient, AIOKafkaConsumer]]:
         """A client for topics and one for offsets; both are thrown away when the block fails for the moment."""
         clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
         try:
-            async with told(about), asyncio.timeout(self._timeout_s):
-                clients = await self._connected()
+            async with translate_errors(operation), asyncio.timeout(self._timeout_s):
+                clients = await self._connect()
                 yield clients
         except Transient:
             if clients is not None and self._client is clients[0]:
                 await self.aclose()
             raise
 
-    async def _connected(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
+    async def _connect(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer]:
         async with self._connecting:
             if self._client is None or self._inspector is None:
                 client = AIOKafkaAdminClient(**self._options)
@@ -63,54 +63,58 @@ class KafkaAdmin:
 
     async def ping(self) -> None:
         """Raises Transient when no broker answers."""
-        async with self._asking("a ping") as (client, _):
+        async with self._clients("a ping") as (client, _):
             await client.describe_cluster()
 
     async def partitions(self, topics: Sequence[str]) -> dict[str, list[int]]:
         """The partitions of topics, once all have leaders. Waits a moment, as news of a topic takes time to get round."""
-        until = asyncio.get_running_loop().time() + _KNOWN_WITHIN_S
+        deadline = asyncio.get_running_loop().time() + _METADATA_TIMEOUT_S
         while True:
-            async with self._asking("the partitions of topics") as (client, _):
+            async with self._clients("the partitions of topics") as (client, _):
                 described = await client.describe_topics(list(topics))
-            known = {
+            partitions_by_topic = {
                 topic["topic"]: sorted(entry["partition"] for entry in topic["partitions"])
                 for topic in described
                 if topic["partitions"] and all(entry["leader"] >= 0 for entry in topic["partitions"])
             }
-            missing = [topic for topic in topics if topic not in known]
+            missing = [topic for topic in topics if topic not in partitions_by_topic]
             if not missing:
-                return known
-            if asyncio.get_running_loop().time() > until:
+                return partitions_by_topic
+            if asyncio.get_running_loop().time() > deadline:
                 raise Permanent(f"topic {missing[0]} does not exist: create it first")
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(_METADATA_POLL_S)
 
     async def offsets(self, topic: str, side: Literal["start", "end"]) -> dict[int, int]:
         """The first or the next offset of each partition."""
-        places = await self._places(topic)
-        async with self._asking("the offsets of a topic") as (_, inspector):
-            found = await (inspector.beginning_offsets(places) if side == "start" else inspector.end_offsets(places))
-        return {place.partition: offset for place, offset in sorted(found.items())}
+        topic_partitions = await self._topic_partitions(topic)
+        async with self._clients("the offsets of a topic") as (_, inspector):
+            offsets = await (
+                inspector.beginning_offsets(topic_partitions) if side == "start" else inspector.end_offsets(topic_partitions)
+            )
+        return {topic_partition.partition: offset for topic_partition, offset in sorted(offsets.items())}
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         """The group's commits; partitions without one are missing."""
-        places = await self._places(topic)
-        async with self._asking("the commits of a group") as (client, _):
-            found = await client.list_consumer_group_offsets(group, partitions=places)
-        return {place.partition: held.offset for place, held in sorted(found.items()) if held.offset >= 0}
+        topic_partitions = await self._topic_partitions(topic)
+        async with self._clients("the commits of a group") as (client, _):
+            commits = await client.list_consumer_group_offsets(group, partitions=topic_partitions)
+        return {
+            topic_partition.partition: commit.offset for topic_partition, commit in sorted(commits.items()) if commit.offset >= 0
+        }
 
     async def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> None:
         """Make those that are missing; returns once all can be written to."""
-        wanted = [
+        new_topics = [
             NewTopic(name, partitions, self._replication_factor, topic_configs=dict(config))
             for name, (partitions, config) in topics.items()
         ]
-        async with self._asking("new topics") as (client, _):
-            answer = await client.create_topics(wanted)
-        for name, code, *_rest in answer.topic_errors:
+        async with self._clients("new topics") as (client, _):
+            response = await client.create_topics(new_topics)
+        for name, code, *_rest in response.topic_errors:
             error = for_code(code)
             if error not in (NoError, TopicAlreadyExistsError):
-                raise translated(f"topic {name}", error()) from error()
+                raise translate_error(f"topic {name}", error()) from error()
         await self.partitions(list(topics))
 
-    async def _places(self, topic: str) -> list[TopicPartition]:
+    async def _topic_partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for number in (await self.partitions([topic]))[topic]]

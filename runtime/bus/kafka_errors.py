@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 
 from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
 
-_OPERATOR = (
+_OPERATOR_ERRORS = (
     kafka_errors.AuthenticationFailedError,
     kafka_errors.AuthenticationMethodNotSupported,
     kafka_errors.ClusterAuthorizationFailedError,
@@ -22,7 +22,7 @@ _OPERATOR = (
     kafka_errors.TopicAuthorizationFailedError,
     kafka_errors.UnsupportedVersionError,
 )
-_NEVER = (
+_PERMANENT_ERRORS = (
     kafka_errors.InvalidPartitionsError,
     kafka_errors.InvalidTimestampError,
     kafka_errors.InvalidTopicError,
@@ -34,22 +34,22 @@ _NEVER = (
 )
 
 
-def translated(doing: str, error: BaseException) -> OnefoldError:
+def translate_error(operation: str, error: BaseException) -> OnefoldError:
     """The error of ours to raise from `error`. Kafka's own text is left out: it may quote what was sent."""
     kind = type(error).__name__
     if isinstance(error, OnefoldError):
         return error
-    if isinstance(error, _OPERATOR):
-        return Misconfigured(f"Kafka refuses {doing} ({kind}): check the broker's rights and settings for Onefold")
-    if isinstance(error, _NEVER):
-        return Permanent(f"Kafka will never accept {doing} ({kind})")
-    return Transient(f"Kafka could not serve {doing} ({kind}): is the broker at ONEFOLD_KAFKA_BOOTSTRAP up?")
+    if isinstance(error, _OPERATOR_ERRORS):
+        return Misconfigured(f"Kafka refuses {operation} ({kind}): check the broker's rights and settings for Onefold")
+    if isinstance(error, _PERMANENT_ERRORS):
+        return Permanent(f"Kafka will never accept {operation} ({kind})")
+    return Transient(f"Kafka could not serve {operation} ({kind}): is the broker at ONEFOLD_KAFKA_BOOTSTRAP up?")
 
 
 @asynccontextmanager
-async def told(doing: str) -> AsyncIterator[None]:
+async def translate_errors(operation: str) -> AsyncIterator[None]:
     """Errors of the block come out translated."""
     try:
         yield
     except (KafkaError, kafka_errors.ConsumerStoppedError, OSError, TimeoutError) as error:
-        raise translated(doing, error) from error
+        raise translate_error(operation, error) from error

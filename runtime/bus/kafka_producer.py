@@ -8,13 +8,13 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 
-from runtime.bus.kafka_errors import told, translated
-from runtime.bus.record_limits import check
+from runtime.bus.kafka_errors import translate_error, translate_errors
 from runtime.bus.port import Outgoing
+from runtime.bus.record_limits import check_record
 from runtime.errors import OnefoldError, Permanent, Transient
 
-_KNOWN_WITHIN_S: Final = 3.0
-_CLOSE_WITHIN_S: Final = 5.0
+_METADATA_TIMEOUT_S: Final = 3.0
+_CLOSE_TIMEOUT_S: Final = 5.0
 
 
 class KafkaProducer:
@@ -24,24 +24,24 @@ class KafkaProducer:
     the buffer; so the inner producer is then replaced by a new one.
     """
 
-    def __init__(self, new: Callable[[], AIOKafkaProducer], timeout_s: float) -> None:
-        self._new, self._timeout_s = new, timeout_s
+    def __init__(self, create_producer: Callable[[], AIOKafkaProducer], timeout_s: float) -> None:
+        self._create_producer, self._timeout_s = create_producer, timeout_s
         self._connecting = asyncio.Lock()
         self._inner: AIOKafkaProducer | None = None
         self._closed = False
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
         """Raises Transient when no broker answers."""
-        async with told("a new producer"), asyncio.timeout(self._timeout_s):
-            await self._connected()
+        async with translate_errors("a new producer"), asyncio.timeout(self._timeout_s):
+            await self._ensure_connected()
 
-    async def _connected(self) -> AIOKafkaProducer:
+    async def _ensure_connected(self) -> AIOKafkaProducer:
         async with self._connecting:
             if self._closed:
                 raise Permanent("the producer is closed")
             if self._inner is None:
-                inner = self._new()
+                inner = self._create_producer()
                 try:
                     await inner.start()
                 except BaseException:
@@ -53,11 +53,11 @@ class KafkaProducer:
     async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
         inner: AIOKafkaProducer | None = None
         try:
-            async with told("records"), asyncio.timeout(self._timeout_s):
-                inner = await self._connected()
+            async with translate_errors("records"), asyncio.timeout(self._timeout_s):
+                inner = await self._ensure_connected()
                 counts = {topic: await _partition_count(inner, topic) for topic in {record.topic for record in records}}
                 for record in records:
-                    check(record, counts[record.topic])
+                    check_record(record, counts[record.topic])
                 return await self._write(inner, records)
         except Transient:
             if inner is not None:
@@ -72,22 +72,22 @@ class KafkaProducer:
                 futures.append(future)
         except BaseException:
             for future in futures:
-                future.add_done_callback(_seen)
+                future.add_done_callback(_retrieve_exception)
             raise
-        answers = await asyncio.gather(*futures, return_exceptions=True)
-        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
         if not failures:
-            return [(answer.partition, answer.offset) for answer in answers]  # type: ignore[union-attr]
+            return [(answer.partition, answer.offset) for answer in results]  # type: ignore[union-attr]
         self._replace(inner)
-        errors: list[OnefoldError] = [translated("records", failure) for failure in failures]
+        errors: list[OnefoldError] = [translate_error("records", failure) for failure in failures]
         raise next((error for error in errors if not isinstance(error, Transient)), errors[0]) from failures[0]
 
     def _replace(self, inner: AIOKafkaProducer) -> None:
         if self._inner is inner:
             self._inner = None
             task = asyncio.get_running_loop().create_task(_close(inner))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     async def aclose(self) -> None:
         async with self._connecting:
@@ -95,10 +95,10 @@ class KafkaProducer:
             inner, self._inner = self._inner, None
         if inner is not None:
             await _close(inner)
-        await asyncio.gather(*self._leaving)
+        await asyncio.gather(*self._closing)
 
 
-def _seen(future: asyncio.Future[Any]) -> None:
+def _retrieve_exception(future: asyncio.Future[Any]) -> None:
     """Look at the error, so that asyncio does not report it as unseen."""
     if not future.cancelled():
         future.exception()
@@ -107,7 +107,7 @@ def _seen(future: asyncio.Future[Any]) -> None:
 async def _partition_count(inner: AIOKafkaProducer, topic: str) -> int:
     """Waits a moment, as news of a topic takes time to get round."""
     try:
-        async with asyncio.timeout(_KNOWN_WITHIN_S):
+        async with asyncio.timeout(_METADATA_TIMEOUT_S):
             return len(await inner.partitions_for(topic))
     except (TimeoutError, KafkaError) as error:
         if await inner.client.force_metadata_update():
@@ -118,9 +118,9 @@ async def _partition_count(inner: AIOKafkaProducer, topic: str) -> int:
 async def _close(inner: AIOKafkaProducer) -> None:
     """Flush for a moment; what the broker has not taken by then fails at its sender."""
     stopping = asyncio.ensure_future(inner.stop())
-    done, _ = await asyncio.wait([stopping], timeout=_CLOSE_WITHIN_S)
+    finished, _ = await asyncio.wait([stopping], timeout=_CLOSE_TIMEOUT_S)
     with suppress(KafkaError, OSError, TimeoutError):
-        if not done:
+        if not finished:
             # aiokafka would wait for its buffer without end while the broker is away. Its sender goes first: one that still
             # tries again would put a failed batch back.
             await inner._sender.close()

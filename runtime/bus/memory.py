@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Self
 
-from runtime.bus.record_limits import check
 from runtime.bus.partitioner import partition_of
 from runtime.bus.port import Outgoing, Partition, Record
+from runtime.bus.record_limits import check_record
 from runtime.clock import Clock, SystemClock
 from runtime.errors import Permanent
 
 
 @dataclass(slots=True)
-class _Group:
+class _GroupState:
     """Members share the partitions; commits outlive them."""
 
     members: list["MemoryConsumer"] = field(default_factory=list)
@@ -27,19 +27,19 @@ class MemoryBus:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._topics: dict[str, list[list[Record]]] = {}
-        self._groups: dict[str, _Group] = {}
+        self._groups: dict[str, _GroupState] = {}
         self._keyless = count()
-        self._written = asyncio.Condition()
+        self._appended = asyncio.Condition()
 
     async def producer(self) -> "MemoryProducer":
         return MemoryProducer(self)
 
     async def consumer(self, group: str, topics: Sequence[str]) -> "MemoryConsumer":
         self._require(topics)
-        held = self._groups.setdefault(group, _Group())
-        member = MemoryConsumer(self, topics, held)
-        held.members.append(member)
-        await self._rebalance(held)
+        group_state = self._groups.setdefault(group, _GroupState())
+        member = MemoryConsumer(self, topics, group_state)
+        group_state.members.append(member)
+        await self._rebalance(group_state)
         return member
 
     async def reader(self, topics: Sequence[str]) -> "MemoryConsumer":
@@ -54,8 +54,8 @@ class MemoryBus:
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         self._logs(topic)
-        held = self._groups.get(group, _Group()).committed
-        return {partition.number: offset for partition, offset in held.items() if partition.topic == topic}
+        offsets = self._groups.get(group, _GroupState()).committed
+        return {partition.number: offset for partition, offset in offsets.items() if partition.topic == topic}
 
     async def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> None:
         for name, (partitions, _config) in topics.items():
@@ -86,33 +86,33 @@ class MemoryBus:
         return (Partition(topic, number) for topic in sorted(topics) for number in range(len(self._topics[topic])))
 
     async def _append(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
-        places = [self._place(record) for record in records]
-        now_ms, written = self._clock.now_ms(), []
-        for outgoing, number in zip(records, places, strict=True):
+        partitions = [self._choose_partition(record) for record in records]
+        now_ms, positions = self._clock.now_ms(), []
+        for outgoing, number in zip(records, partitions, strict=True):
             log = self._topics[outgoing.topic][number]
-            written.append((number, len(log)))
+            positions.append((number, len(log)))
             log.append(Record(outgoing.topic, number, len(log), now_ms, outgoing.key, outgoing.value, tuple(outgoing.headers)))
-        async with self._written:
-            self._written.notify_all()
-        return written
+        async with self._appended:
+            self._appended.notify_all()
+        return positions
 
-    def _place(self, outgoing: Outgoing) -> int:
+    def _choose_partition(self, outgoing: Outgoing) -> int:
         logs = self._logs(outgoing.topic)
-        check(outgoing, len(logs))
+        check_record(outgoing, len(logs))
         if outgoing.partition is not None:
             return outgoing.partition
         return next(self._keyless) % len(logs) if outgoing.key is None else partition_of(outgoing.key, len(logs))
 
-    async def _rebalance(self, group: _Group) -> None:
+    async def _rebalance(self, group: _GroupState) -> None:
         """Deal the partitions out anew; every member goes back to what is committed, as after Kafka's eager rebalance."""
         for member in group.members:
             member.positions.clear()
         topics = {topic for member in group.members for topic in member.topics}
-        for turn, partition in enumerate(self._partitions(sorted(topics))):
-            able = [member for member in group.members if partition.topic in member.topics]
-            able[turn % len(able)].positions[partition] = group.committed.get(partition, 0)
-        async with self._written:
-            self._written.notify_all()
+        for index, partition in enumerate(self._partitions(sorted(topics))):
+            subscribers = [member for member in group.members if partition.topic in member.topics]
+            subscribers[index % len(subscribers)].positions[partition] = group.committed.get(partition, 0)
+        async with self._appended:
+            self._appended.notify_all()
 
 
 class MemoryProducer:
@@ -133,7 +133,7 @@ class MemoryProducer:
 class MemoryConsumer:
     """A member of a group, or a reader of everything when `group` is None. `positions` is its assignment: what it reads next."""
 
-    def __init__(self, bus: MemoryBus, topics: Sequence[str], group: _Group | None) -> None:
+    def __init__(self, bus: MemoryBus, topics: Sequence[str], group: _GroupState | None) -> None:
         self._bus, self._group, self._closed = bus, group, False
         self.topics = tuple(topics)
         self.positions: dict[Partition, int] = {} if group is not None else dict.fromkeys(bus._partitions(topics), 0)
@@ -141,36 +141,36 @@ class MemoryConsumer:
     async def poll(self, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
         if self._closed:
             raise Permanent("the consumer is closed")
-        if found := self._take(max_records):
-            return found
+        if records := self._read(max_records):
+            return records
         try:
-            async with asyncio.timeout(timeout_ms / 1_000), self._bus._written:
-                await self._bus._written.wait_for(self._waiting)
-                return self._take(max_records)
+            async with asyncio.timeout(timeout_ms / 1_000), self._bus._appended:
+                await self._bus._appended.wait_for(self._has_unread)
+                return self._read(max_records)
         except TimeoutError:
             return {}
 
     def _log(self, partition: Partition) -> list[Record]:
         return self._bus._topics[partition.topic][partition.number]
 
-    def _waiting(self) -> bool:
+    def _has_unread(self) -> bool:
         return any(len(self._log(partition)) > offset for partition, offset in self.positions.items())
 
-    def _take(self, most: int) -> dict[Partition, list[Record]]:
-        found: dict[Partition, list[Record]] = {}
+    def _read(self, remaining: int) -> dict[Partition, list[Record]]:
+        polled: dict[Partition, list[Record]] = {}
         for partition in list(self.positions):
             offset, log = self.positions[partition], self._log(partition)
             if offset > len(log):  # out of range: back to the earliest
                 offset = 0
-            if records := log[offset : offset + most]:
+            if records := log[offset : offset + remaining]:
                 # To the end of the line, so that the next poll starts with another partition.
                 del self.positions[partition]
                 self.positions[partition] = offset + len(records)
-                found[partition] = records
-                most -= len(records)
-            if most <= 0:
+                polled[partition] = records
+                remaining -= len(records)
+            if remaining <= 0:
                 break
-        return found
+        return polled
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         if self._group is not None:

@@ -22,6 +22,6 @@ def murmur2(key: bytes) -> int:
     return digest ^ digest >> 15
 
 
-def partition_of(key: bytes, count: int) -> int:
-    """The partition of `key` in a topic of `count` partitions."""
-    return (murmur2(key) & 0x7FFFFFFF) % count
+def partition_of(key: bytes, partition_count: int) -> int:
+    """The partition of `key` in a topic of `partition_count` partitions."""
+    return (murmur2(key) & 0x7FFFFFFF) % partition_count

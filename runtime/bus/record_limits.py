@@ -9,15 +9,15 @@ MAX_RECORD_BYTES: Final = 8 * 1024 * 1024 - 64 * 1024
 """Key, value and headers together, before compression: the broker's 8 MiB less room for the framing."""
 
 
-def check(record: Outgoing, partitions: int) -> None:
-    """Raises Permanent for a record that can never be written to its topic of `partitions` partitions."""
+def check_record(record: Outgoing, partition_count: int) -> None:
+    """Raises Permanent for a record that can never be written to its topic of `partition_count` partitions."""
     if record.key is None and record.value is None:
         raise Permanent("a record needs a key or a value: it has neither")
     size = len(record.key or b"") + len(record.value or b"") + sum(len(name) + len(value) for name, value in record.headers)
     if size > MAX_RECORD_BYTES:
         raise Permanent(f"a record of {size} bytes is larger than {MAX_RECORD_BYTES}: make it smaller")
-    if record.partition is not None and not 0 <= record.partition < partitions:
-        raise Permanent(f"topic {record.topic} has no partition {record.partition}: it has {partitions}")
+    if record.partition is not None and not 0 <= record.partition < partition_count:
+        raise Permanent(f"topic {record.topic} has no partition {record.partition}: it has {partition_count}")
 
 
 FETCH_WAIT_MS: Final = 50

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
-from profile_store.port import Place
+from domain.intake.parse import Rejection, parse_touchpoint
+from profile_store.port import TopicPartition
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
-from domain.intake.parse import Rejected, parse_touchpoint
-from schemas.quarantine import quarantined as of_record
+from schemas.quarantine import build_quarantine_record
 from streams.outcome import Outcome
 
 
@@ -23,19 +23,19 @@ class AcceptStep:
         self,
         settings: Settings,
         sources: Callable[[], Collection[str]],
-        admit: Callable[[Event], Event | Rejected] | None = None,
+        admit: Callable[[Event], Event | Rejection] | None = None,
     ) -> None:
         self._settings, self._sources, self._admit = settings, sources, admit
         self._secret = settings.tenant_secret.get_secret_value().encode()
 
-    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
+    async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
         """Pure but for its signature: ids come from the records' places, so a replay says the same."""
         produce: list[Outgoing] = []
         results: Counter[str] = Counter()
         for record in records:
             for result in parse_touchpoint(
                 record.value,
-                place=f"{record.topic}-{record.partition}-{record.offset}",
+                record_id=f"{record.topic}-{record.partition}-{record.offset}",
                 sources=self._sources(),
                 received_ms=record.timestamp_ms,
                 secret=self._secret,
@@ -46,13 +46,15 @@ class AcceptStep:
                     produce.append(Outgoing(self._settings.topic("events"), encode(result), key=result.owner.encode()))
                     results["accepted"] += 1
                 else:
-                    produce.append(self._quarantined(record, result, now_ms))
+                    produce.append(self._to_quarantine(record, result, now_ms))
                     results["quarantined"] += 1
         return Outcome(produce=tuple(produce), results=results)
 
-    def _quarantined(self, record: Record, rejected: Rejected, now_ms: int) -> Outgoing:
-        place = (record.topic, record.partition, record.offset)
-        line = rejected.place.removeprefix(f"{record.topic}-{record.partition}-{record.offset}")
+    def _to_quarantine(self, record: Record, rejected: Rejection, now_ms: int) -> Outgoing:
+        coordinates = (record.topic, record.partition, record.offset)
+        line_suffix = rejected.touchpoint_id.removeprefix(f"{record.topic}-{record.partition}-{record.offset}")
         detail = f"{rejected.path}: {rejected.detail}" if rejected.path else rejected.detail
-        held = of_record(self.name, place, rejected.raw, rejected.reason, detail, at_ms=now_ms, counted=True, suffix=line)
-        return Outgoing(self._settings.topic("quarantine"), encode(held))
+        quarantine_record = build_quarantine_record(
+            self.name, coordinates, rejected.raw, rejected.reason, detail, at_ms=now_ms, counted=True, suffix=line_suffix
+        )
+        return Outgoing(self._settings.topic("quarantine"), encode(quarantine_record))

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from profile_store.port import Label, Place
+from domain.identity.model import Label
+from profile_store.port import TopicPartition
 from runtime.bus.port import Record
 from schemas.records import Cause, Touched
 
@@ -25,47 +26,49 @@ class Touches:
     since_ms: int = 0
     offsets: tuple[int, ...] = ()
 
-    def left_to_its_event(self, guards: Iterable[tuple[str, int]]) -> bool:
+    def superseded_by_event(self, guards: Iterable[tuple[str, int]]) -> bool:
         """Whether one of the profile's fragments, given as (guard, offset), has an event since then: its own touch comes, or came,
         and all that is due is found by that, with the event as its cause."""
-        places = {Place("events", number, len(self.offsets)).name: offset for number, offset in enumerate(self.offsets)}
-        return any(guard in places and offset >= places[guard] for guard, offset in guards)
+        offsets_by_guard = {
+            TopicPartition("events", number, len(self.offsets)).guard_name: offset for number, offset in enumerate(self.offsets)
+        }
+        return any(guard in offsets_by_guard and offset >= offsets_by_guard[guard] for guard, offset in guards)
 
 
 _WEIGHT: Mapping[Cause, int] = {
     "event": 4, "link": 3, "timer": 2, "group": 1, "rebuild": 1, "backfill": 1, "reconcile": 1, "merge": 0, "split": 0,
     "definition": 0,
 }  # fmt: skip
-_DUE_ALONE: frozenset[Cause] = frozenset({"timer", "group"})
+_ONLY_DUE_CAUSES: frozenset[Cause] = frozenset({"timer", "group"})
 """A timer concerns what is due; a group those segments that look at groups, and they are looked at with every touch."""
 
 
 def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
     """One entry per profile; the weightiest cause speaks, the latest of equals."""
-    found: dict[str, Touches] = {}
+    touches_by_profile: dict[str, Touches] = {}
     for record, touched in records:
-        held = found.get(touched.profile_id)
-        due = touched.at_ms if touched.cause == "timer" else 0
-        changed = frozenset(touched.changed) if touched.changed or touched.cause in _DUE_ALONE else None
-        if held is None:
-            found[touched.profile_id] = Touches(
-                touched.cause, touched.event_id, due, record.offset, record.offset, frozenset({touched.node}), changed,
+        earlier = touches_by_profile.get(touched.profile_id)
+        due_ms = touched.at_ms if touched.cause == "timer" else 0
+        changed = frozenset(touched.changed) if touched.changed or touched.cause in _ONLY_DUE_CAUSES else None
+        if earlier is None:
+            touches_by_profile[touched.profile_id] = Touches(
+                touched.cause, touched.event_id, due_ms, record.offset, record.offset, frozenset({touched.node}), changed,
                 touched.since_ms, touched.offsets,
             )  # fmt: skip
             continue
-        speaks = _WEIGHT[touched.cause] >= _WEIGHT[held.cause]
-        found[touched.profile_id] = Touches(
-            touched.cause if speaks else held.cause,
-            touched.event_id if speaks else held.event_id,
-            min(filter(None, (held.due_ms, due)), default=0),
-            held.first_offset,
+        outweighs = _WEIGHT[touched.cause] >= _WEIGHT[earlier.cause]
+        touches_by_profile[touched.profile_id] = Touches(
+            touched.cause if outweighs else earlier.cause,
+            touched.event_id if outweighs else earlier.event_id,
+            min(filter(None, (earlier.due_ms, due_ms)), default=0),
+            earlier.first_offset,
             record.offset,
-            held.nodes | {touched.node},
-            None if changed is None or held.changed is None else held.changed | changed,
-            held.since_ms if touched.since_ms else 0,
-            held.offsets if touched.offsets else (),
+            earlier.nodes | {touched.node},
+            None if changed is None or earlier.changed is None else earlier.changed | changed,
+            earlier.since_ms if touched.since_ms else 0,
+            earlier.offsets if touched.offsets else (),
         )
-    return found
+    return touches_by_profile
 
 
 def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms: int) -> list[Touched]:

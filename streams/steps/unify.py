@@ -5,20 +5,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from domain.identity import evidence
-from domain.profiles import fragment as model
 from domain.identity.households import group_id
-from profile_store.port import Document, Label, Place, ProfileStore, Writes
+from domain.identity.model import Label
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
+from domain.profiles import fragment as model
+from domain.segments.plan import SegmentPlan
+from profile_store.port import GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
 from schemas.hashes import message_hash
-from schemas.identifiers import star
-from schemas.records import Grouped, Touched
-from domain.identity.rules import DEFAULT_RULES, Rules
-from domain.segments.plan import Plan
+from schemas.identifiers import links_from_strongest
+from schemas.records import GroupRecord, Touched
 from streams.outcome import Outcome
-from streams.steps.common import ALL, contribution, decode_slice, must_wait, touch
+from streams.steps.common import UP_TO_DATE, contribution_record, decode_slice, must_wait, touch_record
 
 EVERYTHING: Final = "*"
 """What a replayed event may have changed: it is not known any more what it did."""
@@ -34,35 +35,45 @@ class UnifyStep:
         self,
         settings: Settings,
         store: ProfileStore,
-        plan: Callable[[], Plan],
-        rules: Callable[[], Rules] = lambda: DEFAULT_RULES,
-        known: Callable[[], int] = lambda: ALL,
+        plan: Callable[[], SegmentPlan],
+        rules: Callable[[], CompiledIdentityRules] = lambda: DEFAULT_RULES,
+        definitions_offset: Callable[[], int] = lambda: UP_TO_DATE,
     ) -> None:
-        """`known` is the offset of the definitions before which all are in `plan`."""
-        self._settings, self._store, self._plan, self._rules, self._known = settings, store, plan, rules, known
+        """`definitions_offset` is the offset of the definitions before which all are in `plan`."""
+        self._settings, self._store, self._plan, self._rules, self._definitions_offset = (
+            settings,
+            store,
+            plan,
+            rules,
+            definitions_offset,
+        )
 
-    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
+    async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
         """Load the owners' fragments and labels in one round trip, decide."""
-        events, bad = decode_slice(Event, records, self.name, self._settings, now_ms)
+        events, quarantine_records = decode_slice(Event, records, self.name, self._settings, now_ms)
         owners = list(dict.fromkeys(event.owner for _, event in events))
-        standing, documents, labels = await self._store.load(place, "fragment", owners, owners)
-        if must_wait(standing, self._known()):
-            return Outcome(held=True)
-        writes, produce, results = decide(self._settings, self._plan(), place, events, documents, labels, self._rules().version)
-        results["quarantined"] += len(bad)
-        return Outcome(standing.position, fence=standing.fence, writes=writes, produce=(*produce, *bad), results=results)
+        checkpoint, documents, labels = await self._store.load(topic_partition, "fragment", owners, owners)
+        if must_wait(checkpoint, self._definitions_offset()):
+            return Outcome(paused=True)
+        writes, produce, results = decide(
+            self._settings, self._plan(), topic_partition, events, documents, labels, self._rules().version
+        )
+        results["quarantined"] += len(quarantine_records)
+        return Outcome(
+            checkpoint.position, fence=checkpoint.fence, writes=writes, produce=(*produce, *quarantine_records), results=results
+        )
 
 
 def decide(
     settings: Settings,
-    plan: Plan,
-    place: Place,
+    plan: SegmentPlan,
+    topic_partition: TopicPartition,
     events: Sequence[tuple[Record, Event]],
-    documents: Mapping[str, Document],
+    documents: Mapping[str, GuardedDocument],
     labels: Mapping[str, Label],
-    rules: str = "",
+    rules_version: str = "",
 ) -> tuple[Writes, list[Outgoing], Counter[str]]:
-    """Pure. `rules` is the version of the identity rules, for the evidence.
+    """Pure. `rules_version` is the version of the identity rules, for the evidence.
 
     An event at or before a fragment's applied offset changes nothing, but its links and touches are said again.
 
@@ -73,39 +84,39 @@ def decide(
     links: evidence.Edges = {}
     touched: dict[str, Event] = {}
     changed: dict[str, set[str]] = {}
-    accounts: dict[str, dict[str, model.Trait]] = {}
+    accounts: dict[str, dict[str, model.TraitValue]] = {}
     results: Counter[str] = Counter()
     for record, event in events:
         owner = event.owner
-        if record.offset <= documents[owner].applied(place):
+        if record.offset <= documents[owner].applied_offset(topic_partition):
             results["replayed"] += 1
-            pairs: Sequence[tuple[str, str]] = star(event.nodes)
+            pairs: Sequence[tuple[str, str]] = links_from_strongest(event.nodes)
             touched[owner] = event
             changed.setdefault(owner, set()).add(EVERYTHING)
-            _note_account(accounts, event)
+            _add_account_traits(accounts, event)
         else:
             fragment = fragments.get(owner)
             if fragment is None:
-                fragment = fragments[owner] = model.decode(documents[owner].data)
-            effect = model.apply(fragment, event, plan)
+                fragment = fragments[owner] = model.decode_fragment(documents[owner].data)
+            effect = model.apply_event(fragment, event, plan)
             applied[owner] = record.offset
-            results["stored" if effect.fresh else "duplicate"] += 1
-            pairs = effect.links
-            if effect.fresh:
+            results["stored" if effect.is_new else "duplicate"] += 1
+            pairs = effect.changed_links
+            if effect.is_new:
                 touched[owner] = event
-                changed.setdefault(owner, set()).update(effect.changed)
-                _note_account(accounts, event)
+                changed.setdefault(owner, set()).update(effect.changes)
+                _add_account_traits(accounts, event)
         for a, b in pairs:
-            evidence.add(links, (a, b), evidence.of_event(event, rules))
+            evidence.add_edge(links, (a, b), evidence.edge_of_event(event, rules_version))
     writes = Writes(
         documents={
-            ("fragment", owner): Document(model.encode(fragment), place.name, applied[owner])
+            ("fragment", owner): GuardedDocument(model.encode_fragment(fragment), topic_partition.guard_name, applied[owner])
             for owner, fragment in fragments.items()
         }
     )
     produce = [Outgoing(settings.topic("links"), encode(evidence.link_of(a, b, edge))) for (a, b), edge in links.items()]
     produce += _touches(settings, touched, changed, labels)
-    produce += [contribution(settings, record) for record in _of_accounts(settings, accounts)]
+    produce += [contribution_record(settings, record) for record in _account_contributions(settings, accounts)]
     return writes, produce, results
 
 
@@ -113,26 +124,26 @@ def _touches(
     settings: Settings, touched: Mapping[str, Event], changed: Mapping[str, set[str]], labels: Mapping[str, Label]
 ) -> Iterator[Outgoing]:
     for owner, event in touched.items():
-        what = () if EVERYTHING in changed[owner] else tuple(sorted(changed[owner]))
-        said = Touched(
+        changed_names = () if EVERYTHING in changed[owner] else tuple(sorted(changed[owner]))
+        record = Touched(
             profile_id=labels[owner].profile_id,
             node=owner,
             cause="event",
             event_id=event.id,
             at_ms=event.received_ms,
-            changed=what,
+            changed=changed_names,
         )
-        yield touch(settings, said)
+        yield touch_record(settings, record)
 
 
-def _note_account(accounts: dict[str, dict[str, model.Trait]], event: Event) -> None:
+def _add_account_traits(accounts: dict[str, dict[str, model.TraitValue]], event: Event) -> None:
     """Join what a group call says of its account, by groupId."""
-    if event.traits and (name := model.account_of(event)) is not None:
+    if event.traits and (name := model.account_of_group_call(event)) is not None:
         model.set_traits(accounts.setdefault(name, {}), event, message_hash(event.owner, event.id))
 
 
-def _of_accounts(settings: Settings, accounts: Mapping[str, Mapping[str, model.Trait]]) -> Iterator[Grouped]:
+def _account_contributions(settings: Settings, accounts: Mapping[str, Mapping[str, model.TraitValue]]) -> Iterator[GroupRecord]:
     secret = settings.tenant_secret.get_secret_value().encode()
     for name, traits in accounts.items():
         registers = {key: (trait.value, trait.time_ms, trait.id) for key, trait in traits.items()}
-        yield Grouped(group_id=group_id(secret, "account", name), kind="account", name=name, traits=registers)
+        yield GroupRecord(group_id=group_id(secret, "account", name), kind="account", name=name, traits=registers)

@@ -24,7 +24,7 @@ def test_reference_pages_are_those_the_code_makes(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(REGISTER))
 def test_every_metric_of_the_register_is_written_somewhere(name: str) -> None:
-    packages = ("activation", "collector", "consumers", "ops", "profile_store", "streams")
+    packages = ("activation", "api", "collector", "consumers", "demo", "ops", "profile_store", "streams", "warehouse")
     assert any(f'"{name}"' in path.read_text() for package in packages for path in (ROOT / package).rglob("*.py"))
 
 

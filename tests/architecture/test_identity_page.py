@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from profile_store.port import MAX_NEIGHBOURS
-from schemas.identifiers import NAMESPACE_RANK, OWNER_ORDER, blocked
 from domain.definitions.kinds import IdentityRules, load_yaml
-from domain.identity.rules import (DEFAULT_RULES, MAX_MEMBERS, NEIGHBOURS, PER_PROFILE)
+from domain.identity.model import MAX_NEIGHBOURS
+from domain.identity.rules import DEFAULT_MAX_NEIGHBOURS, DEFAULT_MAX_PER_PROFILE, DEFAULT_RULES, MAX_MEMBERS
+from schemas.identifiers import NAMESPACE_RANK, OWNER_ORDER, is_blocked
 from tests.support.identity_accuracy import accuracy_table, overmerge_table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "identity.md").read_text(encoding="utf-8")
@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "identity.md").read_text(encoding="
 def test_the_defaults_are_those_that_ship() -> None:
     rows = []
     for name, rank in sorted(NAMESPACE_RANK.items(), key=lambda item: item[1]):
-        limits = f"{NEIGHBOURS[name] or 'unlimited'} | {PER_PROFILE.get(name) or 'unlimited'}"
+        limits = f"{DEFAULT_MAX_NEIGHBOURS[name] or 'unlimited'} | {DEFAULT_MAX_PER_PROFILE.get(name) or 'unlimited'}"
         rows.append(f"| {rank} | `{name}` | {OWNER_ORDER.index(name) + 1} | {limits} |")
     assert "\n".join(rows) in PAGE
     assert f"`max_members`\n   ({MAX_MEMBERS:,})" in PAGE
@@ -28,7 +28,7 @@ def test_values_that_name_nobody_are_blocked() -> None:
     quoted = re.findall(r"`([^`]+)`", sentence)
     assert "test@test.com" in quoted
     for value in quoted:
-        assert blocked(value) or blocked(f"an@{value}")
+        assert is_blocked(value) or is_blocked(f"an@{value}")
 
 
 def test_the_example_is_a_definition() -> None:

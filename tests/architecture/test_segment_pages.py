@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from domain.segments.computed_traits import SHIPPED, ComputedTraitSpec
-from domain.definitions.kinds import ComputedTrait, parse
-from domain.segments.language import (KEYWORDS, MAX_DEPTH, MAX_NODES, walk)
+from domain.definitions.json_schema import ANY_KIND, definition_schema
+from domain.definitions.kinds import ComputedTrait, parse_definition
 from domain.definitions.yaml_text import yaml_documents
-from domain.definitions.json_schema import ANY, schema
+from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS, ComputedTraitSpec
+from domain.segments.language import KEYWORDS, MAX_DEPTH, MAX_NODES, walk_nodes
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("segment-language.md", "segments.md")
-VALIDATOR = Draft202012Validator(schema(ANY))
+VALIDATOR = Draft202012Validator(definition_schema(ANY_KIND))
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -39,17 +39,17 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("document", EXAMPLES)
 def test_every_example_can_be_applied_and_fits_the_schema(document: Any) -> None:
-    parse(document, "example")
+    parse_definition(document, "example")
     VALIDATOR.validate(document)
 
 
 def test_every_word_of_the_language_and_every_kind_of_computed_trait_has_an_example_or_a_row() -> None:
-    shown = [parse(example.values[0], "example") for example in EXAMPLES]
+    shown = [parse_definition(example.values[0], "example") for example in EXAMPLES]
     words = {
         next(iter(node.model_dump(by_alias=True)))
         for one in shown
         if one.kind == "Segment"
-        for node in walk(one.spec.where)
+        for node in walk_nodes(one.spec.where)
     }  # fmt: skip
     assert set(KEYWORDS) <= words
     assert {one.spec.kind for one in shown if isinstance(one, ComputedTrait)} >= {"sum", "most_frequent", "rfm", "lifecycle"}
@@ -61,7 +61,7 @@ def test_every_word_of_the_language_and_every_kind_of_computed_trait_has_an_exam
 def test_the_numbers_are_those_of_the_code() -> None:
     text = (DOCS / "segment-language.md").read_text(encoding="utf-8")
     assert f"nested at most {MAX_DEPTH} deep; a segment has at most {MAX_NODES}" in text
-    rfm = SHIPPED["rfm"].rfm
+    rfm = DEFAULT_COMPUTED_TRAITS["rfm"].rfm
     assert rfm is not None
     for row, edges in (
         ("recency", [f"< {edge // 86_400_000}d" for edge in rfm.recency]),
@@ -70,7 +70,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     ):
         [line] = [line for line in text.splitlines() if line.startswith(f"| {row}:")]
         assert [cell.strip() for cell in line.split("|")][2:6] == edges
-    lifecycle = SHIPPED["lifecycle"].lifecycle
+    lifecycle = DEFAULT_COMPUTED_TRAITS["lifecycle"].lifecycle
     assert lifecycle is not None
     for name in ("at_risk_after", "lost_after"):
         assert f"`{name}` ({getattr(lifecycle, name) // 86_400_000}d)" in text

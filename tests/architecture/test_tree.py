@@ -8,12 +8,52 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ALLOWED_AT_ROOT = {
-    ".ci", ".dockerignore", ".github", ".gitignore", ".pre-commit-config.yaml", ".python-version", "CHANGELOG.md",
+    ".ci",
+    ".dockerignore",
+    ".github",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    ".python-version",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "Dockerfile", "LICENSE", "Makefile", "README.md", "activation", "collector", "consumers", "docker-compose.yml", "docs", "ops",
-    "profile_store", "pyproject.toml", "requirements", "runtime", "schemas", "segments", "streams", "tests",
-}  # fmt: skip
-PACKAGES = ("activation", "collector", "consumers", "ops", "profile_store", "runtime", "schemas", "segments", "streams")
+    "Dockerfile",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "activation",
+    "api",
+    "collector",
+    "consumers",
+    "demo",
+    "docker-compose.yml",
+    "docs",
+    "domain",
+    "embedded",
+    "ops",
+    "profile_store",
+    "pyproject.toml",
+    "requirements",
+    "runtime",
+    "schemas",
+    "streams",
+    "tests",
+    "warehouse",
+}
+PACKAGES = (
+    "activation",
+    "api",
+    "collector",
+    "consumers",
+    "demo",
+    "domain",
+    "embedded",
+    "ops",
+    "profile_store",
+    "runtime",
+    "schemas",
+    "streams",
+    "warehouse",
+)
 
 
 def tracked() -> list[Path]:

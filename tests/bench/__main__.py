@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from embedded.attach import settings_for
+from embedded.attach import settings_of_running
 from tests.bench.collector import measure_collector
 from tests.bench.floor import floor
 from tests.bench.latency import Latency, latency
@@ -17,8 +17,8 @@ from tests.bench.links import measure_links
 from tests.bench.load import calls
 from tests.bench.previews import measure_previews
 from tests.bench.report import (
+    BenchReport,
     PipelineFigures,
-    Report,
     render,
     with_collector,
     with_identity,
@@ -30,7 +30,7 @@ from tests.bench.segments import measure_costs
 from tests.bench.stream_layer import measure
 from tests.bench.timers import measure_timers
 from tests.bench.whole import stage_costs, whole
-from tests.support.shipped_command import Onefold, onefold_in
+from tests.support.shipped_command import Onefold, running_onefold
 
 PAGE = Path("docs/performance.md")
 
@@ -57,9 +57,9 @@ def main() -> None:
     if options.only_timers:
         write(with_timers(PAGE.read_text(encoding="utf-8"), measure_timers()), page=not options.no_page)
         return
-    with tempfile.TemporaryDirectory() as directory, onefold_in(Path(directory)) as onefold:
+    with tempfile.TemporaryDirectory() as directory, running_onefold(Path(directory)) as onefold:
         if options.only_identity:
-            figures = measure_links(options.rounds, stack=settings_for(onefold.data_dir))
+            figures = measure_links(options.rounds, stack=settings_of_running(onefold.data_dir))
             text = with_identity(PAGE.read_text(encoding="utf-8"), figures)
         elif options.only_pipeline:
             text = with_pipeline(PAGE.read_text(encoding="utf-8"), pipeline(onefold, options.events, options.rounds))
@@ -75,12 +75,12 @@ def write(text: str, *, page: bool) -> None:
         PAGE.write_text(text, encoding="utf-8")
 
 
-def bench(onefold: Onefold, events: int, rounds: int) -> Report:
+def bench(onefold: Onefold, events: int, rounds: int) -> BenchReport:
     """Everything."""
-    return Report(
+    return BenchReport(
         pipeline=pipeline(onefold, events, rounds),
         collector=measure_collector(rounds),
-        identity=measure_links(rounds, stack=settings_for(onefold.data_dir)),
+        identity=measure_links(rounds, stack=settings_of_running(onefold.data_dir)),
         segments=measure_costs(),
         previews=measure_previews(),
         timers=measure_timers(),
@@ -89,7 +89,7 @@ def bench(onefold: Onefold, events: int, rounds: int) -> Report:
 
 def pipeline(onefold: Onefold, events: int, rounds: int) -> PipelineFigures:
     """Floor and pipeline interleaved, so that a noisy minute touches both."""
-    settings = settings_for(onefold.data_dir)
+    settings = settings_of_running(onefold.data_dir)
     floors: list[float] = []
     wholes: list[float] = []
     costs: dict[str, float] = {}

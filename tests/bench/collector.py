@@ -31,7 +31,7 @@ from runtime.settings import Settings
 from tests.bench.load import bodies, calls
 from tests.support.collector_harness import KEY, known_sources, source
 from tests.support.collector_process import ROOT, CollectorProcess, collector_process
-from tests.support.services import kafka_spec, running
+from tests.support.services import kafka_spec, running_service
 
 REQUESTS = {1: 3_000, 10: 1_500, 50: 600}
 """Requests of a round by the events in each."""
@@ -39,7 +39,7 @@ CONNECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LoadSample:
     """One round of one batch size."""
 
     per_s: float
@@ -52,8 +52,8 @@ class Beside:
     """Medians over the rounds, and the median of the rounds' ratios."""
 
     batch: int
-    floor: Seen
-    collector: Seen
+    floor: LoadSample
+    collector: LoadSample
     ratio: float
 
 
@@ -72,7 +72,7 @@ def request(body: bytes) -> bytes:
     return head.encode() + body
 
 
-async def drive(port: int, sent: list[bytes], batch: int) -> Seen:
+async def drive(port: int, sent: list[bytes], batch: int) -> LoadSample:
     """Send all over CONNECTIONS connections, each when the one before it was answered."""
     waiting, took = iter(sent), list[float]()
 
@@ -94,7 +94,7 @@ async def drive(port: int, sent: list[bytes], batch: int) -> Seen:
     elapsed = time.perf_counter() - began
     assert len(took) == len(sent)
     cuts = statistics.quantiles(took, n=100)
-    return Seen(len(sent) * batch / elapsed, cuts[49], cuts[98])
+    return LoadSample(len(sent) * batch / elapsed, cuts[49], cuts[98])
 
 
 @contextlib.contextmanager
@@ -131,11 +131,11 @@ def _await_port(port: int, child: subprocess.Popen[bytes], within_s: float = 30)
 
 def measure_collector(rounds: int = 3) -> CollectorFigures:
     """Floor and collector in turn, on a broker of their own, after a warm-up of both."""
-    before, found = os.getloadavg()[0], dict[int, list[tuple[Seen, Seen]]]()
+    before, found = os.getloadavg()[0], dict[int, list[tuple[LoadSample, LoadSample]]]()
     with tempfile.TemporaryDirectory() as directory:
         spec, bootstrap = kafka_spec(Path(directory) / "kafka")
         with (
-            running(spec),
+            running_service(spec),
             collector_process(bootstrap, Path(directory), source("default", KEY)) as process,
             floor_process(process) as floor_port,
         ):
@@ -152,13 +152,15 @@ def measure_collector(rounds: int = 3) -> CollectorFigures:
     )
 
 
-def _beside(batch: int, pairs: list[tuple[Seen, Seen]]) -> Beside:
+def _beside(batch: int, pairs: list[tuple[LoadSample, LoadSample]]) -> Beside:
     floor, collector = (_median([pair[which] for pair in pairs]) for which in (0, 1))
     return Beside(batch, floor, collector, statistics.median(pair[1].per_s / pair[0].per_s for pair in pairs))
 
 
-def _median(seen: list[Seen]) -> Seen:
-    return Seen(*(statistics.median(values) for values in zip(*((one.per_s, one.p50_ms, one.p99_ms) for one in seen), strict=True)))
+def _median(seen: list[LoadSample]) -> LoadSample:
+    return LoadSample(
+        *(statistics.median(values) for values in zip(*((one.per_s, one.p50_ms, one.p99_ms) for one in seen), strict=True))
+    )
 
 
 def render_collector(figures: CollectorFigures) -> str:
@@ -205,7 +207,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as directory:
         spec, bootstrap = kafka_spec(Path(directory))
-        with running(spec):
+        with running_service(spec):
             for batch in (1, 50):
                 profile = cProfile.Profile()
                 profile.runcall(asyncio.run, _profiled(batch, bootstrap))

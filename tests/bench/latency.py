@@ -48,7 +48,7 @@ def latency(onefold: Onefold, rate: float, seconds: float = 20.0) -> Latency:
     """One event in 50 is the first trigger of a new customer: it must reach the webhook."""
     arrived: dict[str, float] = {}
 
-    class Receiver(BaseHTTPRequestHandler):
+    class LatencyReceiver(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -65,7 +65,7 @@ def latency(onefold: Onefold, rate: float, seconds: float = 20.0) -> Latency:
         request_queue_size = 256  # the default of 5 makes clients connect again after a second
         daemon_threads = True
 
-    server = Server(("127.0.0.1", 0), Receiver)
+    server = Server(("127.0.0.1", 0), LatencyReceiver)
     Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as directory:
         secret = Path(directory, "secret")

@@ -22,9 +22,11 @@ from pathlib import Path
 import redis.asyncio
 from pydantic import SecretStr
 
-from demo.simulation import Action, Call, Simulation
+from demo.simulation import Action, DemoCall, Simulation
+from domain.intake.parse import parse_call
 from domain.profiles import fragment as model
-from profile_store.port import Place
+from domain.segments.plan import SegmentPlan
+from profile_store.port import TopicPartition
 from profile_store.redis_store import RedisStore
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing, Record
@@ -33,15 +35,13 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
 from schemas.identifiers import Identifier, node
-from domain.intake.parse import parse_call
 from schemas.records import Link
-from domain.segments.plan import Plan
 from streams.steps.link import LinkStep
-from tests.support.services import redis_spec, running
+from tests.support.services import redis_spec, running_service
 
 SECRET = b"bench"
 START_MS = 1_750_000_000_000
-PLACE = Place("links", 0, 1)
+PLACE = TopicPartition("links", 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def redis_settings() -> Iterator[Settings]:
     """A Redis of its own."""
     with tempfile.TemporaryDirectory() as directory:
         spec, url = redis_spec(Path(directory))
-        with running(spec):
+        with running_service(spec):
             yield Settings(redis_url=SecretStr(url))
 
 
@@ -206,7 +206,7 @@ async def through(settings: Settings, count: int = 5_000) -> float:
                 started = time.perf_counter()
                 written = await producer.send([Outgoing(topic, encode(said)) for said in links])
                 end = max(offset for _, offset in written)
-                while ((await store.standing(PLACE)).position or 0) <= end:  # noqa: ASYNC110 - the store tells nobody when a position moves
+                while ((await store.checkpoint(PLACE)).position or 0) <= end:  # noqa: ASYNC110 - the store tells nobody when a position moves
                     await asyncio.sleep(0.01)
                 return len(links) / (time.perf_counter() - started)
             finally:
@@ -223,20 +223,27 @@ def share(count: int = 20_000) -> Share:
         event = event_of(action)
         if event is None:
             continue
-        said = model.apply(fragments.setdefault(event.owner, model.Fragment()), event, Plan(())).links
+        said = model.apply_event(fragments.setdefault(event.owner, model.Fragment()), event, SegmentPlan(())).changed_links
         events, needing, links = events + 1, needing + bool(said), links + len(said)
     return Share(events, needing, links)
 
 
 def event_of(action: Action, received_ms: int = START_MS) -> Event | None:
     """The event of a simulated call, in Segment's words; None for a garbled one."""
-    said = asdict(action) if isinstance(action, Call) else action.body
+    said = asdict(action) if isinstance(action, DemoCall) else action.body
     if said is None:
         return None
     words = {"kind": "type", "name": "event", "message_id": "messageId", "anonymous_id": "anonymousId", "user_id": "userId"}
     call = {words.get(name, name): value for name, value in said.items() if value}
     event = parse_call(
-        call, kind=None, source="web", received_ms=received_ms, sent_ms=None, secret=SECRET, country="VN", default_id=str(len(call))
+        call,
+        call_type=None,
+        source="web",
+        received_ms=received_ms,
+        sent_ms=None,
+        secret=SECRET,
+        country="VN",
+        default_id=str(len(call)),
     )
     assert isinstance(event, Event)
     return event

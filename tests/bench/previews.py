@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
+from domain.definitions.kinds import parse_definition
+from domain.segments.plan import SegmentPlan
+from domain.segments.sql.preview import preview_query
+from runtime.settings import Settings
+from tests.support.clickhouse_server import clickhouse_server
 from warehouse.client import Warehouse
 from warehouse.migrate import migrate
-from runtime.settings import Settings
-from domain.definitions.kinds import parse
-from domain.segments.plan import Plan
-from domain.segments.sql.preview import size_and_sample
-from tests.support.clickhouse_server import clickhouse_server
 
 END_MS: Final = 1_790_000_000_000
 PIECE: Final = 200_000
@@ -75,7 +75,7 @@ FROM numbers({count:UInt64})
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class PreviewTiming:
     """A segment's size, and the median time of its preview and of the floor that ran beside it, in seconds."""
 
     name: str
@@ -88,16 +88,16 @@ class Preview:
 class PreviewFigures:
     """All segments, over how many events of how many people; `load` is the machine's before and after."""
 
-    previews: Sequence[Preview]
+    previews: Sequence[PreviewTiming]
     events: int
     people: int
     load: tuple[float, float]
 
 
-def plan_of(segments: dict[str, dict[str, Any]]) -> Plan:
+def plan_of(segments: dict[str, dict[str, Any]]) -> SegmentPlan:
     """Segments called s0, s1 …"""
-    return Plan(
-        parse(
+    return SegmentPlan(
+        parse_definition(
             {
                 "apiVersion": "onefold/v1",
                 "kind": "Segment",
@@ -123,7 +123,7 @@ async def fill(warehouse: Warehouse, events: int) -> int:
 
 async def _timed(warehouse: Warehouse, sql: str, parameters: dict[str, Any]) -> tuple[float, int]:
     started = time.perf_counter()
-    rows = await warehouse.rows(sql, parameters)
+    rows = await warehouse.query(sql, parameters)
     return time.perf_counter() - started, int(rows[0][0])
 
 
@@ -137,12 +137,12 @@ async def look(settings: Settings, events: int, rounds: int) -> PreviewFigures:
         found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in SEGMENTS}
         for _ in range(rounds):
             for number, name in enumerate(SEGMENTS):
-                query = size_and_sample(plan, f"s{number}", END_MS)
+                query = preview_query(plan, f"s{number}", END_MS)
                 floor, _count = await _timed(warehouse, FLOOR, {})
                 seconds, members = await _timed(warehouse, query.sql, query.parameters)
                 found[name].append((seconds, floor, members))
         previews = [
-            Preview(
+            PreviewTiming(
                 name,
                 members=seen[0][2],
                 seconds=statistics.median(one[0] for one in seen),

@@ -29,7 +29,7 @@ class PipelineFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BenchReport:
     """All that a bench run found."""
 
     pipeline: PipelineFigures
@@ -40,7 +40,7 @@ class Report:
     timers: TimerFigures
 
 
-def render(report: Report) -> str:
+def render(report: BenchReport) -> str:
     """Markdown."""
     sections = [
         *render_pipeline(report.pipeline),

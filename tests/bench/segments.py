@@ -1,4 +1,5 @@
-"""What segments cost an event: CPU of the unify and the segment agent's steps over a store in memory, at 10, 100 and 1,000 segments of
+"""What segments cost an event: CPU of the unify and the segment agent's steps over a store in memory, at 10, 100 and 1,000
+segments of
 which each event touches ten.
 
 `python -m tests.bench.segments` prints its table; `--profile` says where the time goes.
@@ -20,16 +21,16 @@ from datetime import date
 from itertools import islice
 from typing import Any, Final
 
-from demo.simulation import Call, Simulation
+from demo.simulation import DemoCall, Simulation
+from domain.definitions.kinds import AnyDefinition, parse_definition
+from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
-from profile_store.port import Place
+from profile_store.port import TopicPartition
 from runtime.bus.port import Record
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
-from domain.definitions.kinds import AnyDefinition, parse
-from domain.segments.plan import Plan
 from streams.step import Step
 from streams.steps.link import LinkStep
 from streams.steps.segment import SegmentStep
@@ -61,7 +62,8 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class CostFigures:
-    """Costs by number of segments, the first without any; `evaluations` are those of a run, `load` the machine's before and after."""
+    """Costs by number of segments, the first without any; `evaluations` are those of a run, `load` the machine's before and
+    after."""
 
     costs: Sequence[Cost]
     events: int
@@ -98,7 +100,7 @@ def idle(n: int) -> dict[str, Any]:
 def definitions(count: int) -> list[AnyDefinition]:
     """So many segments, the first ten touched by each event."""
     return [
-        parse(
+        parse_definition(
             {
                 "apiVersion": "onefold/v1",
                 "kind": "Segment",
@@ -114,7 +116,7 @@ def definitions(count: int) -> list[AnyDefinition]:
 def demo_events(count: int) -> list[Event]:
     """What the demo's customers do at the shop, one event each 25 ms."""
     actions = Simulation(1, "bench", date(2026, 11, 22)).actions()
-    calls = (action for action in actions if isinstance(action, Call))
+    calls = (action for action in actions if isinstance(action, DemoCall))
     made = (event_of(call, START_MS + n * EVERY_MS) for n, call in enumerate(islice(calls, count)))
     return [event for event in made if event is not None]
 
@@ -122,7 +124,7 @@ def demo_events(count: int) -> list[Event]:
 class Agents:
     """The three agents, one partition each, a slice at a time; CPU seconds by step."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: SegmentPlan) -> None:
         settings, self.clock = Settings(), ManualClock()
         self._store = MemoryStore(self.clock)
         self._steps: dict[str, Step] = {
@@ -148,7 +150,7 @@ class Agents:
         start = self._next[topic]
         self._next[topic] = start + len(values)
         records = [Record(topic, 0, start + n, now_ms, None, value) for n, value in enumerate(values)]
-        place = Place(topic, 0, 1)
+        place = TopicPartition(topic, 0, 1)
         started = time.process_time()
         outcome = await self._steps[topic].run(place, records, now_ms)
         await self._store.save(place, outcome.expected, self._next[topic], outcome.writes)
@@ -157,7 +159,7 @@ class Agents:
         return [(one.topic.partition(".")[2], one.value or b"") for one in outcome.produce]
 
 
-async def run(plan: Plan, events: Sequence[Event]) -> Agents:
+async def run(plan: SegmentPlan, events: Sequence[Event]) -> Agents:
     """All events through agents of their own."""
     agents = Agents(plan)
     for start in range(0, len(events), SLICE):
@@ -168,14 +170,14 @@ async def run(plan: Plan, events: Sequence[Event]) -> Agents:
 def measure_costs(rounds: int = 5, count: int = 10_000) -> CostFigures:
     """All numbers of segments in turn, in another order each round, in this process."""
     before, events, rng = os.getloadavg()[0], demo_events(count), random.Random(1)
-    plans: dict[int, Plan] = {}
+    plans: dict[int, SegmentPlan] = {}
     compile_ms: dict[int, list[float]] = defaultdict(list)
     seen: dict[int, list[Agents]] = defaultdict(list)
     for _ in range(rounds):
         for number in rng.sample(COUNTS, len(COUNTS)):
             made = definitions(number)
             started = time.process_time()
-            plans[number] = Plan(made)
+            plans[number] = SegmentPlan(made)
             compile_ms[number].append((time.process_time() - started) * 1e3)
             seen[number].append(asyncio.run(run(plans[number], events)))
     costs = [
@@ -220,7 +222,7 @@ def main() -> None:
     if options.profile is None:
         print(render_costs(measure_costs(options.rounds, options.events)))
         return
-    plan, events = Plan(definitions(options.profile)), demo_events(options.events)
+    plan, events = SegmentPlan(definitions(options.profile)), demo_events(options.events)
     profile = cProfile.Profile()
     profile.runcall(asyncio.run, run(plan, events))
     for order in ("tottime", "cumulative"):

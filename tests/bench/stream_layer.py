@@ -12,21 +12,21 @@ from faust.types import TP, EventT
 
 from runtime.bus.kafka import KafkaBus
 from runtime.settings import Settings
-from streams.agent import _record
+from streams.agent import _to_bus_record
 from streams.faust_app import create_faust_app
-from streams.partition_queues import Lanes
+from streams.partition_queues import PartitionQueues
 
 
 class _Anywhere:
     """Starts where Kafka says."""
 
-    async def assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:  # noqa: ARG002 - the hook's shape
+    async def on_assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:  # noqa: ARG002 - the hook's shape
         return {}
 
-    async def revoked(self) -> None:
+    async def on_revoked(self) -> None:
         return
 
-    def failed(self, error: BaseException) -> None:
+    def on_failure(self, error: BaseException) -> None:
         raise error
 
 
@@ -60,7 +60,7 @@ async def _faust(settings: Settings, count: int) -> float:
         nonlocal seen, first
         first = first or time.perf_counter()
         records: Any = event.value
-        seen += len([_record(record) for record in records])
+        seen += len([_to_bus_record(record) for record in records])
         event.ack()
         if seen >= count and not done.done():
             done.set_result(time.perf_counter() - first)
@@ -72,7 +72,7 @@ async def _faust(settings: Settings, count: int) -> float:
 
     with tempfile.TemporaryDirectory() as directory:
         apart = settings.model_copy(update={"data_dir": Path(directory)})
-        lanes = Lanes(handle, failed)
+        lanes = PartitionQueues(handle, failed)
         app = create_faust_app(apart, f"bench-{uuid.uuid4().hex[:8]}", "events", _Anywhere(), lanes)
         await app.start()
         try:

@@ -1,6 +1,7 @@
 """Timers: setting a million, how late a few and many of them are evaluated meanwhile, and what the segment agent could do at most.
 
-A stream process (unify and segment agents) on a broker and a Redis of its own. `python -m tests.bench.timers` prints its part of the
+A stream process (unify and segment agents) on a broker and a Redis of its own. `python -m tests.bench.timers` prints its part
+of the
 page; `--scale 0.1` is a quick look.
 """
 
@@ -21,13 +22,13 @@ from typing import Final
 
 import redis.asyncio
 
-from profile_store.port import Place, Writes
+from profile_store.port import TopicPartition, Writes
 from runtime.bus.partitioner import partition_of
 from runtime.errors import StateLost
 from schemas.records import Touched
-from streams.steps.common import touch
-from tests.support.services import kafka_spec, redis_spec, running
-from tests.support.timer_stage import Timed, timed
+from streams.steps.common import touch_record
+from tests.support.services import kafka_spec, redis_spec, running_service
+from tests.support.timer_stage import TimerStage, timer_stage
 
 PARTITIONS: Final = 4
 SLICE: Final = 1_000
@@ -71,19 +72,19 @@ class TimerFigures:
     """Processes that wanted a processor, on average, before and after."""
 
 
-class Bench:
+class TimerBench:
     """A stage with its worker."""
 
-    def __init__(self, stage: Timed, client: redis.asyncio.Redis) -> None:
+    def __init__(self, stage: TimerStage, client: redis.asyncio.Redis) -> None:
         self._stage, self._client, self._seeded_per_s = stage, client, float(SLOWEST_PER_S)
 
     async def set(self, count: int) -> Setting:
         """Set timers of profiles that nobody will hear of again, for some day of the next year."""
         rng, now_ms = random.Random(5), _now_ms()
-        due: dict[Place, dict[str, int | None]] = defaultdict(dict)
+        due: dict[TopicPartition, dict[str, int | None]] = defaultdict(dict)
         for number in range(count):
             name = f"{rng.getrandbits(128):032x}"
-            place = self._stage.places[partition_of(name.encode(), PARTITIONS)]
+            place = self._stage.topic_partitions[partition_of(name.encode(), PARTITIONS)]
             due[place][name] = now_ms + 86_400_000 + number * 30_000
         before, started = await self._memory(), time.perf_counter()
         for place, timers in due.items():
@@ -97,19 +98,19 @@ class Bench:
         """Evaluations a second when all touches are there at once, no timer being needed for them."""
         due_ms = self._start_ms(count)
         names = await self._inside([due_ms] * count)
-        cleared: dict[Place, dict[str, int | None]] = defaultdict(dict)
+        cleared: dict[TopicPartition, dict[str, int | None]] = defaultdict(dict)
         for name in names:
-            cleared[self._stage.places[partition_of(name.encode(), PARTITIONS)]][name] = None
+            cleared[self._stage.topic_partitions[partition_of(name.encode(), PARTITIONS)]][name] = None
         for place, timers in cleared.items():
             await self._save(place, timers)
-        before = await self._stage.look()
+        before = await self._stage.poll_transitions()
         await asyncio.sleep(max(0, due_ms - _now_ms()) / 1_000 + 1)
         touches = [Touched(profile_id=name, node=name, cause="timer", at_ms=due_ms) for name in names]
         started_ms = _now_ms()
         for start in range(0, count, SLICE):
-            await self._stage.producer.send([touch(self._stage.settings, said) for said in touches[start : start + SLICE]])
-        await self._stage.until_left(before + count)
-        found = count * 1_000 / (max(left.said_ms for left in self._stage.exits[before:]) - started_ms)
+            await self._stage.producer.send([touch_record(self._stage.settings, said) for said in touches[start : start + SLICE]])
+        await self._stage.wait_until_exited(before + count)
+        found = count * 1_000 / (max(left.published_ms for left in self._stage.exits[before:]) - started_ms)
         self._seeded_per_s = max(self._seeded_per_s, found / 2)
         return found
 
@@ -117,17 +118,17 @@ class Bench:
         """Timers due at a rate, or all at one instant; also how long live events took meanwhile."""
         first_ms = self._start_ms(count)
         await self._inside([first_ms + (round(number * 1_000 / per_s) if per_s else 0) for number in range(count)])
-        before = await self._stage.look()
+        before = await self._stage.poll_transitions()
         await asyncio.sleep(max(0, first_ms - _now_ms()) / 1_000)
         asked, started = await self._asked(), time.perf_counter()
         told = asyncio.create_task(self._live())
-        await self._stage.until_left(before + count)
+        await self._stage.wait_until_exited(before + count)
         asked_per_s = (await self._asked() - asked) / (time.perf_counter() - started)
         told.cancel()
         live = await self._live_took((await asyncio.gather(told, return_exceptions=True))[0])
         exits = self._stage.exits[before:]
-        lateness = [float(left.said_ms - left.at_ms) for left in exits]
-        seconds = (max(left.said_ms for left in exits) - first_ms) / 1_000
+        lateness = [float(left.published_ms - left.at_ms) for left in exits]
+        seconds = (max(left.published_ms for left in exits) - first_ms) / 1_000
         found = Late(load, count, statistics.median(lateness), _p99(lateness), max(lateness), asked_per_s, seconds)
         return found, live
 
@@ -144,7 +145,7 @@ class Bench:
         try:
             while True:
                 now_ms = _now_ms()
-                (name,) = await self._stage.called([now_ms + 3_600_000])
+                (name,) = await self._stage.send_calls([now_ms + 3_600_000])
                 said[name] = now_ms
                 await asyncio.sleep(LIVE_EVERY_S)
         except asyncio.CancelledError:
@@ -160,7 +161,7 @@ class Bench:
 
     async def _inside(self, due_ms: Sequence[int]) -> list[str]:
         """People who are in the segment and will leave it at these instants."""
-        names = await self._stage.called(list(due_ms))
+        names = await self._stage.send_calls(list(due_ms))
         await self._entered(names, min(due_ms))
         return names
 
@@ -169,17 +170,17 @@ class Bench:
         missing = set(names)
 
         async def look() -> bool:
-            await self._stage.look()
+            await self._stage.poll_transitions()
             missing.difference_update(self._stage.entered)
             assert _now_ms() < until_ms, f"{len(missing)} people were not in the segment in time: the machine is too slow"
             return not missing
 
-        await self._stage.until(look, 600)
+        await self._stage.wait_until(look, 600)
 
-    async def _save(self, place: Place, timers: dict[str, int | None]) -> None:
+    async def _save(self, place: TopicPartition, timers: dict[str, int | None]) -> None:
         """Beside the agent: where it stands stays."""
         while True:
-            position = (await self._stage.store.standing(place)).position
+            position = (await self._stage.store.checkpoint(place)).position
             try:
                 await self._stage.store.save(place, position, position or 0, Writes(timers=timers))
             except StateLost:  # the agent was faster
@@ -204,7 +205,7 @@ def _p99(values: Sequence[float]) -> float:
 @contextmanager
 def _services(folder: Path) -> Iterator[tuple[str, str]]:
     (kafka, bootstrap), (server, url) = kafka_spec(folder / "kafka"), redis_spec(folder / "redis")
-    with running(kafka), running(server):
+    with running_service(kafka), running_service(server):
         yield bootstrap, url
 
 
@@ -218,8 +219,8 @@ def measure_timers(scale: float = 1.0) -> TimerFigures:
 
 async def _measure(bootstrap: str, url: str, folder: Path, scale: float) -> TimerFigures:
     client = redis.asyncio.from_url(url)
-    async with timed(bootstrap, url, f"b{uuid.uuid4().hex[:8]}", folder, PARTITIONS) as stage:
-        bench = Bench(stage, client)
+    async with timer_stage(bootstrap, url, f"b{uuid.uuid4().hex[:8]}", folder, PARTITIONS) as stage:
+        bench = TimerBench(stage, client)
         setting = await bench.set(int(1_000_000 * scale))
         stage.worker()
         await bench.quiet(1)  # until the worker is at work

@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 
-from ops.account import take
-from embedded.attach import settings_for
-from warehouse.client import Warehouse
+from embedded.attach import settings_of_running
+from ops.account import measure
 from runtime.bus.kafka import KafkaBus
 from runtime.settings import Settings
 from tests.bench.load import bodies
 from tests.support.shipped_command import Onefold
+from warehouse.client import Warehouse
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -67,14 +67,14 @@ async def whole(onefold: Onefold, made: list[dict[str, Any]]) -> tuple[float, di
 
 async def _rest(onefold: Onefold, stored: int) -> float:
     """When all rows are there and the stream agents have nothing left to read."""
-    settings = settings_for(onefold.data_dir)
+    settings = settings_of_running(onefold.data_dir)
     async with KafkaBus(settings) as bus:
         warehouse = await Warehouse.connect(settings)
         try:
             while await lag(settings, bus):  # noqa: ASYNC110 - Kafka tells nobody when a group has caught up
                 await asyncio.sleep(0.05)
             while True:
-                account = await take(settings, bus, warehouse)
+                account = await measure(settings, bus, warehouse)
                 if account.stored >= stored and account.in_flight == 0 and not await lag(settings, bus):
                     return time.perf_counter()
                 await asyncio.sleep(0.05)

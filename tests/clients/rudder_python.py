@@ -3,9 +3,9 @@
 from rudderstack.analytics import client as clients
 from rudderstack.analytics import request
 
-from tests.clients.story import play, told, wrong_clock
+from tests.clients.story import play, read_instructions, wrong_clock
 
-story = told()
+story = read_instructions()
 clock = wrong_clock(story.clock_ms, clients, request)
 errors: list[str] = []
 play(

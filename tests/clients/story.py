@@ -19,7 +19,7 @@ class Story:
     calls: list[dict[str, Any]]
 
 
-def told() -> Story:
+def read_instructions() -> Story:
     """The story on standard input."""
     return Story(**json.loads(sys.stdin.readline()))
 

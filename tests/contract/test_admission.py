@@ -7,17 +7,17 @@ from typing import Any
 import orjson
 import pytest
 
-from profile_store.port import Place
+from domain.definitions.kinds import Source, TrackingPlan, encode_definition, load_yaml
+from profile_store.port import TopicPartition
 from runtime.bus.port import Record
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
-from schemas.records import Quarantined
-from domain.definitions.kinds import (Source, TrackingPlan, encode, load_yaml)
+from schemas.records import QuarantineRecord
 from streams.definitions import Definitions
 from streams.steps.accept import AcceptStep
-from tests.support.collector_harness import (KEY, NOW, Collecting, collecting, source)
-from tests.support.geoip_file import places_file
+from tests.support.collector_harness import KEY, NOW_MS, CollectorHarness, collector_harness, source
+from tests.support.geoip_file import geoip_file
 
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 CALL = {
@@ -48,27 +48,27 @@ spec:
 def accepting(settings: Settings, *definitions: Source | TrackingPlan) -> AcceptStep:
     known = Definitions(settings)
     for offset, definition in enumerate(definitions):
-        known.take(Record("onefold.definitions", 0, offset, 1, definition.key.encode(), encode(definition)))
+        known.apply(Record("onefold.definitions", 0, offset, 1, definition.key.encode(), encode_definition(definition)))
     return AcceptStep(settings, lambda: {"default"}, known.admission.admit)
 
 
 async def by_kafka(step: AcceptStep, call: dict[str, Any]) -> list[tuple[str, bytes | None]]:
-    record = Record("onefold.touchpoints", 0, 5, NOW, None, orjson.dumps(call))
-    first = await step.run(Place("touchpoints", 0, 1), [record], NOW)
-    again = await step.run(Place("touchpoints", 0, 1), [record], NOW + 60_000)
+    record = Record("onefold.touchpoints", 0, 5, NOW_MS, None, orjson.dumps(call))
+    first = await step.run(TopicPartition("touchpoints", 0, 1), [record], NOW_MS)
+    again = await step.run(TopicPartition("touchpoints", 0, 1), [record], NOW_MS + 60_000)
     written = [(outgoing.topic, outgoing.value) for outgoing in first.produce]
     if written[0][0].endswith("events"):
         assert written == [(outgoing.topic, outgoing.value) for outgoing in again.produce]
     return written
 
 
-def planned(at: Collecting, mode: str) -> None:
-    at.sources.become({"Source/default": source("default", KEY)}, [plan(mode)])
+def planned(at: CollectorHarness, mode: str) -> None:
+    at.sources.replace_all({"Source/default": source("default", KEY)}, [plan(mode)])
 
 
 @pytest.mark.parametrize("mode", ["observe", "annotate"])
-async def test_both_ways_give_the_same_event(tmp_path: Path, mode: str) -> None:
-    async with collecting(geoip_file=places_file(tmp_path)) as at:
+async def test_http_and_kafka_give_the_same_event(tmp_path: Path, mode: str) -> None:
+    async with collector_harness(geoip_file=geoip_file(tmp_path)) as at:
         planned(at, mode)
         assert (await at.post("/v1/track", CALL)).json() == {"success": True, "results": []}
         [by_http] = await at.events()
@@ -83,8 +83,8 @@ async def test_both_ways_give_the_same_event(tmp_path: Path, mode: str) -> None:
     assert (by_http.violations, by_http.observed) == (((), said) if mode == "observe" else (said, ()))
 
 
-async def test_both_ways_block_an_event_whole_and_name_the_path() -> None:
-    async with collecting() as at:
+async def test_http_and_kafka_block_an_event_and_name_the_path() -> None:
+    async with collector_harness() as at:
         planned(at, "block")
         answer = await at.post("/v1/track", CALL)
         assert answer.status_code == 200
@@ -94,16 +94,16 @@ async def test_both_ways_block_an_event_whole_and_name_the_path() -> None:
         assert await at.events() == []
         [(by_http, raw)] = await at.quarantined()
         [(topic, value)] = await by_kafka(accepting(at.settings, source("default", KEY), plan("block")), CALL)
-    held = decode(Quarantined, value)
+    held = decode(QuarantineRecord, value)
     assert topic.endswith("quarantine")
     assert held.reason == by_http.reason == "plan_violation"
     assert held.detail == by_http.detail == "properties.total: is more than planned (max, text)"
     assert orjson.loads(base64.b64decode(held.raw)) == orjson.loads(raw) == CALL
 
 
-async def test_a_source_switches_enrichment_off_by_both_ways() -> None:
+async def test_source_disables_enrichment_over_http_and_kafka() -> None:
     spec: dict[str, Any] = {"enrich": {"bots": False, "user_agent": False, "campaign": False, "referrer": False, "timezone": False}}
-    async with collecting(spec=spec) as at:
+    async with collector_harness(spec=spec) as at:
         await at.post("/v1/track", CALL)
         [by_http] = await at.events()
         changed = source("default", KEY)
@@ -115,7 +115,7 @@ async def test_a_source_switches_enrichment_off_by_both_ways() -> None:
 
 
 async def test_violations_are_counted_under_names_of_the_plan_alone() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         planned(at, "observe")
         made_up = {**CALL, "properties": {"total": "1", "lan@cho-que.vn": 1, "của-lan": 2}}
         await at.post("/v1/track", made_up)
@@ -130,9 +130,9 @@ async def test_violations_are_counted_under_names_of_the_plan_alone() -> None:
 
 
 async def test_a_plan_that_ends_lets_events_pass_again() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         planned(at, "block")
         await at.post("/v1/track", CALL)
-        at.sources.become({"Source/default": source("default", KEY)})
+        at.sources.replace_all({"Source/default": source("default", KEY)})
         await at.post("/v1/track", CALL)
         assert len(await at.events()) == 1

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from runtime.bus.kafka import KafkaBus
-from runtime.bus.record_limits import MAX_RECORD_BYTES
 from runtime.bus.memory import MemoryBus
 from runtime.bus.partitioner import partition_of
 from runtime.bus.port import Bus, Consumer, Outgoing, Partition, Record
+from runtime.bus.record_limits import MAX_RECORD_BYTES
 from runtime.errors import Permanent
 from runtime.settings import Settings
 
@@ -68,13 +68,13 @@ def values(records: Sequence[Record]) -> list[int]:
     return sorted(int(record.value or b"-1") for record in records)
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(WITHIN_S):
         while not await condition():  # noqa: ASYNC110 - the broker tells nobody
             await asyncio.sleep(0.02)
 
 
-async def test_a_returned_send_names_where_each_record_lies(bus: Bus, topic: str) -> None:
+async def test_send_returns_partition_and_offset_of_each_record(bus: Bus, topic: str) -> None:
     outgoing = [Outgoing(topic, str(n).encode(), key=f"khách-{n}".encode()) for n in range(40)]
     places = await write(bus, outgoing)
     reader = await bus.reader([topic])
@@ -166,7 +166,7 @@ async def test_a_poll_brings_no_more_than_asked(bus: Bus, topic: str) -> None:
     assert values(seen) == list(range(40))
 
 
-async def test_without_a_commit_everything_comes_again(bus: Bus, topic: str, name: str) -> None:
+async def test_uncommitted_records_are_redelivered(bus: Bus, topic: str, name: str) -> None:
     await numbered(bus, topic, 20)
     for _ in range(2):
         consumer = await bus.consumer(name, [topic])
@@ -219,7 +219,7 @@ class Member:
         await self.consumer.aclose()
 
 
-async def test_two_members_share_the_partitions_and_the_one_left_takes_over(bus: Bus, topic: str, name: str) -> None:
+async def test_two_members_share_partitions_and_the_survivor_takes_over(bus: Bus, topic: str, name: str) -> None:
     members = [Member(consumer) for consumer in await asyncio.gather(*(bus.consumer(name, [topic]) for _ in range(2)))]
     sent = 0
 
@@ -229,19 +229,19 @@ async def test_two_members_share_the_partitions_and_the_one_left_takes_over(bus:
             member.holds.clear()
         await numbered(bus, topic, 8)
         sent += 8
-        await until(caught_up)
+        await wait_until(caught_up)
         one, two = (member.holds for member in members)
         return len(one) == len(two) == 2 and not one & two
 
     async def caught_up() -> bool:
         return sum((await bus.committed(name, topic)).values()) == sent
 
-    await until(shared)
+    await wait_until(shared)
     await members[0].leave()
     before = len(members[1].seen)
     await numbered(bus, topic, 8)
     sent += 8
-    await until(caught_up)
+    await wait_until(caught_up)
     assert set(values(members[1].seen[before:])) >= set(range(8))
     await members[1].leave()
     every = {(record.partition, record.offset) for member in members for record in member.seen}
@@ -269,7 +269,7 @@ async def test_seek_moves_back_and_forth(bus: Bus, topic: str) -> None:
     await reader.aclose()
 
 
-async def test_beyond_the_end_is_out_of_range_and_starts_at_the_earliest(bus: Bus, topic: str) -> None:
+async def test_seek_beyond_the_end_resets_to_the_earliest_offset(bus: Bus, topic: str) -> None:
     await write(bus, [Outgoing(topic, b"1", partition=1)])
     reader = await bus.reader([topic])
     await read(reader, 1)
@@ -340,7 +340,7 @@ async def test_an_unknown_topic_is_refused_everywhere(bus: Bus, name: str) -> No
         assert name in str(answer)
 
 
-async def test_what_is_closed_is_not_used_again(bus: Bus, topic: str) -> None:
+async def test_closed_clients_refuse_further_use(bus: Bus, topic: str) -> None:
     producer, reader = await bus.producer(), await bus.reader([topic])
     for thing in (producer, reader):
         await thing.aclose()

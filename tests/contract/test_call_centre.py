@@ -9,19 +9,18 @@ import msgspec
 import orjson
 import pytest
 
-from domain.profiles.fragment import Fragment, apply
-from domain.profiles.fragment import encode as encode_fragment
-from profile_store.port import Place
+from domain.definitions.kinds import Source, load_yaml
+from domain.intake.call_centre import CALL_TYPES
+from domain.profiles.fragment import Fragment, apply_event, encode_fragment
+from domain.segments.plan import SegmentPlan
+from profile_store.port import TopicPartition
 from runtime.bus.port import Record
 from runtime.settings import Settings
-from domain.intake.call_centre import CALL_TYPES
 from schemas.codec import decode
 from schemas.events import Event
-from schemas.records import Quarantined
-from domain.definitions.kinds import Source, load_yaml
-from domain.segments.plan import Plan
+from schemas.records import QuarantineRecord
 from streams.steps.accept import AcceptStep
-from tests.support.collector_harness import (KEY, NOW, collecting, source)
+from tests.support.collector_harness import KEY, NOW_MS, collector_harness, source
 from tests.support.webhook_sources import hmac_headers
 
 SECRET = "secret-of-the-cti"
@@ -66,7 +65,7 @@ START = {
     "direction": "inbound",
     "queue": "Bán hàng",
 }
-KEPT: dict[str, dict[str, Any]] = {
+ACCEPTED_CALLS: dict[str, dict[str, Any]] = {
     "started": START,
     "started, outbound, numbered": {**START, "call_id": 77, "sequence": 1, "direction": "outbound"},
     "connected": {**START, "type": "call_connected", "agent": "lan.nguyễn", "wait_seconds": 12},
@@ -79,7 +78,7 @@ KEPT: dict[str, dict[str, Any]] = {
     "callback": {**START, "type": "callback_scheduled", "scheduled_at": "2025-06-16T09:00:00+07:00"},
     "callback done": {**START, "type": "callback_done", "agent": "lan.nguyễn"},
     "note": {**START, "type": "note_added", "note": "Khách hỏi size áo dài, giao trước Tết"},
-    "from the future": {**START, "timestamp": NOW + 60_000},
+    "from the future": {**START, "timestamp": NOW_MS + 60_000},
 }  # fmt: skip
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no call id": ({**START, "call_id": None}, "missing_field", "properties.call_id"),
@@ -98,7 +97,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no such type": ({**START, "type": "call_dreamt"}, "unknown_type", "type"),
     "no type": ({**START, "type": None}, "missing_field", "type"),
 }
-Came = tuple[list[Event], list[Quarantined]]
+IntakeResult = tuple[list[Event], list[QuarantineRecord]]
 
 
 def payload(call: dict[str, Any]) -> dict[str, Any]:
@@ -131,8 +130,8 @@ def cti() -> Source:
     return found
 
 
-async def by_http(path: str, wrap: Callable[[dict[str, Any]], Any], call: dict[str, Any]) -> Came:
-    async with collecting() as at:
+async def by_http(path: str, wrap: Callable[[dict[str, Any]], Any], call: dict[str, Any]) -> IntakeResult:
+    async with collector_harness() as at:
         answer = await at.post(path, wrap({**call, "context": {"locale": "vi-VN"}}))
         assert answer.status_code == 200
         events, quarantined = await at.events(), [record for record, _ in await at.quarantined()]
@@ -144,20 +143,20 @@ async def by_http(path: str, wrap: Callable[[dict[str, Any]], Any], call: dict[s
         return events, quarantined
 
 
-async def by_kafka(call: dict[str, Any]) -> Came:
+async def by_kafka(call: dict[str, Any]) -> IntakeResult:
     settings, value = Settings(), orjson.dumps({**call, "context": {"locale": "vi-VN"}, "source": "pbx"})
     step = AcceptStep(settings, lambda: {"pbx"})
-    record = Record("onefold.touchpoints", 0, 7, NOW, None, value)
-    outcome = await step.run(Place("touchpoints", 0, 1), [record], NOW)
+    record = Record("onefold.touchpoints", 0, 7, NOW_MS, None, value)
+    outcome = await step.run(TopicPartition("touchpoints", 0, 1), [record], NOW_MS)
     events = [decode(Event, out.value) for out in outcome.produce if out.topic == settings.topic("events")]
-    return events, [decode(Quarantined, out.value) for out in outcome.produce if out.topic == settings.topic("quarantine")]
+    return events, [decode(QuarantineRecord, out.value) for out in outcome.produce if out.topic == settings.topic("quarantine")]
 
 
-async def by_webhook(call: dict[str, Any]) -> Came:
+async def by_webhook(call: dict[str, Any]) -> IntakeResult:
     body = orjson.dumps(payload(call))
-    async with collecting() as at:
-        at.sources.become({"Source/cti": cti(), "Source/default": source("default", KEY)})
-        answer = await at.post("/v1/webhook/cti", content=body, auth=None, headers=hmac_headers(SECRET, body, NOW // 1000))
+    async with collector_harness() as at:
+        at.sources.replace_all({"Source/cti": cti(), "Source/default": source("default", KEY)})
+        answer = await at.post("/v1/webhook/cti", content=body, auth=None, headers=hmac_headers(SECRET, body, NOW_MS // 1000))
         assert answer.status_code == 200
         return await at.events(), [record for record, _ in await at.quarantined()]
 
@@ -179,7 +178,7 @@ def in_properties(call: dict[str, Any]) -> dict[str, Any]:
     return {name: call.get(name) for name in beside} | {"properties": inside}
 
 
-def path_of(record: Quarantined) -> str:
+def path_of(record: QuarantineRecord) -> str:
     path, colon, _ = record.detail.partition(": ")
     return path if colon and " " not in path else ""
 
@@ -189,30 +188,30 @@ def _secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CTI_SECRET", SECRET)
 
 
-@pytest.mark.parametrize("case", KEPT)
+@pytest.mark.parametrize("case", ACCEPTED_CALLS)
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "calls"])
-async def test_by_every_way_it_is_the_same_event(way: str, case: str) -> None:
-    (expected,), none = await WAYS["calls"](KEPT[case])
-    (event,), no_more = await WAYS[way](KEPT[case])
+async def test_every_intake_path_gives_the_same_call_centre_event(way: str, case: str) -> None:
+    (expected,), none = await WAYS["calls"](ACCEPTED_CALLS[case])
+    (event,), no_more = await WAYS[way](ACCEPTED_CALLS[case])
     assert none == no_more == []
     assert event.context["locale"] == "vi-VN"
-    assert event.received_ms == NOW
+    assert event.received_ms == NOW_MS
     same = {"received_ms": 0, "source": "", "context": {}}
     assert msgspec.structs.replace(event, **same) == msgspec.structs.replace(expected, **same)
 
 
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.parametrize("way", WAYS)
-async def test_by_every_way_it_is_refused_for_the_same_reason(way: str, case: str) -> None:
+async def test_every_intake_path_refuses_for_the_same_reason(way: str, case: str) -> None:
     call, reason, path = REFUSED[case]
     events, (held,) = await WAYS[way](call)
     assert events == []
     assert (held.reason, path_of(held), held.counted) == (reason, path, True)
 
 
-async def test_by_whatever_ways_and_in_whatever_order_it_comes_it_counts_once() -> None:
+async def test_event_counts_once_over_any_intake_paths_and_order() -> None:
     others = ("connected to who is known", "withheld, but known", "from the future")
-    calls = [call for name, call in KEPT.items() if name not in others]
+    calls = [call for name, call in ACCEPTED_CALLS.items() if name not in others]
     came: list[Event] = []
     for call, way in itertools.product(calls, ("calls", "kafka", "webhook")):
         came.extend((await WAYS[way](call))[0])
@@ -225,4 +224,4 @@ async def test_by_whatever_ways_and_in_whatever_order_it_comes_it_counts_once() 
 def folded(events: Sequence[Event]) -> tuple[int, bytes]:
     """How many were new to the fragment of the events' one owner, and the fragment."""
     fragment = Fragment()
-    return sum(apply(fragment, event, Plan([])).fresh for event in events), encode_fragment(fragment)
+    return sum(apply_event(fragment, event, SegmentPlan([])).is_new for event in events), encode_fragment(fragment)

@@ -5,16 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from profile_store import redis_base, encoding as values
-from profile_store.keys import HOLD_MS
-from profile_store.port import Decision, Document, Edge, Kind, Label, Members, Place, ProfileStore, Scanned, Standing, Ties, Writes
+from domain.identity.model import Decision, Edge, Label, Members, Neighbours
+from profile_store import encoding, redis_base
+from profile_store.keys import WRITER_PAUSE_MS
+from profile_store.port import Checkpoint, DocumentKind, GuardedDocument, ProfileStore, ScannableKind, TopicPartition, Writes
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
 from tests.support.stores import STORES, store_named
 
-PLACE = Place("events", 1, 4)
-DOCUMENTS: tuple[Kind, ...] = ("fragment", "membership", "group", "unsaid")
-KINDS = ("fragment", "membership", "group", "unsaid", "label", "members", "edges", "timer", "position")
+PLACE = TopicPartition("events", 1, 4)
+DOCUMENTS: tuple[DocumentKind, ...] = ("fragment", "membership", "group", "link_outbox")
+KINDS = ("fragment", "membership", "group", "link_outbox", "label", "members", "edges", "timer", "position")
 EDGE = Edge(1_700_000_000_000, "Đơn hàng 1", 1_700_086_400_000, "Đơn hàng 2", "cửa hàng", "a", "together", "quy tắc 3")
 CUT = Decision(on=True, at_ms=5, operation="Nguyễn cắt")
 
@@ -30,37 +31,37 @@ async def store(request: pytest.FixtureRequest, clock: ManualClock) -> AsyncIter
         yield store
 
 
-def fragment(offset: int, data: bytes | None = b"data", place: Place = PLACE) -> Writes:
-    return Writes(documents={("fragment", "a"): Document(data, place.name, offset)})
+def fragment(offset: int, data: bytes | None = b"data", place: TopicPartition = PLACE) -> Writes:
+    return Writes(documents={("fragment", "a"): GuardedDocument(data, place.guard_name, offset)})
 
 
-async def stored(store: ProfileStore) -> Document:
+async def stored(store: ProfileStore) -> GuardedDocument:
     return (await store.documents("fragment", ["a"]))["a"]
 
 
-async def test_what_is_absent_is_answered_with_its_default(store: ProfileStore) -> None:
+async def test_missing_documents_read_as_defaults(store: ProfileStore) -> None:
     standing, documents, labels = await store.load(PLACE, "fragment", ["a", "b"], ["n"])
-    assert standing == Standing(position=None, held=False)
-    assert documents == {"a": Document(), "b": Document()}
+    assert standing == Checkpoint(position=None, paused=False)
+    assert documents == {"a": GuardedDocument(), "b": GuardedDocument()}
     assert labels == {"n": Label("n", 0)}
     assert await store.members(["p"]) == {"p": Members(("p",), 0)}
-    assert await store.ties(["n"]) == {"n": Ties()}
+    assert await store.neighbours(["n"]) == {"n": Neighbours()}
     assert await store.next_timer(PLACE) is None
     assert await store.due_timers(PLACE, 1 << 50, 10) == []
 
 
-async def test_nothing_asked_is_nothing_answered(store: ProfileStore) -> None:
-    assert await store.load(PLACE, "membership", []) == (Standing(position=None, held=False), {}, {})
+async def test_empty_request_returns_empty_answer(store: ProfileStore) -> None:
+    assert await store.load(PLACE, "membership", []) == (Checkpoint(position=None, paused=False), {}, {})
     assert await store.documents("fragment", []) == {}
     assert await store.labels([]) == {}
     assert await store.members([]) == {}
-    assert await store.ties([]) == {}
+    assert await store.neighbours([]) == {}
 
 
-async def test_an_id_asked_twice_is_answered(store: ProfileStore) -> None:
+async def test_duplicate_ids_in_one_request_are_answered(store: ProfileStore) -> None:
     await store.save(PLACE, None, 8, fragment(7))
     _, documents, labels = await store.load(PLACE, "fragment", ["a", "b", "a"], ["n", "n"])
-    assert documents == {"a": Document(b"data", PLACE.name, 7), "b": Document()}
+    assert documents == {"a": GuardedDocument(b"data", PLACE.guard_name, 7), "b": GuardedDocument()}
     assert labels == {"n": Label("n", 0)}
 
 
@@ -69,9 +70,9 @@ async def test_a_slice_is_read_back_as_it_was_written(store: ProfileStore) -> No
     split = Members(("a", "b"), 4, split_from="q", cause="thao tác 2", at_ms=1_700_000_000_002)
     writes = Writes(
         documents={
-            ("fragment", "a"): Document(b"\x00\n\xff \r\n", PLACE.name, 7),
-            ("membership", "a"): Document(b"", PLACE.name, 9),
-            ("unsaid", PLACE.name): Document(b'["p"]', PLACE.name, 9),
+            ("fragment", "a"): GuardedDocument(b"\x00\n\xff \r\n", PLACE.guard_name, 7),
+            ("membership", "a"): GuardedDocument(b"", PLACE.guard_name, 9),
+            ("link_outbox", PLACE.guard_name): GuardedDocument(b'["p"]', PLACE.guard_name, 9),
         },
         labels={"a": Label("p", 3), "b": Label("p", 4)},
         members={"p": split, "q": merged},
@@ -81,15 +82,17 @@ async def test_a_slice_is_read_back_as_it_was_written(store: ProfileStore) -> No
     )
     assert await store.save(PLACE, None, 10, writes) == frozenset()
     standing, documents, labels = await store.load(PLACE, "fragment", ["a"], ["a", "b"])
-    assert standing == Standing(position=10, held=False)
-    assert documents == {"a": Document(b"\x00\n\xff \r\n", PLACE.name, 7)}
+    assert standing == Checkpoint(position=10, paused=False)
+    assert documents == {"a": GuardedDocument(b"\x00\n\xff \r\n", PLACE.guard_name, 7)}
     assert labels == {"a": Label("p", 3), "b": Label("p", 4)}
-    assert await store.documents("membership", ["a"]) == {"a": Document(b"", PLACE.name, 9)}
-    assert await store.documents("unsaid", [PLACE.name]) == {PLACE.name: Document(b'["p"]', PLACE.name, 9)}
+    assert await store.documents("membership", ["a"]) == {"a": GuardedDocument(b"", PLACE.guard_name, 9)}
+    assert await store.documents("link_outbox", [PLACE.guard_name]) == {
+        PLACE.guard_name: GuardedDocument(b'["p"]', PLACE.guard_name, 9)
+    }
     assert await store.members(["p", "q"]) == {"p": split, "q": merged}
-    assert await store.ties(["a", "b"]) == {
-        "a": Ties({"b": EDGE}, {("cut", "b"): CUT}),
-        "b": Ties({"a": EDGE}, {("cut", "a"): CUT}),
+    assert await store.neighbours(["a", "b"]) == {
+        "a": Neighbours({"b": EDGE}, {("cut", "b"): CUT}),
+        "b": Neighbours({"a": EDGE}, {("cut", "a"): CUT}),
     }
     assert await store.due_timers(PLACE, 50, 10) == [("p", 50)]
 
@@ -98,13 +101,13 @@ async def test_a_slice_is_read_back_as_it_was_written(store: ProfileStore) -> No
 async def test_an_offset_that_is_not_larger_is_refused(store: ProfileStore, offset: int) -> None:
     await store.save(PLACE, None, 8, fragment(7, b"first"))
     assert await store.save(PLACE, 8, 8, fragment(offset, b"late")) == {("fragment", "a")}
-    assert await stored(store) == Document(b"first", PLACE.name, 7)
+    assert await stored(store) == GuardedDocument(b"first", PLACE.guard_name, 7)
 
 
 async def test_a_larger_offset_is_taken_as_a_number_not_as_text(store: ProfileStore) -> None:
     await store.save(PLACE, None, 10, fragment(9, b"first"))
     assert await store.save(PLACE, 10, 11, fragment(10, b"second")) == frozenset()
-    assert await stored(store) == Document(b"second", PLACE.name, 10)
+    assert await stored(store) == GuardedDocument(b"second", PLACE.guard_name, 10)
 
 
 async def test_an_offset_beyond_32_bits_is_exact(store: ProfileStore) -> None:
@@ -112,26 +115,26 @@ async def test_an_offset_beyond_32_bits_is_exact(store: ProfileStore) -> None:
     await store.save(PLACE, None, huge, fragment(huge - 1))
     assert await store.save(PLACE, huge, huge, fragment(huge - 1)) == {("fragment", "a")}
     assert await store.save(PLACE, huge, huge + 1, fragment(huge)) == frozenset()
-    assert await store.standing(PLACE) == Standing(position=huge + 1, held=False)
+    assert await store.checkpoint(PLACE) == Checkpoint(position=huge + 1, paused=False)
 
 
-async def test_other_partitioning_takes_a_smaller_offset(store: ProfileStore) -> None:
-    after = replace(PLACE, partitions=8)
+async def test_changed_partition_count_accepts_a_smaller_offset(store: ProfileStore) -> None:
+    after = replace(PLACE, partition_count=8)
     await store.save(PLACE, None, 101, fragment(100, b"before"))
     assert await store.save(after, None, 1, fragment(0, b"after", after)) == frozenset()
     document = await stored(store)
-    assert document == Document(b"after", after.name, 0)
-    assert (document.applied(after), document.applied(PLACE)) == (0, -1)
+    assert document == GuardedDocument(b"after", after.guard_name, 0)
+    assert (document.applied_offset(after), document.applied_offset(PLACE)) == (0, -1)
 
 
 async def test_kinds_do_not_share_documents(store: ProfileStore) -> None:
     await store.save(PLACE, None, 8, fragment(7))
-    assert await store.documents("membership", ["a"]) == {"a": Document()}
+    assert await store.documents("membership", ["a"]) == {"a": GuardedDocument()}
 
 
 async def test_only_the_refused_documents_are_named(store: ProfileStore) -> None:
-    await store.save(PLACE, None, 6, Writes(documents={("fragment", "b"): Document(b"1", PLACE.name, 5)}))
-    writes = Writes(documents={("fragment", name): Document(b"2", PLACE.name, 4) for name in ("a", "b", "c")})
+    await store.save(PLACE, None, 6, Writes(documents={("fragment", "b"): GuardedDocument(b"1", PLACE.guard_name, 5)}))
+    writes = Writes(documents={("fragment", name): GuardedDocument(b"2", PLACE.guard_name, 4) for name in ("a", "b", "c")})
     assert await store.save(PLACE, 6, 6, writes) == {("fragment", "b")}
     assert {name: d.data for name, d in (await store.documents("fragment", ["a", "b", "c"])).items()} == {
         "a": b"2", "b": b"1", "c": b"2"
@@ -141,7 +144,7 @@ async def test_only_the_refused_documents_are_named(store: ProfileStore) -> None
 async def test_a_document_without_data_keeps_its_guard(store: ProfileStore) -> None:
     await store.save(PLACE, None, 8, fragment(7))
     await store.save(PLACE, 8, 9, fragment(8, None))
-    assert await stored(store) == Document(None, PLACE.name, 8)
+    assert await stored(store) == GuardedDocument(None, PLACE.guard_name, 8)
     assert [pair async for pair in store.scan("fragment")] == []
     assert await store.save(PLACE, 9, 9, fragment(7, b"late")) == {("fragment", "a")}
 
@@ -149,15 +152,15 @@ async def test_a_document_without_data_keeps_its_guard(store: ProfileStore) -> N
 async def test_a_guard_that_cannot_be_stored_is_refused_before_anything_is_written(store: ProfileStore) -> None:
     for guard in ("two\nlines", "x" * 200):
         with pytest.raises(ValueError, match="guard"):
-            await store.save(PLACE, None, 1, Writes(documents={("fragment", "a"): Document(b"", guard, 0)}))
-    assert await store.standing(PLACE) == Standing(position=None, held=False)
+            await store.save(PLACE, None, 1, Writes(documents={("fragment", "a"): GuardedDocument(b"", guard, 0)}))
+    assert await store.checkpoint(PLACE) == Checkpoint(position=None, paused=False)
 
 
 @pytest.mark.parametrize("expected", [None, 7, 9])
 async def test_another_position_than_expected_is_state_lost_and_changes_nothing(store: ProfileStore, expected: int | None) -> None:
     await store.save(PLACE, None, 8, fragment(7, b"first"))
     writes = Writes(
-        documents={("fragment", "a"): Document(b"zombie", PLACE.name, 20)},
+        documents={("fragment", "a"): GuardedDocument(b"zombie", PLACE.guard_name, 20)},
         labels={"n": Label("zombie", 9)},
         members={"p": Members(("zombie",), 9)},
         edges={("n", "p"): Edge(1, "zombie", 1, "zombie", "zombie")},
@@ -168,10 +171,10 @@ async def test_another_position_than_expected_is_state_lost_and_changes_nothing(
         await store.save(PLACE, expected, 21, writes)
     standing, documents, labels = await store.load(PLACE, "fragment", ["a"], ["n"])
     assert standing.position == 8
-    assert documents == {"a": Document(b"first", PLACE.name, 7)}
+    assert documents == {"a": GuardedDocument(b"first", PLACE.guard_name, 7)}
     assert labels == {"n": Label("n", 0)}
     assert await store.members(["p"]) == {"p": Members(("p",), 0)}
-    assert await store.ties(["n"]) == {"n": Ties()}
+    assert await store.neighbours(["n"]) == {"n": Neighbours()}
     assert await store.next_timer(PLACE) is None
 
 
@@ -187,15 +190,15 @@ async def test_position_zero_is_not_the_same_as_none(store: ProfileStore) -> Non
     with pytest.raises(StateLost):
         await store.save(PLACE, None, 1, Writes())
     await store.save(PLACE, 0, 1, Writes())
-    assert (await store.standing(PLACE)).position == 1
+    assert (await store.checkpoint(PLACE)).position == 1
 
 
-async def test_places_have_their_own_positions(store: ProfileStore) -> None:
+async def test_each_topic_partition_has_its_own_position(store: ProfileStore) -> None:
     other = replace(PLACE, partition=2)
     await store.save(PLACE, None, 8, Writes())
-    assert (await store.standing(other)).position is None
+    assert (await store.checkpoint(other)).position is None
     await store.save(other, None, 3, Writes())
-    assert (await store.standing(PLACE)).position == 8
+    assert (await store.checkpoint(PLACE)).position == 8
 
 
 async def test_a_zombie_between_load_and_save_is_fenced(store: ProfileStore) -> None:
@@ -204,7 +207,10 @@ async def test_a_zombie_between_load_and_save_is_fenced(store: ProfileStore) -> 
     await store.save(PLACE, successor.position, 5, fragment(4, b"successor"))
     with pytest.raises(StateLost):
         await store.save(PLACE, zombie.position, 3, fragment(2, b"zombie"))
-    assert (await stored(store), (await store.standing(PLACE)).position) == (Document(b"successor", PLACE.name, 4), 5)
+    assert (await stored(store), (await store.checkpoint(PLACE)).position) == (
+        GuardedDocument(b"successor", PLACE.guard_name, 4),
+        5,
+    )
 
 
 async def test_a_zombie_first_is_overtaken_by_its_successor_after_a_fresh_start(store: ProfileStore) -> None:
@@ -214,36 +220,36 @@ async def test_a_zombie_first_is_overtaken_by_its_successor_after_a_fresh_start(
         await store.save(PLACE, successor.position, 5, fragment(4, b"successor"))
     again, _, _ = await store.load(PLACE, "fragment", ["a"])
     assert await store.save(PLACE, again.position, 5, fragment(4, b"successor")) == frozenset()
-    assert await stored(store) == Document(b"successor", PLACE.name, 4)
+    assert await stored(store) == GuardedDocument(b"successor", PLACE.guard_name, 4)
 
 
 async def test_edges_of_one_node_gather_and_the_last_value_of_a_pair_stays(store: ProfileStore) -> None:
     first, earlier, other = Edge(5, "e5", 5, "e5", "web"), Edge(3, "e3", 3, "e3", "app"), Edge(9, "e9", 9, "e9", "web")
     await store.save(PLACE, None, 1, Writes(edges={("a", "b"): first, ("a", "c"): other}))
     await store.save(PLACE, 1, 2, Writes(edges={("a", "b"): first.join(earlier)}))
-    assert await store.ties(["a"]) == {"a": Ties({"b": Edge(3, "e3", 3, "e3", "app"), "c": other})}
+    assert await store.neighbours(["a"]) == {"a": Neighbours({"b": Edge(3, "e3", 3, "e3", "app"), "c": other})}
 
 
-async def test_a_decision_stands_at_both_ends_beside_the_edge_of_its_pair_and_a_later_one_replaces_it(store: ProfileStore) -> None:
+async def test_decision_is_stored_at_both_nodes_and_replaced_by_a_later_one(store: ProfileStore) -> None:
     apart, undone = Decision(on=True, at_ms=6, operation="tách đôi"), Decision(on=False, at_ms=9, operation="hoàn tác")
     await store.save(PLACE, None, 1, Writes(decisions={("cut", "a", "b"): CUT, ("apart", "a", "b"): apart}))
     await store.save(PLACE, 1, 2, Writes(edges={("a", "b"): EDGE}, decisions={("cut", "a", "b"): undone}))
-    assert await store.ties(["a", "b", "c"]) == {
-        "a": Ties({"b": EDGE}, {("cut", "b"): undone, ("apart", "b"): apart}),
-        "b": Ties({"a": EDGE}, {("cut", "a"): undone, ("apart", "a"): apart}),
-        "c": Ties(),
+    assert await store.neighbours(["a", "b", "c"]) == {
+        "a": Neighbours({"b": EDGE}, {("cut", "b"): undone, ("apart", "b"): apart}),
+        "b": Neighbours({"a": EDGE}, {("cut", "a"): undone, ("apart", "a"): apart}),
+        "c": Neighbours(),
     }
 
 
-async def test_a_node_with_more_fields_than_the_most_is_crowded(store: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (values, redis_base):
+async def test_node_above_the_field_limit_is_crowded(store: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (encoding, redis_base):
         monkeypatch.setattr(module, "MAX_FIELDS", 4)
     full = {("a", f"n{number}"): EDGE for number in range(3)}
     await store.save(PLACE, None, 1, Writes(edges=full, decisions={("cut", "a", "n0"): CUT}))
-    assert len((await store.ties(["a"]))["a"].edges) == 3
+    assert len((await store.neighbours(["a"]))["a"].edges) == 3
     await store.save(PLACE, 1, 2, Writes(decisions={("apart", "a", "n1"): CUT}))
-    ties = await store.ties(["n0", "a"])
-    assert ties == {"n0": Ties({"a": EDGE}, {("cut", "a"): CUT}), "a": Ties(crowded=True)}
+    ties = await store.neighbours(["n0", "a"])
+    assert ties == {"n0": Neighbours({"a": EDGE}, {("cut", "a"): CUT}), "a": Neighbours(crowded=True)}
     assert {node for node, _ in [pair async for pair in store.scan("edges")]} == {"a", "n0", "n1", "n2"}
 
 
@@ -256,40 +262,40 @@ async def test_members_are_replaced_as_a_whole(store: ProfileStore) -> None:
     assert await store.labels(["a"]) == {"a": Label("Trần", 5)}
 
 
-async def test_a_hold_is_seen_and_let_go(store: ProfileStore) -> None:
-    await store.hold(True)
-    assert (await store.standing(PLACE)).held
-    assert (await store.load(PLACE, "fragment", ["a"]))[0].held
-    await store.hold(False)
-    assert not (await store.standing(PLACE)).held
+async def test_pause_of_writers_is_visible_and_released(store: ProfileStore) -> None:
+    await store.pause_writers(True)
+    assert (await store.checkpoint(PLACE)).paused
+    assert (await store.load(PLACE, "fragment", ["a"]))[0].paused
+    await store.pause_writers(False)
+    assert not (await store.checkpoint(PLACE)).paused
 
 
-async def test_a_hold_lapses_by_itself_unless_it_is_renewed(store: ProfileStore, clock: ManualClock) -> None:
-    await store.hold(True)
-    clock.advance(HOLD_MS - 1)
-    assert (await store.standing(PLACE)).held
-    await store.hold(True)
-    clock.advance(HOLD_MS - 1)
-    assert (await store.standing(PLACE)).held
+async def test_pause_of_writers_expires_unless_renewed(store: ProfileStore, clock: ManualClock) -> None:
+    await store.pause_writers(True)
+    clock.advance(WRITER_PAUSE_MS - 1)
+    assert (await store.checkpoint(PLACE)).paused
+    await store.pause_writers(True)
+    clock.advance(WRITER_PAUSE_MS - 1)
+    assert (await store.checkpoint(PLACE)).paused
     clock.advance(1)
-    assert not (await store.standing(PLACE)).held
+    assert not (await store.checkpoint(PLACE)).paused
 
 
-async def test_a_delivery_is_settled_for_its_time(store: ProfileStore, clock: ManualClock) -> None:
-    assert await store.claim_delivery("k")
-    assert await store.claim_delivery("k")
+async def test_settled_delivery_is_remembered_for_its_ttl(store: ProfileStore, clock: ManualClock) -> None:
+    assert await store.is_delivery_open("k")
+    assert await store.is_delivery_open("k")
     await store.settle_delivery("k", 60_000)
-    assert not await store.claim_delivery("k")
-    assert await store.claim_delivery("other")
+    assert not await store.is_delivery_open("k")
+    assert await store.is_delivery_open("other")
     clock.advance(59_999)
-    assert not await store.claim_delivery("k")
+    assert not await store.is_delivery_open("k")
     clock.advance(1)
-    assert await store.claim_delivery("k")
+    assert await store.is_delivery_open("k")
 
 
 async def written_in_full(store: ProfileStore) -> None:
     writes = Writes(
-        documents={(kind, name): Document(name.encode(), PLACE.name, 1) for kind in DOCUMENTS for name in ("a", "b")},
+        documents={(kind, name): GuardedDocument(name.encode(), PLACE.guard_name, 1) for kind in DOCUMENTS for name in ("a", "b")},
         labels={"a": Label("p", 1), "b": Label("p", 2)},
         members={"p": Members(("a", "b"), 2, cause="Thị", at_ms=4)},
         edges={("a", "b"): Edge(1, "Nguyễn", 2, "Thị", "cửa hàng"), ("a", "c"): EDGE},
@@ -299,14 +305,14 @@ async def written_in_full(store: ProfileStore) -> None:
     await store.save(PLACE, None, 2, writes)
 
 
-async def test_a_scan_says_every_entry_once_in_the_same_bytes(store: ProfileStore) -> None:
+async def test_scan_yields_every_entry_once_byte_for_byte(store: ProfileStore) -> None:
     await written_in_full(store)
     edge, plain, cut = (
         '[1700000000000,"Đơn hàng 1",1700086400000,"Đơn hàng 2","cửa hàng","a","together","quy tắc 3"]',
         '[1,"Nguyễn",2,"Thị","cửa hàng","","together",""]',
         '[true,5,"Nguyễn cắt"]',
     )
-    said: list[tuple[Scanned, list[tuple[str, bytes]]]] = [
+    said: list[tuple[ScannableKind, list[tuple[str, bytes]]]] = [
         ("fragment", [("a", b"a"), ("b", b"b")]),
         ("membership", [("a", b"a"), ("b", b"b")]),
         ("group", [("a", b"a"), ("b", b"b")]),
@@ -317,11 +323,11 @@ async def test_a_scan_says_every_entry_once_in_the_same_bytes(store: ProfileStor
     ]  # fmt: skip
     for kind, pairs in said:
         assert sorted([pair async for pair in store.scan(kind)]) == pairs
-    ties = {node: values.ties_of_scanned(value) async for node, value in store.scan("edges")}
+    ties = {node: encoding.unpack_scanned_neighbours(value) async for node, value in store.scan("edges")}
     assert ties["c"] == {"!a": CUT, "a": EDGE}
 
 
-async def test_a_scan_of_many_pages_says_every_entry_once(store: ProfileStore) -> None:
+async def test_multi_page_scan_yields_every_entry_once(store: ProfileStore) -> None:
     labels = {f"{number:032x}": Label("p", number) for number in range(3000)}
     await store.save(PLACE, None, 1, Writes(labels=labels))
     found = [node async for node, _ in store.scan("label")]
@@ -336,12 +342,12 @@ async def test_a_wipe_takes_its_kind_and_nothing_else(store: ProfileStore, kind:
         "fragment": (await stored(store)).data is not None,
         "membership": (await store.documents("membership", ["a"]))["a"].data is not None,
         "group": (await store.documents("group", ["a"]))["a"].data is not None,
-        "unsaid": (await store.documents("unsaid", ["a"]))["a"].data is not None,
+        "link_outbox": (await store.documents("link_outbox", ["a"]))["a"].data is not None,
         "label": (await store.labels(["a"]))["a"].version > 0,
         "members": (await store.members(["p"]))["p"].version > 0,
-        "edges": (await store.ties(["a"]))["a"] != Ties(),
+        "edges": (await store.neighbours(["a"]))["a"] != Neighbours(),
         "timer": await store.next_timer(PLACE) is not None,
-        "position": (await store.standing(PLACE)).position is not None,
+        "position": (await store.checkpoint(PLACE)).position is not None,
     }
     assert left == {name: name != kind for name in KINDS}
 
@@ -355,12 +361,12 @@ async def test_an_unknown_kind_is_not_wiped(store: ProfileStore) -> None:
 
 async def test_a_thousand_documents_are_saved_and_loaded(store: ProfileStore) -> None:
     names = [f"{number:032x}" for number in range(1000)]
-    writes = Writes(documents={("fragment", name): Document(name.encode(), PLACE.name, 1) for name in names})
+    writes = Writes(documents={("fragment", name): GuardedDocument(name.encode(), PLACE.guard_name, 1) for name in names})
     assert await store.save(PLACE, None, 2, writes) == frozenset()
     assert await store.save(PLACE, 2, 2, writes) == set(writes.documents)
     _, documents, _ = await store.load(PLACE, "fragment", names)
     assert all(documents[name].data == name.encode() for name in names)
 
 
-async def test_it_answers_a_ping(store: ProfileStore) -> None:
+async def test_store_answers_ping(store: ProfileStore) -> None:
     await store.ping()

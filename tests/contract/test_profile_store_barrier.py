@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from profile_store.port import DEFINITIONS, Document, Place, ProfileStore, Standing, Writes
+from profile_store.port import DEFINITIONS_PARTITION, Checkpoint, GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
 from tests.support.stores import STORES, store_named
 
-PLACE = Place("events", 0, 3)
+PLACE = TopicPartition("events", 0, 3)
 
 
 @pytest.fixture
@@ -23,39 +23,39 @@ async def store(request: pytest.FixtureRequest, clock: ManualClock) -> AsyncIter
         yield store
 
 
-def fragment(offset: int, data: bytes | None = b"data", place: Place = PLACE) -> Writes:
-    return Writes(documents={("fragment", "a"): Document(data, place.name, offset)})
+def fragment(offset: int, data: bytes | None = b"data", place: TopicPartition = PLACE) -> Writes:
+    return Writes(documents={("fragment", "a"): GuardedDocument(data, place.guard_name, offset)})
 
 
-async def stored(store: ProfileStore) -> Document:
+async def stored(store: ProfileStore) -> GuardedDocument:
     return (await store.documents("fragment", ["a"]))["a"]
 
 
-async def test_what_was_loaded_before_its_writers_were_shut_out_is_not_saved(store: ProfileStore) -> None:
+async def test_save_is_refused_after_writers_were_fenced(store: ProfileStore) -> None:
     before, _, _ = await store.load(PLACE, "fragment", ["a"])
-    assert (await store.shut_out(PLACE)).fence == before.fence + 1
+    assert (await store.fence_writers(PLACE)).fence == before.fence + 1
     for writes in (fragment(1), Writes()):
         with pytest.raises(StateLost):
             await store.save(PLACE, before.position, 2, writes, before.fence)
     assert (await stored(store)).data is None
     after, _, _ = await store.load(PLACE, "fragment", ["a"])
     assert await store.save(PLACE, after.position, 2, fragment(1), after.fence) == frozenset()
-    assert await store.standing(PLACE) == Standing(2, held=False, fence=after.fence)
+    assert await store.checkpoint(PLACE) == Checkpoint(2, paused=False, fence=after.fence)
 
 
-async def test_a_fence_keeps_out_one_place_and_nobody_who_does_not_ask(store: ProfileStore) -> None:
-    other = Place("events", 1, 3)
+async def test_fence_applies_to_one_topic_partition_only(store: ProfileStore) -> None:
+    other = TopicPartition("events", 1, 3)
     await store.save(other, None, 5, Writes())
-    await store.shut_out(PLACE)
-    await store.shut_out(PLACE)
+    await store.fence_writers(PLACE)
+    await store.fence_writers(PLACE)
     assert await store.save(PLACE, None, 1, fragment(0)) == frozenset()
     assert await store.save(other, 5, 6, Writes(), 0) == frozenset()
-    assert (await store.standing(other)).fence == 0
-    assert (await store.standing(PLACE)).fence == 2
+    assert (await store.checkpoint(other)).fence == 0
+    assert (await store.checkpoint(PLACE)).fence == 2
 
 
-async def test_every_standing_tells_which_definitions_the_state_presumes(store: ProfileStore) -> None:
-    await store.save(DEFINITIONS, None, 7, Writes())
+async def test_checkpoint_carries_required_definitions_offset(store: ProfileStore) -> None:
+    await store.save(DEFINITIONS_PARTITION, None, 7, Writes())
     standing, _, _ = await store.load(PLACE, "fragment", ["a"])
-    assert standing == Standing(position=None, held=False, definitions=7)
-    assert (await store.standing(PLACE)).definitions == 7
+    assert standing == Checkpoint(position=None, paused=False, definitions_offset=7)
+    assert (await store.checkpoint(PLACE)).definitions_offset == 7

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from profile_store.port import Document, Kind, Place, ProfileStore, Writes
+from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
 from tests.support.stores import STORES, store_named
@@ -26,16 +26,16 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[ProfileStore]:
 
 
 @dataclass
-class Worker:
+class FencedWorker:
     """Counts what each owner's document has seen. The count is not idempotent: only the guard keeps a replay out of it."""
 
     store: ProfileStore
-    place: Place
+    place: TopicPartition
     owners: list[str]
     expected: int | None = None
     start: int = 0
     end: int = 0
-    documents: dict[str, Document] = field(default_factory=dict)
+    documents: dict[str, GuardedDocument] = field(default_factory=dict)
 
     async def begin(self, size: int, margin: int) -> None:
         """Take the next slice, perhaps starting too early."""
@@ -50,17 +50,17 @@ class Worker:
         `unfenced`: it saw the present position but keeps the documents of before, so only their guard can stop it.
         """
         if unfenced:
-            self.expected = (await self.store.standing(self.place)).position
-        documents: dict[tuple[Kind, str], Document] = {}
+            self.expected = (await self.store.checkpoint(self.place)).position
+        documents: dict[tuple[DocumentKind, str], GuardedDocument] = {}
         for index, owner in enumerate(self.owners):
             if owner not in self.documents:
                 continue
             before = self.documents[owner]
             seen = json.loads(before.data or b"[]")
-            fresh = [o for o in range(self.start, self.end) if o % OWNERS == index and o > before.applied(self.place)]
+            fresh = [o for o in range(self.start, self.end) if o % OWNERS == index and o > before.applied_offset(self.place)]
             if fresh:
                 data = json.dumps([*seen, *fresh]).encode()
-                documents["fragment", owner] = Document(data, self.place.name, fresh[-1])
+                documents["fragment", owner] = GuardedDocument(data, self.place.guard_name, fresh[-1])
         position = max(self.end, self.expected or 0)
         with contextlib.suppress(StateLost):
             await self.store.save(self.place, self.expected, position, Writes(documents=documents))
@@ -77,14 +77,14 @@ STEPS = st.lists(
 @given(steps=STEPS)
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_a_worker_and_its_zombie_end_as_one_worker(store: ProfileStore, steps: list[tuple[int, str, int, int]]) -> None:
-    place, owners = Place(uuid.uuid4().hex, 0, 1), [uuid.uuid4().hex for _ in range(OWNERS)]
-    workers = [Worker(store, place, owners) for _ in range(2)]
+    place, owners = TopicPartition(uuid.uuid4().hex, 0, 1), [uuid.uuid4().hex for _ in range(OWNERS)]
+    workers = [FencedWorker(store, place, owners) for _ in range(2)]
     for who, action, size, margin in steps:
         if action == "begin":
             await workers[who].begin(size, margin)
         else:
             await workers[who].finish(unfenced=action == "finish unfenced")
-    while ((await store.standing(place)).position or 0) < LOG_LENGTH:
+    while ((await store.checkpoint(place)).position or 0) < LOG_LENGTH:
         await workers[0].begin(5, 1)
         await workers[0].finish(unfenced=False)
     for index, (owner, document) in enumerate((await store.documents("fragment", owners)).items()):

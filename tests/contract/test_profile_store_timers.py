@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from profile_store.port import Document, Place, ProfileStore, Writes
+from profile_store.port import GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
 from tests.support.stores import STORES, store_named
 
-PLACE = Place("touched", 1, 4)
+PLACE = TopicPartition("touched", 1, 4)
 
 
 @pytest.fixture(params=STORES)
@@ -51,7 +51,7 @@ async def test_a_timer_is_set_anew_or_cleared(store: ProfileStore) -> None:
     assert await store.next_timer(PLACE) is None
 
 
-async def test_timers_belong_to_the_shard_of_their_place(store: ProfileStore) -> None:
+async def test_timers_belong_to_the_shard_of_their_topic_partition(store: ProfileStore) -> None:
     other = replace(PLACE, partition=2)
     await store.save(PLACE, None, 1, Writes(timers={"a": 100}))
     assert await store.due_timers(other, 1000, 10) == []
@@ -60,19 +60,19 @@ async def test_timers_belong_to_the_shard_of_their_place(store: ProfileStore) ->
 
 
 async def test_timers_are_saved_with_their_documents_and_the_position_or_not_at_all(store: ProfileStore) -> None:
-    document = Document(b"data", PLACE.name, 4)
+    document = GuardedDocument(b"data", PLACE.guard_name, 4)
     await store.save(PLACE, None, 5, Writes(documents={("membership", "a"): document}, timers={"a": 100}))
-    later = Writes(documents={("membership", "a"): Document(b"later", PLACE.name, 9)}, timers={"a": 700, "b": 800})
+    later = Writes(documents={("membership", "a"): GuardedDocument(b"later", PLACE.guard_name, 9)}, timers={"a": 700, "b": 800})
     for position, fence in ((4, None), (5, 1)):
         with pytest.raises(StateLost):
             await store.save(PLACE, position, 10, later, fence)
     assert await store.due_timers(PLACE, 1000, 10) == [("a", 100)]
     assert await store.documents("membership", ["a"]) == {"a": document}
-    assert (await store.standing(PLACE)).position == 5
+    assert (await store.checkpoint(PLACE)).position == 5
 
 
 async def test_timers_are_wiped_alone(store: ProfileStore) -> None:
     await store.save(PLACE, None, 5, Writes(timers={"a": 100}))
     await store.wipe(["timer"])
     assert await store.next_timer(PLACE) is None
-    assert (await store.standing(PLACE)).position == 5
+    assert (await store.checkpoint(PLACE)).position == 5

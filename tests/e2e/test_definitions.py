@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.shipped_command import Onefold, eventually, onefold_in
+from tests.support.shipped_command import Onefold, eventually, running_onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -64,9 +64,9 @@ def test_a_segment_applied_over_history_is_silent_then_live_and_comes_back(tmp_p
     folder.mkdir()
     (folder / "segment.yaml").write_text(SEGMENT, encoding="utf-8")
     (folder / "hook.yaml").write_text(HOOK.replace("URL", url).replace("FILE", str(secret)), encoding="utf-8")
-    with onefold_in(tmp_path / "data") as onefold:
+    with running_onefold(tmp_path / "data") as onefold:
         onefold.send([order(f"u{who}", number) for who in range(10) for number in range(who % 3)])
-        onefold.settled(9)
+        onefold.wait_until_settled(9)
         asked = ("plan", str(folder))
         planned = eventually(lambda: onefold.json(*asked), lambda found: found["segments"][0]["now"] == 3)
         (size,) = planned["segments"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.shipped_command import Onefold, eventually, onefold_in
+from tests.support.shipped_command import Onefold, eventually, running_onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]
 DEFINITIONS = """
@@ -51,7 +51,7 @@ def test_calls_make_accounts_and_households_that_segments_and_analysts_see(tmp_p
     folder = tmp_path / "definitions"
     folder.mkdir()
     (folder / "all.yaml").write_text(DEFINITIONS, encoding="utf-8")
-    with onefold_in(tmp_path / "of") as onefold:
+    with running_onefold(tmp_path / "of") as onefold:
         onefold.run("apply", str(folder))
         onefold.send(
             [
@@ -71,4 +71,4 @@ def test_calls_make_accounts_and_households_that_segments_and_analysts_see(tmp_p
         homes = onefold.rows("SELECT traits, size, counters['$identify'] FROM households ORDER BY traits")
         assert homes == [['{"city":"Huế"}', "2", "2"], ["{}", "2", "2"]]
         assert onefold.account()["balanced"]
-        assert onefold.verified()["agree"]
+        assert onefold.wait_until_verified()["agree"]

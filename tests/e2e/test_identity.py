@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.shipped_command import Onefold, eventually, onefold_in
+from tests.support.shipped_command import Onefold, eventually, running_onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]
 ÁNH, PHONE, DEVICE = "email:ánh@shop.vn", "phone:0912345678", "anonymous_id:máy-chung"
@@ -26,7 +26,7 @@ def on_device(number: int, **traits: str) -> dict[str, Any]:
     }
 
 
-class Api:
+class ApiClient:
     """The API of a running Onefold; asked where a process for each question would take too long."""
 
     def __init__(self, onefold: Onefold) -> None:
@@ -51,28 +51,28 @@ class Api:
 
 
 def test_a_shared_device_is_taken_apart_stays_apart_and_is_taken_back(tmp_path: Path) -> None:
-    with onefold_in(tmp_path / "of") as onefold, contextlib.closing((api := Api(onefold)).http):
+    with running_onefold(tmp_path / "of") as onefold, contextlib.closing((api := ApiClient(onefold)).http):
         onefold.send([on_device(1, email="ánh@shop.vn", name="Nguyễn Thị Ánh"), on_device(2, phone="0912345678", name="Trần Đức")])
-        onefold.settled(2)
+        onefold.wait_until_settled(2)
         together = api.why()
         assert together["together"]
         assert [step["first_event"]["id"] for step in together["path"]] == ["m1", "m2"]
         assert onefold.json("identity", "why", ÁNH, PHONE) == together
         assert "anonymous_id:máy-chung" in onefold.run("identity", "how", ÁNH).stdout
-        before = onefold.verified()["redis"]
+        before = onefold.wait_until_verified()["redis"]
 
         cut = onefold.json("identity", "cut", PHONE, DEVICE, "--reason", WHY_NOT)
         assert cut["applied"]
         assert not api.why()["together"]
         api.decide("undo", operation=cut["operation"])
         assert api.why()["together"]
-        assert onefold.verified()["redis"] == before
+        assert onefold.wait_until_verified()["redis"] == before
 
         split = onefold.json("identity", "split", DEVICE, "--move", PHONE, "--reason", WHY_NOT, "--by", "Bình")
         assert split["applied"]
         assert len(split["profiles"]) == 2
         onefold.send([on_device(3, phone="0912345678"), on_device(4, email="ánh@shop.vn")])
-        onefold.settled(4)
+        onefold.wait_until_settled(4)
         apart = api.why()
         assert not apart["together"]
         assert {reason["decision"]["operation"] for reason in apart["reasons"]} == {split["operation"]}
@@ -86,7 +86,7 @@ def test_a_shared_device_is_taken_apart_stays_apart_and_is_taken_back(tmp_path: 
         assert_preview(onefold, tmp_path)
         assert_wrong_words_are_told(onefold, split["operation"])
         assert onefold.account()["balanced"]
-        assert onefold.verified()["agree"]
+        assert onefold.wait_until_verified()["agree"]
 
 
 def assert_wrong_words_are_told(onefold: Onefold, undone: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.shipped_command import eventually, onefold_in
+from tests.support.shipped_command import eventually, running_onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 
@@ -19,8 +19,8 @@ spec:
 """
 
 
-def test_a_changed_rule_splits_what_a_shared_value_had_joined_and_its_end_joins_it_again(tmp_path: Path) -> None:
-    with onefold_in(tmp_path / "data") as onefold:
+def test_identity_rule_change_splits_and_rejoins_profiles(tmp_path: Path) -> None:
+    with running_onefold(tmp_path / "data") as onefold:
         traits = [{"email": "quầy.thu.ngân@cửahàng.vn"}, {"phone": "028 3822 5678"}]
         calls = [
             {
@@ -32,7 +32,7 @@ def test_a_changed_rule_splits_what_a_shared_value_had_joined_and_its_end_joins_
             for n in range(6)
         ]
         onefold.send(calls)
-        assert onefold.settled(6)["balanced"]
+        assert onefold.wait_until_settled(6)["balanced"]
 
         def profiles() -> list[list[str]]:
             return onefold.rows("SELECT profile_id, count() FROM events GROUP BY profile_id ORDER BY profile_id")
@@ -44,9 +44,9 @@ def test_a_changed_rule_splits_what_a_shared_value_had_joined_and_its_end_joins_
         onefold.run("apply", str(rules))
         eventually(profiles, lambda rows: [count for _, count in rows] == ["1"] * 6)
         eventually(lambda: onefold.rows("SELECT count() FROM profiles"), lambda rows: rows == [["6"]])
-        assert onefold.verified()["profiles_redis"] == 6
+        assert onefold.wait_until_verified()["profiles_redis"] == 6
         (rules / "identity.yaml").write_text(RULES.replace('["^.8428"]', "[]"))
         onefold.run("apply", str(rules))
         eventually(profiles, lambda rows: sorted(count for _, count in rows) == ["1", "1", "1", "3"])
-        assert onefold.verified()["profiles_redis"] == 4
-        assert onefold.settled(6)["balanced"]
+        assert onefold.wait_until_verified()["profiles_redis"] == 4
+        assert onefold.wait_until_settled(6)["balanced"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.shipped_command import onefold_in
+from tests.support.shipped_command import running_onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 START = "2026-01-0{day}T0{hour}:00:00.{ms:03d}Z"
@@ -48,10 +48,10 @@ def test_shuffled_and_duplicated_input_gives_an_equal_state_hash(tmp_path: Path)
             shutil.copy2(tmp_path / "plain" / "run" / "secrets.json", directory / "run" / "secrets.json")
             events = [*events, *rng.choices(events, k=150)]
             rng.shuffle(events)
-        with onefold_in(directory) as onefold:
+        with running_onefold(directory) as onefold:
             onefold.send(events)
-            account = onefold.settled(len(events))
+            account = onefold.wait_until_settled(len(events))
             assert account["balanced"]
             assert account["stored"] == 400
-            hashes.append(onefold.verified()["redis"])
+            hashes.append(onefold.wait_until_verified()["redis"])
     assert hashes[0] == hashes[1]

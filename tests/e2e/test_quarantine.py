@@ -5,20 +5,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.shipped_command import eventually, onefold_in
+from tests.support.shipped_command import eventually, running_onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 
 
-def test_what_was_mended_is_stored_once_and_the_account_adds_up(tmp_path: Path) -> None:
-    with onefold_in(tmp_path) as onefold:
+def test_fixed_records_are_stored_once_and_the_account_balances(tmp_path: Path) -> None:
+    with running_onefold(tmp_path) as onefold:
         onefold.send([{"type": "track", "event": "Xem hàng", "userId": "u1", "messageId": "good"}])
         status = onefold.status()
         url, key = status["addresses"]["collector"], status["write_keys"]["default"]
         url = url if url.startswith("http") else f"http://{url}"
         bad = [{"type": "track", "userId": f"khách-{n}", "messageId": f"bad-{n}"} for n in range(5)]
         assert httpx.post(f"{url}/v1/batch", json={"batch": bad}, auth=(key, ""), timeout=20).json()["results"]
-        before = onefold.settled(6)
+        before = onefold.wait_until_settled(6)
         assert (before["stored"], before["quarantined"], before["balanced"]) == (1, 5, True)
         listed = onefold.json("quarantine", "list")
         assert {entry["reason"] for entry in listed} == {"missing_field"}
@@ -38,5 +38,5 @@ def test_what_was_mended_is_stored_once_and_the_account_adds_up(tmp_path: Path) 
         assert "Đặt hàng" in onefold.run("sql", "SELECT DISTINCT name FROM events").stdout
 
         onefold.run(*mend)
-        assert onefold.settled(6) == after
+        assert onefold.wait_until_settled(6) == after
         assert onefold.json("quarantine", "show", first)["because"] == "thử nghiệm"

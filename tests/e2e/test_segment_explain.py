@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from embedded.attach import settings_for
+from embedded.attach import settings_of_running
 from profile_store.connect import open_store
 from runtime.clock import SystemClock
-from tests.support.shipped_command import Onefold, eventually, onefold_in
+from tests.support.shipped_command import Onefold, eventually, running_onefold
 from tests.support.verify_world import tamper
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -29,7 +29,7 @@ spec:
 ÁNH, BÌNH = "user_id:ánh", "user_id:bình"
 
 
-def said(user: str, name: str, number: str) -> dict[str, Any]:
+def track_call(user: str, name: str, number: str) -> dict[str, Any]:
     return {"type": "track", "event": name, "userId": user, "messageId": number}
 
 
@@ -47,23 +47,23 @@ def why(onefold: Onefold, profile: str) -> Any:
 
 
 async def break_membership(onefold: Onefold, profile_id: str) -> None:
-    store = open_store(settings_for(onefold.data_dir), SystemClock())
+    store = open_store(settings_of_running(onefold.data_dir), SystemClock())
     try:
         await tamper(store, profile_id, {"bo-quen-gio": False})
     finally:
         await store.aclose()
 
 
-def test_why_is_answered_and_a_fault_is_found_and_mended(tmp_path: Path) -> None:
+def test_membership_is_explained_and_drift_is_found_and_repaired(tmp_path: Path) -> None:
     (tmp_path / "definitions").mkdir()
     (tmp_path / "definitions" / "segments.yaml").write_text(DEFINITIONS, encoding="utf-8")
-    with onefold_in(tmp_path / "of") as onefold:
+    with running_onefold(tmp_path / "of") as onefold:
         onefold.run("apply", str(tmp_path / "definitions"))
-        onefold.send([said("ánh", "Thêm vào giỏ", "g1"), said("bình", "Thêm vào giỏ", "g2")])
-        onefold.settled(2)
+        onefold.send([track_call("ánh", "Thêm vào giỏ", "g1"), track_call("bình", "Thêm vào giỏ", "g2")])
+        onefold.wait_until_settled(2)
         why(onefold, BÌNH)
-        onefold.send([said("bình", "Đặt hàng", "o1")])
-        onefold.settled(3)
+        onefold.send([track_call("bình", "Đặt hàng", "o1")])
+        onefold.wait_until_settled(3)
 
         member = why(onefold, ÁNH)
         assert member["member"]

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.shipped_command import onefold_in
+from tests.support.shipped_command import running_onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 
 
 def test_rebuild_gives_the_hash_of_before_and_goes_on(tmp_path: Path) -> None:
-    with onefold_in(tmp_path) as onefold:
+    with running_onefold(tmp_path) as onefold:
         calls = [
             {
                 "type": "track",
@@ -22,12 +22,12 @@ def test_rebuild_gives_the_hash_of_before_and_goes_on(tmp_path: Path) -> None:
             for n in range(500)
         ]
         onefold.send(calls)
-        assert onefold.settled(500)["balanced"]
-        before = onefold.verified()
+        assert onefold.wait_until_settled(500)["balanced"]
+        before = onefold.wait_until_verified()
         onefold.run("rebuild", "profiles")
-        assert onefold.verified()["redis"] == before["redis"]
+        assert onefold.wait_until_verified()["redis"] == before["redis"]
         onefold.send([{**calls[0], "messageId": "after"}, calls[1]])
-        account = onefold.settled(502)
+        account = onefold.wait_until_settled(502)
         assert account["stored"] == 501
         assert account["balanced"]
-        assert onefold.verified()["redis"] != before["redis"]
+        assert onefold.wait_until_verified()["redis"] != before["redis"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.shipped_command import eventually, onefold_in
+from tests.support.shipped_command import eventually, running_onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 
@@ -20,10 +20,10 @@ SQL = "SELECT op, cause, toUnixTimestamp64Milli(at), toUnixTimestamp64Milli(eval
 def test_a_window_exit_fires_by_time_alone_within_a_second(tmp_path: Path) -> None:
     (tmp_path / "definitions").mkdir()
     (tmp_path / "definitions" / "segments.yaml").write_text(DEFINITIONS, encoding="utf-8")
-    with onefold_in(tmp_path / "data") as onefold:
+    with running_onefold(tmp_path / "data") as onefold:
         onefold.run("apply", str(tmp_path / "definitions"))
         onefold.send([{"type": "track", "event": "warm_up", "userId": "u0"}])
-        onefold.settled(1)
+        onefold.wait_until_settled(1)
         onefold.send([{"type": "track", "event": "call_ended", "userId": "u1", "messageId": "m1"}])
         rows = eventually(lambda: onefold.rows(SQL), lambda seen: len(seen) >= 2)
         assert [row[:2] for row in rows] == [["entered", "event"], ["exited", "timer"]]

@@ -10,30 +10,30 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from embedded.child_process import identity
-from tests.support.embedded_stack import Command, await_true
+from embedded.child_process import process_identity
+from tests.support.embedded_stack import OnefoldProcess, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.kafka, pytest.mark.redis, pytest.mark.clickhouse]
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Iterator[Command]:
+def command(tmp_path: Path) -> Iterator[OnefoldProcess]:
     """The stores alone, in a directory of the test's own; what still runs at the end is ended."""
-    made = Command(tmp_path / "data", roles="")
+    made = OnefoldProcess(tmp_path / "data", roles="")
     yield made
-    made.end()
+    made.stop()
     made.run("down")
 
 
-def pids(command: Command) -> list[int]:
+def pids(command: OnefoldProcess) -> list[int]:
     return [role["pid"] for role in command.status()["roles"]]
 
 
 def all_gone(those: list[int]) -> bool:
-    return all(identity(pid) is None for pid in those)
+    return all(process_identity(pid) is None for pid in those)
 
 
-def test_up_says_where_everything_is_and_sigterm_ends_it_in_order(command: Command) -> None:
+def test_up_says_where_everything_is_and_sigterm_ends_it_in_order(command: OnefoldProcess) -> None:
     command.up()
     state = command.status()
     assert set(state["addresses"]) == {"collector", "api", "clickhouse", "kafka", "redis"}
@@ -41,8 +41,8 @@ def test_up_says_where_everything_is_and_sigterm_ends_it_in_order(command: Comma
     assert {role["name"]: (role["ready"], role["restarts"]) for role in state["roles"]} == {
         "redis": (True, 0), "clickhouse": (True, 0), "kafka": (True, 0),
     }  # fmt: skip
-    assert state["addresses"]["kafka"] in command.said()
-    assert state["api_token"] not in command.said()
+    assert state["addresses"]["kafka"] in command.output()
+    assert state["api_token"] not in command.output()
     printed = command.run("status", "--json")
     assert (printed.returncode, json.loads(printed.stdout)) == (0, state)
     those = pids(command)
@@ -50,10 +50,10 @@ def test_up_says_where_everything_is_and_sigterm_ends_it_in_order(command: Comma
     command.process.send_signal(signal.SIGTERM)
     assert command.process.wait(60) == 0
     assert all_gone(those)
-    assert command.said().rstrip().endswith("stopped")
+    assert command.output().rstrip().endswith("stopped")
 
 
-def test_a_second_up_on_the_directory_is_refused_in_one_line(command: Command) -> None:
+def test_a_second_up_on_the_directory_is_refused_in_one_line(command: OnefoldProcess) -> None:
     command.up()
     second = command.run("up")
     assert second.returncode == 1
@@ -62,14 +62,14 @@ def test_a_second_up_on_the_directory_is_refused_in_one_line(command: Command) -
     assert command.status()["ready"] is True
 
 
-def test_a_killed_child_is_restarted(command: Command) -> None:
+def test_a_killed_child_is_restarted(command: OnefoldProcess) -> None:
     command.up()
     os.kill(command.role("redis")["pid"], signal.SIGKILL)
-    await_true(lambda: command.status()["ready"] and command.role("redis")["restarts"] == 1, 60)
-    assert "redis ended (SIGKILL), restarting" in command.said()
+    wait_until(lambda: command.status()["ready"] and command.role("redis")["restarts"] == 1, 60)
+    assert "redis ended (SIGKILL), restarting" in command.output()
 
 
-def test_a_killed_up_takes_its_children_along_and_the_next_one_keeps_ports_and_secrets(command: Command) -> None:
+def test_killed_up_stops_its_children_and_restart_keeps_ports_and_secrets(command: OnefoldProcess) -> None:
     command.up()
     first = command.status()
     those = pids(command)
@@ -86,7 +86,7 @@ def test_a_killed_up_takes_its_children_along_and_the_next_one_keeps_ports_and_s
     assert (second["addresses"], second["write_keys"]) == (first["addresses"], first["write_keys"])
 
 
-def test_detached_it_lives_on_until_down(command: Command) -> None:
+def test_detached_stack_runs_until_down(command: OnefoldProcess) -> None:
     started = command.run("up", "--detach")
     assert (started.returncode, started.stderr) == (0, "")
     assert "Onefold is ready" in started.stdout
@@ -100,7 +100,7 @@ def test_detached_it_lives_on_until_down(command: Command) -> None:
 
 
 @pytest.mark.parametrize("detach", [[], ["--detach"]])
-def test_a_fixed_port_in_use_is_one_line_with_the_cure(command: Command, detach: list[str]) -> None:
+def test_a_fixed_port_in_use_is_one_line_with_the_cure(command: OnefoldProcess, detach: list[str]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -111,7 +111,7 @@ def test_a_fixed_port_in_use_is_one_line_with_the_cure(command: Command, detach:
     assert "(ONEFOLD_COLLECTOR_PORT) is in use" in refused.stderr
 
 
-def test_without_a_network_or_jars_up_says_what_to_do(command: Command, tmp_path: Path) -> None:
+def test_without_a_network_or_jars_up_says_what_to_do(command: OnefoldProcess, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     nowhere = "http://127.0.0.1:9"
     command.env = {
@@ -126,7 +126,7 @@ def test_without_a_network_or_jars_up_says_what_to_do(command: Command, tmp_path
     assert refused.stderr.count("\n") == 1
 
 
-def test_down_where_nothing_runs_is_no_error(command: Command) -> None:
+def test_down_where_nothing_runs_is_no_error(command: OnefoldProcess) -> None:
     done = command.run("down")
     assert (done.returncode, done.stderr) == (0, "")
     assert "nothing runs in" in done.stdout

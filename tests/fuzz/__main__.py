@@ -19,7 +19,7 @@ KINDS: Final = {"http": http.fuzz, "records": records.fuzz, "replays": replays.f
 _TURNS: Final = ("records", "http", "records", "http", "replays")
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Tell the terminal."""
     sys.stderr.write(f"{line}\n")
 
@@ -49,14 +49,14 @@ def main() -> None:
             kind, seed, inputs = running[future]
             if (error := future.exception()) is not None:
                 broken += 1
-                say(f"BROKEN {kind} seed {seed}: {error}")
+                print_line(f"BROKEN {kind} seed {seed}: {error}")
                 continue
             done += inputs
             seen += Counter({f"{kind}: {name}": count for name, count in future.result().items()})
-            say(f"{done:>9,} inputs, {time.monotonic() - started:6.0f} s")
+            print_line(f"{done:>9,} inputs, {time.monotonic() - started:6.0f} s")
     for name, count in sorted(seen.items()):
-        say(f"{name:<40} {count:>10,}")
-    say(f"{done:,} inputs without a fault in {time.monotonic() - started:.0f} s; {broken} shares broken")
+        print_line(f"{name:<40} {count:>10,}")
+    print_line(f"{done:,} inputs without a fault in {time.monotonic() - started:.0f} s; {broken} shares broken")
     sys.exit(1 if broken or done < given.inputs else 0)
 
 

@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import orjson
 
-from domain.intake.envelope import BATCHES, KINDS
+from domain.intake.envelope import BATCH_PATHS, CALL_TYPE_BY_PATH
 from tests.fuzz import values
-from tests.support.collector_harness import (KEY, OTHER_KEY, Collecting, collecting)
+from tests.support.collector_harness import KEY, OTHER_KEY, CollectorHarness, collector_harness
 
-PATHS: Final = (*(f"/v1/{name}" for name in (*KINDS, *sorted(BATCHES))), "/beacon/v1/batch")
+PATHS: Final = (*(f"/v1/{name}" for name in (*CALL_TYPE_BY_PATH, *sorted(BATCH_PATHS))), "/beacon/v1/batch")
 ROUND: Final = 2_000
 _RESULT: Final = re.compile(r"accepted=(\d+); quarantined=(\d+)")
 _CSV: Final = (
@@ -22,13 +22,13 @@ _CSV: Final = (
 )
 
 
-class Broken(AssertionError):
+class InvariantBroken(AssertionError):
     """What must not be."""
 
 
-def broken(what: str, given: object) -> Broken:
+def broken(what: str, given: object) -> InvariantBroken:
     """Says what must not be, and the input that shows it."""
-    return Broken(f"{what}\nwith {repr(given)[:4_000]}")
+    return InvariantBroken(f"{what}\nwith {repr(given)[:4_000]}")
 
 
 async def fuzz(seed: int, inputs: int) -> Counter[str]:
@@ -37,13 +37,13 @@ async def fuzz(seed: int, inputs: int) -> Counter[str]:
     rng = random.Random(seed)
     for done in range(0, inputs, ROUND):
         away = rng.random() < 0.05
-        async with collecting(away=away) as at:
+        async with collector_harness(away=away) as at:
             for _ in range(min(ROUND, inputs - done)):
-                seen[await _one(rng, at, away=away)] += 1
+                seen[await _fuzz_one(rng, at, away=away)] += 1
     return seen
 
 
-async def _one(rng: random.Random, at: Collecting, *, away: bool) -> str:
+async def _fuzz_one(rng: random.Random, at: CollectorHarness, *, away: bool) -> str:
     method, where, content, headers = _request(rng)
     who = rng.choice((KEY, KEY, KEY, KEY, OTHER_KEY, "wrong", None))
     given = (method, where, content, headers, who)
@@ -75,7 +75,7 @@ def _accounted(header: str, wrote: tuple[int, int], given: object) -> None:
         raise broken(f"the answer says {told} (events, quarantined), written were {wrote}", given)
 
 
-async def _written(at: Collecting) -> tuple[int, int]:
+async def _written(at: CollectorHarness) -> tuple[int, int]:
     ends = [await at.bus.end_offsets(at.settings.topic(name)) for name in ("events", "quarantine")]
     return sum(ends[0].values()), sum(ends[1].values())
 

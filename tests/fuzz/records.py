@@ -12,17 +12,28 @@ import orjson
 
 from consumers import events
 from consumers.feeds import FEEDS
+from domain.identity.rules import DEFAULT_RULES
+from domain.intake.admission import Admission
+from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
-from profile_store.port import Place
-from warehouse.tables import LEDGER, Table
+from profile_store.port import TopicPartition
 from runtime.bus.port import Record
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from schemas.codec import encode
-from schemas.records import Decided, Delivery, Grouped, GroupKind, Identity, Link, Look, Profile, Quarantined, Touched, Transition
-from domain.intake.admission import Admission
-from domain.identity.rules import DEFAULT_RULES
-from domain.segments.plan import Plan
+from schemas.records import (
+    Delivery,
+    GroupKind,
+    GroupRecord,
+    Identity,
+    Link,
+    LinkDecision,
+    Profile,
+    QuarantineRecord,
+    ReclusterRequest,
+    Touched,
+    Transition,
+)
 from streams.step import Step
 from streams.steps.accept import AcceptStep
 from streams.steps.group import GroupStep
@@ -32,8 +43,9 @@ from streams.steps.unify import UnifyStep
 from tests.fuzz import values
 from tests.fuzz.http import broken
 from tests.support.events import event
+from warehouse.tables import LEDGER, Table
 
-NOW: Final = 1_750_000_000_000
+NOW_MS: Final = 1_750_000_000_000
 ROUND: Final = 4_000
 _WIDTH: Final = re.compile(r"(U?)Int(8|16|32|64)")
 
@@ -45,7 +57,7 @@ def _node(rng: random.Random) -> str:
 def _event(rng: random.Random) -> msgspec.Struct:
     return event(
         {"user_id": f"u{rng.randrange(20)}", "email": f"an{rng.randrange(9)}@shop.vn"},
-        id=f"m{rng.randrange(500)}", name="Order Completed", properties={"total": 3}, time_ms=NOW - rng.randrange(10**9),
+        id=f"m{rng.randrange(500)}", name="Order Completed", properties={"total": 3}, time_ms=NOW_MS - rng.randrange(10**9),
     )  # fmt: skip
 
 
@@ -53,9 +65,9 @@ def _links(rng: random.Random) -> msgspec.Struct:
     a, b = sorted((_node(rng), _node(rng)))
     return rng.choice(
         (
-            Link(a=a, b=b, first_ms=NOW, first_event="m1", last_ms=NOW, last_event="m2", source="default", owner=a),
-            Decided(operation="op-1", action="cut", pairs=(("cut", a, b),), on=True, at_ms=NOW, by="lan", reason="nhầm"),
-            Look(nodes=(a, b), number=3),
+            Link(a=a, b=b, first_ms=NOW_MS, first_event="m1", last_ms=NOW_MS, last_event="m2", source="default", owner=a),
+            LinkDecision(operation="op-1", action="cut", pairs=(("cut", a, b),), on=True, at_ms=NOW_MS, by="lan", reason="nhầm"),
+            ReclusterRequest(nodes=(a, b), number=3),
         )
     )
 
@@ -64,49 +76,56 @@ def _profile(rng: random.Random) -> msgspec.Struct:
     node = _node(rng)
     return Profile(
         profile_id=node, members=(node,), label_version=1, identifiers=(("user_id", "u1"),), traits={"name": "Ánh"},
-        counters={"Order": 1}, first_seen_ms=NOW, last_seen_ms=NOW, segments=("vip",), updated_ms=NOW,
+        counters={"Order": 1}, first_seen_ms=NOW_MS, last_seen_ms=NOW_MS, segments=("vip",), updated_ms=NOW_MS,
     )  # fmt: skip
 
 
 def _transition(rng: random.Random) -> msgspec.Struct:
     return Transition(
-        profile_id=_node(rng), segment="vip", segment_version="1", op="entered", seq=1, at_ms=NOW, evaluated_ms=NOW, cause="event",
+        profile_id=_node(rng),
+        segment="vip",
+        segment_version="1",
+        op="entered",
+        seq=1,
+        at_ms=NOW_MS,
+        evaluated_ms=NOW_MS,
+        cause="event",
         traits={},
-    )  # fmt: skip
+    )
 
 
 def _group(rng: random.Random) -> msgspec.Struct:
     kind: GroupKind = rng.choice(("account", "household"))
-    return Grouped(
+    return GroupRecord(
         group_id=f"{kind[0]}{_node(rng)[1:]}", kind=kind, name="công-ty", profile_id=_node(rng),
-        seq=rng.randrange(9), most=8, traits={"plan": ("pro", NOW, "m1")}, counters={"Order": 1}, at_ms=NOW,
+        seq=rng.randrange(9), most=8, traits={"plan": ("pro", NOW_MS, "m1")}, counters={"Order": 1}, at_ms=NOW_MS,
     )  # fmt: skip
 
 
 def _delivery(rng: random.Random) -> msgspec.Struct:
     return Delivery(
         key="k", destination="crm", profile_id=_node(rng), segment="vip", op="entered", seq=1, state="delivered", verdict="sent",
-        attempts=1, status=200, detail="", transition_ms=NOW, at_ms=NOW,
+        attempts=1, status=200, detail="", transition_ms=NOW_MS, at_ms=NOW_MS,
     )  # fmt: skip
 
 
-def _held(rng: random.Random) -> msgspec.Struct:
-    return Quarantined(
+def _quarantined_record(rng: random.Random) -> msgspec.Struct:
+    return QuarantineRecord(
         id=f"q{rng.randrange(99)}", stage="collector", reason="poison", detail="", source="default", topic="", partition=-1,
-        offset=-1, raw="e30=", at_ms=NOW, counted=True,
+        offset=-1, raw="e30=", at_ms=NOW_MS, counted=True,
     )  # fmt: skip
 
 
 MAKERS: Final[Mapping[str, Callable[[random.Random], msgspec.Struct]]] = {
     "events": _event,
     "links": _links,
-    "identities": lambda rng: Identity(profile_id=_node(rng), members=(_node(rng),), label_version=1, at_ms=NOW),
-    "touched": lambda rng: Touched(profile_id=_node(rng), node=_node(rng), cause="event", event_id="m1", at_ms=NOW),
+    "identities": lambda rng: Identity(profile_id=_node(rng), members=(_node(rng),), label_version=1, at_ms=NOW_MS),
+    "touched": lambda rng: Touched(profile_id=_node(rng), node=_node(rng), cause="event", event_id="m1", at_ms=NOW_MS),
     "profiles": _profile,
     "memberships": _transition,
     "groups": _group,
     "deliveries": _delivery,
-    "quarantine": _held,
+    "quarantine": _quarantined_record,
 }
 
 
@@ -137,7 +156,7 @@ def _touchpoint(rng: random.Random) -> bytes:
 
 
 @dataclass
-class Stage:
+class FuzzedStage:
     """A step with a store of its own; what it decides is saved, as a worker would."""
 
     step: Step
@@ -147,10 +166,10 @@ class Stage:
     async def turn(self, rng: random.Random, settings: Settings, count: int) -> Counter[str]:
         topic = self.step.topic
         made = [value_for(rng, topic) for _ in range(count)]
-        records = [Record(settings.topic(topic), 0, self.offset + number, NOW, None, value) for number, value in enumerate(made)]
-        place = Place(topic, 0, 1)
+        records = [Record(settings.topic(topic), 0, self.offset + number, NOW_MS, None, value) for number, value in enumerate(made)]
+        place = TopicPartition(topic, 0, 1)
         try:
-            outcome = await self.step.run(place, records, NOW)
+            outcome = await self.step.run(place, records, NOW_MS)
             if self.store is not None:
                 await self.store.save(place, outcome.expected, records[-1].offset + 1, outcome.writes)
         except Exception as error:
@@ -165,8 +184,8 @@ class Stage:
     @staticmethod
     def _booked(records: Sequence[Record], held: int, settings: Settings, made: object) -> None:
         """The ledger must say of each event what the step says: else the account would not balance."""
-        ledger = events.decide(records, settings, NOW).rows[LEDGER]
-        booked = sum(row[LEDGER.index("outcome")] == "quarantined" for row in ledger)
+        ledger = events.decide(records, settings, NOW_MS).rows[LEDGER]
+        booked = sum(row[LEDGER.column_index("outcome")] == "quarantined" for row in ledger)
         if booked != held:
             raise broken(f"{held} events quarantined, but {booked} booked as that", made)
 
@@ -180,16 +199,16 @@ class Stage:
             raise broken(f"of {count} touchpoints {dict(results)} are accounted for", made)
 
 
-def stages(settings: Settings) -> list[Stage]:
+def stages(settings: Settings) -> list[FuzzedStage]:
     """Every step, new."""
     made = []
-    plan, clock = Plan(()), ManualClock(NOW)
+    plan, clock = SegmentPlan(()), ManualClock(NOW_MS)
     for kind in (UnifyStep, SegmentStep, GroupStep):
         store = MemoryStore(clock)
-        made.append(Stage(kind(settings, store, lambda: plan, lambda: DEFAULT_RULES), store))
+        made.append(FuzzedStage(kind(settings, store, lambda: plan, lambda: DEFAULT_RULES), store))
     store = MemoryStore(clock)
-    made.append(Stage(LinkStep(settings, store, lambda: DEFAULT_RULES), store))
-    made.append(Stage(AcceptStep(settings, lambda: {"pos"}, Admission().admit), None))
+    made.append(FuzzedStage(LinkStep(settings, store, lambda: DEFAULT_RULES), store))
+    made.append(FuzzedStage(AcceptStep(settings, lambda: {"pos"}, Admission().admit), None))
     return made
 
 
@@ -216,9 +235,9 @@ def fed(rng: random.Random, settings: Settings, count: int) -> Counter[str]:
     """Records for one of the consumers' feeds; each becomes rows that fit, or is quarantined."""
     feed = rng.choice(FEEDS)
     made = [value_for(rng, feed.topic) for _ in range(count)]
-    records = [Record(settings.topic(feed.topic), 0, number, NOW, None, value) for number, value in enumerate(made)]
+    records = [Record(settings.topic(feed.topic), 0, number, NOW_MS, None, value) for number, value in enumerate(made)]
     try:
-        batch = feed.decide(records, settings, NOW)
+        batch = feed.decide(records, settings, NOW_MS)
     except Exception as error:
         raise broken(f"feed {feed.topic} raises {error!r}", made) from error
     for table, found in batch.rows.items():

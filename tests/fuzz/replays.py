@@ -4,12 +4,12 @@ import random
 from collections import Counter
 from typing import Final
 
-from ops.quarantine.replay_decider import Again, Refused
-from ops.quarantine.edits import Edits
-from ops.quarantine.entries import Entry
+from domain.intake.admission import Admission
+from ops.quarantine.edits import RecordEdits
+from ops.quarantine.entries import QuarantineEntry
+from ops.quarantine.replay_decider import ReplayDecider, ReplayRefusal
 from runtime.errors import Invalid
 from runtime.settings import Settings
-from domain.intake.admission import Admission
 from tests.fuzz import records, values
 from tests.fuzz.http import broken
 
@@ -21,14 +21,14 @@ _PATHS: Final = ("event", "userId", "properties.total", "a.b.c", "", ".", "..", 
 async def fuzz(seed: int, inputs: int) -> Counter[str]:
     """Decide that often. Raises Broken. Counts what was sent, refused and not to be mended."""
     rng, settings, seen = random.Random(seed), Settings(), Counter[str]()
-    again = Again(settings, [], Admission())
+    again = ReplayDecider(settings, [], Admission())
     for _ in range(inputs):
         topic, stage = rng.choice((*records.MAKERS, "touchpoints")), rng.choice(_STAGES)
         raw = records.value_for(rng, topic) or b""
-        entry = Entry(
-            rng.choice(_IDS), stage, "poison", "", "default", settings.topic(topic), 0, 1, records.NOW, True, "open", "", "", raw
+        entry = QuarantineEntry(
+            rng.choice(_IDS), stage, "poison", "", "default", settings.topic(topic), 0, 1, records.NOW_MS, True, "open", "", "", raw
         )
-        edits = Edits(
+        edits = RecordEdits(
             put=((rng.choice(_PATHS), values.value(rng)),) if rng.random() < 0.4 else (),
             drop=(rng.choice(_PATHS),) if rng.random() < 0.2 else (),
             rename=((rng.choice(_PATHS), rng.choice(_PATHS)),) if rng.random() < 0.2 else (),
@@ -40,5 +40,5 @@ async def fuzz(seed: int, inputs: int) -> Counter[str]:
         except Exception as error:
             raise broken(f"sending again raises {error!r}", (stage, topic, edits, raw)) from error
         else:
-            seen["refused" if isinstance(found, Refused) else "sent"] += 1
+            seen["refused" if isinstance(found, ReplayRefusal) else "sent"] += 1
     return seen

@@ -12,7 +12,7 @@ async def test_the_collector_answers_and_accounts_for_whatever_it_is_sent(seed: 
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_steps_and_feeds_take_any_record(seed: int) -> None:
+async def test_steps_and_feeds_survive_any_record(seed: int) -> None:
     seen = await records.fuzz(seed, 4_000)
     assert seen["accept quarantined"] > 0
     assert seen["unify quarantined"] > 0

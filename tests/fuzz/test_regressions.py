@@ -3,28 +3,28 @@
 import pytest
 
 from consumers import events, groups
+from domain.identity.rules import DEFAULT_RULES
+from domain.intake.parse import parse_touchpoint
+from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
-from profile_store.port import Place
-from warehouse.tables import LEDGER
+from profile_store.port import TopicPartition
 from runtime.bus.port import Record
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode, encode
 from schemas.events import Event
-from domain.intake.parse import parse_touchpoint
 from schemas.reasons import Reason
-from schemas.records import Grouped, Link, Look
-from domain.identity.rules import DEFAULT_RULES
-from domain.segments.plan import Plan
+from schemas.records import GroupRecord, Link, ReclusterRequest
 from streams.step import Step
 from streams.steps.group import GroupStep
 from streams.steps.link import LinkStep
 from streams.steps.unify import UnifyStep
 from tests.fuzz.records import misfit
-from tests.support.collector_harness import collecting
+from tests.support.collector_harness import collector_harness
 from tests.support.events import event
+from warehouse.tables import LEDGER
 
-SETTINGS, NOW = Settings(), 1_750_000_000_000
+SETTINGS, NOW_MS = Settings(), 1_750_000_000_000
 GOOD = encode(event({"user_id": "u1", "email": "an@shop.vn"}, id="m1", name="Order", properties={"total": 3}))
 BAD_EVENTS = (
     GOOD.replace(b'"total":3', b'"total":1' + b"0" * 40),
@@ -35,24 +35,24 @@ BAD_EVENTS = (
 
 
 def record(topic: str, value: bytes) -> Record:
-    return Record(SETTINGS.topic(topic), 0, 0, NOW, None, value)
+    return Record(SETTINGS.topic(topic), 0, 0, NOW_MS, None, value)
 
 
 @pytest.mark.parametrize("value", BAD_EVENTS)
-async def test_agent_and_ledger_agree_that_an_event_is_none(value: bytes) -> None:
+async def test_agent_and_ledger_agree_on_an_invalid_event(value: bytes) -> None:
     with pytest.raises(Undecodable) as error:
         decode(Event, value)
     assert error.value.reason is Reason.WRONG_TYPE
-    step = UnifyStep(SETTINGS, MemoryStore(ManualClock(NOW)), lambda: Plan(()))
-    outcome = await step.run(Place("events", 0, 1), [record("events", value)], NOW)
+    step = UnifyStep(SETTINGS, MemoryStore(ManualClock(NOW_MS)), lambda: SegmentPlan(()))
+    outcome = await step.run(TopicPartition("events", 0, 1), [record("events", value)], NOW_MS)
     assert outcome.results["quarantined"] == 1
-    (row,) = events.FEED.decide([record("events", value)], SETTINGS, NOW).rows[LEDGER]
-    assert row[LEDGER.index("outcome")] == "quarantined"
+    (row,) = events.FEED.decide([record("events", value)], SETTINGS, NOW_MS).rows[LEDGER]
+    assert row[LEDGER.column_index("outcome")] == "quarantined"
 
 
 def test_a_property_without_a_name_is_no_part_of_a_call_centres_message_id() -> None:
     value = b'{"type": "call_started", "call_id": "c1", "anonymousId": "a1", "": {}}'
-    found = parse_touchpoint(value, place="t-0-0", sources=(), received_ms=NOW, secret=b"s", country="VN")
+    found = parse_touchpoint(value, record_id="t-0-0", sources=(), received_ms=NOW_MS, secret=b"s", country="VN")
     assert [said.id for said in found if isinstance(said, Event)] == ["c1:call_started"]
 
 
@@ -63,33 +63,33 @@ def test_the_largest_integer_that_stores_keep_passes() -> None:
 @pytest.mark.parametrize(
     ("topic", "said"),
     [
-        ("links", Look(nodes=("f" * 32,), number=1)),
-        ("links", Look(nodes=("",), number=1)),
+        ("links", ReclusterRequest(nodes=("f" * 32,), number=1)),
+        ("links", ReclusterRequest(nodes=("",), number=1)),
         ("links", Link(a="0", b="không", first_ms=1, first_event="m", last_ms=1, last_event="m", source="s", owner="0")),
-        ("groups", Grouped(group_id="", kind="account", name="a")),
-        ("groups", Grouped(group_id="h1", kind="account", name="a")),
-        ("groups", Grouped(group_id="h1", kind="household", profile_id="undefined")),
+        ("groups", GroupRecord(group_id="", kind="account", name="a")),
+        ("groups", GroupRecord(group_id="h1", kind="account", name="a")),
+        ("groups", GroupRecord(group_id="h1", kind="household", profile_id="undefined")),
     ],
 )
-async def test_what_names_no_node_and_no_group_is_quarantined(topic: str, said: Link | Look | Grouped) -> None:
-    store = MemoryStore(ManualClock(NOW))
+async def test_record_without_node_or_group_is_quarantined(topic: str, said: Link | ReclusterRequest | GroupRecord) -> None:
+    store = MemoryStore(ManualClock(NOW_MS))
     steps: dict[str, Step] = {
         "links": LinkStep(SETTINGS, store, lambda: DEFAULT_RULES),
-        "groups": GroupStep(SETTINGS, store, lambda: Plan(())),
+        "groups": GroupStep(SETTINGS, store, lambda: SegmentPlan(())),
     }
-    outcome = await steps[topic].run(Place(topic, 0, 1), [record(topic, encode(said))], NOW)
+    outcome = await steps[topic].run(TopicPartition(topic, 0, 1), [record(topic, encode(said))], NOW_MS)
     assert outcome.results["quarantined"] == 1
     assert [out.topic for out in outcome.produce] == [SETTINGS.topic("quarantine")]
 
 
 def test_numbers_beyond_a_column_do_not_stop_its_consumer() -> None:
-    said = Grouped(group_id="h1", kind="household", profile_id="0a", rank=2**53, most=-1, seq=-1, counters={"Order": -1})
-    batch = groups.FEED.decide([record("groups", encode(said))], SETTINGS, NOW)
+    said = GroupRecord(group_id="h1", kind="household", profile_id="0a", rank=2**53, most=-1, seq=-1, counters={"Order": -1})
+    batch = groups.FEED.decide([record("groups", encode(said))], SETTINGS, NOW_MS)
     assert [misfit(table, row) for table, rows in batch.rows.items() for row in rows] == [None]
 
 
 async def test_a_file_whose_header_is_one_endless_cell_is_answered_and_accounted_for() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/import/customers", content=b"x" * 140_000 + b"\nu1,an@shop.vn\n")
         assert answer.status_code == 200
         assert answer.json()["quarantined"] == 2

@@ -6,10 +6,10 @@ from itertools import count
 import pytest
 from pydantic import SecretStr
 
-from warehouse.client import Warehouse
-from warehouse.migrate import migrate
 from runtime.settings import Settings
 from tests.support.clickhouse_server import clickhouse_server
+from warehouse.client import Warehouse
+from warehouse.migrate import migrate
 
 _NUMBERS = count()
 

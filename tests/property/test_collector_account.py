@@ -12,9 +12,9 @@ import orjson
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from domain.intake.envelope import BATCHES, CALLS, KINDS
+from domain.intake.envelope import BATCH_PATHS, CALL_CENTRE_PATH, CALL_TYPE_BY_PATH
 from schemas.events import EVENT_TYPES
-from tests.support.collector_harness import (KEY, OTHER_KEY, Collecting, collecting)
+from tests.support.collector_harness import KEY, OTHER_KEY, CollectorHarness, collector_harness
 
 EXAMPLES = int(os.environ.get("ONEFOLD_FUZZ_EXAMPLES", "300"))
 FIELDS = (
@@ -44,7 +44,7 @@ call = st.fixed_dictionaries(
 calls = st.lists(call | anything, max_size=6) | anything
 batch = st.fixed_dictionaries({"batch": calls}, optional=dict.fromkeys(("context", "integrations", "sentAt"), anything))
 body = st.binary(max_size=200) | (call | batch | anything).map(lambda value: json.dumps(value).encode())
-names = (*KINDS, *sorted(BATCHES), "m", "dance")
+names = (*CALL_TYPE_BY_PATH, *sorted(BATCH_PATHS), "m", "dance")
 path = st.one_of(
     st.sampled_from([f"/v1/{name}" for name in names]),
     st.sampled_from(
@@ -69,13 +69,13 @@ header = st.fixed_dictionaries(
 key = st.sampled_from((KEY, KEY, KEY, OTHER_KEY, "wrong", None))
 
 
-async def written(at: Collecting) -> tuple[int, int]:
+async def written(at: CollectorHarness) -> tuple[int, int]:
     """How many records there are of events, and of quarantine."""
     ends = [await at.bus.end_offsets(at.settings.topic(name)) for name in ("events", "quarantine")]
     return sum(ends[0].values()), sum(ends[1].values())
 
 
-async def answered(at: Collecting, method: str, where: str, content: bytes, headers: dict[str, str], who: str | None) -> None:
+async def answered(at: CollectorHarness, method: str, where: str, content: bytes, headers: dict[str, str], who: str | None) -> None:
     before = await written(at)
     auth = (who, "") if who is not None else None
     answer = await at.http.request(method, f"http://collector.test{where}", content=content, headers=headers, auth=auth)
@@ -93,9 +93,9 @@ async def answered(at: Collecting, method: str, where: str, content: bytes, head
     event(f"{answer.status_code}")
 
 
-def test_every_answer_says_what_was_written() -> None:
+def test_every_response_states_what_was_written() -> None:
     with asyncio.Runner() as runner:
-        entered = collecting()
+        entered = collector_harness()
         at = runner.run(entered.__aenter__())
 
         @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -112,13 +112,13 @@ def test_every_answer_says_what_was_written() -> None:
         runner.run(entered.__aexit__(None, None, None))
 
 
-def test_every_call_of_a_batch_is_kept_or_named() -> None:
+def test_every_call_of_a_batch_is_stored_or_rejected_by_name() -> None:
     with asyncio.Runner() as runner:
-        entered = collecting()
+        entered = collector_harness()
         at = runner.run(entered.__aenter__())
 
         @settings(max_examples=EXAMPLES // 2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-        @given(st.sampled_from(sorted(BATCHES - {CALLS})), st.lists(call | anything, max_size=8))
+        @given(st.sampled_from(sorted(BATCH_PATHS - {CALL_CENTRE_PATH})), st.lists(call | anything, max_size=8))
         def counted(name: str, calls: list[Any]) -> None:
             content = json.dumps({"batch": calls}).encode()
             answer = runner.run(at.post(f"/v1/{name}", content=content))

@@ -16,7 +16,7 @@ from runtime.bus.memory import MemoryBus
 from runtime.clock import ManualClock
 from runtime.metrics import Metrics
 from runtime.settings import Settings
-from tests.support.collector_harness import KEY, NOW, known_sources
+from tests.support.collector_harness import KEY, NOW_MS, known_sources
 
 EXAMPLES = 10
 
@@ -24,14 +24,14 @@ EXAMPLES = 10
 async def the_app() -> Starlette:
     made, bus = Settings(), MemoryBus()
     await bus.create_topics({made.topic(name): (3, {}) for name in ("events", "quarantine")})
-    return create_app(made, await bus.producer(), ManualClock(NOW), known_sources(), Metrics())
+    return create_app(made, await bus.producer(), ManualClock(NOW_MS), known_sources(), Metrics())
 
 
 load_all_checks()
 APP = asyncio.run(the_app())
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP)
-FOUND: list[Any] = [found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)]
-OPERATIONS = {operation.label: operation for operation in FOUND}
+OPERATIONS_IN_SCHEMA: list[Any] = [found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)]
+OPERATIONS = {operation.label: operation for operation in OPERATIONS_IN_SCHEMA}
 # Where no body and no query is asked for, nothing in them can be wrong.
 WRONG = {name for name, operation in OPERATIONS.items() if operation.definition.raw.keys() & {"requestBody", "security"}}
 # Events that cannot be kept are answered with 200 and named, so what is wrong in a body shows in `results`, not in the status.

@@ -7,16 +7,17 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from domain.definitions.kinds import Segment, load_yaml
 from domain.identity import groups
-from domain.profiles import membership as memberships, fragment as model
 from domain.identity.households import group_id
+from domain.identity.rules import CompiledIdentityRules, HouseholdRules
+from domain.profiles import fragment as model
+from domain.profiles import membership as memberships
+from domain.segments.plan import SegmentPlan
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.hashes import message_hash
-from schemas.records import Grouped
-from domain.definitions.kinds import Segment, load_yaml
-from domain.identity.rules import HouseholdRules, Rules
-from domain.segments.plan import Plan
+from schemas.records import GroupRecord
 from tests.support.events import START_MS, event
 from tests.support.simulated_pipeline import Pipeline
 
@@ -52,7 +53,7 @@ metadata: {name: alone}
 spec: {where: {not: {household: {members: {at_least: 2}}}}}
 """
 SEGMENTS = [document for document in load_yaml(DEFINITIONS, "test") if isinstance(document, Segment)]
-PLAN = Plan(SEGMENTS)
+PLAN = SegmentPlan(SEGMENTS)
 RULE = HouseholdRules(
     id_trait="household_id",
     address_trait="address",
@@ -61,7 +62,7 @@ RULE = HouseholdRules(
     shared_traits=("city", "floor"),
     max_members=3,
 )
-RULES = Rules(household=RULE)
+RULES = CompiledIdentityRules(household=RULE)
 PRIVATE = "điều riêng tư"
 ADDRESSES = ["12 Trần Hưng Đạo, P.5, Huế", "12 tran hung dao phuong 5, thanh pho hue", {"street": "9 Lê Lợi", "city": "Hà Nội"}]
 PHONES = ["+842838221234", "+84901234567", "+84901234568"]
@@ -116,11 +117,11 @@ async def run(history: Sequence[Event], pipeline: Pipeline) -> None:
     await pipeline.drain()
 
 
-async def stored(pipeline: Pipeline) -> dict[str, groups.Group]:
-    return {name: groups.decode(data) async for name, data in pipeline.store.scan("group")}
+async def stored(pipeline: Pipeline) -> dict[str, groups.GroupDocument]:
+    return {name: groups.decode_group(data) async for name, data in pipeline.store.scan("group")}
 
 
-def shape(documents: dict[str, groups.Group]) -> dict[str, Any]:
+def shape(documents: dict[str, groups.GroupDocument]) -> dict[str, Any]:
     """What of the documents must not depend on order: all but the numbers of the records, and who has left."""
     return {
         name: (group.name, group.traits, {who: (c.traits, c.counters) for who, c in group.contributions.items() if c.present})
@@ -129,37 +130,43 @@ def shape(documents: dict[str, groups.Group]) -> dict[str, Any]:
     }
 
 
-async def in_truth(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[str, groups.Group], dict[str, list[str]]]:
+async def in_truth(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[str, groups.GroupDocument], dict[str, list[str]]]:
     """The documents and memberships by definition: of the profiles as they are in the end, and of all that was said of accounts."""
     secret = pipeline.settings.tenant_secret.get_secret_value().encode()
     nodes = sorted({node for item in history for node in item.nodes})
     labels = {node: label.profile_id for node, label in (await pipeline.store.labels(nodes)).items()}
-    fragments = {node: model.decode(d.data) for node, d in (await pipeline.store.documents("fragment", nodes)).items() if d.data}
-    records: list[Grouped] = []
+    fragments = {
+        node: model.decode_fragment(d.data) for node, d in (await pipeline.store.documents("fragment", nodes)).items() if d.data
+    }
+    records: list[GroupRecord] = []
     joined, contributes = {}, {}
     for profile_id in sorted({labels[item.owner] for item in history}):
         members = [node for node in nodes if labels[node] == profile_id]
-        joined[profile_id] = model.join((fragments[node] for node in members if node in fragments), PLAN.registers, members)
-        contributes[profile_id] = groups.contributions(joined[profile_id], profile_id, PLAN, RULE, secret)
+        joined[profile_id] = model.join_fragments(
+            (fragments[node] for node in members if node in fragments), PLAN.registers, members
+        )
+        contributes[profile_id] = groups.profile_contributions(joined[profile_id], profile_id, PLAN, RULE, secret)
         records += contributes[profile_id].values()
     for item in {(item.owner, item.id): item for item in history}.values():
-        name = model.account_of(item)
+        name = model.account_of_group_call(item)
         if name is not None:
             registers = {key: (value, item.time_ms, message_hash(item.owner, item.id)) for key, value in item.traits.items()}
             account = group_id(secret, "account", name)
-            records.append(Grouped(group_id=account, kind="account", name=name, traits=registers))
-    documents = groups.replayed(records)
+            records.append(GroupRecord(group_id=account, kind="account", name=name, traits=registers))
+    documents = groups.documents_from_records(records)
     held = {}
     for profile_id, profile in joined.items():
-        facts = groups.facts(profile, contributes[profile_id], documents, RULE, profile_id, ())
-        held[profile_id] = sorted(name for name, verdict in PLAN.evaluate(facts, pipeline.clock.now_ms()).items() if verdict.member)
+        facts = groups.build_profile_facts(profile, contributes[profile_id], documents, RULE, profile_id, ())
+        held[profile_id] = sorted(
+            name for name, verdict in PLAN.evaluate(facts, pipeline.clock.now_ms()).items() if verdict.is_member
+        )
     return documents, held
 
 
 async def memberships_of(pipeline: Pipeline, profile_ids: Sequence[str]) -> dict[str, list[str]]:
     documents = await pipeline.store.documents("membership", profile_ids)
     return {
-        name: sorted(segment for segment, state in memberships.decode(document.data).segments.items() if state.member)
+        name: sorted(segment for segment, state in memberships.decode_membership(document.data).segments.items() if state.member)
         for name, document in documents.items()
     }
 
@@ -184,9 +191,9 @@ async def test_any_order_duplication_slicing_and_crash_gives_groups_and_segments
 async def test_the_records_of_groups_make_their_documents_anew(history: list[Event], seed: int) -> None:
     pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.3, rules=RULES)
     await run(history, pipeline)
-    said = [decode(Grouped, record.value) for (topic, _), log in pipeline.logs.items() if topic == "groups" for record in log]
+    said = [decode(GroupRecord, record.value) for (topic, _), log in pipeline.logs.items() if topic == "groups" for record in log]
     random.Random(seed).shuffle(said)
-    assert shape(groups.replayed(said)) == shape(await stored(pipeline))
+    assert shape(groups.documents_from_records(said)) == shape(await stored(pipeline))
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))
@@ -204,7 +211,7 @@ async def test_no_trait_that_is_not_shared_is_ever_seen_through_a_group(history:
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-async def test_without_a_rule_and_without_group_calls_nothing_is_said(history: list[Event], seed: int) -> None:
+async def test_without_household_rule_and_group_calls_no_contribution_is_emitted(history: list[Event], seed: int) -> None:
     pipeline = Pipeline(random.Random(seed), SEGMENTS)
     await run([item for item in history if item.type != "group"], pipeline)
     assert not [topic for topic, _ in pipeline.logs if topic == "groups"]

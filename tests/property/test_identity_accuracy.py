@@ -2,17 +2,17 @@
 
 import pytest
 
-from profile_store.port import MAX_NEIGHBOURS
+from domain.identity.model import MAX_NEIGHBOURS
 from domain.identity.rules import MAX_MEMBERS
-from tests.support.febrl import FILES, composite, joined_by, people, score, ssn, ssn_and_composites
-from tests.support.identity_accuracy import (RULES, closed_form, resolved, same, shared, streamed)
+from tests.support.febrl import FILES, composite, groups_by_shared_keys, read_records, score, ssn, ssn_and_composites
+from tests.support.identity_accuracy import RULES, closed_form, cluster_at_once, cluster_by_stream, same_grouping, shared_field_rule
 
 SIZES = {"FEBRL 1": (1_000, 500), "FEBRL 2": (5_000, 4_000), "FEBRL 3": (5_000, 2_000), "FEBRL 4": (10_000, 5_000)}
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_data_sets_are_whole(name: str) -> None:
-    records = people(name)
+    records = read_records(name)
     assert (len(records), len({person.truth for person in records})) == SIZES[name]
     assert len({person.id for person in records}) == len(records)
 
@@ -20,29 +20,29 @@ def test_the_data_sets_are_whole(name: str) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", FILES)
 async def test_one_exact_key_is_never_wrong_and_finds_what_it_can(name: str, seed: int) -> None:
-    records = people(name)
-    found = await streamed(name, ssn, seed, crash_rate=0.1)
+    records = read_records(name)
+    found = await cluster_by_stream(name, ssn, seed, crash_rate=0.1)
     figures = score(records, found)
     assert figures.precision == 1.0
     assert figures.recall == closed_form(records)
     assert figures.clusters == len({person.fields["soc_sec_id"] for person in records})
-    assert same(found, joined_by(records, ssn))
-    assert found == resolved(name, ssn).groups
+    assert same_grouping(found, groups_by_shared_keys(records, ssn))
+    assert found == cluster_at_once(name, ssn).groups
 
 
 @pytest.mark.parametrize("name", FILES)
 async def test_composite_keys_find_more_and_stay_right(name: str) -> None:
-    records = people(name)
-    found = await streamed(name, ssn_and_composites, 3, "many numbers", crash_rate=0.1)
+    records = read_records(name)
+    found = await cluster_by_stream(name, ssn_and_composites, 3, "many numbers", crash_rate=0.1)
     assert score(records, found).precision == 1.0
     assert score(records, found).recall > closed_form(records)
-    assert same(found, joined_by(records, ssn_and_composites))
-    assert found == resolved(name, ssn_and_composites, "many numbers").groups
+    assert same_grouping(found, groups_by_shared_keys(records, ssn_and_composites))
+    assert found == cluster_at_once(name, ssn_and_composites, "many numbers").groups
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_closed_form_of_the_rule_counts_pairs_one_by_one(name: str) -> None:
-    records = sorted(people(name), key=lambda person: person.truth)[:1_000]
+    records = sorted(read_records(name), key=lambda person: person.truth)[:1_000]
     pairs = [(a, b) for n, a in enumerate(records) for b in records[:n] if a.truth == b.truth]
     equal = sum(a.fields["soc_sec_id"] == b.fields["soc_sec_id"] for a, b in pairs)
     assert closed_form(records) == equal / len(pairs)
@@ -50,29 +50,29 @@ def test_the_closed_form_of_the_rule_counts_pairs_one_by_one(name: str) -> None:
 
 @pytest.mark.parametrize("field", ["date_of_birth", "surname"])
 async def test_a_shared_value_joins_nobody_whom_the_number_tells_apart(field: str) -> None:
-    records = people("FEBRL 3")
-    found = await streamed("FEBRL 3", shared(field), 4, crash_rate=0.1)
+    records = read_records("FEBRL 3")
+    found = await cluster_by_stream("FEBRL 3", shared_field_rule(field), 4, crash_rate=0.1)
     assert score(records, found).precision == 1.0
     assert score(records, found).recall == closed_form(records)
-    assert found == resolved("FEBRL 3", shared(field)).groups
+    assert found == cluster_at_once("FEBRL 3", shared_field_rule(field)).groups
 
 
 def test_without_limits_a_shared_value_makes_one_giant() -> None:
-    records = people("FEBRL 4")
-    giant = resolved("FEBRL 4", shared("surname"), "none")
+    records = read_records("FEBRL 4")
+    giant = cluster_at_once("FEBRL 4", shared_field_rule("surname"), "none")
     assert score(records, giant.groups).largest > 3_000
     assert score(records, giant.groups).precision < 0.01
-    assert same(giant.groups, joined_by(records, shared("surname")))
+    assert same_grouping(giant.groups, groups_by_shared_keys(records, shared_field_rule("surname")))
 
 
-def test_each_limit_alone_holds_what_it_says() -> None:
-    by_size = resolved("FEBRL 4", shared("surname"), "only `max_members`")
+def test_each_identity_limit_alone_is_respected() -> None:
+    by_size = cluster_at_once("FEBRL 4", shared_field_rule("surname"), "only `max_members`")
     assert by_size.members <= MAX_MEMBERS
-    generic = resolved("FEBRL 4", shared("surname"), "only `max_neighbours`")
-    most = RULES["shipped"].neighbours["device_id"]
+    generic = cluster_at_once("FEBRL 4", shared_field_rule("surname"), "only `max_neighbours`")
+    most = RULES["shipped"].max_neighbours["device_id"]
     assert most is not None
     numbers: dict[str, set[str]] = {}
-    for person in people("FEBRL 4"):
+    for person in read_records("FEBRL 4"):
         if key := composite(person, ("surname",)):
             numbers.setdefault(key, set()).add(person.fields["soc_sec_id"])
     assert max(len(seen) for seen in numbers.values()) < MAX_NEIGHBOURS

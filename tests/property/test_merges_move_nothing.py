@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from domain.identity import clusters as identity
-from profile_store.port import DAY_MS, Place
-from runtime.bus.port import Outgoing
-from schemas.records import Decided
 from domain.definitions.kinds import Segment, load_yaml
-from domain.identity.rules import IdentityRulesSpec, NamespaceRules, Rules
-from streams.reclustering import Relink
+from domain.identity import clusters as identity
+from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
+from profile_store.port import TopicPartition
+from runtime.bus.port import Outgoing
+from schemas.codec import DAY_MS
+from schemas.records import LinkDecision
+from streams.reclustering import Reclusterer
 from tests.support.events import SECRET, event
-from tests.support.identity_histories import CROWDED_AT, check, random_history, run
+from tests.support.identity_histories import CROWDED_AT, check_outcome, random_history, run_history
 from tests.support.simulated_pipeline import Pipeline
 
 ROUNDS = int(os.environ.get("ONEFOLD_LAWS_ROUNDS", "1"))
@@ -58,7 +59,7 @@ async def test_clusters_profiles_and_the_warehouse_follow_from_the_set(block: in
     for seed in range(FIRST + block * BLOCK, FIRST + (block + 1) * BLOCK):
         history = random_history(seed)
         try:
-            await check(history, await run(history))
+            await check_outcome(history, await run_history(history))
         except AssertionError as error:
             error.add_note(f"seed {seed}")
             raise
@@ -67,7 +68,7 @@ async def test_clusters_profiles_and_the_warehouse_follow_from_the_set(block: in
 async def test_transitions_alternate_through_merges_and_splits_and_end_in_the_state() -> None:
     for seed in range(FIRST, FIRST + BLOCK * ROUNDS):
         history = random_history(seed)
-        pipeline = await run(history, SEGMENTS)
+        pipeline = await run_history(history, SEGMENTS)
         said: dict[tuple[str, str], dict[int, str]] = {}
         for transition in pipeline.transitions():
             ops = said.setdefault((transition.profile_id, transition.segment), {})
@@ -79,11 +80,11 @@ async def test_transitions_alternate_through_merges_and_splits_and_end_in_the_st
         assert isinstance(memberships, dict)
         inside = {key for key, ops in said.items() if ops[max(ops)] == "entered"}
         assert inside == {(profile_id, name) for profile_id, names in memberships.items() for name in names}, f"seed {seed}"
-        plain = await run(dataclasses.replace(history, seed=seed + 1_000_000), SEGMENTS)
+        plain = await run_history(dataclasses.replace(history, seed=seed + 1_000_000), SEGMENTS)
         assert await plain.state(history.nodes) == state, f"seed {seed}"
 
 
-async def test_a_person_who_is_split_off_is_not_new_to_the_segments_held_together() -> None:
+async def test_split_off_profile_does_not_reenter_shared_segments() -> None:
     pipeline = Pipeline(random.Random(1), SEGMENTS, partitions=1)
     pipeline.clock.advance(DAY_MS)
     orders = [event({"user_id": "u1"}, id=f"o{n}", name="Order Completed", time_ms=pipeline.clock.now_ms()) for n in range(2)]
@@ -94,13 +95,15 @@ async def test_a_person_who_is_split_off_is_not_new_to_the_segments_held_togethe
         await pipeline.drain()
     user, device = sorted(link.nodes)
     before = len(pipeline.transitions())
-    pipeline.decide(Decided(operation="op", action="cut", pairs=(("cut", user, device),), on=True, at_ms=1))
+    pipeline.feed_decision(LinkDecision(operation="op", action="cut", pairs=(("cut", user, device),), on=True, at_ms=1))
     await pipeline.drain()
     new = [(said.profile_id, said.op, said.cause) for said in pipeline.transitions()[before:]]
     assert new == [(device, "entered", "split")]
     profiles = pipeline.profiles()
     assert (profiles[device].split_from, profiles[device].merged_into) == (user, "")
-    pipeline.decide(Decided(operation="undo", action="undo", pairs=(("cut", user, device),), on=False, at_ms=2, of="op"))
+    pipeline.feed_decision(
+        LinkDecision(operation="undo", action="undo", pairs=(("cut", user, device),), on=False, at_ms=2, of="op")
+    )
     await pipeline.drain()
     assert [(said.op, said.cause) for said in pipeline.transitions()[before + 1 :]] == [("exited", "merge")]
     assert pipeline.profiles()[device].merged_into == user
@@ -122,15 +125,15 @@ async def test_changed_rules_reach_every_cluster_a_few_at_a_time() -> None:
         pipeline.feed(event({"user_id": f"u{number}", "phone": f"+84900000{number:03d}"}, id=f"m{number}", type="identify"))
     await pipeline.drain()
     spec = IdentityRulesSpec(namespaces={"phone": NamespaceRules(blocked_patterns=("^.84900000.*$",))})
-    pipeline.rules = Rules.of(spec, secret=SECRET, country="VN", number=7)
-    place = Place("links", 0, 1)
-    relink = Relink(pipeline.settings, pipeline.store, InPipeline(pipeline), lambda: pipeline.rules, lambda: [place])
-    assert await relink.look(place)
+    pipeline.rules = CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN", sequence_number=7)
+    place = TopicPartition("links", 0, 1)
+    relink = Reclusterer(pipeline.settings, pipeline.store, InPipeline(pipeline), lambda: pipeline.rules, lambda: [place])
+    assert await relink.run_round(place)
     await pipeline.drain()
     live = [profile for profile in pipeline.profiles().values() if profile.members]
     assert sorted(len(profile.members) for profile in live) == [1] * 30
     count = len(pipeline.logs["links", 0])
-    assert await relink.look(place)
+    assert await relink.run_round(place)
     assert len(pipeline.logs["links", 0]) == count
 
 

@@ -8,27 +8,28 @@ import msgspec
 import pytest
 
 from domain.identity import clusters as identity
+from domain.identity.model import Decision, Edge, Label, Members
 from domain.profiles import fragment as model
+from profile_store import identity_loader as closure
 from profile_store.memory import MemoryStore
-from profile_store.port import Decision, Edge, Label, Members, Place, Writes
+from profile_store.port import TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
 from schemas.events import Event
-from schemas.identifiers import star
-from schemas.records import Look
+from schemas.identifiers import links_from_strongest
+from schemas.records import ReclusterRequest
 from streams.outcome import Outcome
-from profile_store import identity_loader as closure
 from streams.steps import link, unify
-from tests.support.identity_histories import CROWDED_AT, check, random_history, run
+from tests.support.identity_histories import CROWDED_AT, check_outcome, random_history, run_history
 
 SEEDS = 1500
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def _node_reason_ignored(reason: str) -> Mutation:
-    of_node = identity.Liveness.of_node
+    of_node = identity.Liveness.dead_node
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        def mutant(self: identity.Liveness, node: str) -> identity.Dead | None:
+        def mutant(self: identity.Liveness, node: str) -> identity.DeadEdge | None:
             dead = of_node(self, node)
             return None if dead is not None and dead.reason == reason else dead
 
@@ -38,10 +39,10 @@ def _node_reason_ignored(reason: str) -> Mutation:
 
 
 def _limit_ignored(reason: str) -> Mutation:
-    refused = identity._Clusters._refused
+    refused = identity._Clusters._find_refusal
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        def mutant(self: Any, low: str, high: str) -> identity.Dead | None:
+        def mutant(self: Any, low: str, high: str) -> identity.DeadEdge | None:
             dead = refused(self, low, high)
             return None if dead is not None and dead.reason == reason else dead
 
@@ -57,7 +58,7 @@ def _cuts_ignored(patch: pytest.MonkeyPatch) -> None:
 def _weaker_neighbours_counted(patch: pytest.MonkeyPatch) -> None:
     def mutant(self: identity.Liveness, a: str, b: str) -> None:
         for node in (a, b):
-            self._all[node] = self._strong[node] = self._all.get(node, 0) + 1
+            self._degree[node] = self._strong_degree[node] = self._degree.get(node, 0) + 1
 
     patch.setattr(identity.Liveness, "count", mutant)
 
@@ -89,11 +90,11 @@ def _decision_overwritten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Decision, "join", mutant)
 
 
-def _changed(alter: Callable[[closure.Closure, link.Change], link.Change]) -> Mutation:
+def _changed(alter: Callable[[closure.Closure, link.LabelChange], link.LabelChange]) -> Mutation:
     decide = link.decide
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        def mutant(known: closure.Closure, *arguments: Any, **named: Any) -> link.Change:
+        def mutant(known: closure.Closure, *arguments: Any, **named: Any) -> link.LabelChange:
             return alter(known, decide(known, *arguments, **named))
 
         patch.setattr(link, "decide", mutant)
@@ -101,50 +102,50 @@ def _changed(alter: Callable[[closure.Closure, link.Change], link.Change]) -> Mu
     return mutate
 
 
-def _all_of_version_one(_: closure.Closure, change: link.Change) -> link.Change:
+def _all_of_version_one(_: closure.Closure, change: link.LabelChange) -> link.LabelChange:
     labels = {node: Label(label.profile_id, 1) for node, label in change.labels.items()}
     return replace(change, labels=labels, members={name: replace(entry, version=1) for name, entry in change.members.items()})
 
 
-def _only_heads_dissolve(known: closure.Closure, change: link.Change) -> link.Change:
+def _only_heads_dissolve(known: closure.Closure, change: link.LabelChange) -> link.LabelChange:
     heads = {label.profile_id for label in known.labels.values()}
     return replace(change, members={name: entry for name, entry in change.members.items() if entry.nodes or name in heads})
 
 
-def _nothing_dissolves(_: closure.Closure, change: link.Change) -> link.Change:
+def _nothing_dissolves(_: closure.Closure, change: link.LabelChange) -> link.LabelChange:
     return replace(change, members={name: entry for name, entry in change.members.items() if entry.nodes})
 
 
 def _mates_forgotten(patch: pytest.MonkeyPatch) -> None:
-    mates = closure.Explorer._mates
+    mates = closure.ClusterLoader._comembers
 
-    async def mutant(self: closure.Explorer, level: set[str], found: closure.Closure) -> set[str]:
+    async def mutant(self: closure.ClusterLoader, level: set[str], found: closure.Closure) -> set[str]:
         await mates(self, level, found)
         return set()
 
-    patch.setattr(closure.Explorer, "_mates", mutant)
+    patch.setattr(closure.ClusterLoader, "_comembers", mutant)
 
 
 def _live_edges_not_followed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(closure.Explorer, "_live", lambda *_: set())
+    patch.setattr(closure.ClusterLoader, "_live_neighbours", lambda *_: set())
 
 
 def _blocked_not_judged(patch: pytest.MonkeyPatch) -> None:
     async def mutant(*_: object) -> None:
         return None
 
-    patch.setattr(closure.Explorer, "_judge", mutant)
+    patch.setattr(closure.ClusterLoader, "_find_blocked", mutant)
 
 
 def _patterns_not_judged(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(closure, "_value", lambda *_: None)
+    patch.setattr(closure, "_identifier_of", lambda *_: None)
 
 
 def _unsaid_forgotten(patch: pytest.MonkeyPatch) -> None:
-    state = link._state
+    state = link._decode_state
 
     def mutant(*arguments: Any) -> link.LinkState:
-        return msgspec.structs.replace(state(*arguments), unsaid=())
+        return msgspec.structs.replace(state(*arguments), unpublished_ids=())
 
     patch.setattr(link, "_state", mutant)
 
@@ -152,11 +153,11 @@ def _unsaid_forgotten(patch: pytest.MonkeyPatch) -> None:
 def _only_the_last_is_unsaid(patch: pytest.MonkeyPatch) -> None:
     run_step = link.LinkStep.run
 
-    async def mutant(self: link.LinkStep, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
+    async def mutant(self: link.LinkStep, place: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
         outcome = await run_step(self, place, records, now_ms)
         [(key, document)] = outcome.writes.documents.items()
         state = msgspec.json.decode(document.data or b"", type=link.LinkState)
-        state.unsaid = tuple(sorted(outcome.writes.members))
+        state.unpublished_ids = tuple(sorted(outcome.writes.members))
         documents = {key: replace(document, data=msgspec.json.encode(state))}
         return replace(outcome, writes=replace(outcome.writes, documents=documents))
 
@@ -164,7 +165,7 @@ def _only_the_last_is_unsaid(patch: pytest.MonkeyPatch) -> None:
 
 
 def _not_said(topic: str) -> Mutation:
-    say = link.LinkStep._say
+    say = link.LinkStep._change_records
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
         def mutant(self: link.LinkStep, changed: Mapping[str, Members], now_ms: int) -> list[Outgoing]:
@@ -176,10 +177,10 @@ def _not_said(topic: str) -> Mutation:
 
 
 def _requests_ignored(patch: pytest.MonkeyPatch) -> None:
-    sort = link.sorted_out
+    sort = link.join_records
 
-    def mutant(said: Sequence[Any]) -> link.New:
-        return sort([record for record in said if not isinstance(record, Look)])
+    def mutant(said: Sequence[Any]) -> link.NewEvidence:
+        return sort([record for record in said if not isinstance(record, ReclusterRequest)])
 
     patch.setattr(link, "sorted_out", mutant)
 
@@ -187,8 +188,8 @@ def _requests_ignored(patch: pytest.MonkeyPatch) -> None:
 def _fence_removed(patch: pytest.MonkeyPatch) -> None:
     save = MemoryStore.save
 
-    async def mutant(self: MemoryStore, place: Place, expected: int | None, position: int, writes: Writes) -> Any:  # noqa: ARG001 - the promise that is broken
-        stored = (await self.standing(place)).position
+    async def mutant(self: MemoryStore, place: TopicPartition, expected: int | None, position: int, writes: Writes) -> Any:  # noqa: ARG001 - the promise that is broken
+        stored = (await self.checkpoint(place)).position
         return await save(self, place, stored, position, writes)
 
     patch.setattr(MemoryStore, "save", mutant)
@@ -200,7 +201,7 @@ def _links_not_said_again(patch: pytest.MonkeyPatch) -> None:
 
 def _pairs_said_once(patch: pytest.MonkeyPatch) -> None:
     def mutant(fragment: model.Fragment, event: Event) -> tuple[tuple[str, str], ...]:
-        new = tuple((a, b) for a, b in star(event.nodes) if f"{a}{b}" not in fragment.links)
+        new = tuple((a, b) for a, b in links_from_strongest(event.nodes) if f"{a}{b}" not in fragment.links)
         fragment.links.update({f"{a}{b}": (event.time_ms, event.time_ms) for a, b in new})
         return new
 
@@ -242,13 +243,13 @@ MUTATIONS: dict[str, Mutation] = {
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-async def test_without_a_rule_a_history_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_mutation_is_detected_by_a_history(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "MAX_NEIGHBOURS", CROWDED_AT)
     MUTATIONS[name](monkeypatch)
     for seed in range(SEEDS):
         history = random_history(seed)
         try:
-            await check(history, await run(history))
+            await check_outcome(history, await run_history(history))
         except (AssertionError, KeyError):
             return
     pytest.fail(f"{SEEDS} histories hold without the rule: {name}")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.events import Event, EventType
 from domain.definitions.kinds import Segment, load_yaml
+from schemas.events import Event, EventType
 from tests.support.events import START_MS, event
 from tests.support.simulated_pipeline import Pipeline
 
@@ -86,7 +86,7 @@ async def test_any_order_duplication_slicing_and_crash_gives_the_same_state(
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-async def test_said_transitions_alternate_and_end_in_the_state(history: list[Event], seed: int) -> None:
+async def test_emitted_transitions_alternate_and_end_in_the_stored_state(history: list[Event], seed: int) -> None:
     pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.3)
     nodes = sorted({node for item in history for node in item.nodes})
     state = await final_state(history, pipeline, nodes)
@@ -105,7 +105,7 @@ async def test_said_transitions_alternate_and_end_in_the_state(history: list[Eve
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-async def test_said_profiles_are_those_that_the_store_holds(history: list[Event], seed: int) -> None:
+async def test_emitted_profiles_equal_stored_profiles(history: list[Event], seed: int) -> None:
     pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.4)
     nodes = sorted({node for item in history for node in item.nodes})
     await final_state(history, pipeline, nodes)
@@ -123,10 +123,10 @@ async def test_a_crash_after_a_merge_is_saved_still_dissolves_the_old_profile() 
         pipeline.feed(order)
     await pipeline.drain()
     pipeline.feed(event({"anonymous_id": "c1", "user_id": "u1"}, id="login", name="Signed In", time_ms=pipeline.clock.now_ms()))
-    await pipeline.turn("events", 0)
+    await pipeline.run_slice("events", 0)
     while pipeline.committed["touched", 0] < len(pipeline.logs["touched", 0]):
-        await pipeline.turn("touched", 0)
-    await pipeline.turn("links", 0, crash_after=1)
+        await pipeline.run_slice("touched", 0)
+    await pipeline.run_slice("links", 0, crash_after=1)
     await pipeline.drain()
     assert pipeline.profiles()[orders[0].owner].merged_into != ""
     ops = [(said.op, said.cause) for said in pipeline.transitions() if said.profile_id == orders[0].owner]
@@ -143,15 +143,15 @@ async def test_transitions_survive_a_second_crash_on_top_of_the_first() -> None:
             event({"user_id": "u1"}, id=identifier, name=name, type=kind, time_ms=now_ms, traits={"city": city} if city else {})
         )
         while pipeline.committed["events", 0] < len(pipeline.logs["events", 0]):
-            await pipeline.turn("events", 0)
+            await pipeline.run_slice("events", 0)
 
     await feed("m1", "", "Hà Nội")
-    await pipeline.turn("touched", 0, crash_after=1)
+    await pipeline.run_slice("touched", 0, crash_after=1)
     await feed("m2", "Order Completed")
     await feed("m3", "Order Completed")
     owner = event({"user_id": "u1"}, id="any").owner
     while memberships_of(await pipeline.state([owner])) != ["buyers", "hanoi", "hanoi-buyers"]:
-        await pipeline.turn("touched", 0, crash_after=1)
+        await pipeline.run_slice("touched", 0, crash_after=1)
     await pipeline.drain()
     assert {said.segment for said in pipeline.transitions()} == {"buyers", "hanoi", "hanoi-buyers"}
 
@@ -168,7 +168,7 @@ async def test_a_zombie_that_writes_late_is_refused(topic: str) -> None:
     for number in range(5):
         pipeline.feed(event({"anonymous_id": "c1", "user_id": f"user-{number % 2}"}, id=f"m{number}", name="Order Completed"))
     if topic != "events":
-        await pipeline.turn("events", 0)
+        await pipeline.run_slice("events", 0)
     if topic == "touched":
-        await pipeline.turn("links", 0)
-    assert await pipeline.zombie(topic, 0)
+        await pipeline.run_slice("links", 0)
+    assert await pipeline.run_zombie_slice(topic, 0)

@@ -7,16 +7,17 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from domain.definitions.kinds import load_yaml
 from domain.identity import groups
-from domain.profiles import membership as memberships, fragment as model
-from profile_store.port import Place
+from domain.profiles import fragment as model
+from domain.profiles import membership as memberships
+from domain.segments.comparisons import NEVER
+from domain.segments.plan import SegmentPlan
+from profile_store.port import TopicPartition
 from runtime.clock import ManualClock
 from schemas.events import Event
 from schemas.records import Touched
-from domain.segments.comparisons import NEVER
-from domain.definitions.kinds import load_yaml
-from domain.segments.plan import Plan
-from streams.steps.common import touch
+from streams.steps.common import touch_record
 from tests.support.events import START_MS, event
 from tests.support.simulated_pipeline import Pipeline
 
@@ -79,7 +80,7 @@ spec: {where: {trait: {path: until, op: within_next, value: 12h}}}
 """,
     "test",
 )
-PLAN = Plan(DEFINITIONS)
+PLAN = SegmentPlan(DEFINITIONS)
 
 
 @st.composite
@@ -108,27 +109,27 @@ def histories(draw: st.DrawFn) -> list[Event]:
     return found
 
 
-class Timed(Pipeline):
+class TimedPipeline(Pipeline):
     """A pipeline that knows the definitions, and whose timers fire when they are due."""
 
     def __init__(self, rng: random.Random, **more: Any) -> None:
         super().__init__(rng, DEFINITIONS, clock=ManualClock(START_MS), **more)  # type: ignore[arg-type]  # any definition makes a plan
 
-    async def until(self, at_ms: int) -> None:
+    async def advance_to(self, at_ms: int) -> None:
         """Let time pass: each touch of a timer is made when it is due."""
         await self.drain()
         while (due := await self.due()) and due[0][0] <= at_ms:
             self.clock.advance(max(0, due[0][0] - self.clock.now_ms()))
             for due_ms, name in due:
                 if due_ms <= self.clock.now_ms():
-                    said = touch(self.settings, Touched(profile_id=name, node=name, cause="timer", at_ms=due_ms))
+                    said = touch_record(self.settings, Touched(profile_id=name, node=name, cause="timer", at_ms=due_ms))
                     self.append("touched", said.key, said.value)
             await self.drain()
         self.clock.advance(at_ms - self.clock.now_ms())
 
     async def due(self) -> list[tuple[int, str]]:
         """The timers that are set, the earliest first."""
-        places = [Place("touched", partition, self.partitions) for partition in range(self.partitions)]
+        places = [TopicPartition("touched", partition, self.partitions) for partition in range(self.partitions)]
         found = [await self.store.due_timers(place, NEVER, 1_000) for place in places]
         return sorted((due_ms, name) for timers in found for name, due_ms in timers)
 
@@ -138,17 +139,17 @@ class Timed(Pipeline):
         again = self.rng.sample(arrivals, len(arrivals) // 3) if delay_ms else []
         arrivals += [(at_ms + self.rng.randint(0, delay_ms), one) for at_ms, one in again]
         for at_ms, one in sorted(arrivals, key=lambda arrival: arrival[0]):
-            await self.until(at_ms)
+            await self.advance_to(at_ms)
             self.feed(one)
-            if self.rng.random() < 0.2 and (waiting := self.waiting()):
-                await self.zombie(*self.rng.choice(waiting))
-        await self.until(START_MS + 100 * HOUR_MS)
+            if self.rng.random() < 0.2 and (waiting := self.uncommitted()):
+                await self.run_zombie_slice(*self.rng.choice(waiting))
+        await self.advance_to(START_MS + 100 * HOUR_MS)
 
     async def agrees(self, nodes: Sequence[str]) -> dict[str, Any]:
         """What each profile is in and what is computed of it, once it is shown to be what its fragments say at this instant."""
         labels = {node: label.profile_id for node, label in (await self.store.labels(nodes)).items()}
         fragments = {
-            node: model.decode(document.data)
+            node: model.decode_fragment(document.data)
             for node, document in (await self.store.documents("fragment", nodes)).items()
             if document.data is not None
         }
@@ -156,12 +157,12 @@ class Timed(Pipeline):
         members = await self.store.members(profiles)
         found = {}
         for name, document in (await self.store.documents("membership", profiles)).items():
-            held = memberships.decode(document.data)
+            held = memberships.decode_membership(document.data)
             parts = [fragments[node] for node in members[name].nodes if node in fragments]
-            joined = model.join(parts, PLAN.registers, members[name].nodes)
-            facts = groups.facts(joined, {}, {}, None, name, members[name].nodes)
-            computed, verdicts = PLAN.at(facts, self.clock.now_ms())
-            inside = {segment for segment, verdict in verdicts.items() if verdict.member}
+            joined = model.join_fragments(parts, PLAN.registers, members[name].nodes)
+            facts = groups.build_profile_facts(joined, {}, {}, None, name, members[name].nodes)
+            computed, verdicts = PLAN.evaluate_all(facts, self.clock.now_ms())
+            inside = {segment for segment, verdict in verdicts.items() if verdict.is_member}
             assert {segment for segment, state in held.segments.items() if state.member} == inside
             assert held.computed == computed
             found[name] = (inside, computed)
@@ -174,18 +175,18 @@ async def test_late_doubled_crashed_and_replayed_the_memberships_are_those_of_th
     history: list[Event], seed: int, partitions: int
 ) -> None:
     nodes = sorted({node for one in history for node in one.nodes})
-    plain, wild = Timed(random.Random(0)), Timed(random.Random(seed), partitions=partitions, crash_rate=0.25)
+    plain, wild = TimedPipeline(random.Random(0)), TimedPipeline(random.Random(seed), partitions=partitions, crash_rate=0.25)
     await plain.run(history, 0)
     await wild.run(history, 10 * HOUR_MS)
     for at_ms in (plain.clock.now_ms(), plain.clock.now_ms() + 7 * HOUR_MS + 1):
-        await plain.until(at_ms)
-        await wild.until(at_ms)
+        await plain.advance_to(at_ms)
+        await wild.advance_to(at_ms)
         assert await plain.agrees(nodes) == await wild.agrees(nodes)
 
 
 async def test_the_definitions_are_met_by_time_alone() -> None:
     """Otherwise the law above would say nothing of timers."""
-    pipeline = Timed(random.Random(1))
+    pipeline = TimedPipeline(random.Random(1))
     await pipeline.run([event({"user_id": "u"}, id="m", name="Cart Updated", properties={"cart_id": "a"})], 0)
     said = [(one.segment, one.op, one.cause, one.at_ms - START_MS) for one in pipeline.transitions() if one.segment == "abandoned"]
     assert said == [("abandoned", "entered", "timer", 2 * HOUR_MS), ("abandoned", "exited", "timer", 24 * HOUR_MS)]

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from tests.support.segment_sql_comparison import ComparisonBatch, compare_answers, query_sql
 from warehouse.client import Warehouse
-from tests.support.segment_sql_comparison import Batch, ask, compare
 
 pytestmark = pytest.mark.clickhouse
 ROUNDS = int(os.environ.get("ONEFOLD_LAWS_ROUNDS", "1"))
@@ -19,8 +19,8 @@ VERDICTS = 14_000
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + 6 * ROUNDS))
-async def test_the_stream_says_what_sql_says(seed: int, warehouse: Warehouse) -> None:
-    batch = Batch(seed)
-    compared, true = compare(batch, await ask(batch, warehouse))
+async def test_streaming_equals_sql(seed: int, warehouse: Warehouse) -> None:
+    batch = ComparisonBatch(seed)
+    compared, true = compare_answers(batch, await query_sql(batch, warehouse))
     assert compared >= VERDICTS
     assert compared / 10 < true < compared * 9 / 10, "nearly all verdicts are the same: they show little"

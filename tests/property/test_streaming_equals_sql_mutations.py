@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from domain.profiles import fragment as model
+from domain.segments import comparisons as conditions
+from domain.segments import evaluate, registers, windows
+from domain.segments import evaluate_computed as compute
+from domain.segments import evaluate_sequence as sequences
+from domain.segments.profile_facts import ProfileFacts
+from tests.support.segment_sql_comparison import ComparisonBatch, SqlAnswers, compare_answers, query_sql
+from tests.support.segment_stream import SegmentStream
 from warehouse.client import Warehouse
-from domain.segments import (evaluate_computed as compute, comparisons as conditions, evaluate, registers, evaluate_sequence as sequences, windows)
-from domain.segments.profile_facts import Facts
-from tests.support.segment_sql_comparison import (Answers, Batch, ask, compare)
-from tests.support.segment_stream import Stream
 
 SEEDS = range(1_000_003, 1_000_015)
 """Not those of the law itself; as many as it takes."""
@@ -25,11 +28,11 @@ def _as_is(value: Any) -> Any:
 
 
 def _no_nfc(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(conditions, "nfc", _as_is)
+    patch.setattr(conditions, "normalise_nfc", _as_is)
 
 
 def _distinct_without_nfc(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(registers, "nfc", _as_is)
+    patch.setattr(registers, "normalise_nfc", _as_is)
 
 
 def _coercion(patch: pytest.MonkeyPatch) -> None:
@@ -41,8 +44,8 @@ def _coercion(patch: pytest.MonkeyPatch) -> None:
 
 
 def _true_is_one(patch: pytest.MonkeyPatch) -> None:
-    kind_of = conditions.kind_of
-    patch.setattr(registers, "kind_of", lambda value: "number" if isinstance(value, bool) else kind_of(value))
+    kind_of = conditions.value_kind
+    patch.setattr(registers, "value_kind", lambda value: "number" if isinstance(value, bool) else kind_of(value))
 
 
 def _missing_differs(patch: pytest.MonkeyPatch) -> None:
@@ -55,21 +58,21 @@ def _bots_count(patch: pytest.MonkeyPatch) -> None:
 
 
 def _closed_windows(patch: pytest.MonkeyPatch) -> None:
-    def mutant(entries: Any, within: int | None, now_ms: int) -> windows.Inside:
+    def mutant(entries: Any, within: int | None, now_ms: int) -> windows.WindowEntries:
         return windows_inside(entries, None if within is None else within + 1, now_ms)
 
-    windows_inside = windows.inside
+    windows_inside = windows.entries_in_window
     for module in (evaluate, compute):
-        patch.setattr(module, "inside", mutant)
+        patch.setattr(module, "entries_in_window", mutant)
 
 
 def _same_instant_follows(patch: pytest.MonkeyPatch) -> None:
-    followed = sequences._followed
+    followed = sequences._is_followed
 
     def mutant(first: Any, follows: Any, length: int | None) -> bool:
         return followed((first[0] - 1, *first[1:]), follows, None if length is None else length + 1)
 
-    patch.setattr(sequences, "_followed", mutant)
+    patch.setattr(sequences, "_is_followed", mutant)
 
 
 def _nested_only(patch: pytest.MonkeyPatch) -> None:
@@ -88,11 +91,11 @@ def _zones_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def _merges_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Stream, "relabel", lambda *_: None)
+    patch.setattr(SegmentStream, "relabel", lambda *_: None)
 
 
 def _no_timers(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Stream, "due", lambda _: {})
+    patch.setattr(SegmentStream, "due", lambda _: {})
 
 
 def _first_is_last(patch: pytest.MonkeyPatch) -> None:
@@ -106,22 +109,22 @@ def _first_is_last(patch: pytest.MonkeyPatch) -> None:
 
 def _yes_wins(patch: pytest.MonkeyPatch) -> None:
     """Of two things said of a channel within one event."""
-    subscription = registers._subscription
+    subscription = registers._subscription_status
 
     def mutant(said: Any, channel: str) -> bool | None:
         found = [subscription([one], channel) for one in (said if isinstance(said, list) else ())]
         return True if True in found else False if False in found else None
 
-    patch.setattr(registers, "_subscription", mutant)
+    patch.setattr(registers, "_subscription_status", mutant)
 
 
 def _unnamed_lists(patch: pytest.MonkeyPatch) -> None:
-    facts = Stream.facts
+    facts = SegmentStream.facts
 
-    def mutant(self: Stream, name: str) -> Facts:
+    def mutant(self: SegmentStream, name: str) -> ProfileFacts:
         return replace(facts(self, name), nodes=(name,))
 
-    patch.setattr(Stream, "facts", mutant)
+    patch.setattr(SegmentStream, "facts", mutant)
 
 
 MUTATIONS: dict[str, Mutation] = {
@@ -145,24 +148,24 @@ MUTATIONS: dict[str, Mutation] = {
 
 @pytest.mark.clickhouse
 @pytest.mark.timeout(900)
-async def test_without_a_rule_the_stream_says_something_else(warehouse: Warehouse) -> None:
+async def test_each_mutation_makes_the_stream_differ_from_sql(warehouse: Warehouse) -> None:
     unseen = dict(MUTATIONS)
     for seed in SEEDS:
-        batch = Batch(seed, PEOPLE, SEGMENTS)
-        asked = await ask(batch, warehouse)
-        compare(batch, asked)
+        batch = ComparisonBatch(seed, PEOPLE, SEGMENTS)
+        asked = await query_sql(batch, warehouse)
+        compare_answers(batch, asked)
         unseen = {name: mutate for name, mutate in unseen.items() if agree(batch, asked, mutate)}
         if not unseen:
             return
     pytest.fail(f"{len(SEEDS)} batches hold without these rules: {', '.join(unseen)}")
 
 
-def agree(batch: Batch, asked: Sequence[Answers], mutate: Mutation) -> bool:
+def agree(batch: ComparisonBatch, asked: Sequence[SqlAnswers], mutate: Mutation) -> bool:
     """Whether the stream, with a mistake, says what SQL said."""
     with pytest.MonkeyPatch.context() as patch:
         mutate(patch)
         try:
-            compare(batch, asked)
+            compare_answers(batch, asked)
         except AssertionError:
             return False
     return True

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.support.segment_laws import World, check
+from tests.support.segment_laws import SegmentWorld, check_all
 
 ROUNDS = int(os.environ.get("ONEFOLD_LAWS_ROUNDS", "1"))
 FIRST = int(os.environ.get("ONEFOLD_LAWS_SEED", "0"))
@@ -16,7 +16,7 @@ def test_memberships_are_a_function_of_the_events_and_the_instant(block: int) ->
     compared = 0
     for seed in range(FIRST + block * BLOCK, FIRST + (block + 1) * BLOCK):
         try:
-            compared += check(World(seed))
+            compared += check_all(SegmentWorld(seed))
         except AssertionError as error:
             error.add_note(f"seed {seed}")
             raise

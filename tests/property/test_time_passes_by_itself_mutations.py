@@ -9,25 +9,25 @@ from msgspec import structs
 
 from domain.profiles import fragment as model
 from domain.segments import evaluate, windows
-from domain.segments.comparisons import NEVER
-from domain.segments.profile_facts import Answer
-from domain.segments.plan import NAMED, Plan
-from domain.segments.registers import Register
 from domain.segments import evaluation as verdicts
-from tests.support.segment_laws import World, check
+from domain.segments.comparisons import NEVER
+from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan
+from domain.segments.profile_facts import LeafResult
+from domain.segments.registers import Register
+from tests.support.segment_laws import SegmentWorld, check_all
 
 SEEDS = 150
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def _not_concerned(forgotten: Callable[[str], bool]) -> Mutation:
-    concerned = Plan.concerned
+    concerned = SegmentPlan.affected_by
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        def mutant(self: Plan, changed: Collection[str] | None) -> tuple[set[str], set[str]]:
+        def mutant(self: SegmentPlan, changed: Collection[str] | None) -> tuple[set[str], set[str]]:
             return concerned(self, None if changed is None else [one for one in changed if not forgotten(one)])
 
-        patch.setattr(Plan, "concerned", mutant)
+        patch.setattr(SegmentPlan, "affected_by", mutant)
 
     return mutate
 
@@ -37,9 +37,11 @@ def _late(leaf: str, by_ms: int) -> Mutation:
     kind, honest = next((kind, one) for kind, one in evaluate.EVALUATORS.items() if kind.__name__ == leaf)
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        def mutant(*arguments: Any) -> Answer:
+        def mutant(*arguments: Any) -> LeafResult:
             answer = honest(*arguments)
-            return structs.replace(answer, next_ms=answer.next_ms + by_ms) if answer.next_ms < NEVER else answer
+            return (
+                structs.replace(answer, next_change_ms=answer.next_change_ms + by_ms) if answer.next_change_ms < NEVER else answer
+            )
 
         patch.setitem(evaluate.EVALUATORS, kind, mutant)
 
@@ -47,9 +49,11 @@ def _late(leaf: str, by_ms: int) -> Mutation:
 
 
 def _closed_windows(patch: pytest.MonkeyPatch) -> None:
-    inside = windows.inside
+    inside = windows.entries_in_window
     patch.setattr(
-        evaluate, "inside", lambda entries, within, now_ms: inside(entries, None if within is None else within + 1, now_ms)
+        evaluate,
+        "entries_in_window",
+        lambda entries, within, now_ms: inside(entries, None if within is None else within + 1, now_ms),
     )
 
 
@@ -67,21 +71,21 @@ def _last_said_wins(patch: pytest.MonkeyPatch) -> None:
 
 
 def _readers_of_computed_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Plan, "with_computed", lambda *_: set())
+    patch.setattr(SegmentPlan, "segments_using_computed", lambda *_: set())
 
 
 def _dependents_forgotten(patch: pytest.MonkeyPatch) -> None:
-    index = Plan._index
+    index = SegmentPlan._index_changes
 
-    def mutant(self: Plan, nodes: Any) -> None:
+    def mutant(self: SegmentPlan, nodes: Any) -> None:
         index(self, nodes)
         self.dependents = {}
 
-    patch.setattr(Plan, "_index", mutant)
+    patch.setattr(SegmentPlan, "_index_changes", mutant)
 
 
 def _overdue_forgotten(patch: pytest.MonkeyPatch) -> None:
-    note = verdicts._note
+    note = verdicts._set_due
 
     def mutant(due: dict[str, int], name: str, at_ms: int) -> None:
         note(due, name, NEVER if name.startswith(verdicts.COMPUTED) else at_ms)
@@ -91,17 +95,17 @@ def _overdue_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def _unbounded(patch: pytest.MonkeyPatch) -> None:
     join = Register.join
-    patch.setattr(Register, "join", lambda self, parts: join(replace(self, keep=10_000), parts))
+    patch.setattr(Register, "join", lambda self, parts: join(replace(self, capacity=10_000), parts))
 
 
 def _tallies_not_added(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(model, "add_up", lambda tallies, _keep: next(iter(tallies)))
+    patch.setattr(model, "sum_tallies", lambda tallies, _keep: next(iter(tallies)))
 
 
 MUTATIONS: dict[str, Mutation] = {
     "a changed trait concerns the segments that look at it": _not_concerned(lambda one: one.startswith("*trait ")),
     "an event concerns what it feeds": _not_concerned(lambda one: one == "Product Viewed"),
-    "a new identifier concerns the lifecycle": _not_concerned(lambda one: one == NAMED),
+    "a new identifier concerns the lifecycle": _not_concerned(lambda one: one == NAMESPACES_CHANGED),
     "did changes when its window ends": _late("DidLeaf", 1),
     "an aggregate changes when its window ends": _late("AggregateLeaf", 1),
     "first and last change when their windows end": _late("OccurrenceLeaf", 1),
@@ -119,11 +123,11 @@ MUTATIONS: dict[str, Mutation] = {
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_without_a_rule_a_history_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_mutation_is_detected_by_a_history(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTATIONS[name](monkeypatch)
     for seed in range(SEEDS):
         try:
-            check(World(seed))
+            check_all(SegmentWorld(seed))
         except AssertionError:
             return
     pytest.fail(f"{SEEDS} histories hold without the rule: {name}")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embedded.child_process import Spec
+from embedded.child_process import ChildSpec
 from embedded.ports import free_port
-from embedded.roles import answers
-from tests.support.services import running
+from embedded.roles import answers_ok
+from tests.support.services import running_service
 
 APP, APP_PASSWORD = "onefold", "app-test-password"
 ANALYST, ANALYST_PASSWORD = "analyst", "analyst-test-password"
@@ -27,18 +27,18 @@ def users_file(directory: Path) -> Path:
     return path
 
 
-def arguments(store: Path, port: int, users: Path | None) -> list[str]:
+def command_line(store: Path, port: int, users: Path | None) -> list[str]:
     """The command line of the process."""
-    given = [] if users is None else ["--users-file", str(users)]
-    return [sys.executable, "-P", "-m", "embedded.clickhouse", "--path", str(store), "--port", str(port), *given]
+    users_arguments = [] if users is None else ["--users-file", str(users)]
+    return [sys.executable, "-P", "-m", "embedded.clickhouse", "--path", str(store), "--port", str(port), *users_arguments]
 
 
-def clickhouse_spec(directory: Path) -> tuple[Spec, str]:
+def clickhouse_spec(directory: Path) -> tuple[ChildSpec, str]:
     """The process in `directory`, and its URL with user and password of the role app."""
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    argv = arguments(directory / "store", port, users_file(directory))
-    spec = Spec("clickhouse", argv, lambda: answers(port, "/ping"), directory / "clickhouse.log")
+    argv = command_line(directory / "store", port, users_file(directory))
+    spec = ChildSpec("clickhouse", argv, lambda: answers_ok(port, "/ping"), directory / "clickhouse.log")
     return spec, f"http://{APP}:{APP_PASSWORD}@127.0.0.1:{port}"
 
 
@@ -51,5 +51,5 @@ def as_analyst(url: str) -> str:
 def clickhouse_server(directory: Path) -> Iterator[str]:
     """A running engine in `directory`; yields its URL with user and password."""
     spec, url = clickhouse_spec(directory)
-    with running(spec):
+    with running_service(spec):
         yield url

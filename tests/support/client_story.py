@@ -14,11 +14,11 @@ from runtime.bus.port import Partition
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
-from schemas.identifiers import node, owner
+from schemas.identifiers import node, pick_owner
 from tests.clients.install import directory
 from tests.support.collector_harness import KEY
 from tests.support.collector_process import ROOT
-from tests.support.recording_proxy import Doorman
+from tests.support.recording_proxy import RecordingProxy
 
 CLIENTS = ROOT / "tests" / "clients"
 WITHIN_S = 90
@@ -43,7 +43,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class PlaySpan:
     """When a story began and ended, by the true clock."""
 
     began_ms: int
@@ -75,7 +75,7 @@ def story(run: str) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def expected(call: dict[str, Any]) -> dict[str, Any]:
+def expected_event(call: dict[str, Any]) -> dict[str, Any]:
     """What stands on the log for a call of the story, apart from ids, times and context."""
     kind, traits = call["type"], dict(call.get("traits") or {})
     properties = dict(call.get("properties") or {})
@@ -83,105 +83,112 @@ def expected(call: dict[str, Any]) -> dict[str, Any]:
         properties["groupId"] = call["groupId"]
     if "category" in call:
         properties["category"] = call["category"]
-    named = {("user_id", call.get("userId")), ("anonymous_id", call.get("anonymousId"))}
+    identifiers = {("user_id", call.get("userId")), ("anonymous_id", call.get("anonymousId"))}
     if kind == "alias" and call["previousId"] != call["userId"]:
-        named.add(("anonymous_id", call["previousId"]))
+        identifiers.add(("anonymous_id", call["previousId"]))
     if kind == "identify":
         phones = {"0912 345 678": "+84912345678", "(028) 3822 9999": "+842838229999"}
-        named |= {("email", traits.get("email", "").strip().lower() or None), ("phone", phones[traits["phone"]])}
+        identifiers |= {("email", traits.get("email", "").strip().lower() or None), ("phone", phones[traits["phone"]])}
     return {
         "type": kind,
         "name": call.get("event", call.get("name", "")),
-        "identifiers": tuple(sorted((namespace, value) for namespace, value in named if value)),
+        "identifiers": tuple(sorted((namespace, value) for namespace, value in identifiers if value)),
         "properties": properties,
         "traits": traits,
     }
 
 
-def said(event: Event) -> dict[str, Any]:
+def comparable_event(event: Event) -> dict[str, Any]:
     """The same of an event on the log."""
     return {name: getattr(event, name) for name in ("type", "name", "identifiers", "properties", "traits")}
 
 
-Marks = dict[str, dict[int, int]]
+EndOffsets = dict[str, dict[int, int]]
 """The next offset of each partition, by topic."""
 
 
 @dataclass
-class Trial:
+class ClientTrial:
     """A story for one client, the door before the collector, and where the log ended before."""
 
     settings: Settings
-    door: Doorman
+    proxy: RecordingProxy
     calls: list[dict[str, Any]]
-    then: Marks
+    start_offsets: EndOffsets
 
-    def play(self, client: Client, *, gzip: bool = False, clock_ms: int = 0) -> Played:
+    def play(self, client: Client, *, gzip: bool = False, clock_ms: int = 0) -> PlaySpan:
         """Let the client make the calls through the door, in a process of its own, until it has sent all."""
-        told = {"url": self.door.url, "key": KEY, "gzip": gzip, "clock_ms": clock_ms, "calls": self.calls}
+        instructions = {"url": self.proxy.url, "key": KEY, "gzip": gzip, "clock_ms": clock_ms, "calls": self.calls}
         argv, env = [sys.executable, "-m", f"tests.clients.{client.script}"], dict(os.environ)
         if client.script.endswith(".mjs"):
             argv, env = ["node", str(CLIENTS / client.script)], {**env, "ONEFOLD_CLIENTS_DIR": str(directory())}
         began_ms = time.time_ns() // 1_000_000
-        done = subprocess.run(
-            argv, cwd=ROOT, env=env, input=json.dumps(told) + "\n", capture_output=True, text=True, timeout=WITHIN_S, check=False
+        completed = subprocess.run(
+            argv,
+            cwd=ROOT,
+            env=env,
+            input=json.dumps(instructions) + "\n",
+            capture_output=True,
+            text=True,
+            timeout=WITHIN_S,
+            check=False,
         )
         ended_ms = time.time_ns() // 1_000_000 + 1
-        assert done.returncode == 0, f"{client} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        assert json.loads(done.stdout) == {"errors": []}
-        return Played(began_ms, ended_ms)
+        assert completed.returncode == 0, f"{client} ended with {completed.returncode}:\n{completed.stdout}\n{completed.stderr}"
+        assert json.loads(completed.stdout) == {"errors": []}
+        return PlaySpan(began_ms, ended_ms)
 
     def log(self) -> list[Event]:
         """All events since the beginning, by message id and then by when they came. None may have gone into quarantine."""
-        return asyncio.run(since(self.settings, self.then))
+        return asyncio.run(events_since(self.settings, self.start_offsets))
 
-    def verify(self, events: list[Event], client: Client, played: Played) -> None:
+    def verify(self, events: list[Event], client: Client, played: PlaySpan) -> None:
         """Every call of the story is in `events` once, whole, at its time; and nothing else is."""
-        wire = {call["messageId"]: (seen, call) for seen, call in self.door.sent()}
+        wire = {call["messageId"]: (request, call) for request, call in self.proxy.sent()}
         assert len(wire) == len(self.calls)
         assert [event.id for event in events] == sorted(wire)
-        assert sorted(map(said, events), key=repr) == sorted(map(expected, self.calls), key=repr)
-        ago = {repr(expected(call)): call.get("ago_ms", 0) for call in self.calls}
+        assert sorted(map(comparable_event, events), key=repr) == sorted(map(expected_event, self.calls), key=repr)
+        ago_ms_by_event = {repr(expected_event(call)): call.get("ago_ms", 0) for call in self.calls}
         for event in events:
-            happened = ago[repr(said(event))]
+            ago_ms = ago_ms_by_event[repr(comparable_event(event))]
             # By the true clock, whatever the client's says; a millisecond is lost where clients round.
-            assert played.began_ms - happened - 1 <= event.time_ms <= played.ended_ms - happened + 1
+            assert played.began_ms - ago_ms - 1 <= event.time_ms <= played.ended_ms - ago_ms + 1
             assert played.began_ms <= event.received_ms <= played.ended_ms
             if client.traits_in_context and event.type == "identify":
                 assert event.context["traits"] == event.traits
             assert {name for name in event.context if name != "traits"} == {"library"}
             assert event.context["library"] == {"name": client.library, "version": client.version}
-            self._own(event)
+            self._check_derived_fields(event)
 
-    def _own(self, event: Event) -> None:
+    def _check_derived_fields(self, event: Event) -> None:
         """What depends on the event alone."""
         secret = self.settings.tenant_secret.get_secret_value().encode()
-        first = owner(event.identifiers)
-        assert first is not None
-        assert event.owner == node(secret, first)
+        strongest = pick_owner(event.identifiers)
+        assert strongest is not None
+        assert event.owner == node(secret, strongest)
         assert event.nodes == tuple(node(secret, pair) for pair in event.identifiers)
         assert (event.source, event.flags, event.violations, event.observed) == ("default", (), (), ())
 
 
-async def marks(settings: Settings) -> Marks:
+async def end_offsets(settings: Settings) -> EndOffsets:
     """Where `events` and `quarantine` end now."""
     async with KafkaBus(settings) as bus:
         return {topic: await bus.end_offsets(settings.topic(topic)) for topic in ("events", "quarantine")}
 
 
-async def since(settings: Settings, then: Marks) -> list[Event]:
-    """All events from `then` until now, by message id and then by when they came. None may have gone into quarantine."""
-    found: list[Event] = []
+async def events_since(settings: Settings, start_offsets: EndOffsets) -> list[Event]:
+    """All events from `start_offsets` until now, by message id and then by when they came. None may have gone into quarantine."""
+    events: list[Event] = []
     async with KafkaBus(settings) as bus, asyncio.timeout(WITHIN_S):
-        now = {topic: await bus.end_offsets(settings.topic(topic)) for topic in then}
-        assert now["quarantine"] == then["quarantine"], "a client's call went into quarantine"
-        left = sum(now["events"].values()) - sum(then["events"].values())
+        ends = {topic: await bus.end_offsets(settings.topic(topic)) for topic in start_offsets}
+        assert ends["quarantine"] == start_offsets["quarantine"], "a client's call went into quarantine"
+        expected_count = sum(ends["events"].values()) - sum(start_offsets["events"].values())
         reader = await bus.reader([settings.topic("events")])
-        for number, offset in then["events"].items():
+        for number, offset in start_offsets["events"].items():
             await reader.seek(Partition(settings.topic("events"), number), offset)
-        while len(found) < left:
+        while len(events) < expected_count:
             for records in (await reader.poll(500, 1000)).values():
-                found += [decode(Event, held.value) for held in records]
+                events += [decode(Event, record.value) for record in records]
         await reader.aclose()
-    assert len(found) == left
-    return sorted(found, key=lambda event: (event.id, event.received_ms))
+    assert len(events) == expected_count
+    return sorted(events, key=lambda event: (event.id, event.received_ms))

@@ -11,8 +11,9 @@ import orjson
 from starlette.applications import Starlette
 
 from collector.app import create_app
+from collector.pipeline import RequestPipeline
 from collector.source_registry import Sources
-from collector.pipeline import Desk
+from domain.definitions.kinds import Metadata, Source, SourceSpec, key_hash
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Producer, Record
 from runtime.clock import ManualClock
@@ -21,12 +22,11 @@ from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
-from schemas.records import Quarantined
-from domain.definitions.kinds import (Metadata, Source, SourceSpec, key_hash)
+from schemas.records import QuarantineRecord
 
 KEY = "key-of-the-shop"
 OTHER_KEY = "key-of-the-app"
-NOW = 1_750_000_000_000
+NOW_MS = 1_750_000_000_000
 
 
 def source(name: str, *keys: str) -> Source:
@@ -38,11 +38,11 @@ def source(name: str, *keys: str) -> Source:
 def known_sources() -> Sources:
     """Sources `default` (KEY) and `app` (OTHER_KEY), caught up."""
     sources = Sources()
-    sources.become({"Source/default": source("default", KEY), "Source/app": source("app", OTHER_KEY)})
+    sources.replace_all({"Source/default": source("default", KEY), "Source/app": source("app", OTHER_KEY)})
     return sources
 
 
-class AwayProducer:
+class UnreachableProducer:
     """A producer whose broker cannot be reached."""
 
     async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
@@ -53,7 +53,7 @@ class AwayProducer:
 
 
 @dataclass
-class Collecting:
+class CollectorHarness:
     """A collector, a client of it and the bus behind it."""
 
     http: httpx.AsyncClient
@@ -62,8 +62,8 @@ class Collecting:
     metrics: Metrics
     sources: Sources
     app: Starlette
-    desk: Desk
-    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+    request_pipeline: RequestPipeline
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW_MS))
 
     async def post(self, path: str, body: Any = None, *, content: bytes | None = None, **more: Any) -> httpx.Response:
         """POST as the shop, unless `auth` says otherwise."""
@@ -75,40 +75,42 @@ class Collecting:
         """Everything on a topic."""
         reader = await self.bus.reader([self.settings.topic(topic)])
         polled = await reader.poll(0, 100_000)
-        return [record for found in polled.values() for record in found]
+        return [record for partition_records in polled.values() for record in partition_records]
 
     async def events(self) -> list[Event]:
         """Everything on `events`, by message id."""
         return sorted([decode(Event, record.value) for record in await self.records("events")], key=lambda event: event.id)
 
-    async def quarantined(self) -> list[tuple[Quarantined, bytes]]:
+    async def quarantined(self) -> list[tuple[QuarantineRecord, bytes]]:
         """Everything in quarantine, and its raw bytes."""
-        held = [decode(Quarantined, record.value) for record in await self.records("quarantine")]
-        return [(record, base64.b64decode(record.raw)) for record in held]
+        entries = [decode(QuarantineRecord, record.value) for record in await self.records("quarantine")]
+        return [(record, base64.b64decode(record.raw)) for record in entries]
 
 
 @asynccontextmanager
-async def collecting(
+async def collector_harness(
     *,
     away: bool = False,
     caught_up: bool = True,
     producer: Callable[[Producer], Producer] | None = None,
     spec: dict[str, Any] | None = None,
     **changed: Any,
-) -> AsyncIterator[Collecting]:
+) -> AsyncIterator[CollectorHarness]:
     """A collector with `changed` settings; `away` takes its broker away, without `caught_up` it knows no sources yet.
 
     `producer` puts another one before the bus's; `spec` changes the source `default`.
     """
-    settings, metrics, clock = Settings(**changed), Metrics(), ManualClock(NOW)
+    settings, metrics, clock = Settings(**changed), Metrics(), ManualClock(NOW_MS)
     sources = known_sources() if caught_up else Sources()
     bus = MemoryBus(clock)
     await bus.create_topics({settings.topic(name): (3, {}) for name in ("events", "quarantine")})
     if spec is not None:
         shop = source("default", KEY)
         changed_spec = SourceSpec.model_validate({**shop.spec.model_dump(), **spec})
-        sources.become({"Source/default": shop.model_copy(update={"spec": changed_spec}), "Source/app": source("app", OTHER_KEY)})
-    inner: Producer = AwayProducer() if away else await bus.producer()
+        sources.replace_all(
+            {"Source/default": shop.model_copy(update={"spec": changed_spec}), "Source/app": source("app", OTHER_KEY)}
+        )
+    inner: Producer = UnreachableProducer() if away else await bus.producer()
     app = create_app(settings, producer(inner) if producer else inner, clock, sources, metrics)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector.test") as http:
-        yield Collecting(http, bus, settings, metrics, sources, app, app.state.desk, clock)
+        yield CollectorHarness(http, bus, settings, metrics, sources, app, app.state.pipeline, clock)

@@ -14,14 +14,14 @@ from typing import Any
 
 import httpx
 
+from domain.definitions.kinds import Source, encode_definition
 from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
-from schemas.records import Quarantined
-from domain.definitions.kinds import Source, encode
+from schemas.records import QuarantineRecord
 
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 60
@@ -52,7 +52,7 @@ def collector_process(
         metrics_port=free_port(),
         data_dir=directory,
     )
-    asyncio.run(_prepare(settings, sources))
+    asyncio.run(_create_topics_and_sources(settings, sources))
     variables = {
         "ONEFOLD_KAFKA_BOOTSTRAP": bootstrap,
         "ONEFOLD_ENVIRONMENT": settings.environment,
@@ -67,7 +67,7 @@ def collector_process(
             [sys.executable, "-m", "collector"], cwd=ROOT, env={**os.environ, **variables}, stdout=out, stderr=out
         )
     try:
-        _await_ready(child, settings, log)
+        _wait_until_ready(child, settings, log)
         yield CollectorProcess(settings, f"http://127.0.0.1:{settings.collector_port}", child)
     finally:
         child.terminate()
@@ -78,7 +78,7 @@ def collector_process(
             child.wait()
 
 
-def _await_ready(child: subprocess.Popen[bytes], settings: Settings, log: Path) -> None:
+def _wait_until_ready(child: subprocess.Popen[bytes], settings: Settings, log: Path) -> None:
     end = time.monotonic() + WITHIN_S
     while True:
         assert child.poll() is None, log.read_text()
@@ -89,22 +89,24 @@ def _await_ready(child: subprocess.Popen[bytes], settings: Settings, log: Path) 
         time.sleep(0.02)
 
 
-async def _prepare(settings: Settings, sources: tuple[Source, ...]) -> None:
+async def _create_topics_and_sources(settings: Settings, sources: tuple[Source, ...]) -> None:
     async with KafkaBus(settings) as bus:
         topics = {"events": 3, "quarantine": 1, "definitions": 1, "touchpoints": 1}
         await bus.create_topics({settings.topic(name): (count, {}) for name, count in topics.items()})
         producer = await bus.producer()
-        await producer.send([Outgoing(settings.topic("definitions"), encode(one), one.key.encode()) for one in sources])
+        await producer.send(
+            [Outgoing(settings.topic("definitions"), encode_definition(source), source.key.encode()) for source in sources]
+        )
         await producer.aclose()
 
 
 async def _read(settings: Settings, topic: str, count: int) -> list[Any]:
-    kind: Any = Event if topic == "events" else Quarantined
-    found: list[Any] = []
+    kind: Any = Event if topic == "events" else QuarantineRecord
+    decoded: list[Any] = []
     async with KafkaBus(settings) as bus, asyncio.timeout(WITHIN_S):
         reader = await bus.reader([settings.topic(topic)])
-        while len(found) < count:
+        while len(decoded) < count:
             for records in (await reader.poll(500, 1000)).values():
-                found += [decode(kind, record.value) for record in records]
+                decoded += [decode(kind, record.value) for record in records]
         await reader.aclose()
-    return found
+    return decoded

@@ -20,20 +20,20 @@ from pathlib import Path
 import msgspec
 
 from profile_store.connect import open_store
-from profile_store.port import Document, Place, ProfileStore, Writes
+from profile_store.port import GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing, Record
 from runtime.clock import SystemClock
 from runtime.settings import Settings
 from streams.outcome import Outcome
-from streams.process import Hosted, StreamProcess
+from streams.process import HostedStep, StreamProcess
 
 BUCKETS = 5
 
 
-def bucket(place: Place, offset: int) -> str:
+def bucket_id(topic_partition: TopicPartition, offset: int) -> str:
     """The id of the document that counts this record."""
-    return f"count-{place.partition}-{offset % BUCKETS}"
+    return f"count-{topic_partition.partition}-{offset % BUCKETS}"
 
 
 class CountingStep:
@@ -45,33 +45,36 @@ class CountingStep:
     def __init__(self, settings: Settings, store: ProfileStore) -> None:
         self._settings, self._store = settings, store
 
-    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the port's shape
+    async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the port's shape
         """Slow, failing or sound, as the environment says."""
-        ids = sorted({bucket(place, record.offset) for record in records})
-        standing, documents, _ = await self._store.load(place, "fragment", ids)
-        if standing.held:
-            return Outcome(held=True)
+        ids = sorted({bucket_id(topic_partition, record.offset) for record in records})
+        checkpoint, documents, _ = await self._store.load(topic_partition, "fragment", ids)
+        if checkpoint.paused:
+            return Outcome(paused=True)
         await misbehave(records)
         counted: defaultdict[str, list[int]] = defaultdict(list)
         for record in records:
-            name = bucket(place, record.offset)
-            if record.offset > documents[name].applied(place):
+            name = bucket_id(topic_partition, record.offset)
+            if record.offset > documents[name].applied_offset(topic_partition):
                 counted[name].append(record.offset)
         written = {
-            ("fragment", name): Document(msgspec.json.encode([*offsets_of(documents[name]), *offsets]), place.name, offsets[-1])
+            ("fragment", name): GuardedDocument(
+                msgspec.json.encode([*offsets_of(documents[name]), *offsets]), topic_partition.guard_name, offsets[-1]
+            )
             for name, offsets in counted.items()
         }
         return Outcome(
-            standing.position,
+            checkpoint.position,
             writes=Writes(documents=written),  # type: ignore[arg-type]  # the kind is a literal
             produce=tuple(
-                Outgoing(self._settings.topic("links"), f"{place.partition}:{record.offset}".encode()) for record in records
+                Outgoing(self._settings.topic("links"), f"{topic_partition.partition}:{record.offset}".encode())
+                for record in records
             ),
             results=Counter(counted=len(records)),
         )
 
 
-def offsets_of(document: Document) -> list[int]:
+def offsets_of(document: GuardedDocument) -> list[int]:
     """The offsets that a document counts."""
     return [] if document.data is None else msgspec.json.decode(document.data, type=list[int])
 
@@ -79,14 +82,14 @@ def offsets_of(document: Document) -> list[int]:
 async def misbehave(records: Sequence[Record]) -> None:
     """Be slow or fail."""
     await asyncio.sleep(float(os.environ.get("COUNTING_SLOW_S", "0")))
-    fail(records)
+    raise_as_configured(records)
 
 
-def fail(records: Sequence[Record]) -> None:
+def raise_as_configured(records: Sequence[Record]) -> None:
     """Fail once, or always at one record."""
-    once = os.environ.get("COUNTING_RAISE_ONCE")
-    if once and not Path(once).exists():
-        Path(once).touch()
+    marker = os.environ.get("COUNTING_RAISE_ONCE")
+    if marker and not Path(marker).exists():
+        Path(marker).touch()
         raise RuntimeError("fails once")
     poison = os.environ.get("COUNTING_POISON", "").encode()
     if poison and any(record.value == poison for record in records):
@@ -100,7 +103,7 @@ async def serve() -> int:
     try:
         async with KafkaBus(settings) as bus:
             process = StreamProcess(settings, bus=bus, store=store, clock=clock)
-            return await process.run(lambda parts: [Hosted(CountingStep(settings, parts.store))])
+            return await process.run(lambda parts: [HostedStep(CountingStep(settings, parts.store))])
     finally:
         await store.aclose()
 

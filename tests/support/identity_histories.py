@@ -8,15 +8,15 @@ from typing import Any
 
 import msgspec
 
-from domain.profiles import fragment as model
-from profile_store.port import DAY_MS
-from schemas.events import Event
-from schemas.records import Decided, DecidedKind
 from domain.definitions.kinds import Segment
-from domain.identity.rules import IdentityRulesSpec, NamespaceRules, Rules
-from domain.segments.plan import Plan
+from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
+from domain.profiles import fragment as model
+from domain.segments.plan import SegmentPlan
+from schemas.codec import DAY_MS
+from schemas.events import Event
+from schemas.records import DecisionKind, LinkDecision
 from tests.support.events import SECRET, START_MS, event
-from tests.support.identity_oracle import Oracle
+from tests.support.identity_oracle import IdentityOracle
 from tests.support.simulated_pipeline import Pipeline
 
 CROWDED_AT = 5
@@ -25,21 +25,22 @@ _CITIES = ("Hà Nội", "Đà Nẵng", "Huế")
 
 
 @dataclass
-class History:
-    """What happens, in the order of happening. `first` are the rules of the beginning, `rules` those that hold at the end."""
+class RandomIdentityHistory:
+    """What happens, in the order of happening. `initial_rules` are the rules of the beginning, `rules` those that hold at the
+    end."""
 
     seed: int
     events: list[Event]
-    decisions: list[Decided]
-    first: Rules
-    rules: Rules
+    decisions: list[LinkDecision]
+    initial_rules: CompiledIdentityRules
+    rules: CompiledIdentityRules
     nodes: list[str] = field(default_factory=list)
 
-    def oracle(self) -> Oracle:
-        return Oracle(self.events, self.decisions, self.rules, CROWDED_AT)
+    def oracle(self) -> IdentityOracle:
+        return IdentityOracle(self.events, self.decisions, self.rules, CROWDED_AT)
 
 
-def random_rules(rng: random.Random, number: int) -> Rules:
+def random_rules(rng: random.Random, number: int) -> CompiledIdentityRules:
     """Tight limits, so that small histories meet them."""
 
     def limits(namespace: str) -> NamespaceRules:
@@ -55,7 +56,7 @@ def random_rules(rng: random.Random, number: int) -> Rules:
         max_members=rng.choice([3, 5, 1000, 1000]),
         prefer=rng.choice(["last", "last", "first"]),
     )
-    return Rules.of(spec, secret=SECRET, country="VN", number=number)
+    return CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN", sequence_number=number)
 
 
 def random_event(rng: random.Random, number: int) -> Event:
@@ -66,10 +67,10 @@ def random_event(rng: random.Random, number: int) -> Event:
         ("phone", f"+8490000000{rng.randrange(3)}", 0.3),
         ("anonymous_id", f"cookie-{rng.randrange(4)}", 0.6),
     )
-    things = {namespace: value for namespace, value, chance in chances if rng.random() < chance}
+    identifiers = {namespace: value for namespace, value, chance in chances if rng.random() < chance}
     identify = rng.random() < 0.4
     return event(
-        things or {"anonymous_id": f"cookie-{rng.randrange(4)}"},
+        identifiers or {"anonymous_id": f"cookie-{rng.randrange(4)}"},
         id=f"m{number}",
         name=rng.choice(["Order Completed", "Product Viewed"]),
         type="identify" if identify else rng.choice(["track", "track", "alias"]),
@@ -78,79 +79,81 @@ def random_event(rng: random.Random, number: int) -> Event:
     )
 
 
-def random_decision(rng: random.Random, number: int, nodes: Sequence[str], earlier: Sequence[Decided]) -> Decided:
+def random_decision(rng: random.Random, number: int, nodes: Sequence[str], earlier: Sequence[LinkDecision]) -> LinkDecision:
     """A cut, a split, or one of the earlier ones taken back."""
     at_ms = START_MS + rng.randrange(20)
     if earlier and rng.random() < 0.4:
         undone = rng.choice(earlier)
-        return Decided(operation=f"op{number}", action="undo", pairs=undone.pairs, on=rng.random() < 0.3, at_ms=at_ms)
-    pairs: set[tuple[DecidedKind, str, str]] = set()
+        return LinkDecision(operation=f"op{number}", action="undo", pairs=undone.pairs, on=rng.random() < 0.3, at_ms=at_ms)
+    pairs: set[tuple[DecisionKind, str, str]] = set()
     for _ in range(rng.randint(1, 3)):
         a, b = sorted(rng.sample(list(nodes), 2))
         pairs.add((rng.choice(("cut", "apart")), a, b))
-    return Decided(operation=f"op{number}", action="split", pairs=tuple(sorted(pairs)), on=True, at_ms=at_ms)
+    return LinkDecision(operation=f"op{number}", action="split", pairs=tuple(sorted(pairs)), on=True, at_ms=at_ms)
 
 
-def random_history(seed: int) -> History:
+def random_history(seed: int) -> RandomIdentityHistory:
     rng = random.Random(seed)
     events = [random_event(rng, number) for number in range(rng.randint(1, 18))]
     nodes = sorted({node for item in events for node in item.nodes})
-    decisions: list[Decided] = []
+    decisions: list[LinkDecision] = []
     if len(nodes) > 1 and rng.random() < 0.6:
         for number in range(rng.randint(1, 4)):
             decisions.append(random_decision(rng, number, nodes, decisions))
     rules = random_rules(rng, 2)
-    first = random_rules(rng, 1) if rng.random() < 0.4 else replace(rules, number=1)
-    return History(seed, events, decisions, first, rules, nodes)
+    first = random_rules(rng, 1) if rng.random() < 0.4 else replace(rules, sequence_number=1)
+    return RandomIdentityHistory(seed, events, decisions, first, rules, nodes)
 
 
-async def run(history: History, segments: Sequence[Segment] = (), make: Callable[..., Pipeline] = Pipeline) -> Pipeline:
+async def run_history(
+    history: RandomIdentityHistory, segments: Sequence[Segment] = (), pipeline_factory: Callable[..., Pipeline] = Pipeline
+) -> Pipeline:
     """The history through the real steps: shuffled, doubled, sliced, with crashes; the rules change somewhere on the way."""
     rng = random.Random(history.seed + 1)
-    pipeline = make(rng, segments, partitions=rng.randint(1, 4), crash_rate=0.25, rules=history.first)
+    pipeline = pipeline_factory(rng, segments, partitions=rng.randint(1, 4), crash_rate=0.25, rules=history.initial_rules)
     pipeline.clock.advance(10 * DAY_MS)
-    said: list[Event | Decided] = [*history.events, *history.decisions]
-    said += rng.choices(said, k=rng.randint(0, len(said)))
-    rng.shuffle(said)
-    change = rng.randint(0, len(said))
-    for position, item in enumerate(said):
-        if position == change:
+    inputs: list[Event | LinkDecision] = [*history.events, *history.decisions]
+    inputs += rng.choices(inputs, k=rng.randint(0, len(inputs)))
+    rng.shuffle(inputs)
+    rules_change_at = rng.randint(0, len(inputs))
+    for position, item in enumerate(inputs):
+        if position == rules_change_at:
             pipeline.rules = history.rules
             await pipeline.relink()
         if isinstance(item, Event):
             pipeline.feed(item)
         else:
-            pipeline.decide(item)
+            pipeline.feed_decision(item)
         if rng.random() < 0.2:
             await pipeline.drain()
-        if rng.random() < 0.1 and (waiting := pipeline.waiting()):
-            await pipeline.zombie(*rng.choice(waiting))
+        if rng.random() < 0.1 and (waiting := pipeline.uncommitted()):
+            await pipeline.run_zombie_slice(*rng.choice(waiting))
     pipeline.rules = history.rules
     await pipeline.relink()
     await pipeline.drain()
     return pipeline
 
 
-async def check(history: History, pipeline: Pipeline) -> None:
+async def check_outcome(history: RandomIdentityHistory, pipeline: Pipeline) -> None:
     """Everything that must hold once all has come to rest. Raises AssertionError."""
-    wanted = history.oracle().labels()
+    expected = history.oracle().labels()
     labels = {node: label.profile_id for node, label in (await pipeline.store.labels(history.nodes)).items()}
-    assert labels == {node: wanted[node] for node in history.nodes}, "labels are not those of the set of events"
+    assert labels == {node: expected[node] for node in history.nodes}, "labels are not those of the set of events"
     members = await pipeline.store.members(history.nodes)
     for node in history.nodes:
         group = tuple(sorted(other for other in history.nodes if labels[other] == node))
         assert members[node].nodes == group, "a member list is not that of the labels"
         assert members[node].merged_into == ("" if labels[node] == node else labels[node]), "a dissolved profile leads astray"
-    said = pipeline.identities()
-    assert {node: said.get(node, node) for node in history.nodes} == labels, "the warehouse's labels are not the store's"
+    emitted = pipeline.identities()
+    assert {node: emitted.get(node, node) for node in history.nodes} == labels, "the warehouse's labels are not the store's"
     await check_profiles(history, pipeline, labels)
 
 
-async def check_profiles(history: History, pipeline: Pipeline, labels: Mapping[str, str]) -> None:
+async def check_profiles(history: RandomIdentityHistory, pipeline: Pipeline, labels: Mapping[str, str]) -> None:
     """Profiles byte for byte, and the conservation of what is counted."""
     fragments: dict[str, model.Fragment] = {}
-    for item in sorted(history.events, key=lambda one: one.id):
-        model.apply(fragments.setdefault(item.owner, model.Fragment()), item, Plan(()))
+    for item in sorted(history.events, key=lambda candidate: candidate.id):
+        model.apply_event(fragments.setdefault(item.owner, model.Fragment()), item, SegmentPlan(()))
     stored = await pipeline.store.documents("fragment", history.nodes)
     groups: dict[str, list[str]] = {}
     for node in history.nodes:
@@ -159,14 +162,16 @@ async def check_profiles(history: History, pipeline: Pipeline, labels: Mapping[s
     live = {name: profile for name, profile in pipeline.profiles().items() if profile.members}
     for profile_id, nodes in groups.items():
         owners = [node for node in nodes if node in fragments]
-        now = model.join([model.decode(stored[node].data) for node in owners], {}, nodes)
-        assert _bytes(now) == _bytes(model.join([fragments[node] for node in owners], {}, nodes)), "a profile's bytes differ"
-        counted.update(now.counters)
+        joined = model.join_fragments([model.decode_fragment(stored[node].data) for node in owners], {}, nodes)
+        assert _bytes(joined) == _bytes(model.join_fragments([fragments[node] for node in owners], {}, nodes)), (
+            "a profile's bytes differ"
+        )
+        counted.update(joined.counters)
         assert (profile_id in live) == bool(owners), "a profile is said without events, or not said with some"
         if owners:
-            said = live[profile_id]
-            assert (said.members, said.identifiers, said.traits, said.counters) == (
-                tuple(nodes), now.identifiers, now.traits, now.counters,
+            published = live[profile_id]
+            assert (published.members, published.identifiers, published.traits, published.counters) == (
+                tuple(nodes), joined.identifiers, joined.traits, joined.counters,
             ), "the profile last said is not the one in the store"  # fmt: skip
     assert live.keys() <= groups.keys(), "a profile that is no more was never taken back"
     assert counted == Counter(model.event_label(item) for item in history.events), "an event is counted twice, or lost"

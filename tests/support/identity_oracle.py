@@ -4,22 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from domain.identity.rules import CompiledIdentityRules
 from schemas.events import Event
 from schemas.identifiers import namespace_of
-from schemas.records import Decided
-from domain.identity.rules import Rules
+from schemas.records import LinkDecision
 
 DAY_MS = 86_400_000
 Pair = tuple[str, str]
 
 
 @dataclass
-class Oracle:
+class IdentityOracle:
     """`partition` is the answer: the clusters of all nodes of the events and decisions."""
 
     events: Sequence[Event]
-    decisions: Sequence[Decided]
-    rules: Rules
+    decisions: Sequence[LinkDecision]
+    rules: CompiledIdentityRules
     crowded_at: int
     values: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -29,9 +29,11 @@ class Oracle:
             self.values.update(zip(event.nodes, event.identifiers, strict=True))
         times = self._times()
         clusters = [frozenset([node]) for node in sorted(self._nodes(times))]
-        for pair in sorted((pair for pair in times if not self._dead(pair, times)), key=lambda pair: self._turn(pair, times)):
+        for pair in sorted(
+            (pair for pair in times if not self._is_dead(pair, times)), key=lambda pair: self._priority(pair, times)
+        ):
             a, b = (next(cluster for cluster in clusters if node in cluster) for node in pair)
-            if a is not b and self._may(a | b):
+            if a is not b and self._may_join(a | b):
                 clusters = [cluster for cluster in clusters if cluster not in (a, b)] + [a | b]
         return sorted(clusters, key=min)
 
@@ -52,29 +54,29 @@ class Oracle:
         decided = {node for decision in self.decisions for _, a, b in decision.pairs for node in (a, b)}
         return {node for event in self.events for node in event.nodes} | decided | {node for pair in times for node in pair}
 
-    def _turn(self, pair: Pair, times: Mapping[Pair, list[int]]) -> tuple[int, int, Pair]:
-        first, last = min(times[pair]), max(times[pair])
-        return (first, 0, pair) if self.rules.prefer == "first" else (-(last // DAY_MS), first, pair)
+    def _priority(self, pair: Pair, times: Mapping[Pair, list[int]]) -> tuple[int, int, Pair]:
+        first_ms, last_ms = min(times[pair]), max(times[pair])
+        return (first_ms, 0, pair) if self.rules.prefer == "first" else (-(last_ms // DAY_MS), first_ms, pair)
 
-    def _dead(self, pair: Pair, times: Mapping[Pair, object]) -> bool:
-        return self._decided("cut", pair) or any(self._nobody(node, times) for node in pair)
+    def _is_dead(self, pair: Pair, times: Mapping[Pair, object]) -> bool:
+        return self._is_decided("cut", pair) or any(self._names_nobody(node, times) for node in pair)
 
-    def _nobody(self, node: str, times: Mapping[Pair, object]) -> bool:
+    def _names_nobody(self, node: str, times: Mapping[Pair, object]) -> bool:
         namespace = namespace_of(node)
         neighbours = {a if b == node else b for a, b in times if node in (a, b)}
-        most = self.rules.neighbours[namespace]
+        limit = self.rules.max_neighbours[namespace]
         strong = [other for other in neighbours if int(other[0], 16) <= int(node[0], 16)]
-        generic = most is not None and len(strong) > most
-        return generic or len(neighbours) > self.crowded_at or self.rules.blocks(node, self.values.get(node))
+        generic = limit is not None and len(strong) > limit
+        return generic or len(neighbours) > self.crowded_at or self.rules.is_blocked(node, self.values.get(node))
 
-    def _decided(self, kind: str, pair: Pair) -> bool:
-        said = [(d.at_ms, d.operation, d.on) for d in self.decisions if (kind, *pair) in d.pairs]
-        return bool(said) and max(said)[2]
+    def _is_decided(self, kind: str, pair: Pair) -> bool:
+        decisions = [(d.at_ms, d.operation, d.on) for d in self.decisions if (kind, *pair) in d.pairs]
+        return bool(decisions) and max(decisions)[2]
 
-    def _may(self, cluster: frozenset[str]) -> bool:
+    def _may_join(self, cluster: frozenset[str]) -> bool:
         if len(cluster) > self.rules.max_members:
             return False
-        for namespace, most in self.rules.per_profile.items():
-            if most is not None and sum(namespace_of(node) == namespace for node in cluster) > most:
+        for namespace, limit in self.rules.max_per_profile.items():
+            if limit is not None and sum(namespace_of(node) == namespace for node in cluster) > limit:
                 return False
-        return not any(self._decided("apart", pair) for pair in combinations(sorted(cluster), 2))
+        return not any(self._is_decided("apart", pair) for pair in combinations(sorted(cluster), 2))

@@ -5,10 +5,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from domain.definitions.kinds import AnyDefinition, parse_definition
+from domain.segments.comparisons import parse_instant
 from domain.segments.computed_traits import ComputedTraitSpec
-from domain.segments.comparisons import instant_of
-from domain.definitions.kinds import AnyDefinition, parse
-from tests.support.random_values import (ACCOUNTS, CHANNELS, PROPERTIES, PURPOSES, TEXTS, TRAITS, WINDOWS, ZONES, a_date, a_scalar, event_name)
+from tests.support.random_values import (
+    ACCOUNTS,
+    CHANNELS,
+    PROPERTIES,
+    PURPOSES,
+    TEXTS,
+    TRAITS,
+    WINDOWS,
+    ZONES,
+    random_date,
+    random_event_name,
+    random_scalar,
+)
 
 Document = dict[str, Any]
 COMPUTED_KINDS: Final = tuple(ComputedTraitSpec.model_fields)
@@ -18,7 +30,7 @@ ORDERINGS: Final = ("eq", "ne", "lt", "lte", "gt", "gte")
 
 
 @dataclass(frozen=True)
-class Words:
+class Vocabulary:
     """What definitions may name: nodes for lists, and computed traits, lists and segments that are already there."""
 
     rng: random.Random
@@ -26,41 +38,47 @@ class Words:
     computed: Sequence[str] = ()
     lists: Sequence[str] = ()
     segments: Sequence[str] = ()
-    keep: int | None = None
+    register_bound: int | None = None
     groups: bool = False
 
     def maybe(self, chance: float = 0.5) -> bool:
         return self.rng.random() < chance
 
 
-def definitions(
-    rng: random.Random, base_ms: int, nodes: Sequence[str], segments: int = 30, *, keep: int | None = None, groups: bool = False
+def random_definitions(
+    rng: random.Random,
+    base_ms: int,
+    nodes: Sequence[str],
+    segments: int = 30,
+    *,
+    register_bound: int | None = None,
+    groups: bool = False,
 ) -> list[AnyDefinition]:
-    """A random set of definitions. `keep` makes registers small, `groups` adds leaves over accounts and households."""
-    found: list[tuple[str, str, Document]] = [
+    """A random set of definitions. `register_bound` makes registers small, `groups` adds leaves over accounts and households."""
+    documents: list[tuple[str, str, Document]] = [
         ("List", f"list-{n}", {"namespace": "user_id", "nodes": rng.sample(nodes, min(len(nodes), 8))}) for n in range(2)
     ]
-    lists = [name for _, name, _ in found]
-    words = Words(rng, base_ms, keep=keep)
+    lists = [name for _, name, _ in documents]
+    words = Vocabulary(rng, base_ms, register_bound=register_bound)
     kinds = [*COMPUTED_KINDS, *rng.choices(COMPUTED_KINDS, k=4)]
     traits = [(f"{kind.replace('_', '-')}-{n}", computed(words, kind)) for n, kind in enumerate(kinds)]
     traits += [(kind, computed(words, kind)) for kind in ("rfm", "lifecycle") if words.maybe()]
-    found += [("ComputedTrait", name, spec) for name, spec in traits]
+    documents += [("ComputedTrait", name, spec) for name, spec in traits]
     depths: dict[str, int] = {}
     for number in range(segments):
         shallow = [name for name, depth in depths.items() if depth < MAX_DEPTH]
-        words = Words(rng, base_ms, [name for name, _ in traits], lists, shallow[-6:], keep, groups)
-        where = tree(words, rng.choice((0, 0, 1, 2)))
+        words = Vocabulary(rng, base_ms, [name for name, _ in traits], lists, shallow[-6:], register_bound, groups)
+        condition = tree(words, rng.choice((0, 0, 1, 2)))
         name = f"s{number:03d}"
-        depths[name] = 1 + max((depths[other] for other in shallow if f"'in_segment': '{other}'" in repr(where)), default=-1)
-        found.append(("Segment", name, {"where": where}))
+        depths[name] = 1 + max((depths[other] for other in shallow if f"'in_segment': '{other}'" in repr(condition)), default=-1)
+        documents.append(("Segment", name, {"where": condition}))
     return [
-        parse({"apiVersion": "onefold/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}, name)
-        for kind, name, spec in found
+        parse_definition({"apiVersion": "onefold/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}, name)
+        for kind, name, spec in documents
     ]
 
 
-def tree(words: Words, depth: int) -> Document:
+def tree(words: Vocabulary, depth: int) -> Document:
     """A node with at most so many levels below it."""
     if depth == 0:
         node = leaf(words)
@@ -71,7 +89,7 @@ def tree(words: Words, depth: int) -> Document:
     return {kind: [tree(words, words.rng.randint(0, depth - 1)) for _ in range(words.rng.randint(1, 3))]}
 
 
-def leaf(words: Words) -> Document:
+def leaf(words: Vocabulary) -> Document:
     """Any leaf."""
     keywords = [keyword for keyword in LEAVES if keyword not in ("account", "household") or words.groups]
     if not words.segments:
@@ -81,33 +99,33 @@ def leaf(words: Words) -> Document:
     return {keyword: LEAVES[keyword](words)}
 
 
-def comparison(words: Words, field: str) -> Document:
+def comparison(words: Vocabulary, field: str) -> Document:
     """An `op`, its `value`, and `fold` where it may stand."""
     rng = words.rng
     if field in ("signup", "on", "birthday") and words.maybe(0.4):
-        return {"op": rng.choice(("before", "after")), "value": a_date_that_is_one(words)}
+        return {"op": rng.choice(("before", "after")), "value": valid_date(words)}
     op = rng.choice((*ORDERINGS, "eq", "in", "contains", "starts_with", "exists"))
     if op == "exists":
         return {"op": op, **rng.choice(({}, {"value": True}, {"value": False}))}
     if op == "in":
-        said: Document = {"op": op, "value": [a_scalar(rng, field, words.base_ms) for _ in range(rng.randint(1, 4))]}
+        condition: Document = {"op": op, "value": [random_scalar(rng, field, words.base_ms) for _ in range(rng.randint(1, 4))]}
     elif op in ("contains", "starts_with") and words.maybe(0.7):
-        said = {"op": op, "value": rng.choice(("H", "hà", "Đ", "da", "i", "1", "", *TEXTS))}
+        condition = {"op": op, "value": rng.choice(("H", "hà", "Đ", "da", "i", "1", "", *TEXTS))}
     else:
-        said = {"op": op, "value": a_scalar(rng, field, words.base_ms)}
+        condition = {"op": op, "value": random_scalar(rng, field, words.base_ms)}
     if op in ("eq", "ne", "in", "contains", "starts_with") and words.maybe(0.25):
-        said["fold"] = True
-    return said
+        condition["fold"] = True
+    return condition
 
 
-def a_date_that_is_one(words: Words) -> str:
+def valid_date(words: Vocabulary) -> str:
     """A date that a definition may hold."""
-    while instant_of(found := a_date(words.rng, words.base_ms)) is None:
+    while parse_instant(date := random_date(words.rng, words.base_ms)) is None:
         pass
-    return found
+    return date
 
 
-def where(words: Words, chance: float = 0.25) -> list[Document]:
+def where(words: Vocabulary, chance: float = 0.25) -> list[Document]:
     """Conditions on properties, often none."""
     if not words.maybe(chance):
         return []
@@ -115,13 +133,13 @@ def where(words: Words, chance: float = 0.25) -> list[Document]:
     return [{"prop": field, **comparison(words, field)} for field in fields]
 
 
-def events(words: Words, *, window: float = 0.6) -> Document:
-    """`event`, `where`, `within`."""
-    said: Document = {"event": event_name(words.rng), "where": where(words)}
-    return said | ({"within": words.rng.choice(WINDOWS)} if words.maybe(window) else {})
+def event_filter(words: Vocabulary, *, window: float = 0.6) -> Document:
+    """`event`, `condition`, `within`."""
+    spec: Document = {"event": random_event_name(words.rng), "where": where(words)}
+    return spec | ({"within": words.rng.choice(WINDOWS)} if words.maybe(window) else {})
 
 
-def trait(words: Words) -> Document:
+def trait(words: Vocabulary) -> Document:
     rng = words.rng
     if words.computed and words.maybe(0.35):
         path = f"computed.{rng.choice(words.computed)}{rng.choice(('', '', '.score', '.recency'))}"
@@ -136,7 +154,7 @@ def trait(words: Words) -> Document:
     return {"path": path, **comparison(words, path)}
 
 
-def did(words: Words) -> Document:
+def did(words: Vocabulary) -> Document:
     rng = words.rng
     times = rng.choice(
         (
@@ -147,78 +165,82 @@ def did(words: Words) -> Document:
             {"at_least": rng.randint(1, 2), "at_most": rng.randint(2, 4)},
         )
     )
-    return events(words) | times
+    return event_filter(words) | times
 
 
-def occurrence(words: Words) -> Document:
-    said = events(words) | {"having": where(words, 0.5)}
+def occurrence(words: Vocabulary) -> Document:
+    spec = event_filter(words) | {"having": where(words, 0.5)}
     if words.maybe(0.4):
-        longest = WINDOWS.index(said["within"]) if "within" in said else len(WINDOWS)
+        longest = WINDOWS.index(spec["within"]) if "within" in spec else len(WINDOWS)
         if longest:
-            said["not_within"] = WINDOWS[words.rng.randrange(longest)]
-    return said
+            spec["not_within"] = WINDOWS[words.rng.randrange(longest)]
+    return spec
 
 
-def aggregate(words: Words) -> Document:
+def aggregate(words: Vocabulary) -> Document:
     of = words.rng.choice(("sum", "avg", "min", "max", "distinct"))
     prop = words.rng.choice(("total", "total", "total", "cart_id", "category", "line.sku"))
     value = words.rng.randint(0, 4) if of == "distinct" else words.rng.choice((0, 1, 5, 10, 2.5, 0.3, 19.99, 100, -1))
-    return events(words) | {"of": of, "prop": prop, "op": words.rng.choice(ORDERINGS), "value": value} | _kept(words)
+    return (
+        event_filter(words)
+        | {"of": of, "prop": prop, "op": words.rng.choice(ORDERINGS), "value": value}
+        | _with_register_bound(words)
+    )
 
 
-def _kept(words: Words) -> Document:
-    return {} if words.keep is None else {"keep": words.keep}
+def _with_register_bound(words: Vocabulary) -> Document:
+    return {} if words.register_bound is None else {"keep": words.register_bound}
 
 
-def sequence(words: Words) -> Document:
+def sequence(words: Vocabulary) -> Document:
     rng = words.rng
-    second: Document = {"event": event_name(rng), "where": where(words, 0.1)}
+    second: Document = {"event": random_event_name(rng), "where": where(words, 0.1)}
     if words.maybe():
         second["within"] = rng.choice(WINDOWS)
     second["same"] = rng.choice(([], [], [], ["cart_id"], ["cart_id"], ["cart_id", "line.sku"], ["category"]))
-    first = events(words) | ({"pick": rng.choice(("last", "first", "any"))} if words.maybe(0.8) else {})
-    return {"first": first, rng.choice(("then", "then_not")): second} | _kept(words)
+    first = event_filter(words) | ({"pick": rng.choice(("last", "first", "any"))} if words.maybe(0.8) else {})
+    return {"first": first, rng.choice(("then", "then_not")): second} | _with_register_bound(words)
 
 
-def regularly(words: Words) -> Document:
+def regularly(words: Vocabulary) -> Document:
     of = words.rng.randint(1, 6)
     return {
-        "event": event_name(words.rng), "where": where(words, 0.2), "every": words.rng.choice(("6h", "1d", "2d", "7d")),
+        "event": random_event_name(words.rng), "where": where(words, 0.2), "every": words.rng.choice(("6h", "1d", "2d", "7d")),
         "at_least": words.rng.randint(1, min(of, 3)), "of": of, "utc_offset": words.rng.choice(("+00:00", "+07:00", "-03:30")),
     }  # fmt: skip
 
 
-def rfm(words: Words) -> Document:
-    asked = {
+def rfm(words: Vocabulary) -> Document:
+    scores = {
         name: sorted(words.rng.sample(range(1, 6), words.rng.randint(1, 3)))
         for name in words.rng.sample(("recency", "frequency", "monetary"), words.rng.randint(1, 2))
     }
-    return asked | _of(words, "rfm")
+    return scores | _reference_to(words, "rfm")
 
 
-def lifecycle(words: Words) -> Document:
+def lifecycle(words: Vocabulary) -> Document:
     stages = ("visitor", "lead", "first_time", "active", "loyal", "at_risk", "lost", "won_back")
-    return {"stage": words.rng.sample(stages, words.rng.randint(1, 3))} | _of(words, "lifecycle")
+    return {"stage": words.rng.sample(stages, words.rng.randint(1, 3))} | _reference_to(words, "lifecycle")
 
 
-def _of(words: Words, kind: str) -> Document:
+def _reference_to(words: Vocabulary, kind: str) -> Document:
     named = [name for name in words.computed if name.startswith(kind)]
     return {"of": words.rng.choice(named)} if named and words.maybe(0.8) else {}
 
 
-def calendar(words: Words) -> Document:
+def calendar(words: Vocabulary) -> Document:
     rng = words.rng
-    said: Document = {"trait": rng.choice(("birthday", "birthday", "signup")), "zone": rng.choice(ZONES)}
+    spec: Document = {"trait": rng.choice(("birthday", "birthday", "signup")), "zone": rng.choice(ZONES)}
     if words.maybe():
-        said |= {"before": rng.choice((0, 1, 3)), "days": rng.choice((1, 2, 5, 7))}
-    return said | ({"zone_trait": "address.city"} if words.maybe(0.1) else {})
+        spec |= {"before": rng.choice((0, 1, 3)), "days": rng.choice((1, 2, 5, 7))}
+    return spec | ({"zone_trait": "address.city"} if words.maybe(0.1) else {})
 
 
-def consent(words: Words) -> Document:
+def consent(words: Vocabulary) -> Document:
     return {"purpose": words.rng.choice(PURPOSES), "status": words.rng.choice(("granted", "denied", "unknown"))}
 
 
-def subscribed(words: Words) -> Document:
+def subscribed(words: Vocabulary) -> Document:
     channel = words.rng.choice(CHANNELS)
     return {
         "channel": words.rng.choice((channel, channel.upper())),
@@ -226,26 +248,26 @@ def subscribed(words: Words) -> Document:
     }
 
 
-def account(words: Words) -> Document:
-    asked: Document = {"trait": {"path": "plan", "value": words.rng.choice(ACCOUNTS)}}
+def account(words: Vocabulary) -> Document:
+    trait_condition: Document = {"trait": {"path": "plan", "value": words.rng.choice(ACCOUNTS)}}
     members = {"members": {"at_least": words.rng.randint(1, 3)}}
-    return words.rng.choice((asked, members, asked | members))
+    return words.rng.choice((trait_condition, members, trait_condition | members))
 
 
-def household(words: Words) -> Document:
+def household(words: Vocabulary) -> Document:
     return words.rng.choice(
         (
             {"members": {"at_least": words.rng.randint(2, 3)}},
             {"trait": {"path": "city", **comparison(words, "city")}},
-            {"did": {"event": event_name(words.rng), "at_least": words.rng.randint(1, 4)}},
+            {"did": {"event": random_event_name(words.rng), "at_least": words.rng.randint(1, 4)}},
         )
     )
 
 
-LEAVES: Final[dict[str, Callable[[Words], Any]]] = {
+LEAVES: Final[dict[str, Callable[[Vocabulary], Any]]] = {
     "trait": trait,
     "did": did,
-    "did_not": events,
+    "did_not": event_filter,
     "first": occurrence,
     "last": occurrence,
     "aggregate": aggregate,
@@ -265,29 +287,29 @@ LEAVES: Final[dict[str, Callable[[Words], Any]]] = {
 }
 
 
-def computed(words: Words, kind: str) -> Document:
+def computed(words: Vocabulary, kind: str) -> Document:
     """The spec of a computed trait of that kind."""
     rng = words.rng
-    said = events(words)
+    spec = event_filter(words)
     match kind:
         case "count":
-            said |= _kept(words)
+            spec |= _with_register_bound(words)
         case "sum" | "avg" | "min" | "max":
-            said |= {"prop": rng.choice(("total", "total", "cart_id"))} | _kept(words)
+            spec |= {"prop": rng.choice(("total", "total", "cart_id"))} | _with_register_bound(words)
         case "most_frequent" | "unique":
-            said |= {"prop": rng.choice(("category", "cart_id", "line.sku", "total"))} | _kept(words)
+            spec |= {"prop": rng.choice(("category", "cart_id", "line.sku", "total"))} | _with_register_bound(words)
         case "first" | "last":
-            said = {"event": said["event"], "where": said["where"], "prop": rng.choice(("category", "total", "on", "line.sku"))}
+            spec = {"event": spec["event"], "where": spec["where"], "prop": rng.choice(("category", "total", "on", "line.sku"))}
         case "days_since":
-            said = {"event": said["event"], "where": said["where"], "which": rng.choice(("first", "last"))}
+            spec = {"event": spec["event"], "where": spec["where"], "which": rng.choice(("first", "last"))}
         case "rfm":
-            said = {
-                "event": said["event"], "where": said["where"], "prop": "total", "within": rng.choice(("3d", "7d")),
+            spec = {
+                "event": spec["event"], "where": spec["where"], "prop": "total", "within": rng.choice(("3d", "7d")),
                 "recency": ["6h", "1d", "2d", "3d"], "frequency": [2, 3, 4, 6], "monetary": [1, 5, 19.99, 100],
-            } | _kept(words)  # fmt: skip
+            } | _with_register_bound(words)  # fmt: skip
         case _:
-            said = {
-                "event": said["event"], "where": said["where"], "loyal_orders": rng.randint(3, 4),
+            spec = {
+                "event": spec["event"], "where": spec["where"], "loyal_orders": rng.randint(3, 4),
                 "at_risk_after": rng.choice(("6h", "1d")), "lost_after": rng.choice(("2d", "3d")),
             }  # fmt: skip
-    return {kind: said}
+    return {kind: spec}

@@ -63,12 +63,12 @@ PROPERTIES: Final = ("total", "category", "cart_id", "line.sku", "tags", "ok", "
 TRAITS: Final = ("city", "tier", "points", "address.city", "vip", "tags", "birthday", "signup", "timezone", "so.thich")
 
 
-def event_name(rng: random.Random) -> str:
+def random_event_name(rng: random.Random) -> str:
     """Mostly an order."""
     return rng.choice(("Order Completed", "Order Completed", "Order Completed", "Product Viewed", *EVENTS))
 
 
-def a_date(rng: random.Random, base_ms: int) -> str:
+def random_date(rng: random.Random, base_ms: int) -> str:
     """A date about the time of the world, in one of many spellings; sometimes none at all."""
     day = datetime.fromtimestamp(base_ms / 1000, tz=UTC) + timedelta(days=rng.randint(-8, 14))
     return rng.choice(
@@ -89,7 +89,7 @@ def a_date(rng: random.Random, base_ms: int) -> str:
     )  # fmt: skip
 
 
-def a_birthday(rng: random.Random, base_ms: int) -> str:
+def random_birthday(rng: random.Random, base_ms: int) -> str:
     """A day of the year about the time of the world."""
     day = datetime.fromtimestamp(base_ms / 1000, tz=UTC) + timedelta(days=rng.randint(1, 14))
     return rng.choice(
@@ -97,7 +97,7 @@ def a_birthday(rng: random.Random, base_ms: int) -> str:
     )
 
 
-def a_scalar(rng: random.Random, field: str, base_ms: int) -> Any:
+def random_scalar(rng: random.Random, field: str, base_ms: int) -> Any:
     """A value as a field usually has it; one time in five any other text, number or boolean."""
     if rng.random() < 0.15:
         return rng.choice((rng.choice(TEXTS), rng.choice(NUMBERS), rng.random() < 0.5))
@@ -109,16 +109,16 @@ def a_scalar(rng: random.Random, field: str, base_ms: int) -> Any:
         case "ok" | "vip":
             return rng.random() < 0.5
         case "birthday":
-            return a_birthday(rng, base_ms)
+            return random_birthday(rng, base_ms)
         case "signup" | "on":
-            return a_date(rng, base_ms)
+            return random_date(rng, base_ms)
         case "timezone":
             return rng.choice((*ZONES, "Mars/Olympus", "asia/ho_chi_minh"))
         case _:
             return rng.choice(TEXTS[:3] if rng.random() < 0.6 else TEXTS)
 
 
-def a_value(rng: random.Random, field: str, base_ms: int) -> Any:
+def random_value(rng: random.Random, field: str, base_ms: int) -> Any:
     """Any JSON value, also null, lists and objects."""
     chance = rng.random()
     if chance < 0.08:
@@ -126,5 +126,5 @@ def a_value(rng: random.Random, field: str, base_ms: int) -> Any:
     if chance < 0.14:
         return rng.choice(({"city": "Huế"}, [], {}, [None, {"a": 1}], [[1]]))
     if field == "tags" or chance < 0.18:
-        return [a_scalar(rng, rng.choice(("tags", "total")), base_ms) for _ in range(rng.randint(0, 3))]
-    return a_scalar(rng, field, base_ms)
+        return [random_scalar(rng, rng.choice(("tags", "total")), base_ms) for _ in range(rng.randint(0, 3))]
+    return random_scalar(rng, field, base_ms)

@@ -7,10 +7,6 @@ from consumers.feeds import FEEDS
 from ops.prepare import create_topics
 from ops.rebuild.rebuild import Rebuild
 from profile_store.memory import MemoryStore
-from warehouse import rows
-from warehouse.client import Warehouse
-from warehouse.tables import EVENT_STORE, LEDGER
-from warehouse.writer import ClickHouseWriter
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Partition, Record
 from runtime.clock import ManualClock
@@ -20,17 +16,21 @@ from schemas.events import Event
 from schemas.records import Touched
 from tests.support.events import event
 from tests.support.simulated_pipeline import Pipeline
+from warehouse import rows
+from warehouse.client import Warehouse
+from warehouse.tables import EVENT_STORE, LEDGER
+from warehouse.writer import ClickHouseWriter
 
 
-def history(seed: int) -> list[Event]:
+def random_events(seed: int) -> list[Event]:
     """Anonymous browsing, log-ins on shared devices, traits: enough to link and to conflict."""
     rng = random.Random(seed)
-    found = []
+    events = []
     for n in range(300):
-        who, cookie = f"u{rng.randrange(15)}", f"cookie-{rng.randrange(25)}"
-        identifiers = rng.choice([{"anonymous_id": cookie}, {"user_id": who}, {"anonymous_id": cookie, "user_id": who}])
+        user, cookie = f"u{rng.randrange(15)}", f"cookie-{rng.randrange(25)}"
+        identifiers = rng.choice([{"anonymous_id": cookie}, {"user_id": user}, {"anonymous_id": cookie, "user_id": user}])
         kind, traits = rng.choice([("track", {}), ("identify", {"name": f"Nguyễn Ánh {n}", "điểm": n / 2})])
-        found.append(
+        events.append(
             event(
                 identifiers,
                 id=f"m{n}",
@@ -40,10 +40,10 @@ def history(seed: int) -> list[Event]:
                 time_ms=1_750_000_000_000 + rng.randrange(10**9),
             )
         )
-    return found
+    return events
 
 
-class World:
+class RebuildWorld:
     """What is around a rebuild: a broker, a store, and a ClickHouse that has consumed everything."""
 
     def __init__(self, settings: Settings, warehouse: Warehouse) -> None:
@@ -52,55 +52,55 @@ class World:
         self.bus, self.store = MemoryBus(self.clock), MemoryStore(self.clock)
         self.writer = ClickHouseWriter(warehouse)
 
-    async def tell(self, events: Sequence[Event]) -> None:
+    async def load_events(self, events: Sequence[Event]) -> None:
         await create_topics(self.settings, self.bus)
         topic = self.settings.topic("events")
         producer = await self.bus.producer()
-        placed = await producer.send([Outgoing(topic, encode(one), key=one.owner.encode()) for one in events])
+        placed = await producer.send([Outgoing(topic, encode(item), key=item.owner.encode()) for item in events])
         records = [Record(topic, number, offset, 0, None, None) for number, offset in placed]
         pairs = list(zip(records, events, strict=True))
-        await self.writer.insert(EVENT_STORE, [rows.event(record, one) for record, one in pairs])
-        await self.writer.insert(LEDGER, [rows.stored(record, one) for record, one in pairs])
-        await self.writer.note(topic, await self.bus.end_offsets(topic))
+        await self.writer.insert(EVENT_STORE, [rows.event_row(record, one) for record, one in pairs])
+        await self.writer.insert(LEDGER, [rows.stored_ledger_row(record, one) for record, one in pairs])
+        await self.writer.save_positions(topic, await self.bus.end_offsets(topic))
 
     def rebuild(self) -> Rebuild:
-        return Rebuild(self.settings, self.bus, self.store, self.warehouse, self.clock, still_s=0.02)
+        return Rebuild(self.settings, self.bus, self.store, self.warehouse, self.clock, quiet_s=0.02)
 
     async def consume(self) -> None:
         """Insert what was said and has not been inserted yet, as the consumers do. What they quarantine fails the test."""
         for feed in FEEDS:
             topic = self.settings.topic(feed.topic)
             ends, noted = await self.bus.end_offsets(topic), await self.writer.positions(topic)
-            left = sum(end - noted.get(number, 0) for number, end in ends.items())
+            remaining = sum(end - noted.get(number, 0) for number, end in ends.items())
             reader = await self.bus.reader([topic])
             for number in ends:
                 await reader.seek(Partition(topic, number), noted.get(number, 0))
-            while left > 0:
+            while remaining > 0:
                 for records in (await reader.poll(1_000, 1_000)).values():
-                    left -= len(records)
+                    remaining -= len(records)
                     batch = feed.decide(records, self.settings, self.clock.now_ms())
                     assert not batch.quarantine
-                    for table, found in batch.rows.items():
-                        await self.writer.insert(table, found)
-            await self.writer.note(topic, ends)
+                    for table, table_rows in batch.rows.items():
+                        await self.writer.insert(table, table_rows)
+            await self.writer.save_positions(topic, ends)
 
-    async def live(self, pipeline: Pipeline, said: dict[tuple[str, int], int]) -> None:
+    async def run_agents_and_consume(self, pipeline: Pipeline, published_counts: dict[tuple[str, int], int]) -> None:
         """Let the agents come to rest, say on the broker what they said since the last time, and consume it."""
         await pipeline.drain()
         await create_topics(self.settings, self.bus)
         producer = await self.bus.producer()
         for (topic, number), log in sorted(pipeline.logs.items()):
-            name, new = self.settings.topic(topic), log[said.get((topic, number), 0) :]
-            said[topic, number] = len(log)
-            await producer.send([Outgoing(name, record.value, record.key, number) for record in new])
+            name, unpublished = self.settings.topic(topic), log[published_counts.get((topic, number), 0) :]
+            published_counts[topic, number] = len(log)
+            await producer.send([Outgoing(name, record.value, record.key, number) for record in unpublished])
         await self.consume()
 
     async def touched(self) -> list[Touched]:
         topic = self.settings.topic("touched")
         count = sum((await self.bus.end_offsets(topic)).values())
         reader = await self.bus.reader([topic])
-        found: list[Touched] = []
-        while len(found) < count:
+        touches: list[Touched] = []
+        while len(touches) < count:
             for records in (await reader.poll(1_000, 1_000)).values():
-                found += [decode(Touched, record.value) for record in records]
-        return found
+                touches += [decode(Touched, record.value) for record in records]
+        return touches

@@ -14,7 +14,7 @@ _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-leng
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RecordedRequest:
     """A request as it came. Header names are in small letters; `status` is what the client heard."""
 
     method: str
@@ -35,11 +35,11 @@ class Seen:
 
 
 @dataclass
-class Doorman:
+class RecordingProxy:
     """`refuse` and `mishear` count down with every POST of events."""
 
     port: int
-    seen: list[Seen] = field(default_factory=list)
+    requests: list[RecordedRequest] = field(default_factory=list)
     refuse: int = 0
     """How many requests are not passed on, and answered 503."""
     mishear: int = 0
@@ -51,41 +51,41 @@ class Doorman:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def posts(self) -> list[Seen]:
+    def posts(self) -> list[RecordedRequest]:
         """What came by POST."""
-        return [seen for seen in self.seen if seen.method == "POST"]
+        return [request for request in self.requests if request.method == "POST"]
 
-    def sent(self, status: int = 200) -> list[tuple[Seen, dict[str, Any]]]:
+    def sent(self, status: int = 200) -> list[tuple[RecordedRequest, dict[str, Any]]]:
         """Every call that was answered with `status`, and its request."""
-        return [(seen, call) for seen in self.posts if seen.status == status for call in seen.calls]
+        return [(request, call) for request in self.posts if request.status == status for call in request.calls]
 
-    def _verdict(self) -> str:
+    def next_fault(self) -> str:
         with self.lock:
-            for verdict in ("refuse", "mishear"):
-                if left := getattr(self, verdict):
-                    setattr(self, verdict, left - 1)
-                    return verdict
+            for fault in ("refuse", "mishear"):
+                if remaining := getattr(self, fault):
+                    setattr(self, fault, remaining - 1)
+                    return fault
         return ""
 
 
 @contextmanager
-def doorman(collector_port: int) -> Iterator[Doorman]:
+def recording_proxy(collector_port: int) -> Iterator[RecordingProxy]:
     """One before the collector on this port."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def _pass(self) -> None:
+        def _relay(self) -> None:
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-            verdict = keeper._verdict() if self.command == "POST" else ""
-            status, headers, content = _refused(self.headers.get("origin"))
-            if verdict != "refuse":
+            fault = proxy.next_fault() if self.command == "POST" else ""
+            status, headers, content = _overloaded(self.headers.get("origin"))
+            if fault != "refuse":
                 answer = _forward(collector_port, self.command, self.path, raw, list(self.headers.items()))
-                if verdict != "mishear":
+                if fault != "mishear":
                     status, headers, content = answer
-            named = {name.lower(): value for name, value in self.headers.items()}
-            keeper.seen.append(Seen(self.command, self.path, named, raw, status))
+            request_headers = {name.lower(): value for name, value in self.headers.items()}
+            proxy.requests.append(RecordedRequest(self.command, self.path, request_headers, raw, status))
             self.send_response_only(status)
             for name, value in (*headers, ("Content-Length", str(len(content)))):
                 self.send_header(name, value)
@@ -93,26 +93,26 @@ def doorman(collector_port: int) -> Iterator[Doorman]:
                 self.end_headers()
                 self.wfile.write(content)
 
-        do_GET = do_POST = do_OPTIONS = _pass  # noqa: N815 - as http.server wants them
+        do_GET = do_POST = do_OPTIONS = _relay  # noqa: N815 - as http.server wants them
 
         def log_message(self, *_: Any) -> None:
             """Tests read `seen`."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        keeper = Doorman(server.server_port)
+        proxy = RecordingProxy(server.server_port)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
-            yield keeper
+            yield proxy
         finally:
             server.shutdown()
             thread.join()
 
 
-Answer = tuple[int, list[tuple[str, str]], bytes]
+ProxyAnswer = tuple[int, list[tuple[str, str]], bytes]
 
 
-def _refused(origin: str | None) -> Answer:
+def _overloaded(origin: str | None) -> ProxyAnswer:
     """As the collector says it."""
     headers = [("Content-Type", "application/json"), ("Retry-After", "1")]
     if origin is not None:
@@ -120,17 +120,17 @@ def _refused(origin: str | None) -> Answer:
     return 503, headers, b'{"success": false, "code": "overloaded", "message": "Send it again."}'
 
 
-def _forward(port: int, method: str, path: str, raw: bytes, headers: list[tuple[str, str]]) -> Answer:
-    link = HTTPConnection("127.0.0.1", port, timeout=30)
+def _forward(port: int, method: str, path: str, raw: bytes, headers: list[tuple[str, str]]) -> ProxyAnswer:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        link.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in headers:
             if name.lower() not in _HOP:
-                link.putheader(name, value)
-        link.putheader("Content-Length", str(len(raw)))
-        link.endheaders(raw)
-        answer = link.getresponse()
+                connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(raw)))
+        connection.endheaders(raw)
+        answer = connection.getresponse()
         content = answer.read()
         return answer.status, [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOP], content
     finally:
-        link.close()
+        connection.close()

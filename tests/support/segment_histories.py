@@ -5,11 +5,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from domain.segments.registers import CONSENT_EVENT
 from schemas.events import Event, EventType
 from schemas.identifiers import node
-from domain.segments.registers import CONSENT_EVENT
 from tests.support.events import SECRET, event
-from tests.support.random_values import (ACCOUNTS, CHANNELS, DAY_MS, HOUR_MS, PROPERTIES, PURPOSES, SPAN_DAYS, STEP_MS, TRAITS, a_value, event_name)
+from tests.support.random_values import (
+    ACCOUNTS,
+    CHANNELS,
+    DAY_MS,
+    HOUR_MS,
+    PROPERTIES,
+    PURPOSES,
+    SPAN_DAYS,
+    STEP_MS,
+    TRAITS,
+    random_event_name,
+    random_value,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +34,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class History:
+class RandomSegmentHistory:
     """What arrives of one group of people, in order. `nodes` are all their identifiers."""
 
     seed: str
@@ -35,7 +47,7 @@ class History:
         return list({arrival.event.id: arrival.event for arrival in self.arrivals if arrival.event is not None}.values())
 
 
-def random_history(rng: random.Random, name: str, base_ms: int, most: int = 30) -> History:
+def random_history(rng: random.Random, name: str, base_ms: int, most: int = 30) -> RandomSegmentHistory:
     """`name` tells its people from those of other histories."""
     pairs = [
         (namespace, f"{namespace}-{name}-{number}")
@@ -45,41 +57,43 @@ def random_history(rng: random.Random, name: str, base_ms: int, most: int = 30) 
     pairs = [(namespace, f"{value}@thu.vn" if namespace == "email" else value) for namespace, value in pairs]
     busy = rng.sample(pairs, rng.randint(1, 3))
     arrivals: list[Arrival] = []
-    hot = [base_ms + rng.randrange(SPAN_DAYS * DAY_MS // STEP_MS) * STEP_MS for _ in range(3)]
+    busy_instants = [base_ms + rng.randrange(SPAN_DAYS * DAY_MS // STEP_MS) * STEP_MS for _ in range(3)]
     for number in range(rng.randint(1, most)):
-        first = rng.choice(busy)
-        things = dict([first, *([rng.choice(pairs)] if rng.random() < 0.2 else ())])
-        said = random_event(rng, things, f"{name}-m{number}", a_time(rng, hot, base_ms), base_ms)
+        busy_pair = rng.choice(busy)
+        identifiers = dict([busy_pair, *([rng.choice(pairs)] if rng.random() < 0.2 else ())])
+        new_event = random_event(rng, identifiers, f"{name}-m{number}", random_time(rng, busy_instants, base_ms), base_ms)
         delay = rng.choice((0, 0, 0, 0, rng.randrange(HOUR_MS), rng.randrange(2 * DAY_MS), rng.randrange(3) * DAY_MS))
-        arrivals += [Arrival(said.time_ms + delay, said)]
+        arrivals += [Arrival(new_event.time_ms + delay, new_event)]
         if rng.random() < 0.15:
-            arrivals.append(Arrival(said.time_ms + delay + rng.randrange(DAY_MS), said))
+            arrivals.append(Arrival(new_event.time_ms + delay + rng.randrange(DAY_MS), new_event))
     nodes = sorted(node(SECRET, pair) for pair in pairs)
     for _ in range(rng.choice((0, 0, 1, 1, 2, 4))):
         arrivals.append(Arrival(base_ms + rng.randrange((SPAN_DAYS + 2) * DAY_MS), labels=random_labels(rng, nodes)))
     arrivals.sort(key=lambda arrival: (arrival.at_ms, rng.random()))
-    return History(name, arrivals, nodes)
+    return RandomSegmentHistory(name, arrivals, nodes)
 
 
-def a_time(rng: random.Random, hot: Sequence[int], base_ms: int) -> int:
+def random_time(rng: random.Random, busy_instants: Sequence[int], base_ms: int) -> int:
     """Often one of a few instants, or a millisecond beside it; else any."""
     if rng.random() < 0.65:
-        return rng.choice(hot) + rng.choice((0, 0, 0, 0, 1, -1, HOUR_MS, 6 * HOUR_MS, DAY_MS, 3 * DAY_MS))
+        return rng.choice(busy_instants) + rng.choice((0, 0, 0, 0, 1, -1, HOUR_MS, 6 * HOUR_MS, DAY_MS, 3 * DAY_MS))
     return base_ms + rng.choice((rng.randrange(SPAN_DAYS * DAY_MS), rng.randrange(SPAN_DAYS * DAY_MS // STEP_MS) * STEP_MS))
 
 
 def random_labels(rng: random.Random, nodes: Sequence[str]) -> dict[str, str]:
     """The nodes in groups, each named by its smallest."""
     groups = rng.randint(1, len(nodes))
-    place = {one: rng.randrange(groups) for one in nodes}
-    return {one: min(other for other in nodes if place[other] == place[one]) for one in nodes}
+    group_of = {member: rng.randrange(groups) for member in nodes}
+    return {one: min(other for other in nodes if group_of[other] == group_of[one]) for one in nodes}
 
 
-def random_event(rng: random.Random, things: Mapping[str, str], identifier: str, time_ms: int, base_ms: int) -> Event:
-    label = rng.choice((event_name(rng), event_name(rng), event_name(rng), "$identify", "$identify", CONSENT_EVENT))
+def random_event(rng: random.Random, identifiers: Mapping[str, str], identifier: str, time_ms: int, base_ms: int) -> Event:
+    label = rng.choice(
+        (random_event_name(rng), random_event_name(rng), random_event_name(rng), "$identify", "$identify", CONSENT_EVENT)
+    )
     kind: EventType = "track" if label[0] != "$" else label[1:]  # type: ignore[assignment]  # one of the names
     return event(
-        things,
+        identifiers,
         id=identifier,
         type=kind,
         name=label if kind == "track" else "",
@@ -92,21 +106,21 @@ def random_event(rng: random.Random, things: Mapping[str, str], identifier: str,
 
 
 def random_properties(rng: random.Random, kind: str, base_ms: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
     for field in PROPERTIES:
         if rng.random() < 0.55:
-            put(rng, found, field, a_value(rng, field, base_ms))
-    return found | ({"groupId": rng.choice(ACCOUNTS)} if kind == "group" else {})
+            put(rng, properties, field, random_value(rng, field, base_ms))
+    return properties | ({"groupId": rng.choice(ACCOUNTS)} if kind == "group" else {})
 
 
 def random_traits(rng: random.Random, kind: str, base_ms: int) -> dict[str, Any]:
     if kind == "group":
         return {"plan": rng.choice((*ACCOUNTS, None))} if rng.random() < 0.7 else {}
-    found: dict[str, Any] = {}
+    traits: dict[str, Any] = {}
     for field in TRAITS if kind == "identify" else ():
         if rng.random() < 0.5:
-            put(rng, found, field, a_value(rng, field, base_ms))
-    return found
+            put(rng, traits, field, random_value(rng, field, base_ms))
+    return traits
 
 
 def put(rng: random.Random, into: dict[str, Any], path: str, value: Any) -> None:
@@ -120,10 +134,10 @@ def put(rng: random.Random, into: dict[str, Any], path: str, value: Any) -> None
 
 def random_context(rng: random.Random, label: str) -> dict[str, Any]:
     if label == CONSENT_EVENT:
-        said = {purpose: rng.choice((True, False, False, None, "yes")) for purpose in PURPOSES if rng.random() < 0.6}
-        return rng.choice(({"consent": {"categoryPreferences": said}},) * 8 + ({}, {"consent": []}, {"consent": {"x": 1}}))
+        preferences = {purpose: rng.choice((True, False, False, None, "yes")) for purpose in PURPOSES if rng.random() < 0.6}
+        return rng.choice(({"consent": {"categoryPreferences": preferences}},) * 8 + ({}, {"consent": []}, {"consent": {"x": 1}}))
     if label == "$identify" and rng.random() < 0.6:
-        found = [
+        subscriptions = [
             {
                 "key": "k",
                 "type": rng.choice((channel, channel.upper(), channel.lower())),
@@ -131,5 +145,9 @@ def random_context(rng: random.Random, label: str) -> dict[str, Any]:
             }
             for channel in rng.choices(CHANNELS, k=rng.randint(0, 3))
         ]
-        return {"messaging_subscriptions": rng.choice((found, found, found, [*found, None, {"type": 5}], "all"))}
+        return {
+            "messaging_subscriptions": rng.choice(
+                (subscriptions, subscriptions, subscriptions, [*subscriptions, None, {"type": 5}], "all")
+            )
+        }
     return {}

@@ -4,17 +4,17 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from domain.profiles import fragment as model
-from schemas.events import Event
 from domain.definitions.kinds import AnyDefinition
-from domain.segments.plan import Plan
-from tests.support.random_definitions import definitions
-from tests.support.segment_histories import Arrival, History, random_history
-from tests.support.segment_stream import Stream
+from domain.profiles import fragment as model
+from domain.segments.plan import SegmentPlan
+from schemas.events import Event
+from tests.support.random_definitions import random_definitions
 from tests.support.random_values import BASES, DAY_MS, SPAN_DAYS
+from tests.support.segment_histories import Arrival, RandomSegmentHistory, random_history
+from tests.support.segment_stream import SegmentStream
 
 
-class World:
+class SegmentWorld:
     """Definitions and one history, by a seed. Small registers in every third."""
 
     def __init__(self, seed: int) -> None:
@@ -22,13 +22,15 @@ class World:
         self.rng = random.Random(seed)
         self.base_ms = self.rng.choice(BASES)
         self.end_ms = self.base_ms + (SPAN_DAYS + 6) * DAY_MS
-        self.history: History = random_history(self.rng, f"h{seed}", self.base_ms)
-        self.keep = self.rng.choice((None, None, 2))
-        self.definitions: list[AnyDefinition] = definitions(self.rng, self.base_ms, self.history.nodes, 12, keep=self.keep)
-        self.plan = Plan(self.definitions)
+        self.history: RandomSegmentHistory = random_history(self.rng, f"h{seed}", self.base_ms)
+        self.register_bound = self.rng.choice((None, None, 2))
+        self.definitions: list[AnyDefinition] = random_definitions(
+            self.rng, self.base_ms, self.history.nodes, 12, register_bound=self.register_bound
+        )
+        self.plan = SegmentPlan(self.definitions)
 
 
-def check(world: World) -> int:
+def check_all(world: SegmentWorld) -> int:
     """All laws of the stream; returns how many verdicts were compared. Raises AssertionError."""
     compared = check_time(world)
     check_order(world)
@@ -36,23 +38,23 @@ def check(world: World) -> int:
     return compared
 
 
-def check_time(world: World) -> int:
+def check_time(world: SegmentWorld) -> int:
     """At every step, around announced changes and between them, what is kept equals an evaluation from nothing."""
-    stream = Stream(world.plan, world.rng)
+    stream = SegmentStream(world.plan, world.rng)
     compared, arrivals = 0, list(world.history.arrivals)
     for number, arrival in enumerate(arrivals):
-        stream.take(arrival)
+        stream.apply_arrival(arrival)
         if not stream.pending:
-            compared += same_as_from_nothing(stream)
+            compared += check_equals_scratch_evaluation(stream)
         until = arrivals[number + 1].at_ms if number + 1 < len(arrivals) else world.end_ms
         for at_ms in probes(stream, world.rng, until, 2 if until < world.end_ms else 12):
-            stream.pass_until(at_ms)
-            compared += same_as_from_nothing(stream)
-    stream.pass_until(world.end_ms)
-    return compared + same_as_from_nothing(stream)
+            stream.advance_to(at_ms)
+            compared += check_equals_scratch_evaluation(stream)
+    stream.advance_to(world.end_ms)
+    return compared + check_equals_scratch_evaluation(stream)
 
 
-def probes(stream: Stream, rng: random.Random, until_ms: int, most: int) -> list[int]:
+def probes(stream: SegmentStream, rng: random.Random, until_ms: int, most: int) -> list[int]:
     """Instants up to the next arrival: before, at and after what is due, and any."""
     start = stream.now_ms
     if until_ms - start < 2:
@@ -63,62 +65,69 @@ def probes(stream: Stream, rng: random.Random, until_ms: int, most: int) -> list
     return sorted(at_ms for at_ms in rng.sample(near, min(most, len(near))) if start < at_ms < until_ms)
 
 
-def same_as_from_nothing(stream: Stream) -> int:
+def check_equals_scratch_evaluation(stream: SegmentStream) -> int:
     """Raises AssertionError that names the segment or trait, the profile and both answers."""
     assert stream.documents.keys() == set(stream.profiles()), "a profile without events has memberships, or one with some has none"
     for name in stream.profiles():
-        held = stream.documents[name]
-        computed, verdicts = stream.plan.at(stream.facts(name), stream.now_ms)
-        inside = {segment for segment, verdict in verdicts.items() if verdict.member}
-        differ = {segment: (segment in held.held(), segment in inside) for segment in held.held() ^ inside}
+        membership = stream.documents[name]
+        computed, verdicts = stream.plan.evaluate_all(stream.facts(name), stream.now_ms)
+        inside = {segment for segment, verdict in verdicts.items() if verdict.is_member}
+        differ = {
+            segment: (segment in membership.active_segments(), segment in inside)
+            for segment in membership.active_segments() ^ inside
+        }
         assert not differ, f"at {stream.now_ms}, of {name}: (kept, from nothing) {differ}"
-        assert held.computed == computed, f"at {stream.now_ms}, of {name}: {held.computed} kept, {computed} from nothing"
+        assert membership.computed == computed, (
+            f"at {stream.now_ms}, of {name}: {membership.computed} kept, {computed} from nothing"
+        )
     return len(stream.profiles()) * len(stream.plan.segments)
 
 
-def check_order(world: World) -> None:
+def check_order(world: SegmentWorld) -> None:
     """Any order and duplication: the same fragments, byte for byte, and the same answers."""
-    events, labels = world.history.events, last_labels(world.history)
+    events, labels = world.history.events, final_labels(world.history)
     shuffled = [*events, *world.rng.choices(events, k=len(events) // 2)]
     world.rng.shuffle(shuffled)
     answers = []
     for order in (events, shuffled):
-        stream = Stream(world.plan, world.rng, coalesce=0.5)
+        stream = SegmentStream(world.plan, world.rng, coalesce=0.5)
         for event in order:
-            stream.take(Arrival(world.end_ms, event))
+            stream.apply_arrival(Arrival(world.end_ms, event))
         stream.relabel(labels)
-        bytes_of = {owner: model.encode(fragment) for owner, fragment in stream.fragments.items()}
-        answers.append((bytes_of, {name: (one.held(), one.computed) for name, one in stream.documents.items()}))
+        bytes_of = {owner: model.encode_fragment(fragment) for owner, fragment in stream.fragments.items()}
+        answers.append(
+            (bytes_of, {name: (document.active_segments(), document.computed) for name, document in stream.documents.items()})
+        )
     assert answers[0][0] == answers[1][0], "fragments depend on the order"
     assert answers[0][1] == answers[1][1], "memberships depend on the order"
 
 
-def last_labels(history: History) -> Mapping[str, str]:
+def final_labels(history: RandomSegmentHistory) -> Mapping[str, str]:
     """The labels in the end."""
-    return next((one.labels for one in reversed(history.arrivals) if one.labels is not None), {})
+    return next((arrival.labels for arrival in reversed(history.arrivals) if arrival.labels is not None), {})
 
 
-def check_parts(world: World) -> None:
+def check_parts(world: SegmentWorld) -> None:
     """A profile is the join of its fragments, however its events are spread over them; registers keep within their bounds."""
     events, registers = world.history.events, world.plan.registers
     whole = spread([events], world.plan)
     cuts = [world.rng.randrange(3) for _ in events]
-    parts = spread([[one for one, cut in zip(events, cuts, strict=True) if cut == part] for part in range(3)], world.plan)
+    parts = spread([[event for event, cut in zip(events, cuts, strict=True) if cut == part] for part in range(3)], world.plan)
     assert parts == whole, "the parts do not join to the whole"
     for key, entries in whole["kept"].items():
-        assert len(entries) <= registers[key].keep, "a register is larger than its bound"
+        assert len(entries) <= registers[key].capacity, "a register is larger than its bound"
     for key, tally in whole["tallies"].items():
-        assert len(tally) <= registers[key].keep, "a tally is larger than its bound"
+        assert len(tally) <= registers[key].capacity, "a tally is larger than its bound"
 
 
-def spread(parts: Sequence[Sequence[Event]], plan: Plan) -> dict[str, Any]:
+def spread(parts: Sequence[Sequence[Event]], plan: SegmentPlan) -> dict[str, Any]:
     """The join of fragments that hold these events."""
     fragments = [model.Fragment() for _ in parts]
     for fragment, events in zip(fragments, parts, strict=True):
         for event in events:
-            model.apply(fragment, event, plan)
-    joined = model.join(fragments, plan.registers)
+            model.apply_event(fragment, event, plan)
+    joined = model.join_fragments(fragments, plan.registers)
     return {
-        "traits": joined.traits, "counters": joined.counters, "kept": joined.kept, "tallies": joined.tallies,
-        "named": joined.named, "accounts": joined.accounts, "seen": (joined.first_seen_ms, joined.last_seen_ms),
+        "traits": joined.traits, "counters": joined.counters, "kept": joined.entries_by_register, "tallies": joined.tallies,
+        "named": joined.event_identifiers, "accounts": joined.accounts, "seen": (joined.first_seen_ms, joined.last_seen_ms),
     }  # fmt: skip

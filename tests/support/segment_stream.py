@@ -8,18 +8,18 @@ from typing import Any
 from domain.identity import groups
 from domain.profiles import fragment as model
 from domain.profiles.membership import Membership, SegmentState
+from domain.segments.evaluation import Evaluation, evaluate_profile
+from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import ProfileFacts
 from schemas.events import Event
-from domain.segments.profile_facts import Facts
-from domain.segments.plan import Plan
-from domain.segments.evaluation import Standing, stand
 from tests.support.segment_histories import Arrival
 
 
 @dataclass
-class Stream:
+class SegmentStream:
     """The fragments, labels and memberships of some people. `coalesce` is how often a touch waits for the next one."""
 
-    plan: Plan
+    plan: SegmentPlan
     rng: random.Random
     coalesce: float = 0.3
     fragments: dict[str, model.Fragment] = field(default_factory=dict)
@@ -28,21 +28,21 @@ class Stream:
     pending: dict[str, set[str]] = field(default_factory=dict)
     now_ms: int = 0
 
-    def take(self, arrival: Arrival) -> None:
+    def apply_arrival(self, arrival: Arrival) -> None:
         """What is due before it, then the arrival itself."""
-        self.pass_until(arrival.at_ms)
+        self.advance_to(arrival.at_ms)
         if arrival.event is not None:
-            self.apply(arrival.event)
+            self.apply_event(arrival.event)
             if self.rng.random() >= self.coalesce:
                 self.settle()
         if arrival.labels is not None:
             self.relabel(arrival.labels)
 
-    def apply(self, event: Event) -> None:
+    def apply_event(self, event: Event) -> None:
         """Fold an event into its fragment, and note what it touched."""
-        effect = model.apply(self.fragments.setdefault(event.owner, model.Fragment()), event, self.plan)
-        if effect.fresh:
-            self.pending.setdefault(self.profile_of(event.owner), set()).update(effect.changed)
+        effect = model.apply_event(self.fragments.setdefault(event.owner, model.Fragment()), event, self.plan)
+        if effect.is_new:
+            self.pending.setdefault(self.profile_of(event.owner), set()).update(effect.changes)
 
     def relabel(self, labels: Mapping[str, str]) -> None:
         """Everybody whose members changed is evaluated anew; who is no more is forgotten."""
@@ -60,7 +60,7 @@ class Stream:
         for name, changed in pending.items():
             self.evaluate(name, frozenset(changed))
 
-    def pass_until(self, now_ms: int) -> None:
+    def advance_to(self, now_ms: int) -> None:
         """Let time pass: each timer fires when it is due, and nothing else is evaluated."""
         if self.pending and now_ms > self.now_ms:
             self.settle()
@@ -75,13 +75,13 @@ class Stream:
 
     def evaluate(self, name: str, changed: Collection[str] | None) -> None:
         """What the segment agent does for a profile now."""
-        if not self.alive(name):
+        if not self.has_events(name):
             self.documents.pop(name, None)
             return
         before = self.documents.get(name, Membership())
-        standing = stand(self.plan, before, self.facts(name), changed, self.now_ms)
-        assert all(at_ms > self.now_ms for at_ms in standing.due.values()), "a timer is set for what is past"
-        self.documents[name] = document_of(self.plan, before, standing)
+        evaluation = evaluate_profile(self.plan, before, self.facts(name), changed, self.now_ms)
+        assert all(at_ms > self.now_ms for at_ms in evaluation.due.values()), "a timer is set for what is past"
+        self.documents[name] = membership_after(self.plan, before, evaluation)
 
     def profile_of(self, owner: str) -> str:
         return self.labels.get(owner, owner)
@@ -91,35 +91,35 @@ class Stream:
         labelled = {node for node, profile in self.labels.items() if profile == name}
         return tuple(sorted(labelled | ({name} if self.profile_of(name) == name else set())))
 
-    def alive(self, name: str) -> bool:
+    def has_events(self, name: str) -> bool:
         return any(node in self.fragments for node in self.members(name))
 
     def profiles(self) -> list[str]:
         """All profiles that have events."""
         return sorted({self.profile_of(owner) for owner in self.fragments})
 
-    def facts(self, name: str) -> Facts:
+    def facts(self, name: str) -> ProfileFacts:
         """What segments look at."""
         nodes = self.members(name)
         parts = [self.fragments[node] for node in nodes if node in self.fragments]
-        return groups.facts(model.join(parts, self.plan.registers, nodes), {}, {}, None, name, nodes)
+        return groups.build_profile_facts(model.join_fragments(parts, self.plan.registers, nodes), {}, {}, None, name, nodes)
 
-    def inside(self, segment: str) -> set[str]:
+    def segment_members(self, segment: str) -> set[str]:
         """The members of a segment."""
-        return {name for name, document in self.documents.items() if _member(document, segment)}
+        return {name for name, document in self.documents.items() if _is_member(document, segment)}
 
     def computed(self, trait: str) -> dict[str, Any]:
         """The values of a computed trait, by profile."""
         return {name: document.computed[trait] for name, document in self.documents.items() if trait in document.computed}
 
 
-def _member(document: Membership, segment: str) -> bool:
+def _is_member(document: Membership, segment: str) -> bool:
     state = document.segments.get(segment)
     return state is not None and state.member
 
 
-def document_of(plan: Plan, before: Membership, standing: Standing) -> Membership:
+def membership_after(plan: SegmentPlan, before: Membership, evaluation: Evaluation) -> Membership:
     """The document after an evaluation."""
-    kept: Iterable[tuple[str, SegmentState]] = () if standing.complete else before.segments.items()
-    now = {name: SegmentState(member, 0, 0) for name, member in standing.members.items()}
-    return Membership(segments=dict(kept) | now, computed=standing.computed, due=standing.due, plan=plan.fingerprint)
+    unchanged: Iterable[tuple[str, SegmentState]] = () if evaluation.complete else before.segments.items()
+    evaluated = {name: SegmentState(member, 0, 0) for name, member in evaluation.members.items()}
+    return Membership(segments=dict(unchanged) | evaluated, computed=evaluation.computed, due=evaluation.due, plan=plan.fingerprint)

@@ -3,19 +3,19 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from domain.definitions.kinds import AnyDefinition, ComputedTrait, Segment, SegmentList, parse_definition
 from domain.profiles import fragment as model
+from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import LeafResult, ProfileFacts
+from domain.segments.tree import compile_leaf
 from schemas.events import Event
-from domain.definitions.kinds import (AnyDefinition, ComputedTrait, Segment, SegmentList, parse)
-from domain.segments.profile_facts import Answer, Facts
-from domain.segments.plan import Plan
-from domain.segments.tree import answers
 from tests.support.events import event
 
 OWNER = {"user_id": "khách-1"}
 
 
 def _document(kind: str, name: str, spec: Any) -> AnyDefinition:
-    return parse({"apiVersion": "onefold/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}, "test")
+    return parse_definition({"apiVersion": "onefold/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}, "test")
 
 
 def segment(name: str, where: Any) -> Segment:
@@ -32,38 +32,50 @@ def computed(name: str, spec: Any) -> ComputedTrait:
     return document
 
 
-def listed(name: str, nodes: Iterable[str]) -> SegmentList:
+def list_definition(name: str, nodes: Iterable[str]) -> SegmentList:
     """A list of nodes."""
     document = _document("List", name, {"namespace": "user_id", "nodes": list(nodes)})
     assert isinstance(document, SegmentList)
     return document
 
 
-def happened(name: str, at_ms: int, properties: Mapping[str, Any] | None = None, **more: Any) -> Event:
+def customer_event(name: str, at_ms: int, properties: Mapping[str, Any] | None = None, **more: Any) -> Event:
     """An event of one customer. Its id says all that it is made of, unless one is given."""
-    said = {"id": f"{name} {at_ms} {properties} {more}", "type": "track", "name": name, **more}
+    fields = {"id": f"{name} {at_ms} {properties} {more}", "type": "track", "name": name, **more}
     if name.startswith("$"):
-        said |= {"type": name[1:], "name": ""}
-    identifiers = said.pop("identifiers", OWNER)
-    return event(identifiers, time_ms=at_ms, properties=properties, **said)
+        fields |= {"type": name[1:], "name": ""}
+    identifiers = fields.pop("identifiers", OWNER)
+    return event(identifiers, time_ms=at_ms, properties=properties, **fields)
 
 
-def facts(plan: Plan, events: Iterable[Event], **more: Any) -> Facts:
+def facts(plan: SegmentPlan, events: Iterable[Event], **more: Any) -> ProfileFacts:
     """What segments see of a profile with these events, which came in this order; `more` are further facts."""
     fragments: dict[str, model.Fragment] = {}
-    for one in events:
-        model.apply(fragments.setdefault(one.owner, model.Fragment()), one, plan)
-    joined = model.join((model.decode(model.encode(fragment)) for fragment in fragments.values()), plan.registers)
-    named = {namespace for namespace, _ in joined.named}
-    return Facts(**({"traits": joined.traits, "kept": joined.kept, "tallies": joined.tallies, "named": named} | more))
+    for item in events:
+        model.apply_event(fragments.setdefault(item.owner, model.Fragment()), item, plan)
+    joined = model.join_fragments(
+        (model.decode_fragment(model.encode_fragment(fragment)) for fragment in fragments.values()), plan.registers
+    )
+    named = {namespace for namespace, _ in joined.event_identifiers}
+    return ProfileFacts(
+        **(
+            {
+                "traits": joined.traits,
+                "register_entries": joined.entries_by_register,
+                "tallies": joined.tallies,
+                "namespaces": named,
+            }
+            | more
+        )
+    )
 
 
-def answer(where: Any, events: Iterable[Event], now_ms: int, **more: Any) -> Answer:
+def evaluate_leaf(where: Any, events: Iterable[Event], now_ms: int, **more: Any) -> LeafResult:
     """What one leaf comes to. Computed traits are what they are then, if `more` says nothing of them."""
     definition = segment("s", where)
-    plan = Plan([definition])
-    held = facts(plan, events, **more)
+    plan = SegmentPlan([definition])
+    profile_facts = facts(plan, events, **more)
     if "computed" not in more:
-        values, _ = plan.at(held, now_ms)
-        held = facts(plan, events, computed=values, **more)
-    return answers(definition.spec.where, plan.registers, plan.lists)(held, now_ms)
+        values, _ = plan.evaluate_all(profile_facts, now_ms)
+        profile_facts = facts(plan, events, computed=values, **more)
+    return compile_leaf(definition.spec.where, plan.registers, plan.lists)(profile_facts, now_ms)

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedded import redis
+from embedded.child_process import ChildSpec, tie_to
 from embedded.class_archive import ClassArchive
-from embedded.child_process import Spec, tied_to
-from embedded.kafka_jars import cache_dir, kafka_jars
 from embedded.java import find_java
 from embedded.kafka import Kafka
+from embedded.kafka_jars import cache_dir, kafka_jars
 from embedded.layout import Layout
 from embedded.ports import free_port
 
 
 @dataclass
-class Running:
+class ServiceProcess:
     """A service that answers. `kill` and `start` are for tests of its failure."""
 
-    spec: Spec
+    spec: ChildSpec
     process: subprocess.Popen[bytes]
 
     def kill(self) -> None:
@@ -41,57 +41,57 @@ class Running:
     def start(self) -> None:
         """Start it again on the same directory and ports, and wait until it is ready."""
         self.process = _spawn(self.spec)
-        _await_ready(self.spec, self.process)
+        _wait_until_ready(self.spec, self.process)
 
 
 @contextmanager
-def running(spec: Spec) -> Iterator[Running]:
+def running_service(spec: ChildSpec) -> Iterator[ServiceProcess]:
     """`spec` as a child of this process, ready; ended on the way out."""
     process = _spawn(spec)
-    service = Running(spec, process)
+    service = ServiceProcess(spec, process)
     try:
-        _await_ready(spec, process)
+        _wait_until_ready(spec, process)
         yield service
     finally:
         if service.process.poll() is None:
             service.stop()
 
 
-def redis_spec(directory: Path, port: int | None = None) -> tuple[Spec, str]:
+def redis_spec(directory: Path, port: int | None = None) -> tuple[ChildSpec, str]:
     """A Redis server in `directory` and its URL (TCP)."""
     layout, port = _layout(directory), port or free_port()
     argv = redis.argv(redis.server_binary(), layout, port)
-    spec = Spec("redis", argv, lambda: redis.ready(port), layout.logs / "redis.log", start_limit_s=30)
+    spec = ChildSpec("redis", argv, lambda: redis.is_ready(port), layout.logs / "redis.log", start_timeout_s=30)
     return spec, f"redis://127.0.0.1:{port}/0"
 
 
-def kafka_spec(directory: Path) -> tuple[Spec, str]:
+def kafka_spec(directory: Path) -> tuple[ChildSpec, str]:
     """A Kafka broker in `directory` and its bootstrap address. Topics are not made by themselves."""
     layout = _layout(directory)
     broker = Kafka(find_java(), kafka_jars(), layout, free_port(), free_port())
     broker.prepare()
     argv = broker.argv(*ClassArchive(broker, cache_dir()).flags())
-    spec = Spec("kafka", argv, broker.ready, layout.logs / "kafka.out.log", broker.env(), (layout.logs / "kafka.log",))
+    spec = ChildSpec("kafka", argv, broker.is_ready, layout.logs / "kafka.out.log", broker.env(), (layout.logs / "kafka.log",))
     return spec, f"127.0.0.1:{broker.port}"
 
 
 def _layout(directory: Path) -> Layout:
     layout = Layout.of(directory)
-    layout.make()
+    layout.create_directories()
     return layout
 
 
-def _spawn(spec: Spec) -> subprocess.Popen[bytes]:
+def _spawn(spec: ChildSpec) -> subprocess.Popen[bytes]:
     with spec.log.open("ab") as out:
         return subprocess.Popen(
-            list(spec.argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=spec.env, preexec_fn=tied_to(os.getpid())
+            list(spec.argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=spec.env, preexec_fn=tie_to(os.getpid())
         )
 
 
-def _await_ready(spec: Spec, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + spec.start_limit_s
-    while not spec.ready():
-        if process.poll() is not None or time.monotonic() > until:
+def _wait_until_ready(spec: ChildSpec, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + spec.start_timeout_s
+    while not spec.is_ready():
+        if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             process.wait()
             message = f"{spec.name} did not start (exit {process.returncode}):\n{spec.tail()}"

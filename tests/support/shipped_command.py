@@ -15,14 +15,14 @@ import httpx
 ONEFOLD = Path(sys.executable).with_name("onefold")
 
 
-def eventually(look: Callable[[], Any], until: Callable[[Any], bool], within_s: float = 60.0) -> Any:
-    """Look again and again until `until` says yes; AssertionError with the last look after the bound."""
+def eventually(probe: Callable[[], Any], accept: Callable[[Any], bool], within_s: float = 60.0) -> Any:
+    """Look again and again until `accept` says yes; AssertionError with the last look after the bound."""
     end = time.monotonic() + within_s
     while True:
-        seen = look()
-        if until(seen):
-            return seen
-        assert time.monotonic() < end, f"still not so after {within_s} s; last seen: {seen!r}"
+        value = probe()
+        if accept(value):
+            return value
+        assert time.monotonic() < end, f"still not so after {within_s} s; last seen: {value!r}"
         time.sleep(0.1)
 
 
@@ -70,7 +70,7 @@ class Onefold:
     def account(self) -> Any:
         return self.json("account", check=False)
 
-    def settled(self, accepted: int, within_s: float = 90.0) -> Any:
+    def wait_until_settled(self, accepted: int, within_s: float = 90.0) -> Any:
         """The account once at least `accepted` events are in it and none is in flight."""
         return eventually(self.account, lambda a: a["accepted"] >= accepted and a["in_flight"] == 0, within_s)
 
@@ -84,13 +84,13 @@ class Onefold:
     def restarts(self, role: str) -> int:
         return next(int(entry["restarts"]) for entry in self.json("status", check=False)["roles"] if entry["name"] == role)
 
-    def verified(self, within_s: float = 60.0) -> Any:
+    def wait_until_verified(self, within_s: float = 60.0) -> Any:
         """The hashes once both stores agree."""
         return eventually(lambda: self.json("verify", check=False), lambda v: v["agree"], within_s)
 
 
 @contextlib.contextmanager
-def onefold_in(data_dir: Path) -> Iterator[Onefold]:
+def running_onefold(data_dir: Path) -> Iterator[Onefold]:
     """`onefold up --detach` in a directory, `onefold down` at the end."""
     onefold = Onefold(data_dir)
     onefold.run("up", "--detach")

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 
 from aiokafka.partitioner import murmur2
 
+from domain.definitions.kinds import Segment
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
 from domain.profiles import membership as memberships
+from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
-from profile_store.port import Place, ProfileStore
+from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Outgoing, Record
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event
-from schemas.records import Decided, Identity, Look, Profile, Transition
-from domain.definitions.kinds import Segment
-from domain.identity.rules import DEFAULT_RULES, Rules
-from domain.segments.plan import Plan
+from schemas.records import Identity, LinkDecision, Profile, ReclusterRequest, Transition
 from streams.step import Step
 from streams.steps.group import GroupStep
 from streams.steps.link import LinkStep
@@ -31,7 +31,7 @@ from streams.steps.unify import UnifyStep
 class Pipeline:
     """`partitions` of every topic but links. `rng` decides everything that a real run leaves to chance.
 
-    `outside` is the store to work on, if not one in memory of its own.
+    `external_store` is the store to work on, if not one in memory of its own.
     """
 
     rng: random.Random
@@ -39,13 +39,13 @@ class Pipeline:
     partitions: int = 3
     crash_rate: float = 0.0
     clock: ManualClock = field(default_factory=ManualClock)
-    rules: Rules = DEFAULT_RULES
-    outside: ProfileStore | None = None
+    rules: CompiledIdentityRules = DEFAULT_RULES
+    external_store: ProfileStore | None = None
 
     def __post_init__(self) -> None:
         self.settings = Settings()
-        self.store: ProfileStore = self.outside or MemoryStore(self.clock)
-        plan = Plan(self.segments)
+        self.store: ProfileStore = self.external_store or MemoryStore(self.clock)
+        plan = SegmentPlan(self.segments)
         self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)
         self.committed: dict[tuple[str, int], int] = defaultdict(int)
         self.steps: dict[str, Step] = {
@@ -64,59 +64,65 @@ class Pipeline:
     def feed(self, event: Event) -> None:
         self.append("events", event.owner.encode(), encode(event))
 
-    def decide(self, decided: Decided) -> None:
+    def feed_decision(self, decided: LinkDecision) -> None:
         self.append("links", None, encode(decided))
 
     async def relink(self) -> None:
         """What a change of the rules brings about: every cluster is looked at again, a few nodes at a time."""
         nodes = sorted([node async for node, _ in self.store.scan("edges")])
         for start in range(0, len(nodes), 3):
-            self.append("links", None, encode(Look(nodes=tuple(nodes[start : start + 3]), number=self.rules.number)))
-        self.append("links", None, encode(Look(nodes=(), number=self.rules.number)))
+            self.append(
+                "links", None, encode(ReclusterRequest(nodes=tuple(nodes[start : start + 3]), number=self.rules.sequence_number))
+            )
+        self.append("links", None, encode(ReclusterRequest(nodes=(), number=self.rules.sequence_number)))
 
     async def drain(self) -> None:
         """Until no log has anything that is not committed."""
         for _ in range(100_000):
-            waiting = self.waiting()
-            if not waiting:
+            uncommitted = self.uncommitted()
+            if not uncommitted:
                 return
-            await self.turn(*self.rng.choice(waiting))
+            await self.run_slice(*self.rng.choice(uncommitted))
         raise AssertionError("the pipeline does not come to rest")
 
-    def waiting(self) -> list[tuple[str, int]]:
+    def uncommitted(self) -> list[tuple[str, int]]:
         """The places with records that are not committed."""
-        return sorted(place for place in self.logs if place[0] in self.steps and self.committed[place] < len(self.logs[place]))
+        return sorted(
+            topic_partition
+            for topic_partition in self.logs
+            if topic_partition[0] in self.steps and self.committed[topic_partition] < len(self.logs[topic_partition])
+        )
 
-    async def turn(self, topic: str, partition: int, crash_after: int | None = None) -> None:
+    async def run_slice(self, topic: str, partition: int, crash_after: int | None = None) -> None:
         """One slice, perhaps with a crash between any two of its effects (after `crash_after` of them, if given)."""
         log, start = self.logs[topic, partition], self.committed[topic, partition]
         records = log[start : start + self.rng.randint(1, 8)]
-        place = Place(topic, partition, 1 if topic == "links" else self.partitions)
-        outcome = await self.steps[topic].run(place, records, self.clock.now_ms())
+        topic_partition = TopicPartition(topic, partition, 1 if topic == "links" else self.partitions)
+        outcome = await self.steps[topic].run(topic_partition, records, self.clock.now_ms())
         crash = self.rng.random() < self.crash_rate
-        point = crash_after if crash_after is not None else self.rng.randint(0, 3) if crash else 4
-        if point == 0:
+        crash_point = crash_after if crash_after is not None else self.rng.randint(0, 3) if crash else 4
+        if crash_point == 0:
             return
         position = max(records[-1].offset + 1, outcome.expected or 0)
-        refused = await self.store.save(place, outcome.expected, position, outcome.writes)
+        refused = await self.store.save(topic_partition, outcome.expected, position, outcome.writes)
         assert not refused
-        if point == 1:
+        if crash_point == 1:
             return
-        said = list(outcome.produce)
-        for outgoing in said[: self.rng.randint(0, len(said))] if point == 2 else said:
+        emitted = list(outcome.produce)
+        for outgoing in emitted[: self.rng.randint(0, len(emitted))] if crash_point == 2 else emitted:
             self._deliver(outgoing)
-        if point == 4:
+        if crash_point == 4:
             self.committed[topic, partition] = records[-1].offset + 1
 
-    async def zombie(self, topic: str, partition: int) -> bool:
+    async def run_zombie_slice(self, topic: str, partition: int) -> bool:
         """A worker decides a slice, another one applies it first, then the first one writes; true when it was refused whole."""
         log, start = self.logs[topic, partition], self.committed[topic, partition]
         records = log[start : start + 5]
-        place = Place(topic, partition, 1 if topic == "links" else self.partitions)
-        late = await self.steps[topic].run(place, records, self.clock.now_ms())
-        await self.turn(topic, partition)
+        topic_partition = TopicPartition(topic, partition, 1 if topic == "links" else self.partitions)
+        late = await self.steps[topic].run(topic_partition, records, self.clock.now_ms())
+        await self.run_slice(topic, partition)
         try:
-            refused = await self.store.save(place, late.expected, records[-1].offset + 1, late.writes)
+            refused = await self.store.save(topic_partition, late.expected, records[-1].offset + 1, late.writes)
         except StateLost:
             return True
         return set(late.writes.documents) <= set(refused)
@@ -143,12 +149,14 @@ class Pipeline:
 
     def identities(self) -> dict[str, str]:
         """node → profile id as ClickHouse comes to know it: of all records that name a node the largest version is right."""
-        said = [decode(Identity, record.value) for (topic, _), log in self.logs.items() if topic == "identities" for record in log]
-        best: dict[str, tuple[int, str]] = {}
-        for identity in said:
+        records = [
+            decode(Identity, record.value) for (topic, _), log in self.logs.items() if topic == "identities" for record in log
+        ]
+        latest: dict[str, tuple[int, str]] = {}
+        for identity in records:
             for node in identity.members:
-                best[node] = max(best.get(node, (-1, "")), (identity.label_version, identity.profile_id))
-        return {node: profile_id for node, (_, profile_id) in best.items()}
+                latest[node] = max(latest.get(node, (-1, "")), (identity.label_version, identity.profile_id))
+        return {node: profile_id for node, (_, profile_id) in latest.items()}
 
     async def state(self, nodes: Sequence[str]) -> dict[str, object]:
         """Fragments byte for byte, labels, member lists and memberships of live profiles: what must not depend on order."""
@@ -156,13 +164,15 @@ class Pipeline:
         documents = await self.store.documents("fragment", nodes)
         profiles = sorted(set(labels.values()))
         members = await self.store.members(profiles)
-        held = {
-            profile_id: sorted(name for name, state in memberships.decode(document.data).segments.items() if state.member)
+        memberships_by_profile = {
+            profile_id: sorted(
+                name for name, state in memberships.decode_membership(document.data).segments.items() if state.member
+            )
             for profile_id, document in (await self.store.documents("membership", profiles)).items()
         }
         return {
             "fragments": {node: document.data for node, document in documents.items()},
             "labels": labels,
             "members": {profile_id: entry.nodes for profile_id, entry in members.items()},
-            "memberships": held,
+            "memberships": memberships_by_profile,
         }

@@ -5,66 +5,74 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from domain.profiles import fragment as model
+from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import ProfileFacts
+from domain.segments.sql import computed_values_query, membership_query
+from runtime.bus.port import Record
+from schemas.events import Event
 from warehouse import rows
 from warehouse.client import Warehouse
 from warehouse.tables import EVENT_STORE, LABELS
-from runtime.bus.port import Record
-from schemas.events import Event
-from domain.segments.profile_facts import Facts
-from domain.segments.plan import Plan
-from domain.segments.sql import computed_values, membership
 
 
-async def keep(warehouse: Warehouse, events: Sequence[Event], labels: Mapping[str, str] | None = None) -> None:
+async def load_history(warehouse: Warehouse, events: Sequence[Event], labels: Mapping[str, str] | None = None) -> None:
     """Insert events as they arrived, and which profile each node belongs to."""
-    arrived = [rows.event(Record("events", 0, offset, 0, b"", None), one) for offset, one in enumerate(events)]
+    arrived = [rows.event_row(Record("events", 0, offset, 0, b"", None), item) for offset, item in enumerate(events)]
     await warehouse.insert(EVENT_STORE, arrived)
     await warehouse.insert(LABELS, [(node, profile_id, 1) for node, profile_id in (labels or {}).items()])
 
 
-def profiles(plan: Plan, events: Sequence[Event], labels: Mapping[str, str], at_ms: int) -> dict[str, Facts]:
+def stream_facts(plan: SegmentPlan, events: Sequence[Event], labels: Mapping[str, str], at_ms: int) -> dict[str, ProfileFacts]:
     """What the stream has of each profile at an instant."""
     fragments: dict[str, dict[str, model.Fragment]] = {}
-    for one in events:
-        if one.time_ms <= at_ms:
-            profile_id = labels.get(one.owner, one.owner)
-            model.apply(fragments.setdefault(profile_id, {}).setdefault(one.owner, model.Fragment()), one, plan)
-    found = {}
-    for profile_id, held in fragments.items():
-        joined = model.join(held.values(), plan.registers)
+    for item in events:
+        if item.time_ms <= at_ms:
+            profile_id = labels.get(item.owner, item.owner)
+            model.apply_event(fragments.setdefault(profile_id, {}).setdefault(item.owner, model.Fragment()), item, plan)
+    facts_by_profile = {}
+    for profile_id, owner_fragments in fragments.items():
+        joined = model.join_fragments(owner_fragments.values(), plan.registers)
         nodes = {profile_id, *(node for node, label in labels.items() if label == profile_id)}
-        named = {namespace for namespace, _ in joined.named}
-        found[profile_id] = Facts(joined.traits, joined.kept, joined.tallies, profile_id=profile_id, nodes=nodes, named=named)
-    return found
+        named = {namespace for namespace, _ in joined.event_identifiers}
+        facts_by_profile[profile_id] = ProfileFacts(
+            joined.traits, joined.entries_by_register, joined.tallies, profile_id=profile_id, nodes=nodes, namespaces=named
+        )
+    return facts_by_profile
 
 
-def streamed(plan: Plan, facts: Mapping[str, Facts], at_ms: int) -> dict[str, Any]:
+def stream_answers(plan: SegmentPlan, facts: Mapping[str, ProfileFacts], at_ms: int) -> dict[str, Any]:
     """Members of each segment, and the values of each computed trait, as the stream has them."""
-    at = {profile_id: plan.at(one, at_ms) for profile_id, one in facts.items()}
-    members = {name: sorted(one for one, (_, verdicts) in at.items() if verdicts[name].member) for name in plan.segments}
-    values = {name: {one: shown[name] for one, (shown, _) in at.items() if name in shown} for name in plan.computed}
+    evaluations = {profile_id: plan.evaluate_all(profile_facts, at_ms) for profile_id, profile_facts in facts.items()}
+    members = {
+        name: sorted(one for one, (_, verdicts) in evaluations.items() if verdicts[name].is_member) for name in plan.segments
+    }
+    values = {
+        name: {one: computed[name] for one, (computed, _) in evaluations.items() if name in computed} for name in plan.computed
+    }
     return {"members": members, "values": values}
 
 
-async def asked(warehouse: Warehouse, plan: Plan, at_ms: int) -> dict[str, Any]:
+async def sql_answers(warehouse: Warehouse, plan: SegmentPlan, at_ms: int) -> dict[str, Any]:
     """The same of ClickHouse."""
     members, values = {}, {}
     for name in plan.segments:
-        query = membership(plan, name, at_ms)
-        members[name] = sorted(row[0] for row in await warehouse.rows(query.sql, query.parameters))
+        query = membership_query(plan, name, at_ms)
+        members[name] = sorted(row[0] for row in await warehouse.query(query.sql, query.parameters))
     for name in plan.computed:
-        query = computed_values(plan, name, at_ms)
-        values[name] = {row[0]: json.loads(row[1]) for row in await warehouse.rows(query.sql, query.parameters)}
+        query = computed_values_query(plan, name, at_ms)
+        values[name] = {row[0]: json.loads(row[1]) for row in await warehouse.query(query.sql, query.parameters)}
     return {"members": members, "values": values}
 
 
-async def same(warehouse: Warehouse, plan: Plan, events: Sequence[Event], labels: Mapping[str, str], *at_ms: int) -> dict[str, Any]:
+async def assert_stream_equals_sql(
+    warehouse: Warehouse, plan: SegmentPlan, events: Sequence[Event], labels: Mapping[str, str], *at_ms: int
+) -> dict[str, Any]:
     """Asserts that both say the same at each instant; what they say at the last."""
-    said: dict[str, Any] = {}
+    stream_side: dict[str, Any] = {}
     for instant in at_ms:
-        said = streamed(plan, profiles(plan, events, labels, instant), instant)
-        found = await asked(warehouse, plan, instant)
-        for part, by_name in said.items():
+        stream_side = stream_answers(plan, stream_facts(plan, events, labels, instant), instant)
+        sql_side = await sql_answers(warehouse, plan, instant)
+        for part, by_name in stream_side.items():
             for name, expected in by_name.items():
-                assert found[part][name] == expected, f"{name} at {instant}"
-    return said
+                assert sql_side[part][name] == expected, f"{name} at {instant}"
+    return stream_side

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from profile_store.connect import open_store
-from profile_store.keys import LETTERS
+from profile_store.keys import KIND_LETTERS
 from profile_store.memory import MemoryStore
 from profile_store.port import ProfileStore
 from runtime.clock import Clock
@@ -37,6 +37,6 @@ async def real_store(
     store = make(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), clock)
     try:
         yield store
-        await store.wipe(LETTERS)
+        await store.wipe(KIND_LETTERS)
     finally:
         await store.aclose()

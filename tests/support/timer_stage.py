@@ -14,9 +14,11 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from ops import definitions_topic as definitions
+from domain.definitions.kinds import Segment, load_yaml
+from domain.segments.plan import SegmentPlan
+from ops import definitions_topic
 from profile_store.connect import open_store
-from profile_store.port import Place, ProfileStore
+from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Consumer, Outgoing, Partition, Producer, Record
 from runtime.clock import SystemClock
@@ -25,13 +27,11 @@ from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.records import Transition
 from schemas.topics import TOPICS
-from domain.definitions.kinds import Segment, load_yaml
-from domain.segments.plan import Plan
 from streams.step import Step
 from streams.steps.segment import SegmentStep
 from streams.steps.unify import UnifyStep
-from tests.support.fault_stage import Worker
 from tests.support.events import event
+from tests.support.fault_stage import SupervisedWorker
 
 WITHIN_MS: Final = 3_600_000
 DEFINITION: Final = """
@@ -42,7 +42,7 @@ spec: {where: {did: {event: call_ended, within: 1h}}}
 """
 
 
-class StreamsWorker(Worker):
+class StreamsWorker(SupervisedWorker):
     """`python -m streams`, with the agents that evaluate."""
 
     def start(self) -> None:
@@ -52,17 +52,17 @@ class StreamsWorker(Worker):
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
+class SegmentExit:
     """A person left the segment: for which instant, and when that was said."""
 
     profile_id: str
     at_ms: int
     seq: int
-    said_ms: int
+    published_ms: int
 
 
 @dataclass
-class Timed:
+class TimerStage:
     """One environment on a broker and a Redis server. `entered` (when it was first said) and `exits` are those read so far."""
 
     settings: Settings
@@ -72,8 +72,8 @@ class Timed:
     reader: Consumer
     variables: Mapping[str, str]
     folder: Path
-    places: list[Place]
-    exits: list[Exit] = field(default_factory=list)
+    topic_partitions: list[TopicPartition]
+    exits: list[SegmentExit] = field(default_factory=list)
     entered: dict[str, int] = field(default_factory=dict)
     workers: list[StreamsWorker] = field(default_factory=list)
     people: int = 0
@@ -81,42 +81,42 @@ class Timed:
     def worker(self, **variables: str) -> StreamsWorker:
         """A new worker, started, with a data directory of its own."""
         number = len(self.workers)
-        own = {"ONEFOLD_DATA_DIR": str(self.folder / f"worker{number}")}
-        worker = StreamsWorker({**self.variables, **own, **variables}, self.folder / f"worker{number}.log")
+        own_variables = {"ONEFOLD_DATA_DIR": str(self.folder / f"worker{number}")}
+        worker = StreamsWorker({**self.variables, **own_variables, **variables}, self.folder / f"worker{number}.log")
         self.workers.append(worker)
         worker.start()
         return worker
 
-    async def called(self, due_ms: list[int]) -> list[str]:
+    async def send_calls(self, due_ms: list[int]) -> list[str]:
         """Say of as many people that they called so that they leave the segment at these instants; their profile ids."""
         names = []
         for start in range(0, len(due_ms), 1_000):
             outgoing = []
             for due in due_ms[start : start + 1_000]:
-                said = event({"user_id": f"u{self.people}"}, id=f"m{self.people}", name="call_ended", time_ms=due - WITHIN_MS)
-                names.append(said.owner)
-                outgoing.append(Outgoing(self.settings.topic("events"), encode(said), key=said.owner.encode()))
+                call_event = event({"user_id": f"u{self.people}"}, id=f"m{self.people}", name="call_ended", time_ms=due - WITHIN_MS)
+                names.append(call_event.owner)
+                outgoing.append(Outgoing(self.settings.topic("events"), encode(call_event), key=call_event.owner.encode()))
                 self.people += 1
             await self.producer.send(outgoing)
         return names
 
-    async def evaluated(self, now_ms: int) -> None:
+    async def evaluate_backlog(self, now_ms: int) -> None:
         """What workers at `now_ms` would have made of all that was said, while none runs: the people are in, and timers are set."""
-        plan = Plan(definition for definition in load_yaml(DEFINITION, "") if isinstance(definition, Segment))
+        plan = SegmentPlan(definition for definition in load_yaml(DEFINITION, "") if isinstance(definition, Segment))
         steps: list[Step] = [
             UnifyStep(self.settings, self.store, lambda: plan),
             SegmentStep(self.settings, self.store, lambda: plan),
         ]
         for step in steps:
             logs: defaultdict[int, list[Record]] = defaultdict(list)
-            for record in await self._all(step.topic):
+            for record in await self._read_all(step.topic):
                 logs[record.partition].append(record)
             for number, log in logs.items():
-                place = Place(step.topic, number, len(self.places))
+                topic_partition = TopicPartition(step.topic, number, len(self.topic_partitions))
                 for start in range(0, len(log), 1_000):
                     records = log[start : start + 1_000]
-                    outcome = await step.run(place, records, now_ms)
-                    await self.store.save(place, outcome.expected, records[-1].offset + 1, outcome.writes)
+                    outcome = await step.run(topic_partition, records, now_ms)
+                    await self.store.save(topic_partition, outcome.expected, records[-1].offset + 1, outcome.writes)
                     await self.producer.send(outcome.produce)
             await self._commit(step)
 
@@ -132,74 +132,78 @@ class Timed:
         finally:
             await member.aclose()
 
-    async def _all(self, name: str) -> list[Record]:
-        topic, found = self.settings.topic(name), list[Record]()
+    async def _read_all(self, name: str) -> list[Record]:
+        topic, collected = self.settings.topic(name), list[Record]()
         ends = await self.bus.end_offsets(topic)
         reader = await self.bus.reader([topic])
         try:
-            while len(found) < sum(ends.values()):
-                found += [record for records in (await reader.poll(1_000, 5_000)).values() for record in records]
+            while len(collected) < sum(ends.values()):
+                collected += [record for records in (await reader.poll(1_000, 5_000)).values() for record in records]
         finally:
             await reader.aclose()
-        return found
+        return collected
 
-    async def look(self) -> int:
+    async def poll_transitions(self) -> int:
         """Read what was said meanwhile; how many exits there are."""
         while polled := await self.reader.poll(20, 10_000):
             for record in (record for records in polled.values() for record in records):
-                said = decode(Transition, record.value)
-                if said.op == "entered":
-                    self.entered.setdefault(said.profile_id, record.timestamp_ms)
+                transition = decode(Transition, record.value)
+                if transition.op == "entered":
+                    self.entered.setdefault(transition.profile_id, record.timestamp_ms)
                 else:
-                    self.exits.append(Exit(said.profile_id, said.at_ms, said.seq, record.timestamp_ms))
+                    self.exits.append(SegmentExit(transition.profile_id, transition.at_ms, transition.seq, record.timestamp_ms))
         return len(self.exits)
 
-    async def standing(self) -> int:
+    async def count_timers(self) -> int:
         """How many timers stand."""
-        return sum([len(await self.store.due_timers(place, 1 << 50, 1_000_000)) for place in self.places])
+        return sum(
+            [len(await self.store.due_timers(topic_partition, 1 << 50, 1_000_000)) for topic_partition in self.topic_partitions]
+        )
 
-    async def until(self, look: Callable[[], Awaitable[bool]], within_s: float = 120) -> None:
+    async def wait_until(self, condition: Callable[[], Awaitable[bool]], within_s: float = 120) -> None:
         """Wait for a condition, starting again what has ended; AssertionError with the workers' last words after the bound."""
         end = time.monotonic() + within_s
         while True:
             with contextlib.suppress(Transient):
-                if await look():
+                if await condition():
                     return
             for worker in self.workers:
                 worker.supervise()
             assert time.monotonic() < end, "\n".join(f"{w.codes}: {w.log.read_text()[-2000:]}" for w in self.workers)
             await asyncio.sleep(0.01)
 
-    async def until_left(self, count: int) -> None:
+    async def wait_until_exited(self, count: int) -> None:
         """Wait until so many exits were said."""
 
-        async def look() -> bool:
-            return await self.look() >= count
+        async def enough_exited() -> bool:
+            return await self.poll_transitions() >= count
 
-        await self.until(look)
+        await self.wait_until(enough_exited)
 
-    async def until_entered(self, count: int) -> None:
+    async def wait_until_entered(self, count: int) -> None:
         """Wait until so many were said to be in."""
 
-        async def look() -> bool:
-            await self.look()
+        async def enough_entered() -> bool:
+            await self.poll_transitions()
             return len(self.entered) >= count
 
-        await self.until(look)
+        await self.wait_until(enough_entered)
 
-    async def until_none_stands(self) -> None:
+    async def wait_until_no_timers(self) -> None:
         """Wait until no timer stands and everybody was said to have left: a worker says so after it has cleared the timer."""
 
-        async def look() -> bool:
-            cleared = await self.standing() == 0
-            await self.look()
+        async def all_exited() -> bool:
+            cleared = await self.count_timers() == 0
+            await self.poll_transitions()
             return cleared and {exit_.profile_id for exit_ in self.exits} >= self.entered.keys()
 
-        await self.until(look)
+        await self.wait_until(all_exited)
 
 
 @contextlib.asynccontextmanager
-async def timed(bootstrap: str, redis_url: str, environment: str, folder: Path, partitions: int = 2) -> AsyncIterator[Timed]:
+async def timer_stage(
+    bootstrap: str, redis_url: str, environment: str, folder: Path, partitions: int = 2
+) -> AsyncIterator[TimerStage]:
     """A stage with its topics and its segment; its workers end with it."""
     variables = {
         "ONEFOLD_KAFKA_BOOTSTRAP": bootstrap,
@@ -213,15 +217,15 @@ async def timed(bootstrap: str, redis_url: str, environment: str, folder: Path, 
     async with KafkaBus(settings) as bus, contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(store.aclose)
         await bus.create_topics(
-            {settings.topic(topic.name): (1 if topic.single else partitions, dict(topic.config)) for topic in TOPICS}
+            {settings.topic(topic.name): (1 if topic.is_single_partition else partitions, dict(topic.config)) for topic in TOPICS}
         )
-        await definitions.write(settings, bus, load_yaml(DEFINITION, "segments.yaml"))
+        await definitions_topic.write(settings, bus, load_yaml(DEFINITION, "segments.yaml"))
         producer = await bus.producer()
         stack.push_async_callback(producer.aclose)
         reader = await bus.reader([settings.topic("memberships")])
         stack.push_async_callback(reader.aclose)
-        places = [Place("touched", number, partitions) for number in range(partitions)]
-        stage = Timed(settings, bus, producer, store, reader, variables, folder, places)
+        topic_partitions = [TopicPartition("touched", number, partitions) for number in range(partitions)]
+        stage = TimerStage(settings, bus, producer, store, reader, variables, folder, topic_partitions)
         try:
             yield stage
         finally:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from domain.definitions.kinds import Destination, parse_definition
 from schemas.records import Transition
-from domain.definitions.kinds import Destination, parse
 
 
 def transition(**changes: Any) -> Transition:
@@ -35,6 +35,6 @@ def destination(name: str = "hook", url: str = "https://shop.vn/hook", **spec: A
         "retry": {"max_age_ms": 60_000, "min_ms": 1, "max_ms": 5},
     }
     document = {"apiVersion": "onefold/v1", "kind": "Destination", "metadata": {"name": name}, "spec": values | spec}
-    found = parse(document, "test")
-    assert isinstance(found, Destination)
-    return found
+    parsed = parse_definition(document, "test")
+    assert isinstance(parsed, Destination)
+    return parsed

@@ -5,91 +5,91 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from ops.segments.verifier import Verifier
+from domain.definitions.kinds import Segment
+from domain.identity.rules import DEFAULT_RULES
 from domain.profiles import membership as memberships
 from domain.profiles.membership import SegmentState
-from profile_store.port import Document, Place, ProfileStore, Writes
-from warehouse.client import Warehouse
+from domain.segments.plan import SegmentPlan
+from domain.segments.sql import membership_query
+from ops.segments.verifier import SegmentVerifier
+from profile_store.port import GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.bus.port import Bus, Outgoing, Producer
 from runtime.settings import Settings
 from schemas.events import Event
-from domain.definitions.kinds import Segment
-from domain.identity.rules import DEFAULT_RULES
-from domain.segments.plan import Plan
-from domain.segments.sql import membership
+from tests.support.rebuild_world import RebuildWorld
 from tests.support.simulated_pipeline import Pipeline
-from tests.support.rebuild_world import World
+from warehouse.client import Warehouse
 
-PLACE = Place("touched", 0, 99)
+TOPIC_PARTITION = TopicPartition("touched", 0, 99)
 
 
 @dataclass
-class ToAgents:
+class PipelineBus:
     """A broker that is the pipeline's logs. What is sent comes to rest, and ClickHouse has it, before `send` returns, unless the
-    agents are `asleep`."""
+    agents are `agents_paused`."""
 
-    verifying: "Verifying"
-    asleep: bool = False
+    verify_world: "VerifyWorld"
+    agents_paused: bool = False
     sent: list[Outgoing] = field(default_factory=list)
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
-        logs = self.verifying.pipeline.logs
-        return {number: len(logs[topic.partition(".")[2], number]) for number in range(self.verifying.pipeline.partitions)}
+        logs = self.verify_world.pipeline.logs
+        return {number: len(logs[topic.partition(".")[2], number]) for number in range(self.verify_world.pipeline.partitions)}
 
     async def producer(self) -> Producer:
         return self
 
     async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
         self.sent += records
-        before = {place: len(log) for place, log in self.verifying.pipeline.logs.items()}
+        before = {topic_partition: len(log) for topic_partition, log in self.verify_world.pipeline.logs.items()}
         for record in records:
-            self.verifying.pipeline.append(record.topic.partition(".")[2], record.key, record.value)
+            self.verify_world.pipeline.append(record.topic.partition(".")[2], record.key, record.value)
         placed = [
             (place[1], offset)
-            for place, log in self.verifying.pipeline.logs.items()
+            for place, log in self.verify_world.pipeline.logs.items()
             for offset in range(before.get(place, 0), len(log))
         ]
-        if not self.asleep:
-            await self.verifying.settle()
+        if not self.agents_paused:
+            await self.verify_world.settle()
         return placed
 
     async def aclose(self) -> None:
         return
 
 
-class Verifying:
+class VerifyWorld:
     """Events happen, agents run, ClickHouse consumes; `verifier` compares."""
 
     def __init__(self, settings: Settings, warehouse: Warehouse, segments: Sequence[Segment], **verifier: float) -> None:
-        self.world = World(settings, warehouse)
+        self.rebuild_world = RebuildWorld(settings, warehouse)
         self.pipeline = Pipeline(random.Random(3), segments)
-        self.said: dict[tuple[str, int], int] = {}
-        self.plan = Plan(segments)
-        self.to = ToAgents(self)
+        self.published_counts: dict[tuple[str, int], int] = {}
+        self.plan = SegmentPlan(segments)
+        self.pipeline_bus = PipelineBus(self)
 
         async def connected() -> Warehouse:
             return warehouse
 
-        self.verifier = Verifier(
+        self.verifier = SegmentVerifier(
             self.pipeline.settings,
             self.pipeline.store,
             connected,
-            cast("Bus", self.to),
+            cast("Bus", self.pipeline_bus),
             self.pipeline.clock,
             lambda: self.plan,
             lambda: DEFAULT_RULES,
-            membership,
+            membership_query,
             **{"pause_s": 0.01, **verifier},  # type: ignore[arg-type]  # numbers of it
         )
 
-    async def happen(self, *events: Event) -> None:
+    async def process_events(self, *events: Event) -> None:
         for event in events:
             self.pipeline.feed(event)
         self.pipeline.clock.advance(1_000)
         await self.settle()
 
     async def settle(self) -> None:
-        await self.world.live(self.pipeline, self.said)
+        await self.rebuild_world.run_agents_and_consume(self.pipeline, self.published_counts)
 
     async def tamper(self, profile_id: str, changes: Mapping[str, bool]) -> None:
         """Put other memberships into a profile's document."""
@@ -98,13 +98,13 @@ class Verifying:
 
 async def tamper(store: ProfileStore, profile_id: str, changes: Mapping[str, bool]) -> None:
     """Put other memberships into a profile's document, as nothing but a fault would."""
-    held = (await store.documents("membership", [profile_id]))[profile_id]
-    document = memberships.decode(held.data)
+    stored = (await store.documents("membership", [profile_id]))[profile_id]
+    document = memberships.decode_membership(stored.data)
     for name, member in changes.items():
         state = document.segments.get(name, SegmentState(False, 0, 0))
         document.segments[name] = SegmentState(member, state.seq + 1, state.since_ms)
-    expected = (await store.standing(PLACE)).position
+    expected = (await store.checkpoint(TOPIC_PARTITION)).position
     at = (expected or 0) + 1
-    changed = Document(memberships.encode(document), PLACE.name, at)
-    refused = await store.save(PLACE, expected, at, Writes(documents={("membership", profile_id): changed}))
+    changed = GuardedDocument(memberships.encode_membership(document), TOPIC_PARTITION.guard_name, at)
+    refused = await store.save(TOPIC_PARTITION, expected, at, Writes(documents={("membership", profile_id): changed}))
     assert not refused

@@ -17,11 +17,11 @@ from starlette.routing import Route
 from runtime.health import QuietServer
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRlc3RzLCAyNCBieXRlcw=="
-Answer = Callable[["Got"], Awaitable[Response] | Response]
+Responder = Callable[["VerifiedRequest"], Awaitable[Response] | Response]
 
 
 @dataclass(frozen=True)
-class Got:
+class VerifiedRequest:
     """One request whose signature was verified."""
 
     id: str
@@ -35,27 +35,27 @@ class Got:
 
 
 @dataclass
-class Receiver:
-    """`answer` decides each response; `got` holds the requests in the order of their arrival."""
+class WebhookReceiver:
+    """`response` decides each response; `got` holds the requests in the order of their arrival."""
 
-    answer: Answer = field(default=lambda _: Response(status_code=204))
-    got: list[Got] = field(default_factory=list)
+    answer: Responder = field(default=lambda _: Response(status_code=204))
+    requests: list[VerifiedRequest] = field(default_factory=list)
     url: str = ""
 
     async def __call__(self, request: Request) -> Response:
         raw = await request.body()
         headers = dict(request.headers)
         Webhook(SECRET).verify(raw, headers)
-        got = Got(headers["webhook-id"], headers["webhook-timestamp"], raw, headers)
-        self.got.append(got)
-        answer = self.answer(got)
-        return answer if isinstance(answer, Response) else await answer
+        verified = VerifiedRequest(headers["webhook-id"], headers["webhook-timestamp"], raw, headers)
+        self.requests.append(verified)
+        response = self.answer(verified)
+        return response if isinstance(response, Response) else await response
 
 
 @asynccontextmanager
-async def receiving(answer: Answer | None = None) -> AsyncIterator[Receiver]:
+async def webhook_receiver(answer: Responder | None = None) -> AsyncIterator[WebhookReceiver]:
     """A receiver on a free loopback port."""
-    receiver = Receiver() if answer is None else Receiver(answer)
+    receiver = WebhookReceiver() if answer is None else WebhookReceiver(answer)
     app = Starlette(routes=[Route("/hook", receiver.__call__, methods=["POST"])])
     server = QuietServer(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", ws="none"))
     task = asyncio.create_task(server.serve())

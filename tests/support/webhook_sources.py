@@ -13,14 +13,14 @@ from domain.definitions.kinds import Source, load_yaml
 PAGE = Path(__file__).parents[2] / "docs" / "touchpoints.md"
 
 
-def documented(kind: str) -> list[str]:
+def documented_blocks(kind: str) -> list[str]:
     """The code blocks of a kind on the documentation's page."""
     return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def documented_source(name: str) -> Source:
     """The Source of that name on the documentation's page."""
-    for text in documented("yaml"):
+    for text in documented_blocks("yaml"):
         if text.startswith("apiVersion"):
             for definition in load_yaml(text, "docs/touchpoints.md"):
                 if isinstance(definition, Source) and definition.metadata.name == name:

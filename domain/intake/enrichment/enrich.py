@@ -11,11 +11,11 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.intake.enrichment import arrival, user_agent
-from domain.intake.enrichment.timezones import canonical
-from domain.intake.enrichment.types import Locate
-from schemas.events import BOT, Event
+from domain.intake.enrichment.timezones import current_name
+from domain.intake.enrichment.types import GeoLocator
+from schemas.events import BOT_FLAG, Event
 
-OURS: Final = "enriched"
+ENRICHED: Final = "enriched"
 
 
 class EnrichSpec(BaseModel):
@@ -31,52 +31,52 @@ class EnrichSpec(BaseModel):
     timezone: bool = Field(default=True, description="the name that context.timezone has today")
 
 
-DEFAULT: Final = EnrichSpec()
+DEFAULT_ENRICHMENT: Final = EnrichSpec()
 
 
-def enrich(event: Event, spec: EnrichSpec = DEFAULT, locate: Locate | None = None) -> Event:
+def enrich(event: Event, spec: EnrichSpec = DEFAULT_ENRICHMENT, locate: GeoLocator | None = None) -> Event:
     """The event with what its own words tell. Doing it again changes nothing."""
     context = event.context
     if not context:
         return event
-    added: dict[str, Any] = {}
-    ours: dict[str, Any] = {}
+    additions: dict[str, Any] = {}
+    enriched: dict[str, Any] = {}
     flags = event.flags
-    if agent := _text(context, "userAgent"):
+    if agent_text := _text_at(context, "userAgent"):
         if spec.user_agent:
-            ours.update(user_agent.described(agent))
-        if spec.bots and BOT not in flags and user_agent.is_bot(agent):
-            flags = tuple(sorted({*flags, BOT}))
+            enriched.update(user_agent.describe(agent_text))
+        if spec.bots and BOT_FLAG not in flags and user_agent.is_bot(agent_text):
+            flags = tuple(sorted({*flags, BOT_FLAG}))
     if isinstance(page := context.get("page"), dict):
-        _arrived(context, page, spec, added, ours)
-    if spec.geo and locate is not None and (address := _text(context, "ip")) and (found := locate(address)):
-        ours["location"] = found
-    if spec.timezone and (zone := _text(context, "timezone")):
-        ours["timezone"] = canonical(zone)
-    if ours:
-        added[OURS] = ours
-    if not added and flags is event.flags and OURS not in context:
+        _add_arrival(context, page, spec, additions, enriched)
+    if spec.geo and locate is not None and (address := _text_at(context, "ip")) and (location := locate(address)):
+        enriched["location"] = location
+    if spec.timezone and (zone := _text_at(context, "timezone")):
+        enriched["timezone"] = current_name(zone)
+    if enriched:
+        additions[ENRICHED] = enriched
+    if not additions and flags is event.flags and ENRICHED not in context:
         return event
-    kept = {name: value for name, value in context.items() if name != OURS} if OURS in context else context
-    return msgspec.structs.replace(event, context={**kept, **added}, flags=flags)
+    client_context = {name: value for name, value in context.items() if name != ENRICHED} if ENRICHED in context else context
+    return msgspec.structs.replace(event, context={**client_context, **additions}, flags=flags)
 
 
-def _arrived(
-    context: Mapping[str, Any], page: Mapping[str, Any], spec: EnrichSpec, added: dict[str, Any], ours: dict[str, Any]
+def _add_arrival(
+    context: Mapping[str, Any], page: Mapping[str, Any], spec: EnrichSpec, additions: dict[str, Any], enriched: dict[str, Any]
 ) -> None:
     """What the page's address and its referrer tell."""
-    url = _text(page, "url")
+    url = _text_at(page, "url")
     if spec.campaign and url:
-        if context.get("campaign") is None and (found := arrival.campaign(url)):
-            added["campaign"] = dict(found)
-        if clicked := arrival.click(url):
-            ours["click"] = clicked
-    if spec.referrer and context.get("referrer") is None and (came := _text(page, "referrer")):
-        from_where = arrival.referrer(came, url)
-        if from_where:
-            added["referrer"] = dict(from_where)
+        if context.get("campaign") is None and (campaign := arrival.parse_campaign(url)):
+            additions["campaign"] = dict(campaign)
+        if ad_click := arrival.parse_click(url):
+            enriched["click"] = ad_click
+    if spec.referrer and context.get("referrer") is None and (referrer_url := _text_at(page, "referrer")):
+        classified_referrer = arrival.classify_referrer(referrer_url, url)
+        if classified_referrer:
+            additions["referrer"] = dict(classified_referrer)
 
 
-def _text(held: Mapping[str, Any], field: str) -> str:
-    value = held.get(field)
+def _text_at(mapping: Mapping[str, Any], field: str) -> str:
+    value = mapping.get(field)
     return value if isinstance(value, str) else ""

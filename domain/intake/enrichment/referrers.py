@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-_LISTED: Final[Mapping[str, Mapping[str, str]]] = {
+_HOSTS_BY_KIND: Final[Mapping[str, Mapping[str, str]]] = {
     "search": {
         "Baidu": "baidu.com m.baidu.com",
         "Bing": "bing.com cn.bing.com",
@@ -50,7 +50,7 @@ _LISTED: Final[Mapping[str, Mapping[str, str]]] = {
     "other": {"Google": "accounts.google.com docs.google.com meet.google.com sites.google.com"},
 }
 
-KINDS: Final[Mapping[str, tuple[str, str]]] = {
-    host: (kind, name) for kind, names in _LISTED.items() for name, hosts in names.items() for host in hosts.split()
+REFERRER_BY_HOST: Final[Mapping[str, tuple[str, str]]] = {
+    host: (kind, name) for kind, names in _HOSTS_BY_KIND.items() for name, hosts in names.items() for host in hosts.split()
 }
 """Host without `www.` → (kind, name)."""

@@ -6,20 +6,22 @@ from typing import Final
 MAX_CHARS: Final = 64
 
 
-def links(text: str) -> dict[str, str]:
+def parse_links(text: str) -> dict[str, str]:
     """Old name → name of today, from the text of `tzdata.zi`; a link to a link is followed."""
-    said = {parts[2]: parts[1] for line in text.splitlines() if (parts := line.split()) and parts[0] == "L" and len(parts) == 3}
-    found = {}
-    for old, target in said.items():
-        while target in said:
-            target = said[target]
-        found[old] = target
-    return found
+    target_by_name = {
+        parts[2]: parts[1] for line in text.splitlines() if (parts := line.split()) and parts[0] == "L" and len(parts) == 3
+    }
+    current_by_old_name = {}
+    for old, target in target_by_name.items():
+        while target in target_by_name:
+            target = target_by_name[target]
+        current_by_old_name[old] = target
+    return current_by_old_name
 
 
-_LINKS: Final = links((files("tzdata") / "zoneinfo" / "tzdata.zi").read_text(encoding="ascii"))
+_CURRENT_BY_OLD_NAME: Final = parse_links((files("tzdata") / "zoneinfo" / "tzdata.zi").read_text(encoding="ascii"))
 
 
-def canonical(name: str) -> str:
+def current_name(name: str) -> str:
     """The name that the zone has today, the same name when it is not an old one."""
-    return _LINKS.get(name, name) if len(name) <= MAX_CHARS else name
+    return _CURRENT_BY_OLD_NAME.get(name, name) if len(name) <= MAX_CHARS else name

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Facts = dict[str, dict[str, str]]
+UserAgentDetails = dict[str, dict[str, str]]
 """Name of a thing → what is known of it."""
-RecordOf = Callable[[str], Mapping[str, Any] | None]
+GeoRecordLookup = Callable[[str], Mapping[str, Any] | None]
 """An IP address's record in a database of places, None without one. Raises nothing, whatever the text."""
-Place = dict[str, str | float]
-Locate = Callable[[str], Place]
+GeoLocation = dict[str, str | float]
+GeoLocator = Callable[[str], GeoLocation]
 """Where an IP address is; empty when that is not known."""

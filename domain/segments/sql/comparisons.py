@@ -3,95 +3,105 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from domain.segments.comparisons import (Condition, TraitLeaf, fold, instant_of, kind_of, nfc)
-from domain.segments.sql.query import Parameters, all_of, any_of
+from domain.segments.comparisons import Comparison, TraitLeaf, fold_text, normalise_nfc, parse_instant, value_kind
+from domain.segments.sql.query import QueryParameters, all_of, any_of
 
-_OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+_ORDER_OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
-def at_path(parameters: Parameters, document: str, path: str) -> str:
+def at_path(parameters: QueryParameters, document: str, path: str) -> str:
     """The value at a path of an object, the whole path as a key first, even when its value is null."""
-    whole, parts = parameters.text(path), path.split(".")
-    found = f"JSONExtractRaw({document}, {whole})"
-    return found if len(parts) == 1 else f"if(JSONHas({document}, {whole}), {found}, {below(parameters, document, parts)})"
+    whole_path, keys = parameters.text(path), path.split(".")
+    whole_value = f"JSONExtractRaw({document}, {whole_path})"
+    return (
+        whole_value
+        if len(keys) == 1
+        else f"if(JSONHas({document}, {whole_path}), {whole_value}, {value_below(parameters, document, keys)})"
+    )
 
 
-def below(parameters: Parameters, document: str, parts: Sequence[str]) -> str:
+def value_below(parameters: QueryParameters, document: str, keys: Sequence[str]) -> str:
     """The value that these keys lead to, one below the other."""
-    return f"JSONExtractRaw({', '.join((document, *(parameters.text(part) for part in parts)))})" if parts else document
+    return f"JSONExtractRaw({', '.join((document, *(parameters.text(key) for key in keys)))})" if keys else document
 
 
-def holds(parameters: Parameters, condition: Condition, value: str) -> str:
+def holds(parameters: QueryParameters, comparison: Comparison, value: str) -> str:
     """Whether a condition holds of a value."""
-    op, right = condition.op, condition.value
-    given = f"is_given({value})"
+    op, right_operand = comparison.op, comparison.value
+    is_given = f"is_given({value})"
     if op == "exists":
-        return given if right is not False else f"NOT {given}"
+        return is_given if right_operand is not False else f"NOT {is_given}"
     if op in ("before", "after"):
-        edge = parameters.whole(instant_of(right) or 0)
+        edge = parameters.integer(parse_instant(right_operand) or 0)
         return f"ifNull(instant_of({value}) {'<' if op == 'before' else '>'} {edge}, false)"
     if op == "in":
-        return _one_of(parameters, condition, value, right if isinstance(right, tuple) else ())
+        return _equals_any(parameters, comparison, value, right_operand if isinstance(right_operand, tuple) else ())
     if op == "eq":
-        return _one_of(parameters, condition, value, (right,))
+        return _equals_any(parameters, comparison, value, (right_operand,))
     if op == "ne":
-        return f"({given} AND NOT {_one_of(parameters, condition, value, (right,))})"
-    if op in _OPERATORS:
-        return _ordered(parameters, _OPERATORS[op], value, right)
-    return _on_text(parameters, condition, value)
+        return f"({is_given} AND NOT {_equals_any(parameters, comparison, value, (right_operand,))})"
+    if op in _ORDER_OPERATORS:
+        return _compare_order(parameters, _ORDER_OPERATORS[op], value, right_operand)
+    return _compare_text(parameters, comparison, value)
 
 
-def _text(condition: Condition, value: str) -> str:
-    return f"folded({value})" if condition.fold else f"text_of({value})"
+def _normalised_text(comparison: Comparison, value: str) -> str:
+    return f"folded({value})" if comparison.fold else f"text_of({value})"
 
 
-def _one_of(parameters: Parameters, condition: Condition, value: str, options: Sequence[Any]) -> str:
+def _equals_any(parameters: QueryParameters, comparison: Comparison, value: str, options: Sequence[Any]) -> str:
     """Whether a value equals one of several, of its own kind."""
-    spelled = fold if condition.fold else nfc
-    texts = [spelled(option) for option in options if kind_of(option) == "text"]
-    numbers = [float(option) for option in options if kind_of(option) == "number"]
-    found = [f"({value} = '{str(option).lower()}')" for option in options if kind_of(option) == "boolean"]
+    normalise_text = fold_text if comparison.fold else normalise_nfc
+    texts = [normalise_text(option) for option in options if value_kind(option) == "text"]
+    numbers = [float(option) for option in options if value_kind(option) == "number"]
+    alternatives = [f"({value} = '{str(option).lower()}')" for option in options if value_kind(option) == "boolean"]
     if texts:
-        found.append(f"(is_text({value}) AND {parameters.is_one_of(_text(condition, value), texts)})")
+        alternatives.append(f"(is_text({value}) AND {parameters.is_one_of(_normalised_text(comparison, value), texts)})")
     if numbers:
-        found.append(f"(is_number({value}) AND has({parameters.numbers(numbers)}, number_of({value})))")
-    return any_of(found)
+        alternatives.append(f"(is_number({value}) AND has({parameters.numbers(numbers)}, number_of({value})))")
+    return any_of(alternatives)
 
 
-def _ordered(parameters: Parameters, operator: str, value: str, right: Any) -> str:
-    match kind_of(right):
+def _compare_order(parameters: QueryParameters, operator: str, value: str, right_operand: Any) -> str:
+    match value_kind(right_operand):
         case "text":
-            return f"(is_text({value}) AND text_of({value}) {operator} {parameters.text(nfc(right))})"
+            return f"(is_text({value}) AND text_of({value}) {operator} {parameters.text(normalise_nfc(right_operand))})"
         case "number":
-            return f"(is_number({value}) AND number_of({value}) {operator} {parameters.number(right)})"
+            return f"(is_number({value}) AND number_of({value}) {operator} {parameters.number(right_operand)})"
         case _:
             return "false"
 
 
-def _on_text(parameters: Parameters, condition: Condition, value: str) -> str:
+def _compare_text(parameters: QueryParameters, comparison: Comparison, value: str) -> str:
     """`contains` and `starts_with`; `contains` also of a list that has an equal item."""
-    right = condition.value
-    found = []
-    if isinstance(right, str):
-        spelled = parameters.text((fold if condition.fold else nfc)(right))
-        left = _text(condition, value)
-        fits = f"position({left}, {spelled}) > 0" if condition.op == "contains" else f"startsWith({left}, {spelled})"
-        found.append(f"(is_text({value}) AND {fits})")
-    if condition.op == "contains":
-        found.append(f"arrayExists(item -> {_one_of(parameters, condition, 'item', (right,))}, JSONExtractArrayRaw({value}))")
-    return any_of(found)
+    right_operand = comparison.value
+    alternatives = []
+    if isinstance(right_operand, str):
+        search_text = parameters.text((fold_text if comparison.fold else normalise_nfc)(right_operand))
+        value_text = _normalised_text(comparison, value)
+        text_matches = (
+            f"position({value_text}, {search_text}) > 0"
+            if comparison.op == "contains"
+            else f"startsWith({value_text}, {search_text})"
+        )
+        alternatives.append(f"(is_text({value}) AND {text_matches})")
+    if comparison.op == "contains":
+        alternatives.append(
+            f"arrayExists(item -> {_equals_any(parameters, comparison, 'item', (right_operand,))}, JSONExtractArrayRaw({value}))"
+        )
+    return any_of(alternatives)
 
 
-def trait_holds(parameters: Parameters, leaf: TraitLeaf, value: str, at_ms: int) -> str:
+def trait_matches(parameters: QueryParameters, leaf: TraitLeaf, value: str, at_ms: int) -> str:
     """Whether what a leaf asks of a trait holds of its value."""
     length_ms = leaf.relative_ms
     if length_ms is None:
-        return holds(parameters, leaf.condition, value)
-    found, now, length = f"instant_of({value})", parameters.whole(at_ms), parameters.whole(length_ms)
-    inside = {
-        "within_last": [f"{found} <= {now}", f"{now} < {found} + {length}"],
-        "within_next": [f"{found} - {length} <= {now}", f"{now} < {found}"],
-        "more_than_ago": [f"{now} >= {found} + {length}"],
-        "more_than_ahead": [f"{now} < {found} - {length}"],
+        return holds(parameters, leaf.comparison, value)
+    instant, now_ms, length_parameter = f"instant_of({value})", parameters.integer(at_ms), parameters.integer(length_ms)
+    window_conditions = {
+        "within_last": [f"{instant} <= {now_ms}", f"{now_ms} < {instant} + {length_parameter}"],
+        "within_next": [f"{instant} - {length_parameter} <= {now_ms}", f"{now_ms} < {instant}"],
+        "more_than_ago": [f"{now_ms} >= {instant} + {length_parameter}"],
+        "more_than_ahead": [f"{now_ms} < {instant} - {length_parameter}"],
     }[leaf.op]
-    return f"ifNull({all_of(inside)}, false)"
+    return f"ifNull({all_of(window_conditions)}, false)"

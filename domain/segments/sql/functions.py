@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from domain.segments.comparisons import INSTANT
+from domain.segments.comparisons import INSTANT_PATTERN
 
-_REGEX: Final = INSTANT.replace("\\", "\\\\")
+_INSTANT_SQL_REGEX: Final = INSTANT_PATTERN.replace("\\", "\\\\")
 
 FUNCTIONS: Final = {
     "is_given": "v -> v NOT IN ('', 'null')",
@@ -30,7 +30,7 @@ FUNCTIONS: Final = {
         + ((toInt64OrZero(g[2]) * 60 + toInt64OrZero(g[3])) * 60 + toInt64OrZero(g[4])) * 1000
         + toInt64OrZero(substring(concat(g[5], '000'), 1, 3))
         - (toInt64OrZero(g[7]) * 60 + toInt64OrZero(g[8])) * 60000 * if(g[6] = '-', -1, 1),
-        NULL), [extractGroups(if(is_text(v), JSONExtractString(v), ''), '{_REGEX}')])[1]""",
+        NULL), [extractGroups(if(is_text(v), JSONExtractString(v), ''), '{_INSTANT_SQL_REGEX}')])[1]""",
     # leaves.CalendarLeaf.date_of: whether a text begins with a day that exists
     "is_date": """t -> match(t, '^[0-9]{4}-[0-9]{2}-[0-9]{2}') AND substring(t, 1, 4) != '0000'
         AND is_day(toInt32OrZero(substring(t, 1, 4)), toInt32OrZero(substring(t, 6, 2)), toInt32OrZero(substring(t, 9, 2)))""",
@@ -61,22 +61,22 @@ FUNCTIONS: Final = {
     # hashes.text_hash, in fewer bytes of the same order
     "hash_of": "t -> substring(SHA256(t), 1, 8)",
 }
-_CALL: Final = re.compile(r"\b(\w+)\(")
+_CALL_REGEX: Final = re.compile(r"\b(\w+)\(")
 
 
-def declared(sql: str) -> str:
+def function_declarations(sql: str) -> str:
     """The declarations of all functions that a statement calls, those first that others call."""
-    found: dict[str, str] = {}
+    declarations: dict[str, str] = {}
 
-    def need(text: str) -> None:
-        for name in _CALL.findall(text):
-            if name in FUNCTIONS and name not in found:
-                need(FUNCTIONS[name])
-                found.setdefault(name, f"{FUNCTIONS[name]} AS {name}")
+    def add_required(sql_text: str) -> None:
+        for name in _CALL_REGEX.findall(sql_text):
+            if name in FUNCTIONS and name not in declarations:
+                add_required(FUNCTIONS[name])
+                declarations.setdefault(name, f"{FUNCTIONS[name]} AS {name}")
 
-    need(sql)
-    return _listed(found.values())
+    add_required(sql)
+    return _join_declarations(declarations.values())
 
 
-def _listed(declarations: Iterable[str]) -> str:
-    return ",\n".join(f"    {one}" for one in declarations)
+def _join_declarations(declarations: Iterable[str]) -> str:
+    return ",\n".join(f"    {declaration}" for declaration in declarations)

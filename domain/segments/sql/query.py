@@ -5,36 +5,36 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-MOST_IN_ONE: Final = 1_000
+MAX_VALUES_PER_PARAMETER: Final = 1_000
 """How many values one parameter takes: a server refuses a field of more than 128 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class SqlQuery:
     """A read and its parameters, which ClickHouse binds as `{name:Type}`."""
 
     sql: str
     parameters: dict[str, Any]
 
 
-class Parameters:
+class QueryParameters:
     """Collects values and gives the placeholders that stand for them; equal values share one."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self._names: dict[tuple[str, str], str] = {}
 
-    def _bind(self, kind: str, value: Any) -> str:
-        key = (kind, repr(value))
+    def _bind(self, sql_type: str, value: Any) -> str:
+        key = (sql_type, repr(value))
         name = self._names.setdefault(key, f"p{len(self._names)}")
         self.values[name] = value
-        return f"{{{name}:{kind}}}"
+        return f"{{{name}:{sql_type}}}"
 
     def text(self, value: str) -> str:
         """A String."""
         return self._bind("String", value)
 
-    def whole(self, value: int) -> str:
+    def integer(self, value: int) -> str:
         """An Int64."""
         return self._bind("Int64", value)
 
@@ -53,7 +53,7 @@ class Parameters:
     def is_one_of(self, expression: str, values: Iterable[str]) -> str:
         """Whether a String is among these."""
         ordered = sorted(set(values))
-        parts = [ordered[at : at + MOST_IN_ONE] for at in range(0, len(ordered), MOST_IN_ONE)]
+        parts = [ordered[start : start + MAX_VALUES_PER_PARAMETER] for start in range(0, len(ordered), MAX_VALUES_PER_PARAMETER)]
         return any_of(f"{expression} IN {self._bind('Array(String)', part)}" for part in parts)
 
 
@@ -62,11 +62,11 @@ _MAX_AMOUNT: Final = 10**36
 
 def any_of(conditions: Iterable[str]) -> str:
     """Conditions joined by OR, in brackets."""
-    found = list(dict.fromkeys(conditions))
-    return "false" if not found else found[0] if len(found) == 1 else f"({' OR '.join(found)})"
+    distinct = list(dict.fromkeys(conditions))
+    return "false" if not distinct else distinct[0] if len(distinct) == 1 else f"({' OR '.join(distinct)})"
 
 
 def all_of(conditions: Iterable[str]) -> str:
     """Conditions joined by AND, in brackets."""
-    found = [one for one in dict.fromkeys(conditions) if one != "true"]
-    return "true" if not found else found[0] if len(found) == 1 else f"({' AND '.join(found)})"
+    distinct = [condition for condition in dict.fromkeys(conditions) if condition != "true"]
+    return "true" if not distinct else distinct[0] if len(distinct) == 1 else f"({' AND '.join(distinct)})"

@@ -9,9 +9,10 @@ import pytest
 from starlette.responses import Response
 
 from activation.fleet import Fleet
+from activation.webhook import WebhookChannel
 from activation.webhook_message import idempotency_key
-from activation.webhook import WebhookDestination
 from activation.worker import Worker
+from domain.definitions.kinds import Destination, encode_definition
 from profile_store.memory import MemoryStore
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
@@ -20,11 +21,9 @@ from runtime.errors import Transient
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.codec import decode, encode
-from schemas.records import Delivery, Quarantined, Transition
-from domain.definitions.kinds import Destination
-from domain.definitions.kinds import encode as encode_definition
+from schemas.records import Delivery, QuarantineRecord, Transition
 from tests.support.transitions import destination, transition
-from tests.support.webhook_receiver import SECRET, Got, receiving
+from tests.support.webhook_receiver import SECRET, VerifiedRequest, webhook_receiver
 
 SETTINGS = Settings(commit_interval_ms=50)
 TOPICS: dict[str, tuple[int, dict[str, str]]] = {
@@ -32,20 +31,20 @@ TOPICS: dict[str, tuple[int, dict[str, str]]] = {
 }
 
 
-class World:
+class ActivationWorld:
     """What outlives a worker."""
 
     def __init__(self) -> None:
         self.clock, self.bus = SystemClock(), MemoryBus()
         self.store: MemoryStore = MemoryStore(self.clock)
 
-    async def open(self) -> "World":
+    async def open(self) -> "ActivationWorld":
         await self.bus.create_topics(TOPICS)
         await self.bus.create_topics({SETTINGS.topic("definitions"): (1, {})})
         return self
 
     def worker(self, hook: Destination, secret: str = SECRET) -> Worker:
-        channel = WebhookDestination(hook.spec, secret, self.clock)
+        channel = WebhookChannel(hook.spec, secret, self.clock)
         return Worker(SETTINGS, self.bus, self.store, self.clock, Metrics(), hook, channel)
 
     @asynccontextmanager
@@ -58,7 +57,7 @@ class World:
             stop.set()
             await asyncio.gather(*tasks)
 
-    async def say(self, transitions: Sequence[Transition]) -> None:
+    async def publish(self, transitions: Sequence[Transition]) -> None:
         producer = await self.bus.producer()
         topic = SETTINGS.topic("memberships")
         await producer.send([Outgoing(topic, encode(t), key=t.profile_id.encode()) for t in transitions])
@@ -75,7 +74,7 @@ class World:
         return sum((await self.bus.committed(SETTINGS.group(f"activation.{name}"), SETTINGS.topic("memberships"))).values())
 
 
-async def until(condition: Callable[[], Any]) -> None:
+async def wait_until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(20):
         while True:
             found = condition()
@@ -85,47 +84,47 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 @pytest.fixture
-async def world() -> World:
-    return await World().open()
+async def world() -> ActivationWorld:
+    return await ActivationWorld().open()
 
 
-async def test_a_due_transition_is_delivered_once_and_recorded(world: World) -> None:
-    async with receiving() as receiver:
+async def test_a_due_transition_is_delivered_once_and_recorded(world: ActivationWorld) -> None:
+    async with webhook_receiver() as receiver:
         hook = destination(url=receiver.url)
         async with world.working(hook):
-            await world.say([transition(), transition(), transition(segment="other"), transition(op="exited", seq=2)])
-            await until(lambda: receiver.got)
+            await world.publish([transition(), transition(), transition(segment="other"), transition(op="exited", seq=2)])
+            await wait_until(lambda: receiver.requests)
 
             async def all_read() -> bool:
                 return await world.committed() == 4
 
-            await until(all_read)
-    (got,) = receiver.got
+            await wait_until(all_read)
+    (got,) = receiver.requests
     (said,) = await world.deliveries()
     assert got.id == said.key == idempotency_key(transition(), "hook")
     assert (said.state, said.verdict, said.attempts, said.status) == ("delivered", "due", 1, 204)
 
 
-async def test_a_silent_cause_is_recorded_and_not_sent(world: World) -> None:
-    async with receiving() as receiver, world.working(destination(url=receiver.url)):
-        await world.say([transition(cause="merge")])
-        await until(world.deliveries)
-        assert receiver.got == []
+async def test_silent_transition_is_recorded_but_not_sent(world: ActivationWorld) -> None:
+    async with webhook_receiver() as receiver, world.working(destination(url=receiver.url)):
+        await world.publish([transition(cause="merge")])
+        await wait_until(world.deliveries)
+        assert receiver.requests == []
     (said,) = await world.deliveries()
     assert (said.state, said.verdict, said.attempts) == ("skipped", "silent_cause:merge", 0)
 
 
-async def test_a_crash_between_delivery_and_settling_repeats_the_same_message(world: World) -> None:
+async def test_a_crash_between_delivery_and_settling_repeats_the_same_message(world: ActivationWorld) -> None:
     class Cut(MemoryStore):
         async def settle_delivery(self, key: str, ttl_ms: int) -> None:  # noqa: ARG002 - the port's signature
             raise Transient("the store is away")
 
     whole, world.store = world.store, Cut(world.clock)
-    async with receiving() as receiver:
+    async with webhook_receiver() as receiver:
         hook = destination(url=receiver.url)
         crashing = asyncio.create_task(world.worker(hook).run(asyncio.Event()))
-        await world.say([transition()])
-        await until(world.deliveries)
+        await world.publish([transition()])
+        await wait_until(world.deliveries)
         crashing.cancel()
         await asyncio.gather(crashing, return_exceptions=True)
         assert await world.committed() == 0
@@ -135,91 +134,91 @@ async def test_a_crash_between_delivery_and_settling_repeats_the_same_message(wo
             async def committed() -> bool:
                 return await world.committed() == 1
 
-            await until(committed)
-    first, second = receiver.got
+            await wait_until(committed)
+    first, second = receiver.requests
     assert (first.id, first.raw) == (second.id, second.raw)
 
 
-async def test_a_store_that_is_away_holds_messages_and_loses_none(world: World) -> None:
+async def test_store_outage_delays_messages_without_loss(world: ActivationWorld) -> None:
     class Away(MemoryStore):
         refused = 0
 
-        async def claim_delivery(self, key: str) -> bool:
+        async def is_delivery_open(self, key: str) -> bool:
             self.refused += 1
             if self.refused <= 2:
                 raise Transient("the store is away")
-            return await super().claim_delivery(key)
+            return await super().is_delivery_open(key)
 
     world.store = Away(world.clock)
-    async with receiving() as receiver, world.working(destination(url=receiver.url)):
-        await world.say([transition()])
-        await until(lambda: receiver.got)
+    async with webhook_receiver() as receiver, world.working(destination(url=receiver.url)):
+        await world.publish([transition()])
+        await wait_until(lambda: receiver.requests)
 
 
-async def test_503_then_ok_is_one_delivery_with_one_id(world: World) -> None:
+async def test_503_then_ok_is_one_delivery_with_one_id(world: ActivationWorld) -> None:
     answers = [503, 429, 200]
     async with (
-        receiving(lambda _: Response(status_code=answers.pop(0))) as receiver,
+        webhook_receiver(lambda _: Response(status_code=answers.pop(0))) as receiver,
         world.working(destination(url=receiver.url)),
     ):
-        await world.say([transition()])
-        await until(world.deliveries)
+        await world.publish([transition()])
+        await wait_until(world.deliveries)
     (said,) = await world.deliveries()
     assert (said.state, said.attempts, said.status) == ("delivered", 3, 200)
-    assert len({got.id for got in receiver.got}) == 1
+    assert len({got.id for got in receiver.requests}) == 1
 
 
 @pytest.mark.parametrize(("status", "verdict"), [(410, "gone"), (400, "rejected")])
-async def test_a_final_answer_fails_the_message_and_the_next_one_follows(world: World, status: int, verdict: str) -> None:
-    async with receiving(lambda _: Response(status_code=status)) as receiver, world.working(destination(url=receiver.url)):
-        await world.say([transition(), transition(seq=2)])
+async def test_a_final_answer_fails_the_message_and_the_next_one_follows(world: ActivationWorld, status: int, verdict: str) -> None:
+    async with webhook_receiver(lambda _: Response(status_code=status)) as receiver, world.working(destination(url=receiver.url)):
+        await world.publish([transition(), transition(seq=2)])
 
         async def both() -> bool:
             return len(await world.deliveries()) == 2
 
-        await until(both)
+        await wait_until(both)
     assert [(d.state, d.verdict, d.attempts, d.status) for d in await world.deliveries()] == [("failed", verdict, 1, status)] * 2
 
 
-async def test_retries_end_as_failed_at_their_age(world: World) -> None:
+async def test_retries_end_as_failed_at_their_age(world: ActivationWorld) -> None:
     hook: dict[str, Any] = {"retry": {"max_age_ms": 30, "min_ms": 1, "max_ms": 5}}
     async with (
-        receiving(lambda _: Response(status_code=500)) as receiver,
+        webhook_receiver(lambda _: Response(status_code=500)) as receiver,
         world.working(destination(url=receiver.url, **hook)),
     ):
-        await world.say([transition()])
-        await until(world.deliveries)
+        await world.publish([transition()])
+        await wait_until(world.deliveries)
     (said,) = await world.deliveries()
     assert (said.state, said.verdict, said.status) == ("failed", "retries_exhausted", 500)
-    assert said.attempts == len(receiver.got) > 1
+    assert said.attempts == len(receiver.requests) > 1
 
 
-async def test_a_profiles_messages_keep_their_order_through_retries(world: World) -> None:
+async def test_a_profiles_messages_keep_their_order_through_retries(world: ActivationWorld) -> None:
     refused: dict[str, int] = {}
 
-    def shaky(got: Got) -> Response:
+    def shaky(got: VerifiedRequest) -> Response:
         refused[got.id] = refused.get(got.id, 0) + 1
         return Response(status_code=200 if refused[got.id] > got.body["data"]["seq"] % 3 else 503)
 
     people = [f"0{n:031x}" for n in range(12)]
     said = [transition(profile_id=who, seq=seq) for seq in range(1, 6) for who in people]
-    async with receiving(shaky) as receiver, world.working(destination(url=receiver.url, concurrency=4)):
-        await world.say(said)
+    async with webhook_receiver(shaky) as receiver, world.working(destination(url=receiver.url, concurrency=4)):
+        await world.publish(said)
 
         async def all_said() -> bool:
             return len(await world.deliveries()) == len(said)
 
-        await until(all_said)
+        await wait_until(all_said)
     for who in people:
-        seen = [got.body["data"]["seq"] for got in receiver.got if got.body["data"]["profile_id"] == who]
+        seen = [got.body["data"]["seq"] for got in receiver.requests if got.body["data"]["profile_id"] == who]
         assert seen == sorted(seen)
         assert set(seen) == set(range(1, 6))
 
 
-async def test_no_more_attempts_at_once_than_the_destination_takes(world: World) -> None:
+async def test_no_more_attempts_at_once_than_the_destination_takes(world: ActivationWorld) -> None:
     now, most = 0, 0
 
-    async def slow(_: Got) -> Response:
+    async def slow(_: VerifiedRequest) -> Response:
         nonlocal now, most
         now += 1
         most = max(most, now)
@@ -227,67 +226,67 @@ async def test_no_more_attempts_at_once_than_the_destination_takes(world: World)
         now -= 1
         return Response(status_code=200)
 
-    async with receiving(slow) as receiver, world.working(destination(url=receiver.url, concurrency=3)):
-        await world.say([transition(profile_id=f"0{n:031x}") for n in range(300)])
-        await until(lambda: len(receiver.got) == 300)
+    async with webhook_receiver(slow) as receiver, world.working(destination(url=receiver.url, concurrency=3)):
+        await world.publish([transition(profile_id=f"0{n:031x}") for n in range(300)])
+        await wait_until(lambda: len(receiver.requests) == 300)
     assert most == 3
 
 
-async def test_a_stuck_destination_does_not_stall_another(world: World) -> None:
+async def test_a_stuck_destination_does_not_stall_another(world: ActivationWorld) -> None:
     released = asyncio.Event()
 
-    async def stuck(_: Got) -> Response:
+    async def stuck(_: VerifiedRequest) -> Response:
         await released.wait()
         return Response(status_code=200)
 
     async with (
-        receiving(stuck) as slow,
-        receiving() as quick,
+        webhook_receiver(stuck) as slow,
+        webhook_receiver() as quick,
         world.working(destination("slow", slow.url, concurrency=1), destination("quick", quick.url)),
     ):
-        await world.say([transition(profile_id=f"0{n:031x}") for n in range(50)])
-        await until(lambda: len(quick.got) == 50)
-        assert len(slow.got) <= 1
+        await world.publish([transition(profile_id=f"0{n:031x}") for n in range(50)])
+        await wait_until(lambda: len(quick.requests) == 50)
+        assert len(slow.requests) <= 1
         released.set()
-        await until(lambda: len(slow.got) == 50)
+        await wait_until(lambda: len(slow.requests) == 50)
 
 
-async def test_what_is_no_transition_is_quarantined_and_passed(world: World) -> None:
-    async with receiving() as receiver, world.working(destination(url=receiver.url)):
+async def test_invalid_transition_is_quarantined_and_skipped(world: ActivationWorld) -> None:
+    async with webhook_receiver() as receiver, world.working(destination(url=receiver.url)):
         producer = await world.bus.producer()
         await producer.send([Outgoing(SETTINGS.topic("memberships"), b"not json", key=b"x")])
-        await world.say([transition()])
-        await until(lambda: receiver.got)
+        await world.publish([transition()])
+        await wait_until(lambda: receiver.requests)
 
         async def both() -> bool:
             return await world.committed() == 2
 
-        await until(both)
-    (held,) = await world.read("quarantine", Quarantined)
+        await wait_until(both)
+    (held,) = await world.read("quarantine", QuarantineRecord)
     assert (held.stage, held.reason, held.counted) == ("activation", "unparsable", False)
 
 
-async def test_workers_follow_the_definitions(world: World) -> None:
+async def test_workers_follow_the_definitions(world: ActivationWorld) -> None:
     stop = asyncio.Event()
-    async with receiving() as first, receiving() as second:
+    async with webhook_receiver() as first, webhook_receiver() as second:
         fleet = Fleet(SETTINGS, world.bus, world.worker)
         running = asyncio.create_task(fleet.run(stop))
         await define(world, destination(url=first.url))
-        await world.say([transition()])
-        await until(lambda: first.got)
+        await world.publish([transition()])
+        await wait_until(lambda: first.requests)
         await define(world, destination(url=second.url))
-        await until(lambda: fleet.addresses() == {"hook": second.url})
-        await world.say([transition(seq=2)])
-        await until(lambda: second.got)
+        await wait_until(lambda: fleet.addresses() == {"hook": second.url})
+        await world.publish([transition(seq=2)])
+        await wait_until(lambda: second.requests)
         await define(world, None)
-        await until(lambda: fleet.addresses() == {})
+        await wait_until(lambda: fleet.addresses() == {})
         stop.set()
         await running
-    assert [got.body["data"]["seq"] for got in first.got] == [1]
-    assert [got.body["data"]["seq"] for got in second.got] == [2]
+    assert [got.body["data"]["seq"] for got in first.requests] == [1]
+    assert [got.body["data"]["seq"] for got in second.requests] == [2]
 
 
-async def define(world: World, hook: Destination | None) -> None:
+async def define(world: ActivationWorld, hook: Destination | None) -> None:
     producer = await world.bus.producer()
     value = None if hook is None else encode_definition(hook)
     await producer.send([Outgoing(SETTINGS.topic("definitions"), value, key=b"Destination/hook")])

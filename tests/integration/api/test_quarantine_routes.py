@@ -7,23 +7,23 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from consumers import quarantine as consumer
 from api.app import Api
-from api.quarantine_routes import A_SECOND, Quarantine
 from api.profile_reader import ProfileReader
+from api.quarantine_routes import REPLAYS_PER_SECOND, QuarantineDependencies
+from consumers import quarantine as consumer
+from domain.intake.admission import Admission
 from ops.prepare import create_topics
-from ops.quarantine.replay_decider import Again
+from ops.quarantine.replay_decider import ReplayDecider
 from profile_store.memory import MemoryStore
-from warehouse.client import Warehouse
-from warehouse.writer import ClickHouseWriter
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Producer, Record
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event
-from schemas.records import Quarantined
-from domain.intake.admission import Admission
+from schemas.records import QuarantineRecord
+from warehouse.client import Warehouse
+from warehouse.writer import ClickHouseWriter
 
 pytestmark = pytest.mark.clickhouse
 AT_MS = 1_750_000_000_000
@@ -33,7 +33,7 @@ MENDED = '{"type": "track", "userId": "khách-1", "event": "Đặt hàng"}'
 
 
 @dataclass
-class World:
+class QuarantineWorld:
     """The API, the log behind it and the tables."""
 
     http: httpx.AsyncClient
@@ -57,13 +57,13 @@ class World:
 
 
 @pytest.fixture
-async def world(clickhouse_settings: Settings, warehouse: Warehouse) -> AsyncIterator[World]:
+async def world(clickhouse_settings: Settings, warehouse: Warehouse) -> AsyncIterator[QuarantineWorld]:
     settings = clickhouse_settings.model_copy(update={"api_token": Settings(api_token="a-token-of-some-length").api_token})
     clock, bus = ManualClock(AT_MS + 60_000), MemoryBus(ManualClock(AT_MS))
     await create_topics(settings, bus)
     producer = await bus.producer()
     said = [
-        Quarantined(
+        QuarantineRecord(
             id=f"collector-{number}", stage="collector", reason="missing_field", detail="event: is missing", source="default",
             topic="", partition=-1, offset=-1, raw=base64.b64encode(RAW.encode()).decode(), at_ms=AT_MS + number, counted=True,
         )
@@ -77,16 +77,16 @@ async def world(clickhouse_settings: Settings, warehouse: Warehouse) -> AsyncIte
     async def produced() -> Producer:
         return producer
 
-    held = Quarantine(settings, clock, reached, produced, lambda: Again(settings, [], Admission()))
+    held = QuarantineDependencies(settings, clock, reached, produced, lambda: ReplayDecider(settings, [], Admission()))
     api = Api(ProfileReader(settings, MemoryStore(clock)), quarantine=held)
     transport = httpx.ASGITransport(api.application())
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as http:
-        made = World(http, bus, settings, warehouse)
+        made = QuarantineWorld(http, bus, settings, warehouse)
         await made.consumed()
         yield made
 
 
-async def test_a_record_is_shown_mended_and_sent_again_once(world: World) -> None:
+async def test_quarantined_record_is_shown_fixed_and_replayed_once(world: QuarantineWorld) -> None:
     listed = (await world.http.get("/v1/quarantine", params={"reason": "missing_field", "limit": 2})).json()["records"]
     assert [entry["id"] for entry in listed] == ["collector-2", "collector-1"]
     shown = (await world.http.get("/v1/quarantine/collector-1")).json()
@@ -107,7 +107,7 @@ async def test_a_record_is_shown_mended_and_sent_again_once(world: World) -> Non
     assert len(await world.records("events")) == 1
 
 
-async def test_a_record_is_given_up_with_a_reason(world: World) -> None:
+async def test_quarantined_record_is_discarded_with_a_reason(world: QuarantineWorld) -> None:
     assert (await world.http.post("/v1/quarantine/collector-0/discard", json={"by": "lan"})).status_code == 400
     given_up = {"by": "lan", "because": "thử nghiệm"}
     assert (await world.http.post("/v1/quarantine/collector-0/discard", json=given_up)).status_code == 202
@@ -117,10 +117,10 @@ async def test_a_record_is_given_up_with_a_reason(world: World) -> None:
     assert len((await world.http.get("/v1/quarantine")).json()["records"]) == 2
 
 
-async def test_without_the_token_and_beyond_the_rate_nothing_is_sent(world: World) -> None:
+async def test_without_the_token_and_beyond_the_rate_nothing_is_sent(world: QuarantineWorld) -> None:
     assert (await world.http.get("/v1/quarantine", headers={"Authorization": "Bearer wrong"})).status_code == 401
     missing = "/v1/quarantine/collector-missing/replay"
-    answers = {(await world.http.post(missing, json={"by": "lan"})).status_code for _ in range(A_SECOND)}
+    answers = {(await world.http.post(missing, json={"by": "lan"})).status_code for _ in range(REPLAYS_PER_SECOND)}
     assert all(400 <= status < 500 and status != 429 for status in answers)
     limited = await world.http.post("/v1/quarantine/collector-1/replay", json={"by": "lan", "raw": MENDED})
     assert (limited.status_code, limited.headers["Retry-After"]) == (429, "1")

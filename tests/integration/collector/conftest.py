@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.clients.install import installed
-from tests.support.client_story import Trial, marks, story
+from tests.support.client_story import ClientTrial, end_offsets, story
 from tests.support.collector_harness import KEY, source
 from tests.support.collector_process import CollectorProcess, collector_process
-from tests.support.recording_proxy import Doorman, doorman
+from tests.support.recording_proxy import RecordingProxy, recording_proxy
 
 ANALYTICS_JS = "node_modules/@segment/analytics-next/dist/umd"
 
@@ -28,17 +28,17 @@ def shared_collector(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
-def door(shared_collector: CollectorProcess) -> Iterator[Doorman]:
+def proxy(shared_collector: CollectorProcess) -> Iterator[RecordingProxy]:
     """A proxy before the shared collector."""
-    with doorman(shared_collector.settings.collector_port) as keeper:
+    with recording_proxy(shared_collector.settings.collector_port) as keeper:
         yield keeper
 
 
 @pytest.fixture
-def trial(shared_collector: CollectorProcess, door: Doorman) -> Trial:
+def trial(shared_collector: CollectorProcess, proxy: RecordingProxy) -> ClientTrial:
     """A story of customers that no other test has."""
-    then = asyncio.run(marks(shared_collector.settings))
-    return Trial(shared_collector.settings, door, story(uuid.uuid4().hex[:8]), then)
+    then = asyncio.run(end_offsets(shared_collector.settings))
+    return ClientTrial(shared_collector.settings, proxy, story(uuid.uuid4().hex[:8]), then)
 
 
 @pytest.fixture

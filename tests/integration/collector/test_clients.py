@@ -4,7 +4,7 @@ from itertools import groupby
 
 import pytest
 
-from tests.support.client_story import (HOUR_MS, JSON, Client, Trial)
+from tests.support.client_story import HOUR_MS, JSON, Client, ClientTrial
 
 pytestmark = pytest.mark.kafka
 
@@ -28,36 +28,36 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 
 @pytest.mark.parametrize("gzip", [False, True])
-def test_what_a_client_says_is_on_the_log(trial: Trial, client: Client, gzip: bool) -> None:
+def test_client_library_events_reach_the_log(trial: ClientTrial, client: Client, gzip: bool) -> None:
     played = trial.play(client, gzip=gzip)
     trial.verify(trial.log(), client, played)
-    assert {seen.path for seen in trial.door.posts} == {"/v1/batch"}
-    assert {seen.headers["content-type"] for seen in trial.door.posts} == {client.zipped_type if gzip else JSON}
-    assert {seen.raw.startswith(b"\x1f\x8b") for seen in trial.door.posts} == {gzip and client.gzips}
-    assert max(len(seen.calls) for seen in trial.door.posts) > 1
+    assert {seen.path for seen in trial.proxy.posts} == {"/v1/batch"}
+    assert {seen.headers["content-type"] for seen in trial.proxy.posts} == {client.zipped_type if gzip else JSON}
+    assert {seen.raw.startswith(b"\x1f\x8b") for seen in trial.proxy.posts} == {gzip and client.gzips}
+    assert max(len(seen.calls) for seen in trial.proxy.posts) > 1
 
 
 @pytest.mark.parametrize("clock_ms", [3 * HOUR_MS, -26 * HOUR_MS], ids=["ahead", "behind"])
-def test_a_clients_wrong_clock_is_corrected(trial: Trial, client: Client, clock_ms: int) -> None:
+def test_a_clients_wrong_clock_is_corrected(trial: ClientTrial, client: Client, clock_ms: int) -> None:
     played = trial.play(client, clock_ms=clock_ms)
     trial.verify(trial.log(), client, played)
 
 
-def test_a_client_that_hears_503_sends_again_and_nothing_is_there_twice(trial: Trial, client: Client) -> None:
-    trial.door.refuse = 1
+def test_client_library_retries_after_503_without_duplicates(trial: ClientTrial, client: Client) -> None:
+    trial.proxy.refuse = 1
     played = trial.play(client)
     trial.verify(trial.log(), client, played)
-    refused = {call["messageId"] for _, call in trial.door.sent(503)}
+    refused = {call["messageId"] for _, call in trial.proxy.sent(503)}
     assert refused
-    assert refused <= {call["messageId"] for _, call in trial.door.sent()}
+    assert refused <= {call["messageId"] for _, call in trial.proxy.sent()}
 
 
-def test_what_a_client_sends_twice_is_the_same_event_by_its_message_id(trial: Trial, client: Client) -> None:
-    trial.door.mishear = 1
+def test_events_sent_twice_share_a_message_id(trial: ClientTrial, client: Client) -> None:
+    trial.proxy.mishear = 1
     played = trial.play(client)
     events = trial.log()
-    twice = {call["messageId"] for _, call in trial.door.sent(503)}
+    twice = {call["messageId"] for _, call in trial.proxy.sent(503)}
     assert twice
-    assert sorted(event.id for event in events) == sorted([*twice, *(call["messageId"] for _, call in trial.door.sent())])
+    assert sorted(event.id for event in events) == sorted([*twice, *(call["messageId"] for _, call in trial.proxy.sent())])
     last = [list(same)[-1] for _, same in groupby(events, key=lambda event: event.id)]
     trial.verify(last, client, played)

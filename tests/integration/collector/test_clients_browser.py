@@ -8,9 +8,9 @@ import pytest
 
 from schemas.events import Event
 from tests.clients.install import chromium
-from tests.support.client_story import CLIENTS, HOUR_MS, Trial
-from tests.support.shipped_command import eventually
+from tests.support.client_story import CLIENTS, HOUR_MS, ClientTrial
 from tests.support.demo_shop import bundle, customer, shop
+from tests.support.shipped_command import eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clients]
 
@@ -20,7 +20,7 @@ BATCHING = {
 }
 PAGES = {"/": "Trang chủ", "/san-pham": "Sản phẩm", "/gio-hang": "Giỏ hàng", "/dang-nhap": "Đăng nhập"}
 TITLES = {"/": "Trang chủ", "/san-pham": "Áo dài lụa Hà Đông", "/gio-hang": "Giỏ hàng", "/dang-nhap": "Đăng nhập"}
-WAY = ("/", "/san-pham", "/gio-hang", "/dang-nhap", "/gio-hang", "/dang-nhap")
+PAGE_VISITS = ("/", "/san-pham", "/gio-hang", "/dang-nhap", "/gio-hang", "/dang-nhap")
 TRAITS = {
     "name": "Nguyễn Thị Ánh Tuyết",
     "email": "Tuyet.Nguyen@Thu.VN",
@@ -40,14 +40,14 @@ def browser(packages: Path) -> str:  # noqa: ARG001 - what drives it is among th
     return found
 
 
-def wanted(address: str, user: str, first: str, second: str) -> list[tuple[Any, ...]]:
+def expected_calls(address: str, user: str, first: str, second: str) -> list[tuple[Any, ...]]:
     """(type, name, identifiers, properties, traits) of everything that the customer does."""
     visitor, known = (("anonymous_id", first),), (("anonymous_id", first), ("user_id", user))
     pages: list[tuple[Any, ...]] = [
         ("page", PAGES[path], visitor if place < 4 else known,
          {"path": path, "url": address + path, "title": f"{TITLES[path]} · Chợ Quê", "search": "", "name": PAGES[path],
-          "category": "Cửa hàng", "referrer": address + WAY[place - 1] if place else ""}, {})
-        for place, path in enumerate(WAY)
+          "category": "Cửa hàng", "referrer": address + PAGE_VISITS[place - 1] if place else ""}, {})
+        for place, path in enumerate(PAGE_VISITS)
     ]  # fmt: skip
     named = tuple(sorted((*known, ("email", "tuyet.nguyen@thu.vn"), ("phone", "+84912345678"))))
     tracked = [
@@ -69,18 +69,18 @@ def wanted(address: str, user: str, first: str, second: str) -> list[tuple[Any, 
     ]
 
 
-def said(event: Event) -> tuple[Any, ...]:
+def comparable_event(event: Event) -> tuple[Any, ...]:
     """The same of an event on the log."""
     return event.type, event.name, event.identifiers, event.properties, event.traits
 
 
-def told_of(trial: Trial) -> list[tuple[str, str]]:
+def told_of(trial: ClientTrial) -> list[tuple[str, str]]:
     """(message id, what it is) of all calls that the collector has answered with 200."""
-    return [(call["messageId"], f"{call['type']} {call.get('event', call.get('name', ''))}") for _, call in trial.door.sent()]
+    return [(call["messageId"], f"{call['type']} {call.get('event', call.get('name', ''))}") for _, call in trial.proxy.sent()]
 
 
 def visit(
-    trial: Trial,
+    trial: ClientTrial,
     browser: str,
     loader: Path,
     options: dict[str, Any],
@@ -94,7 +94,7 @@ def visit(
     One who `stays` leaves the first page only when the collector has taken what it says, who `leaves` goes elsewhere in the end.
     """
     user = f"{trial.calls[0]['anonymousId']}-KH-7"
-    with shop(trial.door, user, loader, options) as address:
+    with shop(trial.proxy, user, loader, options) as address:
         told = {
             "shop": address,
             "chromium": browser,
@@ -106,14 +106,14 @@ def visit(
         with customer(told) as seen:
             assert seen["errors"] == []
             assert seen["first"] == seen["same"] != seen["second"]
-            expected = wanted(address, user, seen["first"], seen["second"])
+            expected = expected_calls(address, user, seen["first"], seen["second"])
             arrived = eventually(lambda: dict(told_of(trial)), lambda found: len(found) >= len(expected), within_s=45)
             assert len(arrived) == len(expected)
     events = trial.log()
     # What a page that goes away did not hear the answer to, the next one may send again: by its message id it is the same event.
-    assert sorted(event.id for event in events) == sorted(call["messageId"] for _, call in trial.door.sent())
+    assert sorted(event.id for event in events) == sorted(call["messageId"] for _, call in trial.proxy.sent())
     once = {event.id: event for event in events}
-    assert sorted(map(said, once.values()), key=repr) == sorted(expected, key=repr)
+    assert sorted(map(comparable_event, once.values()), key=repr) == sorted(expected, key=repr)
     for event in events:
         assert event.received_ms - 60_000 <= event.time_ms <= event.received_ms
         assert event.context["library"]["name"] == "analytics.js"
@@ -125,34 +125,32 @@ def visit(
 
 @pytest.mark.parametrize("options", [SINGLE, BATCHING], ids=["single", "batching"])
 @pytest.mark.parametrize("way", ["classic", "bundle"])
-def test_what_a_customer_does_in_the_browser_is_on_the_log(
-    trial: Trial, browser: str, tmp_path: Path, way: str, options: dict[str, Any]
+def test_browser_session_events_reach_the_log(
+    trial: ClientTrial, browser: str, tmp_path: Path, way: str, options: dict[str, Any]
 ) -> None:
     visit(trial, browser, CLIENTS / "shop/classic.js" if way == "classic" else bundle(tmp_path / "shop.js"), options)
-    posted = {seen.path for seen in trial.door.posts}
+    posted = {seen.path for seen in trial.proxy.posts}
     assert posted == ({"/v1/b"} if options else {f"/v1/{call}" for call in "tipgas"})
-    assert {seen.headers["content-type"] for seen in trial.door.posts} == {"text/plain"}
-    asked = [seen for seen in trial.door.seen if seen.method == "OPTIONS"]
+    assert {seen.headers["content-type"] for seen in trial.proxy.posts} == {"text/plain"}
+    asked = [seen for seen in trial.proxy.requests if seen.method == "OPTIONS"]
     assert {seen.path for seen in asked} == posted
     assert {seen.status for seen in asked} == {204}
 
 
 @pytest.mark.parametrize("options", [SINGLE, BATCHING], ids=["single", "batching"])
-def test_a_browser_that_hears_503_sends_again_and_nothing_is_there_twice(
-    trial: Trial, browser: str, options: dict[str, Any]
-) -> None:
-    trial.door.refuse = 1
+def test_browser_retries_after_503_without_duplicates(trial: ClientTrial, browser: str, options: dict[str, Any]) -> None:
+    trial.proxy.refuse = 1
     visit(trial, browser, CLIENTS / "shop/classic.js", options, stays=True)
-    assert trial.door.sent(503)
-    again = [seen for seen in trial.door.seen if seen.method == "POST" and "x-retry-count" in seen.headers]
+    assert trial.proxy.sent(503)
+    again = [seen for seen in trial.proxy.requests if seen.method == "POST" and "x-retry-count" in seen.headers]
     assert again
 
 
-def test_what_waits_in_the_browser_arrives_when_its_page_goes_away(trial: Trial, browser: str) -> None:
+def test_queued_browser_events_are_sent_on_page_unload(trial: ClientTrial, browser: str) -> None:
     late = {"strategy": "batching", "config": {"size": 100, "timeout": 600_000}}
     visit(trial, browser, CLIENTS / "shop/classic.js", {"integrations": {"Segment.io": {"deliveryStrategy": late}}}, leaves=True)
-    assert len(trial.door.posts) == len(WAY)
+    assert len(trial.proxy.posts) == len(PAGE_VISITS)
 
 
-def test_a_browsers_wrong_clock_is_corrected(trial: Trial, browser: str) -> None:
+def test_a_browsers_wrong_clock_is_corrected(trial: ClientTrial, browser: str) -> None:
     visit(trial, browser, CLIENTS / "shop/classic.js", SINGLE, clock_ms=3 * HOUR_MS)

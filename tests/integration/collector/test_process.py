@@ -19,6 +19,7 @@ import httpx
 import pytest
 from segment.analytics.client import Client
 
+from domain.definitions.kinds import encode_definition
 from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing
@@ -26,16 +27,15 @@ from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.identifiers import node
-from schemas.records import Quarantined
-from domain.definitions.kinds import encode
+from schemas.records import QuarantineRecord
 from tests.support.collector_harness import KEY, source
-from tests.support.services import Running
+from tests.support.services import ServiceProcess
 
 ROOT = Path(__file__).parents[3]
 WITHIN_S = 60
 
 
-def eventually(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:
+def wait_until(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:
     end = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < end, f"not so within {within_s} s"
@@ -59,12 +59,12 @@ class Process:
             return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10).status_code
         return 0
 
-    def await_ready(self) -> None:
+    def wait_until_ready(self) -> None:
         def ready() -> bool:
             assert self.child.poll() is None, self.log.read_text()
             return self.status(self.settings.metrics_port, "/ready") == 200
 
-        eventually(ready)
+        wait_until(ready)
 
     def stop(self) -> int:
         self.child.send_signal(signal.SIGTERM)
@@ -101,13 +101,13 @@ async def prepare(settings: Settings) -> None:
             {settings.topic(name): (count, {}) for name, count in (("events", 3), ("quarantine", 1), ("definitions", 1))}
         )
         producer = await bus.producer()
-        await producer.send([Outgoing(settings.topic("definitions"), encode(source("default", KEY)), b"Source/default")])
+        await producer.send([Outgoing(settings.topic("definitions"), encode_definition(source("default", KEY)), b"Source/default")])
         await producer.aclose()
 
 
 async def read(settings: Settings, topic: str, count: int) -> list[Any]:
     """The first `count` records of a topic, decoded; those of a partition in their order."""
-    kind: Any = Event if topic == "events" else Quarantined
+    kind: Any = Event if topic == "events" else QuarantineRecord
     found: list[Any] = []
     async with KafkaBus(settings) as bus, asyncio.timeout(WITHIN_S):
         reader = await bus.reader([settings.topic(topic)])
@@ -130,7 +130,7 @@ def environment() -> str:
 def running(kafka: str, tmp_path: Path, environment: str) -> Iterator[Process]:
     with collector(kafka, tmp_path, environment) as process:
         asyncio.run(prepare(process.settings))
-        process.await_ready()
+        process.wait_until_ready()
         yield process
 
 
@@ -149,7 +149,7 @@ def call_everything(client: Client, at: datetime) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("gzip", [False, True])
-def test_what_segments_client_sends_is_on_the_log(running: Process, gzip: bool) -> None:
+def test_events_of_segments_client_reach_the_log(running: Process, gzip: bool) -> None:
     failed: list[Exception] = []
     client = Client(KEY, host=running.url, gzip=gzip, upload_interval=0.05, on_error=lambda error, _: failed.append(error))
     at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
@@ -200,12 +200,12 @@ def test_a_body_that_is_not_read_still_gets_its_answer(running: Process) -> None
 
 @pytest.mark.kafka
 def test_while_the_broker_is_away_the_client_keeps_its_events(
-    own_kafka: tuple[Running, str], tmp_path: Path, environment: str
+    own_kafka: tuple[ServiceProcess, str], tmp_path: Path, environment: str
 ) -> None:
     service, bootstrap = own_kafka
     with collector(bootstrap, tmp_path, environment) as process:
         asyncio.run(prepare(process.settings))
-        process.await_ready()
+        process.wait_until_ready()
         service.kill()
         answer = httpx.post(f"{process.url}/v1/track", json={"userId": "u1", "event": "X"}, auth=(KEY, ""), timeout=30)
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
@@ -214,7 +214,7 @@ def test_while_the_broker_is_away_the_client_keeps_its_events(
         client = Client(KEY, host=process.url, upload_interval=0.05, on_error=lambda error, _: failed.append(error))
         for n in range(20):
             client.track("u1", "Đã đặt hàng", {"n": n}, message_id=f"m{n}")
-        eventually(lambda: process.log.read_text().count("not_stored") >= 2)
+        wait_until(lambda: process.log.read_text().count("not_stored") >= 2)
         service.start()
         client.shutdown()
         assert failed == []
@@ -229,7 +229,7 @@ def test_a_request_under_way_is_answered_before_the_end(running: Process) -> Non
     address = ("127.0.0.1", running.settings.collector_port)
     with socket.create_connection(address, timeout=WITHIN_S) as link:
         link.sendall(b"POST /v1/track HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:20])
-        eventually(lambda: running.status(running.settings.collector_port, "/health") == 200)
+        wait_until(lambda: running.status(running.settings.collector_port, "/health") == 200)
         running.child.send_signal(signal.SIGTERM)
 
         def closed() -> bool:
@@ -238,7 +238,7 @@ def test_a_request_under_way_is_answered_before_the_end(running: Process) -> Non
                 return False
             return True
 
-        eventually(closed)
+        wait_until(closed)
         link.sendall(body[20:])
         assert link.recv(65_536).startswith(b"HTTP/1.1 200 ")
     assert running.child.wait(WITHIN_S) == 0
@@ -246,9 +246,9 @@ def test_a_request_under_way_is_answered_before_the_end(running: Process) -> Non
     assert event.id == "last"
 
 
-def test_without_a_broker_at_the_start_clients_are_put_off(tmp_path: Path, environment: str) -> None:
+def test_collector_starting_without_a_broker_answers_503(tmp_path: Path, environment: str) -> None:
     with collector(f"127.0.0.1:{free_port()}", tmp_path, environment) as process:
-        eventually(lambda: process.status(process.settings.collector_port, "/health") == 503)
+        wait_until(lambda: process.status(process.settings.collector_port, "/health") == 503)
         answer = httpx.post(f"{process.url}/v1/track", json={"userId": "u1", "event": "X"}, auth=(KEY, ""))
         assert (answer.status_code, answer.json()["code"]) == (503, "starting")
         assert process.status(process.settings.metrics_port, "/ready") == 503

@@ -10,22 +10,22 @@ import pytest
 import uvicorn
 
 from collector.app import create_app
-from collector.http_protocol import Bounded, protocol
+from collector.http_protocol import BoundedHttpProtocol, bounded_protocol
 from runtime.bus.memory import MemoryBus
 from runtime.clock import ManualClock
 from runtime.health import QuietServer
 from runtime.metrics import Metrics
 from runtime.settings import Settings
-from tests.support.collector_harness import KEY, NOW, known_sources
+from tests.support.collector_harness import KEY, NOW_MS, known_sources
 
 WITHIN_S = 30
 
 
 @asynccontextmanager
-async def serving(http: type[Bounded]) -> AsyncIterator[int]:
+async def serving(http: type[BoundedHttpProtocol]) -> AsyncIterator[int]:
     settings, bus = Settings(), MemoryBus()
     await bus.create_topics({settings.topic(name): (3, {}) for name in ("events", "quarantine")})
-    app = create_app(settings, await bus.producer(), ManualClock(NOW), known_sources(), Metrics())
+    app = create_app(settings, await bus.producer(), ManualClock(NOW_MS), known_sources(), Metrics())
     server = QuietServer(uvicorn.Config(app, http=http, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve())
     try:
@@ -68,7 +68,7 @@ def code(answer: bytes) -> tuple[int, str]:
     ],
 )
 async def test_a_head_beyond_its_bounds_is_answered_and_ends_the_connection(sent: bytes, said: tuple[int, str]) -> None:
-    async with serving(protocol(40_000, 100_000)) as port:
+    async with serving(bounded_protocol(40_000, 100_000)) as port:
         assert code(await answer_to(port, sent)) == said
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
             for _ in range(3):
@@ -76,19 +76,22 @@ async def test_a_head_beyond_its_bounds_is_answered_and_ends_the_connection(sent
 
 
 async def test_headers_that_are_whole_but_too_large_are_refused() -> None:
-    async with serving(protocol(1_000_000, 1_000_000)) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+    async with (
+        serving(bounded_protocol(1_000_000, 1_000_000)) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http,
+    ):
         answer = await http.get("/health", headers={"X": "a" * 40_000})
         assert (answer.status_code, answer.json()["code"]) == (431, "headers_too_large")
 
 
 async def test_a_body_of_frames_without_end_is_cut_off() -> None:
     head = b"POST /v1/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n"
-    async with serving(protocol(5_000, 10_000)) as port:
+    async with serving(bounded_protocol(5_000, 10_000)) as port:
         assert b"200 OK" not in await answer_to(port, head + b"X: a\r\n" * 500_000)
 
 
-async def test_who_does_not_say_what_he_wants_is_let_go() -> None:
-    hasty = type("Hasty", (protocol(40_000, 100_000),), {"headers_within_s": 0.01})
+async def test_idle_connection_without_headers_is_closed() -> None:
+    hasty = type("Hasty", (bounded_protocol(40_000, 100_000),), {"headers_within_s": 0.01})
     async with serving(hasty) as port:
         assert await answer_to(port, b"") == b""
         assert await answer_to(port, b"POST /v1/track HTTP/1.1\r\nX: ") == b""

@@ -8,7 +8,7 @@ import httpx
 import orjson
 import pytest
 
-from domain.intake.email_links import EmailLink, key_of, sign
+from domain.intake.email_links import EmailLink, derive_key, sign
 from tests.support.collector_harness import KEY, source
 from tests.support.collector_process import CollectorProcess, collector_process
 from tests.support.webhook_sources import documented_source, hmac_headers, standard_headers, with_secret
@@ -40,7 +40,7 @@ def test_every_touchpoint_reaches_the_log(running: CollectorProcess) -> None:
         {"event": "hangup", "at": CALL["timestamp"], "call": {"uuid": "c-1", "from": "0912345678", "billsec": 259}}
     )
     order = orjson.dumps({"topic": "order.paid", "order": {"id": 1, "customer": {"code": "KH-1", "name": "Lê Thị Bưởi"}}})
-    secret = key_of(running.settings.tenant_secret.get_secret_value().encode())
+    secret = derive_key(running.settings.tenant_secret.get_secret_value().encode())
     token = sign(secret, EmailLink("mail-1", ("user_id", "KH-1"), "Tết", (now + 60) * 1000, "https://shop.vn/tet"))
     with httpx.Client(base_url=running.url, timeout=30) as http:
         assert http.post("/v1/calls", json=CALL, auth=(KEY, "")).status_code == 200

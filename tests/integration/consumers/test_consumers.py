@@ -8,48 +8,48 @@ import pytest
 
 from consumers.feeds import FEEDS
 from consumers.loop import ConsumerLoop
-from ops.account import Account, take
+from ops.account import EventAccount, measure
 from ops.prepare import create_topics
-from warehouse.client import Warehouse
-from warehouse.rows import Row
-from warehouse.tables import Table
-from warehouse.writer import ClickHouseWriter
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.codec import encode
-from schemas.records import Quarantined
+from schemas.records import QuarantineRecord
 from tests.support.events import event
+from warehouse.client import Warehouse
+from warehouse.rows import TableRow
+from warehouse.tables import Table
+from warehouse.writer import ClickHouseWriter
 
 pytestmark = pytest.mark.clickhouse
 WITHIN_S = 30
 
 
-class Killed(BaseException):
+class WorkerKilled(BaseException):
     """The process ends here, without a chance to tidy up."""
 
 
-class Dying(ClickHouseWriter):
+class CrashingWriter(ClickHouseWriter):
     """Ends the process right after the step that it is told."""
 
     def __init__(self, warehouse: Warehouse, after: str) -> None:
         super().__init__(warehouse)
         self._after = after
 
-    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+    async def insert(self, table: Table, rows: Sequence[TableRow]) -> None:
         await super().insert(table, rows)
         if table.name == self._after:
-            raise Killed
+            raise WorkerKilled
 
-    async def note(self, topic: str, positions: Mapping[int, int]) -> None:
-        await super().note(topic, positions)
+    async def save_positions(self, topic: str, positions: Mapping[int, int]) -> None:
+        await super().save_positions(topic, positions)
         if self._after == "note":
-            raise Killed
+            raise WorkerKilled
 
 
-async def say(settings: Settings, bus: MemoryBus, topic: str, *records: tuple[str, bytes]) -> None:
+async def publish(settings: Settings, bus: MemoryBus, topic: str, *records: tuple[str, bytes]) -> None:
     producer = await bus.producer()
     await producer.send([Outgoing(settings.topic(topic), value, key=key.encode()) for key, value in records])
     await producer.aclose()
@@ -57,7 +57,7 @@ async def say(settings: Settings, bus: MemoryBus, topic: str, *records: tuple[st
 
 def quarantined(name: str, topic: str, partition: int, offset: int) -> bytes:
     return encode(
-        Quarantined(
+        QuarantineRecord(
             id=name, stage="s", reason="unparsable", detail="", source="", topic=topic, partition=partition, offset=offset, raw="",
             at_ms=1, counted=True,
         )
@@ -79,7 +79,7 @@ async def consume(settings: Settings, bus: MemoryBus, writer: ClickHouseWriter, 
 async def _surviving(loop: ConsumerLoop, stop: asyncio.Event) -> None:
     try:
         await loop.run(stop)
-    except Killed:
+    except WorkerKilled:
         return
 
 
@@ -90,15 +90,15 @@ async def test_the_account_is_right_before_and_after_a_crash(
     settings, bus = clickhouse_settings, MemoryBus(ManualClock())
     await create_topics(settings, bus)
     said = [event({"user_id": f"u{n % 30}"}, id=f"m{n % 80}") for n in range(100)]
-    await say(settings, bus, "events", *((one.owner, encode(one)) for one in said), ("x", b"{broken"))
+    await publish(settings, bus, "events", *((one.owner, encode(one)) for one in said), ("x", b"{broken"))
 
-    async def look() -> Account:
-        return await take(settings, bus, warehouse)
+    async def look() -> EventAccount:
+        return await measure(settings, bus, warehouse)
 
     async def never() -> bool:
         return False
 
-    await consume(settings, bus, Dying(warehouse, after), never)
+    await consume(settings, bus, CrashingWriter(warehouse, after), never)
     crashed = await look()
     assert crashed.balanced
     assert crashed.in_flight > 0
@@ -109,7 +109,7 @@ async def test_the_account_is_right_before_and_after_a_crash(
         for index, value in enumerate(log)
         if value == b"{broken"
     ]
-    await say(
+    await publish(
         settings,
         bus,
         "quarantine",
@@ -121,7 +121,7 @@ async def test_the_account_is_right_before_and_after_a_crash(
         return (await look()).in_flight == 0
 
     await consume(settings, bus, ClickHouseWriter(warehouse), quiet)
-    assert await look() == Account(
+    assert await look() == EventAccount(
         accepted=102, stored=len({(one.owner, one.id) for one in said}), duplicate=100 - len({(one.owner, one.id) for one in said}),
         suppressed=0, quarantined=2, in_flight=0, balanced=True,
     )  # fmt: skip
@@ -131,14 +131,14 @@ async def test_a_row_that_is_lost_shows_in_the_account(clickhouse_settings: Sett
     settings, bus = clickhouse_settings, MemoryBus(ManualClock())
     await create_topics(settings, bus)
     said = [event({"user_id": f"u{n}"}, id=f"m{n}") for n in range(10)]
-    await say(settings, bus, "events", *((one.owner, encode(one)) for one in said))
+    await publish(settings, bus, "events", *((one.owner, encode(one)) for one in said))
 
     async def quiet() -> bool:
-        return (await take(settings, bus, warehouse)).in_flight == 0
+        return (await measure(settings, bus, warehouse)).in_flight == 0
 
     await consume(settings, bus, ClickHouseWriter(warehouse), quiet)
     await warehouse.command("DELETE FROM event_store WHERE id = 'm3'")
-    account = await take(settings, bus, warehouse)
+    account = await measure(settings, bus, warehouse)
     assert (account.accepted, account.stored, account.balanced) == (10, 9, False)
 
 

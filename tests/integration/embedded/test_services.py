@@ -5,11 +5,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
-from tests.support.services import Running
+from tests.support.services import ServiceProcess
 
 
 @pytest.mark.kafka
-async def test_acknowledged_records_survive_a_kill_of_the_broker(own_kafka: tuple[Running, str]) -> None:
+async def test_acknowledged_records_survive_a_kill_of_the_broker(own_kafka: tuple[ServiceProcess, str]) -> None:
     service, bootstrap = own_kafka
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
@@ -28,7 +28,7 @@ async def test_acknowledged_records_survive_a_kill_of_the_broker(own_kafka: tupl
 
 
 @pytest.mark.redis
-async def test_acknowledged_writes_survive_a_kill_of_redis(own_redis: tuple[Running, str]) -> None:
+async def test_acknowledged_writes_survive_a_kill_of_redis(own_redis: tuple[ServiceProcess, str]) -> None:
     service, url = own_redis
     client = Redis.from_url(url, decode_responses=True)
     for number in range(200):

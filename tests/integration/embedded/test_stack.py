@@ -9,34 +9,34 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from embedded.child_process import identity, left_over
+from embedded.child_process import process_identity, surviving_pid
 from embedded.layout import Layout
 from embedded.roles import Role
 from embedded.up import up
 from runtime.errors import Invalid, Misconfigured, Transient
 from runtime.settings import Settings
-from tests.support.embedded_stack import stack
+from tests.support.embedded_stack import embedded_stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.redis]
 SERVICES = ("redis", "kafka")
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.05)
 
 
-async def test_a_killed_store_comes_back_with_what_it_held(tmp_path: Path) -> None:
+async def test_killed_store_restarts_with_its_data(tmp_path: Path) -> None:
     said: list[str] = []
-    async with stack(tmp_path / "dữ liệu", services=SERVICES, say=said.append) as running:
+    async with embedded_stack(tmp_path / "dữ liệu", services=SERVICES, print_line=said.append) as running:
         admin = AIOKafkaAdminClient(bootstrap_servers=running.variables["ONEFOLD_KAFKA_BOOTSTRAP"])
         await admin.start()
         await admin.create_topics([NewTopic("onefold.kept", 3, 1)])
         await admin.close()
         before = {role["name"]: role["pid"] for role in (await running.status())["roles"]}
         os.kill(before["kafka"], signal.SIGKILL)
-        await until(lambda: any(line.startswith("kafka is ready again") for line in said))
+        await wait_until(lambda: any(line.startswith("kafka is ready again") for line in said))
         state = await running.status()
         assert state["ready"] is True
         assert {role["name"]: role["restarts"] for role in state["roles"]} == {"redis": 0, "kafka": 1}
@@ -45,11 +45,11 @@ async def test_a_killed_store_comes_back_with_what_it_held(tmp_path: Path) -> No
         assert await admin.list_topics() == ["onefold.kept"]
         await admin.close()
         last = [role["pid"] for role in state["roles"]]
-    assert [identity(pid) for pid in (*before.values(), *last)] == [None] * 4
+    assert [process_identity(pid) for pid in (*before.values(), *last)] == [None] * 4
 
 
 async def test_a_store_can_be_stopped_and_started_by_hand(tmp_path: Path) -> None:
-    async with stack(tmp_path / "data", services=("redis",)) as running:
+    async with embedded_stack(tmp_path / "data", services=("redis",)) as running:
         await running.stop_role("redis")
         stopped = await running.status()
         assert (stopped["ready"], stopped["roles"]) == (False, [{"name": "redis", "pid": None, "ready": False, "restarts": 0}])
@@ -67,7 +67,7 @@ async def test_topics_and_tables_are_made_before_the_first_role_starts(tmp_path:
 
     role = Role("broken", "ops.no_such_module")
     with pytest.raises(Transient, match=r"(?s)broken ended while starting \(exit 1\).*No module named"):
-        async with stack(tmp_path / "data", services=("redis",), roles=(role,), prepare=prepare):
+        async with embedded_stack(tmp_path / "data", services=("redis",), roles=(role,), prepare=prepare):
             pass
     assert [settings.data_dir for settings in seen] == [tmp_path / "data"]
 
@@ -79,14 +79,14 @@ def test_a_failed_preparation_stops_what_had_started(tmp_path: Path, failure: Ex
 
     async def prepare(settings: Settings) -> None:
         del settings
-        pids.extend(left_over(path) or 0 for path in layout.run.glob("*.pid"))
+        pids.extend(surviving_pid(path) or 0 for path in layout.run.glob("*.pid"))
         raise failure
 
     said: list[str] = []
     with pytest.raises(type(failure), match=str(failure)):
-        up(layout, roles=(), announce=lambda state: said.append(str(state)), say=said.append, stores=("redis",), prepare=prepare)
+        up(layout, roles=(), announce=lambda state: said.append(str(state)), notify=said.append, stores=("redis",), prepare=prepare)
     assert len(pids) == 1
-    assert identity(pids[0]) is None
+    assert process_identity(pids[0]) is None
     assert said == []
     assert list(layout.run.glob("*.sock")) == []
 
@@ -98,12 +98,12 @@ def test_a_signal_while_it_starts_ends_it_in_order(tmp_path: Path, number: signa
 
     async def prepare(settings: Settings) -> None:
         del settings
-        pids.extend(left_over(path) or 0 for path in layout.run.glob("*.pid"))
+        pids.extend(surviving_pid(path) or 0 for path in layout.run.glob("*.pid"))
         os.kill(os.getpid(), number)
         await asyncio.Event().wait()
 
     said: list[str] = []
-    up(layout, roles=(), announce=lambda state: said.append(str(state)), say=said.append, stores=("redis",), prepare=prepare)
+    up(layout, roles=(), announce=lambda state: said.append(str(state)), notify=said.append, stores=("redis",), prepare=prepare)
     assert said == ["stopping", "stopped"]
     assert len(pids) == 1
-    assert identity(pids[0]) is None
+    assert process_identity(pids[0]) is None

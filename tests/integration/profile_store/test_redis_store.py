@@ -9,25 +9,29 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis
 
-from profile_store.port import Decision, Document, Edge, Label, Members, Place, Writes
+from domain.identity.model import Decision, Edge, Label, Members
+from profile_store.port import GuardedDocument, TopicPartition, Writes
 from profile_store.redis_store import RedisStore
 from runtime.clock import SystemClock
 from runtime.errors import Misconfigured, Transient
 from runtime.settings import Settings
-from tests.support.services import Running
+from tests.support.services import ServiceProcess
 
 pytestmark = pytest.mark.redis
 
-PLACE = Place("events", 0, 1)
+PLACE = TopicPartition("events", 0, 1)
 WRITES = Writes(
-    documents={("fragment", "a"): Document(b"1", PLACE.name, 1), ("membership", "a"): Document(b"2", PLACE.name, 1),
-               ("unsaid", PLACE.name): Document(b"3", PLACE.name, 1)},
+    documents={
+        ("fragment", "a"): GuardedDocument(b"1", PLACE.guard_name, 1),
+        ("membership", "a"): GuardedDocument(b"2", PLACE.guard_name, 1),
+        ("link_outbox", PLACE.guard_name): GuardedDocument(b"3", PLACE.guard_name, 1),
+    },
     labels={"a": Label("p", 1)},
     members={"p": Members(("a", "b"), 1)},
     edges={("a", "b"): Edge(1, "e", 1, "e", "web")},
     decisions={("cut", "b", "c"): Decision(on=True, at_ms=1, operation="o")},
     timers={"p": 10},
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -49,32 +53,32 @@ async def raw(redis_server: str) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-async def test_keys_are_those_of_the_key_document_and_only_passing_ones_expire(
+async def test_redis_keys_match_the_document_and_only_temporary_ones_expire(
     store: RedisStore, raw: Redis, environment: str
 ) -> None:
     await store.save(PLACE, None, 2, WRITES)
     await store.settle_delivery("k", 60_000)
-    await store.hold(True)
+    await store.pause_writers(True)
     names = [key async for key in raw.scan_iter(match=f"{environment}:*")]
     expiring = {key.decode().removeprefix(f"{environment}:"): await raw.pttl(key) > 0 for key in names}
     assert expiring == {
         "f:a": False, "s:a": False, "l:a": False, "m:p": False, "e:a": False, "e:b": False, "e:c": False,
         "u:events:0/1": False,        "t:events:0/1": False, "p:events:0/1": False, "d:k": True, "hold": True,
     }  # fmt: skip
-    await store.hold(False)
+    await store.pause_writers(False)
 
 
-async def test_a_server_that_does_not_know_the_script_yet_is_told(store: RedisStore, raw: Redis) -> None:
+async def test_script_is_loaded_on_a_server_that_lacks_it(store: RedisStore, raw: Redis) -> None:
     for expected in (None, 1, 2):
         await raw.script_flush()
         await store.save(PLACE, expected, (expected or 0) + 1, Writes(labels={"a": Label("p", 1)}))
-    assert (await store.standing(PLACE)).position == 3
+    assert (await store.checkpoint(PLACE)).position == 3
 
 
 async def test_more_calls_at_once_than_connections_are_all_answered(store: RedisStore) -> None:
-    places = [Place("events", partition, 200) for partition in range(200)]
+    places = [TopicPartition("events", partition, 200) for partition in range(200)]
     await asyncio.gather(*(store.save(place, None, place.partition, Writes()) for place in places))
-    standings = await asyncio.gather(*(store.standing(place) for place in places))
+    standings = await asyncio.gather(*(store.checkpoint(place) for place in places))
     assert [standing.position for standing in standings] == list(range(200))
 
 
@@ -129,15 +133,15 @@ async def test_refused_credentials_name_the_setting(redis_server: str) -> None:
 
 
 async def test_a_server_killed_and_started_again_is_used_again_with_what_was_acknowledged(
-    own_redis: tuple[Running, str],
+    own_redis: tuple[ServiceProcess, str],
 ) -> None:
     service, url = own_redis
     store = RedisStore(Settings(redis_url=url), SystemClock())
     await store.save(PLACE, None, 2, WRITES)
     service.kill()
     with pytest.raises(Transient):
-        await store.standing(PLACE)
+        await store.checkpoint(PLACE)
     service.start()
-    assert (await store.standing(PLACE)).position == 2
+    assert (await store.checkpoint(PLACE)).position == 2
     assert await store.save(PLACE, 2, 2, WRITES) == set(WRITES.documents)
     await store.aclose()

@@ -10,9 +10,9 @@ from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing, Partition
 from runtime.errors import Transient
-from runtime.retry import retrying
+from runtime.retry import retry
 from runtime.settings import Settings
-from tests.support.services import Running
+from tests.support.services import ServiceProcess
 
 WITHIN_S = 60
 
@@ -34,7 +34,7 @@ async def test_an_unreachable_broker_is_transient_everywhere() -> None:
 
 
 @pytest.mark.kafka
-async def test_after_an_outage_the_same_producer_and_consumer_go_on(own_kafka: tuple[Running, str]) -> None:
+async def test_after_an_outage_the_same_producer_and_consumer_go_on(own_kafka: tuple[ServiceProcess, str]) -> None:
     service, bootstrap = own_kafka
     topic = f"t{uuid.uuid4().hex[:16]}"
     async with KafkaBus(Settings(kafka_bootstrap=bootstrap, session_timeout_ms=2_000), timeout_ms=2_000) as bus:
@@ -62,15 +62,15 @@ async def test_after_an_outage_the_same_producer_and_consumer_go_on(own_kafka: t
         with pytest.raises(Transient):
             await consumer.commit({Partition(topic, 0): 1})
         await asyncio.to_thread(service.start)
-        await retrying(lambda: producer.send([Outgoing(topic, b"after")]), attempts=30)
-        await retrying(bus.ping, attempts=30)
-        await retrying(lambda: caught_up(b"after"), attempts=30)
+        await retry(lambda: producer.send([Outgoing(topic, b"after")]), attempts=30)
+        await retry(bus.ping, attempts=30)
+        await retry(lambda: caught_up(b"after"), attempts=30)
         await consumer.aclose()
         await producer.aclose()
 
 
 @pytest.mark.kafka
-async def test_closing_ends_while_the_broker_is_away(own_kafka: tuple[Running, str]) -> None:
+async def test_closing_ends_while_the_broker_is_away(own_kafka: tuple[ServiceProcess, str]) -> None:
     service, bootstrap = own_kafka
     topic = f"t{uuid.uuid4().hex[:16]}"
     bus = KafkaBus(Settings(kafka_bootstrap=bootstrap), timeout_ms=2_000)

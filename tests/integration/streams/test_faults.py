@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from schemas.codec import decode
-from schemas.records import Quarantined
-from streams.applier import Exit
-from tests.support.fault_stage import Stage, Worker, staged
-from tests.support.services import Running
+from schemas.records import QuarantineRecord
+from streams.applier import ExitCode
+from tests.support.fault_stage import FaultStage, SupervisedWorker, fault_stage
+from tests.support.services import ServiceProcess
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -23,110 +23,115 @@ SLOW = {"COUNTING_SLOW_S": "0.15"}
 
 
 @pytest.fixture
-async def stage(kafka: str, redis_server: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(kafka, redis_server, f"t{uuid.uuid4().hex[:12]}", tmp_path) as made:
+async def stage(kafka: str, redis_server: str, tmp_path: Path) -> AsyncIterator[FaultStage]:
+    async with fault_stage(kafka, redis_server, f"t{uuid.uuid4().hex[:12]}", tmp_path) as made:
         yield made
 
 
-async def test_a_kill_in_mid_slice(stage: Stage) -> None:
+async def test_a_kill_in_mid_slice(stage: FaultStage) -> None:
     await stage.feed(3000)
     worker = stage.worker(**SLOW)
     for goal in (300, 1200):
-        await stage.until_counted(goal)
+        await stage.wait_until_counted(goal)
         worker.kill()
         worker.start()
-    await stage.until_done()
+    await stage.wait_until_committed()
     await stage.expect_exactly_once()
 
 
-async def test_an_orderly_end_in_mid_slice_commits_what_it_finished(stage: Stage) -> None:
+async def test_graceful_stop_in_mid_slice_commits_completed_records(stage: FaultStage) -> None:
     await stage.feed(3000)
     worker = stage.worker(**SLOW)
-    await stage.until_counted(500)
-    assert await worker.terminate() == Exit.STOPPED
+    await stage.wait_until_counted(500)
+    assert await worker.terminate() == ExitCode.STOPPED
     assert await stage.committed() == (await stage.counts()).total()
     worker.start()
-    await stage.until_done()
+    await stage.wait_until_committed()
     await stage.expect_exactly_once()
 
 
-async def test_a_bug_that_happens_once_costs_a_restart(stage: Stage, tmp_path: Path) -> None:
+async def test_a_bug_that_happens_once_costs_a_restart(stage: FaultStage, tmp_path: Path) -> None:
     await stage.feed(1000)
     worker = stage.worker(COUNTING_RAISE_ONCE=str(tmp_path / "raised"))
-    await stage.until_done()
+    await stage.wait_until_committed()
     await stage.expect_exactly_once()
-    assert worker.codes == [Exit.BUG]
+    assert worker.codes == [ExitCode.BUG]
     assert await stage.read("quarantine") == []
 
 
-async def test_a_poison_record_is_quarantined_and_the_rest_goes_on(stage: Stage) -> None:
+async def test_a_poison_record_is_quarantined_and_the_rest_goes_on(stage: FaultStage) -> None:
     await stage.feed(500)
     await stage.write(b"poison")
     await stage.feed(500)
     worker = stage.worker(COUNTING_POISON="poison")
-    await stage.until_done()
+    await stage.wait_until_committed()
     await stage.expect_exactly_once(without=1)
-    held = {decode(Quarantined, record.value).id: decode(Quarantined, record.value) for record in await stage.read("quarantine")}
+    held = {
+        decode(QuarantineRecord, record.value).id: decode(QuarantineRecord, record.value)
+        for record in await stage.read("quarantine")
+    }
     assert [entry.reason for entry in held.values()] == ["poison"]
-    assert worker.codes == [Exit.BUG]
+    assert worker.codes == [ExitCode.BUG]
 
 
-async def test_workers_join_and_are_killed_under_load(stage: Stage) -> None:
+async def test_workers_join_and_are_killed_under_load(stage: FaultStage) -> None:
     await stage.feed(2000)
     stage.worker(**SLOW)
     for _ in range(ROUNDS):
         before = (await stage.counts()).total()
         second = stage.worker(**SLOW)
         await stage.feed(2000)
-        await stage.until_counted(before + 800)
+        await stage.wait_until_counted(before + 800)
         second.kill()
         third = stage.worker(**SLOW)
-        await stage.until_counted(before + 1500)
+        await stage.wait_until_counted(before + 1500)
         await third.terminate()
-    await stage.until_done(180)
+    await stage.wait_until_committed(180)
     await stage.expect_exactly_once()
 
 
-async def test_a_slice_slower_than_the_session_is_done_once(stage: Stage) -> None:
+async def test_a_slice_slower_than_the_session_is_done_once(stage: FaultStage) -> None:
     await stage.feed(40)
     stage.worker(COUNTING_SLOW_S="9")
     stage.worker(COUNTING_SLOW_S="9")
-    await stage.until_done(120)
+    await stage.wait_until_committed(120)
     await stage.expect_exactly_once()
 
 
-async def test_a_broker_that_is_away_for_a_while(own_kafka: tuple[Running, str], redis_server: str, tmp_path: Path) -> None:
+async def test_broker_outage_is_survived(own_kafka: tuple[ServiceProcess, str], redis_server: str, tmp_path: Path) -> None:
     broker, bootstrap = own_kafka
-    async with staged(bootstrap, redis_server, f"t{uuid.uuid4().hex[:12]}", tmp_path) as stage:
+    async with fault_stage(bootstrap, redis_server, f"t{uuid.uuid4().hex[:12]}", tmp_path) as stage:
         await stage.feed(3000)
         stage.worker(**SLOW)
-        await stage.until_counted(500)
+        await stage.wait_until_counted(500)
         await asyncio.to_thread(broker.stop)
         await asyncio.sleep(OUTAGE_S)  # the outage itself
         await asyncio.to_thread(broker.start)
         await stage.feed(1000)
-        await stage.until_done(150)
+        await stage.wait_until_committed(150)
         await stage.expect_exactly_once()
 
 
-async def test_a_redis_that_comes_back_without_its_last_writes(kafka: str, own_redis: tuple[Running, str], tmp_path: Path) -> None:
+async def test_redis_restored_to_an_older_state_is_detected_and_replayed(
+    kafka: str, own_redis: tuple[ServiceProcess, str], tmp_path: Path
+) -> None:
     server, url = own_redis
-    async with staged(kafka, url, f"t{uuid.uuid4().hex[:12]}", tmp_path) as stage:
+    async with fault_stage(kafka, url, f"t{uuid.uuid4().hex[:12]}", tmp_path) as stage:
         worker = await _with_older_state(stage, server, tmp_path)
-        await stage.until_done(120)
+        await stage.wait_until_committed(120)
         await stage.expect_exactly_once()
-        assert set(worker.codes) == {Exit.STATE_LOST}
+        assert set(worker.codes) == {ExitCode.STATE_LOST}
 
 
-async def _with_older_state(stage: Stage, server: Running, tmp_path: Path) -> Worker:
+async def _with_older_state(stage: FaultStage, server: ServiceProcess, tmp_path: Path) -> SupervisedWorker:
     """All is counted and committed; then Redis comes back as it was in the middle, and no more records come."""
     await stage.feed(2000)
     worker = stage.worker(**SLOW)
-    await stage.until_counted(600)
+    await stage.wait_until_counted(600)
     data = Path(server.spec.argv[server.spec.argv.index("--dir") + 1])
     older = tmp_path / "older"
     shutil.copytree(data, older)
-    await stage.until_done()
+    await stage.wait_until_committed()
     await asyncio.to_thread(server.kill)
     shutil.rmtree(data)
     shutil.copytree(older, data)

@@ -8,12 +8,12 @@ from typing import Final
 
 import pytest
 
+from domain.definitions.kinds import Segment, load_yaml
 from domain.identity import clusters as identity
 from profile_store.port import ProfileStore
 from runtime.clock import ManualClock
-from domain.definitions.kinds import Segment, load_yaml
-from tests.support.crashing_store import Death, MortalStore
-from tests.support.identity_histories import CROWDED_AT, History, check, random_history, run
+from tests.support.crashing_store import RandomlyCrashingStore, SimulatedCrash
+from tests.support.identity_histories import CROWDED_AT, RandomIdentityHistory, check_outcome, random_history, run_history
 from tests.support.simulated_pipeline import Pipeline
 from tests.support.stores import REAL, real_store
 
@@ -37,32 +37,32 @@ def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "MAX_NEIGHBOURS", CROWDED_AT)
 
 
-class Mortal(Pipeline):
+class CrashTolerantPipeline(Pipeline):
     """Goes on after a death in a save as a new process would: from what is stored and what is committed."""
 
-    async def turn(self, topic: str, partition: int, crash_after: int | None = None) -> None:
+    async def run_slice(self, topic: str, partition: int, crash_after: int | None = None) -> None:
         try:
-            await super().turn(topic, partition, crash_after)
-        except Death:
+            await super().run_slice(topic, partition, crash_after)
+        except SimulatedCrash:
             return
 
-    async def zombie(self, topic: str, partition: int) -> bool:
+    async def run_zombie_slice(self, topic: str, partition: int) -> bool:
         try:
-            return await super().zombie(topic, partition)
-        except Death:
+            return await super().run_zombie_slice(topic, partition)
+        except SimulatedCrash:
             return True
 
 
-async def compared(history: History, store: ProfileStore) -> None:
+async def compared(history: RandomIdentityHistory, store: ProfileStore) -> None:
     """A wild run on `store` ends as the set of events says, and as another wild run in memory does."""
-    wild = await run(history, SEGMENTS, functools.partial(Mortal, outside=store))
-    await check(history, wild)
-    plain = await run(replace(history, seed=history.seed + 1_000_000), SEGMENTS)
+    wild = await run_history(history, SEGMENTS, functools.partial(CrashTolerantPipeline, external_store=store))
+    await check_outcome(history, wild)
+    plain = await run_history(replace(history, seed=history.seed + 1_000_000), SEGMENTS)
     assert await wild.state(history.nodes) == await plain.state(history.nodes)
 
 
 @pytest.mark.parametrize("server", REAL)
-async def test_clusters_and_profiles_follow_from_the_set_on_real_stores(server: str, request: pytest.FixtureRequest) -> None:
+async def test_identity_follows_from_the_set_on_real_stores(server: str, request: pytest.FixtureRequest) -> None:
     url = request.getfixturevalue(server)
     for seed in range(HISTORIES):
         async with real_store(url, ManualClock()) as store:
@@ -74,12 +74,12 @@ async def test_clusters_and_profiles_follow_from_the_set_on_real_stores(server: 
 
 
 @pytest.mark.redis
-async def test_they_do_when_saves_on_a_cluster_die_half_way_and_zombies_wake_late(redis_cluster: str) -> None:
+async def test_identity_follows_from_the_set_with_crashing_cluster_saves_and_late_writers(redis_cluster: str) -> None:
     deaths = 0
     for seed in range(HISTORIES, 2 * HISTORIES):
         history = random_history(seed)
-        async with real_store(redis_cluster, ManualClock(), MortalStore) as store:
-            assert isinstance(store, MortalStore)
+        async with real_store(redis_cluster, ManualClock(), RandomlyCrashingStore) as store:
+            assert isinstance(store, RandomlyCrashingStore)
             store.rng = random.Random(seed)
             try:
                 await compared(history, store)
@@ -87,5 +87,5 @@ async def test_they_do_when_saves_on_a_cluster_die_half_way_and_zombies_wake_lat
                 error.add_note(f"seed {seed}")
                 raise
             store.rng = None
-            deaths += store.deaths
+            deaths += store.crashes
     assert deaths > HISTORIES

@@ -16,7 +16,7 @@ from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.settings import Settings
 from schemas.topics import TOPICS
-from streams.applier import Exit
+from streams.applier import ExitCode
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -27,7 +27,9 @@ async def test_it_is_ready_once_every_agent_has_its_partitions_and_ends_in_order
     environment, port = f"t{uuid.uuid4().hex[:12]}", free_port()
     settings = Settings(kafka_bootstrap=kafka, environment=environment)
     async with KafkaBus(settings) as bus:
-        await bus.create_topics({settings.topic(topic.name): (1 if topic.single else 2, dict(topic.config)) for topic in TOPICS})
+        await bus.create_topics(
+            {settings.topic(topic.name): (1 if topic.is_single_partition else 2, dict(topic.config)) for topic in TOPICS}
+        )
     variables = {
         "ONEFOLD_KAFKA_BOOTSTRAP": kafka,
         "ONEFOLD_REDIS_URL": redis_server,
@@ -42,7 +44,7 @@ async def test_it_is_ready_once_every_agent_has_its_partitions_and_ends_in_order
             assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
             assert time.monotonic() < end, (tmp_path / "log").read_text()[-3000:]
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == Exit.STOPPED
+        assert process.wait(60) == ExitCode.STOPPED
     finally:
         process.kill()
         process.wait()

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import pytest
 
 from consumers.feeds import FEEDS
-from domain.identity import groups
-from domain.profiles import membership as memberships
-from domain.identity.households import kind_of
-from warehouse.client import Warehouse
-from warehouse.group_records import records
-from warehouse.writer import ClickHouseWriter
-from schemas.events import Event, EventType
 from domain.definitions.kinds import Segment, load_yaml
-from domain.identity.rules import HouseholdRules, Rules
+from domain.identity import groups
+from domain.identity.households import group_kind
+from domain.identity.rules import CompiledIdentityRules, HouseholdRules
+from domain.profiles import membership as memberships
+from schemas.events import Event, EventType
 from tests.support.events import START_MS, event
 from tests.support.simulated_pipeline import Pipeline
+from warehouse.client import Warehouse
+from warehouse.group_records import stream_group_records
+from warehouse.writer import ClickHouseWriter
 
 pytestmark = pytest.mark.clickhouse
 RULE = HouseholdRules(
@@ -80,8 +80,8 @@ async def consume(pipeline: Pipeline, writer: ClickHouseWriter) -> None:
                 await writer.insert(table, rows)
 
 
-async def documents(pipeline: Pipeline) -> dict[str, groups.Group]:
-    return {name: groups.decode(data) async for name, data in pipeline.store.scan("group")}
+async def documents(pipeline: Pipeline) -> dict[str, groups.GroupDocument]:
+    return {name: groups.decode_group(data) async for name, data in pipeline.store.scan("group")}
 
 
 async def counted(pipeline: Pipeline, members: Sequence[str]) -> dict[str, int]:
@@ -93,9 +93,9 @@ async def counted(pipeline: Pipeline, members: Sequence[str]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_the_views_say_what_the_documents_say(warehouse: Warehouse, seed: int) -> None:
+async def test_group_views_equal_group_documents(warehouse: Warehouse, seed: int) -> None:
     rng = random.Random(seed)
-    pipeline = Pipeline(rng, SEGMENTS, crash_rate=0.2, rules=Rules(household=RULE))
+    pipeline = Pipeline(rng, SEGMENTS, crash_rate=0.2, rules=CompiledIdentityRules(household=RULE))
     for item in history(rng, 150):
         pipeline.feed(item)
         if rng.random() < 0.2:
@@ -107,34 +107,34 @@ async def test_the_views_say_what_the_documents_say(warehouse: Warehouse, seed: 
     accounts, households = {}, {}
     for name, group in held.items():
         members = group.members()
-        if kind_of(name) == "account":
-            seen = groups.account_seen(group)
+        if group_kind(name) == "account":
+            seen = groups.account_facts(group)
             accounts[name] = (group.name, seen.traits, members, len(members))
-        elif (home := groups.household_seen(group, RULE)) is not None:
+        elif (home := groups.household_facts(group, RULE)) is not None:
             households[name] = (members, len(members), home.traits, await counted(pipeline, members))
             assert home.counters.get("Order Completed", 0) == households[name][3].get("Order Completed", 0)
-    said = await warehouse.rows("SELECT account_id, account, traits, members, size FROM accounts")
+    said = await warehouse.query("SELECT account_id, account, traits, members, size FROM accounts")
     assert {row[0]: (row[1], json.loads(row[2]), row[3], row[4]) for row in said} == accounts
-    said = await warehouse.rows("SELECT household_id, members, size, traits, counters FROM households")
+    said = await warehouse.query("SELECT household_id, members, size, traits, counters FROM households")
     assert {row[0]: (row[1], row[2], json.loads(row[3]), row[4]) for row in said} == households
     assert accounts
     assert households
-    everyone = {row[0] for row in await warehouse.rows("SELECT DISTINCT profile_id FROM household_members")}
+    everyone = {row[0] for row in await warehouse.query("SELECT DISTINCT profile_id FROM household_members")}
     assert everyone == {name for home in households.values() for name in home[0]}
 
 
-async def test_the_documents_come_back_from_what_was_told(warehouse: Warehouse) -> None:
+async def test_group_documents_are_rebuilt_from_contributions(warehouse: Warehouse) -> None:
     rng = random.Random(9)
-    pipeline = Pipeline(rng, SEGMENTS, crash_rate=0.2, rules=Rules(household=RULE))
+    pipeline = Pipeline(rng, SEGMENTS, crash_rate=0.2, rules=CompiledIdentityRules(household=RULE))
     for item in history(rng, 120):
         pipeline.feed(item)
     await pipeline.drain()
     await consume(pipeline, ClickHouseWriter(warehouse))
-    told = [said async for said in records(warehouse)]
-    assert groups.replayed(told) == await documents(pipeline)
-    held = groups.held_by(told)
+    told = [said async for said in stream_group_records(warehouse)]
+    assert groups.documents_from_records(told) == await documents(pipeline)
+    held = groups.membership_groups_from_records(told)
     async for profile_id, data in pipeline.store.scan("membership"):
-        document = memberships.decode(data)
+        document = memberships.decode_membership(data)
         assert held.get(profile_id, ({}, 0)) == (dict.fromkeys(document.groups, ""), document.group_seq)
 
 
@@ -144,12 +144,12 @@ async def test_a_member_that_went_into_another_profile_is_shown_under_that_one(w
     await pipeline.drain()
     pipeline.feed(event({"anonymous_id": "c1", "user_id": "u1"}, id="m2", name="Signed In"))
     for topic in ("events", "links"):
-        while place := next((place for place in pipeline.waiting() if place[0] == topic), None):
-            await pipeline.turn(*place)
+        while place := next((place for place in pipeline.uncommitted() if place[0] == topic), None):
+            await pipeline.run_slice(*place)
     await consume(pipeline, ClickHouseWriter(warehouse))
     await warehouse.command("SYSTEM RELOAD DICTIONARY label_dictionary")
     current = event({"user_id": "u1"}, id="any").owner
-    assert await warehouse.rows("SELECT account, members, size FROM accounts") == [("Công ty A", [current], 1)]
+    assert await warehouse.query("SELECT account, members, size FROM accounts") == [("Công ty A", [current], 1)]
     await pipeline.drain()
     await consume(pipeline, ClickHouseWriter(warehouse))
-    assert await warehouse.rows("SELECT account, members, size FROM accounts") == [("Công ty A", [current], 1)]
+    assert await warehouse.query("SELECT account, members, size FROM accounts") == [("Công ty A", [current], 1)]

@@ -8,16 +8,17 @@ import pytest
 
 from domain.identity import evidence
 from domain.identity.evidence import Decisions, Edges
-from profile_store.port import DAY_MS, Decision, Edge
-from warehouse import named_queries as reads, rows
-from warehouse.client import Warehouse
-from warehouse.migrate import migrate
-from warehouse.tables import (DECISIONS, EVENT_STORE, EVIDENCE, IDENTITIES, LABELS, PROFILES, Table)
-from warehouse.writer import ClickHouseWriter, MemoryWriter, Writer
+from domain.identity.model import Decision, Edge
 from runtime.bus.port import Record
 from runtime.settings import Settings
-from schemas.records import Decided, DecidedAction, Identity, Link, LinkRecord, Look, Profile
+from schemas.codec import DAY_MS
+from schemas.records import DecisionAction, Identity, Link, LinkDecision, LinkRecord, Profile, ReclusterRequest
 from tests.support.events import event
+from warehouse import named_queries, rows
+from warehouse.client import Warehouse
+from warehouse.migrate import migrate
+from warehouse.tables import DECISIONS, EVENT_STORE, EVIDENCE, IDENTITIES, LABELS, PROFILES, Table
+from warehouse.writer import ClickHouseWriter, MemoryWriter, WarehouseWriter
 
 pytestmark = pytest.mark.clickhouse
 RECORD = Record("onefold.links", 0, 0, 0, None, None)
@@ -48,9 +49,9 @@ def decisions(rng: random.Random, count: int) -> list[LinkRecord]:
     """Decisions with every tie, the same operation said with other words among them."""
     found: list[LinkRecord] = []
     for _ in range(count):
-        action: DecidedAction = rng.choice(("cut", "split", "undo"))
+        action: DecisionAction = rng.choice(("cut", "split", "undo"))
         found.append(
-            Decided(
+            LinkDecision(
                 operation=f"o{rng.randrange(4)}",
                 action=action,
                 pairs=tuple((rng.choice(("cut", "apart")), *rng.choice(PAIRS)) for _ in range(2)),
@@ -79,64 +80,64 @@ def identities(rng: random.Random, count: int) -> list[Identity]:
     ]
 
 
-async def held(warehouse: Warehouse, table: Table) -> list[tuple[Any, ...]]:
+async def stored_rows(warehouse: Warehouse, table: Table) -> list[tuple[Any, ...]]:
     names = ", ".join(
         f"toUnixTimestamp64Milli(`{column.name}`)" if column.type.startswith("DateTime64") else f"`{column.name}`"
         for column in table.columns
     )
-    found = await warehouse.rows(f"SELECT {names} FROM {table.name} FINAL")  # noqa: S608 - a table's own name
+    found = await warehouse.query(f"SELECT {names} FROM {table.name} FINAL")  # noqa: S608 - a table's own name
     return sorted(tuple(row) for row in found)
 
 
-async def take(writer: Writer, said: Sequence[LinkRecord | Identity]) -> None:
+async def insert_records(writer: WarehouseWriter, said: Sequence[LinkRecord | Identity]) -> None:
     """What the consumers insert of these records."""
     for record in said:
         if isinstance(record, Identity):
-            await writer.insert(LABELS, rows.labels(RECORD, record))
-            await writer.insert(IDENTITIES, rows.identity(RECORD, record))
+            await writer.insert(LABELS, rows.label_rows(RECORD, record))
+            await writer.insert(IDENTITIES, rows.identity_rows(RECORD, record))
         else:
-            await writer.insert(EVIDENCE, rows.link(RECORD, record))
-            await writer.insert(DECISIONS, rows.decided(RECORD, record))
+            await writer.insert(EVIDENCE, rows.evidence_rows(RECORD, record))
+            await writer.insert(DECISIONS, rows.decision_rows(RECORD, record))
 
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_rows_in_any_order_and_number_are_the_joins(warehouse: Warehouse, seed: int) -> None:
     rng = random.Random(seed)
-    said: list[LinkRecord] = [*links(rng, 40), *decisions(rng, 20), Look(nodes=("0a",), number=3)]
+    said: list[LinkRecord] = [*links(rng, 40), *decisions(rng, 20), ReclusterRequest(nodes=("0a",), number=3)]
     edges: Edges = {}
     register: Decisions = {}
     for record in said:
         if isinstance(record, Link):
-            evidence.add(edges, (record.a, record.b), evidence.of_link(record))
-        elif isinstance(record, Decided):
-            evidence.decide(register, record)
+            evidence.add_edge(edges, (record.a, record.b), evidence.edge_of_link(record))
+        elif isinstance(record, LinkDecision):
+            evidence.add_decision(register, record)
     shuffled = [*said, *rng.choices(said, k=20)]
     rng.shuffle(shuffled)
-    await take(ClickHouseWriter(warehouse), shuffled)
-    assert {(a, b): Edge(*rest) for a, b, *rest in await reads.ask(warehouse, "evidence")} == edges
-    found = {(kind, a, b): Decision(*rest) for kind, a, b, *rest in await reads.ask(warehouse, "decisions")}
+    await insert_records(ClickHouseWriter(warehouse), shuffled)
+    assert {(a, b): Edge(*rest) for a, b, *rest in await named_queries.fetch_rows(warehouse, "evidence")} == edges
+    found = {(kind, a, b): Decision(*rest) for kind, a, b, *rest in await named_queries.fetch_rows(warehouse, "decisions")}
     assert found == register
     await warehouse.command("OPTIMIZE TABLE evidence_store FINAL")
-    assert {(a, b): Edge(*rest) for a, b, *rest in await reads.ask(warehouse, "evidence")} == edges
+    assert {(a, b): Edge(*rest) for a, b, *rest in await named_queries.fetch_rows(warehouse, "evidence")} == edges
     twin = MemoryWriter()
     await twin.insert(EVIDENCE, [rows.evidence_row(a, b, edge) for (a, b), edge in edges.items()])
-    assert await held(warehouse, EVIDENCE) == twin.rows(EVIDENCE)
+    assert await stored_rows(warehouse, EVIDENCE) == twin.rows(EVIDENCE)
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_the_twin_keeps_the_same_rows(warehouse: Warehouse, seed: int) -> None:
+async def test_memory_writer_and_clickhouse_hold_the_same_rows(warehouse: Warehouse, seed: int) -> None:
     rng = random.Random(seed)
     log: list[LinkRecord | Identity] = [*links(rng, 30), *decisions(rng, 20), *identities(rng, 20)]
     again = [*log[::2], *log]
     writer, twin = ClickHouseWriter(warehouse), MemoryWriter()
     for target in (writer, twin):
-        await take(target, again)
+        await insert_records(target, again)
     for table in (EVIDENCE, DECISIONS, IDENTITIES, LABELS):
-        assert await held(warehouse, table) == sorted(twin.rows(table))
+        assert await stored_rows(warehouse, table) == sorted(twin.rows(table))
 
 
 async def test_an_operation_is_kept_whole_and_the_latest_come_first(warehouse: Warehouse) -> None:
-    cut = Decided(
+    cut = LinkDecision(
         operation="o1",
         action="split",
         pairs=(("cut", "0a", "2b"), ("apart", "0a", "3c")),
@@ -145,21 +146,21 @@ async def test_an_operation_is_kept_whole_and_the_latest_come_first(warehouse: W
         by="Trần Ánh",
         reason="hai người",
     )
-    undo = Decided(operation="o2", action="undo", pairs=cut.pairs, on=False, at_ms=20, of="o1", by="Trần Ánh")
+    undo = LinkDecision(operation="o2", action="undo", pairs=cut.pairs, on=False, at_ms=20, of="o1", by="Trần Ánh")
     for _ in range(2):
-        await take(ClickHouseWriter(warehouse), [undo, cut])
-    assert await reads.ask(warehouse, "operation", operation="o1") == [
+        await insert_records(ClickHouseWriter(warehouse), [undo, cut])
+    assert await named_queries.fetch_rows(warehouse, "operation", operation="o1") == [
         ("split", "apart", "0a", "3c", True, 10, "", "Trần Ánh", "hai người"),
         ("split", "cut", "0a", "2b", True, 10, "", "Trần Ánh", "hai người"),
     ]
-    assert await reads.ask(warehouse, "operation", operation="o3") == []
+    assert await named_queries.fetch_rows(warehouse, "operation", operation="o3") == []
     latest = ("o2", "undo", False, 20, "o1", "Trần Ánh", "", 2)
-    assert await reads.ask(warehouse, "operations", limit=1) == [latest]
-    assert sorted(await reads.ask(warehouse, "decisions")) == [
+    assert await named_queries.fetch_rows(warehouse, "operations", limit=1) == [latest]
+    assert sorted(await named_queries.fetch_rows(warehouse, "decisions")) == [
         ("apart", "0a", "3c", False, 20, "o2"),
         ("cut", "0a", "2b", False, 20, "o2"),
     ]
-    assert await warehouse.rows("SELECT count(), min(toUnixTimestamp64Milli(at)) FROM identity_decisions") == [(4, 10)]
+    assert await warehouse.query("SELECT count(), min(toUnixTimestamp64Milli(at)) FROM identity_decisions") == [(4, 10)]
 
 
 async def test_evidence_is_shown_with_readable_times(warehouse: Warehouse) -> None:
@@ -167,15 +168,15 @@ async def test_evidence_is_shown_with_readable_times(warehouse: Warehouse) -> No
         a="0a", b="2b", first_ms=1_750_000_000_000, first_event="m1", last_ms=1_750_000_100_000, last_event="m2", source="web",
         owner="2b", rule="alias", rules="default",
     )  # fmt: skip
-    await take(ClickHouseWriter(warehouse), [link])
+    await insert_records(ClickHouseWriter(warehouse), [link])
     query = """SELECT toString(first_seen), toString(last_seen), first_event, last_event, source, owner, rule, rules
         FROM identity_evidence"""
-    assert await warehouse.rows(query) == [
+    assert await warehouse.query(query) == [
         ("2025-06-15 15:06:40.000", "2025-06-15 15:08:20.000", "m1", "m2", "web", "2b", "alias", "default")
     ]
 
 
-async def test_what_the_first_version_kept_is_evidence_still(clickhouse_settings: Settings) -> None:
+async def test_evidence_of_the_first_version_stays_readable(clickhouse_settings: Settings) -> None:
     await migrate(clickhouse_settings)
     warehouse = await Warehouse.connect(clickhouse_settings)
     day = 20_000
@@ -195,9 +196,9 @@ async def test_what_the_first_version_kept_is_evidence_still(clickhouse_settings
         await warehouse.command("DELETE FROM migrations WHERE number = 5")
     first = Edge(day * DAY_MS + 5, "m1", (day + 2) * DAY_MS, "m1", "web")
     second = Edge(day * DAY_MS + 7, "m7", day * DAY_MS + 7, "m7", "web")
-    found = {(a, b): Edge(*rest) for a, b, *rest in await reads.ask(warehouse, "evidence")}
+    found = {(a, b): Edge(*rest) for a, b, *rest in await named_queries.fetch_rows(warehouse, "evidence")}
     assert found == {("0a", "2b"): first, ("0a", "3c"): second}
-    assert await warehouse.rows("SELECT count() FROM links") == [(0,)]
+    assert await warehouse.query("SELECT count() FROM links") == [(0,)]
     await warehouse.aclose()
 
 
@@ -208,11 +209,11 @@ async def test_old_events_follow_a_merge_and_a_split_at_once(warehouse: Warehous
         event({"user_id": "Ánh"}, id="m2"),
         event({"user_id": "u2"}, id="m3"),
     )
-    await writer.insert(EVENT_STORE, [rows.event(RECORD, said) for said in (cookie, user, lone)])
+    await writer.insert(EVENT_STORE, [rows.event_row(RECORD, said) for said in (cookie, user, lone)])
     root, other = sorted((cookie.owner, user.owner))
 
     async def seen(view: str) -> dict[str, str]:
-        return dict(await warehouse.rows(f"SELECT id, profile_id FROM {view}"))  # noqa: S608 - a test's own view
+        return dict(await warehouse.query(f"SELECT id, profile_id FROM {view}"))  # noqa: S608 - a test's own view
 
     async def reloaded() -> dict[str, str]:
         await warehouse.command("SYSTEM RELOAD DICTIONARY label_dictionary")
@@ -222,13 +223,13 @@ async def test_old_events_follow_a_merge_and_a_split_at_once(warehouse: Warehous
     assert await seen("events_now") == alone
     merged = Identity(profile_id=root, members=(root, other), label_version=5, cause="m2", at_ms=50)
     gone = Identity(profile_id=other, members=(), label_version=5, merged_into=root, cause="m2", at_ms=50)
-    await take(writer, [gone, merged])
+    await insert_records(writer, [gone, merged])
     assert await seen("events_now") == await reloaded() == {"m1": root, "m2": root, "m3": lone.owner}
     back = Identity(profile_id=other, members=(other,), label_version=9, split_from=root, cause="o1", at_ms=90)
     rest = Identity(profile_id=root, members=(root,), label_version=9, cause="o1", at_ms=90)
-    await take(writer, [back, rest, merged])
+    await insert_records(writer, [back, rest, merged])
     assert await seen("events_now") == await reloaded() == alone
-    changes = await reads.ask(warehouse, "identity_changes", profile_ids=[root, other])
+    changes = await named_queries.fetch_rows(warehouse, "identity_changes", profile_ids=[root, other])
     assert changes == sorted(
         [
             (root, 5, [root, other], "", "", "m2", 50),
@@ -239,32 +240,32 @@ async def test_old_events_follow_a_merge_and_a_split_at_once(warehouse: Warehous
         key=lambda row: (row[6], row[0]),
     )
     renewed = Identity(profile_id=root, members=(root,), label_version=12, cause="o1", at_ms=90)
-    await take(writer, [renewed])
-    assert await reads.ask(warehouse, "identity_changes", profile_ids=[root, other]) == changes
-    assert await reads.ask(warehouse, "labels") == [(12,)]
+    await insert_records(writer, [renewed])
+    assert await named_queries.fetch_rows(warehouse, "identity_changes", profile_ids=[root, other]) == changes
+    assert await named_queries.fetch_rows(warehouse, "labels") == [(12,)]
 
 
 async def test_every_column_of_events_is_the_same_at_once(warehouse: Warehouse) -> None:
     said = event({"user_id": "Nguyễn Thị Ánh"}, id="m1", properties={"món": "áo dài"})
-    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event(RECORD, said)])
+    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event_row(RECORD, said)])
     await warehouse.command("SYSTEM RELOAD DICTIONARY label_dictionary")
-    assert await warehouse.rows("SELECT * FROM events_now") == await warehouse.rows("SELECT * FROM events")
+    assert await warehouse.query("SELECT * FROM events_now") == await warehouse.query("SELECT * FROM events")
     described = (
         "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {view:String} ORDER BY position"
     )
-    assert await warehouse.rows(described, {"view": "events_now"}) == await warehouse.rows(described, {"view": "events"})
+    assert await warehouse.query(described, {"view": "events_now"}) == await warehouse.query(described, {"view": "events"})
 
 
-async def test_an_event_and_what_its_nodes_stand_for_are_read(warehouse: Warehouse) -> None:
+async def test_event_is_read_with_its_identifiers(warehouse: Warehouse) -> None:
     said = event({"user_id": "Ánh", "email": "anh@shop.vn"}, id="m1", name="Đặt hàng")
     later = event({"user_id": "Ánh"}, id="m2")
-    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event(RECORD, one) for one in (said, later)])
-    assert await reads.ask(warehouse, "event", owner=said.owner, id="m1") == [
+    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event_row(RECORD, one) for one in (said, later)])
+    assert await named_queries.fetch_rows(warehouse, "event", owner=said.owner, id="m1") == [
         ("track", "Đặt hàng", "default", said.time_ms, said.received_ms, list(said.nodes))
     ]
-    assert await reads.ask(warehouse, "event", owner=said.owner, id="m9") == []
+    assert await named_queries.fetch_rows(warehouse, "event", owner=said.owner, id="m9") == []
     known = [(node, *identifier) for node, identifier in zip(said.nodes, said.identifiers, strict=True)]
-    assert sorted(await reads.ask(warehouse, "identifiers")) == sorted(known)
+    assert sorted(await named_queries.fetch_rows(warehouse, "identifiers")) == sorted(known)
 
 
 async def test_dissolved_and_vacant_profiles_are_kept_but_not_shown(warehouse: Warehouse) -> None:
@@ -274,6 +275,6 @@ async def test_dissolved_and_vacant_profiles_are_kept_but_not_shown(warehouse: W
             profile_id=name, members=members, label_version=3, merged_into=into, split_from="5e", identifiers=(), traits={},
             counters={}, first_seen_ms=1, last_seen_ms=2, segments=(), updated_ms=4,
         )  # fmt: skip
-        await writer.insert(PROFILES, rows.profile(RECORD, said))
-    assert await warehouse.rows("SELECT count(), any(split_from) FROM profile_store FINAL") == [(3, "5e")]
-    assert await warehouse.rows("SELECT profile_id FROM profiles") == [("0a",)]
+        await writer.insert(PROFILES, rows.profile_rows(RECORD, said))
+    assert await warehouse.query("SELECT count(), any(split_from) FROM profile_store FINAL") == [(3, "5e")]
+    assert await warehouse.query("SELECT profile_id FROM profiles") == [("0a",)]

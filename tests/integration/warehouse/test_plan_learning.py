@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from ops.cli.tracking_plan import learned
+from domain.definitions.kinds import TrackingPlan, load_yaml
+from domain.intake.tracking_plan_check import CompiledPlan, PlanCheck
+from ops.cli.tracking_plan import learn_plan
+from runtime.bus.port import Record
+from tests.support.events import START_MS, event
 from warehouse import rows
 from warehouse.client import Warehouse
 from warehouse.tables import EVENT_STORE
 from warehouse.writer import ClickHouseWriter
-from runtime.bus.port import Record
-from domain.definitions.kinds import TrackingPlan, load_yaml
-from domain.intake.tracking_plan_check import CompiledPlan, Verdict
-from tests.support.events import START_MS, event
 
 pytestmark = pytest.mark.clickhouse
 
@@ -26,7 +26,7 @@ def order(number: int) -> dict[str, Any]:
     return found | ({"coupon": "TẾT"} if number % 10 == 0 else {})
 
 
-async def test_what_was_learnt_is_a_plan_that_fits(warehouse: Warehouse) -> None:
+async def test_learned_tracking_plan_accepts_its_events(warehouse: Warehouse) -> None:
     said = [event({"user_id": "u"}, id=f"m{n}", name="Đặt hàng", properties=order(n), source="shop") for n in range(200)]
     said += [
         event({"user_id": "u"}, id=f"i{n}", type="identify", traits={"tên": f"Ánh {n}", "email": f"{n}@cho-que.vn"}, source="shop")
@@ -35,13 +35,13 @@ async def test_what_was_learnt_is_a_plan_that_fits(warehouse: Warehouse) -> None
     said.append(event({"user_id": "u"}, id="x", name="Của nguồn khác", source="other"))
     said.append(event({"user_id": "u"}, id="y", name="Cũ rồi", source="shop", time_ms=START_MS - 10))
     records = [Record("onefold.events", 0, offset, 0, None, None) for offset in range(len(said))]
-    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event(*pair) for pair in zip(records, said, strict=True)])
-    total, text = await learned(warehouse, "shop", "7d", START_MS)
+    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event_row(*pair) for pair in zip(records, said, strict=True)])
+    total, text = await learn_plan(warehouse, "shop", "7d", START_MS)
     assert total == 350
     [plan] = load_yaml(text, "learnt.yaml")
     assert isinstance(plan, TrackingPlan)
     compiled = CompiledPlan("shop", plan.spec)
-    assert [compiled.check(one) for one in said[:-2]] == [Verdict()] * 350
+    assert [compiled.check(one) for one in said[:-2]] == [PlanCheck()] * 350
     assert set(plan.spec.events) == {"Đặt hàng", "$identify"}
     learnt = plan.spec.events["Đặt hàng"].properties
     assert {name: held.type for name, held in learnt.items()} == {
@@ -52,4 +52,4 @@ async def test_what_was_learnt_is_a_plan_that_fits(warehouse: Warehouse) -> None
     assert {name: held.enum for name, held in learnt.items() if held.enum} == {"currency": ("VND", "đồng")}
     assert {name: held.pii for name, held in learnt.items() if held.pii != "none"} == {"ref": "contact", "hotline": "contact"}
     assert "@cho-que.vn" not in text
-    assert (await learned(warehouse, "shop", "7d", START_MS + 1))[0] == 0
+    assert (await learn_plan(warehouse, "shop", "7d", START_MS + 1))[0] == 0

@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from ops.quality import by_source, freshness, report, validity
-from ops.rebuild.profile_state import event_of
-from warehouse import named_queries as reads, rows
+from ops.quality import by_source, freshness, measure_quality, validity
+from ops.rebuild.profile_state import event_from_row
+from runtime.bus.port import Record
+from runtime.clock import SystemClock
+from schemas.events import Event, PlanViolation
+from schemas.records import QuarantineRecord
+from tests.support.events import event
+from warehouse import named_queries, rows
 from warehouse.client import Warehouse
 from warehouse.tables import EVENT_STORE, LEDGER, QUARANTINE
 from warehouse.writer import ClickHouseWriter
-from runtime.bus.port import Record
-from runtime.clock import SystemClock
-from schemas.events import Event, Violation
-from schemas.records import Quarantined
-from tests.support.events import event
 
 pytestmark = pytest.mark.clickhouse
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-NOW = SystemClock().now_ms()
-TODAY = NOW // DAY_MS * DAY_MS
+NOW_MS = SystemClock().now_ms()
+TODAY = NOW_MS // DAY_MS * DAY_MS
 BLOCKED = "properties.total: is of another type than planned (type, text)"
 
 
@@ -36,9 +36,9 @@ class Log:
 
     warehouse: Warehouse
     offset: int = 0
-    said: list[tuple[Record, Event]] = field(default_factory=list)
+    records: list[tuple[Record, Event]] = field(default_factory=list)
 
-    def say(self, at_ms: int, *, name: str = "Đặt hàng", late_ms: int = 0, again: str = "", **more: Any) -> None:
+    def append(self, at_ms: int, *, name: str = "Đặt hàng", late_ms: int = 0, again: str = "", **more: Any) -> None:
         said = event(
             {"user_id": "u"},
             id=again or f"m{self.offset}",
@@ -48,21 +48,21 @@ class Log:
             source="shop",
             **more,
         )
-        self.said.append((Record("onefold.events", 0, self.offset, at_ms, None, None), said))
+        self.records.append((Record("onefold.events", 0, self.offset, at_ms, None, None), said))
         self.offset += 1
 
-    async def write(self, quarantined: Sequence[Quarantined] = ()) -> None:
+    async def write(self, quarantined: Sequence[QuarantineRecord] = ()) -> None:
         writer = ClickHouseWriter(self.warehouse)
         for _ in range(2):  # a batch may come again
-            await writer.insert(EVENT_STORE, [rows.event(record, said) for record, said in self.said])
-            await writer.insert(LEDGER, [rows.stored(record, said) for record, said in self.said])
-            await writer.insert(QUARANTINE, [row for held in quarantined for row in rows.quarantine(self.said[0][0], held)])
+            await writer.insert(EVENT_STORE, [rows.event_row(record, said) for record, said in self.records])
+            await writer.insert(LEDGER, [rows.stored_ledger_row(record, said) for record, said in self.records])
+            await writer.insert(QUARANTINE, [row for held in quarantined for row in rows.quarantine_rows(self.records[0][0], held)])
 
 
-def held(
+def quarantined_row(
     raw: str, number: int, at_ms: int, *, source: str = "shop", reason: str = "plan_violation", detail: str = BLOCKED
-) -> Quarantined:
-    return Quarantined(
+) -> QuarantineRecord:
+    return QuarantineRecord(
         id=f"collector-{number}", stage="collector", reason=reason, detail=detail, source=source, topic="", partition=-1, offset=-1,
         raw=base64.b64encode(raw.encode()).decode(), at_ms=at_ms, counted=True,
     )  # fmt: skip
@@ -73,7 +73,7 @@ async def quality(warehouse: Warehouse, name: str = "Đặt hàng", day_ms: int 
         "events", "quarantined", "violating", "bots", "duplicates", "hours_judged", "hours_usual", "freshness_p95_ms",
         "completeness", "validity", "freshness", "uniqueness", "volume", "score",
     )  # fmt: skip
-    [row] = await warehouse.rows(
+    [row] = await warehouse.query(
         f"SELECT {', '.join(columns)} FROM quality_daily "  # noqa: S608 - a test's own columns
         "WHERE source = 'shop' AND event = {name:String} AND day = toDate(intDiv({day:Int64}, 86400000))",
         {"name": name, "day": day_ms},
@@ -84,7 +84,7 @@ async def quality(warehouse: Warehouse, name: str = "Đặt hàng", day_ms: int 
 async def test_a_day_in_order_has_the_full_score(warehouse: Warehouse) -> None:
     log = Log(warehouse)
     for _ in range(10):
-        log.say(TODAY, properties={"total": 1, "màu": None})
+        log.append(TODAY, properties={"total": 1, "màu": None})
     await log.write()
     found = await quality(warehouse)
     assert found["score"] == pytest.approx(100)
@@ -94,10 +94,10 @@ async def test_a_day_in_order_has_the_full_score(warehouse: Warehouse) -> None:
 async def test_each_part_is_counted(warehouse: Warehouse) -> None:
     log = Log(warehouse)
     for _ in range(20):
-        log.say(TODAY - DAY_MS, properties={"total": 1, "currency": "VND"})
-    wrong = (Violation("properties.total", "missing", ""),)
+        log.append(TODAY - DAY_MS, properties={"total": 1, "currency": "VND"})
+    wrong = (PlanViolation("properties.total", "missing", ""),)
     for number in range(8):
-        log.say(
+        log.append(
             TODAY,
             late_ms=2 * HOUR_MS,
             properties={"currency": "VND"} if number < 4 else {"total": 1, "currency": "VND"},
@@ -105,9 +105,9 @@ async def test_each_part_is_counted(warehouse: Warehouse) -> None:
             observed=wrong if number == 3 else (),
             flags=("bot",) if number == 0 else (),
         )
-    log.say(TODAY, again="m27")
-    log.say(TODAY, again="m27")
-    await log.write([held('{"type": "track", "event": "Đặt hàng"}', number, TODAY) for number in range(2)])
+    log.append(TODAY, again="m27")
+    log.append(TODAY, again="m27")
+    await log.write([quarantined_row('{"type": "track", "event": "Đặt hàng"}', number, TODAY) for number in range(2)])
     found = await quality(warehouse)
     assert {name: found[name] for name in ("events", "quarantined", "violating", "bots", "duplicates")} == {
         "events": 8, "quarantined": 2, "violating": 4, "bots": 1, "duplicates": 2,
@@ -123,41 +123,46 @@ async def test_each_part_is_counted(warehouse: Warehouse) -> None:
 
 async def test_an_event_that_never_passes_has_no_score(warehouse: Warehouse) -> None:
     log = Log(warehouse)
-    log.say(TODAY)
-    await log.write([held('{"type": "identify"}', 1, TODAY), held("{nonsense", 2, TODAY, reason="unparsable", detail="not JSON")])
+    log.append(TODAY)
+    await log.write(
+        [
+            quarantined_row('{"type": "identify"}', 1, TODAY),
+            quarantined_row("{nonsense", 2, TODAY, reason="unparsable", detail="not JSON"),
+        ]
+    )
     assert (await quality(warehouse, "$identify"))["score"] == 0
     assert (await quality(warehouse, ""))["validity"] == 0
 
 
 async def test_violations_are_counted_by_source_event_and_path_with_a_sample(warehouse: Warehouse) -> None:
     log = Log(warehouse)
-    wrong = (Violation("properties.total", "type", "text"),)
-    log.say(TODAY, violations=wrong)
-    log.say(TODAY + 1, observed=(*wrong, Violation("properties.màu", "unknown", "array")))
-    log.say(TODAY + 1, again="m1", observed=wrong)
-    await log.write([held('{"type": "track", "event": "Đặt hàng"}', 1, TODAY + 2)])
-    found = await warehouse.rows("SELECT source, event, path, rule, kind, events, blocked, sample FROM violations ORDER BY path")
+    wrong = (PlanViolation("properties.total", "type", "text"),)
+    log.append(TODAY, violations=wrong)
+    log.append(TODAY + 1, observed=(*wrong, PlanViolation("properties.màu", "unknown", "array")))
+    log.append(TODAY + 1, again="m1", observed=wrong)
+    await log.write([quarantined_row('{"type": "track", "event": "Đặt hàng"}', 1, TODAY + 2)])
+    found = await warehouse.query("SELECT source, event, path, rule, kind, events, blocked, sample FROM violations ORDER BY path")
     assert found == [
         ("shop", "Đặt hàng", "properties.màu", "unknown", "array", 1, 0, "m1"),
         ("shop", "Đặt hàng", "properties.total", "type", "text", 3, 1, "collector-1"),
     ]
 
 
-async def test_an_hour_is_held_against_the_same_hour_of_four_weeks(warehouse: Warehouse) -> None:
-    hour = NOW // HOUR_MS * HOUR_MS - 2 * HOUR_MS
+async def test_hour_is_compared_with_the_same_hour_of_four_weeks(warehouse: Warehouse) -> None:
+    hour = NOW_MS // HOUR_MS * HOUR_MS - 2 * HOUR_MS
     log = Log(warehouse)
     for weeks, count in ((6, 1), (4, 100), (3, 110), (2, 90), (1, 100)):
         for _ in range(count):
-            log.say(hour - weeks * 7 * DAY_MS)
+            log.append(hour - weeks * 7 * DAY_MS)
     for weeks, count in ((6, 1), (4, 10), (3, 10), (2, 10), (1, 10), (0, 10)):
         for _ in range(count):
-            log.say(hour - weeks * 7 * DAY_MS, name="Xem")
+            log.append(hour - weeks * 7 * DAY_MS, name="Xem")
     for _ in range(5):
-        log.say(hour, name="Mới")
+        log.append(hour, name="Mới")
     await log.write()
     query = """SELECT event, events, weeks, usual, round(z, 2) FROM volume_hourly
         WHERE hour = toDateTime(intDiv({hour:Int64}, 1000), 'UTC') ORDER BY event"""
-    assert await warehouse.rows(query, {"hour": hour}) == [
+    assert await warehouse.query(query, {"hour": hour}) == [
         ("Xem", 10, 4, 10.0, 0.0),
         ("Đặt hàng", 0, 4, 100.0, -10.0),
     ]
@@ -169,12 +174,12 @@ async def test_an_hour_is_held_against_the_same_hour_of_four_weeks(warehouse: Wa
 
 async def test_views_of_events_show_flags_and_what_is_noted_on_them(warehouse: Warehouse) -> None:
     log = Log(warehouse)
-    wrong = (Violation("properties.total", "type", "text"),)
-    log.say(TODAY, flags=("bot",), violations=wrong)
-    log.say(TODAY, observed=wrong)
+    wrong = (PlanViolation("properties.total", "type", "text"),)
+    log.append(TODAY, flags=("bot",), violations=wrong)
+    log.append(TODAY, observed=wrong)
     await log.write()
     for view in ("events", "events_now"):
-        assert await warehouse.rows(f"SELECT flags, violations FROM {view} ORDER BY id") == [  # noqa: S608 - a test's own views
+        assert await warehouse.query(f"SELECT flags, violations FROM {view} ORDER BY id") == [  # noqa: S608 - a test's own views
             (["bot"], [{"path": "properties.total", "rule": "type", "kind": "text"}]),
             ([], []),
         ]
@@ -182,13 +187,13 @@ async def test_views_of_events_show_flags_and_what_is_noted_on_them(warehouse: W
 
 async def test_the_report_has_the_scores_of_the_view(warehouse: Warehouse) -> None:
     log = Log(warehouse)
-    wrong = (Violation("properties.total", "missing", ""),)
+    wrong = (PlanViolation("properties.total", "missing", ""),)
     for number in range(10):
-        log.say(TODAY, late_ms=number * 90_000, properties={"a": 1} if number else {}, violations=wrong if number > 7 else ())
-        log.say(TODAY, again="m4", name="Xem")
-    await log.write([held('{"type": "track", "event": "Xem"}', 1, TODAY)])
-    found = await report(warehouse, datetime.fromtimestamp(TODAY / 1_000, UTC).date())
-    scores = dict(await warehouse.rows("SELECT event, score FROM quality_daily WHERE day = toDate(now())"))
+        log.append(TODAY, late_ms=number * 90_000, properties={"a": 1} if number else {}, violations=wrong if number > 7 else ())
+        log.append(TODAY, again="m4", name="Xem")
+    await log.write([quarantined_row('{"type": "track", "event": "Xem"}', 1, TODAY)])
+    found = await measure_quality(warehouse, datetime.fromtimestamp(TODAY / 1_000, UTC).date())
+    scores = dict(await warehouse.query("SELECT event, score FROM quality_daily WHERE day = toDate(now())"))
     assert {row.event: row.score for row in found.rows} == pytest.approx(scores)
     assert scores.keys() == {"Xem", "Đặt hàng"}
     for row in found.rows:
@@ -200,12 +205,12 @@ async def test_the_report_has_the_scores_of_the_view(warehouse: Warehouse) -> No
     ]
     assert json.loads(json.dumps(found.as_json()))["sources"] == pytest.approx(by_source(found.rows))
     assert {one["event"]: one["score"] for one in found.as_json()["events"]} == pytest.approx(scores)
-    assert (await report(warehouse, date(2020, 1, 1))).rows == ()
+    assert (await measure_quality(warehouse, date(2020, 1, 1))).rows == ()
 
 
-async def test_an_event_read_back_for_a_rebuild_is_still_a_programs(warehouse: Warehouse) -> None:
+async def test_bot_flag_survives_reading_back_for_a_rebuild(warehouse: Warehouse) -> None:
     log = Log(warehouse)
-    log.say(TODAY, flags=("bot",))
+    log.append(TODAY, flags=("bot",))
     await log.write()
-    [row] = await reads.ask(warehouse, "events")
-    assert event_of(row[:-2]) == log.said[0][1]
+    [row] = await named_queries.fetch_rows(warehouse, "events")
+    assert event_from_row(row[:-2]) == log.records[0][1]

@@ -7,17 +7,17 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from warehouse import named_queries as reads, rows
-from warehouse.client import Warehouse
-from warehouse.migrate import migrate, migrations
-from warehouse.tables import (EVENT_STORE, LABELS, LEDGER, PROFILES, QUARANTINE, SETTLEMENTS, TABLES, TRANSITIONS)
-from warehouse.writer import ClickHouseWriter, MemoryWriter
 from runtime.bus.port import Record
 from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
 from runtime.settings import Settings
-from schemas.records import Profile, Quarantined
-from tests.support.transitions import transition
+from schemas.records import Profile, QuarantineRecord
 from tests.support.events import event
+from tests.support.transitions import transition
+from warehouse import named_queries, rows
+from warehouse.client import Warehouse
+from warehouse.migrate import load_migrations, migrate
+from warehouse.tables import EVENT_STORE, LABELS, LEDGER, PROFILES, QUARANTINE, SETTLEMENTS, TABLES, TRANSITIONS
+from warehouse.writer import ClickHouseWriter, MemoryWriter
 
 pytestmark = pytest.mark.clickhouse
 
@@ -27,11 +27,11 @@ def record(offset: int) -> Record:
 
 
 async def count(warehouse: Warehouse, table: str) -> int:
-    return int((await warehouse.rows(f"SELECT count() FROM {table}"))[0][0])  # noqa: S608 - a test's own table
+    return int((await warehouse.query(f"SELECT count() FROM {table}"))[0][0])  # noqa: S608 - a test's own table
 
 
 async def test_migrations_are_applied_once(clickhouse_settings: Settings) -> None:
-    assert await migrate(clickhouse_settings) == [migration.name for migration in migrations()]
+    assert await migrate(clickhouse_settings) == [migration.name for migration in load_migrations()]
     assert await migrate(clickhouse_settings) == []
 
 
@@ -57,7 +57,7 @@ async def test_a_migration_that_was_changed_is_refused(clickhouse_settings: Sett
 async def test_every_table_has_the_columns_that_are_inserted(warehouse: Warehouse) -> None:
     for table in TABLES:
         held = dict(
-            await warehouse.rows(
+            await warehouse.query(
                 "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String}",
                 {"table": table.name},
             )
@@ -75,34 +75,34 @@ async def test_a_repeated_batch_changes_no_count_and_the_first_arrival_stays(war
     for _ in range(3):
         rng.shuffle(said)
         for target in (writer, twin):
-            await target.insert(EVENT_STORE, [rows.event(place, held) for place, held in said])
-            await target.insert(LEDGER, [rows.stored(place, held) for place, held in said])
+            await target.insert(EVENT_STORE, [rows.event_row(place, held) for place, held in said])
+            await target.insert(LEDGER, [rows.stored_ledger_row(place, held) for place, held in said])
     query = "SELECT owner, id, offset, properties, toUnixTimestamp64Milli(time) FROM event_store FINAL ORDER BY owner, id"
-    at = [EVENT_STORE.index(name) for name in ("owner", "id", "offset", "properties", "time")]
-    assert await warehouse.rows(query) == [tuple(row[place] for place in at) for row in twin.rows(EVENT_STORE)]
+    at = [EVENT_STORE.column_index(name) for name in ("owner", "id", "offset", "properties", "time")]
+    assert await warehouse.query(query) == [tuple(row[place] for place in at) for row in twin.rows(EVENT_STORE)]
     assert await count(warehouse, "ledger FINAL") == 60
     places = {"partitions": [0], "positions": [60]}
-    stored, booked, messages, _, _ = (await reads.ask(warehouse, "account", **places))[0]
+    stored, booked, messages, _, _ = (await named_queries.fetch_rows(warehouse, "account", **places))[0]
     assert (stored, booked, messages) == (len(twin.rows(EVENT_STORE)), 60, len(twin.rows(EVENT_STORE)))
 
 
 async def test_the_account_reads_up_to_the_position_only(warehouse: Warehouse) -> None:
     writer = ClickHouseWriter(warehouse)
     said = [(record(n), event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(10)]
-    await writer.insert(EVENT_STORE, [rows.event(place, held) for place, held in said])
-    await writer.insert(LEDGER, [rows.stored(place, held) for place, held in said[:7]])
-    assert (await reads.ask(warehouse, "account", partitions=[0], positions=[4]))[0][:3] == (4, 4, 4)
+    await writer.insert(EVENT_STORE, [rows.event_row(place, held) for place, held in said])
+    await writer.insert(LEDGER, [rows.stored_ledger_row(place, held) for place, held in said[:7]])
+    assert (await named_queries.fetch_rows(warehouse, "account", partitions=[0], positions=[4]))[0][:3] == (4, 4, 4)
 
 
 async def test_labels_out_of_order_give_the_newest_profile(warehouse: Warehouse) -> None:
     writer = ClickHouseWriter(warehouse)
     first, second = event({"anonymous_id": "cookie"}, id="m1"), event({"user_id": "u1"}, id="m2")
     lone = event({"user_id": "u2"}, id="m3")
-    await writer.insert(EVENT_STORE, [rows.event(record(n), said) for n, said in enumerate((first, second, lone))])
+    await writer.insert(EVENT_STORE, [rows.event_row(record(n), said) for n, said in enumerate((first, second, lone))])
     await writer.insert(LABELS, [(first.owner, second.owner, 9), (second.owner, second.owner, 9)])
     await writer.insert(LABELS, [(first.owner, first.owner, 3)])
     await warehouse.command("SYSTEM RELOAD DICTIONARY label_dictionary")
-    held = dict(await warehouse.rows("SELECT id, profile_id FROM events"))
+    held = dict(await warehouse.query("SELECT id, profile_id FROM events"))
     assert held == {"m1": second.owner, "m2": second.owner, "m3": lone.owner}
 
 
@@ -110,10 +110,10 @@ async def test_a_node_that_shares_half_of_its_digits_keeps_its_own_profile(wareh
     writer = ClickHouseWriter(warehouse)
     said = event({"user_id": "u1"}, id="m1")
     other = "5" + "0" * 15 + said.owner[16:]
-    await writer.insert(EVENT_STORE, [rows.event(record(0), said)])
+    await writer.insert(EVENT_STORE, [rows.event_row(record(0), said)])
     await writer.insert(LABELS, [(other, "somebody else", 5)])
     await warehouse.command("SYSTEM RELOAD DICTIONARY label_dictionary")
-    assert await warehouse.rows("SELECT profile_id FROM events") == [(said.owner,)]
+    assert await warehouse.query("SELECT profile_id FROM events") == [(said.owner,)]
 
 
 async def test_the_largest_number_decides_a_membership(warehouse: Warehouse) -> None:
@@ -126,15 +126,15 @@ async def test_the_largest_number_decides_a_membership(warehouse: Warehouse) -> 
         transition(profile_id="b", op="entered", seq=3, at_ms=3),
     ]
     for one in said:
-        await writer.insert(TRANSITIONS, rows.transition(record(0), one))
-    assert await warehouse.rows("SELECT profile_id, segment, seq FROM memberships") == [("b", "vip", 3)]
+        await writer.insert(TRANSITIONS, rows.transition_rows(record(0), one))
+    assert await warehouse.query("SELECT profile_id, segment, seq FROM memberships") == [("b", "vip", 3)]
 
 
 async def test_a_membership_says_by_which_version_and_which_event(warehouse: Warehouse) -> None:
     writer = ClickHouseWriter(warehouse)
     for one in (transition(seq=1), transition(seq=3, segment_version="v2", event_id="e3"), transition(seq=2, op="exited")):
-        await writer.insert(TRANSITIONS, rows.transition(record(0), one))
-    assert await warehouse.rows("SELECT seq, segment_version, event_id FROM memberships") == [(3, "v2", "e3")]
+        await writer.insert(TRANSITIONS, rows.transition_rows(record(0), one))
+    assert await warehouse.query("SELECT seq, segment_version, event_id FROM memberships") == [(3, "v2", "e3")]
 
 
 async def test_computed_traits_are_columns_and_rows(warehouse: Warehouse) -> None:
@@ -150,10 +150,10 @@ async def test_computed_traits_are_columns_and_rows(warehouse: Warehouse) -> Non
     gone = msgspec.structs.replace(said, profile_id="r", members=(), merged_into="p")
     writer = ClickHouseWriter(warehouse)
     for one in (said, bare, gone):
-        await writer.insert(PROFILES, rows.profile(record(0), one))
-    shown = {name: (json.loads(held), stage, score) for name, held, stage, score in await warehouse.rows(_SHOWN)}
+        await writer.insert(PROFILES, rows.profile_rows(record(0), one))
+    shown = {name: (json.loads(held), stage, score) for name, held, stage, score in await warehouse.query(_SHOWN)}
     assert shown == {"p": (computed, "won_back", "513"), "q": ({}, "", "")}
-    found = {(name, trait): json.loads(value) for name, trait, value in await warehouse.rows(_VALUES)}
+    found = {(name, trait): json.loads(value) for name, trait, value in await warehouse.query(_VALUES)}
     assert found == {("p", trait): value for trait, value in computed.items()}
 
 
@@ -177,7 +177,7 @@ async def test_a_dissolved_profile_is_kept_but_not_shown(warehouse: Warehouse) -
             segments=(),
             updated_ms=at_ms,
         )
-        await writer.insert(PROFILES, rows.profile(record(0), said))
+        await writer.insert(PROFILES, rows.profile_rows(record(0), said))
     assert await count(warehouse, "profile_store FINAL") == 1
     assert await count(warehouse, "profiles") == 0
 
@@ -186,11 +186,11 @@ async def test_a_record_quarantined_again_counts_once(warehouse: Warehouse) -> N
     writer = ClickHouseWriter(warehouse)
 
     async def put(name: str, topic: str, offset: int, *, reason: str = "unparsable", counted: bool = True) -> None:
-        held = Quarantined(
+        held = QuarantineRecord(
             id=name, stage="s", reason=reason, detail="", source="", topic=topic, partition=0, offset=offset, raw="", at_ms=1,
             counted=counted,
         )  # fmt: skip
-        await writer.insert(QUARANTINE, rows.quarantine(record(0), held))
+        await writer.insert(QUARANTINE, rows.quarantine_rows(record(0), held))
 
     for _ in range(2):
         await put("a", "onefold.events", 3)
@@ -198,16 +198,16 @@ async def test_a_record_quarantined_again_counts_once(warehouse: Warehouse) -> N
     await put("beyond", "onefold.events", 50)
     await put("poison", "onefold.events", 4, reason="poison")
     await put("uncounted", "onefold.links", 1, counted=False)
-    found = await reads.ask(warehouse, "quarantined", topic="onefold.events", partitions=[0], positions=[10])
+    found = await named_queries.fetch_rows(warehouse, "quarantined", topic="onefold.events", partitions=[0], positions=[10])
     assert found == [(1, 0, 1)]
     for name in ("a", "b"):
-        settled = Quarantined(
+        settled = QuarantineRecord(
             id=name, stage="s", reason="", detail="", source="", topic="", partition=0, offset=0, raw="", at_ms=5, counted=True,
             settled="replayed", by="Ánh",
         )  # fmt: skip
-        assert rows.quarantine(record(0), settled) == []
-        await writer.insert(SETTLEMENTS, rows.settlement(record(0), settled))
-    found = await reads.ask(warehouse, "quarantined", topic="onefold.events", partitions=[0], positions=[10])
+        assert rows.quarantine_rows(record(0), settled) == []
+        await writer.insert(SETTLEMENTS, rows.settlement_rows(record(0), settled))
+    found = await named_queries.fetch_rows(warehouse, "quarantined", topic="onefold.events", partitions=[0], positions=[10])
     assert found == [(1, 1, 0)]
 
 
@@ -215,16 +215,16 @@ async def test_positions_never_go_back(warehouse: Warehouse) -> None:
     writer = ClickHouseWriter(warehouse)
     assert await writer.positions("onefold.events") == {}
     for offset in (5, 9, 7):
-        await writer.note("onefold.events", {0: offset, 1: 1})
+        await writer.save_positions("onefold.events", {0: offset, 1: 1})
     assert await writer.positions("onefold.events") == {0: 9, 1: 1}
 
 
-async def test_errors_leave_as_ours_without_clickhouses_words(warehouse: Warehouse, clickhouse_settings: Settings) -> None:
+async def test_clickhouse_errors_are_translated_without_its_text(warehouse: Warehouse, clickhouse_settings: Settings) -> None:
     with pytest.raises(Permanent, match="62") as caught:
-        await warehouse.rows("SELEC 'nguyen@shop.vn'")
+        await warehouse.query("SELEC 'nguyen@shop.vn'")
     assert "nguyen" not in str(caught.value)
     with pytest.raises(Misconfigured, match="onefold prepare"):
-        await warehouse.rows("SELECT * FROM no_such_table")
+        await warehouse.query("SELECT * FROM no_such_table")
     address = clickhouse_settings.clickhouse_url.get_secret_value().rpartition("@")[2]
     for url, kind in (
         (f"http://onefold:wrong@{address}", Misconfigured),

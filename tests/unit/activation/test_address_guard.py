@@ -1,6 +1,6 @@
 import pytest
 
-from activation.address_guard import Refused, choose, is_public
+from activation.address_guard import Refused, choose_address, is_public
 from runtime.errors import Transient
 
 
@@ -26,13 +26,13 @@ async def test_one_inner_address_among_public_ones_is_refused() -> None:
         return ["8.8.8.8", "10.0.0.1"]
 
     with pytest.raises(Refused, match="allow_private_addresses"):
-        await choose("shop.vn", 443, two, allow_private=False)
-    assert await choose("shop.vn", 443, two, allow_private=True) == "8.8.8.8"
+        await choose_address("shop.vn", 443, two, allow_private=False)
+    assert await choose_address("shop.vn", 443, two, allow_private=True) == "8.8.8.8"
 
 
-async def test_a_name_that_leads_nowhere_may_lead_somewhere_later() -> None:
+async def test_unresolvable_host_is_retryable() -> None:
     async def none(_host: str, _port: int) -> list[str]:
         raise OSError("no such name")
 
     with pytest.raises(Transient):
-        await choose("shop.vn", 443, none, allow_private=False)
+        await choose_address("shop.vn", 443, none, allow_private=False)

@@ -1,20 +1,20 @@
 import random
 from collections.abc import Iterable
 
-from activation.delivery_attempts import next_wait_ms, send
-from activation.port import Gone, Message, Ok, Reject, Result, Retry
-from runtime.clock import ManualClock
+from activation.delivery_attempts import deliver_with_retries, next_wait_ms
+from activation.port import AttemptResult, Message, Ok, ReceiverGone, Reject, Retry
 from domain.definitions.kinds import RetrySpec
+from runtime.clock import ManualClock
 
 MESSAGE = Message("k", b"{}")
 SPEC = RetrySpec(max_age_ms=10_000, min_ms=100, max_ms=1_000)
 
 
-class Channel:
-    def __init__(self, results: Iterable[Result]) -> None:
+class ScriptedChannel:
+    def __init__(self, results: Iterable[AttemptResult]) -> None:
         self.results, self.clock, self.waits, self.stopping = list(results), ManualClock(), list[int](), False
 
-    async def attempt(self, _: Message) -> Result:
+    async def attempt(self, _: Message) -> AttemptResult:
         return self.results.pop(0) if len(self.results) > 1 else self.results[0]
 
     async def pause(self, wait_ms: int) -> bool:
@@ -23,9 +23,9 @@ class Channel:
         return not self.stopping
 
 
-async def ended(*results: Result) -> tuple[str, str, int, int]:
-    channel = Channel(results)
-    end = await send(MESSAGE, channel.attempt, SPEC, channel.clock, channel.pause, random.Random(1))
+async def ended(*results: AttemptResult) -> tuple[str, str, int, int]:
+    channel = ScriptedChannel(results)
+    end = await deliver_with_retries(MESSAGE, channel.attempt, SPEC, channel.clock, channel.pause, random.Random(1))
     assert end is not None
     return end.state, end.verdict, end.attempts, end.status
 
@@ -36,12 +36,12 @@ async def test_a_delivery_ends_at_the_first_ok() -> None:
 
 async def test_reject_and_gone_are_not_tried_again() -> None:
     assert await ended(Reject(404, "HTTP 404")) == ("failed", "rejected", 1, 404)
-    assert await ended(Gone(410, "HTTP 410")) == ("failed", "gone", 1, 410)
+    assert await ended(ReceiverGone(410, "HTTP 410")) == ("failed", "gone", 1, 410)
 
 
 async def test_retries_end_at_the_age_limit_and_not_before() -> None:
-    channel = Channel([Retry(503, "HTTP 503")])
-    end = await send(MESSAGE, channel.attempt, SPEC, channel.clock, channel.pause, random.Random(1))
+    channel = ScriptedChannel([Retry(503, "HTTP 503")])
+    end = await deliver_with_retries(MESSAGE, channel.attempt, SPEC, channel.clock, channel.pause, random.Random(1))
     assert end is not None
     assert (end.state, end.verdict, end.status) == ("failed", "retries_exhausted", 503)
     assert sum(channel.waits) >= SPEC.max_age_ms
@@ -49,16 +49,16 @@ async def test_retries_end_at_the_age_limit_and_not_before() -> None:
 
 
 async def test_a_stop_leaves_the_message_open() -> None:
-    channel = Channel([Retry(503, "HTTP 503")])
+    channel = ScriptedChannel([Retry(503, "HTTP 503")])
     channel.stopping = True
-    assert await send(MESSAGE, channel.attempt, SPEC, channel.clock, channel.pause, random.Random(1)) is None
+    assert await deliver_with_retries(MESSAGE, channel.attempt, SPEC, channel.clock, channel.pause, random.Random(1)) is None
 
 
 def test_a_receiver_gets_the_time_it_asks_for() -> None:
     assert next_wait_ms(Retry(429, "", 7_000), 1, 0, SPEC, random.Random(1)) == 7_000
 
 
-def test_no_attempt_is_made_before_the_receiver_wants_one() -> None:
+def test_retry_waits_for_the_receivers_retry_after() -> None:
     assert next_wait_ms(Retry(429, "", 7_000), 1, 4_000, SPEC, random.Random(1)) is None
 
 

@@ -3,14 +3,14 @@ from typing import get_args
 import pytest
 
 from activation.policy import decide
-from schemas.records import Cause, Op
+from schemas.records import Cause, TransitionOp
 from tests.support.transitions import destination, transition
 
 LIVE = {"event", "link", "timer", "group"}
 
 
 @pytest.mark.parametrize("cause", get_args(Cause))
-@pytest.mark.parametrize("op", get_args(Op))
+@pytest.mark.parametrize("op", get_args(TransitionOp))
 @pytest.mark.parametrize("segment", ["vip", "hanoi"])
 @pytest.mark.parametrize("on", [["entered"], ["exited"], ["entered", "exited"]])
 def test_every_case_has_one_verdict(cause: str, op: str, segment: str, on: list[str]) -> None:
@@ -29,8 +29,8 @@ def test_any_of_several_triggers_is_enough() -> None:
 
 
 @pytest.mark.parametrize("cause", get_args(Cause))
-@pytest.mark.parametrize("op", get_args(Op))
-def test_a_destination_may_ask_for_those_who_were_there_when_a_segment_came(cause: str, op: str) -> None:
+@pytest.mark.parametrize("op", get_args(TransitionOp))
+def test_destination_may_include_backfilled_members(cause: str, op: str) -> None:
     hook = destination(triggers=[{"segment": "vip", "on": ["entered", "exited"]}], on_backfill="send")
     verdict = decide(transition(cause=cause, op=op), hook)
     assert verdict is not None

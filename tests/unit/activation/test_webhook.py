@@ -5,21 +5,21 @@ from datetime import UTC, datetime
 import pytest
 from starlette.responses import RedirectResponse, Response
 
+from activation.port import AttemptResult, Ok, ReceiverGone, Reject, Retry
+from activation.webhook import WebhookChannel, build_signer, classify, retry_after_ms
 from activation.webhook_message import render
-from activation.port import Gone, Ok, Reject, Result, Retry
-from activation.webhook import WebhookDestination, classify, retry_after_ms, signer
 from runtime.clock import Clock, ManualClock, SystemClock
 from runtime.errors import Misconfigured
 from tests.support.transitions import destination, transition
-from tests.support.webhook_receiver import SECRET, receiving
+from tests.support.webhook_receiver import SECRET, webhook_receiver
 
 NOW_MS = 1_750_000_000_000
 MESSAGE = render(transition(), "hook")
 
 
-async def deliver(url: str, *, clock: Clock | None = None, private: bool = True, timeout_s: float = 15) -> Result:
+async def deliver(url: str, *, clock: Clock | None = None, private: bool = True, timeout_s: float = 15) -> AttemptResult:
     spec = destination(url=url, allow_private_addresses=private).spec
-    hook = WebhookDestination(spec, SECRET, clock or SystemClock(), timeout_s=timeout_s)
+    hook = WebhookChannel(spec, SECRET, clock or SystemClock(), timeout_s=timeout_s)
     try:
         return await hook.deliver(MESSAGE)
     finally:
@@ -27,9 +27,9 @@ async def deliver(url: str, *, clock: Clock | None = None, private: bool = True,
 
 
 async def test_the_receiver_verifies_and_gets_the_very_bytes() -> None:
-    async with receiving() as receiver:
+    async with webhook_receiver() as receiver:
         assert await deliver(receiver.url) == Ok(204)
-    (got,) = receiver.got
+    (got,) = receiver.requests
     assert got.raw == MESSAGE.body
     assert got.id == MESSAGE.key
     assert got.body["data"]["traits"]["name"] == "Nguyễn Thị Ánh"
@@ -37,11 +37,11 @@ async def test_the_receiver_verifies_and_gets_the_very_bytes() -> None:
 
 async def test_another_attempt_has_the_same_id_and_a_new_time() -> None:
     now = ManualClock(SystemClock().now_ms())
-    async with receiving() as receiver:
+    async with webhook_receiver() as receiver:
         await deliver(receiver.url, clock=now)
         now.advance(5_000)
         await deliver(receiver.url, clock=now)
-    first, second = receiver.got
+    first, second = receiver.requests
     assert (first.id, first.raw) == (second.id, second.raw)
     assert int(second.timestamp) == int(first.timestamp) + 5
     assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
@@ -54,31 +54,31 @@ async def test_the_host_header_keeps_the_name_while_the_address_is_pinned() -> N
         asked.append(host)
         return ["127.0.0.1"]
 
-    async with receiving() as receiver:
+    async with webhook_receiver() as receiver:
         url = receiver.url.replace("127.0.0.1", "cửa-hàng.vn")
-        hook = WebhookDestination(destination(url=url).spec, SECRET, SystemClock(), resolver=here)
+        hook = WebhookChannel(destination(url=url).spec, SECRET, SystemClock(), resolver=here)
         assert await hook.deliver(MESSAGE) == Ok(204)
         await hook.aclose()
     assert asked[0].startswith("xn--")
-    assert receiver.got[0].headers["host"].startswith(asked[0])
+    assert receiver.requests[0].headers["host"].startswith(asked[0])
 
 
 async def test_a_loopback_url_is_refused_unless_the_definition_allows_it() -> None:
-    async with receiving() as receiver:
+    async with webhook_receiver() as receiver:
         result = await deliver(receiver.url, private=False)
     assert isinstance(result, Reject)
     assert "allow_private_addresses" in result.detail
-    assert receiver.got == []
+    assert receiver.requests == []
 
 
 async def test_redirects_are_not_followed() -> None:
-    async with receiving(lambda _: RedirectResponse("/elsewhere")) as receiver:
+    async with webhook_receiver(lambda _: RedirectResponse("/elsewhere")) as receiver:
         assert await deliver(receiver.url) == Reject(307, "HTTP 307")
-    assert len(receiver.got) == 1
+    assert len(receiver.requests) == 1
 
 
 async def test_a_closed_port_and_a_silent_receiver_may_be_tried_again() -> None:
-    async with receiving() as receiver:
+    async with webhook_receiver() as receiver:
         url = receiver.url
     assert await deliver(url) == Retry(0, "ConnectError")
 
@@ -86,7 +86,7 @@ async def test_a_closed_port_and_a_silent_receiver_may_be_tried_again() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with receiving(never) as receiver:
+    async with webhook_receiver(never) as receiver:
         result = await deliver(receiver.url, timeout_s=0.2)
     assert isinstance(result, Retry)
 
@@ -94,7 +94,8 @@ async def test_a_closed_port_and_a_silent_receiver_may_be_tried_again() -> None:
 @pytest.mark.parametrize(
     ("status", "is_a"),
     [
-        (200, Ok), (204, Ok), (301, Reject), (400, Reject), (401, Reject), (404, Reject), (408, Retry), (410, Gone), (422, Reject),
+        (200, Ok), (204, Ok), (301, Reject), (400, Reject), (401, Reject), (404, Reject), (408, Retry), (410, ReceiverGone),
+        (422, Reject),
         (429, Retry), (500, Retry), (503, Retry),
     ],
 )  # fmt: skip
@@ -126,13 +127,13 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, wait_ms: int | Non
 
 def test_a_signature_is_one_that_the_library_verifies() -> None:
     now = SystemClock().now_ms() // 1000
-    signature = signer(SECRET).sign("id", datetime.fromtimestamp(now, tz=UTC), "chào")
-    verify: Callable[..., object] = signer(SECRET).verify
+    signature = build_signer(SECRET).sign("id", datetime.fromtimestamp(now, tz=UTC), "chào")
+    verify: Callable[..., object] = build_signer(SECRET).verify
     verify("chào", {"webhook-id": "id", "webhook-timestamp": str(now), "webhook-signature": signature}, json_parse=False)
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "c2VjcmV0IG9mIHRlc3RzLCAyNCBieXRlcw==", "whsec_é"])
 def test_a_secret_that_is_none_is_refused_without_being_quoted(secret: str) -> None:
     with pytest.raises(Misconfigured) as error:
-        signer(secret)
+        build_signer(secret)
     assert len(secret) < 7 or secret not in str(error.value)

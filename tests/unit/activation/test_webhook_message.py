@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from activation.webhook_message import idempotency_key, instant, render
+from activation.webhook_message import idempotency_key, render, to_iso
 from tests.support.transitions import transition
 
 GOLDEN = (
@@ -42,4 +42,4 @@ def test_what_does_not_name_a_transition_does_not_change_its_key() -> None:
 
 
 def test_instants_are_utc_with_milliseconds() -> None:
-    assert instant(0) == "1970-01-01T00:00:00.000Z"
+    assert to_iso(0) == "1970-01-01T00:00:00.000Z"

@@ -9,38 +9,40 @@ import httpx
 import pytest
 
 from api.app import Api
-from api.request_bodies import MAX_BODY_BYTES
 from api.profile_reader import ProfileReader
-from domain.profiles import membership as memberships, fragment as model
+from api.request_bodies import MAX_BODY_BYTES
+from domain.identity.model import Label, Members
+from domain.identity.rules import CompiledIdentityRules, HouseholdRules, IdentityRulesSpec
+from domain.profiles import fragment as model
+from domain.profiles import membership as memberships
 from domain.profiles.membership import Membership, SegmentState
+from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
-from profile_store.port import Document, Kind, Label, Members, Place, Writes
+from profile_store.port import DocumentKind, GuardedDocument, TopicPartition, Writes
 from runtime.clock import ManualClock
 from runtime.errors import Transient
 from runtime.settings import Settings
-from domain.identity.rules import HouseholdRules, IdentityRulesSpec, Rules
-from domain.segments.plan import Plan
-from tests.support.identity_world import World
 from tests.support.events import START_MS, event
+from tests.support.identity_world import IdentityWorld
 from tests.support.simulated_pipeline import Pipeline
 
 SETTINGS = Settings(tenant_secret="test-secret", api_token="a-token-of-some-length")
-PLACE = Place("events", 0, 1)
+PLACE = TopicPartition("events", 0, 1)
 BEARER = {"Authorization": "Bearer a-token-of-some-length"}
 
 
 async def put(store: MemoryStore, *events: Any, membership: Membership | None = None) -> list[str]:
     """Events applied to one fragment each; all owners made members of one profile. Returns the members."""
-    documents: dict[tuple[Kind, str], Document] = {}
+    documents: dict[tuple[DocumentKind, str], GuardedDocument] = {}
     nodes: set[str] = set()
     for said in events:
         fragment = model.Fragment()
-        model.apply(fragment, said, Plan(()))
-        documents["fragment", said.owner] = Document(model.encode(fragment), PLACE.name, 1)
+        model.apply_event(fragment, said, SegmentPlan(()))
+        documents["fragment", said.owner] = GuardedDocument(model.encode_fragment(fragment), PLACE.guard_name, 1)
         nodes |= set(said.nodes)
     members = sorted(nodes)
     if membership is not None:
-        documents["membership", members[0]] = Document(memberships.encode(membership), "", 1)
+        documents["membership", members[0]] = GuardedDocument(memberships.encode_membership(membership), "", 1)
     labels = {node: Label(members[0], 1) for node in members}
     await store.save(PLACE, None, 1, Writes(documents, labels, {members[0]: Members(tuple(members), 1)}))
     return members
@@ -113,7 +115,7 @@ async def test_values_with_slashes_and_colons_are_taken_whole(store: MemoryStore
         ("/v2/profiles", 404, "unknown_path"),
     ],
 )
-async def test_what_cannot_be_answered_says_why_in_json(client: httpx.AsyncClient, path: str, status: int, reason: str) -> None:
+async def test_api_errors_are_json_with_a_reason(client: httpx.AsyncClient, path: str, status: int, reason: str) -> None:
     response = await client.get(path)
     assert response.status_code == status
     assert response.json()["error"]["reason"] == reason
@@ -128,17 +130,17 @@ async def test_nobody_reads_without_the_token(client: httpx.AsyncClient, header:
     assert response.json()["error"]["reason"] == "unauthorised"
 
 
-class Away(MemoryStore):
+class UnreachableStore(MemoryStore):
     async def labels(self, nodes: Any) -> dict[str, Label]:
         raise Transient(f"no answer about {len(nodes)} nodes")
 
 
-class Broken(MemoryStore):
+class BrokenStore(MemoryStore):
     async def labels(self, nodes: Any) -> dict[str, Label]:
         raise RuntimeError(str(nodes))
 
 
-@pytest.mark.parametrize(("kind", "status"), [(Away, 503), (Broken, 500)])
+@pytest.mark.parametrize(("kind", "status"), [(UnreachableStore, 503), (BrokenStore, 500)])
 async def test_a_store_that_fails_is_not_the_callers_fault(kind: type[MemoryStore], status: int) -> None:
     transport = httpx.ASGITransport(Api(ProfileReader(SETTINGS, kind(ManualClock()))).application(), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as client:
@@ -152,55 +154,57 @@ SIGNED = {"by": "Trần Bình", "reason": "hai người, một máy"}
 
 
 @pytest.fixture
-async def world() -> World:
-    made = World()
+async def world() -> IdentityWorld:
+    made = IdentityWorld()
     pairs = [{"email": "ánh@shop.vn", "anonymous_id": "máy-chung"}, {"phone": "+84912345678", "anonymous_id": "máy-chung"}]
-    await made.happen(*(event(pair, id=f"m{n}", name="Xem hàng", time_ms=START_MS + n) for n, pair in enumerate(pairs)))
+    await made.process_events(*(event(pair, id=f"m{n}", name="Xem hàng", time_ms=START_MS + n) for n, pair in enumerate(pairs)))
     return made
 
 
 @pytest.fixture
-async def desk(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    reader = ProfileReader(world.desk.settings, world.pipeline.store)
-    transport = httpx.ASGITransport(Api(reader, world.desk).application(), raise_app_exceptions=False)
+async def identity_client(world: IdentityWorld) -> AsyncIterator[httpx.AsyncClient]:
+    reader = ProfileReader(world.service.settings, world.pipeline.store)
+    transport = httpx.ASGITransport(Api(reader, world.service).application(), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as client:
         yield client
 
 
-async def test_two_are_explained_and_a_profile_told(desk: httpx.AsyncClient) -> None:
-    response = await desk.get("/v1/identity/why", params={"a": "email:ánh@shop.vn", "b": PHONE})
+async def test_api_explains_a_pair_and_a_profile(identity_client: httpx.AsyncClient) -> None:
+    response = await identity_client.get("/v1/identity/why", params={"a": "email:ánh@shop.vn", "b": PHONE})
     assert response.status_code == 200
     assert response.headers["cache-control"] == "no-store"
     body = response.json()
     assert body["verdict"] == "together"
     assert body["path"][0]["first_event"]["name"] == "Xem hàng"
-    told = (await desk.get(f"/v1/identity/how/{body['a']['profile_id']}")).json()
+    told = (await identity_client.get(f"/v1/identity/how/{body['a']['profile_id']}")).json()
     assert [turn["outcome"] for turn in told["turns"]] == ["joined", "joined"]
-    assert (await desk.get(f"/v1/identity/how/{COOKIE}")).json() == told
+    assert (await identity_client.get(f"/v1/identity/how/{COOKIE}")).json() == told
 
 
-async def test_two_are_cut_and_taken_together_again(desk: httpx.AsyncClient) -> None:
-    cut = await desk.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})
+async def test_api_cuts_a_pair_and_undoes_it(identity_client: httpx.AsyncClient) -> None:
+    cut = await identity_client.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})
     assert cut.status_code == 200
     assert len(cut.json()["profiles"]) == 2
-    again = await desk.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})
+    again = await identity_client.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})
     assert (again.status_code, again.json()["error"]["reason"]) == (409, "nothing_to_cut")
-    why = (await desk.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})).json()
+    why = (await identity_client.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})).json()
     assert why["reasons"][0]["decision"]["by"] == "Trần Bình"
     undo = {"operation": cut.json()["operation"], **SIGNED}
-    back = await desk.post("/v1/identity/undo", json=undo)
+    back = await identity_client.post("/v1/identity/undo", json=undo)
     assert (back.status_code, len(back.json()["profiles"])) == (200, 1)
-    twice = await desk.post("/v1/identity/undo", json=undo)
+    twice = await identity_client.post("/v1/identity/undo", json=undo)
     assert (twice.status_code, twice.json()["error"]["reason"]) == (409, "nothing_to_undo")
 
 
-async def test_a_profile_is_split_and_what_is_not_applied_yet_is_only_accepted(world: World, desk: httpx.AsyncClient) -> None:
+async def test_a_profile_is_split_and_what_is_not_applied_yet_is_only_accepted(
+    world: IdentityWorld, identity_client: httpx.AsyncClient
+) -> None:
     body = {"profile": COOKIE, "move": [PHONE], **SIGNED}
-    split = await desk.post("/v1/identity/split", json=body)
+    split = await identity_client.post("/v1/identity/split", json=body)
     assert split.status_code == 200
     assert sorted(len(profile["identifiers"]) for profile in split.json()["profiles"]) == [1, 2]
-    world.to.asleep = True
-    undo = await desk.post("/v1/identity/undo", json={"operation": split.json()["operation"], **SIGNED})
+    world.pipeline_producer.agents_paused = True
+    undo = await identity_client.post("/v1/identity/undo", json={"operation": split.json()["operation"], **SIGNED})
     assert (undo.status_code, undo.json()["applied"]) == (202, False)
 
 
@@ -223,42 +227,46 @@ async def test_a_profile_is_split_and_what_is_not_applied_yet_is_only_accepted(w
         ("undo", {"operation": "op-" + "0" * 14, **SIGNED}, 404, "unknown_operation"),
     ],
 )
-async def test_what_cannot_be_decided_says_why(desk: httpx.AsyncClient, path: str, body: Any, status: int, reason: str) -> None:
-    response = await desk.post(f"/v1/identity/{path}", json=body)
+async def test_refused_decision_states_its_reason(
+    identity_client: httpx.AsyncClient, path: str, body: Any, status: int, reason: str
+) -> None:
+    response = await identity_client.post(f"/v1/identity/{path}", json=body)
     assert (response.status_code, response.json()["error"]["reason"]) == (status, reason)
     assert "bí-mật" not in response.text
 
 
-async def test_bodies_are_json_of_a_limited_size(desk: httpx.AsyncClient) -> None:
-    response = await desk.post("/v1/identity/cut", content=b"{")
+async def test_bodies_are_json_of_a_limited_size(identity_client: httpx.AsyncClient) -> None:
+    response = await identity_client.post("/v1/identity/cut", content=b"{")
     assert (response.status_code, response.json()["error"]["reason"]) == (400, "bad_body")
-    response = await desk.post("/v1/identity/cut", content=b"\xff")
+    response = await identity_client.post("/v1/identity/cut", content=b"\xff")
     assert (response.status_code, response.json()["error"]["reason"]) == (400, "bad_body")
-    response = await desk.post("/v1/identity/cut", content=b" " * (MAX_BODY_BYTES + 1))
+    response = await identity_client.post("/v1/identity/cut", content=b" " * (MAX_BODY_BYTES + 1))
     assert (response.status_code, response.json()["error"]["reason"]) == (413, "too_large")
-    assert (await desk.get("/v1/identity/cut")).status_code == 405
-    assert (await desk.get("/v1/identity/why?a=" + "x" * 10_000)).status_code == 414
+    assert (await identity_client.get("/v1/identity/cut")).status_code == 405
+    assert (await identity_client.get("/v1/identity/why?a=" + "x" * 10_000)).status_code == 414
 
 
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "why?a=x&b=y"), ("GET", "how/x"), ("POST", "cut"), ("POST", "split"), ("POST", "undo")]
 )
-async def test_nobody_asks_or_decides_without_the_token(desk: httpx.AsyncClient, method: str, path: str) -> None:
-    response = await desk.request(method, f"/v1/identity/{path}", headers={"Authorization": "Bearer wrong"})
+async def test_nobody_asks_or_decides_without_the_token(identity_client: httpx.AsyncClient, method: str, path: str) -> None:
+    response = await identity_client.request(method, f"/v1/identity/{path}", headers={"Authorization": "Bearer wrong"})
     assert response.status_code == 401
 
 
-async def test_without_the_broker_or_clickhouse_reads_work_and_decisions_do_not(world: World, desk: httpx.AsyncClient) -> None:
-    world.broker, world.memory.away = "away", True
-    why = await desk.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})
+async def test_without_the_broker_or_clickhouse_reads_work_and_decisions_do_not(
+    world: IdentityWorld, identity_client: httpx.AsyncClient
+) -> None:
+    world.broker, world.reads.away = "away", True
+    why = await identity_client.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})
     assert (why.status_code, why.json()["history"]) == (200, False)
-    assert (await desk.get(f"/v1/profiles/{COOKIE}")).status_code == 200
-    assert (await desk.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})).status_code == 503
-    assert (await desk.post("/v1/identity/undo", json={"operation": "op-" + "0" * 14, **SIGNED})).status_code == 503
+    assert (await identity_client.get(f"/v1/profiles/{COOKIE}")).status_code == 200
+    assert (await identity_client.post("/v1/identity/cut", json={"a": PHONE, "b": COOKIE, **SIGNED})).status_code == 503
+    assert (await identity_client.post("/v1/identity/undo", json={"operation": "op-" + "0" * 14, **SIGNED})).status_code == 503
 
 
-async def test_nothing_is_decided_by_rules_that_are_not_known_yet(world: World) -> None:
-    unsure = replace(world.desk, rules_known=lambda: False)
+async def test_nothing_is_decided_by_rules_that_are_not_known_yet(world: IdentityWorld) -> None:
+    unsure = replace(world.service, rules_known=lambda: False)
     transport = httpx.ASGITransport(Api(ProfileReader(SETTINGS, world.pipeline.store), unsure).application())
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as client:
         why = await client.get("/v1/identity/why", params={"a": PHONE, "b": COOKIE})
@@ -268,7 +276,7 @@ async def test_nothing_is_decided_by_rules_that_are_not_known_yet(world: World) 
 
 async def test_a_profile_shows_its_accounts_and_its_household_without_the_private_traits_of_others() -> None:
     spec = IdentityRulesSpec(household=HouseholdRules(address_trait="address", shared_traits=("address",)))
-    rules = Rules.of(spec, secret=b"test-secret", country="VN")
+    rules = CompiledIdentityRules.from_spec(spec, secret=b"test-secret", country="VN")
     pipeline = Pipeline(random.Random(1), rules=rules)
     home = "Số 12 đường Trần Hưng Đạo, P.5, TP. Huế"
     for number, (name, address) in enumerate((("An", home), ("Bình", "12 tran hung dao, phuong 5, hue"))):

@@ -9,8 +9,8 @@ import pytest
 from api.app import Api
 from api.profile_reader import ProfileReader
 from domain.definitions.kinds import Segment, load_yaml
-from tests.support.explain_world import Asking
 from tests.support.events import START_MS, event
+from tests.support.explain_world import ExplainWorld
 
 BEARER = {"Authorization": "Bearer a-token-of-some-length"}
 DEFINITION = """
@@ -23,41 +23,41 @@ SEGMENTS = [one for one in load_yaml(DEFINITION, "test") if isinstance(one, Segm
 
 
 @pytest.fixture
-async def asking() -> Asking:
-    made = Asking(SEGMENTS)
+async def explain_world() -> ExplainWorld:
+    made = ExplainWorld(SEGMENTS)
     made.pipeline.clock.advance(max(0, START_MS - made.pipeline.clock.now_ms()))
     at = made.pipeline.clock.now_ms()
-    await made.happen(event({"email": "ánh@shop.vn", "anonymous_id": "máy-1"}, id="m1", name="Xem hàng", time_ms=at))
+    await made.process_events(event({"email": "ánh@shop.vn", "anonymous_id": "máy-1"}, id="m1", name="Xem hàng", time_ms=at))
     return made
 
 
-def client_of(asking: Asking, **changed: object) -> httpx.AsyncClient:
-    asked = replace(asking.asked, **changed)  # type: ignore[arg-type]  # a field of it
-    api = Api(ProfileReader(asked.settings, asked.store), asked=asked)
+def client_of(explain_world: ExplainWorld, **changed: object) -> httpx.AsyncClient:
+    asked = replace(explain_world.asked, **changed)  # type: ignore[arg-type]  # a field of it
+    api = Api(ProfileReader(asked.settings, asked.store), segment_explainer=asked)
     transport = httpx.ASGITransport(api.application(), raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER)
 
 
 @pytest.fixture
-async def client(asking: Asking) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(asking) as client:
+async def client(explain_world: ExplainWorld) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(explain_world) as client:
         yield client
 
 
-async def test_the_api_says_what_the_command_says(asking: Asking, client: httpx.AsyncClient) -> None:
+async def test_api_and_command_give_the_same_explanation(explain_world: ExplainWorld, client: httpx.AsyncClient) -> None:
     ask = {"profile": "email:ánh@shop.vn", "segment": "xem-hang"}
     response = await client.get("/v1/segments/why", params=ask)
     assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
     found = response.json()
-    assert found == await asking.asked.why(*ask.values())
+    assert found == await explain_world.asked.why(*ask.values())
     assert (found["member"], found["tree"]["events"][0]["shown"][0]["id"]) == (True, "m1")
     by_id = await client.get("/v1/segments/why", params={**ask, "profile": found["profile_id"]})
     assert by_id.json() == found
 
 
-async def test_without_a_segment_all_are_told(asking: Asking, client: httpx.AsyncClient) -> None:
+async def test_explanation_without_a_segment_covers_all_segments(explain_world: ExplainWorld, client: httpx.AsyncClient) -> None:
     response = await client.get("/v1/segments/why", params={"profile": "anonymous_id:máy-1"})
-    assert response.json() == await asking.asked.overview("anonymous_id:máy-1")
+    assert response.json() == await explain_world.asked.overview("anonymous_id:máy-1")
     assert [(row["name"], row["member"]) for row in response.json()["segments"]] == [("xem-hang", True)]
 
 
@@ -70,7 +70,7 @@ async def test_without_a_segment_all_are_told(asking: Asking, client: httpx.Asyn
         ("", "", 400, "malformed"),
     ],
 )
-async def test_what_cannot_be_answered_says_why(
+async def test_unanswerable_request_states_its_reason(
     client: httpx.AsyncClient, profile: str, segment: str, status: int, reason: str
 ) -> None:
     response = await client.get("/v1/segments/why", params={"profile": profile, "segment": segment})
@@ -78,16 +78,16 @@ async def test_what_cannot_be_answered_says_why(
     assert "bí-mật" not in response.text
 
 
-async def test_nobody_asks_without_the_token_or_before_the_definitions_are_known(asking: Asking, client: httpx.AsyncClient) -> None:
+async def test_explanation_needs_the_token_and_loaded_definitions(explain_world: ExplainWorld, client: httpx.AsyncClient) -> None:
     ask = {"profile": "email:ánh@shop.vn", "segment": "xem-hang"}
     refused = await client.get("/v1/segments/why", params=ask, headers={"Authorization": "Bearer wrong"})
     assert refused.status_code == 401
     assert (await client.post("/v1/segments/why", params=ask)).status_code == 405
-    async with client_of(asking, known=lambda: False) as early:
+    async with client_of(explain_world, definitions_loaded=lambda: False) as early:
         assert (await early.get("/v1/segments/why", params=ask)).status_code == 503
 
 
-async def test_without_clickhouse_it_answers_from_the_profile_alone(asking: Asking, client: httpx.AsyncClient) -> None:
-    asking.told.away = True
+async def test_without_clickhouse_it_answers_from_the_profile_alone(explain_world: ExplainWorld, client: httpx.AsyncClient) -> None:
+    explain_world.told.away = True
     found = (await client.get("/v1/segments/why", params={"profile": "anonymous_id:máy-1", "segment": "xem-hang"})).json()
     assert (found["member"], found["history"]) == (True, False)

@@ -9,7 +9,7 @@ import pytest
 from runtime.bus.partitioner import partition_of
 from runtime.errors import Permanent
 from schemas.identifiers import node
-from tests.support.collector_harness import (KEY, NOW, OTHER_KEY, collecting)
+from tests.support.collector_harness import KEY, NOW_MS, OTHER_KEY, collector_harness
 
 TRACK = {"userId": "u1", "event": "Order Completed", "messageId": "m1", "properties": {"name": "Phở bò Hà Nội"}}
 
@@ -22,19 +22,19 @@ TRACK = {"userId": "u1", "event": "Order Completed", "messageId": "m1", "propert
     ],
 )  # fmt: skip
 async def test_each_address_takes_its_call(path: str, kind: str) -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post(f"/v1/{path}", {**TRACK, "groupId": "g1", "previousId": "c1"})
         assert answer.status_code == 200
         assert answer.json() == {"success": True, "results": []}
         assert answer.headers["x-onefold-result"] == "accepted=1; quarantined=0"
         (event,) = await at.events()
-        assert (event.type, event.id, event.source, event.received_ms) == (kind, "m1", "default", NOW)
+        assert (event.type, event.id, event.source, event.received_ms) == (kind, "m1", "default", NOW_MS)
 
 
 @pytest.mark.parametrize("path", ["batch", "b", "import"])
 async def test_a_batch_takes_calls_of_every_kind(path: str) -> None:
     batch = [{**TRACK, "type": "track"}, {"type": "identify", "userId": "u1", "messageId": "m2", "traits": {"name": "Lê Thị Bưởi"}}]
-    async with collecting() as at:
+    async with collector_harness() as at:
         assert (await at.post(f"/v1/{path}", {"batch": batch})).status_code == 200
         events = await at.events()
         assert [event.type for event in events] == ["track", "identify"]
@@ -43,7 +43,7 @@ async def test_a_batch_takes_calls_of_every_kind(path: str) -> None:
 
 
 async def test_an_event_lies_under_its_owner() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         await at.post("/v1/track", TRACK)
         (record,) = await at.records("events")
         owner = node(at.settings.tenant_secret.get_secret_value().encode(), ("user_id", "u1")).encode()
@@ -55,7 +55,7 @@ async def test_the_batchs_context_lies_under_each_events_own() -> None:
         {**TRACK, "type": "track", "context": {"locale": "en"}},
         {**TRACK, "type": "track", "messageId": "m2", "context": None},
     ]
-    async with collecting() as at:
+    async with collector_harness() as at:
         await at.post("/v1/batch", {"batch": batch, "context": {"locale": "vi-VN", "ip": "203.0.113.1"}})
         first, second = await at.events()
         assert first.context == {"locale": "en", "ip": "203.0.113.1"}
@@ -63,14 +63,14 @@ async def test_the_batchs_context_lies_under_each_events_own() -> None:
 
 
 async def test_the_envelopes_sent_at_corrects_the_clients_clock() -> None:
-    async with collecting() as at:
-        await at.post("/v1/batch", {"sentAt": NOW + 90_000, "batch": [{**TRACK, "type": "track", "timestamp": NOW + 80_000}]})
+    async with collector_harness() as at:
+        await at.post("/v1/batch", {"sentAt": NOW_MS + 90_000, "batch": [{**TRACK, "type": "track", "timestamp": NOW_MS + 80_000}]})
         (event,) = await at.events()
-        assert event.time_ms == NOW - 10_000
+        assert event.time_ms == NOW_MS - 10_000
 
 
 async def test_an_event_without_a_message_id_gets_one() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         await at.post("/v1/batch", {"batch": [{"type": "track", "userId": "u1", "event": "X"}] * 2})
         first, second = await at.events()
         assert first.id != second.id
@@ -94,7 +94,7 @@ def basic(key: str) -> dict[str, str]:
     ],
 )
 async def test_the_write_key_names_the_source(headers: dict[str, str], body: dict[str, str], source: str) -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         for _ in range(2):
             assert (await at.post("/v1/track", {**TRACK, **body}, auth=None, headers=headers)).status_code == 200
         assert {event.source for event in await at.events()} == {source}
@@ -112,7 +112,7 @@ async def test_the_write_key_names_the_source(headers: dict[str, str], body: dic
     ],
 )
 async def test_a_wrong_write_key_is_refused_and_nothing_kept(headers: dict[str, str], body: dict[str, Any]) -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/track", {**TRACK, **body}, auth=None, headers=headers)
         assert answer.status_code == 401
         assert answer.json() == {
@@ -128,10 +128,10 @@ async def test_a_wrong_write_key_is_refused_and_nothing_kept(headers: dict[str, 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json", "nonsense"])
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("said", [False, True])
-async def test_what_a_body_is_shows_by_itself(content_type: str, zipped: bool, said: bool) -> None:
+async def test_body_format_is_detected_from_its_content(content_type: str, zipped: bool, said: bool) -> None:
     raw = orjson.dumps(TRACK)
     headers = {"Content-Type": content_type} | ({"Content-Encoding": "gzip"} if said else {})
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/track", content=gzip.compress(raw) if zipped else raw, headers=headers)
         assert answer.status_code == 200
         assert len(await at.events()) == 1
@@ -156,7 +156,7 @@ async def test_what_a_body_is_shows_by_itself(content_type: str, zipped: bool, s
     ],
 )
 async def test_a_body_that_holds_no_calls_is_one_event_in_quarantine(path: str, content: bytes, code: str, reason: str) -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post(f"/v1/{path}", content=content)
         assert (answer.status_code, answer.json()["success"], answer.json()["code"]) == (400, False, code)
         path = "batch" if reason == "wrong_type" else ""
@@ -169,14 +169,14 @@ async def test_a_body_that_holds_no_calls_is_one_event_in_quarantine(path: str, 
             reason,
             "default",
             True,
-            NOW,
+            NOW_MS,
         )
         assert raw == content
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
-async def test_nobodys_broken_body_is_kept_nowhere(headers: dict[str, str]) -> None:
-    async with collecting() as at:
+async def test_broken_body_without_a_valid_key_is_not_stored(headers: dict[str, str]) -> None:
+    async with collector_harness() as at:
         answer = await at.post("/v1/track", content=b"{", auth=None, headers=headers)
         assert answer.status_code in (400, 401)
         assert await at.records("quarantine") == []
@@ -193,7 +193,7 @@ async def test_events_that_cannot_be_kept_are_named_and_the_others_kept() -> Non
         {"type": "track", "userId": "u1", "event": "X", "properties": "x", "messageId": "m7"},
         {**TRACK, "type": "track", "messageId": "m8", "properties": {"note": "ă" * 40_000}},
     ]
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/batch", {"batch": batch})
         assert answer.status_code == 200
         assert answer.json() == {
@@ -234,7 +234,7 @@ async def test_events_that_cannot_be_kept_are_named_and_the_others_kept() -> Non
 async def test_one_spoiled_event_does_not_take_its_batch_along(spoiled: str, reason: str) -> None:
     bad = '{"type":"track","userId":"u1","event":"X","messageId":"m2","writeKey":"secret","properties":{"a":' + spoiled + "}}"
     body = '{"batch":[' + json.dumps({**TRACK, "type": "track"}) + "," + bad + "]}"
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/batch", content=body.encode())
         assert answer.json()["results"] == [{"index": 1, "messageId": "m2", "reason": reason, "path": "properties"}]
         assert [event.id for event in await at.events()] == ["m1"]
@@ -242,14 +242,14 @@ async def test_one_spoiled_event_does_not_take_its_batch_along(spoiled: str, rea
         assert json.dumps(json.loads(raw)) == json.dumps({k: v for k, v in json.loads(bad).items() if k != "writeKey"})
 
 
-async def test_a_message_id_that_cannot_be_said_is_left_out_of_the_answer() -> None:
-    async with collecting() as at:
+async def test_unencodable_message_id_is_omitted_from_the_response() -> None:
+    async with collector_harness() as at:
         answer = await at.post("/v1/track", content=b'{"userId":"u1","event":"X","messageId":"\\ud83d"}')
         assert answer.json()["results"] == [{"index": 0, "messageId": None, "reason": "wrong_type", "path": ""}]
 
 
-async def test_write_keys_get_into_no_quarantine() -> None:
-    async with collecting() as at:
+async def test_write_keys_are_never_quarantined() -> None:
+    async with collector_harness() as at:
         await at.post("/v1/track", {"event": "Nobody", "writeKey": KEY}, auth=None)
         await at.post("/v1/batch", {"batch": 1, "writeKey": KEY}, auth=None)
         await at.post("/v1/batch", {"batch": [{"type": "track", "event": "Nobody", "writeKey": KEY}], "writeKey": KEY}, auth=None)
@@ -259,7 +259,7 @@ async def test_write_keys_get_into_no_quarantine() -> None:
 
 
 async def test_an_empty_batch_is_kept() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/batch", {"batch": []})
         assert (answer.status_code, answer.headers["x-onefold-result"]) == (200, "accepted=0; quarantined=0")
 
@@ -274,15 +274,15 @@ async def test_an_empty_batch_is_kept() -> None:
     ],
 )
 async def test_a_body_over_the_limit_is_refused_whole(content: bytes, code: str) -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/batch", content=content)
         assert (answer.status_code, answer.json()["code"]) == (413, code)
         assert await at.records("events") == await at.records("quarantine") == []
-        assert (at.desk.gate.requests, at.desk.gate.bytes) == (0, 0)
+        assert (at.request_pipeline.limiter.active_requests, at.request_pipeline.limiter.reserved_bytes) == (0, 0)
 
 
 async def test_a_body_of_very_many_streams_is_not_unpacked() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/batch", content=gzip.compress(b"", mtime=0) * 10_000)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
         halves = gzip.compress(b'{"userId":"u1",') + gzip.compress(b'"event":"X"}')
@@ -298,14 +298,14 @@ async def test_a_body_without_a_length_is_limited_as_it_comes() -> None:
             sent += 1
             yield b" " * 65_536
 
-    async with collecting(collector_max_body_bytes=200_000) as at:
+    async with collector_harness(collector_max_body_bytes=200_000) as at:
         answer = await at.http.post("/v1/track", content=endless(), auth=(KEY, ""))
         assert answer.status_code == 413
 
 
 async def test_a_batchs_context_cannot_blow_up_memory() -> None:
     batch = [{**TRACK, "type": "track"}] * 2000
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/batch", {"batch": batch, "context": {"a": "x" * 20_000}})
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
         assert await at.records("events") == []
@@ -313,7 +313,7 @@ async def test_a_batchs_context_cannot_blow_up_memory() -> None:
 
 async def test_a_batch_of_too_many_events_is_refused_whole() -> None:
     batch = [{**TRACK, "type": "track", "messageId": f"m{n}"} for n in range(2501)]
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/batch", {"batch": batch})
         assert (answer.status_code, answer.json()["code"]) == (413, "too_many_events")
         assert await at.records("events") == []
@@ -322,13 +322,13 @@ async def test_a_batch_of_too_many_events_is_refused_whole() -> None:
 
 
 async def test_another_encoding_is_refused() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/track", TRACK, headers={"Content-Encoding": "br"})
         assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_encoding")
 
 
-async def test_without_a_broker_the_client_shall_come_again() -> None:
-    async with collecting(away=True) as at:
+async def test_without_a_broker_the_client_is_asked_to_retry() -> None:
+    async with collector_harness(away=True) as at:
         for content in (orjson.dumps(TRACK), b"{"):
             answer = await at.post("/v1/track", content=content)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
@@ -336,7 +336,7 @@ async def test_without_a_broker_the_client_shall_come_again() -> None:
 
 
 async def test_before_the_sources_are_known_no_key_is_called_wrong() -> None:
-    async with collecting(caught_up=False) as at:
+    async with collector_harness(caught_up=False) as at:
         for path in ("/v1/track", "/v1/batch"):
             answer = await at.post(path, TRACK)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
@@ -344,14 +344,14 @@ async def test_before_the_sources_are_known_no_key_is_called_wrong() -> None:
         assert (await at.http.get("/health")).status_code == 503
 
 
-async def test_more_than_may_be_under_way_is_put_off() -> None:
-    async with collecting() as at:
-        passes = [at.desk.gate.enter() for _ in range(1024)]
+async def test_requests_above_the_concurrency_limit_are_deferred() -> None:
+    async with collector_harness() as at:
+        passes = [at.request_pipeline.limiter.acquire() for _ in range(1024)]
         answer = await at.post("/v1/track", TRACK)
         assert (answer.status_code, answer.headers["retry-after"], answer.json()["code"]) == (503, "1", "overloaded")
-        passes.pop().leave()
+        passes.pop().release()
         assert (await at.post("/v1/track", TRACK)).status_code == 200
-        passes.pop().charge(16 * 4 * 1024 * 1024)
+        passes.pop().reserve_bytes(16 * 4 * 1024 * 1024)
         assert (await at.post("/v1/track", TRACK)).status_code == 503
 
 
@@ -360,7 +360,7 @@ async def test_a_bug_met_by_one_event_costs_no_other(monkeypatch: pytest.MonkeyP
         raise ZeroDivisionError(call)
 
     monkeypatch.setattr("domain.intake.decide_calls.parse_call", broken)
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/track", TRACK)
         assert answer.json()["results"] == [{"index": 0, "messageId": "m1", "reason": "poison", "path": ""}]
         ((record, _),) = await at.quarantined()
@@ -368,13 +368,13 @@ async def test_a_bug_met_by_one_event_costs_no_other(monkeypatch: pytest.MonkeyP
 
 
 async def test_an_unexpected_error_keeps_the_data_with_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         for error in (ZeroDivisionError("x"), Permanent("x")):
 
             async def broken(_: Any, error: Exception = error) -> Any:
                 raise error
 
-            monkeypatch.setattr(at.desk.producer, "send", broken)
+            monkeypatch.setattr(at.request_pipeline.producer, "send", broken)
             answer = await at.post("/v1/track", TRACK)
             assert answer.status_code == 503
             assert int(answer.headers["retry-after"]) > 0

@@ -8,10 +8,10 @@ import httpx
 import orjson
 import pytest
 
-from collector.producers import Bounded
+from collector.producers import BoundedProducer
 from runtime.bus.port import Outgoing, Producer
 from runtime.errors import Transient
-from tests.support.collector_harness import Collecting, collecting
+from tests.support.collector_harness import CollectorHarness, collector_harness
 
 TRACK = {"type": "track", "userId": "u1", "event": "Đặt hàng"}
 
@@ -40,13 +40,13 @@ def body(number: int) -> bytes:
     return orjson.dumps({"batch": [{**TRACK, "messageId": f"m{number}-{n}"} for n in range(10)]})
 
 
-async def send_all(at: Collecting, numbers: Sequence[int]) -> dict[int, httpx.Response]:
+async def send_all(at: CollectorHarness, numbers: Sequence[int]) -> dict[int, httpx.Response]:
     answers = await asyncio.gather(*(at.post("/v1/batch", content=body(number)) for number in numbers))
     return dict(zip(numbers, answers, strict=True))
 
 
 @pytest.mark.parametrize("bound", [{"collector_max_pending_records": 50}, {"collector_max_pending_bytes": 64 * 1024}])
-async def test_what_is_more_than_may_be_on_the_way_is_put_off_and_comes_later(bound: dict[str, Any]) -> None:
+async def test_requests_above_the_in_flight_limit_are_deferred(bound: dict[str, Any]) -> None:
     lagging: list[Lagging] = []
 
     def lag(inner: Producer) -> Producer:
@@ -54,7 +54,7 @@ async def test_what_is_more_than_may_be_on_the_way_is_put_off_and_comes_later(bo
         return lagging[0]
 
     numbers = range(300)
-    async with collecting(producer=lag, **bound) as at:
+    async with collector_harness(producer=lag, **bound) as at:
         sending = {number: asyncio.create_task(at.post("/v1/batch", content=body(number))) for number in numbers}
         async with asyncio.timeout(30):
             while sum(task.done() for task in sending.values()) + lagging[0].held // 10 < len(numbers):  # noqa: ASYNC110 - counted
@@ -73,24 +73,29 @@ async def test_what_is_more_than_may_be_on_the_way_is_put_off_and_comes_later(bo
             assert {answer.status_code for answer in again.values()} == {200}
             put_off = put_off[5:]
         assert {event.id for event in await at.events()} == {f"m{number}-{n}" for number in numbers for n in range(10)}
-        assert (at.desk.producer.bytes, at.desk.producer.records, at.desk.gate.bytes, at.desk.gate.requests) == (0, 0, 0, 0)
+        assert (
+            at.request_pipeline.producer.pending_bytes,
+            at.request_pipeline.producer.pending_records,
+            at.request_pipeline.limiter.reserved_bytes,
+            at.request_pipeline.limiter.active_requests,
+        ) == (0, 0, 0, 0)
 
 
-async def test_a_bus_that_never_answers_is_given_up() -> None:
+async def test_unresponsive_bus_times_out() -> None:
     class Silent(Lagging):
         async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
             await asyncio.Event().wait()
             raise AssertionError(records)
 
-    async with collecting(producer=Silent) as at:
-        at.desk.producer = Bounded(Silent(at.desk.producer), 1000, 10, within_s=0.01)
+    async with collector_harness(producer=Silent) as at:
+        at.request_pipeline.producer = BoundedProducer(Silent(at.request_pipeline.producer), 1000, 10, timeout_s=0.01)
         answer = await at.post("/v1/track", TRACK)
         assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "2")
-        assert (at.desk.producer.bytes, at.desk.producer.records) == (0, 0)
+        assert (at.request_pipeline.producer.pending_bytes, at.request_pipeline.producer.pending_records) == (0, 0)
 
 
 async def test_one_request_larger_than_the_bound_is_not_stuck_for_ever() -> None:
-    async with collecting(collector_max_pending_records=1) as at:
+    async with collector_harness(collector_max_pending_records=1) as at:
         assert (await at.post("/v1/batch", content=body(1))).status_code == 200
 
 
@@ -113,7 +118,7 @@ class Forgetful:
 
 async def test_a_bad_event_that_is_sent_again_after_a_503_is_the_same_one() -> None:
     bad = {"type": "track", "event": "Nobody", "messageId": "m1"}
-    async with collecting(producer=Forgetful) as at:
+    async with collector_harness(producer=Forgetful) as at:
         for status, sent_at in ((503, "2025-06-15T15:06:40Z"), (200, "2025-06-15T15:06:42Z"), (200, "2025-06-15T15:06:44Z")):
             assert (await at.post("/v1/track", {**bad, "sentAt": sent_at})).status_code == status
         assert len({record.id for record, _ in await at.quarantined()}) == 1
@@ -125,7 +130,7 @@ async def test_a_bad_event_that_is_sent_again_after_a_503_is_the_same_one() -> N
 
 
 async def test_bad_events_without_a_message_id_are_each_their_own() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         for _ in range(2):
             await at.post("/v1/track", {"event": "Nobody"})
             await at.post("/v1/track", content=b"{")

@@ -1,39 +1,39 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.token_buckets import Buckets
-from tests.support.collector_harness import NOW, collecting
+from runtime.token_buckets import TokenBuckets
+from tests.support.collector_harness import NOW_MS, collector_harness
 
 TRACK = {"type": "track", "userId": "u1", "event": "X"}
 
 
 def test_a_rested_bucket_gives_its_burst_and_then_its_rate() -> None:
-    buckets = Buckets()
-    assert [buckets.take("shop", 10, 3, 1, NOW) for _ in range(4)] == [0, 0, 0, 100]
-    assert buckets.take("shop", 10, 3, 1, NOW + 99) == 1
-    assert buckets.take("shop", 10, 3, 1, NOW + 100) == 0
-    assert buckets.take("shop", 10, 3, 3, NOW + 200) == 200
-    assert buckets.take("app", 10, 3, 3, NOW) == 0
+    buckets = TokenBuckets()
+    assert [buckets.consume("shop", 10, 3, 1, NOW_MS) for _ in range(4)] == [0, 0, 0, 100]
+    assert buckets.consume("shop", 10, 3, 1, NOW_MS + 99) == 1
+    assert buckets.consume("shop", 10, 3, 1, NOW_MS + 100) == 0
+    assert buckets.consume("shop", 10, 3, 3, NOW_MS + 200) == 200
+    assert buckets.consume("app", 10, 3, 3, NOW_MS) == 0
 
 
 def test_a_batch_larger_than_the_bucket_comes_when_it_is_full_and_leaves_a_debt() -> None:
-    buckets = Buckets()
-    assert buckets.take("shop", 10, 3, 13, NOW) == 0
-    assert buckets.take("shop", 10, 3, 1, NOW) == 1100
-    assert buckets.take("shop", 10, 3, 1, NOW + 1100) == 0
+    buckets = TokenBuckets()
+    assert buckets.consume("shop", 10, 3, 13, NOW_MS) == 0
+    assert buckets.consume("shop", 10, 3, 1, NOW_MS) == 1100
+    assert buckets.consume("shop", 10, 3, 1, NOW_MS + 1100) == 0
 
 
-def test_to_ask_costs_nothing() -> None:
-    buckets = Buckets()
-    assert [buckets.take("shop", 1, 1, 0, NOW) for _ in range(3)] == [0, 0, 0]
-    assert [buckets.take("shop", 1, 1, events, NOW) for events in (1, 0)] == [0, 1000]
+def test_checking_a_bucket_consumes_no_tokens() -> None:
+    buckets = TokenBuckets()
+    assert [buckets.consume("shop", 1, 1, 0, NOW_MS) for _ in range(3)] == [0, 0, 0]
+    assert [buckets.consume("shop", 1, 1, events, NOW_MS) for events in (1, 0)] == [0, 1000]
 
 
 def test_a_clock_that_goes_back_gives_nothing_twice() -> None:
-    buckets = Buckets()
-    assert buckets.take("shop", 1, 1, 1, NOW) == 0
-    assert buckets.take("shop", 1, 1, 1, NOW - 60_000) == 1000
-    assert buckets.take("shop", 1, 1, 1, NOW + 999) == 1
+    buckets = TokenBuckets()
+    assert buckets.consume("shop", 1, 1, 1, NOW_MS) == 0
+    assert buckets.consume("shop", 1, 1, 1, NOW_MS - 60_000) == 1000
+    assert buckets.consume("shop", 1, 1, 1, NOW_MS + 999) == 1
 
 
 @given(
@@ -44,32 +44,32 @@ def test_a_clock_that_goes_back_gives_nothing_twice() -> None:
 def test_no_more_comes_in_than_rate_and_burst_and_one_batch_allow(
     per_second: float, burst: int, asked: list[tuple[int, int]]
 ) -> None:
-    buckets, now_ms, taken, largest = Buckets(), NOW, 0, 0
+    buckets, now_ms, taken, largest = TokenBuckets(), NOW_MS, 0, 0
     for after_ms, events in asked:
         now_ms += after_ms
-        if not buckets.take("shop", per_second, burst, events, now_ms):
+        if not buckets.consume("shop", per_second, burst, events, now_ms):
             taken, largest = taken + events, max(largest, events)
-    assert taken <= burst + largest + (now_ms - NOW) * per_second / 1000 + 1e-3
+    assert taken <= burst + largest + (now_ms - NOW_MS) * per_second / 1000 + 1e-3
 
 
 @given(st.floats(0.01, 1000), st.integers(1, 50), st.lists(st.integers(1, 80), min_size=1, max_size=10))
-def test_who_waits_as_long_as_told_comes_in(per_second: float, burst: int, asked: list[int]) -> None:
-    buckets, now_ms = Buckets(), NOW
+def test_client_waiting_the_retry_after_is_admitted(per_second: float, burst: int, asked: list[int]) -> None:
+    buckets, now_ms = TokenBuckets(), NOW_MS
     for events in asked:
-        wait_ms = buckets.take("shop", per_second, burst, events, now_ms)
+        wait_ms = buckets.consume("shop", per_second, burst, events, now_ms)
         if wait_ms:
             now_ms += wait_ms
-            assert buckets.take("shop", per_second, burst, events, now_ms) == 0
+            assert buckets.consume("shop", per_second, burst, events, now_ms) == 0
 
 
 async def test_a_source_beyond_its_rate_is_told_when_to_come_again() -> None:
     rate = {"rate_limit": {"events_per_second": 0.5, "burst_events": 2}}
-    async with collecting(spec=rate) as at:
+    async with collector_harness(spec=rate) as at:
         assert (await at.post("/v1/batch", {"batch": [TRACK, TRACK]})).status_code == 200
         for content in (b'{"userId":"u1","event":"X"}', b"not read at all"):
             answer = await at.post("/v1/track", content=content)
             assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
-            assert (answer.headers["retry-after"], answer.headers["x-ratelimit-reset"]) == ("2", str(NOW // 1000 + 2))
+            assert (answer.headers["retry-after"], answer.headers["x-ratelimit-reset"]) == ("2", str(NOW_MS // 1000 + 2))
         at.clock.advance(1999)
         assert (await at.post("/v1/track", TRACK)).headers["retry-after"] == "1"
         at.clock.advance(1)
@@ -79,7 +79,7 @@ async def test_a_source_beyond_its_rate_is_told_when_to_come_again() -> None:
 
 
 async def test_a_rate_holds_for_a_key_in_the_body_and_for_broken_bodies_too() -> None:
-    async with collecting(spec={"rate_limit": {"events_per_second": 1, "burst_events": 1}}) as at:
+    async with collector_harness(spec={"rate_limit": {"events_per_second": 1, "burst_events": 1}}) as at:
         body = {**TRACK, "writeKey": "key-of-the-shop"}
         statuses = [(await at.post("/v1/track", body, auth=None)).status_code for _ in range(2)]
         assert statuses == [200, 429]

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.support.collector_harness import KEY, collecting
+from tests.support.collector_harness import KEY, collector_harness
 
 TRACK = {"userId": "u1", "event": "Order Completed"}
 
@@ -19,13 +19,13 @@ TRACK = {"userId": "u1", "event": "Order Completed"}
     ],
 )
 async def test_other_addresses_are_refused_without_a_redirect(method: str, path: str, status: int, code: str) -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.http.request(method, path)
         assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 async def test_a_browsers_preflight_is_answered() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         asked = {"Origin": "https://cho-que.vn", "Access-Control-Request-Headers": "authorization"}
         answer = await at.http.options("/v1/t", headers=asked)
         assert (answer.status_code, answer.content) == (204, b"")
@@ -40,7 +40,7 @@ async def test_a_browsers_preflight_is_answered() -> None:
 
 
 async def test_only_listed_origins_are_let_in() -> None:
-    async with collecting(collector_cors_origins="https://cho-que.vn, https://app.cho-que.vn/") as at:
+    async with collector_harness(collector_cors_origins="https://cho-que.vn, https://app.cho-que.vn/") as at:
         good = await at.http.options("/v1/t", headers={"Origin": "https://app.cho-que.vn"})
         assert (good.headers["access-control-allow-origin"], good.headers["vary"]) == ("https://app.cho-que.vn", "Origin")
         bad = await at.http.options("/v1/t", headers={"Origin": "https://evil.test"})
@@ -49,7 +49,7 @@ async def test_only_listed_origins_are_let_in() -> None:
 
 
 async def test_analytics_js_is_told_to_send_here() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.http.get(f"/v1/projects/{KEY}/settings")
         target = answer.json()["integrations"]["Segment.io"]
         assert (target["apiKey"], target["apiHost"], target["protocol"]) == (KEY, "collector.test/v1", "http")
@@ -57,7 +57,7 @@ async def test_analytics_js_is_told_to_send_here() -> None:
 
 
 async def test_what_was_done_is_counted() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         await at.post("/v1/batch", {"batch": [{**TRACK, "type": "track"}, {"type": "dance"}]})
         shown = at.metrics.exposition().decode()
         assert 'onefold_events_accepted_total{source="default",type="track"} 1.0' in shown

@@ -6,28 +6,28 @@ from datetime import UTC, datetime
 import pytest
 
 from collector.source_registry import Sources, follow_sources
+from domain.definitions.kinds import Metadata, Source, SourceSpec, WriteKey, encode_definition, key_hash
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
 from runtime.errors import Permanent
 from runtime.settings import Settings
-from domain.definitions.kinds import (Metadata, Source, SourceSpec, WriteKey, encode, key_hash)
-from tests.support.collector_harness import NOW, source
+from tests.support.collector_harness import NOW_MS, source
 
 TOPIC = "onefold.definitions"
 
 
-async def say(bus: MemoryBus, key: str, definition: Source | bytes | None) -> None:
-    value = encode(definition) if isinstance(definition, Source) else definition
+async def publish(bus: MemoryBus, key: str, definition: Source | bytes | None) -> None:
+    value = encode_definition(definition) if isinstance(definition, Source) else definition
     await (await bus.producer()).send([Outgoing(TOPIC, value, key.encode())])
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def wait_until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not holds():  # noqa: ASYNC110 - the follower has no event to wait for
             await asyncio.sleep(0.005)
 
 
-def name_of(sources: Sources, key: str, now_ms: int = NOW) -> str | None:
+def name_of(sources: Sources, key: str, now_ms: int = NOW_MS) -> str | None:
     found = sources.find(key, now_ms)
     return None if found is None else found.metadata.name
 
@@ -52,10 +52,10 @@ async def bus() -> MemoryBus:
 
 
 async def test_the_last_version_of_a_source_counts_once_all_is_read(bus: MemoryBus) -> None:
-    await say(bus, "Source/shop", source("shop", "old", "kept"))
-    await say(bus, "Source/shop", source("shop", "kept", "new"))
-    await say(bus, "Source/gone", source("gone", "gone"))
-    await say(bus, "Source/gone", None)
+    await publish(bus, "Source/shop", source("shop", "old", "kept"))
+    await publish(bus, "Source/shop", source("shop", "kept", "new"))
+    await publish(bus, "Source/gone", source("gone", "gone"))
+    await publish(bus, "Source/gone", None)
     async with following(bus) as sources:
         assert name_of(sources, "kept") is None
         await asyncio.wait_for(sources.caught_up.wait(), 10)
@@ -70,19 +70,19 @@ async def test_an_empty_topic_is_read_to_its_end(bus: MemoryBus) -> None:
 async def test_a_key_holds_and_ends_with_its_definition(bus: MemoryBus) -> None:
     async with following(bus) as sources:
         await sources.caught_up.wait()
-        await say(bus, "Source/shop", source("shop", "first"))
-        await until(lambda: name_of(sources, "first") == "shop")
-        await say(bus, "Source/shop", source("shop", "second"))
-        await until(lambda: name_of(sources, "second") == "shop")
+        await publish(bus, "Source/shop", source("shop", "first"))
+        await wait_until(lambda: name_of(sources, "first") == "shop")
+        await publish(bus, "Source/shop", source("shop", "second"))
+        await wait_until(lambda: name_of(sources, "second") == "shop")
         assert name_of(sources, "first") is None
-        await say(bus, "Source/shop", None)
-        await until(lambda: name_of(sources, "second") is None)
+        await publish(bus, "Source/shop", None)
+        await wait_until(lambda: name_of(sources, "second") is None)
 
 
-async def test_what_is_no_source_changes_nothing(bus: MemoryBus) -> None:
-    await say(bus, "Source/shop", source("shop", "key"))
-    await say(bus, "Source/shop", b"nonsense")
-    await say(bus, "Segment/vip", b"nonsense")
+async def test_records_that_are_no_source_are_ignored(bus: MemoryBus) -> None:
+    await publish(bus, "Source/shop", source("shop", "key"))
+    await publish(bus, "Source/shop", b"nonsense")
+    await publish(bus, "Segment/vip", b"nonsense")
     async with following(bus) as sources:
         await asyncio.wait_for(sources.caught_up.wait(), 10)
         assert name_of(sources, "key") == "shop"
@@ -94,10 +94,10 @@ async def test_a_missing_topic_is_an_error() -> None:
 
 
 def test_a_key_that_is_rotated_out_ends_by_itself() -> None:
-    until = datetime.fromtimestamp(NOW / 1000, UTC)
+    until = datetime.fromtimestamp(NOW_MS / 1000, UTC)
     spec = SourceSpec(write_keys=(WriteKey(sha256=key_hash("old"), valid_until=until), WriteKey(sha256=key_hash("new"))))
     sources = Sources()
-    sources.become({"Source/shop": Source(apiVersion="onefold/v1", kind="Source", metadata=Metadata(name="shop"), spec=spec)})
-    assert [name_of(sources, "old", NOW - 1) for _ in range(2)] == ["shop", "shop"]
-    assert name_of(sources, "old", NOW) is None
-    assert [name_of(sources, "new", NOW + 10**9) for _ in range(2)] == ["shop", "shop"]
+    sources.replace_all({"Source/shop": Source(apiVersion="onefold/v1", kind="Source", metadata=Metadata(name="shop"), spec=spec)})
+    assert [name_of(sources, "old", NOW_MS - 1) for _ in range(2)] == ["shop", "shop"]
+    assert name_of(sources, "old", NOW_MS) is None
+    assert [name_of(sources, "new", NOW_MS + 10**9) for _ in range(2)] == ["shop", "shop"]

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.support.collector_harness import KEY, OTHER_KEY, collecting
+from tests.support.collector_harness import KEY, OTHER_KEY, collector_harness
 
 TRACK = {"userId": "u1", "event": "Order Completed", "messageId": "m1"}
 SHOP = "https://cho-que.vn"
@@ -15,7 +15,7 @@ RESULT = "x-onefold-result"
 
 @pytest.mark.parametrize("path", ["//v1/track", "/v1//track", "/v1/track/", "///v1///track//", "/v1/t/"])
 async def test_slashes_too_many_do_not_matter(path: str) -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.http.post(f"http://collector.test{path}", content=orjson.dumps(TRACK), auth=(KEY, ""))
         assert answer.status_code == 200
         assert len(await at.events()) == 1
@@ -23,7 +23,7 @@ async def test_slashes_too_many_do_not_matter(path: str) -> None:
 
 async def test_a_beacon_says_its_key_in_the_address() -> None:
     body = orjson.dumps({"batch": [{**TRACK, "type": "track"}]})
-    async with collecting() as at:
+    async with collector_harness() as at:
         for path in ("/beacon/v1/batch", "/beacon/v1/batch/"):
             headers = {"Content-Type": "text/plain;charset=UTF-8", "Origin": SHOP}
             answer = await at.http.post(path, params={"writeKey": KEY}, content=body, headers=headers)
@@ -34,13 +34,13 @@ async def test_a_beacon_says_its_key_in_the_address() -> None:
 
 
 async def test_a_key_in_the_address_counts_for_beacons_alone() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         assert (await at.http.post("/v1/track", params={"writeKey": KEY}, content=orjson.dumps(TRACK))).status_code == 401
 
 
 async def test_a_merge_is_kept_for_a_person_to_look_at() -> None:
     call = {"messageId": "m1", "mergeProperties": [{"type": "email", "value": "a@b.vn"}, {"type": "mobile", "value": "+84912"}]}
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/merge", call)
         assert answer.status_code == 200
         assert answer.json()["results"] == [{"index": 0, "messageId": "m1", "reason": "unknown_type", "path": "type"}]
@@ -50,8 +50,8 @@ async def test_a_merge_is_kept_for_a_person_to_look_at() -> None:
 
 @pytest.mark.parametrize("path", ["m", "metrics"])
 @pytest.mark.parametrize("content", [b'{"series":[]}', b"nonsense", b""])
-async def test_what_analytics_js_says_of_itself_is_ignored(path: str, content: bytes) -> None:
-    async with collecting() as at:
+async def test_analytics_js_self_reports_are_ignored(path: str, content: bytes) -> None:
+    async with collector_harness() as at:
         answer = await at.http.post(f"/v1/{path}", content=content)
         assert (answer.status_code, answer.json()) == (200, {"success": True, "results": []})
         assert await at.records("events") == await at.records("quarantine") == []
@@ -59,7 +59,7 @@ async def test_what_analytics_js_says_of_itself_is_ignored(path: str, content: b
 
 async def test_integrations_of_a_batch_lie_under_each_calls_own() -> None:
     bad = {"type": "dance", "userId": "u1", "integrations": {"Mail": False}}
-    async with collecting() as at:
+    async with collector_harness() as at:
         body = {"batch": [bad, {**bad, "integrations": None}], "integrations": {"All": True, "Mail": True}}
         await at.post("/v1/batch", body)
         held = [orjson.loads(raw)["integrations"] for _, raw in await at.quarantined()]
@@ -69,7 +69,7 @@ async def test_integrations_of_a_batch_lie_under_each_calls_own() -> None:
 @pytest.mark.parametrize("path", ["/v1/t", "/beacon/v1/batch?writeKey=" + KEY])
 async def test_a_source_with_origins_of_its_own_lets_no_other_in(path: str) -> None:
     body: Any = {**TRACK, "batch": [{**TRACK, "type": "track"}]}
-    async with collecting(spec={"cors_origins": (SHOP,)}, collector_cors_origins="https://other.vn") as at:
+    async with collector_harness(spec={"cors_origins": (SHOP,)}, collector_cors_origins="https://other.vn") as at:
         good = await at.post(path, body, headers={"Origin": SHOP})
         assert (good.status_code, good.headers["access-control-allow-origin"], good.headers["vary"]) == (200, SHOP, "Origin")
         for origin in ("https://evil.test", "null", "https://other.vn"):
@@ -81,7 +81,7 @@ async def test_a_source_with_origins_of_its_own_lets_no_other_in(path: str) -> N
 
 
 async def test_origins_of_one_source_are_not_those_of_another() -> None:
-    async with collecting(spec={"cors_origins": (SHOP,)}, collector_cors_origins="https://other.vn") as at:
+    async with collector_harness(spec={"cors_origins": (SHOP,)}, collector_cors_origins="https://other.vn") as at:
         answer = await at.post("/v1/t", TRACK, headers={"Origin": SHOP}, auth=(OTHER_KEY, ""))
         assert "access-control-allow-origin" not in answer.headers
         for origin, allowed in ((SHOP, True), ("https://other.vn", True), ("https://evil.test", False)):
@@ -90,7 +90,7 @@ async def test_origins_of_one_source_are_not_those_of_another() -> None:
 
 
 async def test_a_405_names_what_is_allowed() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         assert set((await at.http.get("/v1/track")).headers["allow"].split(", ")) == {"POST", "OPTIONS"}
 
 
@@ -98,7 +98,7 @@ async def test_the_classic_snippet_loads_analytics_js_from_the_collector(tmp_pat
     (tmp_path / "standalone.js").write_text("window.analytics = 1")
     (tmp_path / "queryString.bundle.1f2e.js").write_text("part")
     (tmp_path / "secret.txt").write_text("secret")
-    async with collecting(collector_analytics_js_dir=tmp_path) as at:
+    async with collector_harness(collector_analytics_js_dir=tmp_path) as at:
         answer = await at.http.get(f"/analytics.js/v1/{KEY}/analytics.min.js", headers={"Origin": SHOP})
         assert (answer.status_code, answer.text) == (200, "window.analytics = 1")
         assert answer.headers["content-type"].startswith("text/javascript")
@@ -111,14 +111,14 @@ async def test_the_classic_snippet_loads_analytics_js_from_the_collector(tmp_pat
 
 @pytest.mark.parametrize("path", [f"/analytics.js/v1/{KEY}/analytics.min.js", "/analytics-next/bundles/x.js"])
 async def test_without_the_file_the_answer_says_how_to_get_it(path: str) -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.http.get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "no_analytics_js")
         assert "onefold analytics-js" in answer.json()["message"]
 
 
 async def test_the_settings_name_the_scheme_that_the_proxy_heard() -> None:
-    async with collecting(collector_trusted_hops=1) as at:
+    async with collector_harness(collector_trusted_hops=1) as at:
         answer = await at.http.get(f"/v1/projects/{KEY}/settings", headers={"X-Forwarded-Proto": "https", "Host": "cdp.cho-que.vn"})
         target = answer.json()["integrations"]["Segment.io"]
         assert (target["apiHost"], target["protocol"]) == ("cdp.cho-que.vn/v1", "https")

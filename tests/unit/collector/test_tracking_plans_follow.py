@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterable
 
 from collector.source_registry import Sources, follow_sources
+from domain.definitions.kinds import AnyDefinition, encode_definition, load_yaml
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
 from runtime.settings import Settings
-from domain.definitions.kinds import AnyDefinition, encode, load_yaml
 from tests.support.collector_harness import source
 
 TOPIC = "onefold.definitions"
@@ -32,10 +32,15 @@ async def test_plans_come_and_go_with_their_definition() -> None:
     following = asyncio.create_task(follow_sources(Settings(), bus, sources))
     try:
         await asyncio.wait_for(sources.caught_up.wait(), 10)
-        sources.tell(told)
+        sources.subscribe(told)
         await until(set())
         shop = source("shop", "key")
-        await producer.send([Outgoing(TOPIC, encode(shop), b"Source/shop"), Outgoing(TOPIC, encode(PLAN), b"TrackingPlan/shop")])
+        await producer.send(
+            [
+                Outgoing(TOPIC, encode_definition(shop), b"Source/shop"),
+                Outgoing(TOPIC, encode_definition(PLAN), b"TrackingPlan/shop"),
+            ]
+        )
         await until({"Source/shop", "TrackingPlan/shop"})
         await producer.send([Outgoing(TOPIC, b"nonsense", b"TrackingPlan/other"), Outgoing(TOPIC, None, b"TrackingPlan/shop")])
         await until({"Source/shop"})

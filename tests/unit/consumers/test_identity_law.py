@@ -6,13 +6,13 @@ import pytest
 
 from consumers import identities, links
 from consumers.batch import Feed
+from domain.identity.model import Decision
 from ops.rebuild import identity_state as ties
-from profile_store.port import Decision
-from warehouse import rows
-from warehouse.tables import (DECISIONS, EVIDENCE, IDENTITIES, LABELS)
-from warehouse.writer import MemoryWriter
-from tests.support.identity_histories import random_history, run
+from tests.support.identity_histories import random_history, run_history
 from tests.support.simulated_pipeline import Pipeline
+from warehouse import rows
+from warehouse.tables import DECISIONS, EVIDENCE, IDENTITIES, LABELS
+from warehouse.writer import MemoryWriter
 
 HISTORIES = 120
 
@@ -31,24 +31,24 @@ async def consume(pipeline: Pipeline, feed: Feed, rng: random.Random, writer: Me
 
 
 @pytest.mark.parametrize("part", range(4))
-async def test_the_warehouse_keeps_what_the_store_holds(part: int) -> None:
+async def test_warehouse_labels_equal_store_labels(part: int) -> None:
     for seed in range(part, HISTORIES, 4):
         history = random_history(seed)
-        pipeline = await run(history)
+        pipeline = await run_history(history)
         writer = MemoryWriter()
         for feed in (links.FEED, identities.FEED):
             await consume(pipeline, feed, random.Random(seed), writer)
         labels = {node: profile_id for node, profile_id, _ in writer.rows(LABELS)}
         held = await pipeline.store.labels(history.nodes)
         assert {node: labels.get(node, node) for node in history.nodes} == {node: label.profile_id for node, label in held.items()}
-        kept = await ties.of_redis(pipeline.store)
+        kept = await ties.read_redis(pipeline.store)
         assert writer.rows(EVIDENCE) == [rows.evidence_row(a, b, edge) for (a, b), edge in sorted(kept.edges.items())]
         register: dict[tuple[str, str, str], Decision] = {}
         for operation, _, kind, a, b, on, at_ms, *_ in writer.rows(DECISIONS):
             said = Decision(on, at_ms, operation)
             register[kind, a, b] = register.get((kind, a, b), said).join(said)
         assert register == kept.decisions
-        assert kept.torn == 0
+        assert kept.contradictions == 0
         latest = {name: (members, into) for name, _, members, into, *_ in writer.rows(IDENTITIES)}
         entries = await pipeline.store.members(sorted(latest))
         assert latest == {name: (list(entry.nodes), entry.merged_into) for name, entry in entries.items()}

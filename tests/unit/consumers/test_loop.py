@@ -7,9 +7,6 @@ from typing import Any
 from consumers import events, identities, links
 from consumers.batch import Feed
 from consumers.loop import ConsumerLoop
-from warehouse.rows import Row
-from warehouse.tables import (DECISIONS, EVENT_STORE, EVIDENCE, IDENTITIES, LABELS, LEDGER, POSITIONS, Table)
-from warehouse.writer import MemoryWriter
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock
@@ -17,8 +14,11 @@ from runtime.errors import Transient
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.codec import decode, encode
-from schemas.records import Decided, Identity, Link, Look, Quarantined
+from schemas.records import Identity, Link, LinkDecision, QuarantineRecord, ReclusterRequest
 from tests.support.events import event
+from warehouse.rows import TableRow
+from warehouse.tables import DECISIONS, EVENT_STORE, EVIDENCE, IDENTITIES, LABELS, LEDGER, POSITIONS, Table
+from warehouse.writer import MemoryWriter
 
 SETTINGS = Settings(consumer_batch_ms=10)
 WITHIN_S = 10
@@ -30,13 +30,13 @@ async def bus_with(*topics: str) -> MemoryBus:
     return bus
 
 
-async def say(bus: MemoryBus, topic: str, *values: bytes) -> None:
+async def publish(bus: MemoryBus, topic: str, *values: bytes) -> None:
     producer = await bus.producer()
     await producer.send([Outgoing(SETTINGS.topic(topic), value, partition=0) for value in values])
     await producer.aclose()
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WITHIN_S):
         while not condition():  # noqa: ASYNC110 - the twins say nothing when they change
             await asyncio.sleep(0.005)
@@ -48,7 +48,7 @@ async def run_until(bus: MemoryBus, writer: MemoryWriter, feed: Feed, condition:
     loop = ConsumerLoop(SETTINGS, bus, writer, ManualClock(), Metrics(), feed, first_pause_s=0.001)
     task = asyncio.create_task(loop.run(stop))
     try:
-        await until(condition)
+        await wait_until(condition)
     finally:
         stop.set()
         await task
@@ -59,13 +59,13 @@ async def noted(writer: MemoryWriter, topic: str) -> int:
 
 
 def outcomes(writer: MemoryWriter) -> list[str]:
-    return [row[LEDGER.index("outcome")] for row in writer.rows(LEDGER)]
+    return [row[LEDGER.column_index("outcome")] for row in writer.rows(LEDGER)]
 
 
-async def test_every_record_of_events_is_booked_whatever_it_is() -> None:
+async def test_every_record_of_events_is_entered_in_the_ledger() -> None:
     bus, writer = await bus_with("events"), MemoryWriter()
     said = event({"user_id": "u1"}, id="m1")
-    await say(bus, "events", encode(said), b"{not json", encode(said), b'{"version": 99}', "é".encode())
+    await publish(bus, "events", encode(said), b"{not json", encode(said), b'{"version": 99}', "é".encode())
     await run_until(bus, writer, events.FEED, lambda: len(outcomes(writer)) == 5)
     assert outcomes(writer) == ["stored", "quarantined", "stored", "quarantined", "quarantined"]
     assert len(writer.rows(EVENT_STORE)) == 1
@@ -78,20 +78,20 @@ LINK = Link(a="0a", b="2b", first_ms=5, first_event="m", last_ms=5, last_event="
 
 async def test_an_undecodable_record_of_another_topic_goes_to_quarantine_uncounted() -> None:
     bus, writer = await bus_with("links"), MemoryWriter()
-    await say(bus, "links", b"[]", encode(LINK))
+    await publish(bus, "links", b"[]", encode(LINK))
     await run_until(bus, writer, links.FEED, lambda: len(writer.rows(EVIDENCE)) == 1)
     reader = await bus.reader([SETTINGS.topic("quarantine")])
     polled = await reader.poll(1_000, 10)
     (record,) = [record for records in polled.values() for record in records]
-    held = decode(Quarantined, record.value)
+    held = decode(QuarantineRecord, record.value)
     assert (held.counted, held.topic, held.offset) == (False, SETTINGS.topic("links"), 0)
 
 
-async def test_evidence_and_decisions_are_kept_and_a_request_to_look_leaves_nothing() -> None:
+async def test_evidence_and_decisions_are_stored_and_recluster_requests_are_not() -> None:
     bus, writer = await bus_with("links"), MemoryWriter()
-    decided = Decided(operation="o1", action="cut", pairs=(("cut", "0a", "2b"),), on=True, at_ms=9, by="Ánh", reason="nhầm")
+    decided = LinkDecision(operation="o1", action="cut", pairs=(("cut", "0a", "2b"),), on=True, at_ms=9, by="Ánh", reason="nhầm")
     old = b'{"version":1,"a":"0a","b":"3c","first_ms":5,"last_day":0,"event_id":"m","source":"web"}'
-    await say(bus, "links", encode(Look(nodes=("0a",), number=1)), encode(LINK), encode(decided), old)
+    await publish(bus, "links", encode(ReclusterRequest(nodes=("0a",), number=1)), encode(LINK), encode(decided), old)
     await run_until(bus, writer, links.FEED, lambda: bool(writer.rows(POSITIONS)))
     assert [row[:2] for row in writer.rows(EVIDENCE)] == [("0a", "2b"), ("0a", "3c")]
     assert writer.rows(DECISIONS) == [("o1", "cut", "cut", "0a", "2b", True, 9, "", "Ánh", "nhầm")]
@@ -99,7 +99,7 @@ async def test_evidence_and_decisions_are_kept_and_a_request_to_look_leaves_noth
     assert await bus.end_offsets(SETTINGS.topic("quarantine")) == {0: 0, 1: 0}
 
 
-class Faulty(MemoryWriter):
+class FaultyWriter(MemoryWriter):
     """Fails where it is told to, once for each time it is told."""
 
     def __init__(self, *faults: str) -> None:
@@ -107,15 +107,15 @@ class Faulty(MemoryWriter):
         self.faults = list(faults)
         self.inserted = 0
 
-    async def insert(self, table: Table, rows: Sequence[Row]) -> None:
+    async def insert(self, table: Table, rows: Sequence[TableRow]) -> None:
         self._maybe(table.name)
         self.inserted += 1
         await super().insert(table, rows)
         self._maybe(f"after {table.name}")
 
-    async def note(self, topic: str, positions: Mapping[int, int]) -> None:
+    async def save_positions(self, topic: str, positions: Mapping[int, int]) -> None:
         self._maybe("note")
-        await super().note(topic, positions)
+        await super().save_positions(topic, positions)
 
     def _maybe(self, place: str) -> None:
         if self.faults and self.faults[0] == place:
@@ -124,8 +124,8 @@ class Faulty(MemoryWriter):
 
 
 async def test_faults_between_any_two_steps_are_retried_and_repeat_nothing() -> None:
-    bus, writer = await bus_with("events"), Faulty("event_store", "after event_store", "ledger", "after ledger", "note")
-    await say(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(20)))
+    bus, writer = await bus_with("events"), FaultyWriter("event_store", "after event_store", "ledger", "after ledger", "note")
+    await publish(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(20)))
     group, topic = SETTINGS.group("warehouse-events"), SETTINGS.topic("events")
 
     def done() -> bool:
@@ -139,7 +139,7 @@ async def test_faults_between_any_two_steps_are_retried_and_repeat_nothing() -> 
 
 async def test_a_worker_killed_before_its_commit_repeats_harmlessly() -> None:
     bus, writer = await bus_with("events"), MemoryWriter()
-    await say(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(20)))
+    await publish(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(20)))
     consumer = await bus.consumer(SETTINGS.group("warehouse-events"), [SETTINGS.topic("events")])
     records = [r for held in (await consumer.poll(1_000, 12)).values() for r in held]
     for table, rows in events.decide(records, SETTINGS, 0).rows.items():
@@ -151,14 +151,14 @@ async def test_a_worker_killed_before_its_commit_repeats_harmlessly() -> None:
 
 async def test_a_clickhouse_that_lost_rows_is_filled_from_its_own_position() -> None:
     bus = await bus_with("events")
-    await say(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(10)))
+    await publish(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(10)))
     first = MemoryWriter()
     await run_until(bus, first, events.FEED, lambda: len(outcomes(first)) == 10)
     restored = MemoryWriter()
-    await restored.note(SETTINGS.topic("events"), {0: 4})
-    await say(bus, "events", encode(event({"user_id": "late"}, id="late")))
+    await restored.save_positions(SETTINGS.topic("events"), {0: 4})
+    await publish(bus, "events", encode(event({"user_id": "late"}, id="late")))
     await run_until(bus, restored, events.FEED, lambda: len(outcomes(restored)) == 7)
-    assert [row[LEDGER.index("offset")] for row in restored.rows(LEDGER)] == list(range(4, 11))
+    assert [row[LEDGER.column_index("offset")] for row in restored.rows(LEDGER)] == list(range(4, 11))
 
 
 class Flaky(MemoryBus):
@@ -186,7 +186,7 @@ class Flaky(MemoryBus):
 async def test_records_in_hand_when_reading_fails_are_read_again() -> None:
     bus, writer = Flaky(ManualClock()), MemoryWriter()
     await bus.create_topics({SETTINGS.topic(name): (1, {}) for name in ("events", "quarantine")})
-    await say(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(5)))
+    await publish(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(5)))
     await run_until(bus, writer, events.FEED, lambda: len(outcomes(writer)) == 5)
     assert not bus.failures
     assert await noted(writer, "events") == 5
@@ -194,7 +194,7 @@ async def test_records_in_hand_when_reading_fails_are_read_again() -> None:
 
 async def test_labels_come_from_identities_and_a_dissolved_profile_leaves_only_its_change() -> None:
     bus, writer = await bus_with("identities"), MemoryWriter()
-    await say(
+    await publish(
         bus,
         "identities",
         encode(Identity(profile_id="0a", members=("0a", "2b"), label_version=9, cause="m1", at_ms=7)),

@@ -5,7 +5,7 @@ from datetime import date
 from itertools import islice
 
 from demo.customers import PRODUCTS
-from demo.simulation import (Action, Call, Simulation, Touchpoint)
+from demo.simulation import Action, DemoCall, DemoTouchpoint, Simulation
 from schemas.identifiers import normalise
 
 TODAY = date(2026, 11, 22)
@@ -21,16 +21,16 @@ def test_the_same_seed_gives_the_same_customers() -> None:
 
 
 def test_two_runs_share_no_message_and_no_customer() -> None:
-    one, other = ({a.message_id for a in first(2_000, run=run) if isinstance(a, Call)} for run in ("a", "b"))
+    one, other = ({a.message_id for a in first(2_000, run=run) if isinstance(a, DemoCall)} for run in ("a", "b"))
     assert not one & other
-    assert not {a.user_id for a in first(2_000, run="a") if isinstance(a, Call) and a.user_id} & {
-        a.user_id for a in first(2_000, run="b") if isinstance(a, Call) and a.user_id
+    assert not {a.user_id for a in first(2_000, run="a") if isinstance(a, DemoCall) and a.user_id} & {
+        a.user_id for a in first(2_000, run="b") if isinstance(a, DemoCall) and a.user_id
     }
 
 
 def test_the_day_holds_all_that_the_demo_is_to_show() -> None:
     actions = first(4_000)
-    calls = [action for action in actions if isinstance(action, Call)]
+    calls = [action for action in actions if isinstance(action, DemoCall)]
     names = Counter(call.name for call in calls)
     assert {"Product Viewed", "Product Added", "Order Completed"} <= names.keys()
     assert any(call.user_id is None for call in calls)
@@ -40,14 +40,14 @@ def test_the_day_holds_all_that_the_demo_is_to_show() -> None:
             devices.setdefault(call.user_id, set()).add(call.anonymous_id)
     assert any(len(found) == 2 for found in devices.values())
     assert max(Counter(call.message_id for call in calls).values()) > 1
-    touchpoints = [action for action in actions if isinstance(action, Touchpoint)]
+    touchpoints = [action for action in actions if isinstance(action, DemoTouchpoint)]
     assert {t.body["event"] for t in touchpoints if t.body is not None} == {"call_started", "call_ended"}
     assert any(t.body is None for t in touchpoints)
 
 
 def test_people_are_vietnamese_and_can_be_reached() -> None:
     for call in first(2_000):
-        if isinstance(call, Call) and call.kind == "identify":
+        if isinstance(call, DemoCall) and call.kind == "identify":
             assert call.traits["name"] == unicodedata.normalize("NFC", call.traits["name"])
             assert normalise("email", call.traits["email"], "VN") == call.traits["email"]
             assert (normalise("phone", call.traits["phone"], "VN") or "").startswith("+84")
@@ -55,7 +55,9 @@ def test_people_are_vietnamese_and_can_be_reached() -> None:
 
 def test_some_have_their_birthday_and_all_have_one() -> None:
     born = {
-        call.user_id: date.fromisoformat(call.traits["birthday"]) for call in first(4_000) if isinstance(call, Call) and call.traits
+        call.user_id: date.fromisoformat(call.traits["birthday"])
+        for call in first(4_000)
+        if isinstance(call, DemoCall) and call.traits
     }
     today = [day for day in born.values() if (day.month, day.day) == (TODAY.month, TODAY.day)]
     assert 0.05 < len(today) / len(born) < 0.25
@@ -64,7 +66,7 @@ def test_some_have_their_birthday_and_all_have_one() -> None:
 
 def test_a_demo_on_a_leap_day_has_birthdays_too() -> None:
     actions = islice(Simulation(7, "r", date(2028, 2, 29)).actions(), 2_000)
-    assert any(action.traits["birthday"].endswith("-02-29") for action in actions if isinstance(action, Call) and action.traits)
+    assert any(action.traits["birthday"].endswith("-02-29") for action in actions if isinstance(action, DemoCall) and action.traits)
 
 
 def test_prices_are_whole_dong() -> None:
@@ -72,6 +74,6 @@ def test_prices_are_whole_dong() -> None:
 
 
 def test_a_touchpoint_is_json_with_its_time_unless_it_was_garbled() -> None:
-    spoken = json.loads(Touchpoint({"event": "call_ended", "queue": "Bảo hành"}).record(0))
+    spoken = json.loads(DemoTouchpoint({"event": "call_ended", "queue": "Bảo hành"}).record_value(0))
     assert spoken == {"event": "call_ended", "queue": "Bảo hành", "timestamp": "1970-01-01T00:00:00.000+00:00"}
-    assert b"call_en" in Touchpoint(None).record(0)
+    assert b"call_en" in DemoTouchpoint(None).record_value(0)

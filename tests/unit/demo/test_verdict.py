@@ -4,23 +4,23 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ops.account import Account
-from demo.verdict import Look, judge, movements
 from demo.figures import Figures
-from demo.screen import (Scene, Screen, line, tables)
 from demo.run import DEFINITIONS
-from ops.definition_files import check, read
+from demo.screen import DemoScene, DemoScreen, scene_line, scene_tables
+from demo.verdict import DemoObservation, judge, movement_table
+from ops.account import EventAccount
+from ops.definition_files import check, read_directory
 
-BALANCED = Account(10, 8, 1, 0, 1, 0, balanced=True)
+BALANCED = EventAccount(10, 8, 1, 0, 1, 0, balanced=True)
 DUE = {"k1": "vip entered", "k2": "cart-open exited"}
 
 
-def verdict(account: Account = BALANCED, sent: int = 10, failed: int = 0, **changes: Any) -> tuple[str, ...]:
-    seen: dict[str, Any] = {"wanted": DUE, "received": frozenset({"k1", "k2", "other"}), "quiet": True}
-    return judge(Look(Figures(account), **(seen | changes)), sent, failed).missing
+def verdict(account: EventAccount = BALANCED, sent: int = 10, failed: int = 0, **changes: Any) -> tuple[str, ...]:
+    seen: dict[str, Any] = {"due_deliveries": DUE, "received": frozenset({"k1", "k2", "other"}), "quiet": True}
+    return judge(DemoObservation(Figures(account), **(seen | changes)), sent, failed).missing
 
 
-def test_nothing_is_missing_when_all_balances_and_arrived() -> None:
+def test_demo_verdict_is_ok_when_balanced_and_delivered() -> None:
     assert verdict() == ()
 
 
@@ -31,11 +31,11 @@ def test_nothing_is_missing_when_all_balances_and_arrived() -> None:
         ({"sent": 12}, "2 are missing"),
         ({"failed": 3}, "3 events"),
         ({"quiet": False}, "come to rest"),
-        ({"account": Account(10, 8, 1, 0, 0, 0, balanced=False)}, "does not balance"),
-        ({"account": Account(10, 7, 1, 0, 1, 1, balanced=True)}, "does not balance"),
+        ({"account": EventAccount(10, 8, 1, 0, 0, 0, balanced=False)}, "does not balance"),
+        ({"account": EventAccount(10, 7, 1, 0, 1, 1, balanced=True)}, "does not balance"),
     ],
 )
-def test_whatever_is_missing_is_named(changes: dict[str, Any], names: str) -> None:
+def test_demo_verdict_names_what_is_missing(changes: dict[str, Any], names: str) -> None:
     missing = verdict(**changes)
     assert len(missing) == 1
     assert names in missing[0]
@@ -44,37 +44,37 @@ def test_whatever_is_missing_is_named(changes: dict[str, Any], names: str) -> No
 MOVES = {
     ("vip", "entered", "event"): 4, ("vip", "entered", "link"): 2, ("vip", "exited", "timer"): 7, ("gone", "exited", "merge"): 1,
 }  # fmt: skip
-SCENE = Scene("customers come in", 12, 480, 40, 9, Figures(BALANCED, 5, 2, {"vip": 3}, MOVES, {"delivered": 9}))
+SCENE = DemoScene("customers come in", 12, 480, 40, 9, Figures(BALANCED, 5, 2, {"vip": 3}, MOVES, {"delivered": 9}))
 
 
 def test_without_a_terminal_a_scene_is_one_line() -> None:
     out = io.StringIO()
-    with Screen(Console(file=out, width=80)) as screen:
+    with DemoScreen(Console(file=out, width=80)) as screen:
         screen.show(SCENE)
         screen.show(SCENE)
-    assert out.getvalue() == line(SCENE) + "\n"
-    assert "accepted 10 = stored 8 + duplicate 1" in line(SCENE)
+    assert out.getvalue() == scene_line(SCENE) + "\n"
+    assert "accepted 10 = stored 8 + duplicate 1" in scene_line(SCENE)
 
 
 def test_on_a_terminal_the_tables_hold_the_same_figures() -> None:
     out = io.StringIO()
-    Console(file=out, width=160).print(tables(SCENE, ("redis started again",)))
+    Console(file=out, width=160).print(scene_tables(SCENE, ("redis started again",)))
     for part in ("vip", "delivered", "quarantined", "merges", "redis started again"):
         assert part in out.getvalue()
 
 
 def test_the_demos_definitions_are_sound() -> None:
-    found = read(DEFINITIONS)
+    found = read_directory(DEFINITIONS)
     check(found, {})
     assert {key.partition("/")[0] for key in found} == {"Source", "ComputedTrait", "Segment", "Destination"}
 
 
 def test_moves_are_counted_by_what_caused_them() -> None:
-    figures = Figures(BALANCED, segments={"new": 1}, moves=MOVES)
-    assert figures.names == ["gone", "new", "vip"]
-    assert (figures.transitions, figures.moved("entered"), figures.moved("exited", "vip")) == (14, 6, 7)
-    assert [figures.moved("entered", "vip", why) for why in ("event", "time", "merge")] == [6, 0, 0]
-    assert [figures.moved("exited", why=why) for why in ("event", "time", "merge")] == [0, 7, 1]
+    figures = Figures(BALANCED, segments={"new": 1}, transition_counts=MOVES)
+    assert figures.segment_names == ["gone", "new", "vip"]
+    assert (figures.transitions, figures.count_transitions("entered"), figures.count_transitions("exited", "vip")) == (14, 6, 7)
+    assert [figures.count_transitions("entered", "vip", why) for why in ("event", "time", "merge")] == [6, 0, 0]
+    assert [figures.count_transitions("exited", why=why) for why in ("event", "time", "merge")] == [0, 7, 1]
     out = io.StringIO()
-    Console(file=out, width=100).print(movements(figures))
+    Console(file=out, width=100).print(movement_table(figures))
     assert "vip" in out.getvalue()

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from demo.webhook_receiver import MOST_BYTES, Receiver, serving
+from demo.webhook_receiver import MAX_BYTES, Receiver, serving
 from runtime.clock import SystemClock
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRlc3RzLCAyNCBieXRlcw=="
@@ -36,7 +36,7 @@ async def test_a_signed_message_is_kept_also_for_the_next_run(url: str, receiver
     assert await post(url, "a") == 200
     assert await post(url, "a") == 200
     assert receiver.ids == {"a"}
-    assert receiver.answers["repeated"] == 1
+    assert receiver.responses["repeated"] == 1
     assert Receiver(SECRET, tmp_path / "received.txt").ids == {"a"}
 
 
@@ -60,5 +60,5 @@ async def test_some_messages_are_taken_at_their_second_attempt_only(url: str, re
 
 
 async def test_too_large_a_body_is_refused(url: str, receiver: Receiver) -> None:
-    assert await post(url, "a", body=b"x" * (MOST_BYTES + 1)) == 413
+    assert await post(url, "a", body=b"x" * (MAX_BYTES + 1)) == 413
     assert receiver.ids == set()

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from embedded import control
+from embedded.directory_lock import lock_directory
 from embedded.kafka import names_controller, properties
 from embedded.layout import Layout
-from embedded.directory_lock import claim
 from runtime.errors import Invalid, Misconfigured, Permanent, Transient
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     made = Layout.of(tmp_path / "data")
-    made.make()
+    made.create_directories()
     return made
 
 
@@ -29,17 +29,17 @@ async def handle(command: str, name: str) -> Any:
 async def test_a_command_is_answered_over_a_private_socket(layout: Layout) -> None:
     server = await control.serve(layout.socket("control"), handle)
     assert stat.S_IMODE(layout.socket("control").stat().st_mode) == 0o600
-    assert await asyncio.to_thread(control.ask, layout, "status") == {"did": "status", "name": ""}
-    assert await asyncio.to_thread(control.ask, layout, "stop_role", "Đà Nẵng") == {"did": "stop_role", "name": "Đà Nẵng"}
+    assert await asyncio.to_thread(control.send_command, layout, "status") == {"did": "status", "name": ""}
+    assert await asyncio.to_thread(control.send_command, layout, "stop_role", "Đà Nẵng") == {"did": "stop_role", "name": "Đà Nẵng"}
     with pytest.raises(Permanent, match="no role nope: choose among kafka"):
-        await asyncio.to_thread(control.ask, layout, "stop_role", "nope")
+        await asyncio.to_thread(control.send_command, layout, "stop_role", "nope")
     server.close()
 
 
 async def test_a_socket_left_by_a_killed_one_is_no_obstacle(layout: Layout) -> None:
     (await control.serve(layout.socket("control"), handle)).close()
     server = await control.serve(layout.socket("control"), handle)
-    assert await asyncio.to_thread(control.ask, layout, "status") == {"did": "status", "name": ""}
+    assert await asyncio.to_thread(control.send_command, layout, "status") == {"did": "status", "name": ""}
     server.close()
 
 
@@ -52,7 +52,7 @@ async def test_a_socket_left_by_a_killed_one_is_no_obstacle(layout: Layout) -> N
     ],
 )  # fmt: skip
 async def test_a_malformed_request_is_refused(line: bytes) -> None:
-    assert set(await control.reply(line, handle)) == {"error"}
+    assert set(await control.answer_line(line, handle)) == {"error"}
 
 
 async def test_a_client_that_sends_too_much_or_leaves_does_not_harm_the_next(layout: Layout) -> None:
@@ -61,19 +61,19 @@ async def test_a_client_that_sends_too_much_or_leaves_does_not_harm_the_next(lay
     rude.write(b"x" * 200_000)
     _, gone = await asyncio.open_unix_connection(layout.socket("control"))
     gone.close()
-    assert await asyncio.to_thread(control.ask, layout, "status") == {"did": "status", "name": ""}
+    assert await asyncio.to_thread(control.send_command, layout, "status") == {"did": "status", "name": ""}
     rude.close()
     server.close()
 
 
 def test_asking_where_nothing_runs_says_how_to_start(layout: Layout) -> None:
     with pytest.raises(Misconfigured, match=r"nothing runs in .*: start it with `onefold up`"):
-        control.ask(layout, "status")
+        control.send_command(layout, "status")
 
 
 def test_asking_one_that_still_sets_up_says_to_try_again(layout: Layout) -> None:
-    with claim(layout), pytest.raises(Transient, match="does not answer yet: try again"):
-        control.ask(layout, "status")
+    with lock_directory(layout), pytest.raises(Transient, match="does not answer yet: try again"):
+        control.send_command(layout, "status")
 
 
 def metadata(brokers: int, controller: int) -> bytes:

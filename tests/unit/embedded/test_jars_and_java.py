@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from embedded.kafka_jars import (LOCK, Fetcher, Jar, cache_dir, install, intact, kafka_jars, read_lock)
 from embedded.java import find_java, parse_major
-from embedded.maven import Unreachable
+from embedded.kafka_jars import LOCK_FILE, Fetcher, Jar, cache_dir, install_missing, is_intact, kafka_jars, read_lock
+from embedded.maven import RepositoryUnreachable
 from embedded.redis import server_binary
 from runtime.errors import Misconfigured
 
@@ -35,16 +35,16 @@ def bringing(log: list[str], wrong: str = "") -> Fetcher:
 def away(*, may_pass: bool = False) -> Fetcher:
     def fetch(coordinates: Sequence[str], scratch: Path) -> Mapping[str, Path]:
         del coordinates, scratch
-        raise Unreachable("ProxyError", may_pass=may_pass)
+        raise RepositoryUnreachable("ProxyError", is_transient=may_pass)
 
     return fetch
 
 
 def test_the_committed_lock_is_kafka_with_a_log_binding() -> None:
-    jars = {item.artifact: item.version for item in read_lock(LOCK.read_text())}
+    jars = {item.artifact: item.version for item in read_lock(LOCK_FILE.read_text())}
     assert jars["kafka_2.13"] == "4.3.1"
     assert "log4j-slf4j-impl" in jars
-    assert "://" not in LOCK.read_text()
+    assert "://" not in LOCK_FILE.read_text()
 
 
 @pytest.mark.parametrize("line", ["a:b:1 abc 10", "a:b " + "0" * 64 + " 10", "a:b:1 " + "0" * 64 + " ten", "a:b:1"])
@@ -59,28 +59,28 @@ def test_only_what_is_missing_or_torn_is_fetched(tmp_path: Path) -> None:
     (tmp_path / "torn-1.0.jar").write_text("to")
     (tmp_path / "swapped-1.0.jar").write_text("SWAPPED")
     log: list[str] = []
-    assert install(jars, tmp_path, [bringing(log)]) == 3
+    assert install_missing(jars, tmp_path, [bringing(log)]) == 3
     assert sorted(log) == ["missing", "swapped", "torn"]
-    assert all(intact(tmp_path / item.file_name, item) for item in jars)
-    assert install(jars, tmp_path, [bringing(log)]) == 0
+    assert all(is_intact(tmp_path / item.file_name, item) for item in jars)
+    assert install_missing(jars, tmp_path, [bringing(log)]) == 0
     assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_wrong_hash_never_reaches_the_cache(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"org\.example:bad:1\.0: sha256 differs from the lock"):
-        install([jar("bad")], tmp_path, [bringing([], wrong="bad")])
+        install_missing([jar("bad")], tmp_path, [bringing([], wrong="bad")])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_next_way_is_tried_when_one_is_away(tmp_path: Path) -> None:
     log: list[str] = []
-    assert install([jar("a")], tmp_path, [away(), bringing(log)]) == 1
+    assert install_missing([jar("a")], tmp_path, [away(), bringing(log)]) == 1
     assert log == ["a"]
 
 
 def test_no_network_is_one_line_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as raised:
-        install([jar("a")], tmp_path, [away(), away()])
+        install_missing([jar("a")], tmp_path, [away(), away()])
     assert str(raised.value).startswith("cannot fetch org.example:a:1.0 (ProxyError)")
     assert "ONEFOLD_KAFKA_LIB" in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -92,10 +92,10 @@ def test_a_fault_that_may_pass_is_tried_again(tmp_path: Path) -> None:
     def flaky(coordinates: Sequence[str], scratch: Path) -> Mapping[str, Path]:
         tried.append(1)
         if len(tried) == 1:
-            raise Unreachable("ConnectTimeout", may_pass=True)
+            raise RepositoryUnreachable("ConnectTimeout", is_transient=True)
         return bringing([])(coordinates, scratch)
 
-    assert install([jar("a")], tmp_path, [flaky]) == 1
+    assert install_missing([jar("a")], tmp_path, [flaky]) == 1
 
 
 def test_a_full_disk_while_fetching_is_one_line_with_the_cure(tmp_path: Path) -> None:

@@ -8,42 +8,42 @@ from pathlib import Path
 import pytest
 
 from embedded import secrets
-from embedded.attach import settings_for
-from embedded.child_process import identity, left_over, write_pid
+from embedded.attach import settings_of_running
+from embedded.child_process import process_identity, surviving_pid, write_pid
+from embedded.directory_lock import lock_directory, lock_holder
 from embedded.layout import Layout
 from embedded.leftovers import end_leftovers
-from embedded.directory_lock import claim, holder
-from embedded.roles import (PORTS, Role, addresses, chosen)
+from embedded.roles import PORT_NAMES, Role, addresses, selected_roles
 from runtime.errors import Misconfigured
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     made = Layout.of(tmp_path / "dữ liệu")
-    made.make()
+    made.create_directories()
     return made
 
 
-def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+def test_unwritable_directory_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Misconfigured, match=r"cannot write in .*/file/data \(Not a directory\): .*--data-dir") as raised:
-        Layout.of(tmp_path / "file" / "data").make()
+        Layout.of(tmp_path / "file" / "data").create_directories()
     assert "\n" not in str(raised.value)
 
 
 def test_a_path_that_kafka_cannot_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="holds a comma"):
-        Layout.of(tmp_path / "a,b").make()
+        Layout.of(tmp_path / "a,b").create_directories()
 
 
 def test_a_full_disk_is_said_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"only \d+ MB free .*free space"):
-        Layout.of(tmp_path).make(need_bytes=1 << 60)
+        Layout.of(tmp_path).create_directories(min_free_bytes=1 << 60)
 
 
 def test_a_socket_path_too_long_for_the_kernel_moves_to_a_private_directory(tmp_path: Path) -> None:
     layout = Layout.of(tmp_path / ("x" * 120))
-    layout.make()
+    layout.create_directories()
     path = layout.socket("redis")
     assert len(os.fsencode(path)) <= 100
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -52,35 +52,34 @@ def test_a_socket_path_too_long_for_the_kernel_moves_to_a_private_directory(tmp_
 
 
 def test_a_second_claim_names_the_holder(layout: Layout) -> None:
-    with claim(layout):
-        assert holder(layout) == os.getpid()
+    with lock_directory(layout):
+        assert lock_holder(layout) == os.getpid()
         with pytest.raises(Misconfigured, match=rf"is in use by `onefold up` with process id {os.getpid()}: .*onefold down"):
-            claim(layout)
-    assert holder(layout) is None
-    with claim(layout):
+            lock_directory(layout)
+    assert lock_holder(layout) is None
+    with lock_directory(layout):
         pass
 
 
 def test_a_claim_ends_with_its_process_however_it_ends(layout: Layout) -> None:
-    code = (
-        "import sys,time; from pathlib import Path; from embedded.layout import Layout; from embedded.directory_lock import claim\n"
-    )
-    code += "held = claim(Layout.of(Path(sys.argv[1]))); print('held', flush=True); time.sleep(60)"
+    code = "import sys,time; from pathlib import Path; from embedded.layout import Layout; "
+        "from embedded.directory_lock import lock_directory\n"
+    code += "lock = lock_directory(Layout.of(Path(sys.argv[1]))); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, str(layout.root)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        assert holder(layout) == process.pid
+        assert lock_holder(layout) == process.pid
         process.kill()
-    with claim(layout):
+    with lock_directory(layout):
         pass
 
 
 def test_secrets_are_random_private_and_stay(layout: Layout, tmp_path: Path) -> None:
     path = layout.run / "secrets.json"
-    first = secrets.load(path)
-    assert secrets.load(path) == first
+    first = secrets.load_or_create(path)
+    assert secrets.load_or_create(path) == first
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert secrets.load(tmp_path / "other.json") != first
+    assert secrets.load_or_create(tmp_path / "other.json") != first
     assert first.api_token not in repr(first)
 
 
@@ -89,12 +88,12 @@ def test_damaged_secrets_are_not_replaced(layout: Layout, content: str) -> None:
     path = layout.run / "secrets.json"
     path.write_text(content)
     with pytest.raises(Misconfigured, match="restore it from a backup"):
-        secrets.load(path)
+        secrets.load_or_create(path)
     assert path.read_text() == content
 
 
 def test_clickhouse_users_hold_hashes_only(layout: Layout) -> None:
-    made = secrets.load(layout.run / "secrets.json")
+    made = secrets.load_or_create(layout.run / "secrets.json")
     users = json.loads(made.clickhouse_users())
     assert {name: user["role"] for name, user in users.items()} == {"onefold": "app", "analyst": "analyst"}
     assert made.clickhouse_app not in made.clickhouse_users()
@@ -102,51 +101,51 @@ def test_clickhouse_users_hold_hashes_only(layout: Layout) -> None:
 
 def test_attaching_where_nothing_runs_says_how_to_start(layout: Layout) -> None:
     with pytest.raises(Misconfigured, match=r"nothing runs in .*: start it with `onefold up`"):
-        settings_for(layout.root)
+        settings_of_running(layout.root)
 
 
 def test_attaching_reaches_the_running_stack(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEFOLD_KAFKA_BOOTSTRAP", "elsewhere:9092")
     monkeypatch.setenv("ONEFOLD_PARTITIONS", "8")
-    made = secrets.load(layout.run / "secrets.json")
-    (layout.run / "ports.json").write_text(json.dumps({name: 20_000 + number for number, name in enumerate(PORTS)}))
-    with claim(layout):
-        settings = settings_for(layout.root)
+    made = secrets.load_or_create(layout.run / "secrets.json")
+    (layout.run / "ports.json").write_text(json.dumps({name: 20_000 + number for number, name in enumerate(PORT_NAMES)}))
+    with lock_directory(layout):
+        settings = settings_of_running(layout.root)
     assert settings.kafka_bootstrap == "127.0.0.1:20000"
     assert settings.clickhouse_url.get_secret_value() == f"http://onefold:{made.clickhouse_app}@127.0.0.1:20003"
     assert settings.redis_url.get_secret_value() == f"unix://{layout.run}/redis.sock?db=0"
     assert settings.tenant_secret.get_secret_value() == made.tenant_secret
     monkeypatch.setenv("ONEFOLD_PARTITIONS", "none-of-your-business")
-    with claim(layout), pytest.raises(Misconfigured, match=r"^ONEFOLD_PARTITIONS: [^;]*$") as raised:
-        settings_for(layout.root)
+    with lock_directory(layout), pytest.raises(Misconfigured, match=r"^ONEFOLD_PARTITIONS: [^;]*$") as raised:
+        settings_of_running(layout.root)
     assert "business" not in str(raised.value)
     assert (settings.collector_port, settings.partitions, settings.data_dir) == (20_004, 8, layout.root)
 
 
 def test_addresses_give_people_the_reading_user(layout: Layout) -> None:
-    made = secrets.load(layout.run / "secrets.json")
-    found = addresses(dict.fromkeys(PORTS, 20_000), made)
+    made = secrets.load_or_create(layout.run / "secrets.json")
+    found = addresses(dict.fromkeys(PORT_NAMES, 20_000), made)
     assert set(found) == {"collector", "api", "clickhouse", "kafka", "redis"}
     assert made.clickhouse_app not in str(found)
 
 
 def test_roles_can_be_restricted() -> None:
     roles = (Role("collector", "collector"), Role("streams", "streams"))
-    assert chosen({}, roles) == roles
-    assert chosen({"ONEFOLD_ROLES": ""}, roles) == ()
-    assert chosen({"ONEFOLD_ROLES": " streams ,"}, roles) == roles[1:]
+    assert selected_roles({}, roles) == roles
+    assert selected_roles({"ONEFOLD_ROLES": ""}, roles) == ()
+    assert selected_roles({"ONEFOLD_ROLES": " streams ,"}, roles) == roles[1:]
     with pytest.raises(Misconfigured, match="ONEFOLD_ROLES names nope, which is no role: choose among collector, streams"):
-        chosen({"ONEFOLD_ROLES": "nope"}, roles)
+        selected_roles({"ONEFOLD_ROLES": "nope"}, roles)
 
 
-def test_a_child_that_outlived_its_parent_is_ended_and_a_stranger_is_not(layout: Layout) -> None:
+def test_orphaned_child_is_stopped_and_foreign_process_is_not(layout: Layout) -> None:
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
     with subprocess.Popen(sleeper) as left, subprocess.Popen(sleeper) as stranger:
         write_pid(layout.run / "kafka.pid", left.pid)
         (layout.run / "redis.pid").write_text(json.dumps({"pid": stranger.pid, "identity": "of an earlier process"}))
-        assert left_over(layout.run / "kafka.pid") == left.pid
-        end_leftovers(layout.run, patience_s=0.1)
-        assert identity(left.pid) is None
+        assert surviving_pid(layout.run / "kafka.pid") == left.pid
+        end_leftovers(layout.run, kernel_wait_s=0.1)
+        assert process_identity(left.pid) is None
         assert stranger.poll() is None
         stranger.kill()
     assert list(layout.run.glob("*.pid")) == []

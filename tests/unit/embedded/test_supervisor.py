@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from embedded.child_process import Spec, identity
-from embedded.supervisor import (Child, ChildFailed, describe, trim)
+from embedded.child_process import ChildSpec, process_identity
+from embedded.supervisor import Child, ChildFailed, describe_exit, trim_log
 
 MARK = "import sys, time, pathlib; pathlib.Path(sys.argv[1]).write_text('up')\n"
 
 
-class Bench:
+class SupervisorBench:
     """A child made of a line of Python that says it is up by writing a file."""
 
     def __init__(self, directory: Path) -> None:
@@ -21,101 +21,101 @@ class Bench:
 
     def child(self, code: str, *, start_limit_s: float = 30, grace_s: float = 20) -> Child:
         mark = self.directory / "mark"
-        spec = Spec(
+        spec = ChildSpec(
             "worker", [sys.executable, "-c", code, str(mark)], mark.exists, self.directory / "worker.log",
-            start_limit_s=start_limit_s, grace_s=grace_s,
+            start_timeout_s=start_limit_s, grace_s=grace_s,
         )  # fmt: skip
         return Child(spec, self.directory / "worker.pid", self.said.append)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> SupervisorBench:
+    return SupervisorBench(tmp_path)
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.02)
 
 
-async def test_a_killed_child_comes_back_and_says_so(bench: Bench) -> None:
+async def test_a_killed_child_comes_back_and_says_so(bench: SupervisorBench) -> None:
     child = bench.child(MARK + "time.sleep(60)")
     await child.start()
     first = child.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    await until(lambda: len(bench.said) == 2)
-    assert (child.restarts, await child.ready()) == (1, True)
+    await wait_until(lambda: len(bench.said) == 2)
+    assert (child.restarts, await child.is_ready()) == (1, True)
     assert child.pid != first
     assert bench.said[0] == "worker ended (SIGKILL), restarting"
     await child.stop()
 
 
-async def test_a_stopped_child_stays_stopped_and_can_start_again(bench: Bench) -> None:
+async def test_a_stopped_child_stays_stopped_and_can_start_again(bench: SupervisorBench) -> None:
     child = bench.child(MARK + "time.sleep(60)")
     await child.start()
     pid = child.pid
     assert pid is not None
     await child.stop()
-    assert (child.pid, identity(pid), await child.ready()) == (None, None, False)
+    assert (child.pid, process_identity(pid), await child.is_ready()) == (None, None, False)
     await child.start()
-    assert await child.ready()
+    assert await child.is_ready()
     await child.stop()
     assert child.restarts == 0
     assert not (bench.directory / "worker.pid").exists()
 
 
-async def test_a_child_that_ends_while_starting_shows_the_tail_of_its_log(bench: Bench) -> None:
+async def test_a_child_that_ends_while_starting_shows_the_tail_of_its_log(bench: SupervisorBench) -> None:
     child = bench.child("import sys; sys.exit('port in use: Cổng đã bị dùng')")
     with pytest.raises(ChildFailed, match=r"(?s)worker ended while starting \(exit 1\): see .*worker\.log.*Cổng đã bị dùng"):
         await child.start()
     await child.stop()
 
 
-async def test_a_child_that_is_never_ready_is_ended(bench: Bench) -> None:
+async def test_a_child_that_is_never_ready_is_ended(bench: SupervisorBench) -> None:
     child = bench.child("import time; time.sleep(60)", start_limit_s=0.2)
     with pytest.raises(ChildFailed, match="worker was not ready after"):
         await child.start()
     assert child.pid is None
 
 
-async def test_a_child_deaf_to_sigterm_is_killed_after_its_grace(bench: Bench) -> None:
+async def test_child_ignoring_sigterm_is_killed_after_the_grace_period(bench: SupervisorBench) -> None:
     child = bench.child("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + MARK + "time.sleep(60)", grace_s=0.2)
     await child.start()
     pid = child.pid
     assert pid is not None
     await child.stop()
-    assert identity(pid) is None
+    assert process_identity(pid) is None
 
 
-async def test_a_program_that_is_not_there_is_an_error_of_ours(bench: Bench) -> None:
-    spec = Spec("worker", ["/no/such/program"], lambda: False, bench.directory / "worker.log")
+async def test_a_program_that_is_not_there_is_an_error_of_ours(bench: SupervisorBench) -> None:
+    spec = ChildSpec("worker", ["/no/such/program"], lambda: False, bench.directory / "worker.log")
     with pytest.raises(ChildFailed, match=r"worker cannot be started \(No such file or directory\)"):
         await Child(spec, bench.directory / "worker.pid", print).start()
 
 
-async def test_stopping_in_mid_start_leaves_nothing(bench: Bench) -> None:
+async def test_stopping_in_mid_start_leaves_nothing(bench: SupervisorBench) -> None:
     child = bench.child("import time; time.sleep(60)")
     starting = asyncio.create_task(child.start())
-    await until(lambda: child.pid is not None)
+    await wait_until(lambda: child.pid is not None)
     pid = child.pid
     assert pid is not None
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     await child.stop()
-    assert identity(pid) is None
+    assert process_identity(pid) is None
 
 
 def test_a_log_beyond_its_bound_keeps_its_last_part_beside(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     log.write_text("0123456789")
-    trim(log, 10)
+    trim_log(log, 10)
     assert log.read_text() == "0123456789"
-    trim(log, 4)
+    trim_log(log, 4)
     assert (log.read_text(), (tmp_path / "worker.log.1").read_text()) == ("", "6789")
-    trim(tmp_path / "missing.log", 4)
+    trim_log(tmp_path / "missing.log", 4)
 
 
 def test_exit_codes_are_words() -> None:
-    assert [describe(code) for code in (0, 3, -9, -15, -64)] == ["exit 0", "exit 3", "SIGKILL", "SIGTERM", "SIGRTMAX"]
+    assert [describe_exit(code) for code in (0, 3, -9, -15, -64)] == ["exit 0", "exit 3", "SIGKILL", "SIGTERM", "SIGRTMAX"]

@@ -6,24 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.account import Account, Sides, add_up
+from ops.account import AccountInputs, EventAccount, add_up
 
-QUIET = Sides(
-    ends={0: 60, 1: 40},
+QUIET = AccountInputs(
+    end_offsets={0: 60, 1: 40},
     positions={0: 60, 1: 40},
-    waiting=0,
+    unread_records=0,
     stored=85,
-    booked_stored=95,
-    messages=85,
-    booked_suppressed=2,
-    booked_quarantined=3,
-    quarantined_of_events=3,
+    ledger_stored=95,
+    ledger_messages=85,
+    ledger_suppressed=2,
+    ledger_quarantined=3,
+    quarantined_from_events=3,
     quarantined_elsewhere=7,
 )
 
 
 def test_a_quiet_account_balances() -> None:
-    assert add_up(QUIET) == Account(accepted=107, stored=85, duplicate=10, suppressed=2, quarantined=10, in_flight=0, balanced=True)
+    assert add_up(QUIET) == EventAccount(
+        accepted=107, stored=85, duplicate=10, suppressed=2, quarantined=10, in_flight=0, balanced=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -31,11 +33,11 @@ def test_a_quiet_account_balances() -> None:
     [
         {"stored": 84},
         {"stored": 86},
-        {"booked_stored": 94},
-        {"booked_suppressed": 1},
-        {"quarantined_of_events": 4},
-        {"ends": {0: 61, 1: 40}, "positions": {0: 61, 1: 40}},
-        {"ends": {0: 59, 1: 40}},
+        {"ledger_stored": 94},
+        {"ledger_suppressed": 1},
+        {"quarantined_from_events": 4},
+        {"end_offsets": {0: 61, 1: 40}, "positions": {0: 61, 1: 40}},
+        {"end_offsets": {0: 59, 1: 40}},
     ],
 )
 def test_whatever_is_lost_or_made_up_shows(lost: dict[str, object]) -> None:
@@ -43,7 +45,7 @@ def test_whatever_is_lost_or_made_up_shows(lost: dict[str, object]) -> None:
 
 
 def test_what_has_not_arrived_is_in_flight_and_the_account_balances() -> None:
-    moving = replace(QUIET, ends={0: 65, 1: 40, 2: 4}, waiting=2, quarantined_of_events=1)
+    moving = replace(QUIET, end_offsets={0: 65, 1: 40, 2: 4}, unread_records=2, quarantined_from_events=1)
     account = add_up(moving)
     assert account.in_flight == 5 + 4 + 2 + 2
     assert account.balanced
@@ -56,16 +58,16 @@ def test_any_mixture_of_ends_balances(ends: list[str]) -> None:
     duplicate = count.get("duplicate", 0) if stored else 0
     consumed = stored + duplicate + count.get("suppressed", 0) + count.get("quarantined", 0)
     account = add_up(
-        Sides(
-            ends={0: consumed + count.get("in_flight", 0)},
+        AccountInputs(
+            end_offsets={0: consumed + count.get("in_flight", 0)},
             positions={0: consumed} if consumed else {},
-            waiting=0,
+            unread_records=0,
             stored=stored,
-            booked_stored=stored + duplicate,
-            messages=stored,
-            booked_suppressed=count.get("suppressed", 0),
-            booked_quarantined=count.get("quarantined", 0),
-            quarantined_of_events=count.get("quarantined", 0),
+            ledger_stored=stored + duplicate,
+            ledger_messages=stored,
+            ledger_suppressed=count.get("suppressed", 0),
+            ledger_quarantined=count.get("quarantined", 0),
+            quarantined_from_events=count.get("quarantined", 0),
             quarantined_elsewhere=count.get("elsewhere", 0),
         )
     )

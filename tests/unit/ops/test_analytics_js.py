@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from embedded import analytics_js
-from embedded.analytics_js import install, installed
+from embedded.analytics_js import find_installed, install
 from runtime.errors import Misconfigured
 
 FILES = {
@@ -39,10 +39,10 @@ def trust(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
 def test_only_what_is_served_is_brought_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, target = tarball(tmp_path / "a.tgz", FILES), analytics_js.directory({"XDG_CACHE_HOME": str(tmp_path)})
     trust(monkeypatch, file)
-    assert installed({"XDG_CACHE_HOME": str(tmp_path)}) is None
+    assert find_installed({"XDG_CACHE_HOME": str(tmp_path)}) is None
     assert install(target, lambda _: file)
     assert sorted(path.name for path in target.iterdir()) == ["LICENSE", "queryString.bundle.1f2e.js", "standalone.js"]
-    assert installed({"XDG_CACHE_HOME": str(tmp_path)}) == target
+    assert find_installed({"XDG_CACHE_HOME": str(tmp_path)}) == target
     assert not install(target, lambda _: tmp_path / "not asked for")
     assert sorted(path.name for path in target.parent.iterdir()) == [target.name]
 

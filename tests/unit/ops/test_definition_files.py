@@ -2,9 +2,9 @@
 
 import pytest
 
+from domain.definitions.kinds import load_yaml
 from ops.definition_files import check
 from runtime.errors import Invalid
-from domain.definitions.kinds import load_yaml
 
 
 def plan(name: str, sources: str = "[]") -> str:

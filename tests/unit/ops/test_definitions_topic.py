@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from ops import definitions_topic as definitions
-from ops.definition_files import changes, check, read
+from domain.definitions.kinds import Source, load_yaml, source_for_key
+from ops import definitions_topic
+from ops.definition_files import check, classify_changes, read_directory
 from ops.prepare import create_topics, declare_source
 from runtime.bus.memory import MemoryBus
 from runtime.clock import ManualClock
 from runtime.errors import Invalid
 from runtime.settings import Settings
-from domain.definitions.kinds import Source, load_yaml, source_for_key
 
 SETTINGS = Settings()
 SEGMENT = "apiVersion: onefold/v1\nkind: Segment\nmetadata: {{name: {name}}}\nspec: {{where: {where}}}\n"
@@ -40,13 +40,13 @@ def test_all_documents_of_all_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "hook.json").write_text(
         '{"apiVersion": "onefold/v1", "kind": "Source", "metadata": {"name": "tong-dai"}, "spec": {"topic_ingress": true}}'
     )
-    assert set(read(tmp_path)) == {"Segment/a", "Segment/b", "Segment/khach-quen", "Source/tong-dai"}
+    assert set(read_directory(tmp_path)) == {"Segment/a", "Segment/b", "Segment/khach-quen", "Source/tong-dai"}
 
 
 def test_every_document_at_fault_is_named_at_once(tmp_path: Path) -> None:
     put(tmp_path, one="kind: Nonsense", two=segment("a"), three=segment("a"), four=": : :")
     with pytest.raises(Invalid) as caught:
-        read(tmp_path)
+        read_directory(tmp_path)
     for word in ("one.yaml", "four.yaml", "Segment/a is defined a second time"):
         assert word in str(caught.value)
 
@@ -54,11 +54,11 @@ def test_every_document_at_fault_is_named_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["missing", ""])
 def test_a_directory_without_definitions_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(Invalid, match="definitions"):
-        read(tmp_path / name)
+        read_directory(tmp_path / name)
 
 
 def test_a_segment_that_nobody_defines_is_refused_wherever_it_is_named(tmp_path: Path) -> None:
-    wanted = read(put(tmp_path, hook=HOOK, a=segment("a", "{in_segment: nowhere}")))
+    wanted = read_directory(put(tmp_path, hook=HOOK, a=segment("a", "{in_segment: nowhere}")))
     with pytest.raises(Invalid) as caught:
         check(wanted, {})
     assert "Destination/hook: spec.triggers.0.segment: names the segment khach-quen" in str(caught.value)
@@ -66,29 +66,29 @@ def test_a_segment_that_nobody_defines_is_refused_wherever_it_is_named(tmp_path:
 
 
 def test_a_segment_that_is_live_may_be_named(tmp_path: Path) -> None:
-    wanted = read(put(tmp_path, hook=HOOK))
+    wanted = read_directory(put(tmp_path, hook=HOOK))
     check(wanted, {d.key: d for d in load_yaml(segment("khach-quen"), "live")})
 
 
 def test_a_circle_through_what_is_live_is_refused(tmp_path: Path) -> None:
     live = {d.key: d for d in load_yaml(segment("b", "{in_segment: a}"), "live")}
     with pytest.raises(Invalid, match="circle"):
-        check(read(put(tmp_path, a=segment("a", "{in_segment: b}"))), live)
+        check(read_directory(put(tmp_path, a=segment("a", "{in_segment: b}"))), live)
 
 
 def test_changes_are_told_from_what_is_live() -> None:
     live = {d.key: d for d in load_yaml(f"{segment('same')}---\n{segment('other')}", "live")}
     wanted = load_yaml(f"{segment('same')}---\n{segment('other', '{did: {event: Khác}}')}---\n{segment('new')}", "wanted")
-    assert changes(wanted, live) == {"Segment/same": "unchanged", "Segment/other": "change", "Segment/new": "create"}
+    assert classify_changes(wanted, live) == {"Segment/same": "unchanged", "Segment/other": "change", "Segment/new": "create"}
 
 
 async def test_what_was_written_is_live_the_last_of_each_key() -> None:
     bus = MemoryBus(ManualClock())
     await create_topics(SETTINGS, bus)
-    assert await definitions.live(SETTINGS, bus) == {}
+    assert await definitions_topic.read_live(SETTINGS, bus) == {}
     first, second = load_yaml(f"{segment('a')}---\n{segment('a', '{did: {event: Khác}}')}", "both")
-    await definitions.write(SETTINGS, bus, [first, second])
-    assert await definitions.live(SETTINGS, bus) == {"Segment/a": second}
+    await definitions_topic.write(SETTINGS, bus, [first, second])
+    assert await definitions_topic.read_live(SETTINGS, bus) == {"Segment/a": second}
 
 
 async def test_the_default_source_is_declared_once_and_keeps_other_keys() -> None:
@@ -98,7 +98,7 @@ async def test_the_default_source_is_declared_once_and_keeps_other_keys() -> Non
     assert await declare_source(SETTINGS, bus, "first-key")
     assert not await declare_source(SETTINGS, bus, "first-key")
     assert await declare_source(SETTINGS, bus, "second-key")
-    held = (await definitions.live(SETTINGS, bus))["Source/default"]
+    held = (await definitions_topic.read_live(SETTINGS, bus))["Source/default"]
     assert isinstance(held, Source)
     for key in ("first-key", "second-key"):
         assert source_for_key([held], key) == held

@@ -7,29 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.quality import STALE_MS, WEIGHTS, Parts, Quality, by_source, freshness, score, validity
+from ops.quality import STALE_MS, WEIGHTS, EventQuality, QualityParts, by_source, freshness, score, validity
 
 SHARES = st.none() | st.floats(0, 1)
-PARTS = st.builds(Parts, *(SHARES for _ in fields(Parts)))
+PARTS = st.builds(QualityParts, *(SHARES for _ in fields(QualityParts)))
 COUNTS = st.integers(0, 10**9)
 
 
 def test_the_weights_are_shares_of_a_hundred_and_name_every_part() -> None:
     assert sum(WEIGHTS.values()) == 100
-    assert set(WEIGHTS) == {part.name for part in fields(Parts)}
+    assert set(WEIGHTS) == {part.name for part in fields(QualityParts)}
 
 
 @given(PARTS)
-def test_a_score_is_between_nothing_and_a_hundred_or_unknown(parts: Parts) -> None:
+def test_a_score_is_between_nothing_and_a_hundred_or_unknown(parts: QualityParts) -> None:
     found = score(parts)
     if found is None:
-        assert parts == Parts(None, None, None, None, None)
+        assert parts == QualityParts(None, None, None, None, None)
     else:
         assert -1e-9 <= found <= 100 + 1e-9
 
 
 @given(PARTS, st.sampled_from(sorted(WEIGHTS)), st.floats(0, 1), st.floats(0, 1))
-def test_no_part_that_gets_worse_raises_the_score(parts: Parts, name: str, one: float, other: float) -> None:
+def test_no_part_that_gets_worse_raises_the_score(parts: QualityParts, name: str, one: float, other: float) -> None:
     worse, better = (score(replace(parts, **{name: value})) for value in sorted((one, other)))
     assert worse is not None
     assert better is not None
@@ -46,7 +46,7 @@ def test_more_violations_and_more_quarantined_never_make_data_more_valid(stored:
     assert (validity(stored, violating, held + more) or 0) <= now
 
 
-def test_of_nothing_nothing_is_valid_or_not() -> None:
+def test_validity_of_no_events_is_unknown() -> None:
     assert validity(0, 0, 0) is None
     assert validity(0, 0, 1) == 0
 
@@ -63,7 +63,7 @@ def test_a_minute_is_fresh_and_a_day_is_not() -> None:
 
 
 def test_a_source_is_the_mean_of_its_events_by_how_often_they_were_sent() -> None:
-    def row(event: str, events: int, valid: float | None) -> Quality:
-        return Quality(Parts(None, valid, None, None, None), "shop", event, events, 0, 0, 0, 0, 0, 0, 0)
+    def row(event: str, events: int, valid: float | None) -> EventQuality:
+        return EventQuality(QualityParts(None, valid, None, None, None), "shop", event, events, 0, 0, 0, 0, 0, 0, 0)
 
     assert by_source([row("Xem", 3, 1.0), row("Đặt hàng", 1, 0.0), row("không biết", 5, None)]) == {"shop": 75}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from profile_store.cluster_address import parsed
+from profile_store.cluster_address import parse_cluster_url
 from profile_store.cluster_store import ClusterStore
 from profile_store.connect import open_store
 from profile_store.redis_store import RedisStore
@@ -11,13 +11,15 @@ from runtime.settings import Settings
 
 
 def test_nodes_are_read_with_their_ports_and_the_usual_one() -> None:
-    nodes, options = parsed("redis+cluster://một.vn:7001,10.0.0.2,[::1]:7003")
+    nodes, options = parse_cluster_url("redis+cluster://một.vn:7001,10.0.0.2,[::1]:7003")
     assert nodes == [("một.vn", 7001), ("10.0.0.2", 6379), ("::1", 7003)]
     assert options == {}
 
 
 def test_credentials_and_options_are_those_of_every_node() -> None:
-    _, options = parsed("rediss+cluster://anh:m%40t%2Fkh%E1%BA%A9u@h1:1,h2:2/0?ssl_ca_certs=/etc/ca.pem&health_check_interval=7")
+    _, options = parse_cluster_url(
+        "rediss+cluster://anh:m%40t%2Fkh%E1%BA%A9u@h1:1,h2:2/0?ssl_ca_certs=/etc/ca.pem&health_check_interval=7"
+    )
     assert options == {
         "username": "anh", "password": "m@t/khẩu", "db": 0, "ssl": True, "ssl_ca_certs": "/etc/ca.pem", "health_check_interval": 7
     }  # fmt: skip
@@ -29,7 +31,7 @@ def test_credentials_and_options_are_those_of_every_node() -> None:
 )
 def test_what_is_no_address_of_a_cluster_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        parsed(url)
+        parse_cluster_url(url)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_plain_facts_stay_readable(text: str) -> None:
     assert text in redacted(event=text)
 
 
-def test_numbers_of_the_machine_stay() -> None:
+def test_technical_numbers_are_not_redacted() -> None:
     assert redact(None, "info", {"offset": 1_750_000_000_000}) == {"offset": 1_750_000_000_000}
 
 
@@ -109,13 +109,13 @@ def test_libraries_and_tracebacks_are_redacted_too(lines: Lines) -> None:
     assert REDACTED in line
 
 
-def test_clients_that_quote_records_are_kept_quiet(lines: Lines) -> None:
+def test_client_libraries_that_log_records_are_silenced(lines: Lines) -> None:
     configure(Settings(log_level="debug"), "collector")
     logging.getLogger("aiokafka.producer.producer").debug("Sending (key=%s value=%s)", "k", "v")
     assert lines.getvalue() == ""
 
 
-def test_the_level_of_the_settings_holds(lines: Lines) -> None:
+def test_log_level_setting_is_applied(lines: Lines) -> None:
     configure(Settings(log_level="warning"), "collector")
     get_logger("here").info("quiet")
     assert lines.getvalue() == ""

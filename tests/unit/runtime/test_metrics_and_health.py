@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from runtime.errors import Misconfigured, Transient
-from runtime.health import HealthServer, check
+from runtime.health import HealthServer, check_all
 from runtime.metrics import REGISTER, Metrics, documentation
 from runtime.settings import Settings
 
@@ -37,7 +37,7 @@ def test_a_metric_is_only_used_as_its_kind() -> None:
         Metrics().set_all("onefold_links_total", {})
 
 
-def test_two_processes_worth_of_metrics_do_not_meet() -> None:
+def test_two_metrics_registries_are_independent() -> None:
     one, other = Metrics(), Metrics()
     one.count("onefold_links_total")
     assert "onefold_links_total 0.0" in other.exposition().decode()
@@ -76,7 +76,7 @@ async def test_not_ready_names_the_kind_of_error_alone() -> None:
 
 async def test_a_ping_that_never_answers_is_not_ok(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.health.PING_TIMEOUT_S", 0.01)
-    assert await check({"store": asyncio.Event().wait, "kafka": fine}) == {"store": "TimeoutError", "kafka": "ok"}
+    assert await check_all({"store": asyncio.Event().wait, "kafka": fine}) == {"store": "TimeoutError", "kafka": "ok"}
 
 
 async def test_a_taken_port_is_a_clear_error() -> None:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import Permanent, StateLost, Transient
-from runtime.retry import backoff_ms, retrying
+from runtime.retry import backoff_ms, retry
 
 
-class Faulty:
+class FaultyCall:
     """Raises the given errors one after the other, then answers."""
 
     def __init__(self, *errors: Exception) -> None:
@@ -31,28 +31,28 @@ def test_a_pause_is_never_negative_nor_beyond_its_bounds(attempt: int, base_ms: 
 
 
 @pytest.mark.parametrize("error", [Transient("away"), StateLost("behind")])
-async def test_transient_faults_are_tried_again_and_told(error: Transient) -> None:
+async def test_transient_faults_are_retried_and_reported(error: Transient) -> None:
     told: list[int] = []
-    call = Faulty(error, error)
-    assert await retrying(call, attempts=3, base_ms=0, on_retry=lambda attempt, _: told.append(attempt)) == 3
+    call = FaultyCall(error, error)
+    assert await retry(call, attempts=3, base_ms=0, on_retry=lambda attempt, _: told.append(attempt)) == 3
     assert told == [1, 2]
 
 
 async def test_the_last_fault_is_raised_after_all_attempts() -> None:
-    call = Faulty(*(Transient(f"fault {n}") for n in range(9)))
+    call = FaultyCall(*(Transient(f"fault {n}") for n in range(9)))
     with pytest.raises(Transient, match="fault 3"):
-        await retrying(call, attempts=4, base_ms=0)
+        await retry(call, attempts=4, base_ms=0)
     assert call.calls == 4
 
 
 @pytest.mark.parametrize("error", [Permanent("never"), ValueError("a bug")])
 async def test_other_errors_pass_at_once(error: Exception) -> None:
-    call = Faulty(error)
+    call = FaultyCall(error)
     with pytest.raises(type(error)):
-        await retrying(call, attempts=5)
+        await retry(call, attempts=5)
     assert call.calls == 1
 
 
 async def test_no_attempt_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="attempts"):
-        await retrying(Faulty(), attempts=0)
+        await retry(FaultyCall(), attempts=0)

@@ -24,7 +24,7 @@ def test_an_event_of_a_newer_version_is_refused() -> None:
         decode(Event, orjson.dumps({**OLD, "version": EVENT_VERSION + 1}))
 
 
-def test_what_is_empty_is_not_written() -> None:
+def test_empty_event_fields_are_omitted() -> None:
     assert not {"flags", "violations", "observed"} & orjson.loads(encode(event({"user_id": "u"}, id="1"))).keys()
     flagged = event({"user_id": "u"}, id="1", flags=("bot",), violations=(("properties.total", "missing", ""),))
     assert decode(Event, encode(flagged)) == flagged

@@ -13,22 +13,22 @@ PROFILE = Profile(
     profile_id=NODE, members=(NODE,), label_version=1, identifiers=(("user_id", "Ánh"),), traits={}, counters={}, first_seen_ms=1,
     last_seen_ms=2, segments=(), computed={"lifecycle": "lead"}, updated_ms=3,
 )  # fmt: skip
-SAID = (
+RECORDS = (
     Touched(profile_id=NODE, node=NODE, cause="event", at_ms=1, changed=("Đặt hàng",)),
     PROFILE,
     transition(),
 )
 
 
-@pytest.mark.parametrize("said", SAID, ids=lambda said: type(said).__name__)
-def test_what_is_said_is_read_as_it_was_said_and_nothing_newer_is(said: Touched | Profile | Transition) -> None:
+@pytest.mark.parametrize("said", RECORDS, ids=lambda said: type(said).__name__)
+def test_records_round_trip_and_newer_versions_are_refused(said: Touched | Profile | Transition) -> None:
     assert decode(type(said), encode(said)) == said
     with pytest.raises(Undecodable, match="unknown_version"):
         decode(type(said), orjson.dumps({**msgspec.to_builtins(said), "version": said.version + 1}))
 
 
 @pytest.mark.parametrize(
-    ("said", "more", "without"), [(SAID[0], "changed", ()), (SAID[1], "computed", {}), (SAID[2], "computed", {})]
+    ("said", "more", "without"), [(RECORDS[0], "changed", ()), (RECORDS[1], "computed", {}), (RECORDS[2], "computed", {})]
 )
 def test_a_record_of_the_first_version_is_read_as_one_of_the_newest(
     said: Touched | Profile | Transition, more: str, without: object

@@ -10,27 +10,27 @@ import pytest
 from faust.types import TP
 
 from profile_store.memory import MemoryStore
-from profile_store.port import Document, Kind, Place, ProfileStore, Writes
+from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Producer, Record
 from runtime.clock import ManualClock
 from runtime.errors import Misconfigured, Permanent, StateLost, Transient
 from runtime.settings import Settings
 from schemas.codec import decode
-from schemas.records import Quarantined
+from schemas.records import QuarantineRecord
 from streams import applier as module
-from streams.applier import Applier, Exit
+from streams.applier import Applier, ExitCode
+from streams.assigned_partitions import AssignedPartitions
 from streams.outcome import Outcome
-from streams.assigned_partitions import Places
 
 TOPIC = "onefold.events"
-PLACE = Place("events", 0, 1)
+PLACE = TopicPartition("events", 0, 1)
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_BASE_MS", 0)
-    monkeypatch.setattr(module, "HOLD_LOOK_S", 0)
+    monkeypatch.setattr(module, "PAUSE_POLL_S", 0)
 
 
 @dataclass
@@ -43,15 +43,17 @@ class Recorder:
     topic: str = "events"
     slices: list[list[int]] = field(default_factory=list)
 
-    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
+    async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
         self.slices.append([record.offset for record in records])
-        standing, documents, _ = await self.store.load(place, "fragment", ["d"])
-        if standing.held:
-            return Outcome(held=True)
+        standing, documents, _ = await self.store.load(topic_partition, "fragment", ["d"])
+        if standing.paused:
+            return Outcome(paused=True)
         self.before(records)
-        new = [record.offset for record in records if record.offset > documents["d"].applied(place)]
+        new = [record.offset for record in records if record.offset > documents["d"].applied_offset(topic_partition)]
         text = (documents["d"].data or b"") + b"".join(b"%d " % offset for offset in new)
-        written: dict[tuple[Kind, str], Document] = {("fragment", "d"): Document(text, place.name, new[-1])} if new else {}
+        written: dict[tuple[DocumentKind, str], GuardedDocument] = (
+            {("fragment", "d"): GuardedDocument(text, topic_partition.guard_name, new[-1])} if new else {}
+        )
         said = tuple(Outgoing("said", b"%d" % record.offset) for record in records)
         return Outcome(
             standing.position,
@@ -63,14 +65,14 @@ class Recorder:
 
 
 @dataclass
-class Bench:
+class ApplierBench:
     settings: Settings
     store: MemoryStore
     bus: MemoryBus
     step: Recorder
-    places: Places
+    places: AssignedPartitions
     applier: Applier
-    stopped: list[Exit]
+    stopped: list[ExitCode]
     current: bool = True
 
     async def apply(self, *offsets: int) -> bool:
@@ -81,7 +83,7 @@ class Bench:
         return (await self.store.documents("fragment", ["d"]))["d"].data or b""
 
     async def position(self) -> int | None:
-        return (await self.store.standing(PLACE)).position
+        return (await self.store.checkpoint(PLACE)).position
 
     async def said(self, topic: str = "said") -> list[bytes | None]:
         reader = await self.bus.reader([topic])
@@ -103,60 +105,60 @@ class Wrapped:
         await self._inner.aclose()
 
 
-async def made(tmp_path: Path, faults: list[Exception] | None = None, store: MemoryStore | None = None) -> Bench:
+async def make_bench(tmp_path: Path, faults: list[Exception] | None = None, store: MemoryStore | None = None) -> ApplierBench:
     """A fresh process over `store` and the notes in `tmp_path`."""
     clock, settings, bus = ManualClock(), Settings(data_dir=tmp_path), MemoryBus()
     await bus.create_topics({name: (1, {}) for name in (TOPIC, "said", settings.topic("quarantine"))})
     store = store or MemoryStore(clock)
-    step, places, stopped = Recorder(store), Places(bus, store, "events", 0), list[Exit]()
-    await places.assigned([TP(TOPIC, 0)])
+    step, places, stopped = Recorder(store), AssignedPartitions(bus, store, "events", 0), list[ExitCode]()
+    await places.assign([TP(TOPIC, 0)])
     producer = Wrapped(await bus.producer(), faults if faults is not None else [])
-    return Bench(
+    return ApplierBench(
         settings, store, bus, step, places, Applier(settings, step, places, store, producer, clock, stopped.append), stopped
     )
 
 
-async def test_a_slice_is_saved_with_its_position_and_then_said(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+async def test_slice_is_saved_with_its_position_before_records_are_published(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path)
     assert await bench.apply(0, 1, 2)
     assert (await bench.counted(), await bench.position()) == (b"0 1 2 ", 3)
     assert (await bench.said()) == [b"0", b"1", b"2"]
 
 
-async def test_a_replay_changes_no_state_moves_no_position_back_and_says_again(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+async def test_replay_republishes_without_changing_state_or_position(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path)
     await bench.apply(0, 1, 2, 3)
     assert await bench.apply(0, 1)
     assert (await bench.counted(), await bench.position()) == (b"0 1 2 3 ", 4)
     assert (await bench.said())[4:] == [b"0", b"1"]
 
 
-async def test_a_fault_that_passes_is_waited_out_in_place(tmp_path: Path) -> None:
-    bench = await made(tmp_path, [Transient("no broker")] * 20)
+async def test_transient_fault_is_retried_in_place(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path, [Transient("no broker")] * 20)
     faults: list[Exception] = [Transient("no store")] * 20
     bench.step.before = lambda _: _raise_next(faults)
     assert await bench.apply(0, 1)
     assert (await bench.counted(), (await bench.said()), bench.stopped) == (b"0 1 ", [b"0", b"1"], [])
 
 
-async def test_a_slice_that_is_no_longer_ours_is_given_up(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+async def test_slice_of_a_revoked_partition_is_abandoned(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path)
     bench.current = False
     bench.step.before = lambda _: _raise(Transient("no store"))
     assert not await bench.apply(0)
     assert bench.stopped == []
 
 
-async def test_a_hold_is_waited_out(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
-    await bench.store.hold(on=True)
+async def test_agent_waits_while_writers_are_paused(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path)
+    await bench.store.pause_writers(paused=True)
     release = iter(range(3))
     original = bench.step.run
 
-    async def run(place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
+    async def run(topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
         if next(release, None) is None:
-            await bench.store.hold(on=False)
-        return await original(place, records, now_ms)
+            await bench.store.pause_writers(paused=False)
+        return await original(topic_partition, records, now_ms)
 
     bench.step.run = run  # type: ignore[method-assign]  # lifts the hold after some looks
     assert await bench.apply(0)
@@ -164,16 +166,21 @@ async def test_a_hold_is_waited_out(tmp_path: Path) -> None:
 
 
 async def test_a_race_lost_to_a_zombie_is_decided_again(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+    bench = await make_bench(tmp_path)
     original, races = bench.store.save, [1]
 
     async def save(
-        place: Place, expected: int | None, position: int, writes: Writes, fence: int | None = None
-    ) -> frozenset[tuple[Kind, str]]:
+        topic_partition: TopicPartition, expected: int | None, position: int, writes: Writes, fence: int | None = None
+    ) -> frozenset[tuple[DocumentKind, str]]:
         if races:
             races.pop()
-            await original(place, expected, 2, Writes(documents={("fragment", "d"): Document(b"0 1 ", place.name, 1)}))
-        return await original(place, expected, position, writes, fence)
+            await original(
+                topic_partition,
+                expected,
+                2,
+                Writes(documents={("fragment", "d"): GuardedDocument(b"0 1 ", topic_partition.guard_name, 1)}),
+            )
+        return await original(topic_partition, expected, position, writes, fence)
 
     bench.store.save = save  # type: ignore[method-assign]  # a zombie that writes just before
     assert await bench.apply(0, 1, 2)
@@ -181,13 +188,13 @@ async def test_a_race_lost_to_a_zombie_is_decided_again(tmp_path: Path) -> None:
 
 
 async def test_a_save_whose_answer_was_lost_counts_once(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+    bench = await make_bench(tmp_path)
     original, lost = bench.store.save, [1]
 
     async def save(
-        place: Place, expected: int | None, position: int, writes: Writes, fence: int | None = None
-    ) -> frozenset[tuple[Kind, str]]:
-        refused = await original(place, expected, position, writes, fence)
+        topic_partition: TopicPartition, expected: int | None, position: int, writes: Writes, fence: int | None = None
+    ) -> frozenset[tuple[DocumentKind, str]]:
+        refused = await original(topic_partition, expected, position, writes, fence)
         if lost:
             lost.pop()
             raise Transient("no answer in time")
@@ -199,74 +206,74 @@ async def test_a_save_whose_answer_was_lost_counts_once(tmp_path: Path) -> None:
 
 
 async def test_a_store_that_came_back_older_stops_the_process(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+    bench = await make_bench(tmp_path)
     await bench.apply(0, 1, 2)
     await bench.store.wipe(["position", "fragment"])
     assert not await bench.apply(3)
-    assert bench.stopped == [Exit.STATE_LOST]
+    assert bench.stopped == [ExitCode.STATE_LOST]
     assert await bench.counted() == b""
 
 
-async def test_a_loss_shows_where_no_records_come(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+async def test_lost_state_is_detected_without_new_records(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path)
     await bench.apply(0, 1, 2)
-    await bench.places.look()
+    await bench.places.check_all()
     await bench.store.wipe(["position"])
     with pytest.raises(StateLost):
-        await bench.places.look()
+        await bench.places.check_all()
 
 
 async def test_a_bug_that_happens_once_costs_a_restart_and_nothing_else(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+    bench = await make_bench(tmp_path)
     bench.step.before = lambda _: _raise(RuntimeError("once"))
     assert not await bench.apply(0, 1, 2)
-    assert bench.stopped == [Exit.BUG]
-    again = await made(tmp_path, store=bench.store)
+    assert bench.stopped == [ExitCode.BUG]
+    again = await make_bench(tmp_path, store=bench.store)
     assert await again.apply(0, 1, 2)
     assert (await again.counted(), again.stopped) == (b"0 1 2 ", [])
     assert not (tmp_path / "streams" / "counting" / "failed.json").exists()
 
 
 async def test_the_record_that_fails_always_is_quarantined_alone(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+    bench = await make_bench(tmp_path)
     bench.step.before = fails_on(1)
     await bench.apply(0, 1, 2)
-    again = await made(tmp_path, store=bench.store)
+    again = await make_bench(tmp_path, store=bench.store)
     again.step.before = fails_on(1)
     assert await again.apply(0, 1, 2)
     assert (await again.counted(), await again.position(), again.stopped) == (b"0 2 ", 3, [])
-    [held] = [decode(Quarantined, value) for value in await again.said(again.settings.topic("quarantine"))]
+    [held] = [decode(QuarantineRecord, value) for value in await again.said(again.settings.topic("quarantine"))]
     assert (held.id, held.reason, held.counted) == (f"counting-{TOPIC}-0-1", "poison", True)
     assert base64.b64decode(held.raw) == b"v1"
 
 
-async def test_a_failed_slice_is_known_however_it_is_cut_again(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+async def test_failed_slice_is_recognised_after_resplitting(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path)
     bench.step.before = fails_on(4)
     await bench.apply(0, 1, 2, 3, 4, 5)
-    again = await made(tmp_path, store=bench.store)
+    again = await make_bench(tmp_path, store=bench.store)
     again.step.before = fails_on(4)
     assert await again.apply(0, 1, 2)
     assert await again.apply(3, 4, 5, 6, 7)
     assert (await again.counted(), again.stopped) == (b"0 1 2 3 5 6 7 ", [])
 
 
-async def test_a_wrong_setting_poisons_nothing(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+async def test_configuration_error_quarantines_no_record(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path)
     bench.step.before = lambda _: _raise(Misconfigured("the password is wrong"))
     assert not await bench.apply(0)
-    assert bench.stopped == [Exit.MISCONFIGURED]
+    assert bench.stopped == [ExitCode.MISCONFIGURED]
     assert not (tmp_path / "streams").exists()
 
 
-async def test_a_record_too_large_to_be_quarantined_is_still_said(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+async def test_record_too_large_for_quarantine_is_still_reported(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path)
     bench.step.before = fails_on(0)
     await bench.apply(0)
-    again = await made(tmp_path, [Permanent("too large")], store=bench.store)
+    again = await make_bench(tmp_path, [Permanent("too large")], store=bench.store)
     again.step.before = fails_on(0)
     assert await again.apply(0)
-    [held] = [decode(Quarantined, value) for value in await again.said(again.settings.topic("quarantine"))]
+    [held] = [decode(QuarantineRecord, value) for value in await again.said(again.settings.topic("quarantine"))]
     assert (held.raw, held.offset) == ("", 0)
 
 
@@ -287,15 +294,17 @@ def _raise_next(faults: list[Exception]) -> None:
         raise faults.pop()
 
 
-async def test_what_was_loaded_before_its_writers_were_shut_out_is_decided_again(tmp_path: Path) -> None:
-    bench = await made(tmp_path)
+async def test_slice_decided_before_a_fence_is_decided_again(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path)
     run, shut = bench.step.run, list[int]()
 
-    async def late(place: Place, records: Sequence[Record], now_ms: int) -> Outcome:
-        outcome = await run(place, records, now_ms)
+    async def late(topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
+        outcome = await run(topic_partition, records, now_ms)
         if not shut:
-            shut.append((await bench.store.shut_out(place)).fence)
-            await bench.store.save(Place("other", 0, 1), None, 0, Writes({("fragment", "d"): Document(b"by hand ", "by hand", 1)}))
+            shut.append((await bench.store.fence_writers(topic_partition)).fence)
+            await bench.store.save(
+                TopicPartition("other", 0, 1), None, 0, Writes({("fragment", "d"): GuardedDocument(b"by hand ", "by hand", 1)})
+            )
         return outcome
 
     bench.step.run = late  # type: ignore[method-assign]  # shut out between load and save

@@ -8,7 +8,7 @@ import pytest
 from faust.types import TP
 
 from profile_store.memory import MemoryStore
-from profile_store.port import Place, Writes
+from profile_store.port import TopicPartition, Writes
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Record
 from runtime.clock import ManualClock
@@ -16,12 +16,12 @@ from runtime.errors import Transient
 from runtime.settings import Settings
 from streams import applier as module
 from streams.applier import Applier
+from streams.assigned_partitions import NEVER, AssignedPartitions
 from streams.metrics import METRICS
 from streams.outcome import Outcome
-from streams.assigned_partitions import NEVER, Places
 
 TOPIC = "onefold.touched"
-PLACE = Place("touched", 0, 1)
+PLACE = TopicPartition("touched", 0, 1)
 
 
 @dataclass
@@ -37,19 +37,19 @@ class Evaluating:
     name: str = "evaluating"
     topic: str = "touched"
 
-    async def run(self, place: Place, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
+    async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
         if self.faults:
             raise self.faults.pop()
         self.clock.advance(self.takes_ms)
-        standing = await self.store.standing(place)
+        standing = await self.store.checkpoint(topic_partition)
         return Outcome(standing.position, writes=Writes(timers=self.timers), lateness_ms=self.late_ms)
 
 
-class Bench:
+class TimedApplierBench:
     def __init__(self, folder: Path) -> None:
         self.clock = ManualClock()
         self.store, self.bus, self.settings = MemoryStore(self.clock), MemoryBus(), Settings(data_dir=folder)
-        self.step, self.places = Evaluating(self.clock, self.store), Places(self.bus, self.store, "touched", 0)
+        self.step, self.places = Evaluating(self.clock, self.store), AssignedPartitions(self.bus, self.store, "touched", 0)
 
     async def apply(self, offset: int, *, current: bool = True) -> bool:
         producer = await self.bus.producer()
@@ -58,12 +58,12 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TimedApplierBench:
     monkeypatch.setattr(module, "RETRY_BASE_MS", 0)
-    made = Bench(tmp_path)
+    made = TimedApplierBench(tmp_path)
     await made.bus.create_topics({TOPIC: (1, {})})
-    await made.places.assigned([TP(TOPIC, 0)])
-    made.places.take_soonest(PLACE)
+    await made.places.assign([TP(TOPIC, 0)])
+    made.places.pop_earliest_timer(PLACE)
     return made
 
 
@@ -76,7 +76,7 @@ def lateness() -> tuple[float, float]:
     return found[0] or 0.0, found[1] or 0.0
 
 
-async def test_a_timers_lateness_counts_until_its_evaluation_is_applied(bench: Bench) -> None:
+async def test_a_timers_lateness_counts_until_its_evaluation_is_applied(bench: TimedApplierBench) -> None:
     bench.step.late_ms, bench.step.takes_ms = (40, 0), 10
     count, seconds = lateness()
     assert await bench.apply(0)
@@ -84,45 +84,45 @@ async def test_a_timers_lateness_counts_until_its_evaluation_is_applied(bench: B
     assert (now[0], round(now[1] - seconds, 6)) == (count + 2, 0.06)
 
 
-async def test_what_was_not_applied_is_not_counted_as_late(bench: Bench) -> None:
+async def test_what_was_not_applied_is_not_counted_as_late(bench: TimedApplierBench) -> None:
     bench.step.late_ms, bench.step.faults = (40,), [Transient("away")]
     before = lateness()
     assert not await bench.apply(0, current=False)
     assert lateness() == before
 
 
-async def test_the_earliest_timer_that_slices_have_set_is_told_once(bench: Bench) -> None:
+async def test_earliest_timer_set_by_slices_is_reported_once(bench: TimedApplierBench) -> None:
     saved: list[dict[str, int | None]] = [{"a": 500, "b": 300}, {"a": None}, {"c": 400}]
     for offset, timers in enumerate(saved):
         bench.step.timers = timers
         assert await bench.apply(offset)
     assert bench.places.position(PLACE) == 3
-    assert [bench.places.take_soonest(PLACE), bench.places.take_soonest(PLACE)] == [300, NEVER]
+    assert [bench.places.pop_earliest_timer(PLACE), bench.places.pop_earliest_timer(PLACE)] == [300, NEVER]
 
 
-async def test_after_a_fault_timers_may_have_been_set_for_any_instant(bench: Bench) -> None:
+async def test_fault_resets_the_known_next_timer(bench: TimedApplierBench) -> None:
     bench.step.faults = [Transient("the answer was lost")]
     assert await bench.apply(0)
-    assert bench.places.take_soonest(PLACE) == 0
+    assert bench.places.pop_earliest_timer(PLACE) == 0
 
 
-async def test_a_place_that_is_not_this_workers_has_no_say(bench: Bench) -> None:
-    other = Place("touched", 1, 2)
-    bench.places.moved(other, 9, 5)
-    bench.places.unsure(other)
-    assert (bench.places.position(other), bench.places.take_soonest(other)) == (0, NEVER)
+async def test_unassigned_topic_partition_is_ignored(bench: TimedApplierBench) -> None:
+    other = TopicPartition("touched", 1, 2)
+    bench.places.advance(other, 9, 5)
+    bench.places.mark_timers_unknown(other)
+    assert (bench.places.position(other), bench.places.pop_earliest_timer(other)) == (0, NEVER)
 
 
-async def test_whoever_shut_the_writers_out_may_have_set_timers_for_any_instant(bench: Bench) -> None:
-    await bench.places.look()
-    await bench.store.shut_out(PLACE)
-    assert bench.places.take_soonest(PLACE) == NEVER
-    await bench.places.look()
-    assert [bench.places.take_soonest(PLACE), bench.places.take_soonest(PLACE)] == [0, NEVER]
-    await bench.places.look()
-    assert bench.places.take_soonest(PLACE) == NEVER
+async def test_fence_of_writers_resets_the_known_next_timer(bench: TimedApplierBench) -> None:
+    await bench.places.check_all()
+    await bench.store.fence_writers(PLACE)
+    assert bench.places.pop_earliest_timer(PLACE) == NEVER
+    await bench.places.check_all()
+    assert [bench.places.pop_earliest_timer(PLACE), bench.places.pop_earliest_timer(PLACE)] == [0, NEVER]
+    await bench.places.check_all()
+    assert bench.places.pop_earliest_timer(PLACE) == NEVER
 
 
-async def test_with_an_assignment_timers_may_have_been_set_for_any_instant(bench: Bench) -> None:
-    await bench.places.assigned([TP(TOPIC, 0)])
-    assert bench.places.take_soonest(PLACE) == 0
+async def test_assignment_resets_the_known_next_timer(bench: TimedApplierBench) -> None:
+    await bench.places.assign([TP(TOPIC, 0)])
+    assert bench.places.pop_earliest_timer(PLACE) == 0

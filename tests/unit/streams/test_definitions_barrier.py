@@ -2,14 +2,14 @@
 
 import pytest
 
+from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
-from profile_store.port import DEFINITIONS, Place, Writes
+from profile_store.port import DEFINITIONS_PARTITION, TopicPartition, Writes
 from runtime.bus.port import Record
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from schemas.codec import encode
-from schemas.records import Grouped, Touched
-from domain.segments.plan import Plan
+from schemas.records import GroupRecord, Touched
 from streams.step import Step
 from streams.steps.group import GroupStep
 from streams.steps.segment import SegmentStep
@@ -19,18 +19,18 @@ from tests.support.events import event
 RECORDS = {
     "events": encode(event({"user_id": "u1"}, id="m1")),
     "touched": encode(Touched(profile_id="p", node="p", cause="event", at_ms=1)),
-    "groups": encode(Grouped(group_id="a1", kind="account", name="Ánh")),
+    "groups": encode(GroupRecord(group_id="a1", kind="account", name="Ánh")),
 }
 
 
 @pytest.mark.parametrize("kind", [UnifyStep, SegmentStep, GroupStep])
-async def test_a_step_waits_until_it_knows_the_definitions_that_the_state_presumes(kind: type) -> None:
+async def test_step_waits_for_the_required_definitions_offset(kind: type) -> None:
     store, known = MemoryStore(ManualClock()), [6]
-    step: Step = kind(Settings(), store, lambda: Plan(()), known=lambda: known[0])
-    await store.save(DEFINITIONS, None, 7, Writes())
-    place, records = Place(step.topic, 0, 1), [Record(step.topic, 0, 0, 1, b"k", RECORDS[step.topic])]
-    assert (await step.run(place, records, 1)).held
+    step: Step = kind(Settings(), store, lambda: SegmentPlan(()), definitions_offset=lambda: known[0])
+    await store.save(DEFINITIONS_PARTITION, None, 7, Writes())
+    place, records = TopicPartition(step.topic, 0, 1), [Record(step.topic, 0, 0, 1, b"k", RECORDS[step.topic])]
+    assert (await step.run(place, records, 1)).paused
     known[0] = 7
-    await store.shut_out(place)
+    await store.fence_writers(place)
     outcome = await step.run(place, records, 1)
-    assert (outcome.held, outcome.fence) == (False, 1)
+    assert (outcome.paused, outcome.fence) == (False, 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.partition_queues import Lanes
+from streams.partition_queues import PartitionQueues
 
 
 def slice_of(partition: int, number: int, generation: int = 1) -> Any:
@@ -16,7 +16,7 @@ def slice_of(partition: int, number: int, generation: int = 1) -> Any:
     )
 
 
-class Handler:
+class RecordingHandler:
     """Notes what it handles; `refuse` are not done, `gates` hold a partition back."""
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class Handler:
 
 
 @pytest.fixture
-def handler() -> Handler:
-    return Handler()
+def handler() -> RecordingHandler:
+    return RecordingHandler()
 
 
-async def test_partitions_do_not_wait_for_each_other(handler: Handler) -> None:
-    lanes = Lanes(handler.handle, handler.errors.append)
+async def test_partitions_do_not_wait_for_each_other(handler: RecordingHandler) -> None:
+    lanes = PartitionQueues(handler.handle, handler.errors.append)
     handler.gates[0] = asyncio.Event()
     await lanes.put(slice_of(0, 1))
     for number in (1, 2, 3):
@@ -61,8 +61,8 @@ async def test_partitions_do_not_wait_for_each_other(handler: Handler) -> None:
     assert handler.handled[1] == [(1, 1), (1, 2), (1, 3)]
 
 
-async def test_nothing_goes_past_a_slice_that_was_not_done_until_the_next_rebalance(handler: Handler) -> None:
-    lanes = Lanes(handler.handle, handler.errors.append)
+async def test_unfinished_slice_blocks_its_partition_until_a_rebalance(handler: RecordingHandler) -> None:
+    lanes = PartitionQueues(handler.handle, handler.errors.append)
     handler.refuse = {2}
     for number in (1, 2, 3, 4):
         await lanes.put(slice_of(0, number))
@@ -72,8 +72,8 @@ async def test_nothing_goes_past_a_slice_that_was_not_done_until_the_next_rebala
     assert handler.handled[0] == [(1, 1), (1, 2), (2, 5)]
 
 
-async def test_a_pause_waits_for_what_is_in_hand_and_begins_nothing(handler: Handler) -> None:
-    lanes = Lanes(handler.handle, handler.errors.append)
+async def test_pause_finishes_the_current_slice_and_starts_no_other(handler: RecordingHandler) -> None:
+    lanes = PartitionQueues(handler.handle, handler.errors.append)
     gate = handler.gates[0] = asyncio.Event()
     await lanes.put(slice_of(0, 1))
     await lanes.put(slice_of(0, 2))
@@ -88,12 +88,12 @@ async def test_a_pause_waits_for_what_is_in_hand_and_begins_nothing(handler: Han
     await lanes.aclose()
 
 
-async def test_an_error_of_the_handler_is_told() -> None:
+async def test_handler_error_is_reported() -> None:
     async def handle(_: object) -> bool:
         raise ValueError("a bug")
 
     told: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-    lanes = Lanes(handle, told.set_result)
+    lanes = PartitionQueues(handle, told.set_result)
     await lanes.put(slice_of(0, 1))
     assert str(await asyncio.wait_for(told, 5)) == "a bug"
     await lanes.aclose()

@@ -11,7 +11,7 @@ from faust.types import TP
 
 from runtime.settings import Settings
 from streams.faust_app import create_faust_app
-from streams.partition_queues import Lanes
+from streams.partition_queues import PartitionQueues
 from streams.slices import Slice, SliceConsumer, SliceScheduler
 
 TP0, TP1 = TP("onefold.events", 0), TP("onefold.events", 1)
@@ -31,17 +31,17 @@ class Starts:
         self.latest: dict[TP, int] = {}
         self.errors: list[BaseException] = []
 
-    async def assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:
+    async def on_assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         return {tp: self.latest[tp] for tp in partitions if tp in self.latest}
 
-    async def revoked(self) -> None:
+    async def on_revoked(self) -> None:
         return
 
-    def failed(self, error: BaseException) -> None:
+    def on_failure(self, error: BaseException) -> None:
         self.errors.append(error)
 
 
-class Bench(SliceConsumer):
+class SliceConsumerBench(SliceConsumer):
     """The consumer without its broker: assignment, committed and earliest offsets are given, seeks are noted."""
 
     committed: dict[TP, int | None]
@@ -67,24 +67,24 @@ def starts() -> Starts:
 
 
 @pytest.fixture
-async def consumer(tmp_path: Path, starts: Starts) -> AsyncIterator[Bench]:
+async def consumer(tmp_path: Path, starts: Starts) -> AsyncIterator[SliceConsumerBench]:
     async def handle(_: object) -> bool:
         return True
 
-    app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", starts, Lanes(handle, print))
+    app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", starts, PartitionQueues(handle, print))
     app.consumer_generation_id = 1
     cast("Any", app.topics)._acking_topics.add(TP0.topic)  # what a subscription does
-    bench = Bench(app.transport, print, print, print)
+    bench = SliceConsumerBench(app.transport, print, print, print)
     bench.committed, bench.sought = {TP0: None, TP1: None}, {}
     yield bench
     bench._thread.thread_loop.close()
 
 
-def deliver(consumer: Bench, first: int, last: int, tp: TP = TP0) -> Any:
+def deliver(consumer: SliceConsumerBench, first: int, last: int, tp: TP = TP0) -> Any:
     return consumer._to_message(tp, Slice(tp, records(first, last, tp)))
 
 
-def committable(consumer: Bench, tp: TP = TP0) -> int | None:
+def committable(consumer: SliceConsumerBench, tp: TP = TP0) -> int | None:
     offsets = consumer._filter_committable_offsets(list(consumer._filter_tps_with_pending_acks()))
     return offsets.get(tp)
 
@@ -94,7 +94,7 @@ def test_a_poll_becomes_one_slice_per_partition() -> None:
     assert {tp: (found[tp].offset, len(found[tp].value)) for tp in found} == {TP0: (9, 6), TP("x", 2): (0, 1)}
 
 
-async def test_slices_commit_in_order_however_they_are_acknowledged(consumer: Bench) -> None:
+async def test_slices_commit_in_order_however_they_are_acknowledged(consumer: SliceConsumerBench) -> None:
     first, second, third = deliver(consumer, 0, 9), deliver(consumer, 10, 19), deliver(consumer, 20, 29)
     consumer.ack(third)
     assert committable(consumer) is None
@@ -104,21 +104,21 @@ async def test_slices_commit_in_order_however_they_are_acknowledged(consumer: Be
     assert committable(consumer) == 30
 
 
-async def test_partitions_do_not_wait_for_each_other(consumer: Bench) -> None:
+async def test_partitions_do_not_wait_for_each_other(consumer: SliceConsumerBench) -> None:
     deliver(consumer, 0, 9, TP0)
     consumer.ack(deliver(consumer, 0, 4, TP1))
     assert committable(consumer, TP1) == 5
     assert committable(consumer, TP0) is None
 
 
-async def test_an_acknowledgement_from_before_a_rebalance_counts_no_more(consumer: Bench) -> None:
+async def test_acknowledgement_from_before_a_rebalance_is_ignored(consumer: SliceConsumerBench) -> None:
     message = deliver(consumer, 0, 9)
     consumer.app.consumer_generation_id = 2
     assert consumer.ack(message) is False
     assert committable(consumer) is None
 
 
-async def test_an_acknowledgement_from_before_a_seek_does_not_speak_for_what_comes_again(consumer: Bench) -> None:
+async def test_acknowledgement_from_before_a_seek_does_not_commit_redelivered_records(consumer: SliceConsumerBench) -> None:
     deliver(consumer, 10, 17)
     early = deliver(consumer, 18, 20)
     await consumer.perform_seek()
@@ -129,12 +129,12 @@ async def test_an_acknowledgement_from_before_a_seek_does_not_speak_for_what_com
     assert committable(consumer) == 21
 
 
-async def test_a_replay_below_the_committed_offset_commits_nothing_and_is_not_kept(consumer: Bench) -> None:
+async def test_replay_below_the_committed_offset_commits_nothing(consumer: SliceConsumerBench) -> None:
     consumer.committed = {TP0: 100}
     await consumer.perform_seek()
     consumer.ack(deliver(consumer, 40, 59))
     assert committable(consumer) is None
-    assert not consumer._line[TP0]
+    assert not consumer._uncommitted[TP0]
     consumer.ack(deliver(consumer, 60, 119))
     assert committable(consumer) == 120
 
@@ -152,7 +152,7 @@ async def test_a_replay_below_the_committed_offset_commits_nothing_and_is_not_ke
     ],
 )
 async def test_a_partition_starts_from_the_smaller_of_committed_and_stored(
-    consumer: Bench, starts: Starts, committed: int | None, stored: int | None, earliest: int, start: int
+    consumer: SliceConsumerBench, starts: Starts, committed: int | None, stored: int | None, earliest: int, start: int
 ) -> None:
     consumer.committed, consumer.earliest = {TP0: committed}, earliest
     starts.latest = {} if stored is None else {TP0: stored}
@@ -160,7 +160,7 @@ async def test_a_partition_starts_from_the_smaller_of_committed_and_stored(
     assert consumer.sought == {TP0: start}
 
 
-async def test_nothing_is_fetched_before_the_start_is_known(consumer: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_fetched_before_the_start_is_known(consumer: SliceConsumerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = []
 
     async def getmany(*_: object) -> dict[TP, list[Any]]:
@@ -176,7 +176,7 @@ async def test_nothing_is_fetched_before_the_start_is_known(consumer: Bench, mon
     assert fetched == [{TP0: 0, TP1: 0}]
 
 
-async def test_a_seek_waits_for_the_fetch_under_way(consumer: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_seek_waits_for_the_fetch_under_way(consumer: SliceConsumerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     release = asyncio.Event()
 
     async def getmany(*_: object) -> dict[TP, list[Any]]:
@@ -197,11 +197,13 @@ async def test_a_seek_waits_for_the_fetch_under_way(consumer: Bench, monkeypatch
     assert consumer.sought
 
 
-async def test_a_start_that_cannot_be_found_is_told(consumer: Bench, starts: Starts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_start_offset_is_reported(
+    consumer: SliceConsumerBench, starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def fails(*_: object) -> Mapping[TP, int]:
         raise OSError("no broker")
 
-    monkeypatch.setattr(Bench, "earliest_offsets", fails)
+    monkeypatch.setattr(SliceConsumerBench, "earliest_offsets", fails)
     with pytest.raises(OSError, match="no broker"):
         await consumer.perform_seek()
     assert [str(error) for error in starts.errors] == ["no broker"]

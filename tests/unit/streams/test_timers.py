@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profile_store.memory import MemoryStore
-from profile_store.port import Place, Writes
+from profile_store.port import TopicPartition, Writes
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Producer
 from runtime.clock import ManualClock
@@ -18,11 +18,11 @@ from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.records import Touched
 from streams import timers as module
-from streams.assigned_partitions import NEVER, Places
-from streams.timers import UNDER_WAY, Timers
-from streams.in_flight_timers import LOOK_MS, UNASKED_MS, VAIN_MOST_MS
+from streams.assigned_partitions import NEVER, AssignedPartitions
+from streams.in_flight_timers import IDLE_POLL_INTERVAL_MS, POLL_INTERVAL_MS, STUCK_RETRY_MAX_MS
+from streams.timers import MAX_IN_FLIGHT, Timers
 
-PLACE = Place("touched", 0, 1)
+PLACE = TopicPartition("touched", 0, 1)
 
 
 class AskedStore(MemoryStore):
@@ -32,12 +32,12 @@ class AskedStore(MemoryStore):
         super().__init__(clock)
         self.looks, self.limits, self.faults = 0, list[int](), list[Transient]()
 
-    async def due_timers(self, place: Place, until_ms: int, limit: int) -> list[tuple[str, int]]:
+    async def due_timers(self, topic_partition: TopicPartition, until_ms: int, limit: int) -> list[tuple[str, int]]:
         self.looks += 1
         self.limits.append(limit)
         if self.faults:
             raise self.faults.pop()
-        return await super().due_timers(place, until_ms, limit)
+        return await super().due_timers(topic_partition, until_ms, limit)
 
 
 class FailingProducer:
@@ -55,7 +55,7 @@ class FailingProducer:
         await self._inner.aclose()
 
 
-class Bench:
+class TimersBench:
     """A segment agent in name: `set` saves timers as a slice of it does, `evaluate` what a slice of timer touches comes to."""
 
     def __init__(self) -> None:
@@ -66,8 +66,8 @@ class Bench:
     async def start(self, partitions: int = 1) -> None:
         topic = self.settings.topic("touched")
         await self.bus.create_topics({topic: (partitions, {})})
-        self.places = Places(self.bus, self.store, "touched", 0)
-        await self.places.assigned([TP(topic, number) for number in range(partitions)])
+        self.places = AssignedPartitions(self.bus, self.store, "touched", 0)
+        await self.places.assign([TP(topic, number) for number in range(partitions)])
         producer = FailingProducer(await self.bus.producer(), self.faults)
         self.timers = Timers(self.settings, self.store, producer, self.clock, self.places, self.late.append)
 
@@ -77,16 +77,16 @@ class Bench:
         await self.save({name: None if in_ms is None else now_ms + in_ms for name, in_ms in timers.items()})
 
     async def save(self, due: dict[str, int | None], position: int | None = None) -> None:
-        expected = (await self.store.standing(PLACE)).position
+        expected = (await self.store.checkpoint(PLACE)).position
         position = (expected or 0) if position is None else position
         await self.store.save(PLACE, expected, position, Writes(timers=due))
-        self.places.moved(PLACE, position, min((at for at in due.values() if at is not None), default=NEVER))
+        self.places.advance(PLACE, position, min((at for at in due.values() if at is not None), default=NEVER))
 
     async def look(self) -> int:
         """One turn of the loop; how many were said."""
-        return sum([await self.timers.look(place) for place in self.timers.wanting()])
+        return sum([await self.timers.emit_due(place) for place in self.timers.partitions_to_poll()])
 
-    async def later(self, by_ms: int = LOOK_MS) -> int:
+    async def later(self, by_ms: int = POLL_INTERVAL_MS) -> int:
         self.clock.advance(by_ms)
         return await self.look()
 
@@ -107,13 +107,13 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> Bench:
-    made = Bench()
+async def bench() -> TimersBench:
+    made = TimersBench()
     await made.start()
     return made
 
 
-async def test_a_timer_is_said_when_it_is_due_and_not_before(bench: Bench) -> None:
+async def test_timer_is_sent_when_due_and_not_before(bench: TimersBench) -> None:
     await bench.set(soon=100, later=500)
     assert await bench.look() == 0
     assert await bench.later(99) == 0
@@ -123,13 +123,13 @@ async def test_a_timer_is_said_when_it_is_due_and_not_before(bench: Bench) -> No
     assert bench.late == [0]
 
 
-async def test_lateness_is_from_the_instant_until_the_touch_is_said(bench: Bench) -> None:
+async def test_lateness_runs_from_the_due_instant_to_the_touch(bench: TimersBench) -> None:
     await bench.set(soon=0, sooner=-30)
     await bench.later(20)
     assert bench.late == [50, 20]
 
 
-async def test_nothing_is_asked_while_nothing_is_due_and_nothing_was_set_for_sooner(bench: Bench) -> None:
+async def test_store_is_not_polled_before_the_next_known_timer(bench: TimersBench) -> None:
     await bench.set(soon=1000)
     for _ in range(19):
         await bench.later()
@@ -142,24 +142,29 @@ async def test_nothing_is_asked_while_nothing_is_due_and_nothing_was_set_for_soo
     assert bench.store.looks == 2
 
 
-async def test_a_place_is_asked_now_and_then_for_all_that(bench: Bench) -> None:
+async def test_topic_partition_is_polled_at_the_maximum_interval(bench: TimersBench) -> None:
     await bench.look()
     await bench.store.save(PLACE, None, 0, Writes(timers={"unheard of": bench.clock.now_ms()}))
-    assert await bench.later(UNASKED_MS - 1) == 0
+    assert await bench.later(IDLE_POLL_INTERVAL_MS - 1) == 0
     assert await bench.later(1) == 1
 
 
-async def test_a_place_is_not_asked_again_within_the_least_time_however_much_becomes_due(bench: Bench) -> None:
+async def test_topic_partition_is_not_polled_within_the_minimum_interval(bench: TimersBench) -> None:
     await bench.set(a=0, b=1, c=2)
-    assert [await bench.look(), await bench.later(1), await bench.later(1), await bench.later(LOOK_MS)] == [1, 0, 0, 2]
+    assert [await bench.look(), await bench.later(1), await bench.later(1), await bench.later(POLL_INTERVAL_MS)] == [1, 0, 0, 2]
 
 
-async def test_a_timer_is_said_once_while_its_evaluation_is_awaited(bench: Bench) -> None:
+async def test_timer_is_sent_once_while_its_evaluation_is_pending(bench: TimersBench) -> None:
     await bench.set(soon=0)
-    assert [await bench.look(), await bench.later(), await bench.later(UNASKED_MS), await bench.later(3_600_000)] == [1, 0, 0, 0]
+    assert [await bench.look(), await bench.later(), await bench.later(IDLE_POLL_INTERVAL_MS), await bench.later(3_600_000)] == [
+        1,
+        0,
+        0,
+        0,
+    ]
 
 
-async def test_an_evaluated_timer_is_said_again_at_its_next_instant(bench: Bench) -> None:
+async def test_evaluated_timer_is_sent_again_at_its_next_instant(bench: TimersBench) -> None:
     await bench.set(soon=0)
     await bench.look()
     await bench.evaluate(soon=120)
@@ -167,7 +172,7 @@ async def test_an_evaluated_timer_is_said_again_at_its_next_instant(bench: Bench
     assert [t.at_ms for t in await bench.touches()] == [bench.clock.now_ms() - 120, bench.clock.now_ms()]
 
 
-async def test_a_timer_set_anew_while_its_touch_is_under_way_is_said_at_its_new_instant(bench: Bench) -> None:
+async def test_timer_rescheduled_in_flight_is_sent_at_its_new_instant(bench: TimersBench) -> None:
     await bench.set(earlier=0, later=0)
     await bench.look()
     await bench.set(earlier=-10, later=100)
@@ -176,53 +181,53 @@ async def test_a_timer_set_anew_while_its_touch_is_under_way_is_said_at_its_new_
     assert said == [("earlier", -100), ("later", -100), ("earlier", -110), ("later", 0)]
 
 
-async def test_a_cleared_timer_is_not_said(bench: Bench) -> None:
+async def test_cleared_timer_is_not_sent(bench: TimersBench) -> None:
     await bench.set(soon=10)
     await bench.set(soon=None)
     assert await bench.later() == 0
 
 
-async def test_many_of_one_instant_are_said_in_order_as_fast_as_they_are_evaluated(bench: Bench) -> None:
-    names = [f"p{number:04}" for number in range(3 * UNDER_WAY)]
+async def test_timers_of_one_instant_are_sent_in_order_at_evaluation_speed(bench: TimersBench) -> None:
+    names = [f"p{number:04}" for number in range(3 * MAX_IN_FLIGHT)]
     await bench.set(**dict.fromkeys(reversed(names), 0))
-    assert await bench.look() == UNDER_WAY
+    assert await bench.look() == MAX_IN_FLIGHT
     while len(bench.evaluated) < len(names):
-        assert len(await bench.touches()) - len(bench.evaluated) <= UNDER_WAY
+        assert len(await bench.touches()) - len(bench.evaluated) <= MAX_IN_FLIGHT
         await bench.evaluate(300)
         await bench.look()
     assert [name for name, _ in bench.evaluated] == names
-    assert bench.store.looks <= 2 * len(names) / UNDER_WAY + 2
-    assert max(bench.store.limits) <= UNDER_WAY
+    assert bench.store.looks <= 2 * len(names) / MAX_IN_FLIGHT + 2
+    assert max(bench.store.limits) <= MAX_IN_FLIGHT
 
 
-async def test_timers_that_await_their_evaluation_do_not_hide_earlier_ones(bench: Bench) -> None:
-    await bench.set(**{f"p{number:04}": 0 for number in range(2 * UNDER_WAY)})
+async def test_in_flight_timers_do_not_hide_earlier_ones(bench: TimersBench) -> None:
+    await bench.set(**{f"p{number:04}": 0 for number in range(2 * MAX_IN_FLIGHT)})
     await bench.look()
     await bench.set(early=-1)
-    await bench.evaluate(UNDER_WAY)
+    await bench.evaluate(MAX_IN_FLIGHT)
     await bench.look()
-    assert (await bench.touches())[UNDER_WAY].profile_id == "early"
+    assert (await bench.touches())[MAX_IN_FLIGHT].profile_id == "early"
 
 
-async def test_nothing_is_asked_while_the_segment_agent_stands_still(bench: Bench) -> None:
-    await bench.set(**{f"p{number:04}": 0 for number in range(2 * UNDER_WAY)})
+async def test_store_is_not_polled_while_the_segment_agent_is_stopped(bench: TimersBench) -> None:
+    await bench.set(**{f"p{number:04}": 0 for number in range(2 * MAX_IN_FLIGHT)})
     await bench.look()
     for _ in range(1000):
         assert await bench.later() == 0
     assert bench.store.looks == 1
 
 
-async def test_room_is_shared_by_the_places() -> None:
-    bench = Bench()
+async def test_in_flight_capacity_is_shared_by_topic_partitions() -> None:
+    bench = TimersBench()
     await bench.start(partitions=4)
     for number in range(4):
-        due = {f"{number}-{name}": bench.clock.now_ms() for name in range(UNDER_WAY)}
-        await bench.store.save(Place("touched", number, 4), None, 0, Writes(timers=due))
+        due = {f"{number}-{name}": bench.clock.now_ms() for name in range(MAX_IN_FLIGHT)}
+        await bench.store.save(TopicPartition("touched", number, 4), None, 0, Writes(timers=due))
     await bench.look()
-    assert len(await bench.touches()) == UNDER_WAY
+    assert len(await bench.touches()) == MAX_IN_FLIGHT
 
 
-async def test_a_timer_whose_touch_was_passed_in_vain_is_said_again_ever_more_seldom(bench: Bench) -> None:
+async def test_stuck_timer_is_resent_with_growing_delay(bench: TimersBench) -> None:
     await bench.set(poison=0)
     due_ms = bench.clock.now_ms()
     said = [await bench.look()]
@@ -232,31 +237,31 @@ async def test_a_timer_whose_touch_was_passed_in_vain_is_said_again_ever_more_se
     assert (sum(said[:100]), sum(said[100:])) == (8, 5)
     assert {t.at_ms for t in await bench.touches()} == {due_ms}
     await bench.save({}, len(await bench.touches()))
-    assert await bench.later(VAIN_MOST_MS) == 1
+    assert await bench.later(STUCK_RETRY_MAX_MS) == 1
 
 
-async def test_timers_that_stand_in_vain_do_not_hide_others(bench: Bench) -> None:
-    await bench.set(**{f"poison{number:04}": -5 for number in range(UNDER_WAY)})
+async def test_stuck_timers_do_not_hide_others(bench: TimersBench) -> None:
+    await bench.set(**{f"poison{number:04}": -5 for number in range(MAX_IN_FLIGHT)})
     await bench.look()
-    await bench.save({}, UNDER_WAY)
-    await bench.later(UNASKED_MS)
+    await bench.save({}, MAX_IN_FLIGHT)
+    await bench.later(IDLE_POLL_INTERVAL_MS)
     await bench.set(sound=0)
     await bench.later()
     assert "sound" in [t.profile_id for t in await bench.touches()]
 
 
-async def test_a_crash_after_saying_says_again_and_one_before_loses_nothing(bench: Bench) -> None:
+async def test_crash_around_sending_resends_and_loses_no_timer(bench: TimersBench) -> None:
     await bench.set(said=0, unsaid=30)
     await bench.look()
     bench.clock.advance(30)
-    bench.places = Places(bench.bus, bench.store, "touched", 0)  # a worker's memory is gone
-    await bench.places.assigned([TP(bench.settings.topic("touched"), 0)])
+    bench.places = AssignedPartitions(bench.bus, bench.store, "touched", 0)  # a worker's memory is gone
+    await bench.places.assign([TP(bench.settings.topic("touched"), 0)])
     bench.timers = Timers(bench.settings, bench.store, await bench.bus.producer(), bench.clock, bench.places, bench.late.append)
     assert await bench.look() == 2
     assert [t.profile_id for t in await bench.touches()] == ["said", "said", "unsaid"]
 
 
-async def test_after_a_rebuild_that_wiped_them_timers_come_anew_from_evaluations(bench: Bench) -> None:
+async def test_after_a_rebuild_that_wiped_them_timers_come_anew_from_evaluations(bench: TimersBench) -> None:
     await bench.set(under_way=0, later=60)
     await bench.look()
     await bench.store.wipe(["timer"])
@@ -267,27 +272,27 @@ async def test_after_a_rebuild_that_wiped_them_timers_come_anew_from_evaluations
     assert [t.profile_id for t in await bench.touches()] == ["under_way", "later", "under_way"]
 
 
-async def test_a_place_that_was_away_is_looked_at_anew(bench: Bench) -> None:
+async def test_reassigned_topic_partition_is_polled_anew(bench: TimersBench) -> None:
     await bench.set(soon=10_000)
     await bench.look()
     tps = [TP(bench.settings.topic("touched"), 0)]
-    await bench.places.assigned([])
+    await bench.places.assign([])
     await bench.look()
     await bench.store.save(PLACE, 0, 7, Writes(timers={"soon": bench.clock.now_ms()}))  # another worker
-    await bench.places.assigned(tps)
+    await bench.places.assign(tps)
     assert await bench.look() == 1
 
 
-async def test_a_slice_whose_first_save_was_doubtful_has_the_place_looked_at(bench: Bench) -> None:
+async def test_doubtful_save_makes_its_topic_partition_polled(bench: TimersBench) -> None:
     await bench.look()
     await bench.store.save(PLACE, None, 1, Writes(timers={"soon": bench.clock.now_ms()}))  # the answer was lost
     assert await bench.later() == 0
-    bench.places.moved(PLACE, 1)
-    bench.places.unsure(PLACE)
+    bench.places.advance(PLACE, 1)
+    bench.places.mark_timers_unknown(PLACE)
     assert await bench.look() == 1
 
 
-async def test_what_could_not_be_asked_or_said_is_tried_again(bench: Bench) -> None:
+async def test_failed_poll_or_send_is_retried(bench: TimersBench) -> None:
     await bench.set(soon=0)
     bench.store.faults.append(Transient("away"))
     with pytest.raises(Transient):
@@ -299,22 +304,22 @@ async def test_what_could_not_be_asked_or_said_is_tried_again(bench: Bench) -> N
     assert await bench.later() == 1
 
 
-async def test_a_place_that_waits_holds_no_other_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_topic_partition_does_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TICK_S", 0)
-    bench, stuck, wanted = Bench(), asyncio.Event(), asyncio.Event()
+    bench, stuck, wanted = TimersBench(), asyncio.Event(), asyncio.Event()
     await bench.start(partitions=2)
 
     class Stuck(AskedStore):
-        async def due_timers(self, place: Place, until_ms: int, limit: int) -> list[tuple[str, int]]:
-            if place.partition == 0:
+        async def due_timers(self, topic_partition: TopicPartition, until_ms: int, limit: int) -> list[tuple[str, int]]:
+            if topic_partition.partition == 0:
                 await stuck.wait()
-            return await super().due_timers(place, until_ms, limit)
+            return await super().due_timers(topic_partition, until_ms, limit)
 
     def late(_: int) -> None:
         wanted.set()
 
     store = Stuck(bench.clock)
-    await store.save(Place("touched", 1, 2), None, 0, Writes(timers={"p": bench.clock.now_ms()}))
+    await store.save(TopicPartition("touched", 1, 2), None, 0, Writes(timers={"p": bench.clock.now_ms()}))
     timers = Timers(bench.settings, store, await bench.bus.producer(), bench.clock, bench.places, late)
     running = asyncio.create_task(timers.run())
     await asyncio.wait_for(wanted.wait(), 30)
@@ -340,7 +345,7 @@ def test_whatever_happens_every_timer_is_evaluated_for_its_instant_in_the_end(st
 
 
 async def _history(steps: list[tuple[str, int, int]]) -> None:
-    bench = Bench()
+    bench = TimersBench()
     await bench.start()
     for what, number, in_ms in steps:
         if what == "set":
@@ -348,12 +353,12 @@ async def _history(steps: list[tuple[str, int, int]]) -> None:
         elif what == "evaluate":
             await bench.evaluate(number, **({f"p{number}": in_ms} if in_ms > 0 else {}))
         elif what == "crash":
-            bench.places = Places(bench.bus, bench.store, "touched", 0)
-            await bench.places.assigned([TP(bench.settings.topic("touched"), 0)])
+            bench.places = AssignedPartitions(bench.bus, bench.store, "touched", 0)
+            await bench.places.assign([TP(bench.settings.topic("touched"), 0)])
             bench.timers = Timers(
                 bench.settings, bench.store, await bench.bus.producer(), bench.clock, bench.places, bench.late.append
             )
-        elif what == "broker" and bench.timers.wanting():
+        elif what == "broker" and bench.timers.partitions_to_poll():
             bench.faults.append(Transient("away"))
         else:
             bench.clock.advance(number)

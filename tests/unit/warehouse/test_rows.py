@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.identity import evidence
-from profile_store.port import DAY_MS
-from warehouse import rows
-from warehouse.tables import (DECISIONS, EVENT_STORE, EVIDENCE, LEDGER, PROFILES, TABLES)
-from warehouse.writer import MemoryWriter
 from runtime.bus.port import Record
-from schemas.codec import decode, encode
+from schemas.codec import DAY_MS, decode, encode
 from schemas.events import Event
-from schemas.records import Decided, DecidedKind, Identity, Link, Look, Profile
+from schemas.records import DecisionKind, Identity, Link, LinkDecision, Profile, ReclusterRequest
 from tests.support.events import event
+from warehouse import rows
+from warehouse.tables import DECISIONS, EVENT_STORE, EVIDENCE, LEDGER, PROFILES, TABLES
+from warehouse.writer import MemoryWriter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 JSON = st.dictionaries(
@@ -31,7 +30,7 @@ def record(offset: int, value: bytes = b"") -> Record:
 @given(JSON, JSON)
 def test_an_event_comes_back_from_its_row_as_it_was(properties: dict[str, Any], traits: dict[str, Any]) -> None:
     said = event({"user_id": "Nguyễn Thị Ánh"}, id="m1", name="Đặt hàng", properties=properties, traits=traits)
-    row = rows.event(record(5), decode(Event, encode(said)))
+    row = rows.event_row(record(5), decode(Event, encode(said)))
     held = dict(zip([column.name for column in EVENT_STORE.columns], row, strict=True))
     assert json.loads(held["properties"]) == properties
     assert json.loads(held["traits"]) == traits
@@ -44,40 +43,40 @@ async def test_any_order_and_repetition_of_inserts_gives_the_same_rows(pairs: li
     said = [(record(offset), event({"user_id": f"u{who}"}, id=f"m{what}")) for offset, (who, what) in enumerate(pairs)]
     once, often = MemoryWriter(), MemoryWriter()
     for place, held in said:
-        await once.insert(EVENT_STORE, [rows.event(place, held)])
-        await once.insert(LEDGER, [rows.stored(place, held)])
+        await once.insert(EVENT_STORE, [rows.event_row(place, held)])
+        await once.insert(LEDGER, [rows.stored_ledger_row(place, held)])
     shuffled = [*said, *rng.choices(said, k=5)]
     rng.shuffle(shuffled)
-    await often.insert(EVENT_STORE, [rows.event(place, held) for place, held in shuffled])
-    await often.insert(LEDGER, [rows.stored(place, held) for place, held in shuffled])
+    await often.insert(EVENT_STORE, [rows.event_row(place, held) for place, held in shuffled])
+    await often.insert(LEDGER, [rows.stored_ledger_row(place, held) for place, held in shuffled])
     assert often.rows(EVENT_STORE) == once.rows(EVENT_STORE)
     assert often.rows(LEDGER) == once.rows(LEDGER)
     assert len(once.rows(LEDGER)) - len(once.rows(EVENT_STORE)) == len(pairs) - len(set(pairs))
 
 
-async def test_the_profile_said_later_stays() -> None:
-    def said(at_ms: int, offset: int, segments: tuple[str, ...]) -> rows.Row:
+async def test_later_profile_row_wins() -> None:
+    def said(at_ms: int, offset: int, segments: tuple[str, ...]) -> rows.TableRow:
         profile = Profile(
             profile_id="p", members=("p",), label_version=0, identifiers=(), traits={}, counters={}, first_seen_ms=0,
             last_seen_ms=0, segments=segments, updated_ms=at_ms,
         )  # fmt: skip
-        return rows.profile(record(offset), profile)[0]
+        return rows.profile_rows(record(offset), profile)[0]
 
     writer = MemoryWriter()
     await writer.insert(PROFILES, [said(1_000, 7, ("b",)), said(1_000, 6, ("a",)), said(999, 900_000, ("c",))])
     (row,) = writer.rows(PROFILES)
-    assert row[PROFILES.index("segments")] == ["b"]
+    assert row[PROFILES.column_index("segments")] == ["b"]
 
 
 def test_keys_and_versions_are_columns() -> None:
     for table in TABLES:
-        assert not table.smallest or {*table.key, *table.smallest} == {column.name for column in table.columns}
+        assert not table.min_columns or {*table.key, *table.min_columns} == {column.name for column in table.columns}
         assert {*table.key, *([table.version] if table.version else [])} <= {column.name for column in table.columns}
 
 
 @given(st.integers())
 def test_any_instant_fits_clickhouse(at_ms: int) -> None:
-    assert 0 <= rows.instant(at_ms) < 2**63
+    assert 0 <= rows.datetime64(at_ms) < 2**63
 
 
 INSTANT = st.integers(-1, 1).map(lambda day: day * DAY_MS) | st.sampled_from([-1, 1, DAY_MS - 1, 2**70, -(2**70)])
@@ -102,24 +101,24 @@ async def test_the_smallest_columns_are_what_evidence_joins_to(said: list[Link])
     writer = MemoryWriter()
     edges: evidence.Edges = {}
     for link in said:
-        await writer.insert(EVIDENCE, rows.link(record(0), link))
-        evidence.add(edges, (link.a, link.b), evidence.of_link(link))
+        await writer.insert(EVIDENCE, rows.evidence_rows(record(0), link))
+        evidence.add_edge(edges, (link.a, link.b), evidence.edge_of_link(link))
     assert writer.rows(EVIDENCE) == [rows.evidence_row(a, b, edge) for (a, b), edge in sorted(edges.items())]
 
 
 @given(LINK)
 def test_any_evidence_fits_clickhouse(said: Link) -> None:
-    ((_, _, first, last),) = rows.link(record(0), said)
+    ((_, _, first, last),) = rows.evidence_rows(record(0), said)
     assert all(-(2**63) < number < 2**63 for number in (first[0], last[0], last[1]))
 
 
-async def test_a_decision_has_a_row_for_each_pair_and_a_look_has_none() -> None:
-    pairs: tuple[tuple[DecidedKind, str, str], ...] = (("cut", "0a", "2b"), ("apart", "0a", "3c"))
-    said = Decided(operation="o1", action="split", pairs=pairs, on=True, at_ms=2**80, by="Ánh", reason="hai")
+async def test_decision_has_a_row_per_pair_and_recluster_request_has_none() -> None:
+    pairs: tuple[tuple[DecisionKind, str, str], ...] = (("cut", "0a", "2b"), ("apart", "0a", "3c"))
+    said = LinkDecision(operation="o1", action="split", pairs=pairs, on=True, at_ms=2**80, by="Ánh", reason="hai")
     writer = MemoryWriter()
-    for one in (said, said, Look(nodes=("0a",), number=1)):
-        await writer.insert(DECISIONS, rows.decided(record(0), one))
-        await writer.insert(EVIDENCE, rows.link(record(0), one))
+    for one in (said, said, ReclusterRequest(nodes=("0a",), number=1)):
+        await writer.insert(DECISIONS, rows.decision_rows(record(0), one))
+        await writer.insert(EVIDENCE, rows.evidence_rows(record(0), one))
     assert [row[2:7] for row in writer.rows(DECISIONS)] == [
         ("apart", "0a", "3c", True, 2**63 - 1),
         ("cut", "0a", "2b", True, 2**63 - 1),
@@ -129,5 +128,5 @@ async def test_a_decision_has_a_row_for_each_pair_and_a_look_has_none() -> None:
 
 def test_a_dissolved_profile_has_a_change_and_no_labels() -> None:
     said = Identity(profile_id="2b", members=(), label_version=-1, merged_into="0a", at_ms=-5)
-    assert rows.labels(record(0), said) == []
-    assert rows.identity(record(0), said) == [("2b", 0, [], "0a", "", "", 0)]
+    assert rows.label_rows(record(0), said) == []
+    assert rows.identity_rows(record(0), said) == [("2b", 0, [], "0a", "", "", 0)]

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from embedded.clickhouse.compression import blocks
+from embedded.clickhouse.compression import encode_blocks
 from tests.support.clickhouse_server import as_analyst
 from tests.support.shipped_command import eventually
 
@@ -85,7 +85,7 @@ def test_a_bad_statement_is_refused(http: httpx.Client, sql: str, code: int, sta
     refused(http.post("/", content=sql), code, status)
 
 
-def test_code_that_comes_as_text_meets_the_kernels_fence(http: httpx.Client, tmp_path: Path) -> None:
+def test_executable_sql_text_is_stopped_by_landlock(http: httpx.Client, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("secret-content")
     for sql in (
@@ -138,7 +138,7 @@ def test_a_bad_form_is_refused(http: httpx.Client, media: str, body: bytes, code
     refused(http.post("/", content=body, headers={"content-type": media}), code, status)
 
 
-def test_a_form_is_no_way_round_a_role(url: str) -> None:
+def test_form_upload_does_not_bypass_role_restrictions(url: str) -> None:
     body = b'--b\r\nContent-Disposition: form-data; name="query"\r\n\r\nDROP DATABASE onefold\r\n--b--'
     answer = httpx.post(as_analyst(url), content=body, headers={"content-type": "multipart/form-data; boundary=b"})
     refused(answer, 164, 403)
@@ -197,9 +197,9 @@ def flipped(data: bytes, at: int) -> bytes:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (flipped(blocks(LINES), 3), 40),
-        (flipped(blocks(LINES), 40), 40),
-        (blocks(LINES)[:-1], 33),
+        (flipped(encode_blocks(LINES), 3), 40),
+        (flipped(encode_blocks(LINES), 40), 40),
+        (encode_blocks(LINES)[:-1], 33),
         (b"\0" * 16 + b"\x82" + b"\xff" * 8, 39),
     ],
 )
@@ -213,7 +213,7 @@ def test_a_corrupted_native_block_stores_nothing(http: httpx.Client, body: bytes
 def test_good_native_blocks_are_stored(http: httpx.Client) -> None:
     http.post("/", content="CREATE TABLE onefold.good (a UInt64) ENGINE = MergeTree ORDER BY a").raise_for_status()
     answer = http.post(
-        "/", params={"query": "INSERT INTO onefold.good FORMAT JSONEachRow", "decompress": "1"}, content=blocks(LINES)
+        "/", params={"query": "INSERT INTO onefold.good FORMAT JSONEachRow", "decompress": "1"}, content=encode_blocks(LINES)
     )
     assert json.loads(answer.headers["x-clickhouse-summary"])["written_rows"] == "5000"
     assert http.post("/", content="SELECT count() FROM onefold.good").text == "5000\n"
@@ -235,17 +235,17 @@ def test_too_much_memory_is_refused_and_the_engine_lives_on(http: httpx.Client) 
     assert http.get("/ping").text == "Ok.\n"
 
 
-def test_too_long_is_refused(http: httpx.Client) -> None:
+def test_query_over_the_time_limit_is_refused(http: httpx.Client) -> None:
     refused(http.post("/", params={"max_execution_time": "1"}, content="SELECT count() FROM numbers(1000000000000)"), 159, 408)
 
 
-def test_unknown_paths_and_methods_are_told(http: httpx.Client) -> None:
+def test_unknown_paths_and_methods_answer_404_or_405(http: httpx.Client) -> None:
     assert http.get("/play").status_code == 404
     assert http.get("/ping", params={"x": "1"}).text == "Ok.\n"
     refused(http.request("DELETE", "/?query=SELECT%201"), 48, 501)
 
 
-async def test_a_client_that_goes_away_takes_its_query_with_it(url: str, http: httpx.Client) -> None:
+async def test_disconnect_cancels_the_running_query(url: str, http: httpx.Client) -> None:
     async with httpx.AsyncClient(base_url=as_analyst(url), timeout=60) as client:
         asked = asyncio.create_task(client.post("/", content="SELECT count() FROM numbers(100000000000) WHERE NOT ignore(number)"))
         await asyncio.to_thread(eventually, lambda: running(http, "%100000000000%"), lambda count: count > 0)

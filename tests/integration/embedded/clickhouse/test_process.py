@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from embedded.ports import free_port
-from tests.support.clickhouse_server import (arguments, clickhouse_server, clickhouse_spec, users_file)
+from tests.support.clickhouse_server import clickhouse_server, clickhouse_spec, command_line, users_file
+from tests.support.services import running_service
 from tests.support.shipped_command import eventually
-from tests.support.services import running
 
 pytestmark = pytest.mark.clickhouse
 
@@ -32,7 +32,7 @@ def fails(argv: Sequence[str]) -> str:
     return said[0]
 
 
-def test_kill_9_in_full_flow_loses_no_acknowledged_insert(tmp_path: Path) -> None:
+def test_kill_9_under_load_loses_no_acknowledged_insert(tmp_path: Path) -> None:
     spec, url = clickhouse_spec(tmp_path)
     acknowledged: set[tuple[int, int]] = set()
 
@@ -48,7 +48,7 @@ def test_kill_9_in_full_flow_loses_no_acknowledged_insert(tmp_path: Path) -> Non
                 acknowledged.add((worker, batch))
                 batch += 1
 
-    with running(spec) as service:
+    with running_service(spec) as service:
         for sql in (CREATE, TABLE):
             httpx.post(url, content=sql).raise_for_status()
         writers = [threading.Thread(target=write, args=(worker,)) for worker in range(3)]
@@ -68,7 +68,7 @@ def test_kill_9_in_full_flow_loses_no_acknowledged_insert(tmp_path: Path) -> Non
 def test_sigterm_finishes_what_runs_and_ends_with_0(tmp_path: Path) -> None:
     spec, url = clickhouse_spec(tmp_path)
     answers: list[str] = []
-    with running(spec) as service:
+    with running_service(spec) as service:
         httpx.post(url, content=CREATE).raise_for_status()
         sql = "SELECT sum(sleepEachRow(0.2)) FROM numbers(5) SETTINGS max_block_size = 1"
         asking = threading.Thread(target=lambda: answers.append(httpx.post(url, content=sql, timeout=30).text))
@@ -87,7 +87,7 @@ def test_sigterm_finishes_what_runs_and_ends_with_0(tmp_path: Path) -> None:
 
 def test_a_second_process_on_the_store_is_refused_in_one_line(tmp_path: Path) -> None:
     with clickhouse_server(tmp_path):
-        said = fails(arguments(tmp_path / "store", free_port(), users_file(tmp_path)))
+        said = fails(command_line(tmp_path / "store", free_port(), users_file(tmp_path)))
     assert "in use by another process" in said
 
 
@@ -95,17 +95,17 @@ def test_a_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
     with clickhouse_server(tmp_path) as url:
         port = httpx.URL(url).port
         assert port is not None
-        said = fails(arguments(tmp_path / "other", port, users_file(tmp_path)))
+        said = fails(command_line(tmp_path / "other", port, users_file(tmp_path)))
     assert f"--port {port}" in said
 
 
-def test_without_users_nobody_is_served(tmp_path: Path) -> None:
-    assert "--users-file" in fails(arguments(tmp_path / "store", free_port(), None))
+def test_server_without_users_refuses_every_request(tmp_path: Path) -> None:
+    assert "--users-file" in fails(command_line(tmp_path / "store", free_port(), None))
     missing, broken, empty = tmp_path / "missing", tmp_path / "broken", tmp_path / "empty"
     broken.write_text('{"onefold": {"password_sha256": "short", "role": "king"}}')
     empty.write_text("{}")
     for path in (missing, broken, empty):
-        said = fails(arguments(tmp_path / "store", free_port(), path))
+        said = fails(command_line(tmp_path / "store", free_port(), path))
         assert str(path) in said
         assert "short" not in said
 
@@ -113,8 +113,8 @@ def test_without_users_nobody_is_served(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     users = users_file(tmp_path)
-    assert "--path" in fails(arguments(tmp_path / "file" / "store", free_port(), users))
-    assert "--path" in fails(arguments(Path("/proc/store"), free_port(), users))
+    assert "--path" in fails(command_line(tmp_path / "file" / "store", free_port(), users))
+    assert "--path" in fails(command_line(Path("/proc/store"), free_port(), users))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
@@ -124,18 +124,18 @@ def test_a_full_disk_is_refused_in_one_line(tmp_path: Path) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], check=False).returncode != 0:
         pytest.skip("a small file system cannot be mounted here")
     try:
-        assert "space" in fails(arguments(small / "store", free_port(), users_file(tmp_path)))
+        assert "space" in fails(command_line(small / "store", free_port(), users_file(tmp_path)))
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_any_directory_name_will_do(tmp_path: Path) -> None:
+def test_any_directory_name_works(tmp_path: Path) -> None:
     with clickhouse_server(tmp_path / "dữ liệu & é+%41 ?x=<1>") as url:
         assert httpx.post(url, content="SELECT 1").text == "1\n"
         assert "Code: 497" in httpx.post(url, content="CREATE USER mallory").text
 
 
-def test_ping_asks_the_engine_while_every_worker_is_busy(tmp_path: Path) -> None:
+def test_ping_reaches_the_engine_while_all_workers_are_busy(tmp_path: Path) -> None:
     with clickhouse_server(tmp_path) as url:
         sql = "SELECT sleepEachRow(0.5) FROM numbers(4) SETTINGS max_block_size = 1"
         asking = [threading.Thread(target=httpx.post, args=(url,), kwargs={"content": sql, "timeout": 60}) for _ in range(24)]

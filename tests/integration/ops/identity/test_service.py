@@ -10,66 +10,66 @@ import pytest
 from pydantic import SecretStr
 
 from api.main import main
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
 from embedded.ports import free_port
-from ops.identity.audit import History
-from ops.identity.references import say
-from ops.identity.preview import load, names_of, preview
-from warehouse import rows
-from warehouse.client import Warehouse
-from warehouse.tables import DECISIONS, EVENT_STORE, EVIDENCE
-from warehouse.writer import ClickHouseWriter
+from ops.identity.audit import IdentityHistory
+from ops.identity.preview import compare_rules, load_evidence, read_identifiers_of
+from ops.identity.references import render_node
 from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.identifiers import node
 from schemas.records import LinkRecord
-from domain.identity.rules import DEFAULT_RULES, IdentityRulesSpec, Rules
-from tests.support.identity_world import World
 from tests.support.events import SECRET, START_MS, event
+from tests.support.identity_world import IdentityWorld
+from warehouse import rows
+from warehouse.client import Warehouse
+from warehouse.tables import DECISIONS, EVENT_STORE, EVIDENCE
+from warehouse.writer import ClickHouseWriter
 
 ÁNH, COOKIE, PHONE = "email:ánh@shop.vn", "anonymous_id:máy-chung", "phone:+84912345678"
 BY = {"by": "Trần Bình", "reason": "hai người, một máy"}
 
 
-async def consume(world: World, warehouse: Warehouse) -> None:
+async def consume(world: IdentityWorld, warehouse: Warehouse) -> None:
     """ClickHouse has everything that the pipeline's logs hold."""
     writer = ClickHouseWriter(warehouse)
     for (topic, _), log in world.pipeline.logs.items():
         if topic == "events":
-            await writer.insert(EVENT_STORE, [rows.event(record, decode(Event, record.value)) for record in log])
+            await writer.insert(EVENT_STORE, [rows.event_row(record, decode(Event, record.value)) for record in log])
         if topic == "links":
             said = [(record, decode(LinkRecord, record.value)) for record in log]
-            await writer.insert(EVIDENCE, [row for record, one in said for row in rows.link(record, one)])
-            await writer.insert(DECISIONS, [row for record, one in said for row in rows.decided(record, one)])
+            await writer.insert(EVIDENCE, [row for record, one in said for row in rows.evidence_rows(record, one)])
+            await writer.insert(DECISIONS, [row for record, one in said for row in rows.decision_rows(record, one)])
 
 
 @pytest.fixture
-async def world(warehouse: Warehouse) -> World:
-    made = World()
+async def world(warehouse: Warehouse) -> IdentityWorld:
+    made = IdentityWorld()
 
     async def connect() -> Warehouse:
         await consume(made, warehouse)
         return warehouse
 
-    made.desk = replace(made.desk, history=History(connect))
+    made.service = replace(made.service, history=IdentityHistory(connect))
     said = [{"email": "ánh@shop.vn", "anonymous_id": "máy-chung"}, {"phone": "+84912345678", "anonymous_id": "máy-chung"}]
-    await made.happen(*(event(pair, id=f"m{n}", name="Xem hàng", time_ms=START_MS + n) for n, pair in enumerate(said)))
+    await made.process_events(*(event(pair, id=f"m{n}", name="Xem hàng", time_ms=START_MS + n) for n, pair in enumerate(said)))
     return made
 
 
 @pytest.mark.clickhouse
-async def test_events_and_operations_are_told_from_clickhouse(world: World) -> None:
-    together = await world.desk.why(ÁNH, PHONE)
+async def test_events_and_operations_are_read_from_clickhouse(world: IdentityWorld) -> None:
+    together = await world.service.why(ÁNH, PHONE)
     assert [step["first_event"]["name"] for step in together["path"]] == ["Xem hàng", "Xem hàng"]
-    done = await world.desk.split(COOKIE, move=[PHONE], **BY)
-    (reason, *_) = (await world.desk.why(ÁNH, PHONE))["reasons"]
+    done = await world.service.split(COOKIE, move=[PHONE], **BY)
+    (reason, *_) = (await world.service.why(ÁNH, PHONE))["reasons"]
     assert (reason["decision"]["by"], reason["decision"]["why"]) == ("Trần Bình", "hai người, một máy")
-    back = await world.desk.undo(done["operation"], **BY)
+    back = await world.service.undo(done["operation"], **BY)
     assert len(back["profiles"]) == 1
-    again = await world.desk.undo(back["operation"], **BY)
+    again = await world.service.undo(back["operation"], **BY)
     assert len(again["profiles"]) == 2
-    listed = await world.desk.history.operations(2)
+    listed = await world.service.history.operations(2)
     assert [(one["operation"], one["of"], one["on"], one["pairs"]) for one in listed] == [
         (again["operation"], back["operation"], True, 2),
         (back["operation"], done["operation"], False, 2),
@@ -77,22 +77,22 @@ async def test_events_and_operations_are_told_from_clickhouse(world: World) -> N
 
 
 @pytest.mark.clickhouse
-async def test_other_rules_are_previewed_over_what_clickhouse_remembers(world: World, warehouse: Warehouse) -> None:
-    await world.desk.split(COOKIE, move=[PHONE], **BY)
+async def test_rule_preview_uses_evidence_in_clickhouse(world: IdentityWorld, warehouse: Warehouse) -> None:
+    await world.service.split(COOKIE, move=[PHONE], **BY)
     await consume(world, warehouse)
     spec = IdentityRulesSpec.model_validate({"namespaces": {"email": {"blocked_patterns": ["^ánh@"]}}})
-    rules = Rules.of(spec, secret=SECRET, country="VN")
-    now, then = await load(warehouse, (DEFAULT_RULES, rules))
-    assert {key for key, decision in now.decisions.items() if decision.on} == set(world.memory.decided()[0].pairs)
-    made = preview((now, DEFAULT_RULES), (then, rules))
-    assert [shift.kind for shift in made.shifts] == ["split"]
-    assert made.then.linking_nobody == {"blocked": 1}
-    names = await names_of(warehouse, {node(SECRET, ("email", "ánh@shop.vn"))})
+    rules = CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN")
+    now, then = await load_evidence(warehouse, (DEFAULT_RULES, rules))
+    assert {key for key, decision in now.decisions.items() if decision.on} == set(world.reads.decided()[0].pairs)
+    made = compare_rules((now, DEFAULT_RULES), (then, rules))
+    assert [shift.kind for shift in made.changes] == ["split"]
+    assert made.proposed.linking_nobody == {"blocked": 1}
+    names = await read_identifiers_of(warehouse, {node(SECRET, ("email", "ánh@shop.vn"))})
     assert set(names.values()) == {("email", "ánh@shop.vn")}
 
 
 @pytest.fixture
-async def lonely(redis_server: str) -> AsyncIterator[httpx.AsyncClient]:
+async def redis_only_client(redis_server: str) -> AsyncIterator[httpx.AsyncClient]:
     """The API process's main with nothing but Redis."""
     port = free_port()
     settings = Settings(
@@ -118,22 +118,22 @@ async def lonely(redis_server: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.redis
-async def test_the_api_reads_while_everything_but_redis_is_away(lonely: httpx.AsyncClient) -> None:
-    assert (await lonely.get("/v1/profiles/user_id:ai-đó")).status_code == 404
-    why = await lonely.get("/v1/identity/why", params={"a": "user_id:ai", "b": "user_id:đó"})
+async def test_the_api_reads_while_everything_but_redis_is_away(redis_only_client: httpx.AsyncClient) -> None:
+    assert (await redis_only_client.get("/v1/profiles/user_id:ai-đó")).status_code == 404
+    why = await redis_only_client.get("/v1/identity/why", params={"a": "user_id:ai", "b": "user_id:đó"})
     assert (why.status_code, why.json()["verdict"], why.json()["rules_known"]) == (200, "never_together", False)
-    undo = await lonely.post("/v1/identity/undo", json={"operation": "op-" + "0" * 14, **BY})
+    undo = await redis_only_client.post("/v1/identity/undo", json={"operation": "op-" + "0" * 14, **BY})
     assert (undo.status_code, undo.json()["error"]["reason"]) == (503, "store_away")
 
 
 @pytest.mark.clickhouse
-async def test_an_operation_that_clickhouse_cannot_tell_is_not_taken_back(world: World) -> None:
-    done = await world.desk.cut(PHONE, COOKIE, **BY)
+async def test_operation_cannot_be_undone_while_clickhouse_is_unavailable(world: IdentityWorld) -> None:
+    done = await world.service.cut(PHONE, COOKIE, **BY)
 
     async def away() -> Warehouse:
         raise Transient("ClickHouse does not answer")
 
-    blind = replace(world.desk, history=History(away))
+    blind = replace(world.service, history=IdentityHistory(away))
     with pytest.raises(Transient):
         await blind.undo(done["operation"], **BY)
-    assert say((await blind.why(PHONE, COOKIE))["a"]) == PHONE
+    assert render_node((await blind.why(PHONE, COOKIE))["a"]) == PHONE

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from consumers.feeds import FEEDS
+from domain.definitions.kinds import Segment, load_yaml
+from domain.identity import groups
+from domain.identity.rules import CompiledIdentityRules, HouseholdRules
+from domain.segments.plan import SegmentPlan
 from ops.prepare import create_topics
 from ops.rebuild.rebuild import Rebuild
-from domain.identity import groups
 from profile_store.memory import MemoryStore
-from profile_store.port import Place
-from warehouse.client import Warehouse
-from warehouse.writer import ClickHouseWriter
+from profile_store.port import TopicPartition
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock
@@ -20,11 +21,10 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
 from schemas.records import Touched
-from domain.definitions.kinds import Segment, load_yaml
-from domain.identity.rules import HouseholdRules, Rules
-from domain.segments.plan import Plan
 from tests.support.events import START_MS, event
 from tests.support.simulated_pipeline import Pipeline
+from warehouse.client import Warehouse
+from warehouse.writer import ClickHouseWriter
 
 pytestmark = pytest.mark.clickhouse
 TEXT = """
@@ -39,17 +39,17 @@ metadata: {name: enterprise}
 spec: {where: {account: {trait: {path: plan, value: enterprise}}}}
 """
 SEGMENTS = [document for document in load_yaml(TEXT, "test") if isinstance(document, Segment)]
-RULES = Rules(household=HouseholdRules(address_trait="address", shared_phone=True, shared_traits=("city",)))
+RULES = CompiledIdentityRules(household=HouseholdRules(address_trait="address", shared_phone=True, shared_traits=("city",)))
 
 
-class Defined(Rebuild):
+class RebuildWithGroupDefinitions(Rebuild):
     """A rebuild by segments and rules that no definition says."""
 
-    async def _defined(self) -> tuple[Plan, Rules]:
-        return Plan(SEGMENTS), RULES
+    async def _live_plan_and_rules(self) -> tuple[SegmentPlan, CompiledIdentityRules]:
+        return SegmentPlan(SEGMENTS), RULES
 
 
-def said(user: str, number: int, *, group: str = "", traits: Any = None, **others: str) -> Event:
+def profile_event(user: str, number: int, *, group: str = "", traits: Any = None, **others: str) -> Event:
     return event(
         {"user_id": user, **others},
         id=f"m{number}",
@@ -66,11 +66,11 @@ def history(rng: random.Random) -> list[Event]:
         user = f"khách-{rng.randrange(8)}"
         if rng.random() < 0.4:
             traits: dict[str, str | None] = {"plan": rng.choice(("enterprise", "free"))} if rng.random() < 0.5 else {}
-            found.append(said(user, number, group=rng.choice(("Công ty A", "b")), traits=traits))
+            found.append(profile_event(user, number, group=rng.choice(("Công ty A", "b")), traits=traits))
         else:
             traits = {"address": rng.choice(("12 Lê Lợi, Huế", "9 Lê Lợi, Huế", None)), "city": rng.choice(("Huế", "Vinh"))}
             phone = {"phone": f"+8490123456{rng.randrange(4)}"} if rng.random() < 0.5 else {}
-            found.append(said(user, number, traits=traits, **phone))
+            found.append(profile_event(user, number, traits=traits, **phone))
     return found
 
 
@@ -83,19 +83,21 @@ async def consume(pipeline: Pipeline, bus: MemoryBus, warehouse: Warehouse, sett
         records = [record for (topic, _), log in pipeline.logs.items() if topic == feed.topic for record in log]
         for table, rows in feed.decide(records, settings, 0).rows.items():
             await writer.insert(table, rows)
-        await writer.note(settings.topic(feed.topic), await bus.end_offsets(settings.topic(feed.topic)))
+        await writer.save_positions(settings.topic(feed.topic), await bus.end_offsets(settings.topic(feed.topic)))
 
 
-async def documents(store: MemoryStore) -> dict[str, groups.Group]:
-    return {name: groups.decode(data) async for name, data in store.scan("group")}
+async def documents(store: MemoryStore) -> dict[str, groups.GroupDocument]:
+    return {name: groups.decode_group(data) async for name, data in store.scan("group")}
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_groups_are_as_they_were_and_go_on(clickhouse_settings: Settings, warehouse: Warehouse, seed: int) -> None:
+async def test_rebuild_restores_groups_and_processing_continues(
+    clickhouse_settings: Settings, warehouse: Warehouse, seed: int
+) -> None:
     settings, clock, rng = clickhouse_settings, ManualClock(), random.Random(seed)
     clock.advance(400_000_000)
     store, bus = MemoryStore(clock), MemoryBus(clock)
-    pipeline = Pipeline(rng, SEGMENTS, partitions=settings.partitions, clock=clock, rules=RULES, outside=store)
+    pipeline = Pipeline(rng, SEGMENTS, partitions=settings.partitions, clock=clock, rules=RULES, external_store=store)
     events = history(rng)
     for item in events:
         pipeline.feed(item)
@@ -106,14 +108,14 @@ async def test_groups_are_as_they_were_and_go_on(clickhouse_settings: Settings, 
     await consume(pipeline, bus, warehouse, settings)
     before = await documents(store)
     assert before
-    await Defined(settings, bus, store, warehouse, clock, still_s=0.02).run()
+    await RebuildWithGroupDefinitions(settings, bus, store, warehouse, clock, quiet_s=0.02).run()
     assert await documents(store) == before
-    for place in [Place("groups", number, settings.partitions) for number in range(settings.partitions)]:
+    for place in [TopicPartition("groups", number, settings.partitions) for number in range(settings.partitions)]:
         end = (await bus.end_offsets(settings.topic("groups")))[place.partition]
-        assert (await store.standing(place)).position == end
+        assert (await store.checkpoint(place)).position == end
     for user in sorted({item.owner for item in events}):
         pipeline.append("touched", user.encode(), encode(Touched(profile_id=user, node=user, cause="rebuild", at_ms=1)))
-    moved = said("khách-0", 1_000, traits={"address": "1 Trần Phú, Huế", "city": "Đà Lạt"})
+    moved = profile_event("khách-0", 1_000, traits={"address": "1 Trần Phú, Huế", "city": "Đà Lạt"})
     pipeline.feed(moved)
     await pipeline.drain()
     plain = Pipeline(random.Random(1), SEGMENTS, clock=clock, rules=RULES)
@@ -124,5 +126,5 @@ async def test_groups_are_as_they_were_and_go_on(clickhouse_settings: Settings, 
     assert listed(await documents(store)) == listed(await documents(plain.store))
 
 
-def listed(held: dict[str, groups.Group]) -> dict[str, list[str]]:
+def listed(held: dict[str, groups.GroupDocument]) -> dict[str, list[str]]:
     return {name: group.members() for name, group in held.items() if group.members()}

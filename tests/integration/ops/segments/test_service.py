@@ -6,18 +6,18 @@ from typing import cast
 
 import pytest
 
-from ops.segments.service import Asked
-from warehouse.client import Warehouse
-from runtime.settings import Settings
 from domain.definitions.kinds import Segment, load_yaml
 from domain.identity.rules import DEFAULT_RULES
-from tests.support.explain_world import Told
+from ops.segments.service import SegmentService
+from runtime.settings import Settings
 from tests.support.events import SECRET, event
-from tests.support.verify_world import Verifying
+from tests.support.explain_world import Told
+from tests.support.verify_world import VerifyWorld
+from warehouse.client import Warehouse
 
 pytestmark = pytest.mark.clickhouse
 
-NOW, MINUTE = 1_750_000_000_000, 60_000
+NOW_MS, MINUTE = 1_750_000_000_000, 60_000
 DEFINITIONS = """
 apiVersion: onefold/v1
 kind: Segment
@@ -57,27 +57,27 @@ USER, COOKIE = {"user_id": "khách-1"}, {"anonymous_id": "máy-1"}
 
 
 @pytest.fixture
-async def asked(clickhouse_settings: Settings, warehouse: Warehouse) -> tuple[Asked, Asked]:
+async def services(clickhouse_settings: Settings, warehouse: Warehouse) -> tuple[SegmentService, SegmentService]:
     """The same questions, asked of ClickHouse and of its twin."""
-    made = Verifying(clickhouse_settings, warehouse, SEGMENTS)
+    made = VerifyWorld(clickhouse_settings, warehouse, SEGMENTS)
     bought = [("o1", 40, "a"), ("o2", 12.5, "b"), ("o3", 7, "a")]
-    await made.happen(
-        event(USER | COOKIE, id="i1", type="identify", traits={"name": "Nguyễn Thị Ánh"}, time_ms=NOW - 90 * MINUTE),
-        event(COOKIE, id="g1", name="Thêm vào giỏ", properties={"cart": "g"}, time_ms=NOW - 60 * MINUTE),
-        event(COOKIE, id="p1", type="page", name="Trang chủ", time_ms=NOW - 50 * MINUTE),
+    await made.process_events(
+        event(USER | COOKIE, id="i1", type="identify", traits={"name": "Nguyễn Thị Ánh"}, time_ms=NOW_MS - 90 * MINUTE),
+        event(COOKIE, id="g1", name="Thêm vào giỏ", properties={"cart": "g"}, time_ms=NOW_MS - 60 * MINUTE),
+        event(COOKIE, id="p1", type="page", name="Trang chủ", time_ms=NOW_MS - 50 * MINUTE),
         *(
-            event(USER, id=name, name="Đặt hàng", properties={"total": total, "sku": sku, "cart": "g"}, time_ms=NOW - n * MINUTE)
+            event(USER, id=name, name="Đặt hàng", properties={"total": total, "sku": sku, "cart": "g"}, time_ms=NOW_MS - n * MINUTE)
             for n, (name, total, sku) in enumerate(bought)
         ),
-        event(USER, id="bot", name="Đặt hàng", properties={"total": 40}, flags=("bot",), time_ms=NOW - 5),
+        event(USER, id="bot", name="Đặt hàng", properties={"total": 40}, flags=("bot",), time_ms=NOW_MS - 5),
         event(
             COOKIE,
             id="c1",
             name="Segment Consent Preference Updated",
             context={"consent": {"categoryPreferences": {"quảng cáo": True}}},
-            time_ms=NOW - 4,
+            time_ms=NOW_MS - 4,
         ),
-        event({"user_id": "khách-2"}, id="o1", name="Đặt hàng", properties={"total": 99}, time_ms=NOW),
+        event({"user_id": "khách-2"}, id="o1", name="Đặt hàng", properties={"total": 99}, time_ms=NOW_MS),
     )
 
     async def twin() -> Warehouse:
@@ -85,13 +85,15 @@ async def asked(clickhouse_settings: Settings, warehouse: Warehouse) -> tuple[As
 
     settings = Settings(tenant_secret=SECRET.decode(), api_token="a-token-of-some-length")
     verifier = made.verifier
-    real = Asked(settings, verifier.store, verifier.clock, lambda: made.plan, lambda: DEFAULT_RULES, verifier.warehouse)
+    real = SegmentService(settings, verifier.store, verifier.clock, lambda: made.plan, lambda: DEFAULT_RULES, verifier.warehouse)
     return real, replace(real, warehouse=twin)
 
 
 @pytest.mark.parametrize(("name", "event_id"), [("dem", "p1"), ("tong", "g1"), ("dong-y", "c1")])
-async def test_clickhouse_tells_what_the_twin_tells(asked: tuple[Asked, Asked], name: str, event_id: str) -> None:
-    real, twin = asked
+async def test_clickhouse_answers_like_the_memory_warehouse(
+    services: tuple[SegmentService, SegmentService], name: str, event_id: str
+) -> None:
+    real, twin = services
     found = await real.why("user_id:khách-1", name)
     assert found["history"]
     assert f'"id": "{event_id}"' in json.dumps(found["tree"])

@@ -6,39 +6,39 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from collector.problems import Problem, Refusal
-from collector.retry_buffer import Spool
+from collector.problems import Problem, RequestRefused
+from collector.retry_buffer import RetryBuffer
+from domain.intake.email_links import EmailLink, derive_key, sign
 from runtime.bus.port import Outgoing, Producer
 from runtime.errors import Transient
-from domain.intake.email_links import EmailLink, key_of, sign
 from schemas.identifiers import node
-from tests.support.collector_harness import NOW, Collecting, collecting
+from tests.support.collector_harness import NOW_MS, CollectorHarness, collector_harness
 
 TARGET = "https://shop.vn/ao-dai?utm_source=mail#mua"
-CLICK = EmailLink("mail-1", ("user_id", "KH-7"), "Tết 2026", NOW + 86_400_000, TARGET)
-OPENING = EmailLink("mail-1", ("user_id", "KH-7"), "Tết 2026", NOW + 86_400_000)
+CLICK = EmailLink("mail-1", ("user_id", "KH-7"), "Tết 2026", NOW_MS + 86_400_000, TARGET)
+OPENING = EmailLink("mail-1", ("user_id", "KH-7"), "Tết 2026", NOW_MS + 86_400_000)
 
 
-def token(at: Collecting, link: EmailLink) -> str:
-    return sign(key_of(at.settings.tenant_secret.get_secret_value().encode()), link)
+def token(at: CollectorHarness, link: EmailLink) -> str:
+    return sign(derive_key(at.settings.tenant_secret.get_secret_value().encode()), link)
 
 
-async def opened(at: Collecting, link: EmailLink = OPENING, headers: dict[str, str] | None = None) -> httpx.Response:
+async def opened(at: CollectorHarness, link: EmailLink = OPENING, headers: dict[str, str] | None = None) -> httpx.Response:
     return await at.http.get(f"/e/o/{token(at, link)}.gif", headers=headers)
 
 
-async def clicked(at: Collecting, link: EmailLink = CLICK, headers: dict[str, str] | None = None) -> httpx.Response:
+async def clicked(at: CollectorHarness, link: EmailLink = CLICK, headers: dict[str, str] | None = None) -> httpx.Response:
     return await at.http.get(f"/e/c/{token(at, link)}", headers=headers)
 
 
 async def test_an_opening_is_an_event_and_a_dot() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await opened(at, headers={"User-Agent": "Thunderbird"})
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/gif")
         assert answer.headers["cache-control"] == "no-store"
         assert answer.content.startswith(b"GIF89a")
         (event,) = await at.events()
-        assert (event.type, event.name, event.source, event.time_ms) == ("track", "Email Opened", "email", NOW)
+        assert (event.type, event.name, event.source, event.time_ms) == ("track", "Email Opened", "email", NOW_MS)
         assert event.identifiers == (("user_id", "KH-7"),)
         assert event.owner == node(at.settings.tenant_secret.get_secret_value().encode(), ("user_id", "KH-7"))
         assert event.properties == {"email_id": "mail-1", "campaign_id": "Tết 2026"}
@@ -47,7 +47,7 @@ async def test_an_opening_is_an_event_and_a_dot() -> None:
 
 
 async def test_a_click_is_an_event_and_leads_where_was_signed() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await clicked(at)
         assert (answer.status_code, answer.headers["location"]) == (302, TARGET)
         assert answer.headers["cache-control"] == "no-store"
@@ -56,7 +56,7 @@ async def test_a_click_is_an_event_and_leads_where_was_signed() -> None:
 
 
 async def test_the_same_within_a_minute_has_one_message_id() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         await opened(at)
         at.clock.advance(1)
         await opened(at)
@@ -69,7 +69,7 @@ async def test_the_same_within_a_minute_has_one_message_id() -> None:
 
 
 async def test_a_bad_token_is_no_event_and_leads_nowhere() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         good = token(at, CLICK)
         for path in (f"/e/c/{good[:-4]}", "/e/c/x", f"/e/c/{token(at, OPENING)}", f"/e/o/{good}.gif", "/e/o/x.gif"):
             answer = await at.http.get(path)
@@ -81,8 +81,8 @@ async def test_a_bad_token_is_no_event_and_leads_nowhere() -> None:
         assert b'onefold_email_requests_total{kind="click",result="bad_token"} 4.0' in at.metrics.exposition()
 
 
-async def test_who_only_looks_ahead_has_not_clicked() -> None:
-    async with collecting() as at:
+async def test_link_prefetch_is_not_a_click() -> None:
+    async with collector_harness() as at:
         assert (await clicked(at, headers={"Sec-Purpose": "prefetch;prerender"})).status_code == 302
         assert (await at.http.head(f"/e/c/{token(at, CLICK)}")).status_code == 302
         assert await at.events() == []
@@ -91,10 +91,10 @@ async def test_who_only_looks_ahead_has_not_clicked() -> None:
 async def test_a_customer_does_not_wait_for_sources_or_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collector.routes.email_tracking.WAIT_S", 0)
     monkeypatch.setattr("collector.routes.email_tracking.CLOSE_S", 0)
-    async with collecting(away=True, caught_up=False) as at:
+    async with collector_harness(away=True, caught_up=False) as at:
         assert (await clicked(at)).headers["location"] == TARGET
         assert (await opened(at)).status_code == 200
-        await at.desk.aclose()
+        await at.request_pipeline.aclose()
         assert b'onefold_email_requests_total{kind="any",result="lost"} 2.0' in at.metrics.exposition()
 
 
@@ -117,40 +117,40 @@ class Returning:
 async def test_an_event_is_kept_until_the_broker_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collector.retry_buffer.BASE_MS", 1)
     monkeypatch.setattr("collector.routes.email_tracking.WAIT_S", 0)
-    async with collecting() as at:
-        at.desk.producer = Returning(at.desk.producer, 3)  # type: ignore[assignment]  # a producer within a producer
+    async with collector_harness() as at:
+        at.request_pipeline.producer = Returning(at.request_pipeline.producer, 3)  # type: ignore[assignment]  # a producer within a producer
         assert (await clicked(at)).status_code == 302
-        await at.desk.aclose()
+        await at.request_pipeline.aclose()
         (event,) = await at.events()
         assert event.name == "Email Link Clicked"
 
 
-async def test_what_is_too_much_to_keep_is_counted() -> None:
+async def test_events_above_the_retry_buffer_are_counted_as_lost() -> None:
     lost: list[int] = []
-    spool, go = Spool(lambda: lost.append(1), most=2), asyncio.Event()
+    spool, go = RetryBuffer(lambda: lost.append(1), max_waiting=2), asyncio.Event()
 
     async def hang() -> None:
         await go.wait()
 
     for _ in range(3):
-        await spool.give(hang, 0)
+        await spool.submit(hang, 0)
     assert (spool.waiting, len(lost)) == (2, 1)
     go.set()
     await spool.aclose(10)
     assert (spool.waiting, len(lost)) == (0, 1)
 
 
-async def test_what_cannot_be_sent_in_time_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_events_not_sent_in_time_are_counted_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collector.retry_buffer.BASE_MS", 1)
     lost: list[int] = []
 
     async def away() -> None:
-        raise Refusal(Problem.BROKER)
+        raise RequestRefused(Problem.BROKER)
 
     async def broken() -> None:
         raise RuntimeError
 
     for send in (away, broken):
-        spool = Spool(lambda: lost.append(1), keep_s=0.01)
-        await spool.give(send, 10)
+        spool = RetryBuffer(lambda: lost.append(1), retry_for_s=0.01)
+        await spool.submit(send, 10)
     assert len(lost) == 2

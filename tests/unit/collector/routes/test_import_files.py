@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from domain.intake.import_columns import ImportMapping, Kind, folded
-from domain.intake.import_rows import Row, encoding_of, rows
-from domain.intake.import_values import day_of, instant_of, number_of
-from domain.intake.parse import Rejected
-from tests.support.collector_harness import collecting
+from domain.intake.import_columns import ImportKind, ImportMapping, fold_column_name
+from domain.intake.import_rows import ImportRow, detect_encoding, read_rows
+from domain.intake.import_values import parse_day, parse_instant, parse_number
+from domain.intake.parse import Rejection
+from tests.support.collector_harness import collector_harness
 
 HANOI = ImportMapping(timezone="Asia/Ho_Chi_Minh")
 CUSTOMERS = """Mã khách hàng;Họ và tên;Số điện thoại;E-mail;Địa chỉ;Quận/Huyện;Tỉnh/Thành phố;Ngày sinh;Giới tính;Hạng thẻ
@@ -28,11 +28,11 @@ DH-2,2025-06-15T14:30:00Z,0912345678,Nón lá,2,"120,000","240,000.50",giao trư
 """
 
 
-def read(kind: Kind, text: str, mapping: ImportMapping = HANOI) -> list[Row]:
-    return list(rows(kind, iter(io.StringIO(text, newline="")), mapping))
+def read(kind: ImportKind, text: str, mapping: ImportMapping = HANOI) -> list[ImportRow]:
+    return list(read_rows(kind, iter(io.StringIO(text, newline="")), mapping))
 
 
-def calls(kind: Kind, text: str, mapping: ImportMapping = HANOI) -> list[dict[str, Any]]:
+def calls(kind: ImportKind, text: str, mapping: ImportMapping = HANOI) -> list[dict[str, Any]]:
     found = []
     for row in read(kind, text, mapping):
         assert isinstance(row.call, dict), row
@@ -40,8 +40,8 @@ def calls(kind: Kind, text: str, mapping: ImportMapping = HANOI) -> list[dict[st
     return found
 
 
-def refused(kind: Kind, text: str, mapping: ImportMapping = HANOI) -> list[tuple[int, str, str]]:
-    return [(r.line, r.call.reason.value, r.call.path) for r in read(kind, text, mapping) if isinstance(r.call, Rejected)]
+def refused(kind: ImportKind, text: str, mapping: ImportMapping = HANOI) -> list[tuple[int, str, str]]:
+    return [(r.line, r.call.reason.value, r.call.path) for r in read(kind, text, mapping) if isinstance(r.call, Rejection)]
 
 
 def test_customers_with_vietnamese_columns() -> None:
@@ -97,7 +97,7 @@ def test_jsonl_keeps_its_kinds_and_takes_segments_names() -> None:
     assert (event["properties"], event["timestamp"]) == ({"a": 1}, "2025-06-15T15:06:40.000Z")
 
 
-def test_a_mapping_says_the_rest() -> None:
+def test_explicit_mapping_covers_remaining_columns() -> None:
     mapping = ImportMapping(
         columns={"Ma so": "user_id", "Điểm": "traits.points", "Nội bộ": None, "Mốc": "time"},
         constants={"traits.origin": "cửa hàng Huế"},
@@ -131,8 +131,8 @@ def test_the_delimiter_is_found(delimiter: str) -> None:
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_encodings(encoding: str, newline: str) -> None:
     raw = CUSTOMERS.replace("\n", newline).encode(encoding)
-    text = io.TextIOWrapper(io.BytesIO(raw), *encoding_of(raw), newline="")
-    first, second = (row.call for row in rows("customers", iter(text), HANOI))
+    text = io.TextIOWrapper(io.BytesIO(raw), *detect_encoding(raw), newline="")
+    first, second = (row.call for row in read_rows("customers", iter(text), HANOI))
     assert isinstance(first, dict)
     assert isinstance(second, dict)
     assert first["identifiers"] == {"user_id": "KH-1"}
@@ -153,7 +153,7 @@ def test_rows_that_cannot_be_read_say_where() -> None:
 def test_a_quotation_mark_left_open_costs_only_what_it_swallows() -> None:
     text = "id,name\n" + 'K0,"' + "".join(f"K{n},{'x' * 100}\n" for n in range(3000))
     found = read("customers", text)
-    assert isinstance(found[0].call, Rejected)
+    assert isinstance(found[0].call, Rejection)
     assert (found[0].line, found[0].call.reason.value) == (2, "unparsable")
     assert len(found) > 1000
 
@@ -181,7 +181,7 @@ def test_message_ids_come_from_content() -> None:
     ],
 )  # fmt: skip
 def test_numbers(text: Any, expected: Any) -> None:
-    assert number_of(text) == expected
+    assert parse_number(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -194,14 +194,14 @@ def test_numbers(text: Any, expected: Any) -> None:
     ],
 )  # fmt: skip
 def test_instants(text: Any, expected: str | None) -> None:
-    assert instant_of(text, ZoneInfo("Asia/Ho_Chi_Minh"), day_first=True) == expected
+    assert parse_instant(text, ZoneInfo("Asia/Ho_Chi_Minh"), day_first=True) == expected
 
 
 def test_days_and_names() -> None:
-    assert day_of("15/6/1990", day_first=True) == "1990-06-15"
-    assert day_of("6/15/1990", day_first=False) == "1990-06-15"
-    assert day_of("mùa thu 1990", day_first=True) == "mùa thu 1990"
-    assert folded(" Số ĐIỆN-thoại (2) ") == "sodienthoai2"
+    assert parse_day("15/6/1990", day_first=True) == "1990-06-15"
+    assert parse_day("6/15/1990", day_first=False) == "1990-06-15"
+    assert parse_day("mùa thu 1990", day_first=True) == "mùa thu 1990"
+    assert fold_column_name(" Số ĐIỆN-thoại (2) ") == "sodienthoai2"
 
 
 @pytest.mark.parametrize(
@@ -214,15 +214,15 @@ def test_a_wrong_mapping_is_refused(wrong: dict[str, Any]) -> None:
 
 
 @given(st.text(max_size=200), st.sampled_from(["customers", "events"]))
-def test_any_text_is_rows(text: str, kind: Kind) -> None:
+def test_any_text_is_rows(text: str, kind: ImportKind) -> None:
     for row in read(kind, text) + read(kind, "{" + text):
-        assert isinstance(row.call, Rejected) or orjson.dumps(row.call)
+        assert isinstance(row.call, Rejection) or orjson.dumps(row.call)
 
 
 @pytest.mark.parametrize("pack", [lambda raw: raw, gzip.compress])
-async def test_the_address_keeps_rows_and_names_those_it_could_not(pack: Any) -> None:
+async def test_import_endpoint_stores_rows_and_names_rejected_ones(pack: Any) -> None:
     text = EVENTS + "DH-4,,null,,,,,\nDH-5,,0912345678,,,,nhiều,\n"
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.post("/v1/import/events?timezone=Asia/Ho_Chi_Minh&event=Mua+hàng", content=pack(text.encode()))
         assert answer.status_code == 200
         said = answer.json()
@@ -240,7 +240,7 @@ async def test_the_address_keeps_rows_and_names_those_it_could_not(pack: Any) ->
 
 
 async def test_the_same_body_again_makes_the_same_events() -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         for _ in range(2):
             at.clock.advance(60_000)
             assert (await at.post("/v1/import/customers", content=CUSTOMERS.encode())).json()["accepted"] == 2
@@ -261,13 +261,13 @@ async def test_the_same_body_again_makes_the_same_events() -> None:
         ("/v1/import/customers", b"x" * (4 * 1024 * 1024 + 1), True, 413, "too_large"),
     ],
 )
-async def test_a_body_that_is_not_taken_says_why(path: str, content: bytes, auth: bool, status: int, code: str) -> None:
-    async with collecting() as at:
+async def test_refused_import_body_states_its_reason(path: str, content: bytes, auth: bool, status: int, code: str) -> None:
+    async with collector_harness() as at:
         answer = await at.post(path, content=content, **({} if auth else {"auth": None}))
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert await at.events() == []
 
 
-async def test_without_a_broker_it_shall_come_again() -> None:
-    async with collecting(away=True) as at:
+async def test_import_without_a_broker_answers_retryable() -> None:
+    async with collector_harness(away=True) as at:
         assert (await at.post("/v1/import/customers", content=CUSTOMERS.encode())).status_code == 503

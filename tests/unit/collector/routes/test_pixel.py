@@ -5,8 +5,8 @@ import orjson
 import pytest
 from starlette.datastructures import QueryParams
 
-from collector.routes.pixel import GIF, event_of
-from tests.support.collector_harness import KEY, collecting
+from collector.routes.pixel import GIF, call_from_query
+from tests.support.collector_harness import KEY, collector_harness
 
 
 @pytest.mark.parametrize("path", ["/pixel/v1/track", "/v1/pixel/track", "/pixel/v1/track/"])
@@ -14,7 +14,7 @@ async def test_a_pixel_is_an_event(path: str) -> None:
     query = {
         "writeKey": KEY, "userId": "u1", "event": "Mở thư", "messageId": "m1", "properties.campaign": "Tết", "context": '{"a": 1}',
     }  # fmt: skip
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.http.get(path, params=query)
         assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, GIF, "image/gif")
         assert answer.headers["x-onefold-result"] == "accepted=1; quarantined=0"
@@ -25,7 +25,7 @@ async def test_a_pixel_is_an_event(path: str) -> None:
 
 async def test_a_page_and_segments_own_form() -> None:
     call = {"writeKey": KEY, "anonymousId": "c1", "name": "Trang chủ", "messageId": "m1"}
-    async with collecting() as at:
+    async with collector_harness() as at:
         for encoded in (base64.b64encode, base64.urlsafe_b64encode):
             data = encoded(orjson.dumps(call)).decode().rstrip("=")
             assert (await at.http.get("/v1/pixel/page", params={"data": data})).status_code == 200
@@ -49,22 +49,22 @@ async def test_a_page_and_segments_own_form() -> None:
 async def test_a_pixel_that_is_no_event_says_so_and_is_still_an_image(
     path: str, query: dict[str, str], status: int, result: str
 ) -> None:
-    async with collecting() as at:
+    async with collector_harness() as at:
         answer = await at.http.get(path, params=query)
         assert (answer.status_code, answer.content, answer.headers["x-onefold-result"]) == (status, GIF, result)
         assert await at.records("events") == []
         assert KEY.encode() not in b"".join(raw for _, raw in await at.quarantined())
 
 
-async def test_who_only_looks_whether_a_pixel_is_there_makes_no_event() -> None:
-    async with collecting() as at:
+async def test_head_request_for_a_pixel_makes_no_event() -> None:
+    async with collector_harness() as at:
         answer = await at.http.head("/pixel/v1/track", params={"writeKey": KEY, "userId": "u1", "event": "X"})
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/gif")
         assert await at.records("events") == []
 
 
 async def test_a_pixel_without_a_broker_is_not_called_kept() -> None:
-    async with collecting(away=True) as at:
+    async with collector_harness(away=True) as at:
         answer = await at.http.get("/pixel/v1/track", params={"writeKey": KEY, "userId": "u1", "event": "X"})
         assert (answer.status_code, answer.headers["retry-after"], answer.content) == (503, "2", GIF)
 
@@ -80,4 +80,4 @@ async def test_a_pixel_without_a_broker_is_not_called_kept() -> None:
     ],
 )
 def test_a_dot_leads_into_an_object(query: str, call: dict[str, Any]) -> None:
-    assert event_of(QueryParams(query)) == call
+    assert call_from_query(QueryParams(query)) == call

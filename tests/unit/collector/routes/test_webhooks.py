@@ -9,19 +9,19 @@ import httpx
 import orjson
 import pytest
 
-from domain.intake.webhook_mapping import Mapped, mapped
-from collector.webhook_signature import Proof, Seen
-from domain.intake.parse import Rejected
-from schemas.reasons import Reason
-from domain.definitions.kinds import (BadDefinition, Source, decode, encode, load_yaml)
+from collector.webhook_signature import Proof, ReplayCache
+from domain.definitions.kinds import InvalidDefinition, Source, decode_definition, encode_definition, load_yaml
+from domain.intake.parse import Rejection
+from domain.intake.webhook_mapping import MappedCalls, map_payload
 from domain.intake.webhook_spec import MappingSpec
-from tests.support.collector_harness import (KEY, NOW, Collecting, collecting, source)
-from tests.support.webhook_sources import documented, documented_source, hmac_headers, standard_headers, with_secret
+from schemas.reasons import Reason
+from tests.support.collector_harness import KEY, NOW_MS, CollectorHarness, collector_harness, source
+from tests.support.webhook_sources import documented_blocks, documented_source, hmac_headers, standard_headers, with_secret
 
-AT = NOW // 1000
+AT = NOW_MS // 1000
 CTI_SECRET = "secret-of-the-cti"
 ORDERS_SECRET = "whsec_c2VjcmV0LW9mLXRoZS1vcmRlci1zeXN0ZW0="
-SHOWN = [json.loads(text) for text in documented("json")]
+SHOWN = [json.loads(text) for text in documented_blocks("json")]
 HANGUP = next(value for value in SHOWN if isinstance(value, dict) and value.get("event") == "hangup")
 PAID = next(value for value in SHOWN if isinstance(value, dict) and value.get("topic") == "order.paid")
 
@@ -32,18 +32,18 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDERS_WEBHOOK_SECRET", ORDERS_SECRET)
 
 
-def know(at: Collecting, *more: Source) -> None:
+def register_sources(at: CollectorHarness, *more: Source) -> None:
     known = (source("default", KEY), documented_source("cti"), documented_source("orders"), *more)
-    at.sources.become({f"Source/{one.metadata.name}": one for one in known})
+    at.sources.replace_all({f"Source/{one.metadata.name}": one for one in known})
 
 
-async def cti(at: Collecting, payload: Any, **headers: str) -> httpx.Response:
+async def cti(at: CollectorHarness, payload: Any, **headers: str) -> httpx.Response:
     body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
     signed = {**hmac_headers(CTI_SECRET, body, at.clock.now_ms() // 1000), **headers}
     return await at.post("/v1/webhook/cti", content=body, auth=None, headers=signed)
 
 
-async def orders(at: Collecting, payload: Any, delivery: str = "msg_1", at_s: int = AT) -> httpx.Response:
+async def orders(at: CollectorHarness, payload: Any, delivery: str = "msg_1", at_s: int = AT) -> httpx.Response:
     body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
     return await at.post(
         "/v1/webhook/orders", content=body, auth=None, headers=standard_headers(ORDERS_SECRET, body, at_s, delivery)
@@ -51,8 +51,8 @@ async def orders(at: Collecting, payload: Any, delivery: str = "msg_1", at_s: in
 
 
 async def test_the_documented_order_becomes_its_events() -> None:
-    async with collecting() as at:
-        know(at)
+    async with collector_harness() as at:
+        register_sources(at)
         answer = await orders(at, PAID)
         assert (answer.status_code, answer.json()) == (200, {"success": True, "results": []})
         identify, track = await at.events()
@@ -82,23 +82,23 @@ async def test_the_documented_order_becomes_its_events() -> None:
 
 async def test_each_element_becomes_an_event() -> None:
     returns = [
-        {"return_id": f"r-{n}", "customer": f"KH-{n}", "order": n, "at": NOW - 1, "lines": [{"sku": "A"}, {"sku": "B"}]}
+        {"return_id": f"r-{n}", "customer": f"KH-{n}", "order": n, "at": NOW_MS - 1, "lines": [{"sku": "A"}, {"sku": "B"}]}
         for n in range(3)
     ]
-    async with collecting() as at:
-        know(at)
+    async with collector_harness() as at:
+        register_sources(at)
         assert (
             await orders(at, {"topic": "stock.returned", "warehouse": {"name": "Kho Thủ Đức"}, "returns": returns})
         ).status_code == 200
         events = await at.events()
         assert [event.id for event in events] == ["r-0", "r-1", "r-2"]
         assert events[1].properties == {"order_id": 1, "warehouse": "Kho Thủ Đức", "skus": ["A", "B"]}
-        assert events[1].time_ms == NOW - 1
+        assert events[1].time_ms == NOW_MS - 1
 
 
 async def test_the_documented_hangup_is_the_end_of_a_call() -> None:
-    async with collecting() as at:
-        know(at)
+    async with collector_harness() as at:
+        register_sources(at)
         assert (await cti(at, HANGUP)).status_code == 200
         outbound = {
             **HANGUP,
@@ -114,9 +114,9 @@ async def test_the_documented_hangup_is_the_end_of_a_call() -> None:
         assert ("caller_number", "+84987654321") in other.identifiers
 
 
-async def test_what_is_to_be_ignored_is_kept_nowhere() -> None:
-    async with collecting() as at:
-        know(at)
+async def test_ignored_webhook_delivery_is_stored_nowhere() -> None:
+    async with collector_harness() as at:
+        register_sources(at)
         answer = await orders(at, {"topic": "ping"})
         assert (answer.status_code, answer.headers["x-onefold-result"]) == (200, "accepted=0; quarantined=0")
         assert await at.events() == []
@@ -138,9 +138,9 @@ async def test_what_is_to_be_ignored_is_kept_nowhere() -> None:
         ({"topic": "stock.returned", "returns": [{}] * 2501}, "too_many", "$.returns[*]"),
     ],
 )
-async def test_what_cannot_be_mapped_is_kept_whole_in_quarantine(payload: Any, reason: str, path: str) -> None:
-    async with collecting() as at:
-        know(at)
+async def test_unmappable_delivery_is_quarantined_whole(payload: Any, reason: str, path: str) -> None:
+    async with collector_harness() as at:
+        register_sources(at)
         answer = await orders(at, payload)
         assert answer.status_code == 200
         (result,) = answer.json()["results"]
@@ -152,8 +152,8 @@ async def test_what_cannot_be_mapped_is_kept_whole_in_quarantine(payload: Any, r
 
 
 async def test_a_delivery_that_comes_again_is_a_duplicate() -> None:
-    async with collecting() as at:
-        know(at)
+    async with collector_harness() as at:
+        register_sources(at)
         await orders(at, PAID)
         await orders(at, PAID, at_s=AT + 1)
         await cti(at, HANGUP)
@@ -165,8 +165,8 @@ async def test_a_delivery_that_comes_again_is_a_duplicate() -> None:
 
 
 async def test_a_recorded_delivery_is_not_taken_again() -> None:
-    async with collecting() as at:
-        know(at)
+    async with collector_harness() as at:
+        register_sources(at)
         assert (await orders(at, PAID)).status_code == 200
         answer = await orders(at, PAID)
         assert (answer.status_code, answer.json()["code"]) == (409, "replayed")
@@ -176,9 +176,9 @@ async def test_a_recorded_delivery_is_not_taken_again() -> None:
         assert (answer.status_code, answer.json()["code"]) == (401, "stale_signature")
 
 
-async def test_what_the_broker_has_not_taken_may_come_again() -> None:
-    async with collecting(away=True) as at:
-        know(at)
+async def test_delivery_not_accepted_by_the_broker_may_be_repeated() -> None:
+    async with collector_harness(away=True) as at:
+        register_sources(at)
         for _ in range(2):
             answer = await orders(at, PAID)
             assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
@@ -198,8 +198,8 @@ async def test_what_the_broker_has_not_taken_may_come_again() -> None:
     ],
 )
 async def test_a_wrong_signature_is_refused_and_nothing_kept(headers: dict[str, str]) -> None:
-    async with collecting() as at:
-        know(at)
+    async with collector_harness() as at:
+        register_sources(at)
         raw = {name: value.encode("latin-1") for name, value in headers.items()}
         answer = await at.post("/v1/webhook/cti", HANGUP, auth=None, headers=raw)
         assert (answer.status_code, answer.json()["code"]) == (401, "invalid_signature")
@@ -216,8 +216,8 @@ async def test_a_wrong_signature_is_refused_and_nothing_kept(headers: dict[str, 
 )  # fmt: skip
 async def test_a_wrong_standard_signature_is_refused(changed: dict[str, str]) -> None:
     body = orjson.dumps(PAID)
-    async with collecting() as at:
-        know(at)
+    async with collector_harness() as at:
+        register_sources(at)
         headers = {**standard_headers(ORDERS_SECRET, body, AT), **changed}
         answer = await at.post("/v1/webhook/orders", content=body, auth=None, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "invalid_signature")
@@ -226,8 +226,8 @@ async def test_a_wrong_standard_signature_is_refused(changed: dict[str, str]) ->
 async def test_several_secrets_rotate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CTI_WEBHOOK_SECRET", f"new-secret {CTI_SECRET}")
     monkeypatch.setenv("ORDERS_WEBHOOK_SECRET", f"{ORDERS_SECRET} whsec_bmV3")
-    async with collecting() as at:
-        know(at)
+    async with collector_harness() as at:
+        register_sources(at)
         assert (await cti(at, HANGUP)).status_code == (await orders(at, PAID)).status_code == 200
 
 
@@ -236,29 +236,29 @@ async def test_other_ways_to_sign(tmp_path: Path) -> None:
     place = {"secret_env": None, "secret_file": "secret", "timestamp_header": None}
     form = {"algorithm": "sha512", "encoding": "base64", "prefix": ""}
     body = gzip.compress(orjson.dumps(HANGUP))
-    async with collecting(data_dir=tmp_path) as at:
-        at.sources.become({"Source/cti": with_secret(documented_source("cti"), **place, **form)})
+    async with collector_harness(data_dir=tmp_path) as at:
+        at.sources.replace_all({"Source/cti": with_secret(documented_source("cti"), **place, **form)})
         for secret, status in (("bí", 200), ("mật", 200), ("mat", 401)):
             signature = base64.b64encode(hmac.new(secret.encode(), body, "sha512").digest()).decode()
             answer = await at.post("/v1/webhook/cti", content=body, auth=None, headers={"X-CTI-Signature": signature})
             assert answer.status_code == status
 
 
-async def test_without_a_secret_here_it_shall_come_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    async with collecting(data_dir=tmp_path) as at:
-        know(at, with_secret(documented_source("cti"), secret_env=None, secret_file="none"))
+async def test_webhook_without_a_configured_secret_answers_retryable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async with collector_harness(data_dir=tmp_path) as at:
+        register_sources(at, with_secret(documented_source("cti"), secret_env=None, secret_file="none"))
         for _ in range(2):
             answer = await cti(at, HANGUP)
             assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "no_webhook_secret", "60")
             monkeypatch.setenv("CTI_WEBHOOK_SECRET", " ")
-            know(at)
+            register_sources(at)
         monkeypatch.setenv("ORDERS_WEBHOOK_SECRET", "whsec_=")
         assert (await orders(at, PAID)).status_code == 503
 
 
-async def test_what_is_no_json_is_in_quarantine() -> None:
-    async with collecting() as at:
-        know(at)
+async def test_non_json_delivery_is_quarantined() -> None:
+    async with collector_harness() as at:
+        register_sources(at)
         answer = await cti(at, b"{no")
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
         ((held, raw),) = await at.quarantined()
@@ -266,8 +266,8 @@ async def test_what_is_no_json_is_in_quarantine() -> None:
 
 
 async def test_only_sources_with_a_webhook_have_one() -> None:
-    async with collecting() as at:
-        know(at)
+    async with collector_harness() as at:
+        register_sources(at)
         for name in ("default", "none", "..", "%2e%2e"):
             assert (await at.post(f"/v1/webhook/{name}", {})).status_code == 404
 
@@ -319,8 +319,8 @@ def spec(text: str) -> MappingSpec:
     ],
 )  # fmt: skip
 def test_values(value: Any, payload: Any, expected: Any) -> None:
-    result = mapped(spec(json.dumps({"properties": {"it": value}})), payload, 10)
-    assert isinstance(result, Mapped)
+    result = map_payload(spec(json.dumps({"properties": {"it": value}})), payload, 10)
+    assert isinstance(result, MappedCalls)
     assert result.calls[0].get("properties", {}).get("it") == expected
 
 
@@ -333,8 +333,8 @@ def test_values(value: Any, payload: Any, expected: Any) -> None:
     ],
 )  # fmt: skip
 def test_a_transform_that_fails_says_where(transform: str, value: Any) -> None:
-    result = mapped(spec(json.dumps({"properties": {"it": {"path": "$.a.b", "as": [transform]}}})), {"a": {"b": value}}, 10)
-    assert isinstance(result, Rejected)
+    result = map_payload(spec(json.dumps({"properties": {"it": {"path": "$.a.b", "as": [transform]}}})), {"a": {"b": value}}, 10)
+    assert isinstance(result, Rejection)
     assert (result.reason, result.path) == (Reason.WRONG_TYPE, "$.a.b")
     assert "properties.it" in result.detail
 
@@ -352,16 +352,16 @@ def test_the_first_rule_that_applies_decides() -> None:
         }
     )
     for payload, name in (({"a": 1, "b": "y"}, "both"), ({"a": 1, "b": "z"}, "else"), ({"a": True}, "true"), ({"a": "1"}, "else")):
-        result = mapped(found, payload, 10)
-        assert isinstance(result, Mapped)
+        result = map_payload(found, payload, 10)
+        assert isinstance(result, MappedCalls)
         assert result.calls[0]["event"] == name
-    assert mapped(found, {}, 10) == Mapped([], ignored=True)
+    assert map_payload(found, {}, 10) == MappedCalls([], ignored=True)
 
 
 def test_definitions_say_what_is_wrong_and_survive_the_topic() -> None:
     for name in ("cti", "orders"):
         found = documented_source(name)
-        assert decode(encode(found), "test") == found
+        assert decode_definition(encode_definition(found), "test") == found
     for change, said in (
         (("secret_env: ORDERS_WEBHOOK_SECRET", "secret: abc"), "secret"),
         (("secret_env: ORDERS_WEBHOOK_SECRET", "secret_env: A, secret_file: b"), "one of them"),
@@ -370,26 +370,26 @@ def test_definitions_say_what_is_wrong_and_survive_the_topic() -> None:
         (("user_id: $.order.customer.code", "passport: $.a"), "namespaces are"),
         (("ignore: true", "ignore: false"), "ignore"),
     ):
-        text = next(text for text in documented("yaml") if "name: orders" in text)
+        text = next(text for text in documented_blocks("yaml") if "name: orders" in text)
         for old, new in zip(change[::2], change[1::2], strict=True):
             text = text.replace(old, new)
-        with pytest.raises(BadDefinition, match=said):
+        with pytest.raises(InvalidDefinition, match=said):
             load_yaml(text, "test")
-    text = next(text for text in documented("yaml") if "name: cti" in text)
+    text = next(text for text in documented_blocks("yaml") if "name: cti" in text)
     for old, new in (
         ("timestamp_header: X-CTI-Timestamp", "signed: '{timestamp}{body}'"),
         ("prefix:", "signed: nothing\n      prefix:"),
     ):
-        with pytest.raises(BadDefinition, match=r"timestamp|\{body\}"):
+        with pytest.raises(InvalidDefinition, match=r"timestamp|\{body\}"):
             load_yaml(text.replace(old, new), "test")
 
 
 def test_the_memory_of_deliveries_is_bounded() -> None:
-    seen = Seen(most=2)
+    seen = ReplayCache(max_entries=2)
     for n in range(3):
-        seen.add("s", Proof(bytes([n])), NOW + 10)
-    assert [seen.has("s", Proof(bytes([n])), NOW) for n in range(3)] == [False, True, True]
-    assert not seen.has("s", Proof(b"\x02"), NOW + 11)
-    assert not seen.has("other", Proof(b"\x02"), NOW)
-    seen.add("s", Proof(b"r", replayable=True), NOW)
-    assert not seen.has("s", Proof(b"r", replayable=True), NOW)
+        seen.add("s", Proof(bytes([n])), NOW_MS + 10)
+    assert [seen.has("s", Proof(bytes([n])), NOW_MS) for n in range(3)] == [False, True, True]
+    assert not seen.has("s", Proof(b"\x02"), NOW_MS + 11)
+    assert not seen.has("other", Proof(b"\x02"), NOW_MS)
+    seen.add("s", Proof(b"r", replayable=True), NOW_MS)
+    assert not seen.has("s", Proof(b"r", replayable=True), NOW_MS)

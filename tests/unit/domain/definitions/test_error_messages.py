@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.definitions.kinds import (MAX_DOCUMENT_BYTES, BadDefinition, Segment, load_yaml, parse)
+from domain.definitions.kinds import MAX_DOCUMENT_BYTES, InvalidDefinition, Segment, load_yaml, parse_definition
 from domain.segments.language import KEYWORDS, MAX_DEPTH, MAX_NODES
 
 BESIDE = "a condition holds one word alone, here `did`: move the key into it, or list two conditions under `all`"
@@ -18,9 +18,9 @@ def document(where: Any, kind: str = "Segment") -> dict[str, Any]:
     return {"apiVersion": "onefold/v1", "kind": kind, "metadata": {"name": "a"}, "spec": spec}
 
 
-def said(value: Any) -> list[str]:
-    with pytest.raises(BadDefinition) as raised:
-        parse(value, "a.yaml")
+def error_lines(value: Any) -> list[str]:
+    with pytest.raises(InvalidDefinition) as raised:
+        parse_definition(value, "a.yaml")
     lines = str(raised.value).splitlines()
     assert all(line.startswith("a.yaml: ") for line in lines)
     return [line.removeprefix("a.yaml: ") for line in lines]
@@ -73,7 +73,7 @@ def said(value: Any) -> list[str]:
     ],
 )  # fmt: skip
 def test_a_fault_is_one_line_with_the_path_and_the_cure(node: Any, lines: list[str]) -> None:
-    assert said(document(node)) == lines
+    assert error_lines(document(node)) == lines
 
 
 def test_faults_come_in_the_order_of_the_document_whatever_the_order_of_the_fields() -> None:
@@ -83,7 +83,7 @@ def test_faults_come_in_the_order_of_the_document_whatever_the_order_of_the_fiel
             {"sequence": {"then": {"event": "b", "same": "id"}, "first": {"event": "a", "pick": "newest"}}},
         ]
     }
-    assert [line.split(":")[0] for line in said(document(where))] == [
+    assert [line.split(":")[0] for line in error_lines(document(where))] == [
         "spec.where.any.0.all.0.not.did.within",
         "spec.where.any.0.all.1.trait.op",
         "spec.where.any.0.all.1.trait.path",
@@ -93,59 +93,61 @@ def test_faults_come_in_the_order_of_the_document_whatever_the_order_of_the_fiel
 
 
 def test_all_of_a_list_at_fault_is_not_called_empty() -> None:
-    assert said(document({"all": [{"did": {"event": ""}}]})) == ["spec.where.all.0.did.event: must not be empty"]
+    assert error_lines(document({"all": [{"did": {"event": ""}}]})) == ["spec.where.all.0.did.event: must not be empty"]
 
 
 def test_a_key_of_the_same_name_as_the_word_around_it_is_found() -> None:
-    assert said(document({"did": {"did": 1, "event": ""}})) == [
+    assert error_lines(document({"did": {"did": 1, "event": ""}})) == [
         "spec.where.did.did: unknown key: leave it out; known are event, where, within, at_least, at_most, exactly",
         "spec.where.did.event: must not be empty",
     ]
 
 
 def test_computed_traits_and_other_kinds_are_explained_alike() -> None:
-    assert said(document({"cunt": {}, "count": {"event": "x", "keep": 0}}, "ComputedTrait")) == [
+    assert error_lines(document({"cunt": {}, "count": {"event": "x", "keep": 0}}, "ComputedTrait")) == [
         "spec.cunt: unknown key: did you mean `count`?",
         "spec.count.keep: must be at least 1",
     ]
     rfm = {"rfm": {"within": "1d", "recency": ["1d", "2d"], "frequency": [1, 2, 3, "x"], "monetary": [4, 3, 2, 1]}}
-    assert said(document(rfm, "ComputedTrait")) == [
+    assert error_lines(document(rfm, "ComputedTrait")) == [
         "spec.rfm.recency: has too few entries",
         "spec.rfm.frequency.3: must be a number",
     ]
     hook = {"signature": {"scheme": "hmac", "headr": "x", "secret_env": "A"}, "mapping": {"rules": [{"ignore": True}]}}
-    assert said(document({"webhook": hook}, "Source")) == ["spec.webhook.signature.headr: unknown key: did you mean `header`?"]
-    assert said(document({"webhook": {**hook, "signature": {"scheme": "hmak"}}}, "Source")) == [
+    assert error_lines(document({"webhook": hook}, "Source")) == [
+        "spec.webhook.signature.headr: unknown key: did you mean `header`?"
+    ]
+    assert error_lines(document({"webhook": {**hook, "signature": {"scheme": "hmak"}}}, "Source")) == [
         "spec.webhook.signature.scheme: must be one of standard, hmac: did you mean `hmac`?"
     ]
 
 
 def test_the_head_of_a_document_is_explained() -> None:
-    assert said({"apiVersion": "onefold/v2", "kind": "Segment"}) == [
+    assert error_lines({"apiVersion": "onefold/v2", "kind": "Segment"}) == [
         "apiVersion: must be onefold/v1",
         "metadata: is missing: add it",
         "spec: is missing: add it",
     ]
-    assert said({"kind": "Segmnt"})[0].endswith("did you mean `Segment`?")
-    assert said({"spec": 1}) == ["kind: is missing: add it"]
-    assert said([]) == ["document: must be keys and values"]
+    assert error_lines({"kind": "Segmnt"})[0].endswith("did you mean `Segment`?")
+    assert error_lines({"spec": 1}) == ["kind: is missing: add it"]
+    assert error_lines([]) == ["document: must be keys and values"]
     name = document({"everyone": True}) | {"metadata": {"name": "Khách VIP"}}
-    assert said(name) == [
+    assert error_lines(name) == [
         "metadata.name: a name is 1 to 63 small letters a-z, digits and hyphens, and begins with a letter or digit"
     ]
 
 
-def test_what_was_written_is_not_repeated_but_for_keys_and_those_not_at_length() -> None:
+def test_error_messages_quote_only_short_keys() -> None:
     value = "nguyen.van.a@example.vn " * 50
     where = {"all": [{"trait": {"path": "a", "op": value, "value": 1}}, {"did": {"event": value, value: 1, "within": value}}]}
-    text = "\n".join(said(document(where)))
+    text = "\n".join(error_lines(document(where)))
     assert len(max(text.splitlines(), key=len)) < 400
     assert text.count("nguyen.van.a@example.vn") <= 3
-    assert "\\x00" in "\n".join(said(document({"did": {"event": "x", "a\x00\n": 1}})))
+    assert "\\x00" in "\n".join(error_lines(document({"did": {"event": "x", "a\x00\n": 1}})))
 
 
 def test_many_faults_are_counted() -> None:
-    lines = said(document({"all": [{"did": {"event": ""}}] * 50}))
+    lines = error_lines(document({"all": [{"did": {"event": ""}}] * 50}))
     assert (len(lines), lines[-1]) == (13, "and 38 more")
 
 
@@ -156,12 +158,12 @@ def nested(levels: int, inner: Any, word: str = "not") -> Any:
 
 
 def test_trees_are_bounded_in_depth_and_size() -> None:
-    parse(document(nested(MAX_DEPTH, {"everyone": True})), "a")
+    parse_definition(document(nested(MAX_DEPTH, {"everyone": True})), "a")
     for word in ("not", "any"):
-        assert f"deeper than {MAX_DEPTH}" in said(document(nested(MAX_DEPTH + 1, {"everyone": True}, word)))[0]
+        assert f"deeper than {MAX_DEPTH}" in error_lines(document(nested(MAX_DEPTH + 1, {"everyone": True}, word)))[0]
     fits = [{"any": [{"everyone": True}] * 98}] * 5
-    parse(document({"all": fits}), "a")
-    assert f"more than {MAX_NODES} conditions" in said(document({"all": [*fits, {"any": [{"everyone": True}] * 9}]}))[0]
+    parse_definition(document({"all": fits}), "a")
+    assert f"more than {MAX_NODES} conditions" in error_lines(document({"all": [*fits, {"any": [{"everyone": True}] * 9}]}))[0]
 
 
 @pytest.mark.parametrize("opening", ["{not: ", "[", '{"all": [', "- "])
@@ -170,7 +172,7 @@ def test_ten_thousand_levels_of_text_are_refused_in_a_line(opening: str) -> None
     end = "".join(closing[letter] for letter in reversed(opening) if letter in closing)
     where = opening * 10_000 + "{everyone: true}" + end * 10_000
     text = f"{{apiVersion: onefold/v1, kind: Segment, metadata: {{name: a}}, spec: {{where: {where}}}}}"
-    with pytest.raises(BadDefinition) as raised:
+    with pytest.raises(InvalidDefinition) as raised:
         load_yaml(where if opening == "- " else text, "a.yaml")
     assert str(raised.value) == "a.yaml: nested deeper than 64 levels: make it flatter"
 
@@ -179,7 +181,7 @@ def test_ten_thousand_levels_of_text_are_refused_in_a_line(opening: str) -> None
 def test_ten_thousand_levels_of_values_are_refused_too(kind: str) -> None:
     before = sys.getrecursionlimit()
     for word in ("not", "any", "items"):
-        [line] = said(document(nested(10_000, {}, word), kind))
+        [line] = error_lines(document(nested(10_000, {}, word), kind))
         assert "deeper than" in line
     assert sys.getrecursionlimit() == before
 
@@ -188,10 +190,10 @@ def test_aliases_that_multiply_or_lead_to_themselves_are_refused() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     for text in ("\n".join(lines), "a: &a [*a]", "a: &a {b: *a}"):
-        with pytest.raises(BadDefinition, match=r"nested deeper|holds more than"):
+        with pytest.raises(InvalidDefinition, match=r"nested deeper|holds more than"):
             load_yaml(text, "a.yaml")
     merges = ["a0: &a0 {k: x}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 12))]
-    with pytest.raises(BadDefinition):
+    with pytest.raises(InvalidDefinition):
         load_yaml("\n".join(merges), "a.yaml")
 
 
@@ -215,7 +217,7 @@ def test_an_alias_may_save_words() -> None:
     ],
 )
 def test_text_that_is_no_yaml_is_refused_with_its_place(text: str, line: str) -> None:
-    with pytest.raises(BadDefinition) as raised:
+    with pytest.raises(InvalidDefinition) as raised:
         load_yaml(text, "a.yaml")
     assert str(raised.value) == f"a.yaml: {line}"
 
@@ -244,10 +246,10 @@ values = st.recursive(
 
 
 @given(values)
-def test_anything_is_read_or_refused_in_lines_without_pydantics_words(value: Any) -> None:
+def test_any_input_is_read_or_refused_without_pydantic_text(value: Any) -> None:
     try:
-        parse(document(value), "a.yaml")
-    except BadDefinition as error:
+        parse_definition(document(value), "a.yaml")
+    except InvalidDefinition as error:
         lines = str(error).splitlines()
         assert lines
         for line in lines:

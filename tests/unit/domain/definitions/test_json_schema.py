@@ -9,12 +9,12 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from domain.definitions.kinds import BadDefinition, encode, parse
-from domain.segments.language import KEYWORDS
+from domain.definitions.json_schema import ANY_KIND, MODEL_BY_SLUG, definition_schema
+from domain.definitions.kinds import InvalidDefinition, encode_definition, parse_definition
 from domain.definitions.yaml_text import yaml_documents
-from domain.definitions.json_schema import ANY, MODELS, schema
+from domain.segments.language import KEYWORDS
 
-DEMO = Path(__file__).parents[3] / "demo/definitions"
+DEMO = Path(__file__).parents[4] / "demo/definitions"
 
 
 def node(where: Any) -> dict[str, Any]:
@@ -27,17 +27,17 @@ def computed(spec: Any) -> dict[str, Any]:
 
 @lru_cache
 def validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(schema(name))
+    return Draft202012Validator(definition_schema(name))
 
 
-def fits(document: Any, name: str = ANY) -> bool:
+def fits(document: Any, name: str = ANY_KIND) -> bool:
     return bool(validator(name).is_valid(document))
 
 
 def is_read(document: Any) -> bool:
     try:
-        parse(document, "test")
-    except BadDefinition:
+        parse_definition(document, "test")
+    except InvalidDefinition:
         return False
     return True
 
@@ -130,9 +130,9 @@ BAD: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*MODELS, ANY])
+@pytest.mark.parametrize("name", [*MODEL_BY_SLUG, ANY_KIND])
 def test_every_schema_is_one_of_its_dialect_and_refers_to_what_is_there(name: str) -> None:
-    made = schema(name)
+    made = definition_schema(name)
     Draft202012Validator.check_schema(made)
     text = str(made)
     assert all(f"#/$defs/{defined}'" in text for defined in made["$defs"])
@@ -156,11 +156,11 @@ def test_the_shipped_definitions_fit() -> None:
     documents = [document for path in sorted(DEMO.glob("*.yaml")) for document in yaml_documents(path.read_text())]
     assert documents
     for document in documents:
-        validator(ANY).validate(document)
+        validator(ANY_KIND).validate(document)
 
 
 def test_every_word_of_the_language_is_in_the_schema_by_the_name_that_is_written_and_explained() -> None:
-    defs = schema("segment")["$defs"]
+    defs = definition_schema("segment")["$defs"]
     words = defs["Node"]["properties"]
     assert tuple(words) == KEYWORDS
     for word in words.values():
@@ -195,6 +195,6 @@ def follow(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 def test_documents_are_written_on_the_topic_as_people_write_them() -> None:
-    text = encode(parse(node({"not": {"did": {"event": "a", "within": "7d"}}}), "test")).decode()
+    text = encode_definition(parse_definition(node({"not": {"did": {"event": "a", "within": "7d"}}}), "test")).decode()
     assert '"not":{"did"' in text
     assert '"within":"7d"' in text

@@ -4,16 +4,16 @@ import asyncio
 
 import pytest
 
+from domain.definitions.kinds import encode_definition, parse_definition
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
-from domain.definitions.kinds import encode, parse
 from streams.definitions import Definitions, follow_definitions
 
 
 def segment(name: str, where: object) -> bytes:
     document = {"apiVersion": "onefold/v1", "kind": "Segment", "metadata": {"name": name}, "spec": {"where": where}}
-    return encode(parse(document, name))
+    return encode_definition(parse_definition(document, name))
 
 
 BUYERS = {"did": {"event": "Order Completed"}}
@@ -35,36 +35,36 @@ async def test_all_that_the_topic_holds_is_known_after_catching_up() -> None:
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     assert len(definitions.plan.segments) == 700
-    assert definitions.known == 700
+    assert definitions.next_offset == 700
 
 
 def test_a_later_record_replaces_and_a_tombstone_removes() -> None:
     definitions = Definitions(Settings())
-    definitions.take(record("Segment/a", segment("a", BUYERS)))
+    definitions.apply(record("Segment/a", segment("a", BUYERS)))
     first = definitions.plan.versions["a"]
-    definitions.take(record("Segment/a", segment("a", {"did": {"event": "Signed Up"}})))
+    definitions.apply(record("Segment/a", segment("a", {"did": {"event": "Signed Up"}})))
     assert definitions.plan.versions["a"] != first
-    definitions.take(record("Segment/a", None))
+    definitions.apply(record("Segment/a", None))
     assert definitions.plan.segments == {}
 
 
 def test_a_record_that_is_no_definition_changes_nothing() -> None:
     definitions = Definitions(Settings())
-    definitions.take(record("Segment/a", segment("a", BUYERS)))
+    definitions.apply(record("Segment/a", segment("a", BUYERS)))
     plan = definitions.plan
-    definitions.take(record("Segment/a", b"{}"))
+    definitions.apply(record("Segment/a", b"{}"))
     assert definitions.plan is plan
 
 
 def test_a_circle_is_left_out_and_what_comes_after_it_is_taken() -> None:
     definitions = Definitions(Settings())
-    definitions.take(record("Segment/a", segment("a", {"in_segment": "b"})))
-    definitions.take(record("Segment/b", segment("b", {"in_segment": "a"})))
-    definitions.take(record("Segment/c", segment("c", BUYERS)))
+    definitions.apply(record("Segment/a", segment("a", {"in_segment": "b"})))
+    definitions.apply(record("Segment/b", segment("b", {"in_segment": "a"})))
+    definitions.apply(record("Segment/c", segment("c", BUYERS)))
     assert set(definitions.plan.segments) == {"a", "c"}
 
 
-async def test_whoever_has_come_to_the_end_knows_what_compaction_has_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_definitions_offset_covers_compacted_records(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, bus = Settings(), MemoryBus()
     topic = settings.topic("definitions")
     await bus.create_topics({topic: (1, {})})
@@ -79,10 +79,10 @@ async def test_whoever_has_come_to_the_end_knows_what_compaction_has_taken(monke
     await asyncio.wait_for(definitions.caught_up.wait(), 10)
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
-    assert definitions.known == 3
+    assert definitions.next_offset == 3
 
 
-def test_a_record_that_cannot_be_used_is_known_all_the_same() -> None:
+def test_unusable_record_still_advances_the_definitions_offset() -> None:
     definitions = Definitions(Settings())
-    definitions.take(record("Segment/a", b"{}", 4))
-    assert definitions.known == 5
+    definitions.apply(record("Segment/a", b"{}", 4))
+    assert definitions.next_offset == 5

@@ -2,9 +2,9 @@
 
 import pytest
 
+from domain.definitions.kinds import AnyDefinition, load_yaml
 from ops.definition_files import check
 from runtime.errors import Invalid
-from domain.definitions.kinds import AnyDefinition, load_yaml
 
 LIVE = """
 {apiVersion: onefold/v1, kind: ComputedTrait, metadata: {name: orders-90d}, spec: {count: {event: Đặt hàng, within: 90d}}}

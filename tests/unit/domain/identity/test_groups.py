@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.identity import groups
-from domain.profiles import fragment as model
-from domain.identity.groups import MAX_GONE, MOST, Group
-from domain.identity.households import group_id, kind_of
-from domain.profiles.fragment import Fragment
-from schemas.records import Grouped
 from domain.definitions.kinds import Segment, load_yaml
+from domain.identity import groups
+from domain.identity.groups import MAX_DEPARTED, MAX_LISTED_MEMBERS, GroupDocument
+from domain.identity.households import group_id, group_kind
 from domain.identity.rules import HouseholdRules
-from domain.segments.plan import Plan
+from domain.profiles import fragment as model
+from domain.profiles.fragment import Fragment
+from domain.segments.plan import SegmentPlan
+from schemas.records import GroupRecord
 from tests.support.events import event
 
 SECRET = b"s"
@@ -25,58 +25,60 @@ RULE = HouseholdRules(landline=True, shared_traits=("city",), max_members=3)
 PROFILES = [f"{number:032x}" for number in range(5)]
 
 
-def joined(*traits: tuple[str, Any], phone: str = "", accounts: tuple[str, ...] = (), orders: int = 0) -> model.Joined:
+def joined(*traits: tuple[str, Any], phone: str = "", accounts: tuple[str, ...] = (), orders: int = 0) -> model.JoinedProfile:
     fragment = Fragment(accounts=accounts, counters={"Order Completed": orders} if orders else {})
     fragment.identifiers["0a"] = ("user_id", "u1")
     if phone:
         fragment.identifiers["3b"] = ("phone", phone)
-    fragment.traits = {name: model.Trait(value, 5, "m") for name, value in traits}
-    return model.join([fragment], {}, ["0a"])
+    fragment.traits = {name: model.TraitValue(value, 5, "m") for name, value in traits}
+    return model.join_fragments([fragment], {}, ["0a"])
 
 
-def plan(where: str) -> Plan:
+def plan(where: str) -> SegmentPlan:
     text = f"apiVersion: onefold/v1\nkind: Segment\nmetadata: {{name: s}}\nspec: {{where: {where}}}"
-    return Plan(document for document in load_yaml(text, "test") if isinstance(document, Segment))
+    return SegmentPlan(document for document in load_yaml(text, "test") if isinstance(document, Segment))
 
 
 @st.composite
-def records(draw: st.DrawFn) -> list[Grouped]:
+def records(draw: st.DrawFn) -> list[GroupRecord]:
     """What one account and one household hear; a number stands for one record of a profile."""
     found = {}
     for seq in range(draw(st.integers(1, 15))):
         profile_id, name = draw(st.sampled_from(PROFILES)), draw(st.sampled_from([ACCOUNT, HOME]))
-        kind = kind_of(name)
+        kind = group_kind(name)
         if kind == "account" and draw(st.booleans()):
             traits = {draw(st.sampled_from(["plan", "ghế"])): (draw(st.integers(0, 2)), draw(st.integers(0, 2)), f"m{seq}")}
-            found[seq] = Grouped(group_id=name, kind=kind, name="Công ty A", traits=traits)
+            found[seq] = GroupRecord(group_id=name, kind=kind, name="Công ty A", traits=traits)
             continue
         shared = (
             {"city": (draw(st.sampled_from(["Huế", "Vinh"])), draw(st.integers(0, 2)), f"m{seq}")} if kind == "household" else {}
         )
         counters = {"Order Completed": seq} if kind == "household" else {}
-        found[seq] = Grouped(
+        found[seq] = GroupRecord(
             group_id=name, kind=kind, profile_id=profile_id, present=draw(st.booleans()), seq=seq, traits=shared, counters=counters
         )
     return list(found.values())
 
 
 @given(said=records(), rng=st.randoms(use_true_random=False))
-def test_any_order_duplication_and_grouping_of_records_gives_the_same_documents(said: list[Grouped], rng: random.Random) -> None:
-    once = groups.replayed(said)
+def test_any_order_duplication_and_grouping_of_records_gives_the_same_documents(
+    said: list[GroupRecord], rng: random.Random
+) -> None:
+    once = groups.documents_from_records(said)
     shuffled = [*said, *rng.choices(said, k=5)]
     rng.shuffle(shuffled)
-    one_by_one: dict[str, Group] = {}
+    one_by_one: dict[str, GroupDocument] = {}
     for record in shuffled:
-        document = groups.decode(groups.encode(one_by_one.get(record.group_id, Group())))
-        groups.fold(document, [record])
+        document = groups.decode_group(groups.encode_group(one_by_one.get(record.group_id, GroupDocument())))
+        groups.apply_group_records(document, [record])
         one_by_one[record.group_id] = document
-    assert {name: groups.encode(group) for name, group in one_by_one.items()} == {
-        name: groups.encode(group) for name, group in once.items()
+    assert {name: groups.encode_group(group) for name, group in one_by_one.items()} == {
+        name: groups.encode_group(group) for name, group in once.items()
     }
 
 
-def contribution(profile_id: str, seq: int = 1, *, present: bool = True) -> Grouped:
-    return Grouped(group_id=ACCOUNT, kind="account", profile_id=profile_id, seq=seq, present=present)
+def contribution(profile_id: str, seq: int = 1, *, present: bool = True) -> GroupRecord:
+    return GroupRecord(group_id=ACCOUNT, kind="account", profile_id=profile_id, seq=seq, present=present)
 
 
 def profile_id(number: int, rng: random.Random) -> str:
@@ -84,52 +86,54 @@ def profile_id(number: int, rng: random.Random) -> str:
 
 
 def test_a_group_of_many_lists_a_sample_and_counts_it() -> None:
-    rng, group = random.Random(1), Group()
-    many = 3 * MOST["account"]
+    rng, group = random.Random(1), GroupDocument()
+    many = 3 * MAX_LISTED_MEMBERS["account"]
     everyone = [profile_id(number, rng) for number in range(many)]
     for start in range(0, many, 5_000):
-        groups.fold(group, [contribution(name) for name in everyone[start : start + 5_000]])
-    assert len(group.members()) <= MOST["account"]
+        groups.apply_group_records(group, [contribution(name) for name in everyone[start : start + 5_000]])
+    assert len(group.members()) <= MAX_LISTED_MEMBERS["account"]
     assert abs(group.size - many) < many / 20
     listed = set(group.members())
-    groups.fold(group, [contribution(name, 2, present=False) for name in everyone[: many // 2]])
+    groups.apply_group_records(group, [contribution(name, 2, present=False) for name in everyone[: many // 2]])
     assert set(group.members()) == listed - set(everyone[: many // 2])
     assert abs(group.size - many / 2) < many / 20
 
 
-def test_those_who_left_are_remembered_for_a_while() -> None:
-    rng, group = random.Random(2), Group()
-    everyone = [profile_id(number, rng) for number in range(MAX_GONE + 20)]
-    groups.fold(group, [contribution(name, number) for number, name in enumerate(everyone)])
-    groups.fold(group, [contribution(name, 1_000 + number, present=False) for number, name in enumerate(everyone)])
-    assert (group.size, len(group.contributions)) == (0, MAX_GONE)
-    groups.fold(group, [contribution(everyone[-1], 5)])
+def test_former_members_are_remembered_for_a_while() -> None:
+    rng, group = random.Random(2), GroupDocument()
+    everyone = [profile_id(number, rng) for number in range(MAX_DEPARTED + 20)]
+    groups.apply_group_records(group, [contribution(name, number) for number, name in enumerate(everyone)])
+    groups.apply_group_records(group, [contribution(name, 1_000 + number, present=False) for number, name in enumerate(everyone)])
+    assert (group.size, len(group.contributions)) == (0, MAX_DEPARTED)
+    groups.apply_group_records(group, [contribution(everyone[-1], 5)])
     assert group.members() == []
 
 
 def test_a_document_of_nothing_is_one() -> None:
-    assert groups.decode(None) == Group()
-    assert groups.account_seen(Group()).members == 0
-    assert groups.household_seen(Group(), RULE) is None
+    assert groups.decode_group(None) == GroupDocument()
+    assert groups.account_facts(GroupDocument()).members == 0
+    assert groups.household_facts(GroupDocument(), RULE) is None
 
 
 @pytest.mark.parametrize(("members", "seen"), [(1, False), (2, True), (3, True), (4, False)])
 def test_a_household_is_two_or_more_and_not_too_many(members: int, seen: bool) -> None:
-    group = Group()
-    groups.fold(group, [Grouped(group_id=HOME, kind="household", profile_id=name, seq=1) for name in PROFILES[:members]])
-    assert (groups.household_seen(group, RULE) is not None) is seen
-    assert groups.household_seen(group, None) is None
+    group = GroupDocument()
+    groups.apply_group_records(
+        group, [GroupRecord(group_id=HOME, kind="household", profile_id=name, seq=1) for name in PROFILES[:members]]
+    )
+    assert (groups.household_facts(group, RULE) is not None) is seen
+    assert groups.household_facts(group, None) is None
 
 
 def test_a_household_sees_the_latest_shared_trait_and_all_counters() -> None:
-    group = Group()
+    group = GroupDocument()
     for number, (name, city) in enumerate(zip(PROFILES, ["Huế", "Vinh"], strict=False)):
         traits = {"city": (city, number, "m"), "salary": (9, number, "m")}
-        groups.fold(
+        groups.apply_group_records(
             group,
-            [Grouped(group_id=HOME, kind="household", profile_id=name, seq=1, traits=traits, counters={"Order Completed": 2})],
+            [GroupRecord(group_id=HOME, kind="household", profile_id=name, seq=1, traits=traits, counters={"Order Completed": 2})],
         )
-    seen = groups.household_seen(group, RULE)
+    seen = groups.household_facts(group, RULE)
     assert seen is not None
     assert (seen.traits, seen.members, seen.counters) == ({"city": "Vinh"}, 2, {"Order Completed": 4})
 
@@ -137,37 +141,37 @@ def test_a_household_sees_the_latest_shared_trait_and_all_counters() -> None:
 def test_a_profile_contributes_presence_shared_traits_and_the_counts_that_segments_ask_for() -> None:
     asks = plan("{household: {did: {event: Order Completed, at_least: 3}}}")
     profile = joined(("city", "Huế"), ("salary", 9), ("floor", None), phone="+842838221234", accounts=("Công ty A",), orders=7)
-    found = groups.contributions(profile, "0a", asks, RULE, SECRET)
+    found = groups.profile_contributions(profile, "0a", asks, RULE, SECRET)
     assert list(found) == [ACCOUNT, HOME]
-    assert found[ACCOUNT] == Grouped(group_id=ACCOUNT, kind="account", name="Công ty A", profile_id="0a")
-    assert found[HOME] == Grouped(
+    assert found[ACCOUNT] == GroupRecord(group_id=ACCOUNT, kind="account", name="Công ty A", profile_id="0a")
+    assert found[HOME] == GroupRecord(
         group_id=HOME, kind="household", profile_id="0a", most=3, traits={"city": ("Huế", 5, "m")}, counters={"Order Completed": 3}
     )
-    assert list(groups.contributions(profile, "0a", asks, None, SECRET)) == [ACCOUNT]
+    assert list(groups.profile_contributions(profile, "0a", asks, None, SECRET)) == [ACCOUNT]
 
 
-def test_only_what_changed_is_said_and_numbers_grow_whatever_the_clock_says() -> None:
-    now = groups.contributions(joined(phone="+842838221234", accounts=("b",)), "0a", Plan(()), RULE, SECRET)
-    first = groups.say({}, 0, now, "0a", 100)
+def test_only_changed_contributions_are_emitted_with_growing_sequence_numbers() -> None:
+    now = groups.profile_contributions(joined(phone="+842838221234", accounts=("b",)), "0a", SegmentPlan(()), RULE, SECRET)
+    first = groups.changed_contributions({}, 0, now, "0a", 100)
     assert [(said.seq, said.present) for said in first.records] == [(100, True), (100, True)]
-    assert groups.say(first.groups, first.seq, now, "0a", 200).records == ()
-    left = groups.say(first.groups, first.seq, {HOME: now[HOME]}, "0a", 50)
+    assert groups.changed_contributions(first.groups, first.seq, now, "0a", 200).records == ()
+    left = groups.changed_contributions(first.groups, first.seq, {HOME: now[HOME]}, "0a", 50)
     assert [(said.kind, said.present, said.seq) for said in left.records] == [("account", False, 101)]
-    again = groups.say(left.groups, left.seq, now, "0a", 50)
+    again = groups.changed_contributions(left.groups, left.seq, now, "0a", 50)
     assert [(said.kind, said.present, said.seq) for said in again.records] == [("account", True, 102)]
 
 
 def test_a_group_call_names_an_account_once_in_one_spelling() -> None:
     fragment = Fragment()
     for number, name in enumerate(["Công ty A", " Công ty A ", "null", "", "b"]):
-        model.apply(
+        model.apply_event(
             fragment,
             event({"user_id": "u1"}, id=f"m{number}", type="group", properties={"groupId": name}, traits={"x": 1}),
-            Plan(()),
+            SegmentPlan(()),
         )
     assert fragment.accounts == ("Công ty A", "b")
     assert fragment.traits == {}
-    assert model.decode(model.encode(fragment)).accounts == fragment.accounts
+    assert model.decode_fragment(model.encode_fragment(fragment)).accounts == fragment.accounts
 
 
 def test_the_accounts_of_one_owner_are_bounded_whatever_their_order() -> None:
@@ -177,8 +181,8 @@ def test_the_accounts_of_one_owner_are_bounded_whatever_their_order() -> None:
     ]
     forwards, backwards = Fragment(), Fragment()
     for call in calls:
-        model.apply(forwards, call, Plan(()))
+        model.apply_event(forwards, call, SegmentPlan(()))
     for call in reversed(calls):
-        model.apply(backwards, call, Plan(()))
+        model.apply_event(backwards, call, SegmentPlan(()))
     assert forwards.accounts == backwards.accounts
     assert len(forwards.accounts) == model.MAX_ACCOUNTS

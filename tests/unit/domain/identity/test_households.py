@@ -5,23 +5,23 @@ from typing import Any
 
 import pytest
 
-from domain.profiles import fragment as model
-from domain.identity.postal_addresses import one_spelling
-from domain.identity.households import (MAX_SIGNS, group_id, households_of, is_landline)
-from domain.profiles.fragment import Fragment, Joined
+from domain.identity.households import MAX_HOUSEHOLD_KEYS, group_id, household_ids, is_landline
+from domain.identity.postal_addresses import normalise_address
 from domain.identity.rules import HouseholdRules
+from domain.profiles import fragment as model
+from domain.profiles.fragment import Fragment, JoinedProfile
 
 SECRET = b"s"
 ALL = HouseholdRules(id_trait="home.id", address_trait="address", landline=True, shared_phone=True)
 LANDLINE, MOBILE = "+842838221234", "+84901234567"
 
 
-def joined(traits: dict[str, Any] | None = None, **identifiers: str) -> Joined:
+def joined(traits: dict[str, Any] | None = None, **identifiers: str) -> JoinedProfile:
     """A profile whose only own identifier is its user id, if it has one; else all of them are."""
     fragment = Fragment(identifiers={f"{place}x": pair for place, pair in enumerate(sorted(identifiers.items()))})
-    fragment.traits = {name: model.Trait(value, 1, "m") for name, value in (traits or {}).items()}
+    fragment.traits = {name: model.TraitValue(value, 1, "m") for name, value in (traits or {}).items()}
     own = [node for node, (namespace, _) in fragment.identifiers.items() if namespace == "user_id"]
-    return model.join([fragment], {}, own or None)
+    return model.join_fragments([fragment], {}, own or None)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def joined(traits: dict[str, Any] | None = None, **identifiers: str) -> Joined:
     ],
 )
 def test_one_house_has_one_spelling(address: Any) -> None:
-    assert one_spelling(address) == "12 tran hung dao phuong 5 hue"
+    assert normalise_address(address) == "12 tran hung dao phuong 5 hue"
 
 
 @pytest.mark.parametrize(
@@ -51,42 +51,42 @@ def test_one_house_has_one_spelling(address: Any) -> None:
     ],
 )
 def test_another_house_has_another(address: Any) -> None:
-    assert one_spelling(address) not in (None, one_spelling("12 Trần Hưng Đạo, P.5, Huế"))
+    assert normalise_address(address) not in (None, normalise_address("12 Trần Hưng Đạo, P.5, Huế"))
 
 
 @pytest.mark.parametrize(
     "address", ["", "Hà Nội", "Thôn Đông, xã Tây", "12345", 12, None, [], {"city": "Huế"}, {"street": "Đông"}, "1 a" * 999]
 )
-def test_what_names_no_house_has_none(address: Any) -> None:
-    assert one_spelling(address) is None
+def test_incomplete_address_has_no_household_key(address: Any) -> None:
+    assert normalise_address(address) is None
 
 
 def test_the_signs_come_strongest_first() -> None:
     profile = joined({"home": {"id": "nhà 1"}, "address": "12 Lê Lợi, Huế"}, user_id="u1", phone=MOBILE, caller_number=LANDLINE)
     signs = ["id\0nhà 1", "address\x0012 le loi hue", f"phone\0{LANDLINE}", f"phone\0{MOBILE}"]
-    assert households_of(profile, ALL, SECRET) == [group_id(SECRET, "household", sign) for sign in signs]
+    assert household_ids(profile, ALL, SECRET) == [group_id(SECRET, "household", sign) for sign in signs]
 
 
 def test_only_the_signs_of_the_rule_count() -> None:
     profile = joined({"home": {"id": "nhà 1"}, "address": "12 Lê Lợi, Huế"}, user_id="u1", phone=MOBILE, caller_number=LANDLINE)
-    assert households_of(profile, HouseholdRules(landline=True), SECRET) == [group_id(SECRET, "household", f"phone\0{LANDLINE}")]
-    assert households_of(joined(user_id="u1"), ALL, SECRET) == []
+    assert household_ids(profile, HouseholdRules(landline=True), SECRET) == [group_id(SECRET, "household", f"phone\0{LANDLINE}")]
+    assert household_ids(joined(user_id="u1"), ALL, SECRET) == []
 
 
 @pytest.mark.parametrize("value", ["null", " ", "n/a", True, 1.5, ["nhà 1"], "x" * 2_000])
 def test_an_id_that_names_nothing_is_no_sign(value: Any) -> None:
-    assert households_of(joined({"home": {"id": value}}, user_id="u1"), ALL, SECRET) == []
+    assert household_ids(joined({"home": {"id": value}}, user_id="u1"), ALL, SECRET) == []
 
 
 def test_a_profile_that_is_nothing_but_its_number_is_in_no_household() -> None:
-    assert households_of(joined(phone=LANDLINE), ALL, SECRET) == []
-    assert households_of(joined(phone=LANDLINE, caller_number=LANDLINE), ALL, SECRET) == []
-    assert len(households_of(joined(phone=LANDLINE, user_id="u1"), ALL, SECRET)) == 1
+    assert household_ids(joined(phone=LANDLINE), ALL, SECRET) == []
+    assert household_ids(joined(phone=LANDLINE, caller_number=LANDLINE), ALL, SECRET) == []
+    assert len(household_ids(joined(phone=LANDLINE, user_id="u1"), ALL, SECRET)) == 1
 
 
 def test_signs_are_bounded() -> None:
     fragment = Fragment(identifiers={f"{n:x}": ("phone", f"+8490123{n:04}") for n in range(30)} | {"u": ("user_id", "u1")})
-    assert len(households_of(model.join([fragment], {}, ["u"]), ALL, SECRET)) == MAX_SIGNS
+    assert len(household_ids(model.join_fragments([fragment], {}, ["u"]), ALL, SECRET)) == MAX_HOUSEHOLD_KEYS
 
 
 @pytest.mark.parametrize(("number", "fixed"), [(LANDLINE, True), ("+842438221234", True), (MOBILE, False), ("nonsense", False)])

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.intake.call_centre import CALL_TYPES, MAX_NOTE_CHARS, CallType
+from domain.intake.parse import Rejection, parse_call
 from schemas.events import Event
-from domain.intake.parse import Rejected, parse_call
 from schemas.reasons import Reason
 
-NOW = 1_750_000_000_000
+NOW_MS = 1_750_000_000_000
 NEEDED: dict[str, dict[str, Any]] = {
     "call_disposition": {"disposition": "hẹn gọi lại"},
     "callback_scheduled": {"scheduled_at": "2025-06-16T09:00:00+07:00"},
@@ -17,12 +17,12 @@ NEEDED: dict[str, dict[str, Any]] = {
 }
 
 
-def parse(call: Any) -> Event | Rejected:
+def parse(call: Any) -> Event | Rejection:
     return parse_call(
         call,
-        kind=None,
+        call_type=None,
         source="default",
-        received_ms=NOW,
+        received_ms=NOW_MS,
         sent_ms=None,
         secret=b"test-secret-of-16",
         country="VN",
@@ -30,20 +30,22 @@ def parse(call: Any) -> Event | Rejected:
     )
 
 
-def kept(call: Any) -> Event:
+def parsed_event(call: Any) -> Event:
     result = parse(call)
     assert isinstance(result, Event), result
     return result
 
 
-def said(call_type: str, **fields: Any) -> dict[str, Any]:
+def call_of_type(call_type: str, **fields: Any) -> dict[str, Any]:
     """A valid event of the type with these fields changed."""
     return {"type": call_type, "call_id": "c-1", "caller_number": "0912 345 678", **NEEDED.get(call_type, {}), **fields}
 
 
 @pytest.mark.parametrize("call_type", CALL_TYPES)
 def test_each_type_becomes_an_event_of_its_own(call_type: CallType) -> None:
-    event = kept(said(call_type, agent="lan.nguyễn", queue="Bán hàng", direction="inbound", wait_seconds=3, talk_seconds=0.5))
+    event = parsed_event(
+        call_of_type(call_type, agent="lan.nguyễn", queue="Bán hàng", direction="inbound", wait_seconds=3, talk_seconds=0.5)
+    )
     assert (event.type, event.name, event.traits) == (call_type, "", {})
     assert event.identifiers == (("caller_number", "+84912345678"),)
     expected = {
@@ -62,7 +64,7 @@ def test_each_type_becomes_an_event_of_its_own(call_type: CallType) -> None:
 
 
 def test_it_is_the_same_flat_or_in_properties_in_snake_or_camel_case() -> None:
-    flat = said("call_ended", talk_seconds=9, order_id=17, user_id="KH-7", extra={"recording": "r"})
+    flat = call_of_type("call_ended", talk_seconds=9, order_id=17, user_id="KH-7", extra={"recording": "r"})
     camel = {
         "type": "call_ended",
         "callId": "c-1",
@@ -73,17 +75,22 @@ def test_it_is_the_same_flat_or_in_properties_in_snake_or_camel_case() -> None:
         "extra": {"recording": "r"},
     }
     inside = {"type": "call_ended", "properties": {name: value for name, value in flat.items() if name != "type"}}
-    assert kept(flat) == kept(camel) == kept(inside)
-    assert kept(flat).properties["extra"] == {"recording": "r"}
-    assert "user_id" not in kept(flat).properties
+    assert parsed_event(flat) == parsed_event(camel) == parsed_event(inside)
+    assert parsed_event(flat).properties["extra"] == {"recording": "r"}
+    assert "user_id" not in parsed_event(flat).properties
 
 
-def test_what_lies_beside_wins_over_properties() -> None:
-    assert kept(said("call_ended", agent="lan", properties={"agent": "mai", "queue": "q"})).properties["agent"] == "lan"
+def test_top_level_fields_override_properties() -> None:
+    assert (
+        parsed_event(call_of_type("call_ended", agent="lan", properties={"agent": "mai", "queue": "q"})).properties["agent"]
+        == "lan"
+    )
 
 
 def test_an_agent_may_know_who_it_is() -> None:
-    event = kept(said("call_connected", user_id=7, crm_id="CRM-1", phone="0987654321", email="Lan@Thu.VN", anonymousId="a1"))
+    event = parsed_event(
+        call_of_type("call_connected", user_id=7, crm_id="CRM-1", phone="0987654321", email="Lan@Thu.VN", anonymousId="a1")
+    )
     assert event.identifiers == (
         ("anonymous_id", "a1"),
         ("caller_number", "+84912345678"),
@@ -96,10 +103,10 @@ def test_an_agent_may_know_who_it_is() -> None:
 
 
 def test_a_withheld_number_names_nobody() -> None:
-    event = kept(said("call_started", caller_number="anonymous", crm_id="CRM-1"))
+    event = parsed_event(call_of_type("call_started", caller_number="anonymous", crm_id="CRM-1"))
     assert (event.identifiers, event.properties["caller_number"]) == ((("crm_id", "CRM-1"),), "anonymous")
-    result = parse(said("call_started", caller_number="anonymous"))
-    assert isinstance(result, Rejected)
+    result = parse(call_of_type("call_started", caller_number="anonymous"))
+    assert isinstance(result, Rejection)
     assert result.reason == Reason.NO_IDENTIFIER
 
 
@@ -136,27 +143,31 @@ def test_a_withheld_number_names_nobody() -> None:
     ],
 )
 def test_a_wrong_field_is_named(call_type: str, fields: dict[str, Any], reason: Reason, path: str) -> None:
-    result = parse(said(call_type, **fields))
-    assert isinstance(result, Rejected)
+    result = parse(call_of_type(call_type, **fields))
+    assert isinstance(result, Rejection)
     assert (result.reason, result.path) == (reason, path)
 
 
 @pytest.mark.parametrize("call_type", CALL_TYPES)
 def test_the_same_event_again_has_the_same_message_id(call_type: CallType) -> None:
-    first, again = kept(said(call_type)), kept(said(call_type, timestamp=NOW - 5, extra="x"))
+    first, again = parsed_event(call_of_type(call_type)), parsed_event(call_of_type(call_type, timestamp=NOW_MS - 5, extra="x"))
     assert first.id == again.id
     assert first.id.startswith(f"c-1:{call_type}")
-    others = {kept(said(other)).id for other in CALL_TYPES} | {kept(said(call_type, call_id="c-2")).id}
+    others = {parsed_event(call_of_type(other)).id for other in CALL_TYPES} | {
+        parsed_event(call_of_type(call_type, call_id="c-2")).id
+    }
     assert len(others) == len(CALL_TYPES) + 1
 
 
 def test_message_ids_tell_apart_what_may_happen_twice_in_a_call() -> None:
-    assert kept(said("note_added")).id != kept(said("note_added", note="Khách đổi ý")).id
-    assert kept(said("call_connected", agent="lan")).id != kept(said("call_connected", agent="mai")).id
-    assert kept(said("call_started", sequence=1)).id == "c-1:call_started:1"
-    assert kept(said("note_added", sequence="2")).id == "c-1:note_added:2"
-    assert kept(said("call_started", messageId="m1")).id == "m1"
-    assert kept(said("note_added", call_id=None)).id == "given"
+    assert parsed_event(call_of_type("note_added")).id != parsed_event(call_of_type("note_added", note="Khách đổi ý")).id
+    assert (
+        parsed_event(call_of_type("call_connected", agent="lan")).id != parsed_event(call_of_type("call_connected", agent="mai")).id
+    )
+    assert parsed_event(call_of_type("call_started", sequence=1)).id == "c-1:call_started:1"
+    assert parsed_event(call_of_type("note_added", sequence="2")).id == "c-1:note_added:2"
+    assert parsed_event(call_of_type("call_started", messageId="m1")).id == "m1"
+    assert parsed_event(call_of_type("note_added", call_id=None)).id == "given"
 
 
 _ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)

@@ -4,29 +4,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.intake.email_links import (MAX_TOKEN_CHARS, EmailLink, key_of, read, sign)
+from domain.intake.email_links import MAX_TOKEN_CHARS, EmailLink, derive_key, sign, verify
 
-KEY = key_of(b"secret-of-the-tenant")
-NOW = 1_750_000_000_000
-CLICK = EmailLink("mail-1", ("user_id", "KH-7"), "Tết 2026", NOW + 1, "https://shop.vn/a?b=c&d=%C3%A1#e")
+KEY = derive_key(b"secret-of-the-tenant")
+NOW_MS = 1_750_000_000_000
+CLICK = EmailLink("mail-1", ("user_id", "KH-7"), "Tết 2026", NOW_MS + 1, "https://shop.vn/a?b=c&d=%C3%A1#e")
 
 
 def test_what_was_signed_is_read() -> None:
-    opening = EmailLink("mail-1", ("email", "ánh@thu.vn"), "", NOW + 1)
+    opening = EmailLink("mail-1", ("email", "ánh@thu.vn"), "", NOW_MS + 1)
     for link in (CLICK, opening):
-        assert read(KEY, sign(KEY, link), NOW) == link
+        assert verify(KEY, sign(KEY, link), NOW_MS) == link
     assert (CLICK.kind, opening.kind) == ("click", "open")
 
 
-def test_it_ends() -> None:
+def test_signed_link_expires() -> None:
     token = sign(KEY, CLICK)
-    assert read(KEY, token, NOW + 1) == CLICK
-    assert read(KEY, token, NOW + 2) is None
+    assert verify(KEY, token, NOW_MS + 1) == CLICK
+    assert verify(KEY, token, NOW_MS + 2) is None
 
 
-def test_no_other_key_made_it() -> None:
-    assert read(key_of(b"secret-of-another"), sign(KEY, CLICK), NOW) is None
-    assert key_of(b"secret-of-the-tenant") != b"secret-of-the-tenant"
+def test_link_signed_with_another_key_is_refused() -> None:
+    assert verify(derive_key(b"secret-of-another"), sign(KEY, CLICK), NOW_MS) is None
+    assert derive_key(b"secret-of-the-tenant") != b"secret-of-the-tenant"
 
 
 def test_no_changed_letter_passes() -> None:
@@ -34,16 +34,16 @@ def test_no_changed_letter_passes() -> None:
     for at, letter in enumerate(token):
         for other in ("A" if letter != "A" else "B", "", ".", "é", " "):
             changed = f"{token[:at]}{other}{token[at + 1 :]}"
-            found = read(KEY, changed, NOW)
+            found = verify(KEY, changed, NOW_MS)
             # The last digit of base64 has bits that mean nothing.
             assert found is None or found == CLICK
     payload = base64.urlsafe_b64encode(b'[1,"m","user_id","u","c",9999999999999,"https://evil.example/"]').decode().rstrip("=")
-    assert read(KEY, f"{payload}.{token.partition('.')[2]}", NOW) is None
+    assert verify(KEY, f"{payload}.{token.partition('.')[2]}", NOW_MS) is None
 
 
 @given(st.text(max_size=200) | st.binary(max_size=60).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
-def test_rubbish_is_no_token(token: str) -> None:
-    assert read(KEY, token, NOW) is None
+def test_malformed_token_is_refused(token: str) -> None:
+    assert verify(KEY, token, NOW_MS) is None
 
 
 @pytest.mark.parametrize(
@@ -56,18 +56,18 @@ def test_rubbish_is_no_token(token: str) -> None:
 )  # fmt: skip
 def test_only_whole_web_addresses_are_signed(url: str) -> None:
     with pytest.raises(ValueError, match="url"):
-        sign(KEY, EmailLink("m", ("user_id", "u"), "", NOW, url))
+        sign(KEY, EmailLink("m", ("user_id", "u"), "", NOW_MS, url))
 
 
 @pytest.mark.parametrize(
     ("link", "field"),
     [
-        (EmailLink("", ("user_id", "u"), "", NOW), "message_id"),
-        (EmailLink("m" * 129, ("user_id", "u"), "", NOW), "message_id"),
-        (EmailLink("m", ("passport", "u"), "", NOW), "identifier"),
-        (EmailLink("m", ("user_id", ""), "", NOW), "identifier"),
-        (EmailLink("m", ("user_id", "u"), "c" * 129, NOW), "campaign"),
-        (EmailLink("m", ("user_id", "u" * MAX_TOKEN_CHARS), "", NOW), "token"),
+        (EmailLink("", ("user_id", "u"), "", NOW_MS), "message_id"),
+        (EmailLink("m" * 129, ("user_id", "u"), "", NOW_MS), "message_id"),
+        (EmailLink("m", ("passport", "u"), "", NOW_MS), "identifier"),
+        (EmailLink("m", ("user_id", ""), "", NOW_MS), "identifier"),
+        (EmailLink("m", ("user_id", "u"), "c" * 129, NOW_MS), "campaign"),
+        (EmailLink("m", ("user_id", "u" * MAX_TOKEN_CHARS), "", NOW_MS), "token"),
     ],
 )
 def test_a_wrong_field_is_named(link: EmailLink, field: str) -> None:

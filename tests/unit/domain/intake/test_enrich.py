@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.geoip import locator
-from schemas.codec import decode, encode
-from domain.intake.enrichment.enrich import EnrichSpec, enrich
 from domain.intake.enrichment import arrival, timezones, user_agent
-from domain.intake.enrichment.geoip import locating, place
+from domain.intake.enrichment.enrich import EnrichSpec, enrich
+from domain.intake.enrichment.geoip import cached_locator, geo_location
+from runtime.geoip import open_locator
+from schemas.codec import decode, encode
 from schemas.events import Event
 from tests.support.events import event
-from tests.support.geoip_file import HANOI, places_file
+from tests.support.geoip_file import HANOI, geoip_file
 
 SAFARI = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 "
@@ -99,21 +99,21 @@ def test_a_click_of_an_advertising_network_is_noted() -> None:
     ],
 )
 def test_a_referrer_is_of_a_kind(url: str, said: dict[str, str]) -> None:
-    assert arrival.referrer(url, "https://www.shop.vn/") == said
+    assert arrival.classify_referrer(url, "https://www.shop.vn/") == said
 
 
 def test_an_old_zone_has_the_name_of_today() -> None:
     assert enriched({"timezone": "Asia/Saigon"}) == {"timezone": "Asia/Ho_Chi_Minh"}
     assert enriched({"timezone": "Asia/Calcutta"}) == {"timezone": "Asia/Kolkata"}
     assert enrich(of({"timezone": "Asia/Saigon"})).context["timezone"] == "Asia/Saigon"
-    assert timezones.canonical("Asia/Ho_Chi_Minh") == "Asia/Ho_Chi_Minh"
-    assert timezones.links("L A B\nL B C\nZ D 7 - X\n") == {"B": "A", "C": "A"}
+    assert timezones.current_name("Asia/Ho_Chi_Minh") == "Asia/Ho_Chi_Minh"
+    assert timezones.parse_links("L A B\nL B C\nZ D 7 - X\n") == {"B": "A", "C": "A"}
 
 
 def test_an_address_is_located_by_the_database_alone(tmp_path: Path) -> None:
-    record_of = locator(places_file(tmp_path))
+    record_of = open_locator(geoip_file(tmp_path))
     assert record_of is not None
-    locate = locating(record_of)
+    locate = cached_locator(record_of)
     located = enrich(of({"ip": "203.0.113.9"}), locate=locate).context["enriched"]["location"]
     assert located == {
         "country": "VN", "region": "VN-HN", "city": "Hanoi", "latitude": 21.0, "longitude": 105.8, "timezone": "Asia/Bangkok",
@@ -132,11 +132,11 @@ def test_each_part_can_be_switched_off() -> None:
             "page": {"url": "https://a.vn/?utm_source=x", "referrer": "https://t.co/"},
         }
     )
-    assert enrich(said, NOTHING, lambda _: place(HANOI)) is said
+    assert enrich(said, NOTHING, lambda _: geo_location(HANOI)) is said
     assert enrich(said, NOTHING.model_copy(update={"bots": True})).flags == ("bot",)
 
 
-def test_the_name_enriched_is_ours() -> None:
+def test_enrichment_namespace_is_reserved() -> None:
     assert enrich(of({"enriched": {"location": {"country": "XX"}}})).context == {}
 
 
@@ -159,10 +159,10 @@ SPECS = st.builds(EnrichSpec, **{name: st.booleans() for name in EnrichSpec.mode
 def test_nothing_that_was_sent_is_changed_and_doing_it_again_changes_nothing(context: dict[str, Any], spec: EnrichSpec) -> None:
     before = copy.deepcopy(context)
     said = of(context)
-    result = enrich(said, spec, lambda _: place(HANOI))
+    result = enrich(said, spec, lambda _: geo_location(HANOI))
     assert context == before
-    assert result == enrich(of(copy.deepcopy(context)), spec, lambda _: place(HANOI))
-    assert enrich(result, spec, lambda _: place(HANOI)) == result
+    assert result == enrich(of(copy.deepcopy(context)), spec, lambda _: geo_location(HANOI))
+    assert enrich(result, spec, lambda _: geo_location(HANOI)) == result
     assert decode(Event, encode(result)) == result
     kept = {name: value for name, value in context.items() if name != "enriched" and value is not None}
     assert {name: result.context[name] for name in kept} == kept
@@ -171,6 +171,6 @@ def test_nothing_that_was_sent_is_changed_and_doing_it_again_changes_nothing(con
 
 
 def test_how_long_a_text_is_makes_no_difference_to_what_is_looked_at() -> None:
-    assert user_agent.described(SAFARI + " " * 100_000) == user_agent.described(SAFARI)
-    assert arrival.campaign("https://a.vn/?utm_source=" + "x" * 10_000) == {}
-    assert len(arrival.campaign("https://a.vn/?utm_source=" + "x" * 3_000)["source"]) == arrival.MAX_VALUE_CHARS
+    assert user_agent.describe(SAFARI + " " * 100_000) == user_agent.describe(SAFARI)
+    assert arrival.parse_campaign("https://a.vn/?utm_source=" + "x" * 10_000) == {}
+    assert len(arrival.parse_campaign("https://a.vn/?utm_source=" + "x" * 3_000)["source"]) == arrival.MAX_VALUE_CHARS

@@ -3,31 +3,31 @@ from typing import Any
 
 import pytest
 
+from domain.intake.parse import MAX_ID_CHARS, Rejection, parse_call, parse_touchpoint
 from schemas.events import EVENT_VERSION, Event
 from schemas.identifiers import node
-from domain.intake.parse import (MAX_ID_CHARS, Rejected, parse_call, parse_touchpoint)
 from schemas.reasons import Reason
 
 SECRET = b"test-secret-of-16"
-NOW = 1_750_000_000_000
+NOW_MS = 1_750_000_000_000
 AT = "2025-06-15T15:06:40Z"  # NOW
 
 
-def parse(call: Any, *, kind: str | None = None, sent_ms: int | None = None) -> Event | Rejected:
+def parse(call: Any, *, kind: str | None = None, sent_ms: int | None = None) -> Event | Rejection:
     return parse_call(
-        call, kind=kind, source="default", received_ms=NOW, sent_ms=sent_ms, secret=SECRET, country="VN", default_id="given"
+        call, call_type=kind, source="default", received_ms=NOW_MS, sent_ms=sent_ms, secret=SECRET, country="VN", default_id="given"
     )
 
 
-def kept(call: Any, **more: Any) -> Event:
+def parsed_event(call: Any, **more: Any) -> Event:
     result = parse(call, **more)
     assert isinstance(result, Event), result
     return result
 
 
-def refused(call: Any, **more: Any) -> Rejected:
+def refused(call: Any, **more: Any) -> Rejection:
     result = parse(call, **more)
-    assert isinstance(result, Rejected), result
+    assert isinstance(result, Rejection), result
     return result
 
 
@@ -36,15 +36,15 @@ def track(**fields: Any) -> dict[str, Any]:
 
 
 def test_a_track_call_becomes_an_event() -> None:
-    event = kept(track(properties={"name": "Áo dài Huế"}, context={"locale": "vi-VN"}))
+    event = parsed_event(track(properties={"name": "Áo dài Huế"}, context={"locale": "vi-VN"}))
     assert event == Event(
         version=EVENT_VERSION,
         id="m1",
         type="track",
         name="Order Completed",
         source="default",
-        time_ms=NOW,
-        received_ms=NOW,
+        time_ms=NOW_MS,
+        received_ms=NOW_MS,
         owner=node(SECRET, ("user_id", "u1")),
         nodes=(node(SECRET, ("user_id", "u1")),),
         identifiers=(("user_id", "u1"),),
@@ -56,11 +56,11 @@ def test_a_track_call_becomes_an_event() -> None:
 
 def test_null_is_absent() -> None:
     nothing = dict.fromkeys(("anonymousId", "properties", "traits", "context", "timestamp", "identifiers", "sentAt"))
-    assert kept(track(**nothing)) == kept(track())
+    assert parsed_event(track(**nothing)) == parsed_event(track())
 
 
 def test_the_address_names_the_type() -> None:
-    assert kept({"userId": "u1", "type": "track"}, kind="page").type == "page"
+    assert parsed_event({"userId": "u1", "type": "track"}, kind="page").type == "page"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_nesting_is_bounded() -> None:
             value = [value]
         return value
 
-    assert kept(track(properties={"a": nested(30)})).id == "m1"
+    assert parsed_event(track(properties={"a": nested(30)})).id == "m1"
     assert "deeper than 32" in refused(track(properties={"a": nested(31)})).detail
     assert "deeper than 32" in refused(track(properties={"a": nested(50_000)})).detail
 
@@ -125,7 +125,7 @@ def test_a_rejection_quotes_no_value() -> None:
 
 
 def test_identifiers_come_from_every_place_of_an_identify_call() -> None:
-    event = kept(
+    event = parsed_event(
         {
             "type": "identify",
             "userId": 42,
@@ -143,7 +143,7 @@ def test_identifiers_come_from_every_place_of_an_identify_call() -> None:
 
 
 def test_traits_in_the_context_of_an_identify_call_are_traits_too() -> None:
-    event = kept(
+    event = parsed_event(
         {"type": "identify", "userId": "u1", "traits": {"a": 1}, "context": {"traits": {"a": 0, "b": 2, "email": "lan@cho-que.vn"}}}
     )
     assert event.traits == {"a": 1, "b": 2, "email": "lan@cho-que.vn"}
@@ -151,15 +151,15 @@ def test_traits_in_the_context_of_an_identify_call_are_traits_too() -> None:
 
 
 def test_traits_of_other_calls_name_nobody() -> None:
-    assert kept(track(traits={"email": "lan@cho-que.vn"})).identifiers == (("user_id", "u1"),)
+    assert parsed_event(track(traits={"email": "lan@cho-que.vn"})).identifiers == (("user_id", "u1"),)
 
 
 def test_a_blocked_value_is_dropped_and_the_others_count() -> None:
-    assert kept(track(anonymousId="00000000-0000-0000-0000-000000000000")).identifiers == (("user_id", "u1"),)
+    assert parsed_event(track(anonymousId="00000000-0000-0000-0000-000000000000")).identifiers == (("user_id", "u1"),)
 
 
 def test_a_call_centre_names_people_by_namespace() -> None:
-    event = kept(
+    event = parsed_event(
         {"type": "track", "event": "Call Ended", "identifiers": {"caller_number": "0912345678", "crm_id": 7, "email": None}}
     )
     assert event.identifiers == (("caller_number", "+84912345678"), ("crm_id", "7"))
@@ -167,28 +167,28 @@ def test_a_call_centre_names_people_by_namespace() -> None:
 
 
 def test_an_alias_links_the_previous_id() -> None:
-    event = kept({"type": "alias", "userId": "u2", "previousId": "cookie-1"})
+    event = parsed_event({"type": "alias", "userId": "u2", "previousId": "cookie-1"})
     assert event.identifiers == (("anonymous_id", "cookie-1"), ("user_id", "u2"))
 
 
 def test_an_alias_of_oneself_links_nothing() -> None:
-    assert kept({"type": "alias", "userId": "u2", "previousId": " u2"}).identifiers == (("user_id", "u2"),)
+    assert parsed_event({"type": "alias", "userId": "u2", "previousId": " u2"}).identifiers == (("user_id", "u2"),)
 
 
 def test_a_group_keeps_its_id_and_a_page_its_category() -> None:
-    group = kept({"type": "group", "userId": "u1", "groupId": 5, "traits": {"name": "Cty Hoa Sen"}})
+    group = parsed_event({"type": "group", "userId": "u1", "groupId": 5, "traits": {"name": "Cty Hoa Sen"}})
     assert (group.properties, group.traits) == ({"groupId": "5"}, {"name": "Cty Hoa Sen"})
-    page = kept({"type": "page", "userId": "u1", "name": "Trang chủ", "category": "Shop"})
+    page = parsed_event({"type": "page", "userId": "u1", "name": "Trang chủ", "category": "Shop"})
     assert (page.name, page.properties) == ("Trang chủ", {"category": "Shop"})
 
 
 def test_a_message_id_is_kept_hashed_when_too_long_or_given_when_missing() -> None:
-    assert kept(track(messageId="m" * MAX_ID_CHARS)).id == "m" * MAX_ID_CHARS
-    long = kept(track(messageId="m" * 257)).id
+    assert parsed_event(track(messageId="m" * MAX_ID_CHARS)).id == "m" * MAX_ID_CHARS
+    long = parsed_event(track(messageId="m" * 257)).id
     assert len(long) == 32
-    assert long != kept(track(messageId="m" * 258)).id
-    assert kept(track(messageId=12)).id == "12"
-    assert kept(track(messageId="")).id == kept(track(messageId=None)).id == "given"
+    assert long != parsed_event(track(messageId="m" * 258)).id
+    assert parsed_event(track(messageId=12)).id == "12"
+    assert parsed_event(track(messageId="")).id == parsed_event(track(messageId=None)).id == "given"
 
 
 @pytest.mark.parametrize(
@@ -196,22 +196,22 @@ def test_a_message_id_is_kept_hashed_when_too_long_or_given_when_missing() -> No
     [
         AT, "2025-06-15T15:06:40.000Z", "2025-06-15t15:06:40z", "2025-06-15 22:06:40+07:00", "20250615T150640Z",
         "2025-06-15T15:06:40", "2025-W24-7T15:06:40", "2025-166T15:06:40Z", " 2025-06-15T15:06:40.000000000Z ",
-        1_750_000_000, 1_750_000_000.0, NOW, NOW * 1_000, NOW * 1_000_000, "1750000000", "1750000000000",
+        1_750_000_000, 1_750_000_000.0, NOW_MS, NOW_MS * 1_000, NOW_MS * 1_000_000, "1750000000", "1750000000000",
     ],
 )  # fmt: skip
 def test_an_instant_is_read_in_any_form(written: Any) -> None:
     earlier = parse_call(
         track(timestamp=written),
-        kind=None,
+        call_type=None,
         source="s",
-        received_ms=NOW + 5,
+        received_ms=NOW_MS + 5,
         sent_ms=None,
         secret=SECRET,
         country="VN",
         default_id="d",
     )
     assert isinstance(earlier, Event)
-    assert earlier.time_ms == NOW
+    assert earlier.time_ms == NOW_MS
 
 
 @pytest.mark.parametrize(
@@ -223,34 +223,36 @@ def test_an_instant_is_read_in_any_form(written: Any) -> None:
     ],
 )
 def test_rare_forms_of_iso_8601(written: str, same: str) -> None:
-    assert kept(track(timestamp=written)).time_ms == kept(track(timestamp=same)).time_ms
+    assert parsed_event(track(timestamp=written)).time_ms == parsed_event(track(timestamp=same)).time_ms
 
 
 @pytest.mark.parametrize("written", ["1969-12-31T23:59:59Z", -1, True, "", "2024-000", "2024-13-01", 1e30])
-def test_what_is_no_instant_is_rejected(written: Any) -> None:
+def test_invalid_instant_is_rejected(written: Any) -> None:
     assert refused(track(timestamp=written)).path == "timestamp"
 
 
 def test_the_clients_clock_is_corrected_by_when_it_sent() -> None:
     wrong_by = 3_600_000
-    assert kept(track(timestamp=NOW + wrong_by - 10_000), sent_ms=NOW + wrong_by).time_ms == NOW - 10_000
-    assert kept(track(timestamp=NOW - 10_000, sentAt=NOW - 4_000)).time_ms == NOW - 6_000
-    assert kept(track(originalTimestamp=NOW - 9_000, timestamp=NOW - 1), sent_ms=NOW).time_ms == NOW - 9_000
+    assert parsed_event(track(timestamp=NOW_MS + wrong_by - 10_000), sent_ms=NOW_MS + wrong_by).time_ms == NOW_MS - 10_000
+    assert parsed_event(track(timestamp=NOW_MS - 10_000, sentAt=NOW_MS - 4_000)).time_ms == NOW_MS - 6_000
+    assert parsed_event(track(originalTimestamp=NOW_MS - 9_000, timestamp=NOW_MS - 1), sent_ms=NOW_MS).time_ms == NOW_MS - 9_000
 
 
-def test_what_happened_earlier_than_it_was_told_keeps_its_time() -> None:
-    assert kept(track(originalTimestamp=NOW - 1, timestamp=NOW - 9_000), sent_ms=NOW).time_ms == NOW - 9_000
-    assert refused(track(originalTimestamp=NOW - 1, timestamp="soon")).path == "timestamp"
+def test_event_time_before_sent_at_is_kept() -> None:
+    assert parsed_event(track(originalTimestamp=NOW_MS - 1, timestamp=NOW_MS - 9_000), sent_ms=NOW_MS).time_ms == NOW_MS - 9_000
+    assert refused(track(originalTimestamp=NOW_MS - 1, timestamp="soon")).path == "timestamp"
 
 
 def test_the_future_is_now_and_a_senseless_sent_at_corrects_nothing() -> None:
-    assert kept(track(timestamp=NOW + 99_000)).time_ms == NOW
-    assert kept(track(timestamp=NOW - 5, sentAt="9999-01-01")).time_ms == NOW - 5
-    assert kept(track(timestamp=NOW - 5, sentAt="soon")).time_ms == NOW - 5
+    assert parsed_event(track(timestamp=NOW_MS + 99_000)).time_ms == NOW_MS
+    assert parsed_event(track(timestamp=NOW_MS - 5, sentAt="9999-01-01")).time_ms == NOW_MS - 5
+    assert parsed_event(track(timestamp=NOW_MS - 5, sentAt="soon")).time_ms == NOW_MS - 5
 
 
-def touchpoints(value: bytes | None, **more: Any) -> list[Event | Rejected]:
-    return parse_touchpoint(value, place="t-0-7", sources={"call-centre"}, received_ms=NOW, secret=SECRET, country="VN", **more)
+def touchpoints(value: bytes | None, **more: Any) -> list[Event | Rejection]:
+    return parse_touchpoint(
+        value, record_id="t-0-7", sources={"call-centre"}, received_ms=NOW_MS, secret=SECRET, country="VN", **more
+    )
 
 
 CALL = {"type": "track", "event": "Call Ended", "identifiers": {"caller_number": "0912345678"}}
@@ -267,37 +269,37 @@ def test_each_json_line_has_its_own_result() -> None:
     results = touchpoints(
         b"\n".join([good, b"", b'{"type": ', good + b"\r", b'"text"', json.dumps({**CALL, "source": "x"}).encode()])
     )
-    assert [result.id if isinstance(result, Event) else (result.reason, result.place) for result in results] == [
+    assert [result.id if isinstance(result, Event) else (result.reason, result.touchpoint_id) for result in results] == [
         "t-0-7-0",
         (Reason.UNPARSABLE, "t-0-7-2"),
         "t-0-7-3",
         (Reason.NOT_AN_OBJECT, "t-0-7-4"),
         (Reason.UNKNOWN_SOURCE, "t-0-7-5"),
     ]
-    assert isinstance(results[1], Rejected)
+    assert isinstance(results[1], Rejection)
     assert results[1].raw == b'{"type": '
 
 
 @pytest.mark.parametrize("value", [None, b"", b" \n", b"\xff\xfe", b"{", b"[" * 200_000, b"1" * 5_000])
 def test_a_record_that_is_no_json_is_one_rejection(value: bytes | None) -> None:
     (result,) = touchpoints(value)
-    assert isinstance(result, Rejected)
+    assert isinstance(result, Rejection)
     assert (result.reason, result.raw) == (Reason.UNPARSABLE, value or b"")
 
 
 def test_touchpoints_are_bounded_in_size_and_number() -> None:
     good = json.dumps(CALL).encode()
     (large,) = touchpoints(good, max_event_bytes=len(good) - 1)
-    assert isinstance(large, Rejected)
+    assert isinstance(large, Rejection)
     assert large.reason is Reason.TOO_LARGE
     (many,) = touchpoints(good + b"\n" + good + b"\n" + good, max_events=2)
-    assert isinstance(many, Rejected)
+    assert isinstance(many, Rejection)
     assert many.reason is Reason.TOO_MANY
 
 
 def test_a_lone_surrogate_spoils_its_own_line_alone() -> None:
     spoiled = b'{"type":"track","userId":"u1","event":"X","properties":{"a":"\\ud83d"}}'
     first, second = touchpoints(spoiled + b"\n" + json.dumps(CALL).encode())
-    assert isinstance(first, Rejected)
+    assert isinstance(first, Rejection)
     assert first.reason is Reason.WRONG_TYPE
     assert isinstance(second, Event)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from domain.intake.parse import Rejection, parse_call, parse_touchpoint
 from schemas.codec import Undecodable, decode, encode
 from schemas.events import EVENT_TYPES, EVENT_VERSION, Event, EventModel
-from domain.intake.parse import Rejected, parse_call, parse_touchpoint
 
 _TEXT = st.text(st.characters(codec=None), max_size=20)  # lone surrogates too
 _LEAVES = (
@@ -47,10 +47,10 @@ _LIKELY = st.fixed_dictionaries(
 CALLS = _JSON | st.dictionaries(st.sampled_from(_FIELDS), _JSON | _OBJECTS, max_size=8) | _LIKELY
 
 
-def parse(call: Any) -> Event | Rejected:
+def parse(call: Any) -> Event | Rejection:
     return parse_call(
         call,
-        kind=None,
+        call_type=None,
         source="default",
         received_ms=1_750_000_000_000,
         sent_ms=None,
@@ -80,7 +80,7 @@ def test_any_json_value_gives_an_event_or_a_rejection(call: Any) -> None:
     before = copy.deepcopy(call)
     result = parse(call)
     assert repr(call) == repr(before)
-    if isinstance(result, Rejected):
+    if isinstance(result, Rejection):
         assert result.detail
         return
     assert result == parse(copy.deepcopy(call))
@@ -99,9 +99,15 @@ def test_any_json_value_gives_an_event_or_a_rejection(call: Any) -> None:
     st.binary(max_size=60) | st.lists(CALLS, min_size=1, max_size=3).map(lambda calls: b"\n".join(_dumped(call) for call in calls))
 )
 def test_any_bytes_give_results_that_depend_on_them_alone(value: bytes) -> None:
-    def results() -> list[Event | Rejected]:
+    def results() -> list[Event | Rejection]:
         return parse_touchpoint(
-            value, place="t-0-1", sources=(), received_ms=1_750_000_000_000, secret=b"k" * 16, country="VN", max_event_bytes=10_000
+            value,
+            record_id="t-0-1",
+            sources=(),
+            received_ms=1_750_000_000_000,
+            secret=b"k" * 16,
+            country="VN",
+            max_event_bytes=10_000,
         )
 
     first = results()

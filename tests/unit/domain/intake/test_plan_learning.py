@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.cli.tracking_plan import since_ms
-from domain.intake.plan_learning import Seen, as_yaml, propose
-from runtime.errors import Invalid
 from domain.definitions.kinds import TrackingPlan, load_yaml
+from domain.intake.plan_learning import PropertyStatistics, as_yaml, propose
+from ops.cli.tracking_plan import parse_since_ms
+from runtime.errors import Invalid
 
 
-def proposed(seen: Seen, events: int = 1_000) -> dict[str, Any]:
+def proposed(seen: PropertyStatistics, events: int = 1_000) -> dict[str, Any]:
     document = propose("shop", [("Đặt hàng", events)], [seen])
     [plan] = load_yaml(as_yaml(document, "about"), "plan.yaml")
     assert isinstance(plan, TrackingPlan)
@@ -23,8 +23,8 @@ def proposed(seen: Seen, events: int = 1_000) -> dict[str, Any]:
     return found
 
 
-def seen(path: str, present: int = 1_000, **counts: Any) -> Seen:
-    return Seen("Đặt hàng", "properties", path, present, **counts)
+def observed_property(path: str, present: int = 1_000, **counts: Any) -> PropertyStatistics:
+    return PropertyStatistics("Đặt hàng", "properties", path, present, **counts)
 
 
 @pytest.mark.parametrize(
@@ -43,20 +43,27 @@ def seen(path: str, present: int = 1_000, **counts: Any) -> Seen:
     ],
 )
 def test_the_type_is_that_of_nearly_all_values(counts: dict[str, int], kind: str | None) -> None:
-    assert proposed(seen("x", **counts)).get("type") == kind
+    assert proposed(observed_property("x", **counts)).get("type") == kind
 
 
 def test_what_is_nearly_always_there_is_required() -> None:
-    assert proposed(seen("x", 10_000, texts=10_000), 10_000)["required"] is True
-    assert "required" not in proposed(seen("x", 9_990, texts=9_990), 10_000)
-    assert "required" not in proposed(seen("x", 50, texts=50), 50)
+    assert proposed(observed_property("x", 10_000, texts=10_000), 10_000)["required"] is True
+    assert "required" not in proposed(observed_property("x", 9_990, texts=9_990), 10_000)
+    assert "required" not in proposed(observed_property("x", 50, texts=50), 50)
 
 
 def test_few_values_of_many_rows_are_an_enumeration() -> None:
-    assert proposed(seen("currency", texts=1_000, different=2, some=['"USD"', '"đồng"']))["enum"] == ["USD", "đồng"]
-    assert "enum" not in proposed(seen("coupon", texts=1_000, different=21, some=[f'"{n}"' for n in range(21)]))
-    assert "enum" not in proposed(seen("currency", 150, texts=150, different=8, some=[f'"{n}"' for n in range(8)]))
-    assert "enum" not in proposed(seen("note", texts=1_000, different=3, some=['"a"', '"b"']))
+    assert proposed(observed_property("currency", texts=1_000, distinct_values=2, samples=['"USD"', '"đồng"']))["enum"] == [
+        "USD",
+        "đồng",
+    ]
+    assert "enum" not in proposed(
+        observed_property("coupon", texts=1_000, distinct_values=21, samples=[f'"{n}"' for n in range(21)])
+    )
+    assert "enum" not in proposed(
+        observed_property("currency", 150, texts=150, distinct_values=8, samples=[f'"{n}"' for n in range(8)])
+    )
+    assert "enum" not in proposed(observed_property("note", texts=1_000, distinct_values=3, samples=['"a"', '"b"']))
 
 
 @pytest.mark.parametrize(
@@ -73,33 +80,33 @@ def test_few_values_of_many_rows_are_an_enumeration() -> None:
     ],
 )
 def test_personal_data_are_guessed_and_their_values_not_shown(path: str, counts: dict[str, int], pii: str | None) -> None:
-    found = proposed(seen(path, texts=1_000, different=1, some=['"lan@cho-que.vn"'], **counts))
+    found = proposed(observed_property(path, texts=1_000, distinct_values=1, samples=['"lan@cho-que.vn"'], **counts))
     assert found.get("pii") == pii
     assert ("enum" in found) is (pii is None)
 
 
 _COUNTS = st.integers(0, 2_000)
-_SEEN = st.builds(
-    Seen,
+_OBSERVED = st.builds(
+    PropertyStatistics,
     st.sampled_from(["Đặt hàng", "$identify"]),
     st.sampled_from(["properties", "traits"]),
     st.text(max_size=12),
     _COUNTS,
-    *(_COUNTS for _ in range(len(fields(Seen)) - 5)),
-    some=st.lists(st.sampled_from(['"a"', '"ạ"', "1", "-7"]), max_size=21, unique=True),
+    *(_COUNTS for _ in range(len(fields(PropertyStatistics)) - 5)),
+    samples=st.lists(st.sampled_from(['"a"', '"ạ"', "1", "-7"]), max_size=21, unique=True),
 )
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(_SEEN, max_size=8), _COUNTS)
-def test_whatever_was_seen_the_proposal_is_a_plan(found: list[Seen], events: int) -> None:
+@given(st.lists(_OBSERVED, max_size=8), _COUNTS)
+def test_whatever_was_seen_the_proposal_is_a_plan(found: list[PropertyStatistics], events: int) -> None:
     text = as_yaml(propose("shop", [("Đặt hàng", events), ("$identify", 5)], found), "read it")
     [plan] = load_yaml(text, "plan.yaml")
     assert isinstance(plan, TrackingPlan)
 
 
 def test_since_is_in_hours_or_days() -> None:
-    assert (since_ms("12h"), since_ms("7d")) == (43_200_000, 604_800_000)
+    assert (parse_since_ms("12h"), parse_since_ms("7d")) == (43_200_000, 604_800_000)
     for wrong in ("", "7", "0d", "-1d", "7w", "99999d"):
         with pytest.raises(Invalid, match="--since"):
-            since_ms(wrong)
+            parse_since_ms(wrong)

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import decode, encode
-from schemas.events import Event, Violation
-from domain.intake.parse import Rejected
-from schemas.reasons import Reason
-from domain.definitions import kinds as definitions
+from domain.definitions import kinds
+from domain.definitions.kinds import InvalidDefinition, TrackingPlan, load_yaml
 from domain.intake.admission import Admission
-from domain.definitions.kinds import BadDefinition, TrackingPlan, load_yaml
-from domain.intake.tracking_plan_check import (ABOUT, MAX_VIOLATIONS, CompiledPlan, Verdict, counted_path, kind_of)
+from domain.intake.parse import Rejection
+from domain.intake.tracking_plan_check import MAX_VIOLATIONS, RULE_DESCRIPTIONS, CompiledPlan, PlanCheck, json_kind, metric_path
+from schemas.codec import decode, encode
+from schemas.events import Event, PlanViolation
+from schemas.reasons import Reason
 from tests.support.events import event
 
 PLAN = """
@@ -47,23 +47,23 @@ def plan(text: str = PLAN, **changed: Any) -> TrackingPlan:
     return found.model_copy(update={"spec": found.spec.model_copy(update=changed)})
 
 
-def check(properties: dict[str, Any], *, name: str = "Đặt hàng", **changed: Any) -> Verdict:
+def check(properties: dict[str, Any], *, name: str = "Đặt hàng", **changed: Any) -> PlanCheck:
     return CompiledPlan("default", plan(**changed).spec).check(event({"user_id": "u"}, id="1", name=name, properties=properties))
 
 
-def found(properties: dict[str, Any], **changed: Any) -> list[tuple[str, str, str]]:
+def violations_of(properties: dict[str, Any], **changed: Any) -> list[tuple[str, str, str]]:
     return [
         (violation.path, violation.rule, violation.kind) for violation in check({"total": "1", **properties}, **changed).violations
     ]
 
 
-def test_what_is_as_planned_passes() -> None:
+def test_event_matching_the_plan_passes() -> None:
     assert check(
         {
             "total": "1250000.50", "currency": "VND", "coupon": "TET2026", "at": "2026-02-17T00:00:00+07:00", "count": 2.0,
             "weight": 1, "gift": False, "address": {"city": "Huế"}, "products": [{"sku": "áo"}],
         }
-    ) == Verdict()  # fmt: skip
+    ) == PlanCheck()  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -93,39 +93,39 @@ def test_what_is_as_planned_passes() -> None:
     ],
 )
 def test_a_violation_names_path_rule_and_kind(properties: dict[str, Any], said: tuple[str, str, str]) -> None:
-    assert found(properties) == [said]
+    assert violations_of(properties) == [said]
 
 
 def test_born_before_the_epoch_is_a_date() -> None:
-    assert found({"at": "1957-03-02"}) == []
+    assert violations_of({"at": "1957-03-02"}) == []
 
 
 def test_a_missing_property_is_told_from_a_null() -> None:
-    assert check({}).violations == (Violation("properties.total", "missing", ""),)
+    assert check({}).violations == (PlanViolation("properties.total", "missing", ""),)
 
 
 def test_unknown_events_and_properties_are_let_in_noted_or_stopped() -> None:
-    assert check({}, name="Khác", unknown_events="allow") == Verdict()
+    assert check({}, name="Khác", unknown_events="allow") == PlanCheck()
     noted = check({}, name="Khác")
-    assert noted == Verdict((Violation("event", "unknown_event", ""),))
+    assert noted == PlanCheck((PlanViolation("event", "unknown_event", ""),))
     assert check({}, name="Khác", unknown_events="block").blocking is not None
-    assert found({"extra": 1}, unknown_properties="allow") == []
+    assert violations_of({"extra": 1}, unknown_properties="allow") == []
     assert check({"total": "1", "extra": 1}).blocking is None
     assert check({"total": "1", "extra": 1}, unknown_properties="block").blocking == ("properties.extra", "unknown", "integer")
 
 
 def test_an_events_own_word_on_unknown_properties_counts_more_than_the_plans() -> None:
     said = event({"user_id": "u"}, id="1", type="identify", traits={"email": "lan@cho-que.vn", "tên": "Lan"})
-    assert CompiledPlan("default", plan().spec).check(said) == Verdict()
+    assert CompiledPlan("default", plan().spec).check(said) == PlanCheck()
 
 
 def test_an_events_name_is_the_same_in_either_form_of_unicode() -> None:
-    assert check({"total": "1"}, name=unicodedata.normalize("NFD", "Đặt hàng")) == Verdict()
+    assert check({"total": "1"}, name=unicodedata.normalize("NFD", "Đặt hàng")) == PlanCheck()
 
 
 def test_names_that_clients_make_up_are_counted_as_one() -> None:
     made_up = {f"n{chr(97 + index)}": index for index in range(20)}
-    paths = {counted_path(violation) for violation in check({"total": 1, **made_up}).violations}
+    paths = {metric_path(violation) for violation in check({"total": 1, **made_up}).violations}
     assert paths == {"properties.total", "properties.*"}
 
 
@@ -142,33 +142,33 @@ def test_names_that_clients_make_up_are_counted_as_one() -> None:
         ("{items: {items: {items: {items: {items: {items: {}}}}}}}", "nested deeper"),
     ],
 )
-def test_a_plan_that_says_nonsense_is_refused(spec: str, cure: str) -> None:
+def test_invalid_tracking_plan_is_refused(spec: str, cure: str) -> None:
     events = f"{{E: {{properties: {{p: {spec}}}}}}}"
     text = f"{{apiVersion: onefold/v1, kind: TrackingPlan, metadata: {{name: a}}, spec: {{events: {events}}}}}"
-    with pytest.raises(BadDefinition, match=cure):
+    with pytest.raises(InvalidDefinition, match=cure):
         load_yaml(text, "plan.yaml")
 
 
 def test_a_plan_survives_its_topic() -> None:
-    assert definitions.decode(definitions.encode(plan()), "TrackingPlan/default") == plan()
+    assert kinds.decode_definition(kinds.encode_definition(plan()), "TrackingPlan/default") == plan()
 
 
 def admission(**changed: Any) -> tuple[Admission, list[tuple[str, str, str, str]]]:
     noted: list[tuple[str, str, str, str]] = []
-    made = Admission(noted=lambda *said: noted.append(said))
-    made.become([plan(**changed)])
+    made = Admission(count_violation=lambda *said: noted.append(said))
+    made.replace_all([plan(**changed)])
     return made, noted
 
 
 BAD = event({"user_id": "u"}, id="1", name="Đặt hàng", properties={"total": 1, "extra": 2})
-SAID = (Violation("properties.total", "type", "integer"), Violation("properties.extra", "unknown", "integer"))
+MESSAGES = (PlanViolation("properties.total", "type", "integer"), PlanViolation("properties.extra", "unknown", "integer"))
 
 
 def test_observing_counts_and_leaves_the_event_as_it_is_for_everyone_else() -> None:
     made, noted = admission()
     result = made.admit(BAD)
     assert isinstance(result, Event)
-    assert (result.violations, result.observed) == ((), SAID)
+    assert (result.violations, result.observed) == ((), MESSAGES)
     assert noted == [
         ("default", "Đặt hàng", "properties.total", "type"),
         ("default", "Đặt hàng", "properties.*", "unknown"),
@@ -179,18 +179,18 @@ def test_observing_counts_and_leaves_the_event_as_it_is_for_everyone_else() -> N
 def test_annotating_notes_the_violations_on_the_event() -> None:
     result = admission(mode="annotate")[0].admit(BAD)
     assert isinstance(result, Event)
-    assert (result.violations, result.observed) == (SAID, ())
+    assert (result.violations, result.observed) == (MESSAGES, ())
     assert decode(Event, encode(result)) == result
 
 
 def test_blocking_names_reason_and_path_but_no_value() -> None:
     made, noted = admission(mode="block")
     result = made.admit(BAD)
-    assert result == Rejected(Reason.PLAN_VIOLATION, "is of another type than planned (type, integer)", "properties.total")
+    assert result == Rejection(Reason.PLAN_VIOLATION, "is of another type than planned (type, integer)", "properties.total")
     assert len(noted) == 2
     mild = made.admit(event({"user_id": "u"}, id="1", name="Đặt hàng", properties={"total": "1", "extra": 2}))
     assert isinstance(mild, Event)
-    assert mild.violations == SAID[1:]
+    assert mild.violations == MESSAGES[1:]
 
 
 def test_another_sources_events_are_left_alone_and_unknown_names_are_not_counted_by_name() -> None:
@@ -221,7 +221,7 @@ def test_any_properties_give_bounded_violations_that_hold_no_value(properties: d
     assert len(verdict.violations) <= MAX_VIOLATIONS
     assert len(set(verdict.violations)) == len(verdict.violations)
     for path, rule, kind in verdict.violations:
-        assert rule in ABOUT
+        assert rule in RULE_DESCRIPTIONS
         assert kind in {"", "text", "integer", "number", "boolean", "array", "object", "null"}
         assert len(path) < 200
     assert verdict.blocking is None or verdict.blocking in verdict.violations
@@ -233,12 +233,12 @@ def test_a_violation_of_type_is_of_the_kind_that_was_sent(properties: dict[str, 
     for path, rule, kind in check(properties).violations:
         parts = path.split(".")
         if rule == "type" and len(parts) == 2 and "[" not in path:
-            assert kind == kind_of(properties[parts[1]])
+            assert kind == json_kind(properties[parts[1]])
 
 
 @settings(max_examples=200, deadline=None)
 @given(PROPERTIES)
-def test_allowing_what_is_unknown_only_takes_violations_away(properties: dict[str, Any]) -> None:
+def test_allowing_unknown_properties_only_removes_violations(properties: dict[str, Any]) -> None:
     few = set(check(properties, unknown_properties="allow").violations)
     assert not any(rule == "unknown" for _, rule, _ in few)
     many = check(properties).violations

@@ -8,11 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.profiles.fragment import (SEEN_LIMIT, Fragment, apply, decode, encode, event_label, join)
+from domain.definitions.kinds import load_yaml
+from domain.profiles.fragment import (
+    DEDUPLICATION_LIMIT,
+    Fragment,
+    apply_event,
+    decode_fragment,
+    encode_fragment,
+    event_label,
+    join_fragments,
+)
+from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan
 from schemas.events import Event
 from schemas.hashes import message_hash
-from domain.definitions.kinds import load_yaml
-from domain.segments.plan import NAMED, Plan
 from tests.support.events import START_MS, event
 
 DEFINITIONS = """
@@ -51,7 +59,7 @@ kind: ComputedTrait
 metadata: {name: least}
 spec: {min: {event: Đặt hàng, prop: total}}
 """
-PLAN = Plan(load_yaml(DEFINITIONS, "test"))
+PLAN = SegmentPlan(load_yaml(DEFINITIONS, "test"))
 OTHERS = ("cookie-a", "cookie-b")
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-9, 9), st.floats(-1, 1), st.sampled_from(["Nguyễn Thị Ánh", "Đà Nẵng", ""])
@@ -89,9 +97,9 @@ def folded(history: Sequence[Event], slices: random.Random | None = None) -> Fra
     """The fragment of a history; now and then stored and read back, as between slices."""
     fragment = Fragment()
     for item in history:
-        apply(fragment, item, PLAN)
+        apply_event(fragment, item, PLAN)
         if slices is not None and slices.random() < 0.3:
-            fragment = decode(encode(fragment))
+            fragment = decode_fragment(encode_fragment(fragment))
     return fragment
 
 
@@ -100,40 +108,41 @@ def test_any_order_and_duplication_of_an_owners_events_gives_the_same_bytes(hist
     rng = random.Random(seed)
     wild = [*history, *rng.choices(history, k=len(history))] if history else []
     rng.shuffle(wild)
-    assert encode(folded(wild, rng)) == encode(folded(history))
+    assert encode_fragment(folded(wild, rng)) == encode_fragment(folded(history))
 
 
 @given(seed=st.integers(0, 1 << 32))
 def test_more_events_than_the_window_holds_give_the_same_bytes_in_any_order(seed: int) -> None:
     rng = random.Random(seed)
     history = [
-        event({"user_id": "u"}, id=f"m{number}", name="Đặt hàng", time_ms=rng.randint(0, 400)) for number in range(SEEN_LIMIT + 40)
+        event({"user_id": "u"}, id=f"m{number}", name="Đặt hàng", time_ms=rng.randint(0, 400))
+        for number in range(DEDUPLICATION_LIMIT + 40)
     ]
     shuffled = rng.sample(history, len(history))
-    assert encode(folded(shuffled)) == encode(folded(history))
+    assert encode_fragment(folded(shuffled)) == encode_fragment(folded(history))
 
 
 def test_the_window_keeps_the_newest_message_ids() -> None:
-    history = [event({"user_id": "u"}, id=f"m{number}", time_ms=number) for number in range(SEEN_LIMIT + 3)]
+    history = [event({"user_id": "u"}, id=f"m{number}", time_ms=number) for number in range(DEDUPLICATION_LIMIT + 3)]
     fragment = folded(history)
-    assert sorted(fragment.seen.values()) == list(range(3, SEEN_LIMIT + 3))
-    assert not apply(fragment, history[-1], PLAN).fresh
+    assert sorted(fragment.seen.values()) == list(range(3, DEDUPLICATION_LIMIT + 3))
+    assert not apply_event(fragment, history[-1], PLAN).is_new
 
 
 @given(history=HISTORIES)
 def test_a_fragment_survives_its_bytes(history: list[Event]) -> None:
     fragment = folded(history)
-    assert decode(encode(fragment)) == fragment
-    assert encode(decode(encode(fragment))) == encode(fragment)
+    assert decode_fragment(encode_fragment(fragment)) == fragment
+    assert encode_fragment(decode_fragment(encode_fragment(fragment))) == encode_fragment(fragment)
 
 
 @given(history=HISTORIES, seed=st.integers(0, 1 << 32))
-def test_every_pair_seen_together_is_said_with_its_whole_time_range(history: list[Event], seed: int) -> None:
+def test_every_observed_pair_is_emitted_with_its_full_time_range(history: list[Event], seed: int) -> None:
     rng = random.Random(seed)
     fragment = Fragment()
     said: dict[tuple[str, str], list[int]] = {}
     for item in rng.sample(history, len(history)):
-        for pair in apply(fragment, item, PLAN).links:
+        for pair in apply_event(fragment, item, PLAN).changed_links:
             said.setdefault(pair, []).append(item.time_ms)
     truth: dict[tuple[str, str], list[int]] = {}
     for item in history:
@@ -145,19 +154,19 @@ def test_every_pair_seen_together_is_said_with_its_whole_time_range(history: lis
         assert max(said[pair]) // 86_400_000 == max(times) // 86_400_000
 
 
-def test_a_link_already_known_is_not_said_again() -> None:
+def test_known_link_is_not_emitted_again() -> None:
     fragment = Fragment()
     first = event({"user_id": "u", "anonymous_id": "c"}, id="1")
-    assert len(apply(fragment, first, PLAN).links) == 1
-    assert apply(fragment, first, PLAN).links == ()
-    assert apply(fragment, event({"user_id": "u", "anonymous_id": "c"}, id="2"), PLAN).links == ()
+    assert len(apply_event(fragment, first, PLAN).changed_links) == 1
+    assert apply_event(fragment, first, PLAN).changed_links == ()
+    assert apply_event(fragment, event({"user_id": "u", "anonymous_id": "c"}, id="2"), PLAN).changed_links == ()
 
 
 @given(histories=st.tuples(*FEW), seed=st.integers(0, 1 << 32))
 def test_a_profile_does_not_depend_on_the_order_of_its_fragments(histories: tuple[list[Event], ...], seed: int) -> None:
     fragments = [folded(history) for history in histories]
     shuffled = random.Random(seed).sample(fragments, len(fragments))
-    assert join(shuffled, PLAN.registers) == join(fragments, PLAN.registers)
+    assert join_fragments(shuffled, PLAN.registers) == join_fragments(fragments, PLAN.registers)
 
 
 @given(history=HISTORIES, seed=st.integers(0, 1 << 32))
@@ -166,26 +175,26 @@ def test_grouping_events_into_fragments_in_any_way_gives_the_same_profile(histor
     groups: list[list[Event]] = [[] for _ in range(4)]
     for item in history:
         rng.choice(groups).append(item)
-    assert join([folded(group) for group in groups], PLAN.registers) == join([folded(history)], PLAN.registers)
+    assert join_fragments([folded(group) for group in groups], PLAN.registers) == join_fragments([folded(history)], PLAN.registers)
 
 
 @given(histories=st.tuples(*FEW))
 def test_a_fragment_joined_twice_changes_nothing_but_what_counts(histories: tuple[list[Event], ...]) -> None:
     fragments = [folded(history) for history in histories]
-    once, twice = join(fragments, PLAN.registers), join([*fragments, *fragments], PLAN.registers)
-    assert (twice.identifiers, twice.traits, twice.kept) == (once.identifiers, once.traits, once.kept)
+    once, twice = join_fragments(fragments, PLAN.registers), join_fragments([*fragments, *fragments], PLAN.registers)
+    assert (twice.identifiers, twice.traits, twice.entries_by_register) == (once.identifiers, once.traits, once.entries_by_register)
     assert (twice.first_seen_ms, twice.last_seen_ms) == (once.first_seen_ms, once.last_seen_ms)
 
 
 @given(history=HISTORIES)
 def test_an_empty_fragment_is_neutral(history: list[Event]) -> None:
     fragment = folded(history)
-    assert join([Fragment(), fragment, Fragment()], PLAN.registers) == join([fragment], PLAN.registers)
+    assert join_fragments([Fragment(), fragment, Fragment()], PLAN.registers) == join_fragments([fragment], PLAN.registers)
 
 
 @given(history=HISTORIES)
 def test_a_profile_counts_every_event_once_and_knows_its_first_and_last(history: list[Event]) -> None:
-    joined = join([folded(history)], PLAN.registers)
+    joined = join_fragments([folded(history)], PLAN.registers)
     assert sum(joined.counters.values()) == len(history)
     assert joined.first_seen_ms == min((item.time_ms for item in history), default=0)
     assert joined.last_seen_ms == max((item.time_ms for item in history), default=0)
@@ -197,15 +206,15 @@ def identified(value: Any, *, id: str, time_ms: int, user: str = "u") -> Event: 
 
 def test_a_vietnamese_trait_survives() -> None:
     name = "Nguyễn Thị Ánh Nguyệt, số 5 đường Trần Hưng Đạo"
-    fragment = decode(encode(folded([identified(name, id="1", time_ms=1)])))
-    assert join([fragment], {}).traits == {"tên": name}
+    fragment = decode_fragment(encode_fragment(folded([identified(name, id="1", time_ms=1)])))
+    assert join_fragments([fragment], {}).traits == {"tên": name}
 
 
 def test_the_latest_trait_wins_and_a_removed_one_is_gone() -> None:
     early, late = identified("A", id="1", time_ms=1), identified("B", id="2", time_ms=2)
     removed = identified(None, id="3", time_ms=3)
-    assert join([folded([late, early])], {}).traits == {"tên": "B"}
-    assert join([folded([late, removed, early])], {}).traits == {}
+    assert join_fragments([folded([late, early])], {}).traits == {"tên": "B"}
+    assert join_fragments([folded([late, removed, early])], {}).traits == {}
 
 
 @given(values=st.tuples(VALUES, VALUES))
@@ -213,16 +222,16 @@ def test_two_owners_with_one_message_id_at_one_instant_agree_on_a_trait(values: 
     said = [identified(value, id="1", time_ms=1, user=f"u{number}") for number, value in enumerate(values)]
     assert message_hash(said[0].owner, "1") != message_hash(said[1].owner, "1")
     fragments = [folded([one]) for one in said]
-    assert repr(join(fragments, {})) == repr(join(fragments[::-1], {}))
+    assert repr(join_fragments(fragments, {})) == repr(join_fragments(fragments[::-1], {}))
     latest = max(said, key=lambda one: message_hash(one.owner, one.id)).traits["tên"]
-    assert join(fragments, {}).traits == ({} if latest is None else {"tên": latest})
+    assert join_fragments(fragments, {}).traits == ({} if latest is None else {"tên": latest})
 
 
-def test_a_register_that_nothing_asks_for_any_more_is_left_out() -> None:
+def test_unused_register_is_dropped() -> None:
     fragment = folded([event({"user_id": "u"}, id="1", name="Đặt hàng", properties={"total": 90})])
     assert fragment.kept
     assert fragment.tallies
-    assert (join([fragment], {}).kept, join([fragment], {}).tallies) == ({}, {})
+    assert (join_fragments([fragment], {}).entries_by_register, join_fragments([fragment], {}).tallies) == ({}, {})
 
 
 def test_calls_are_counted_by_their_kind_and_tracks_by_their_name() -> None:
@@ -230,16 +239,16 @@ def test_calls_are_counted_by_their_kind_and_tracks_by_their_name() -> None:
     assert event_label(event({"user_id": "u"}, id="1", type="page", name="Home")) == "$page"
 
 
-def test_what_a_program_did_feeds_no_counter_and_no_register_but_is_known() -> None:
+def test_bot_event_feeds_no_counter_or_register_but_is_deduplicated() -> None:
     fragment = Fragment()
     bot = event({"user_id": "u"}, id="1", type="identify", traits={"tên": "Ánh"}, flags=("bot",))
-    assert apply(fragment, bot, PLAN).fresh
-    assert not apply(fragment, bot, PLAN).fresh
-    apply(fragment, event({"user_id": "u"}, id="2", name="Đặt hàng", properties={"total": 90}, flags=("bot",)), PLAN)
+    assert apply_event(fragment, bot, PLAN).is_new
+    assert not apply_event(fragment, bot, PLAN).is_new
+    apply_event(fragment, event({"user_id": "u"}, id="2", name="Đặt hàng", properties={"total": 90}, flags=("bot",)), PLAN)
     assert (fragment.counters, fragment.kept, fragment.tallies, fragment.first_ms, fragment.last_ms) == ({}, {}, {}, 0, 0)
     assert fragment.identifiers
     assert fragment.traits["tên"].value == "Ánh"
-    apply(fragment, event({"user_id": "u"}, id="3", name="Đặt hàng"), PLAN)
+    apply_event(fragment, event({"user_id": "u"}, id="3", name="Đặt hàng"), PLAN)
     assert fragment.counters == {"Đặt hàng": 1}
     assert fragment.kept
 
@@ -247,17 +256,20 @@ def test_what_a_program_did_feeds_no_counter_and_no_register_but_is_known() -> N
 @pytest.mark.parametrize(
     ("said", "changed"),
     [
-        ({"name": "Đặt hàng"}, {NAMED, "Đặt hàng"}),
-        ({"type": "page"}, {NAMED, "$page"}),
-        ({"type": "identify", "traits": {"tên": "Ánh", "city": None}}, {NAMED, "$identify", "*trait tên", "*trait city"}),
-        ({"type": "identify", "traits": {"tên": "Ánh"}, "flags": ("bot",)}, {NAMED, "*trait tên"}),
-        ({"type": "group", "properties": {"groupId": "a"}, "traits": {"plan": "x"}}, {NAMED, "$group"}),
-        ({"name": "Đặt hàng", "flags": ("bot",)}, {NAMED}),
+        ({"name": "Đặt hàng"}, {NAMESPACES_CHANGED, "Đặt hàng"}),
+        ({"type": "page"}, {NAMESPACES_CHANGED, "$page"}),
+        (
+            {"type": "identify", "traits": {"tên": "Ánh", "city": None}},
+            {NAMESPACES_CHANGED, "$identify", "*trait tên", "*trait city"},
+        ),
+        ({"type": "identify", "traits": {"tên": "Ánh"}, "flags": ("bot",)}, {NAMESPACES_CHANGED, "*trait tên"}),
+        ({"type": "group", "properties": {"groupId": "a"}, "traits": {"plan": "x"}}, {NAMESPACES_CHANGED, "$group"}),
+        ({"name": "Đặt hàng", "flags": ("bot",)}, {NAMESPACES_CHANGED}),
     ],
 )
-def test_an_event_says_what_it_changed(said: dict[str, Any], changed: set[str]) -> None:
+def test_applying_an_event_returns_its_changes(said: dict[str, Any], changed: set[str]) -> None:
     fragment = Fragment()
     first = event({"user_id": "u"}, id="1", **said)
-    assert apply(fragment, first, PLAN).changed == changed
-    assert apply(fragment, event({"user_id": "u"}, id="2", **said), PLAN).changed == changed - {NAMED}
-    assert apply(fragment, first, PLAN).changed == frozenset()
+    assert apply_event(fragment, first, PLAN).changes == changed
+    assert apply_event(fragment, event({"user_id": "u"}, id="2", **said), PLAN).changes == changed - {NAMESPACES_CHANGED}
+    assert apply_event(fragment, first, PLAN).changes == frozenset()

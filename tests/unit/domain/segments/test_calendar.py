@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.definitions.kinds import InvalidDefinition
 from domain.segments.comparisons import DAY_MS, NEVER
-from domain.definitions.kinds import BadDefinition
-from domain.segments.evaluate import anniversary, midnight
-from tests.support.segments import answer, happened, segment
+from domain.segments.evaluate import anniversary_in, local_midnight_ms
+from tests.support.segments import customer_event, evaluate_leaf, segment
 
 HOUR = 3_600_000
 SAIGON = "Asia/Saigon"
@@ -25,8 +25,11 @@ def ms(text: str) -> int:
 def birthday(now: str, born: Any, **leaf: Any) -> tuple[bool, str]:
     """Whether it holds, and when it changes (UTC)."""
     traits = {"born": born} | ({"timezone": leaf.pop("timezone")} if "timezone" in leaf else {})
-    said = answer({"calendar": {"trait": "born", **leaf}}, [], ms(now), traits=traits)
-    return said.holds, "" if said.next_ms == NEVER else f"{datetime.fromtimestamp(said.next_ms / 1000, tz=UTC):%Y-%m-%dT%H:%M}"
+    said = evaluate_leaf({"calendar": {"trait": "born", **leaf}}, [], ms(now), traits=traits)
+    return (
+        said.holds,
+        "" if said.next_change_ms == NEVER else f"{datetime.fromtimestamp(said.next_change_ms / 1000, tz=UTC):%Y-%m-%dT%H:%M}",
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,7 @@ def test_an_anniversary_by_the_customers_calendar(now: str, born: str, leaf: dic
 
 
 @pytest.mark.parametrize("born", [None, "", "20/05/1990", "1990-02-30", "1990-5-20", 19900520, True, ["1990-05-20"], "0000-01-01"])
-def test_what_is_no_date_has_no_anniversary(born: Any) -> None:
+def test_non_dates_have_no_anniversary(born: Any) -> None:
     assert birthday("2026-05-20T12:00:00+00:00", born) == (False, "")
 
 
@@ -94,26 +97,26 @@ def test_anniversaries_by_brute_force(born: date, before: int, days: int, today:
     now_ms = int(datetime(today.year, today.month, today.day, hour, 30, tzinfo=UTC).timestamp() * 1000)
     inside = set()
     for year in range(2015, 2031):
-        start = anniversary(born, year) - timedelta(days=before)
+        start = anniversary_in(born, year) - timedelta(days=before)
         inside |= {start + timedelta(days=n) for n in range(days)}
 
     def in_truth(at_ms: int) -> bool:
         return datetime.fromtimestamp(at_ms / 1000, tz=ZoneInfo(zone)).date() in inside
 
     leaf = {"calendar": {"trait": "born", "before": before, "days": days, "zone": zone}}
-    said = answer(leaf, [], now_ms, traits={"born": born.isoformat()})
+    said = evaluate_leaf(leaf, [], now_ms, traits={"born": born.isoformat()})
     assert said.holds is in_truth(now_ms)
-    assert now_ms < said.next_ms < now_ms + 367 * DAY_MS
-    assert all(in_truth(at_ms) is said.holds for at_ms in range(now_ms, said.next_ms, 17 * HOUR))
-    assert in_truth(said.next_ms - 1) is said.holds
-    assert in_truth(said.next_ms) is not said.holds
+    assert now_ms < said.next_change_ms < now_ms + 367 * DAY_MS
+    assert all(in_truth(at_ms) is said.holds for at_ms in range(now_ms, said.next_change_ms, 17 * HOUR))
+    assert in_truth(said.next_change_ms - 1) is said.holds
+    assert in_truth(said.next_change_ms) is not said.holds
 
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_midnight_is_the_first_instant_of_a_day(zone: str) -> None:
     day = date(2018, 1, 1)
     while day < date(2019, 1, 1):
-        at_ms, local = midnight(day, ZoneInfo(zone)), ZoneInfo(zone)
+        at_ms, local = local_midnight_ms(day, ZoneInfo(zone)), ZoneInfo(zone)
         assert datetime.fromtimestamp(at_ms / 1000, tz=local).date() == day
         assert datetime.fromtimestamp((at_ms - 1) / 1000, tz=local).date() == day - timedelta(days=1)
         day += timedelta(days=1)
@@ -124,8 +127,8 @@ EVERY = {"event": "e", "every": "7d", "at_least": 2, "of": 3}
 
 
 def regular(leaf: dict[str, Any], times: list[int], now_ms: int) -> tuple[bool, int]:
-    said = answer({"regularly": EVERY | leaf}, [happened("e", at, id=str(n)) for n, at in enumerate(times)], now_ms)
-    return said.holds, said.next_ms
+    said = evaluate_leaf({"regularly": EVERY | leaf}, [customer_event("e", at, id=str(n)) for n, at in enumerate(times)], now_ms)
+    return said.holds, said.next_change_ms
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_a_part_of_all_profiles_is_stable_nested_and_as_large_as_asked() -> None
     ids = [f"{number:032x}" for number in range(2_000)]
 
     def chosen(of: float, salt: str = "a") -> set[str]:
-        return {one for one in ids if answer({"percent": {"of": of, "salt": salt}}, [], 0, profile_id=one).holds}
+        return {one for one in ids if evaluate_leaf({"percent": {"of": of, "salt": salt}}, [], 0, profile_id=one).holds}
 
     ten = chosen(10)
     assert ten == chosen(10)
@@ -180,8 +183,8 @@ def test_a_part_of_all_profiles_is_stable_nested_and_as_large_as_asked() -> None
 
 
 def test_the_bucket_of_a_profile_never_changes() -> None:
-    said = answer({"percent": {"of": 50, "salt": "thử nghiệm"}}, [], 0, profile_id="0" * 32)
-    assert (said.value, said.holds, said.next_ms) == (BUCKET, BUCKET < 5_000, NEVER)
+    said = evaluate_leaf({"percent": {"of": 50, "salt": "thử nghiệm"}}, [], 0, profile_id="0" * 32)
+    assert (said.value, said.holds, said.next_change_ms) == (BUCKET, BUCKET < 5_000, NEVER)
 
 
 BUCKET = 3_171
@@ -198,6 +201,6 @@ BUCKET = 3_171
         {"percent": {"of": 101, "salt": "a"}}, {"percent": {"of": 5}},
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(where: Any) -> None:
-    with pytest.raises(BadDefinition):
+def test_contradicting_definition_is_refused(where: Any) -> None:
+    with pytest.raises(InvalidDefinition):
         segment("s", where)

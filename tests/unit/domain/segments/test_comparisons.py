@@ -8,17 +8,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from domain.segments.comparisons import (DAY_MS, NEVER, TEXT_OPS, Condition, fold, holds, instant_of, kind_of, lookup, relative)
-from domain.definitions.kinds import (BadDefinition, Segment, decode, encode)
-from domain.segments.language import walk
-from tests.support.segments import answer, segment
+from domain.definitions.kinds import InvalidDefinition, Segment, decode_definition, encode_definition
+from domain.segments.comparisons import (
+    DAY_MS,
+    NEVER,
+    TEXT_OPS,
+    Comparison,
+    evaluate_relative_date,
+    fold_text,
+    holds,
+    lookup,
+    parse_instant,
+    value_kind,
+)
+from domain.segments.language import walk_nodes
+from tests.support.segments import evaluate_leaf, segment
 
 OPS = ["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "before", "after"]
 NAME = "Nguyễn Thị Ánh"
 
 
-def condition(op: str, value: Any = None, **more: Any) -> Condition:
-    return Condition.model_validate({"op": op, **({} if value is None else {"value": value}), **more})
+def condition(op: str, value: Any = None, **more: Any) -> Comparison:
+    return Comparison.model_validate({"op": op, **({} if value is None else {"value": value}), **more})
 
 
 def operand(op: str, value: Any) -> Any:
@@ -62,8 +73,8 @@ def test_ne_is_true_of_whatever_is_there_and_is_not_equal(value: Any) -> None:
 @pytest.mark.parametrize("op", OPS)
 def test_a_missing_value_makes_a_comparison_false_and_its_not_true(op: str) -> None:
     where = {"trait": {"path": "t", "op": op, "value": operand(op, "x")}}
-    assert not answer(where, [], 0).holds
-    assert not answer(where, [], 0, traits={"t": None}).holds
+    assert not evaluate_leaf(where, [], 0).holds
+    assert not evaluate_leaf(where, [], 0, traits={"t": None}).holds
 
 
 @given(
@@ -81,7 +92,7 @@ def test_every_condition_is_true_or_false(left: Any, op: str, right: Any) -> Non
 def test_a_value_equals_itself_and_no_value_of_another_kind(left: Any) -> None:
     assert holds(condition("eq", left), left)
     for other in ("x", 7, True):
-        if kind_of(other) != kind_of(left):
+        if value_kind(other) != value_kind(left):
             assert not holds(condition("eq", left), other)
 
 
@@ -110,7 +121,7 @@ def test_case_and_accents_matter_unless_folded() -> None:
     ],
 )  # fmt: skip
 def test_folding_takes_case_and_accents_away(value: str, folded: str) -> None:
-    assert fold(value) == folded
+    assert fold_text(value) == folded
     for op in ("eq", "in", "contains", "starts_with"):
         assert holds(condition(op, operand(op, folded), fold=True), value)
         assert holds(condition(op, operand(op, value), fold=True), folded)
@@ -144,7 +155,7 @@ DAY = 1_795_305_600_000  # 2026-11-22T00:00:00Z
     ],
 )  # fmt: skip
 def test_a_date_is_an_instant(value: str, at_ms: int) -> None:
-    assert instant_of(value) == at_ms
+    assert parse_instant(value) == at_ms
 
 
 @pytest.mark.parametrize(
@@ -156,8 +167,8 @@ def test_a_date_is_an_instant(value: str, at_ms: int) -> None:
         "2026-11-22 ", " 2026-11-22", "2026-11-22\n", "2026-11-22T00:00Z\n", "", DAY, 1.5, True, None, ["2026-11-22"], {},
     ],
 )  # fmt: skip
-def test_what_is_no_date_is_no_instant(value: Any) -> None:
-    assert instant_of(value) is None
+def test_non_dates_are_no_instants(value: Any) -> None:
+    assert parse_instant(value) is None
     assert not holds(condition("before", "2200-01-01"), value)
     assert not holds(condition("after", "1901-01-01"), value)
 
@@ -193,9 +204,9 @@ WEEK = 7 * DAY_MS
     ],
 )  # fmt: skip
 def test_a_relative_date_turns_at_its_edges_and_says_when(op: str, now_ms: int, inside: bool, next_ms: int) -> None:
-    assert relative(op, DAY, WEEK, now_ms) == (inside, next_ms)
-    found = answer({"trait": {"path": "t", "op": op, "value": "7d"}}, [], now_ms, traits={"t": "2026-11-22"})
-    assert (found.holds, found.next_ms) == (inside, next_ms)
+    assert evaluate_relative_date(op, DAY, WEEK, now_ms) == (inside, next_ms)
+    found = evaluate_leaf({"trait": {"path": "t", "op": op, "value": "7d"}}, [], now_ms, traits={"t": "2026-11-22"})
+    assert (found.holds, found.next_change_ms) == (inside, next_ms)
 
 
 @given(
@@ -212,7 +223,7 @@ def test_a_relative_date_changes_at_its_next_instant_and_not_before(op: str, len
             "more_than_ahead": now + length_ms < 0,
         }[op]
 
-    inside, next_ms = relative(op, 0, length_ms, now_ms)
+    inside, next_ms = evaluate_relative_date(op, 0, length_ms, now_ms)
     assert inside is in_truth(now_ms)
     later = (now for now in range(now_ms + 1, 40) if in_truth(now) is not inside)
     assert next_ms == next(later, NEVER)
@@ -221,8 +232,8 @@ def test_a_relative_date_changes_at_its_next_instant_and_not_before(op: str, len
 @pytest.mark.parametrize("value", ["hôm qua", "2026-02-30", 5, True, ["2026-11-22"], None])
 def test_a_relative_date_of_no_date_is_false_and_sleeps(value: Any) -> None:
     for op in ("within_last", "within_next", "more_than_ago", "more_than_ahead"):
-        found = answer({"trait": {"path": "t", "op": op, "value": "7d"}}, [], DAY, traits={"t": value})
-        assert (found.holds, found.next_ms) == (False, NEVER)
+        found = evaluate_leaf({"trait": {"path": "t", "op": op, "value": "7d"}}, [], DAY, traits={"t": value})
+        assert (found.holds, found.next_change_ms) == (False, NEVER)
 
 
 @pytest.mark.parametrize(
@@ -235,21 +246,23 @@ def test_a_relative_date_of_no_date_is_false_and_sleeps(value: Any) -> None:
 )  # fmt: skip
 def test_a_dotted_path_is_the_whole_key_first(values: dict[str, Any], path: str, found: Any) -> None:
     assert lookup(values, path) is found or lookup(values, path) == found
-    assert answer({"trait": {"path": path, "op": "exists"}}, [], 0, traits=values).holds is (found is not None)
+    assert evaluate_leaf({"trait": {"path": path, "op": "exists"}}, [], 0, traits=values).holds is (found is not None)
 
 
 def test_a_computed_trait_has_a_path_of_its_own() -> None:
     where = {"trait": {"path": "computed.rfm.score", "value": "555"}}
-    assert answer(where, [], 0, computed={"rfm": {"score": "555"}}).holds
-    assert not answer(where, [], 0, computed={}, traits={"computed.rfm.score": "555", "computed": {"rfm": {"score": "555"}}}).holds
+    assert evaluate_leaf(where, [], 0, computed={"rfm": {"score": "555"}}).holds
+    assert not evaluate_leaf(
+        where, [], 0, computed={}, traits={"computed.rfm.score": "555", "computed": {"rfm": {"score": "555"}}}
+    ).holds
 
 
 @pytest.mark.parametrize("value", [True, False, 1, 0, 1.5, "1", "true", [True, 1, "x", 0.5]])
 def test_the_kind_of_an_operand_survives_reading_writing_and_reading(value: Any) -> None:
     where = {"trait": {"path": "t", "op": "in" if isinstance(value, list) else "eq", "value": value}}
-    again = decode(encode(segment("s", where)), "test")
+    again = decode_definition(encode_definition(segment("s", where)), "test")
     assert isinstance(again, Segment)
-    [node] = walk(again.spec.where)
+    [node] = walk_nodes(again.spec.where)
     held = list(node.trait.value) if isinstance(value, list) else node.trait.value
     assert repr(held) == repr(value)
 
@@ -264,5 +277,5 @@ def test_the_kind_of_an_operand_survives_reading_writing_and_reading(value: Any)
     ],
 )  # fmt: skip
 def test_an_operand_that_cannot_be_compared_is_refused(op: str, value: Any) -> None:
-    with pytest.raises(BadDefinition):
+    with pytest.raises(InvalidDefinition):
         segment("s", {"trait": {"path": "t", "op": op, "value": value}})

@@ -5,28 +5,30 @@ from typing import Any
 
 import pytest
 
-from schemas.events import Event
-from domain.segments.computed_traits import SHIPPED
+from domain.definitions.kinds import InvalidDefinition
 from domain.segments.comparisons import DAY_MS, NEVER
-from domain.definitions.kinds import BadDefinition
-from domain.segments.profile_facts import Answer
-from domain.segments.plan import Plan
-from tests.support.segments import answer, computed, facts, happened, segment
+from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
+from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import LeafResult
+from schemas.events import Event
+from tests.support.segments import computed, customer_event, evaluate_leaf, facts, segment
 
 T = 20_000 * DAY_MS
 ORDER = "Order Completed"
 
 
-def worked_out(spec: Any, events: Sequence[Event], now_ms: int, **more: Any) -> Answer:
+def worked_out(spec: Any, events: Sequence[Event], now_ms: int, **more: Any) -> LeafResult:
     """What a computed trait comes to, whatever the order of its events."""
-    plan = Plan([computed("n", spec)])
-    found = [plan.compute(facts(plan, order, **more), now_ms)["n"] for order in (events, events[::-1], [*events, *events])]
+    plan = SegmentPlan([computed("n", spec)])
+    found = [
+        plan.evaluate_computed(facts(plan, order, **more), now_ms)["n"] for order in (events, events[::-1], [*events, *events])
+    ]
     assert found[0] == found[1] == found[2]
     return found[0]
 
 
 def orders(*days: int, **properties: Any) -> list[Event]:
-    return [happened(ORDER, T + day * DAY_MS, properties, id=str(number)) for number, day in enumerate(days)]
+    return [customer_event(ORDER, T + day * DAY_MS, properties, id=str(number)) for number, day in enumerate(days)]
 
 
 STAGES = {"lifecycle": {"at_risk_after": "90d", "lost_after": "180d", "loyal_orders": 4}}
@@ -46,10 +48,10 @@ STAGES = {"lifecycle": {"at_risk_after": "90d", "lost_after": "180d", "loyal_ord
 def test_a_stage_turns_at_its_instants(days: list[int], now_day: int, stage: str, next_day: int | None) -> None:
     now_ms = T + now_day * DAY_MS
     said = worked_out(STAGES, orders(*days), now_ms)
-    assert (said.value, said.next_ms) == (stage, NEVER if next_day is None else T + next_day * DAY_MS)
+    assert (said.value, said.next_change_ms) == (stage, NEVER if next_day is None else T + next_day * DAY_MS)
     if next_day is not None:
-        assert worked_out(STAGES, orders(*days), said.next_ms - 1).value == stage
-        assert worked_out(STAGES, orders(*days), said.next_ms).value != stage
+        assert worked_out(STAGES, orders(*days), said.next_change_ms - 1).value == stage
+        assert worked_out(STAGES, orders(*days), said.next_change_ms).value != stage
 
 
 @pytest.mark.parametrize(
@@ -60,17 +62,17 @@ def test_a_stage_turns_at_its_instants(days: list[int], now_day: int, stage: str
     ],
 )  # fmt: skip
 def test_without_orders_a_known_visitor_is_a_lead(named: Sequence[str], stage: str) -> None:
-    said = worked_out(STAGES, [happened("Viewed", T)], T, named=named)
-    assert (said.value, said.next_ms) == (stage, NEVER)
+    said = worked_out(STAGES, [customer_event("Viewed", T)], T, namespaces=named)
+    assert (said.value, said.next_change_ms) == (stage, NEVER)
 
 
 def test_the_leaf_asks_for_stages_of_a_computed_trait() -> None:
-    shipped = [happened(ORDER, T)]
-    assert answer({"lifecycle": {"stage": ["loyal", "first_time"]}}, shipped, T).holds
-    assert not answer({"lifecycle": {"stage": ["lost"]}}, shipped, T).holds
-    assert answer({"lifecycle": {"stage": ["lost"]}}, shipped, T + 180 * DAY_MS).holds
-    assert answer({"lifecycle": {"stage": ["lost"], "of": "mine"}}, [], T, computed={"mine": "lost"}).holds
-    assert not answer({"lifecycle": {"stage": ["lost"], "of": "gone"}}, [], T, computed={"lifecycle": "lost"}).holds
+    shipped = [customer_event(ORDER, T)]
+    assert evaluate_leaf({"lifecycle": {"stage": ["loyal", "first_time"]}}, shipped, T).holds
+    assert not evaluate_leaf({"lifecycle": {"stage": ["lost"]}}, shipped, T).holds
+    assert evaluate_leaf({"lifecycle": {"stage": ["lost"]}}, shipped, T + 180 * DAY_MS).holds
+    assert evaluate_leaf({"lifecycle": {"stage": ["lost"], "of": "mine"}}, [], T, computed={"mine": "lost"}).holds
+    assert not evaluate_leaf({"lifecycle": {"stage": ["lost"], "of": "gone"}}, [], T, computed={"lifecycle": "lost"}).holds
 
 
 RFM = {
@@ -87,7 +89,7 @@ RFM = {
 def test_recency_falls_as_the_last_order_grows_old(age_days: int, recency: int | None, next_days: int | None) -> None:
     said = worked_out(RFM, orders(0), T + age_days * DAY_MS)
     assert (said.value["recency"] if said.value else None) == recency
-    assert said.next_ms == (NEVER if next_days is None else T + next_days * DAY_MS)
+    assert said.next_change_ms == (NEVER if next_days is None else T + next_days * DAY_MS)
 
 
 @pytest.mark.parametrize(
@@ -98,15 +100,15 @@ def test_recency_falls_as_the_last_order_grows_old(age_days: int, recency: int |
     ],
 )  # fmt: skip
 def test_frequency_and_monetary_rise_at_their_edges(totals: list[Any], frequency: int, monetary: int) -> None:
-    events = [happened(ORDER, T, {"total": total}, id=str(n)) for n, total in enumerate(totals)]
+    events = [customer_event(ORDER, T, {"total": total}, id=str(n)) for n, total in enumerate(totals)]
     scores = {"recency": 5, "frequency": frequency, "monetary": monetary, "score": f"5{frequency}{monetary}"}
     assert worked_out(RFM, events, T).value == scores
 
 
 def test_an_order_that_leaves_the_window_takes_its_share_along() -> None:
     said = worked_out(RFM, orders(0, 70, total=0.2), T + 99 * DAY_MS)
-    assert (said.value["score"], said.next_ms) == ("322", T + 100 * DAY_MS)
-    assert worked_out(RFM, orders(0, 70, total=0.2), said.next_ms).value["score"] == "211"
+    assert (said.value["score"], said.next_change_ms) == ("322", T + 100 * DAY_MS)
+    assert worked_out(RFM, orders(0, 70, total=0.2), said.next_change_ms).value["score"] == "211"
 
 
 @pytest.mark.parametrize(
@@ -117,12 +119,12 @@ def test_an_order_that_leaves_the_window_takes_its_share_along() -> None:
     ],
 )  # fmt: skip
 def test_the_leaf_asks_for_scores(asked: Any, holds: bool) -> None:
-    assert answer({"rfm": asked}, orders(0), T).holds is holds
-    assert not answer({"rfm": asked}, [], T).holds
+    assert evaluate_leaf({"rfm": asked}, orders(0), T).holds is holds
+    assert not evaluate_leaf({"rfm": asked}, [], T).holds
 
 
 SHOP = [
-    happened("e", T + at, {"x": x, "city": city}, id=str(at))
+    customer_event("e", T + at, {"x": x, "city": city}, id=str(at))
     for at, x, city in [(0, 5, "Huế"), (10, "5", "Vinh"), (20, True, "Huế"), (30, 5.0, None), (40, None, "Vinh"), (50, [5], "Huế")]
 ]
 
@@ -144,7 +146,7 @@ SHOP = [
 )  # fmt: skip
 def test_a_value_over_all_time(spec: Any, value: Any) -> None:
     said = worked_out(spec, SHOP, T + 60)
-    assert (repr(said.value), said.next_ms, said.approximate) == (repr(value), NEVER, False)
+    assert (repr(said.value), said.next_change_ms, said.is_approximate) == (repr(value), NEVER, False)
 
 
 @pytest.mark.parametrize(
@@ -162,18 +164,18 @@ def test_a_value_over_all_time(spec: Any, value: Any) -> None:
 def test_a_value_in_a_window(spec: Any, now_ms: int, value: Any, next_ms: int | None) -> None:
     kind, inner = next(iter(spec.items()))
     said = worked_out({kind: inner | {"within": "100ms"}}, SHOP, T + now_ms)
-    assert (repr(said.value), said.next_ms) == (repr(value), NEVER if next_ms is None else T + next_ms)
+    assert (repr(said.value), said.next_change_ms) == (repr(value), NEVER if next_ms is None else T + next_ms)
 
 
 def test_of_too_many_different_values_the_latest_are_named() -> None:
     said = worked_out({"unique": {"event": "e", "prop": "x", "keep": 2}}, SHOP, T + 60)
-    assert (repr(said.value), said.approximate) == ("[5, True]", True)
+    assert (repr(said.value), said.is_approximate) == ("[5, True]", True)
 
 
 def test_of_values_that_came_as_often_the_smallest_text_is_the_most_frequent() -> None:
     for window in ({}, {"within": "1d"}):
         spec = {"most_frequent": {"event": "e", "prop": "x", **window}}
-        events = [happened("e", T, {"x": x}, id=str(n)) for n, x in enumerate(["b", "a", "b", "a", "z", 9])]
+        events = [customer_event("e", T, {"x": x}, id=str(n)) for n, x in enumerate(["b", "a", "b", "a", "z", 9])]
         assert worked_out(spec, events, T).value == "a"
 
 
@@ -183,33 +185,37 @@ def test_of_values_that_came_as_often_the_smallest_text_is_the_most_frequent() -
 )
 def test_days_since_turn_by_themselves(which: str, now_ms: int, days: int, next_ms: int) -> None:
     said = worked_out({"days_since": {"event": ORDER, "which": which}}, orders(-2, 0), T + now_ms)
-    assert (said.value, said.next_ms) == (days, T + next_ms * DAY_MS)
+    assert (said.value, said.next_change_ms) == (days, T + next_ms * DAY_MS)
     assert worked_out({"days_since": {"event": ORDER}}, [], T).value is None
 
 
 @pytest.mark.parametrize(("keep", "approximate"), [(3, True), (6, False)])
 def test_a_register_that_is_too_small_says_so(keep: int, approximate: bool) -> None:
     for kind, prop in [("count", {}), ("sum", {"prop": "n"}), ("most_frequent", {"prop": "n"})]:
-        events = [happened("e", T + n, {"n": n}) for n in range(6)]
-        assert worked_out({kind: {"event": "e", "within": "1d", "keep": keep, **prop}}, events, T + 9).approximate is approximate
+        events = [customer_event("e", T + n, {"n": n}) for n in range(6)]
+        assert worked_out({kind: {"event": "e", "within": "1d", "keep": keep, **prop}}, events, T + 9).is_approximate is approximate
 
 
 def consent(at_ms: int, given: Any, number: str) -> Event:
     context = {"consent": {"categoryPreferences": {"quảng cáo": given}}}
-    return happened("Segment Consent Preference Updated", T + at_ms, id=number, context=context)
+    return customer_event("Segment Consent Preference Updated", T + at_ms, id=number, context=context)
 
 
 def subscription(at_ms: int, status: Any, number: str, kind: Any = "email") -> Event:
-    return happened("$identify", T + at_ms, id=number, context={"messaging_subscriptions": [{"type": kind, "status": status}]})
+    return customer_event(
+        "$identify", T + at_ms, id=number, context={"messaging_subscriptions": [{"type": kind, "status": status}]}
+    )
 
 
 def consented(events: Sequence[Event]) -> str:
     leaf = {"consent": {"purpose": "quảng cáo"}}
-    said = [answer(leaf, order, T + 100) for order in (events, events[::-1])]
+    said = [evaluate_leaf(leaf, order, T + 100) for order in (events, events[::-1])]
     assert said[0] == said[1]
     assert said[0].holds is (said[0].value == "granted")
     for status in ("granted", "denied", "unknown"):
-        assert answer({"consent": {"purpose": "quảng cáo", "status": status}}, events, T + 100).holds is (status == said[0].value)
+        assert evaluate_leaf({"consent": {"purpose": "quảng cáo", "status": status}}, events, T + 100).holds is (
+            status == said[0].value
+        )
     return str(said[0].value)
 
 
@@ -228,9 +234,9 @@ def test_the_last_word_on_consent_holds_and_of_one_instant_the_one_that_takes_ba
 
 def test_another_purpose_and_another_call_say_nothing_of_consent() -> None:
     context = {"consent": {"categoryPreferences": {"quảng cáo": True}}}
-    assert consented([happened("Viewed", T, context=context)]) == "unknown"
+    assert consented([customer_event("Viewed", T, context=context)]) == "unknown"
     other = [consent(0, given=True, number="1")]
-    assert answer({"consent": {"purpose": "ads", "status": "unknown"}}, other, T).holds
+    assert evaluate_leaf({"consent": {"purpose": "ads", "status": "unknown"}}, other, T).holds
 
 
 @pytest.mark.parametrize(
@@ -248,21 +254,21 @@ def test_the_last_word_on_a_channel_holds(said: list[Any], status: str) -> None:
     for order in (events, events[::-1]):
         for asked in ("subscribed", "unsubscribed", "unknown"):
             leaf = {"subscribed": {"channel": "Email", "status": asked}}
-            assert answer(leaf, order, T + 100).holds is (asked == status)
-    assert answer({"subscribed": {"channel": "sms", "status": "unknown"}}, events, T + 100).holds
+            assert evaluate_leaf(leaf, order, T + 100).holds is (asked == status)
+    assert evaluate_leaf({"subscribed": {"channel": "sms", "status": "unknown"}}, events, T + 100).holds
 
 
 @pytest.mark.parametrize("said", [None, "SUBSCRIBED", {}, [None], ["SUBSCRIBED"], [{}], [{"type": 5, "status": "SUBSCRIBED"}]])
 def test_a_list_of_another_shape_says_nothing(said: Any) -> None:
-    events = [happened("$identify", T, context={"messaging_subscriptions": said, "consent": said})]
-    assert answer({"subscribed": {"channel": "email", "status": "unknown"}}, events, T).holds
+    events = [customer_event("$identify", T, context={"messaging_subscriptions": said, "consent": said})]
+    assert evaluate_leaf({"subscribed": {"channel": "email", "status": "unknown"}}, events, T).holds
 
 
 def test_within_one_call_the_status_that_takes_back_wins() -> None:
     both = [{"type": "email", "status": status} for status in ("UNSUBSCRIBED", "SUBSCRIBED")]
     for said in (both, both[::-1]):
-        events = [happened("$identify", T, context={"messaging_subscriptions": said})]
-        assert answer({"subscribed": {"channel": "email", "status": "unsubscribed"}}, events, T).holds
+        events = [customer_event("$identify", T, context={"messaging_subscriptions": said})]
+        assert evaluate_leaf({"subscribed": {"channel": "email", "status": "unsubscribed"}}, events, T).holds
 
 
 @pytest.mark.parametrize(
@@ -273,16 +279,16 @@ def test_within_one_call_the_status_that_takes_back_wins() -> None:
         {"rfm": RFM["rfm"] | {"recency": ["20d", "10d", "30d", "40d"]}}, {"sum": {"event": "e"}},
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(spec: Any) -> None:
-    with pytest.raises(BadDefinition):
+def test_contradicting_definition_is_refused(spec: Any) -> None:
+    with pytest.raises(InvalidDefinition):
         computed("n", spec)
-    with pytest.raises(BadDefinition):
+    with pytest.raises(InvalidDefinition):
         segment("s", {"rfm": {}})
 
 
 def test_stages_and_scores_are_shipped_and_may_be_replaced() -> None:
-    assert set(Plan([]).computed) == set(SHIPPED) == {"lifecycle", "rfm"}
-    mine = Plan([computed("lifecycle", {"lifecycle": {"at_risk_after": "1d", "lost_after": "2d"}})])
-    assert mine.compute(facts(mine, orders(0)), T + DAY_MS)["lifecycle"].value == "at_risk"
-    shipped = Plan([])
-    assert shipped.compute(facts(shipped, orders(0)), T + DAY_MS)["lifecycle"].value == "first_time"
+    assert set(SegmentPlan([]).computed) == set(DEFAULT_COMPUTED_TRAITS) == {"lifecycle", "rfm"}
+    mine = SegmentPlan([computed("lifecycle", {"lifecycle": {"at_risk_after": "1d", "lost_after": "2d"}})])
+    assert mine.evaluate_computed(facts(mine, orders(0)), T + DAY_MS)["lifecycle"].value == "at_risk"
+    shipped = SegmentPlan([])
+    assert shipped.evaluate_computed(facts(shipped, orders(0)), T + DAY_MS)["lifecycle"].value == "first_time"

@@ -6,24 +6,25 @@ from typing import Any
 
 import pytest
 
-from domain.profiles import membership as memberships, fragment as model
+from domain.definitions.kinds import Segment
+from domain.profiles import fragment as model
+from domain.profiles import membership as memberships
 from domain.profiles.membership import Membership, SegmentState
+from domain.segments.comparisons import DAY_MS
+from domain.segments.evaluation import Evaluation, evaluate_profile
+from domain.segments.plan import SegmentPlan, trait_change_key
+from domain.segments.profile_facts import ProfileFacts
 from schemas.codec import encode
 from schemas.events import Event
 from schemas.records import Touched
-from domain.segments.comparisons import DAY_MS
-from domain.definitions.kinds import Segment
-from domain.segments.profile_facts import Facts
-from domain.segments.plan import Plan, trait_change
 from streams.steps.segment import SegmentStep
-from domain.segments.evaluation import Standing, stand
 from tests.support.events import START_MS
+from tests.support.segments import OWNER, computed, customer_event, facts, segment
 from tests.support.simulated_pipeline import Pipeline
-from tests.support.segments import OWNER, computed, facts, happened, segment
 
 T = START_MS
 HOUR = 3_600_000
-PLAN = Plan([
+PLAN = SegmentPlan([
     segment("buyer", {"did": {"event": "Bought"}}),
     segment("recent", {"did": {"event": "Viewed", "within": "1h"}}),
     segment("quiet", {"did_not": {"event": "Viewed", "within": "1h"}}),
@@ -36,57 +37,57 @@ PLAN = Plan([
 ALWAYS = {"team"}
 
 
-def kept(standing: Standing, before: Membership, plan: Plan = PLAN) -> Membership:
+def membership_after(standing: Evaluation, before: Membership, plan: SegmentPlan = PLAN) -> Membership:
     """The document that the next evaluation finds."""
     segments = dict(before.segments) | {name: SegmentState(inside, 1, 0) for name, inside in standing.members.items()}
     return Membership(segments=segments, computed=standing.computed, due=standing.due, plan=plan.fingerprint)
 
 
-def looked_at(events: Sequence[Event], changed: Collection[str] | None, now_ms: int, before: Membership) -> Standing:
-    return stand(PLAN, before, facts(PLAN, events), changed, now_ms)
+def evaluate(events: Sequence[Event], changed: Collection[str] | None, now_ms: int, before: Membership) -> Evaluation:
+    return evaluate_profile(PLAN, before, facts(PLAN, events), changed, now_ms)
 
 
 def members(membership: Membership) -> set[str]:
     return {name for name, state in membership.segments.items() if state.member}
 
 
-VIEWED = [happened("Viewed", T)]
-FIRST = kept(looked_at(VIEWED, None, T, Membership()), Membership())
+VIEWED = [customer_event("Viewed", T)]
+FIRST = membership_after(evaluate(VIEWED, None, T, Membership()), Membership())
 
 
-def test_the_first_look_is_at_everything() -> None:
-    standing = looked_at(VIEWED, {"Viewed"}, T, Membership())
+def test_first_evaluation_covers_every_segment() -> None:
+    standing = evaluate(VIEWED, {"Viewed"}, T, Membership())
     assert standing.complete
-    assert members(kept(standing, Membership())) == {"recent"}
+    assert members(membership_after(standing, Membership())) == {"recent"}
     assert (standing.computed, standing.due) == ({"lifecycle": "lead"}, {"recent": T + HOUR, "quiet": T + HOUR})
     assert standing.next_ms == T + HOUR
-    assert looked_at([], None, T, Membership()).next_ms is None
+    assert evaluate([], None, T, Membership()).next_ms is None
 
 
 @pytest.mark.parametrize(
     ("changed", "looked"),
     [
-        ({"Viewed"}, {"recent", "quiet"}), ({trait_change("tier")}, {"vip"}), ({"Bought"}, {"buyer"}), ({"Other"}, set()),
+        ({"Viewed"}, {"recent", "quiet"}), ({trait_change_key("tier")}, {"vip"}), ({"Bought"}, {"buyer"}), ({"Other"}, set()),
         (set(), set()),
-        ({"Bought", trait_change("tier")}, {"buyer", "vip"}),
+        ({"Bought", trait_change_key("tier")}, {"buyer", "vip"}),
     ],
 )  # fmt: skip
-def test_only_what_is_concerned_is_looked_at(changed: set[str], looked: set[str]) -> None:
-    standing = looked_at(VIEWED, changed, T + 1, FIRST)
+def test_only_affected_segments_are_evaluated(changed: set[str], looked: set[str]) -> None:
+    standing = evaluate(VIEWED, changed, T + 1, FIRST)
     assert set(standing.members) == looked | ALWAYS
     assert not standing.complete
     assert (standing.computed, standing.due, standing.by_time) == (FIRST.computed, FIRST.due, frozenset())
 
 
-def test_nothing_said_of_what_changed_is_everything() -> None:
-    standing = looked_at(VIEWED, None, T + 1, FIRST)
+def test_unknown_change_evaluates_every_segment() -> None:
+    standing = evaluate(VIEWED, None, T + 1, FIRST)
     assert standing.complete
-    assert members(kept(standing, Membership())) == {"recent"}
+    assert members(membership_after(standing, Membership())) == {"recent"}
 
 
-def test_a_computed_trait_that_changes_feeds_the_segments_that_look_at_it() -> None:
-    events = [*VIEWED, happened("Bought", T + 5, {"total": 100})]
-    standing = looked_at(events, {"Bought"}, T + 5, FIRST)
+def test_changed_computed_trait_evaluates_segments_that_read_it() -> None:
+    events = [*VIEWED, customer_event("Bought", T + 5, {"total": 100})]
+    standing = evaluate(events, {"Bought"}, T + 5, FIRST)
     assert standing.computed == {"lifecycle": "lead", "spent": 100}
     assert standing.members == {"buyer": True, "big": True, "fan": True, "team": False}
     assert standing.due == {
@@ -94,54 +95,54 @@ def test_a_computed_trait_that_changes_feeds_the_segments_that_look_at_it() -> N
     }  # fmt: skip
 
 
-def test_a_computed_trait_that_stays_feeds_nobody() -> None:
-    events = [happened("Bought", T, {"total": 100})]
-    before = kept(looked_at(events, None, T, Membership()), Membership())
-    standing = looked_at([*events, happened("Bought", T + 1, {"total": 0})], {"Bought"}, T + 1, before)
+def test_unchanged_computed_trait_evaluates_no_segment() -> None:
+    events = [customer_event("Bought", T, {"total": 100})]
+    before = membership_after(evaluate(events, None, T, Membership()), Membership())
+    standing = evaluate([*events, customer_event("Bought", T + 1, {"total": 0})], {"Bought"}, T + 1, before)
     assert set(standing.members) == {"buyer"} | ALWAYS
 
 
 @pytest.mark.parametrize(("earlier", "later"), [(1, True), (True, 1), ("1", 1), (0, False)])
 def test_a_computed_trait_of_another_kind_is_another_value(earlier: Any, later: Any) -> None:
-    plan = Plan([
+    plan = SegmentPlan([
         computed("said", {"last": {"event": "e", "prop": "x"}}),
         segment("s", {"trait": {"path": "computed.said", "value": later}}),
     ])  # fmt: skip
-    events = [happened("e", T, {"x": earlier}), happened("e", T + 1, {"x": later})]
-    before = kept(stand(plan, Membership(), facts(plan, events[:1]), None, T), Membership(), plan)
+    events = [customer_event("e", T, {"x": earlier}), customer_event("e", T + 1, {"x": later})]
+    before = membership_after(evaluate_profile(plan, Membership(), facts(plan, events[:1]), None, T), Membership(), plan)
     assert members(before) == set()
-    assert stand(plan, before, facts(plan, events), {"e"}, T + 1).members == {"s": True}
+    assert evaluate_profile(plan, before, facts(plan, events), {"e"}, T + 1).members == {"s": True}
 
 
-def test_a_computed_trait_without_a_value_is_no_more() -> None:
-    events = [happened("Bought", T, {"total": 100})]
-    before = kept(looked_at(events, None, T, Membership()), Membership())
+def test_computed_trait_without_a_value_is_removed() -> None:
+    events = [customer_event("Bought", T, {"total": 100})]
+    before = membership_after(evaluate(events, None, T, Membership()), Membership())
     assert {"big", "buyer"} <= members(before)
-    standing = looked_at(events, (), T + DAY_MS, before)
+    standing = evaluate(events, (), T + DAY_MS, before)
     assert standing.computed == {"lifecycle": "lead"}
     assert standing.members == {"big": False, "fan": False, "team": False}
     assert standing.due == {}
 
 
-def test_what_is_due_is_looked_at_and_its_instant_cleared() -> None:
-    early = looked_at(VIEWED, (), T + HOUR - 1, FIRST)
+def test_due_segment_is_evaluated_and_its_timer_cleared() -> None:
+    early = evaluate(VIEWED, (), T + HOUR - 1, FIRST)
     assert (set(early.members), early.due) == (ALWAYS, FIRST.due)
-    standing = looked_at(VIEWED, (), T + HOUR, FIRST)
+    standing = evaluate(VIEWED, (), T + HOUR, FIRST)
     assert standing.members == {"recent": False, "quiet": True, "fan": False, "team": False}
     assert (standing.due, standing.next_ms) == ({}, None)
     assert standing.by_time == {"recent", "quiet"}
 
 
-def test_what_an_event_concerns_did_not_turn_by_itself() -> None:
-    standing = looked_at([*VIEWED, happened("Viewed", T + HOUR)], {"Viewed"}, T + HOUR, FIRST)
+def test_change_by_an_event_is_not_attributed_to_time() -> None:
+    standing = evaluate([*VIEWED, customer_event("Viewed", T + HOUR)], {"Viewed"}, T + HOUR, FIRST)
     assert standing.members == {"recent": True, "quiet": False, "fan": False, "team": False}
     assert standing.by_time == frozenset()
     assert standing.due == {"recent": T + 2 * HOUR, "quiet": T + 2 * HOUR}
 
 
 def test_a_replaced_instant_is_the_new_one() -> None:
-    events = [*VIEWED, happened("Viewed", T + 10)]
-    assert looked_at(events, {"Viewed"}, T + 10, FIRST).due == {"recent": T + 10 + HOUR, "quiet": T + 10 + HOUR}
+    events = [*VIEWED, customer_event("Viewed", T + 10)]
+    assert evaluate(events, {"Viewed"}, T + 10, FIRST).due == {"recent": T + 10 + HOUR, "quiet": T + 10 + HOUR}
 
 
 @pytest.mark.parametrize(
@@ -152,30 +153,30 @@ def test_a_replaced_instant_is_the_new_one() -> None:
         [],
     ],
 )
-def test_other_definitions_are_a_look_at_all_of_them(definitions: list[Segment]) -> None:
-    plan = Plan(definitions)
+def test_changed_definitions_evaluate_every_segment(definitions: list[Segment]) -> None:
+    plan = SegmentPlan(definitions)
     held = facts(plan, [], traits={"tier": "gold"})
-    standing = stand(plan, FIRST, held, (), T)
+    standing = evaluate_profile(plan, FIRST, held, (), T)
     assert standing.complete
     assert standing.due == {}
-    _, verdicts = plan.at(held, T)
-    inside = {name for name, verdict in verdicts.items() if verdict.member}
+    _, verdicts = plan.evaluate_all(held, T)
+    inside = {name for name, verdict in verdicts.items() if verdict.is_member}
     assert {name for name, member in standing.members.items() if member} == inside
     assert set(standing.members) <= set(plan.segments)
 
 
 def test_a_register_that_is_too_small_is_named() -> None:
     leaf = {"event": "e", "of": "sum", "prop": "x", "value": 1, "within": "1d", "keep": 1}
-    plan = Plan([
+    plan = SegmentPlan([
         segment("s", {"aggregate": leaf}), segment("t", {"did": {"event": "e"}}),
         computed("n", {"count": {"event": "e", "within": "1d", "keep": 1}}),
     ])  # fmt: skip
-    held = facts(plan, [happened("e", T, {"x": n}, id=str(n)) for n in range(2)])
-    assert set(stand(plan, Membership(), held, None, T).approximate) == {"s", "computed.n"}
-    assert stand(plan, Membership(), Facts(), None, T).approximate == ()
+    held = facts(plan, [customer_event("e", T, {"x": n}, id=str(n)) for n in range(2)])
+    assert set(evaluate_profile(plan, Membership(), held, None, T).approximate) == {"s", "computed.n"}
+    assert evaluate_profile(plan, Membership(), ProfileFacts(), None, T).approximate == ()
 
 
-def test_steps_one_after_another_come_to_what_one_look_at_the_end_does() -> None:
+def test_incremental_evaluations_equal_one_final_evaluation() -> None:
     rng = random.Random(7)
     for _ in range(30):
         fragment, events = model.Fragment(), list[Event]()
@@ -185,31 +186,31 @@ def test_steps_one_after_another_come_to_what_one_look_at_the_end_does() -> None
             name = rng.choice(["Viewed", "Bought", "$identify", ""])
             if name:
                 said = {"traits": {"tier": rng.choice(["vip", "gold", None])}} if name == "$identify" else {}
-                events.append(happened(name, now, {"total": rng.choice([50, 100, "x"])}, id=str(number), **said))
-            changed = model.apply(fragment, events[-1], PLAN).changed if name else ()
-            standing = looked_at(events, changed, now, before)
-            before = kept(standing, before)
+                events.append(customer_event(name, now, {"total": rng.choice([50, 100, "x"])}, id=str(number), **said))
+            changed = model.apply_event(fragment, events[-1], PLAN).changes if name else ()
+            standing = evaluate(events, changed, now, before)
+            before = membership_after(standing, before)
             assert standing.next_ms is None or standing.next_ms > now
-        values, verdicts = PLAN.at(facts(PLAN, events), now)
+        values, verdicts = PLAN.evaluate_all(facts(PLAN, events), now)
         assert before.computed == values
-        assert members(before) == {name for name, verdict in verdicts.items() if verdict.member}
+        assert members(before) == {name for name, verdict in verdicts.items() if verdict.is_member}
 
 
 async def document(line: Pipeline, profile_id: str) -> Membership:
     found = await line.store.documents("membership", [profile_id])
-    return memberships.decode(found[profile_id].data)
+    return memberships.decode_membership(found[profile_id].data)
 
 
-async def test_whoever_was_in_a_segment_that_is_removed_leaves_it_by_its_definition() -> None:
+async def test_members_of_a_removed_segment_exit_with_cause_definition() -> None:
     gone, stays = segment("gone", {"did": {"event": "Viewed"}}), segment("stays", {"did": {"event": "Viewed", "within": "9d"}})
     line = Pipeline(random.Random(1), [gone, stays])
     line.clock.advance(T)
-    line.feed(happened("Viewed", line.clock.now_ms(), identifiers=OWNER))
+    line.feed(customer_event("Viewed", line.clock.now_ms(), identifiers=OWNER))
     await line.drain()
     [profile_id] = {transition.profile_id for transition in line.transitions()}
-    assert (await document(line, profile_id)).held() == {"gone", "stays"}
+    assert (await document(line, profile_id)).active_segments() == {"gone", "stays"}
 
-    changed = Plan([stays, segment("new", {"did": {"event": "Viewed"}})])
+    changed = SegmentPlan([stays, segment("new", {"did": {"event": "Viewed"}})])
     line.steps["touched"] = SegmentStep(line.settings, line.store, lambda: changed)
     touched = Touched(profile_id=profile_id, node=profile_id, cause="definition", at_ms=line.clock.now_ms())
     line.append("touched", profile_id.encode(), encode(touched))
@@ -217,18 +218,18 @@ async def test_whoever_was_in_a_segment_that_is_removed_leaves_it_by_its_definit
     said = [(one.segment, one.op, one.cause) for one in line.transitions()[2:]]
     assert sorted(said) == [("gone", "exited", "definition"), ("new", "entered", "definition")]
     after = await document(line, profile_id)
-    assert (after.held(), after.plan) == ({"stays", "new"}, changed.fingerprint)
+    assert (after.active_segments(), after.plan) == ({"stays", "new"}, changed.fingerprint)
     assert line.profiles()[profile_id].segments == ("new", "stays")
 
 
-async def test_an_event_after_a_removal_takes_the_removed_segment_along() -> None:
+async def test_event_after_a_removal_also_exits_the_removed_segment() -> None:
     line = Pipeline(random.Random(2), [segment("gone", {"did": {"event": "Viewed"}})])
     line.clock.advance(T)
-    line.feed(happened("Viewed", line.clock.now_ms(), id="1"))
+    line.feed(customer_event("Viewed", line.clock.now_ms(), id="1"))
     await line.drain()
-    nothing = Plan([])
+    nothing = SegmentPlan([])
     line.steps["touched"] = SegmentStep(line.settings, line.store, lambda: nothing)
-    line.feed(happened("Other", line.clock.now_ms(), id="2"))
+    line.feed(customer_event("Other", line.clock.now_ms(), id="2"))
     await line.drain()
     said = [(one.segment, one.op, one.cause, one.event_id) for one in line.transitions()]
     assert said == [("gone", "entered", "event", "1"), ("gone", "exited", "definition", "")]

@@ -8,39 +8,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.hashes import message_hash
-from domain.segments.comparisons import NEVER
 from domain.definitions.kinds import AnyDefinition
-from domain.segments.explain import Explained, Explainer
-from domain.segments.profile_facts import Group
-from domain.segments.plan import Plan
+from domain.segments.comparisons import NEVER
+from domain.segments.explain import ExplainedNode, SegmentExplainer
+from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import GroupFacts
+from schemas.hashes import message_hash
 from tests.support.events import START_MS, event
-from tests.support.segments import computed, facts, listed, segment
+from tests.support.segments import computed, facts, list_definition, segment
 
 MINUTE, DAY = 60_000, 86_400_000
-NOW = START_MS + 10 * DAY
+NOW_MS = START_MS + 10 * DAY
 USER = {"user_id": "u1"}
 
 
 def leaf(
-    where: Mapping[str, Any], *happened: Any, others: Sequence[AnyDefinition] = (), now_ms: int = NOW, **more: Any
-) -> Explained:
+    where: Mapping[str, Any], *happened: Any, others: Sequence[AnyDefinition] = (), now_ms: int = NOW_MS, **more: Any
+) -> ExplainedNode:
     """What a segment of one node comes to; it must be what the segment itself says."""
-    plan = Plan([segment("asked", where), *others])
+    plan = SegmentPlan([segment("asked", where), *others])
     held = facts(plan, happened, **more)
-    explained = Explainer(plan).explain("asked", held, now_ms)
+    explained = SegmentExplainer(plan).explain("asked", held, now_ms)
     assert (explained.segment, explained.version) == ("asked", plan.versions["asked"])
-    values = {name: one.value for name, one in plan.compute(held, now_ms).items() if one.value is not None}
-    assert explained.tree.holds is plan.evaluate(replace(held, computed=values), now_ms)["asked"].member
+    values = {name: one.value for name, one in plan.evaluate_computed(held, now_ms).items() if one.value is not None}
+    assert explained.tree.holds is plan.evaluate(replace(held, computed=values), now_ms)["asked"].is_member
     return explained.tree
 
 
 def ordered(number: int, ago_ms: int, **properties: Any) -> Any:
-    return event(USER, id=f"m{number}", name="Đặt hàng", time_ms=NOW - ago_ms, properties=properties)
+    return event(USER, id=f"m{number}", name="Đặt hàng", time_ms=NOW_MS - ago_ms, properties=properties)
 
 
-def ties(explained: Explained) -> list[str]:
-    return [entry[1] for behind in explained.behind for entry in behind.entries or ()]
+def ties(explained: ExplainedNode) -> list[str]:
+    return [entry[1] for behind in explained.evidence for entry in behind.entries or ()]
 
 
 def hash_of(number: int) -> str:
@@ -50,18 +50,18 @@ def hash_of(number: int) -> str:
 def test_a_count_shows_how_often_by_which_events_and_when_it_sinks() -> None:
     asked = {"did": {"event": "Đặt hàng", "at_least": 2, "within": "1h", "where": [{"prop": "total", "op": "gte", "value": 5}]}}
     found = leaf(asked, ordered(1, 31 * MINUTE, total=9), ordered(2, 5 * MINUTE, total=5), ordered(3, MINUTE, total=4))
-    assert (found.holds, found.value, found.or_more, found.wanted) == (True, 2, True, "at least 2 times")
+    assert (found.holds, found.value, found.is_lower_bound, found.expected) == (True, 2, True, "at least 2 times")
     assert found.text == "Đặt hàng (total ≥ 5) in the last 1h: at least 2 times"
     assert ties(found) == [hash_of(2), hash_of(1)]
-    assert found.turns_ms == found.next_ms == NOW + 29 * MINUTE
+    assert found.flips_at_ms == found.next_change_ms == NOW_MS + 29 * MINUTE
     missing = leaf(asked, ordered(2, 5 * MINUTE, total=5))
-    assert (missing.holds, missing.value, missing.or_more, missing.turns_ms) == (False, 1, False, NEVER)
+    assert (missing.holds, missing.value, missing.is_lower_bound, missing.flips_at_ms) == (False, 1, False, NEVER)
 
 
 def test_what_did_not_happen_turns_when_the_last_time_leaves_the_window() -> None:
     asked = {"did_not": {"event": "Đặt hàng", "within": "1h"}}
     found = leaf(asked, ordered(1, 10 * MINUTE))
-    assert (found.holds, found.value, found.turns_ms, ties(found)) == (False, 1, NOW + 50 * MINUTE, [hash_of(1)])
+    assert (found.holds, found.value, found.flips_at_ms, ties(found)) == (False, 1, NOW_MS + 50 * MINUTE, [hash_of(1)])
     assert leaf(asked).holds is True
 
 
@@ -69,19 +69,19 @@ def test_a_trait_shows_what_it_is_and_whose_event_set_it() -> None:
     said = event(USER, id="m1", type="identify", traits={"address": {"city": "Huế"}, "birthday": "2025-06-30"}, time_ms=START_MS)
     asked = {"trait": {"path": "address.city", "op": "in", "value": ["Hà Nội", "Đà Nẵng"]}}
     found = leaf(asked, said)
-    assert (found.holds, found.value, found.wanted) == (False, "Huế", "in Hà Nội, Đà Nẵng")
-    assert [behind.trait for behind in found.behind] == ["address.city"]
+    assert (found.holds, found.value, found.expected) == (False, "Huế", "in Hà Nội, Đà Nẵng")
+    assert [behind.trait for behind in found.evidence] == ["address.city"]
     assert leaf(asked).value is None
     dated = leaf({"trait": {"path": "birthday", "op": "within_next", "value": "30d"}}, said)
     assert (dated.holds, dated.value) == (True, "2025-06-30")
-    assert dated.turns_ms < NEVER
+    assert dated.flips_at_ms < NEVER
 
 
 def test_the_first_or_last_time_shows_when_it_was_and_whether_it_was_as_asked() -> None:
     asked = {"last": {"event": "Đặt hàng", "having": [{"prop": "total", "op": "gte", "value": 5}], "within": "1h"}}
     found = leaf(asked, ordered(1, 20 * MINUTE, total=9), ordered(2, 10 * MINUTE, total=1))
-    assert (found.holds, found.value) == (False, {"at_ms": NOW - 10 * MINUTE, "as_asked": False})
-    assert leaf({"first": {"event": "Đặt hàng", "within": "1h"}}, ordered(1, MINUTE)).value == {"at_ms": NOW - MINUTE}
+    assert (found.holds, found.value) == (False, {"at_ms": NOW_MS - 10 * MINUTE, "as_asked": False})
+    assert leaf({"first": {"event": "Đặt hàng", "within": "1h"}}, ordered(1, MINUTE)).value == {"at_ms": NOW_MS - MINUTE}
     assert leaf(asked).value is None
 
 
@@ -93,47 +93,47 @@ def test_the_first_or_last_time_shows_when_it_was_and_whether_it_was_as_asked() 
 def test_an_aggregate_shows_its_number(of: str, value: int, found: int, holds: bool, within: str | None) -> None:
     asked = {"of": of, "event": "Đặt hàng", "prop": "total", "value": value, **({"within": within} if within else {})}
     got = leaf({"aggregate": asked}, ordered(1, 20 * MINUTE, total=9), ordered(2, 10 * MINUTE, total=5))
-    assert (got.value, got.holds, got.approximate) == (found, holds, False)
-    assert sum(behind.count for behind in got.behind) in (1, 2)
+    assert (got.value, got.holds, got.is_approximate) == (found, holds, False)
+    assert sum(behind.count for behind in got.evidence) in (1, 2)
 
 
 def test_a_register_that_is_too_small_makes_an_answer_approximate() -> None:
     asked = {"aggregate": {"of": "sum", "event": "Đặt hàng", "prop": "total", "value": 3, "within": "1h", "keep": 1}}
     happened = [ordered(1, 20 * MINUTE, total=9), ordered(2, 10 * MINUTE, total=5)]
-    assert leaf(asked, *happened).approximate
-    plan = Plan([segment("asked", {"not": asked})])
-    assert Explainer(plan).explain("asked", facts(plan, happened), NOW).approximate
+    assert leaf(asked, *happened).is_approximate
+    plan = SegmentPlan([segment("asked", {"not": asked})])
+    assert SegmentExplainer(plan).explain("asked", facts(plan, happened), NOW_MS).is_approximate
 
 
 def test_a_sequence_shows_the_first_event_and_what_followed_it() -> None:
-    cart = event(USER, id="m1", name="Giỏ hàng", time_ms=NOW - 20 * MINUTE, properties={"cart": "g1"})
+    cart = event(USER, id="m1", name="Giỏ hàng", time_ms=NOW_MS - 20 * MINUTE, properties={"cart": "g1"})
     first = {"event": "Giỏ hàng", "within": "7d"}
     then = {"event": "Đặt hàng", "within": "1h", "same": ["cart"]}
     bought = leaf({"sequence": {"first": first, "then": then}}, cart, ordered(2, MINUTE, cart="g1"), ordered(3, MINUTE, cart="g2"))
     assert bought.holds
-    assert ([behind.register.event for behind in bought.behind if behind.register], [b.count for b in bought.behind]) == (
+    assert ([behind.register.event for behind in bought.evidence if behind.register], [b.count for b in bought.evidence]) == (
         ["Giỏ hàng", "Đặt hàng"],
         [1, 1],
     )
     left = leaf({"sequence": {"first": first, "then_not": then}}, cart)
-    assert (left.holds, left.value, left.turns_ms) == (False, 0, NOW + 40 * MINUTE)
-    assert left.behind[0].count == 1
+    assert (left.holds, left.value, left.flips_at_ms) == (False, 0, NOW_MS + 40 * MINUTE)
+    assert left.evidence[0].count == 1
 
 
 def test_a_regular_habit_shows_its_periods() -> None:
     asked = {"regularly": {"event": "Đặt hàng", "every": "1d", "at_least": 2, "of": 3}}
     found = leaf(asked, ordered(1, DAY), ordered(2, 0), ordered(3, 8 * DAY))
-    assert (found.holds, found.value, found.behind[0].count) == (True, 2, 2)
-    assert NOW < found.turns_ms <= NOW + 3 * DAY
+    assert (found.holds, found.value, found.evidence[0].count) == (True, 2, 2)
+    assert NOW_MS < found.flips_at_ms <= NOW_MS + 3 * DAY
 
 
-def test_lists_buckets_and_everyone_show_what_they_go_by() -> None:
+def test_lists_buckets_and_everyone_show_their_basis() -> None:
     owner = event(USER, id="-").owner
-    on_it = leaf({"list": "khach-quy"}, others=[listed("khach-quy", [owner])], nodes=[owner, "0" * 32])
+    on_it = leaf({"list": "khach-quy"}, others=[list_definition("khach-quy", [owner])], nodes=[owner, "0" * 32])
     assert (on_it.holds, on_it.value) == (True, 1)
     found = leaf({"percent": {"of": 50, "salt": "tết"}})
     assert isinstance(found.value, int)
-    assert (found.wanted, found.holds) == ("below 5000 of 10000", found.value < 5000)
+    assert (found.expected, found.holds) == ("below 5000 of 10000", found.value < 5000)
     assert leaf({"list": "nobody"}).value == 0
     assert leaf({"everyone": True}).holds
 
@@ -143,21 +143,21 @@ def test_consent_and_subscriptions_show_what_was_last_said() -> None:
         USER, id="m1", name="Segment Consent Preference Updated", context={"consent": {"categoryPreferences": {"quảng cáo": False}}}
     )
     found = leaf({"consent": {"purpose": "quảng cáo"}}, said)
-    assert (found.holds, found.value, found.wanted, ties(found)) == (False, "denied", "granted", ["1" + hash_of(1)])
+    assert (found.holds, found.value, found.expected, ties(found)) == (False, "denied", "granted", ["1" + hash_of(1)])
     assert leaf({"subscribed": {"channel": "email", "status": "unknown"}}).value == "unknown"
 
 
 def test_an_anniversary_shows_the_date_the_local_day_and_the_zone() -> None:
     born = event(USER, id="m1", type="identify", traits={"birthday": "1990-06-25", "timezone": "Asia/Ho_Chi_Minh"})
-    found = leaf({"calendar": {"trait": "birthday", "before": 3, "days": 7}}, born, now_ms=NOW + 4 * 60 * MINUTE)
+    found = leaf({"calendar": {"trait": "birthday", "before": 3, "days": 7}}, born, now_ms=NOW_MS + 4 * 60 * MINUTE)
     assert found.value == {"date": "1990-06-25", "today": "2025-06-26", "zone": "Asia/Ho_Chi_Minh"}
     assert found.holds
-    assert found.turns_ms < NOW + 7 * DAY
-    assert [behind.trait for behind in found.behind] == ["birthday", "timezone"]
+    assert found.flips_at_ms < NOW_MS + 7 * DAY
+    assert [behind.trait for behind in found.evidence] == ["birthday", "timezone"]
 
 
 def test_groups_show_what_is_known_of_them() -> None:
-    home = Group({"city": "Huế"}, 3, {"Đặt hàng": 1})
+    home = GroupFacts({"city": "Huế"}, 3, {"Đặt hàng": 1})
     asked = {
         "household": {
             "trait": {"path": "city", "value": "Huế"},
@@ -168,61 +168,61 @@ def test_groups_show_what_is_known_of_them() -> None:
     found = leaf(asked, household=home)
     assert (found.holds, found.value) == (False, {"members": 3, "city": "Huế", "Đặt hàng": 1})
     assert leaf(asked).value is None
-    accounts = [Group({"plan": "pro"}, 2), Group({}, 9)]
+    accounts = [GroupFacts({"plan": "pro"}, 2), GroupFacts({}, 9)]
     of_account = leaf({"account": {"trait": {"path": "plan", "value": "pro"}}}, accounts=accounts)
     assert of_account.value == [{"members": 2, "plan": "pro", "fits": True}, {"members": 9, "plan": None, "fits": False}]
 
 
 def test_a_computed_trait_shows_its_own_value_its_events_and_when_it_changes() -> None:
     at_risk = {"lifecycle": {"stage": ["at_risk"]}}
-    found = leaf(at_risk, event(USER, id="m1", name="Order Completed", time_ms=NOW - 5 * DAY))
-    assert (found.holds, found.value, found.wanted) == (False, "first_time", "at_risk")
-    [stage] = found.inside
-    assert (stage.keyword, stage.holds, stage.value, stage.behind[0].count) == ("computed", None, "first_time", 1)
-    assert found.turns_ms == NOW + 85 * DAY
+    found = leaf(at_risk, event(USER, id="m1", name="Order Completed", time_ms=NOW_MS - 5 * DAY))
+    assert (found.holds, found.value, found.expected) == (False, "first_time", "at_risk")
+    [stage] = found.children
+    assert (stage.keyword, stage.holds, stage.value, stage.evidence[0].count) == ("computed", None, "first_time", 1)
+    assert found.flips_at_ms == NOW_MS + 85 * DAY
     scored = leaf(
-        {"rfm": {"recency": [5]}}, event(USER, id="m1", name="Order Completed", time_ms=NOW - DAY, properties={"total": 7})
+        {"rfm": {"recency": [5]}}, event(USER, id="m1", name="Order Completed", time_ms=NOW_MS - DAY, properties={"total": 7})
     )
     assert scored.holds
-    assert scored.inside[0].value == {"recency": 5, "frequency": 1, "monetary": 1, "score": "511"}
-    assert scored.inside[0].behind[0].count == 1
-    assert scored.turns_ms == NOW + 29 * DAY
+    assert scored.children[0].value == {"recency": 5, "frequency": 1, "monetary": 1, "score": "511"}
+    assert scored.children[0].evidence[0].count == 1
+    assert scored.flips_at_ms == NOW_MS + 29 * DAY
 
 
 def test_a_count_over_all_time_says_how_many_events_are_behind_it() -> None:
     asked = {"trait": {"path": "computed.orders", "op": "gte", "value": 2}}
     found = leaf(asked, ordered(1, DAY), ordered(2, 1), others=[computed("orders", {"count": {"event": "Đặt hàng"}})])
-    [counted] = found.inside
-    assert (found.value, counted.behind[0].entries, counted.behind[0].count) == (2, None, 2)
+    [counted] = found.children
+    assert (found.value, counted.evidence[0].entries, counted.evidence[0].count) == (2, None, 2)
 
 
 def test_another_segment_shows_its_own_tree() -> None:
     buyers = segment("buyers", {"did": {"event": "Đặt hàng", "within": "1h"}})
     found = leaf({"not": {"in_segment": "buyers"}}, ordered(1, 10 * MINUTE), others=[buyers])
-    [named] = found.inside
-    assert (found.holds, named.holds, named.inside[0].value) == (False, True, 1)
-    assert found.turns_ms == named.turns_ms == named.inside[0].turns_ms == NOW + 50 * MINUTE
+    [named] = found.children
+    assert (found.holds, named.holds, named.children[0].value) == (False, True, 1)
+    assert found.flips_at_ms == named.flips_at_ms == named.children[0].flips_at_ms == NOW_MS + 50 * MINUTE
     unknown = leaf({"in_segment": "gone"})
     assert (unknown.holds, unknown.text) == (False, "in the segment gone, which is not defined")
 
 
 def test_a_tree_turns_when_its_last_missing_part_does() -> None:
     asked = {"all": [{"did_not": {"event": "Đặt hàng", "within": "1h"}}, {"did_not": {"event": "Gọi", "within": "2h"}}]}
-    called = event(USER, id="m9", name="Gọi", time_ms=NOW - 10 * MINUTE)
+    called = event(USER, id="m9", name="Gọi", time_ms=NOW_MS - 10 * MINUTE)
     found = leaf(asked, ordered(1, 10 * MINUTE), called)
-    assert [child.turns_ms for child in found.inside] == [NOW + 50 * MINUTE, NOW + 110 * MINUTE]
-    assert (found.holds, found.turns_ms) == (False, NOW + 110 * MINUTE)
-    assert [child.holds for child in leaf({"any": [asked, {"everyone": True}]}, called).inside] == [False, True]
+    assert [child.flips_at_ms for child in found.children] == [NOW_MS + 50 * MINUTE, NOW_MS + 110 * MINUTE]
+    assert (found.holds, found.flips_at_ms) == (False, NOW_MS + 110 * MINUTE)
+    assert [child.holds for child in leaf({"any": [asked, {"everyone": True}]}, called).children] == [False, True]
 
 
-def test_what_turns_late_or_never_is_followed_as_far_as_it_is_worth() -> None:
+def test_next_change_search_is_bounded() -> None:
     daily = computed("ngay", {"days_since": {"event": "Đặt hàng"}})
     found = leaf({"trait": {"path": "computed.ngay", "op": "gte", "value": 800}}, ordered(1, 0), others=[daily])
-    assert found.turns_ms == NOW + 800 * DAY
-    plan = Plan([segment("asked", {"trait": {"path": "computed.ngay", "op": "lt", "value": 0}}), daily])
-    never = Explainer(plan).explain("asked", facts(plan, [ordered(1, 0)]), NOW)
-    assert (never.tree.holds, never.tree.turns_ms) == (False, NEVER)
-    assert NOW + 1_000 * DAY < never.until_ms < NEVER
+    assert found.flips_at_ms == NOW_MS + 800 * DAY
+    plan = SegmentPlan([segment("asked", {"trait": {"path": "computed.ngay", "op": "lt", "value": 0}}), daily])
+    never = SegmentExplainer(plan).explain("asked", facts(plan, [ordered(1, 0)]), NOW_MS)
+    assert (never.tree.holds, never.tree.flips_at_ms) == (False, NEVER)
+    assert NOW_MS + 1_000 * DAY < never.until_ms < NEVER
 
 
 TIMES = st.lists(st.tuples(st.sampled_from(["Đặt hàng", "Gọi"]), st.integers(0, 3 * 60)), max_size=8)
@@ -248,19 +248,17 @@ TREES = st.recursive(
 
 
 @given(TREES, TIMES)
-def test_it_says_what_the_segment_says_and_turns_exactly_when_it_does(
-    where: Mapping[str, Any], times: list[tuple[str, int]]
-) -> None:
-    happened = [event(USER, id=f"m{n}", name=name, time_ms=NOW - ago * MINUTE) for n, (name, ago) in enumerate(times)]
-    plan = Plan([segment("asked", where)])
+def test_explanation_agrees_with_the_segment_at_every_instant(where: Mapping[str, Any], times: list[tuple[str, int]]) -> None:
+    happened = [event(USER, id=f"m{n}", name=name, time_ms=NOW_MS - ago * MINUTE) for n, (name, ago) in enumerate(times)]
+    plan = SegmentPlan([segment("asked", where)])
     held = facts(plan, happened)
-    found = Explainer(plan).explain("asked", held, NOW)
-    verdict = plan.evaluate(held, NOW)["asked"]
-    assert (found.tree.holds, found.tree.next_ms) == (verdict.member, verdict.next_change_ms)
-    assert Explainer(plan).turns("asked", held, NOW) == (verdict.member, found.tree.turns_ms)
+    found = SegmentExplainer(plan).explain("asked", held, NOW_MS)
+    verdict = plan.evaluate(held, NOW_MS)["asked"]
+    assert (found.tree.holds, found.tree.next_change_ms) == (verdict.is_member, verdict.next_change_ms)
+    assert SegmentExplainer(plan).next_flip("asked", held, NOW_MS) == (verdict.is_member, found.tree.flips_at_ms)
     for minute in range(1, 5 * 60):
-        now = NOW + minute * MINUTE
-        if plan.evaluate(held, now)["asked"].member is not verdict.member:
-            assert NOW + (minute - 1) * MINUTE < found.tree.turns_ms <= now
+        now = NOW_MS + minute * MINUTE
+        if plan.evaluate(held, now)["asked"].is_member is not verdict.is_member:
+            assert NOW_MS + (minute - 1) * MINUTE < found.tree.flips_at_ms <= now
             return
-    assert found.tree.turns_ms > NOW + 299 * MINUTE
+    assert found.tree.flips_at_ms > NOW_MS + 299 * MINUTE

@@ -5,38 +5,46 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from domain.definitions.kinds import (
+    DEFINITION_ADAPTER,
+    IdentityRules,
+    InvalidDefinition,
+    Segment,
+    decode_definition,
+    encode_definition,
+    parse_definition,
+)
+from domain.identity.rules import CompiledIdentityRules, HouseholdRules, IdentityRulesSpec
 from domain.segments.comparisons import NEVER
-from domain.definitions.kinds import (ADAPTER, BadDefinition, IdentityRules, Segment, decode, encode, parse)
-from domain.segments.profile_facts import Facts, Group
-from domain.identity.rules import HouseholdRules, IdentityRulesSpec, Rules
-from domain.segments.plan import Plan
+from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import GroupFacts, ProfileFacts
 
 ENTERPRISE = {"account": {"trait": {"path": "plan", "value": "enterprise"}, "members": {"at_least": 2}}}
 
 
 def segment(where: Any) -> Segment:
-    document = parse(
+    document = parse_definition(
         {"apiVersion": "onefold/v1", "kind": "Segment", "metadata": {"name": "s"}, "spec": {"where": where}}, "test.yaml"
     )
     assert isinstance(document, Segment)
     return document
 
 
-def member(where: Any, facts: Facts) -> bool:
-    verdict = Plan([segment(where)]).evaluate(facts, 0)["s"]
+def member(where: Any, facts: ProfileFacts) -> bool:
+    verdict = SegmentPlan([segment(where)]).evaluate(facts, 0)["s"]
     assert verdict.next_change_ms == NEVER
-    return verdict.member
+    return verdict.is_member
 
 
-def test_all_that_is_asked_must_hold_of_one_account() -> None:
-    large, paying = Group({"plan": "free"}, 5), Group({"plan": "enterprise"}, 1)
-    assert not member(ENTERPRISE, Facts(accounts=(large, paying)))
-    assert member(ENTERPRISE, Facts(accounts=(large, paying, Group({"plan": "enterprise"}, 2))))
-    assert not member(ENTERPRISE, Facts({"plan": "enterprise"}))
+def test_all_account_conditions_must_hold_for_one_account() -> None:
+    large, paying = GroupFacts({"plan": "free"}, 5), GroupFacts({"plan": "enterprise"}, 1)
+    assert not member(ENTERPRISE, ProfileFacts(accounts=(large, paying)))
+    assert member(ENTERPRISE, ProfileFacts(accounts=(large, paying, GroupFacts({"plan": "enterprise"}, 2))))
+    assert not member(ENTERPRISE, ProfileFacts({"plan": "enterprise"}))
 
 
 def test_a_household_is_asked_for_its_members_traits_and_counts() -> None:
-    home = Facts(household=Group({"address": {"city": "Huế"}}, 3, {"Order Completed": 2}))
+    home = ProfileFacts(household=GroupFacts({"address": {"city": "Huế"}}, 3, {"Order Completed": 2}))
     assert member({"household": {"members": {"at_least": 3}}}, home)
     assert not member({"household": {"members": {"at_least": 4}}}, home)
     assert member({"household": {"trait": {"path": "address.city", "value": "Huế"}}}, home)
@@ -47,16 +55,16 @@ def test_a_household_is_asked_for_its_members_traits_and_counts() -> None:
 
 def test_without_a_household_the_leaf_is_false_and_its_not_true() -> None:
     asks = {"household": {"trait": {"path": "city", "op": "exists", "value": False}}}
-    assert not member(asks, Facts())
-    assert member({"not": asks}, Facts())
-    assert member(asks, Facts(household=Group({}, 2)))
+    assert not member(asks, ProfileFacts())
+    assert member({"not": asks}, ProfileFacts())
+    assert member(asks, ProfileFacts(household=GroupFacts({}, 2)))
 
 
 def test_a_plan_knows_what_its_segments_ask_of_groups() -> None:
     asks = [{"household": {"did": {"event": "e", "at_least": n}}} for n in (2, 5, 3)]
-    plan = Plan([segment({"any": [ENTERPRISE, *asks]})])
+    plan = SegmentPlan([segment({"any": [ENTERPRISE, *asks]})])
     assert (len(plan.account_leaves), len(plan.household_leaves), plan.household_limits) == (1, 3, {"e": 5})
-    plain = Plan([segment({"trait": {"path": "x", "op": "exists"}})])
+    plain = SegmentPlan([segment({"trait": {"path": "x", "op": "exists"}})])
     assert (plain.account_leaves, plain.household_leaves, plain.household_limits) == ([], [], {})
 
 
@@ -74,19 +82,19 @@ def test_a_plan_knows_what_its_segments_ask_of_groups() -> None:
     ],
 )
 def test_errors_name_the_path(where: Any, path: str) -> None:
-    with pytest.raises(BadDefinition) as raised:
+    with pytest.raises(InvalidDefinition) as raised:
         segment(where)
     assert path in str(raised.value)
 
 
 def test_the_leaves_survive_the_topic_and_have_a_schema() -> None:
     said = segment({"all": [ENTERPRISE, {"not": {"household": {"did": {"event": "Đặt hàng"}}}}]})
-    assert decode(encode(said), said.key) == said
-    assert {"AccountLeaf", "HouseholdLeaf", "HouseholdRules"} <= ADAPTER.json_schema()["$defs"].keys()
+    assert decode_definition(encode_definition(said), said.key) == said
+    assert {"AccountLeaf", "HouseholdLeaf", "HouseholdRules"} <= DEFINITION_ADAPTER.json_schema()["$defs"].keys()
 
 
 def test_the_household_rule_reaches_the_compiled_rules() -> None:
-    document = parse(
+    document = parse_definition(
         {
             "apiVersion": "onefold/v1",
             "kind": "IdentityRules",
@@ -96,9 +104,9 @@ def test_the_household_rule_reaches_the_compiled_rules() -> None:
         "test.yaml",
     )
     assert isinstance(document, IdentityRules)
-    rules = Rules.of(document.spec, secret=b"s", country="VN")
+    rules = CompiledIdentityRules.from_spec(document.spec, secret=b"s", country="VN")
     assert rules.household == HouseholdRules(landline=True, shared_traits=("city",))
-    assert Rules.of(IdentityRulesSpec(), secret=b"s", country="VN").household is None
+    assert CompiledIdentityRules.from_spec(IdentityRulesSpec(), secret=b"s", country="VN").household is None
 
 
 @pytest.mark.parametrize("rule", [{}, {"shared_traits": ["city"]}, {"landline": True, "max_members": 1}, {"landlines": True}])

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.definitions.kinds import InvalidDefinition
 from domain.segments.comparisons import NEVER
-from domain.definitions.kinds import BadDefinition
-from tests.support.segments import answer, happened, segment
+from tests.support.segments import customer_event, evaluate_leaf, segment
 
 T = 1_000_000
 WITHIN = {"event": "e", "within": "10s"}
 OVER = 10_000
 
 
-def found(where: Any, times: Sequence[int], now_ms: int) -> tuple[bool, int]:
+def verdict_and_next_change(where: Any, times: Sequence[int], now_ms: int) -> tuple[bool, int]:
     """Whether it holds at T + now of events at T + times, and when it changes, from T on."""
-    said = answer(where, [happened("e", T + at, id=str(n)) for n, at in enumerate(times)], T + now_ms)
-    return said.holds, said.next_ms if said.next_ms == NEVER else said.next_ms - T
+    said = evaluate_leaf(where, [customer_event("e", T + at, id=str(n)) for n, at in enumerate(times)], T + now_ms)
+    return said.holds, said.next_change_ms if said.next_change_ms == NEVER else said.next_change_ms - T
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def found(where: Any, times: Sequence[int], now_ms: int) -> tuple[bool, int]:
     ],
 )  # fmt: skip
 def test_a_window_is_open_at_its_start_and_closed_at_its_end(leaf: Any, now_ms: int, holds: bool, next_ms: int) -> None:
-    assert found(leaf, [0], now_ms) == (holds, next_ms)
+    assert verdict_and_next_change(leaf, [0], now_ms) == (holds, next_ms)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_window_is_open_at_its_start_and_closed_at_its_end(leaf: Any, now_ms: 
     ],
 )  # fmt: skip
 def test_without_events(leaf: Any, holds: bool) -> None:
-    assert found(leaf, [], 0) == (holds, NEVER)
+    assert verdict_and_next_change(leaf, [], 0) == (holds, NEVER)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_without_events(leaf: Any, holds: bool) -> None:
     ],
 )  # fmt: skip
 def test_a_count_changes_when_the_event_leaves_that_decides(count: Any, now_ms: int, holds: bool, next_ms: int) -> None:
-    assert found({"did": WITHIN | count}, [0, 1_000, 2_000], now_ms) == (holds, next_ms)
+    assert verdict_and_next_change({"did": WITHIN | count}, [0, 1_000, 2_000], now_ms) == (holds, next_ms)
 
 
 @given(
@@ -90,22 +90,26 @@ def test_counts_by_brute_force(times: list[int], fewest: int, more: int | None, 
         return (fewest or (1 if more is None else 0)) <= inside <= most
 
     leaf = {"did": {"event": "e", **count, **({} if within is None else {"within": f"{within}ms"})}}
-    holds, next_ms = found(leaf, times, now)
+    holds, next_ms = verdict_and_next_change(leaf, times, now)
     assert holds is in_truth(now)
     later = [instant for instant in range(now + 1, 60) if in_truth(instant) is not holds]
     assert next_ms == (later[0] if later else NEVER)
 
 
 def test_a_duplicate_counts_once_and_two_messages_of_one_instant_twice() -> None:
-    twice = [happened("e", T, id="1"), happened("e", T, id="2"), happened("e", T, id="1")]
-    assert answer({"did": {"event": "e", "exactly": 2}}, twice, T).holds
+    twice = [customer_event("e", T, id="1"), customer_event("e", T, id="2"), customer_event("e", T, id="1")]
+    assert evaluate_leaf({"did": {"event": "e", "exactly": 2}}, twice, T).holds
 
 
-def test_what_a_program_did_does_not_count() -> None:
-    assert not answer({"did": {"event": "e"}}, [happened("e", T, flags=("bot",))], T).holds
+def test_bot_events_do_not_count() -> None:
+    assert not evaluate_leaf({"did": {"event": "e"}}, [customer_event("e", T, flags=("bot",))], T).holds
 
 
-BOUGHT = [happened("e", T, {"city": "Huế"}), happened("e", T + 5, {"city": "Vinh"}), happened("e", T + 9, {"city": "Huế"}, id="x")]
+BOUGHT = [
+    customer_event("e", T, {"city": "Huế"}),
+    customer_event("e", T + 5, {"city": "Vinh"}),
+    customer_event("e", T + 9, {"city": "Huế"}, id="x"),
+]
 
 
 @pytest.mark.parametrize(
@@ -124,15 +128,15 @@ BOUGHT = [happened("e", T, {"city": "Huế"}), happened("e", T + 5, {"city": "Vi
 def test_having_asks_of_the_one_event_where_of_which_it_is(leaf: Any, holds: bool) -> None:
     word, spec = next(iter(leaf.items()))
     for events in (BOUGHT, BOUGHT[::-1], [BOUGHT[1], *BOUGHT]):
-        assert answer({word: {"event": "e", **spec}}, events, T + 10).holds is holds
+        assert evaluate_leaf({word: {"event": "e", **spec}}, events, T + 10).holds is holds
 
 
 def test_a_late_event_becomes_the_first_and_a_last_one_that_does_not_fit_sleeps() -> None:
     having = [{"prop": "city", "value": "Vinh"}]
-    early = happened("e", T - 5, {"city": "Vinh"})
-    assert answer({"first": {"event": "e", "having": having}}, [*BOUGHT, early], T + 10).holds
-    said = answer({"last": {"event": "e", "having": having, "within": "10s"}}, BOUGHT, T + 10)
-    assert (said.holds, said.next_ms) == (False, NEVER)
+    early = customer_event("e", T - 5, {"city": "Vinh"})
+    assert evaluate_leaf({"first": {"event": "e", "having": having}}, [*BOUGHT, early], T + 10).holds
+    said = evaluate_leaf({"last": {"event": "e", "having": having, "within": "10s"}}, BOUGHT, T + 10)
+    assert (said.holds, said.next_change_ms) == (False, NEVER)
 
 
 @pytest.mark.parametrize(
@@ -155,11 +159,11 @@ def test_a_late_event_becomes_the_first_and_a_last_one_that_does_not_fit_sleeps(
     ],
 )  # fmt: skip
 def test_numbers_are_exact_and_only_numbers_count(values: list[Any], of: str, op: str, value: float, holds: bool) -> None:
-    events = [happened("e", T, {"x": one}, id=str(n)) for n, one in enumerate(values)]
+    events = [customer_event("e", T, {"x": one}, id=str(n)) for n, one in enumerate(values)]
     for window in ({}, {"within": "1d", "keep": 3_000}):
         leaf = {"aggregate": {"event": "e", "of": of, "prop": "x", "op": op, "value": value, **window}}
-        assert answer(leaf, events, T).holds is holds
-        assert answer(leaf, events[::-1], T).holds is holds
+        assert evaluate_leaf(leaf, events, T).holds is holds
+        assert evaluate_leaf(leaf, events[::-1], T).holds is holds
 
 
 @pytest.mark.parametrize(
@@ -173,25 +177,25 @@ def test_numbers_are_exact_and_only_numbers_count(values: list[Any], of: str, op
     ],
 )  # fmt: skip
 def test_a_number_in_a_window_changes_as_events_leave(of: str, value: float, now_ms: int, holds: bool, next_ms: int) -> None:
-    events = [happened("e", T + at, {"x": x}) for at, x in [(0, 1), (1_000, 2), (2_000, 3)]]
-    said = answer({"aggregate": {"event": "e", "of": of, "prop": "x", "value": value, "within": "10s"}}, events, T + now_ms)
-    assert (said.holds, said.next_ms - T if said.next_ms < NEVER else NEVER) == (holds, next_ms)
+    events = [customer_event("e", T + at, {"x": x}) for at, x in [(0, 1), (1_000, 2), (2_000, 3)]]
+    said = evaluate_leaf({"aggregate": {"event": "e", "of": of, "prop": "x", "value": value, "within": "10s"}}, events, T + now_ms)
+    assert (said.holds, said.next_change_ms - T if said.next_change_ms < NEVER else NEVER) == (holds, next_ms)
 
 
 def test_a_value_seen_again_stays_as_long_as_its_newest() -> None:
-    events = [happened("e", T + at, {"x": x}) for at, x in [(0, "a"), (1_000, "b"), (5_000, "a")]]
+    events = [customer_event("e", T + at, {"x": x}) for at, x in [(0, "a"), (1_000, "b"), (5_000, "a")]]
     leaf = {"aggregate": {"event": "e", "of": "distinct", "prop": "x", "op": "eq", "value": 1, "within": "10s"}}
-    said = [answer(leaf, order, T + 11_000) for order in (events, events[::-1])]
-    assert [(one.holds, one.next_ms) for one in said] == [(True, T + 15_000)] * 2
+    said = [evaluate_leaf(leaf, order, T + 11_000) for order in (events, events[::-1])]
+    assert [(one.holds, one.next_change_ms) for one in said] == [(True, T + 15_000)] * 2
 
 
 @pytest.mark.parametrize(("keep", "approximate"), [(2, True), (3, False)])
 def test_a_register_that_is_too_small_says_so(keep: int, approximate: bool) -> None:
-    events = [happened("e", T + at, {"x": 1}) for at in range(3)]
+    events = [customer_event("e", T + at, {"x": 1}) for at in range(3)]
     leaf = {"aggregate": {"event": "e", "of": "sum", "prop": "x", "op": "eq", "value": 3, "within": "10s", "keep": keep}}
-    assert answer(leaf, events, T + 5).approximate is approximate
+    assert evaluate_leaf(leaf, events, T + 5).is_approximate is approximate
     whole = {"aggregate": {"event": "e", "of": "sum", "prop": "x", "op": "eq", "value": 3}}
-    assert answer(whole, events, T + 5).approximate is False
+    assert evaluate_leaf(whole, events, T + 5).is_approximate is False
 
 
 @pytest.mark.parametrize(
@@ -207,6 +211,6 @@ def test_a_register_that_is_too_small_says_so(keep: int, approximate: bool) -> N
         {"aggregate": {"event": "e", "of": "median", "prop": "x", "value": 5}},
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(where: Any) -> None:
-    with pytest.raises(BadDefinition):
+def test_contradicting_definition_is_refused(where: Any) -> None:
+    with pytest.raises(InvalidDefinition):
         segment("s", where)

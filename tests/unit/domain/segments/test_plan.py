@@ -4,27 +4,27 @@ from typing import Any
 
 import pytest
 
-from domain.segments.computed_traits import SHIPPED
-from domain.segments.comparisons import NEVER
 from domain.definitions.kinds import AnyDefinition
+from domain.segments.comparisons import NEVER
+from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
 from domain.segments.evaluate import EVALUATORS
-from domain.segments.profile_facts import Facts, Group
 from domain.segments.leaf_models import DidLeaf
-from domain.segments.plan import NAMED, Plan, trait_change
+from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan, trait_change_key
+from domain.segments.profile_facts import GroupFacts, ProfileFacts
 from domain.segments.registers import Register
-from tests.support.segments import OWNER, computed, facts, happened, listed, segment
+from tests.support.segments import OWNER, computed, customer_event, facts, list_definition, segment
 
 VIP = {"trait": {"path": "tier", "value": "vip"}}
 
 
-def fed(plan: Plan, name: str, properties: dict[str, Any]) -> int:
+def fed(plan: SegmentPlan, name: str, properties: dict[str, Any]) -> int:
     """How many registers an event feeds."""
-    return len(plan.feed(happened(name, 0, properties), "m"))
+    return len(plan.entries_from(customer_event(name, 0, properties), "m"))
 
 
 def test_a_filtered_leaf_is_fed_by_fitting_events_only() -> None:
     where = [{"prop": "cart.total", "op": "gt", "value": 100}, {"prop": "city", "value": "Huế"}]
-    plan = Plan([segment("s", {"did": {"event": "e", "where": where, "at_least": 2}})])
+    plan = SegmentPlan([segment("s", {"did": {"event": "e", "where": where, "at_least": 2}})])
     assert fed(plan, "e", {"cart": {"total": 101}, "city": "Huế"}) == 1
     assert fed(plan, "e", {"cart": {"total": 100}, "city": "Huế"}) == 0
     assert fed(plan, "e", {"cart": {"total": "101"}, "city": "Huế"}) == 0
@@ -32,31 +32,31 @@ def test_a_filtered_leaf_is_fed_by_fitting_events_only() -> None:
 
 
 def test_an_event_feeds_the_registers_of_its_label() -> None:
-    plan = Plan([segment("s", {"did": {"event": "$page"}}), segment("t", {"did": {"event": "Home"}})])
-    assert [register.event for register, _ in plan.feed(happened("$page", 0), "m")] == ["$page"]
-    assert [register.event for register, _ in plan.feed(happened("Home", 0), "m")] == ["Home"]
+    plan = SegmentPlan([segment("s", {"did": {"event": "$page"}}), segment("t", {"did": {"event": "Home"}})])
+    assert [register.event for register, _ in plan.entries_from(customer_event("$page", 0), "m")] == ["$page"]
+    assert [register.event for register, _ in plan.entries_from(customer_event("Home", 0), "m")] == ["Home"]
 
 
-def of_event(plan: Plan, event: str) -> list[Register]:
+def of_event(plan: SegmentPlan, event: str) -> list[Register]:
     return [register for register in plan.registers.values() if register.event == event]
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_leaves_over_the_same_events_share_a_register_of_the_largest_need(order: int) -> None:
     leaves = [{"at_least": 2, "within": "1d"}, {"at_least": 5, "within": "1h"}, {"at_most": 6, "within": "2h"}]
-    plan = Plan([segment(f"s{n}", {"did": {"event": "e", **leaf}}) for n, leaf in enumerate(leaves[::order])])
+    plan = SegmentPlan([segment(f"s{n}", {"did": {"event": "e", **leaf}}) for n, leaf in enumerate(leaves[::order])])
     [register] = of_event(plan, "e")
-    assert (register.keep, register.horizon_ms) == (7, 86_400_000 + 3_600_000)
+    assert (register.capacity, register.horizon_ms) == (7, 86_400_000 + 3_600_000)
 
 
 def test_a_leaf_without_a_window_takes_the_horizon_away() -> None:
-    plan = Plan([segment("a", {"did": {"event": "e", "within": "1d"}}), segment("b", {"did_not": {"event": "e"}})])
+    plan = SegmentPlan([segment("a", {"did": {"event": "e", "within": "1d"}}), segment("b", {"did_not": {"event": "e"}})])
     assert [register.horizon_ms for register in of_event(plan, "e")] == [None]
 
 
 def test_leaves_over_other_events_or_values_have_registers_of_their_own() -> None:
     where = [{"prop": "city", "value": "Huế"}]
-    plan = Plan([
+    plan = SegmentPlan([
         segment("a", {"did": {"event": "e"}}), segment("b", {"did": {"event": "e", "where": where}}),
         segment("c", {"first": {"event": "e"}}), segment("d", {"aggregate": {"event": "e", "of": "sum", "prop": "x", "value": 1}}),
         segment("e", {"aggregate": {"event": "e", "of": "avg", "prop": "x", "value": 1}}),
@@ -65,7 +65,7 @@ def test_leaves_over_other_events_or_values_have_registers_of_their_own() -> Non
     assert len(of_event(plan, "e")) == 5  # d and e share theirs
 
 
-PLAN = Plan([
+PLAN = SegmentPlan([
     segment("buyer", {"did": {"event": "Order Completed"}}),
     segment("cart", {"sequence": {"first": {"event": "Added"}, "then_not": {"event": "Order Completed", "within": "30m"}}}),
     segment("city", {"trait": {"path": "address.city", "value": "Huế"}}),
@@ -95,38 +95,36 @@ ALWAYS = {"team", "home"}
         ({"Seen"}, set(), {"named"}),
         ({"$identify"}, set(), {"mail"}),
         ({"Segment Consent Preference Updated"}, set(), {"ads"}),
-        ({trait_change("address")}, set(), {"city"}),
-        ({trait_change("address.city")}, set(), {"city"}),
-        ({trait_change("city")}, set(), set()),
-        ({trait_change("tier")}, set(), {"vip"}),
-        ({trait_change("born")}, set(), {"birthday"}),
-        ({trait_change("where")}, set(), {"birthday"}),
-        ({trait_change("timezone")}, set(), set()),
-        ({NAMED}, {"lifecycle"}, set()),
-        ({"Added", trait_change("tier"), NAMED}, {"lifecycle"}, {"cart", "vip"}),
+        ({trait_change_key("address")}, set(), {"city"}),
+        ({trait_change_key("address.city")}, set(), {"city"}),
+        ({trait_change_key("city")}, set(), set()),
+        ({trait_change_key("tier")}, set(), {"vip"}),
+        ({trait_change_key("born")}, set(), {"birthday"}),
+        ({trait_change_key("where")}, set(), {"birthday"}),
+        ({trait_change_key("timezone")}, set(), set()),
+        ({NAMESPACES_CHANGED}, {"lifecycle"}, set()),
+        ({"Added", trait_change_key("tier"), NAMESPACES_CHANGED}, {"lifecycle"}, {"cart", "vip"}),
         ({"$page", "Other"}, set(), set()),
         (set(), set(), set()),
     ],
 )
-def test_a_change_concerns_what_looks_at_it_and_what_looks_at_groups(
-    changed: set[str], traits: set[str], segments: set[str]
-) -> None:
-    assert PLAN.concerned(changed) == (traits, segments | ALWAYS)
+def test_change_affects_its_readers_and_group_readers(changed: set[str], traits: set[str], segments: set[str]) -> None:
+    assert PLAN.affected_by(changed) == (traits, segments | ALWAYS)
 
 
 def test_an_unknown_change_concerns_everything() -> None:
-    assert PLAN.concerned(None) == ({"rfm", "lifecycle", "spent"}, set(PLAN.segments))
+    assert PLAN.affected_by(None) == ({"rfm", "lifecycle", "spent"}, set(PLAN.segments))
 
 
 @pytest.mark.parametrize(
     ("traits", "segments"),
     [({"spent"}, {"spent"}), ({"rfm"}, {"best"}), ({"lifecycle", "spent"}, {"loyal", "spent"}), ({"other"}, set()), (set(), set())],
 )
-def test_a_computed_trait_concerns_the_segments_that_look_at_it(traits: set[str], segments: set[str]) -> None:
-    assert PLAN.with_computed(traits) == segments
+def test_computed_trait_change_affects_segments_that_read_it(traits: set[str], segments: set[str]) -> None:
+    assert PLAN.segments_using_computed(traits) == segments
 
 
-def test_a_thousand_idle_segments_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thousand_unaffected_segments_are_not_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     fitted: list[str] = []
     evaluate, entry = EVALUATORS[DidLeaf], Register.entry
@@ -141,39 +139,39 @@ def test_a_thousand_idle_segments_are_not_looked_at(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("domain.segments.tree.EVALUATORS", dict(EVALUATORS) | {DidLeaf: counted})
     monkeypatch.setattr(Register, "entry", counted_entry)
-    plan = Plan(segment(f"s{number}", {"did": {"event": f"e{number}", "within": "1d"}}) for number in range(1_000))
-    held = facts(plan, [happened("e7", 5)])
+    plan = SegmentPlan(segment(f"s{number}", {"did": {"event": f"e{number}", "within": "1d"}}) for number in range(1_000))
+    held = facts(plan, [customer_event("e7", 5)])
     assert fitted == ["e7"]
-    assert plan.reached(held) == ({"lifecycle"}, {"s7"})
+    assert plan.affected_by_facts(held) == ({"lifecycle"}, {"s7"})
     asked.clear()
-    traits, names = plan.concerned({"e7"})
+    traits, names = plan.affected_by({"e7"})
     assert traits == set()
     found = plan.evaluate(held, 5, names, {})
     assert asked == ["e7"]
-    assert {name: verdict.member for name, verdict in found.items()} == {"s7": True}
+    assert {name: verdict.is_member for name, verdict in found.items()} == {"s7": True}
 
 
-def test_what_no_fact_can_concern_is_what_it_is_without_any_at_any_time() -> None:
+def test_constant_segments_have_the_same_verdict_without_facts() -> None:
     assert PLAN.blank_computed == {"lifecycle": "visitor"}
     assert PLAN.blank_members == {"all"}
-    assert {verdict.next_change_ms for verdict in PLAN.blank.values()} == {NEVER}
+    assert {verdict.next_change_ms for verdict in PLAN.blank_results.values()} == {NEVER}
     whom = {"listed"} | ALWAYS
-    assert PLAN.reached(Facts()) == ({"lifecycle"}, whom)
-    held = facts(PLAN, [happened("Added", 5), happened("Unheard", 6)], traits={"address": {"city": "Huế"}})
-    assert PLAN.reached(held) == ({"lifecycle"}, whom | {"cart", "city"})
+    assert PLAN.affected_by_facts(ProfileFacts()) == ({"lifecycle"}, whom)
+    held = facts(PLAN, [customer_event("Added", 5), customer_event("Unheard", 6)], traits={"address": {"city": "Huế"}})
+    assert PLAN.affected_by_facts(held) == ({"lifecycle"}, whom | {"cart", "city"})
 
 
 def test_a_list_has_the_profiles_with_a_node_on_it() -> None:
     nodes = [f"{number:032x}" for number in range(3)]
-    plan = Plan([segment("in", {"list": "vips"}), segment("gone", {"list": "other"}), listed("vips", nodes[:2])])
+    plan = SegmentPlan([segment("in", {"list": "vips"}), segment("gone", {"list": "other"}), list_definition("vips", nodes[:2])])
     for own, inside in [((nodes[0],), True), ((nodes[2], nodes[1]), True), ((nodes[2],), False), ((), False)]:
-        verdicts = plan.evaluate(Facts(nodes=own), 0)
-        assert (verdicts["in"].member, verdicts["gone"].member) == (inside, False)
+        verdicts = plan.evaluate(ProfileFacts(nodes=own), 0)
+        assert (verdicts["in"].is_member, verdicts["gone"].is_member) == (inside, False)
 
 
 BASE: list[AnyDefinition] = [
     segment("s", {"did": {"event": "e", "within": "1h"}}), segment("t", VIP), computed("n", {"count": {"event": "e"}}),
-    listed("vips", ["0" * 32, "1" * 32]),
+    list_definition("vips", ["0" * 32, "1" * 32]),
 ]  # fmt: skip
 
 
@@ -184,10 +182,10 @@ def titled() -> AnyDefinition:
 
 @pytest.mark.parametrize(
     "definitions",
-    [BASE[::-1], [titled(), *BASE[1:]], [*BASE[:3], listed("vips", ["1" * 32, "0" * 32, "1" * 32])]],
+    [BASE[::-1], [titled(), *BASE[1:]], [*BASE[:3], list_definition("vips", ["1" * 32, "0" * 32, "1" * 32])]],
 )
 def test_the_fingerprint_stays_while_the_meaning_does(definitions: list[AnyDefinition]) -> None:
-    assert Plan(definitions).fingerprint == Plan(BASE).fingerprint
+    assert SegmentPlan(definitions).fingerprint == SegmentPlan(BASE).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -199,41 +197,44 @@ def test_the_fingerprint_stays_while_the_meaning_does(definitions: list[AnyDefin
         [segment("s", {"did": {"event": "e", "within": "2h"}}), *BASE[1:]],
         [segment("s2", {"did": {"event": "e", "within": "1h"}}), *BASE[1:]],
         [*BASE[:2], computed("n", {"count": {"event": "f"}}), BASE[3]],
-        [*BASE[:3], listed("vips", ["0" * 32])],
+        [*BASE[:3], list_definition("vips", ["0" * 32])],
         [*BASE, segment("u", {"everyone": True})],
-        [*BASE, computed("rfm", {"rfm": SHIPPED["rfm"].rfm.model_dump(mode="json") | {"within": "30d"}})]  # type: ignore[union-attr]  # it is one
+        [*BASE, computed("rfm", {"rfm": DEFAULT_COMPUTED_TRAITS["rfm"].rfm.model_dump(mode="json") | {"within": "30d"}})]  # type: ignore[union-attr]  # it is one
     ],
 )  # fmt: skip
 def test_the_fingerprint_changes_when_the_meaning_does(definitions: list[AnyDefinition]) -> None:
-    assert Plan(definitions).fingerprint != Plan(BASE).fingerprint
+    assert SegmentPlan(definitions).fingerprint != SegmentPlan(BASE).fingerprint
 
 
 def test_the_versions_are_by_segment() -> None:
-    other = Plan([segment("s", {"did": {"event": "e", "within": "2h"}}), *BASE[1:]])
-    assert (other.versions["s"] == Plan(BASE).versions["s"], other.versions["t"] == Plan(BASE).versions["t"]) == (False, True)
+    other = SegmentPlan([segment("s", {"did": {"event": "e", "within": "2h"}}), *BASE[1:]])
+    assert (other.versions["s"] == SegmentPlan(BASE).versions["s"], other.versions["t"] == SegmentPlan(BASE).versions["t"]) == (
+        False,
+        True,
+    )
 
 
 def test_all_at_an_instant_is_computed_traits_first() -> None:
-    plan = Plan([
+    plan = SegmentPlan([
         computed("spent", {"sum": {"event": "Paid", "prop": "amount"}}),
         computed("none", {"max": {"event": "Other", "prop": "amount"}}),
         segment("big", {"trait": {"path": "computed.spent", "op": "gte", "value": 100}}),
         segment("fan", {"in_segment": "big"}),
     ])  # fmt: skip
-    values, verdicts = plan.at(facts(plan, [happened("Paid", n, {"amount": 50}) for n in range(2)]), 10)
+    values, verdicts = plan.evaluate_all(facts(plan, [customer_event("Paid", n, {"amount": 50}) for n in range(2)]), 10)
     assert values == {"spent": 100, "lifecycle": "lead"}
-    assert {name: verdict.member for name, verdict in verdicts.items()} == {"big": True, "fan": True}
+    assert {name: verdict.is_member for name, verdict in verdicts.items()} == {"big": True, "fan": True}
 
 
 def test_a_household_counts_what_its_segments_ask_for() -> None:
-    plan = Plan([segment("s", {"household": {"did": {"event": "e", "at_least": 3}}})])
+    plan = SegmentPlan([segment("s", {"household": {"did": {"event": "e", "at_least": 3}}})])
     assert plan.household_limits == {"e": 3}
     for times, inside in [(2, False), (3, True)]:
-        verdict = plan.evaluate(Facts(household=Group({}, 2, {"e": times})), 0)["s"]
-        assert (verdict.member, verdict.next_change_ms) == (inside, NEVER)
+        verdict = plan.evaluate(ProfileFacts(household=GroupFacts({}, 2, {"e": times})), 0)["s"]
+        assert (verdict.is_member, verdict.next_change_ms) == (inside, NEVER)
 
 
 def test_one_message_of_two_owners_is_two_events() -> None:
-    plan = Plan([segment("s", {"did": {"event": "e", "exactly": 2}})])
-    twice = [happened("e", 0, id="1", identifiers=who) for who in (OWNER, {"user_id": "khách-2"})]
-    assert plan.evaluate(facts(plan, [*twice, *twice]), 0)["s"].member
+    plan = SegmentPlan([segment("s", {"did": {"event": "e", "exactly": 2}})])
+    twice = [customer_event("e", 0, id="1", identifiers=who) for who in (OWNER, {"user_id": "khách-2"})]
+    assert plan.evaluate(facts(plan, [*twice, *twice]), 0)["s"].is_member

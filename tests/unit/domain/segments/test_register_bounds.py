@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ops.apply.render import planned
-from ops.apply.preview import Planned
-from ops.apply.bounds_table import table
-from domain.profiles import fragment as model
-from domain.segments.register_bounds import Bound, bounds, totals
 from domain.definitions.kinds import AnyDefinition
-from domain.segments.profile_facts import Facts
-from domain.segments.language import places
-from domain.segments.plan import Plan
-from domain.segments.tree import answers
+from domain.profiles import fragment as model
+from domain.segments.language import nodes_with_paths
+from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import ProfileFacts
+from domain.segments.register_bounds import RegisterBound, owner_totals, register_bounds
+from domain.segments.tree import compile_leaf
+from ops.apply.bounds_table import render_bounds
+from ops.apply.preview import ApplyPreview
+from ops.apply.render import render_planned
 from tests.support.events import START_MS, event
 from tests.support.segments import computed, segment
 
@@ -27,8 +27,8 @@ TEXT_BYTES = 4 * CHARS + 1
 """Of a text of six characters as it is kept: four bytes each, and a word for its kind."""
 
 
-def one(where: Any) -> list[Bound]:
-    return [bound for bound in bounds(Plan([segment("s", where)])) if bound.owner == "s"]
+def single_leaf_plan(where: Any) -> list[RegisterBound]:
+    return [bound for bound in register_bounds(SegmentPlan([segment("s", where)])) if bound.owner == "s"]
 
 
 DEFINITIONS: list[AnyDefinition] = [
@@ -57,8 +57,8 @@ DEFINITIONS: list[AnyDefinition] = [
     computed("times", {"count": {"event": "e", "within": "1h", "keep": 2}}),
     computed("latest", {"last": {"event": "e", "prop": "t"}}),
 ]  # fmt: skip
-PLAN = Plan(DEFINITIONS)
-BOUNDS = bounds(PLAN, TEXT_BYTES)
+PLAN = SegmentPlan(DEFINITIONS)
+BOUNDS = register_bounds(PLAN, TEXT_BYTES)
 BY_KEY = {bound.register.key: bound for bound in BOUNDS}
 
 texts = st.text(max_size=CHARS).filter(
@@ -74,7 +74,7 @@ happenings = st.tuples(
 )
 
 
-def made(number: int, happening: tuple[str, int, Any, Any, bool]) -> Any:
+def event_from(number: int, happening: tuple[str, int, Any, Any, bool]) -> Any:
     what, after_ms, text, amount, yes = happening
     context: dict[str, Any] = {}
     if what == "identify":
@@ -97,14 +97,14 @@ def made(number: int, happening: tuple[str, int, Any, Any, bool]) -> Any:
 def test_no_state_of_any_events_is_larger_than_its_bound(mine: Any, others: Any) -> None:
     fragments = [model.Fragment(), model.Fragment()]
     for number, (fragment, happening) in enumerate([*((fragments[0], h) for h in mine), *((fragments[1], h) for h in others)]):
-        model.apply(fragment, made(number, happening), PLAN)
-    joined = model.join(fragments, PLAN.registers)
-    states = [(joined.kept, joined.tallies), *((fragment.kept, fragment.tallies) for fragment in fragments)]
+        model.apply_event(fragment, event_from(number, happening), PLAN)
+    joined = model.join_fragments(fragments, PLAN.registers)
+    states = [(joined.entries_by_register, joined.tallies), *((fragment.kept, fragment.tallies) for fragment in fragments)]
     for registers, tallies in states:
         for key, kept in (*registers.items(), *tallies.items()):
             assert len(kept) <= BY_KEY[key].entries
             assert len(msgspec.msgpack.encode({key: kept})) - 1 <= BY_KEY[key].bytes
-    facts = Facts(kept=joined.kept, tallies=joined.tallies)
+    facts = ProfileFacts(register_entries=joined.entries_by_register, tallies=joined.tallies)
     for (owner, path), exact in always_exact().items():
         assert not (exact and approximate(owner, path, facts)), (owner, path)
 
@@ -119,13 +119,13 @@ def always_exact() -> dict[tuple[str, str], bool]:
     return found
 
 
-def approximate(owner: str, path: str, facts: Facts) -> bool:
+def approximate(owner: str, path: str, facts: ProfileFacts) -> bool:
     now_ms = START_MS + 6 * 3_600_000
     if owner.startswith("computed."):
         name = owner.removeprefix("computed.")
-        return PLAN.compute(facts, now_ms, [name])[name].approximate
-    node = dict(places(PLAN.segments[owner].spec.where))[path]
-    return answers(node, PLAN.registers, {})(facts, now_ms).approximate
+        return PLAN.evaluate_computed(facts, now_ms, [name])[name].is_approximate
+    node = dict(nodes_with_paths(PLAN.segments[owner].spec.where))[path]
+    return compile_leaf(node, PLAN.registers, {})(facts, now_ms).is_approximate
 
 
 def test_every_register_of_the_plan_has_a_bound_and_every_leaf_is_named_as_it_was_written() -> None:
@@ -161,24 +161,24 @@ def test_every_register_of_the_plan_has_a_bound_and_every_leaf_is_named_as_it_wa
     ],
 )
 def test_how_much_is_kept_and_up_to_where_it_is_exact(where: Any, expected: list[tuple[int, str]]) -> None:
-    assert [(bound.entries, bound.exact_while) for bound in one(where)] == expected
+    assert [(bound.entries, bound.exact_while) for bound in single_leaf_plan(where)] == expected
 
 
-def test_what_several_read_is_named_and_kept_once_with_room_for_the_largest() -> None:
-    plan = Plan([segment("a", {"did": {"event": "e"}}), segment("b", {"did": {"event": "e", "at_least": 9}})])
-    found = {bound.owner: bound for bound in bounds(plan)}
-    assert (found["a"].shared, found["b"].shared, found["a"].entries) == (("b",), ("a",), 9)
-    sums = {total.owner: total for total in totals(bounds(plan))}
+def test_shared_register_is_listed_once_with_the_largest_bound() -> None:
+    plan = SegmentPlan([segment("a", {"did": {"event": "e"}}), segment("b", {"did": {"event": "e", "at_least": 9}})])
+    found = {bound.owner: bound for bound in register_bounds(plan)}
+    assert (found["a"].shared_with, found["b"].shared_with, found["a"].entries) == (("b",), ("a",), 9)
+    sums = {total.owner: total for total in owner_totals(register_bounds(plan))}
     shipped = sums["computed.rfm"].entries + sums["computed.lifecycle"].entries
     assert sums[""].entries == 9 + shipped
     assert sums[""].bytes < sum(total.bytes for owner, total in sums.items() if owner)
 
 
 def test_longer_texts_take_more_of_those_registers_alone_that_keep_texts() -> None:
-    short, long = (sum(bound.bytes for bound in bounds(PLAN, size) if bound.owner == "then") for size in (10, 1_000))
+    short, long = (sum(bound.bytes for bound in register_bounds(PLAN, size) if bound.owner == "then") for size in (10, 1_000))
     assert long > short
-    assert [bound.bytes for bound in bounds(PLAN, 10) if bound.owner == "counts"] == [
-        bound.bytes for bound in bounds(PLAN, 1_000) if bound.owner == "counts"
+    assert [bound.bytes for bound in register_bounds(PLAN, 10) if bound.owner == "counts"] == [
+        bound.bytes for bound in register_bounds(PLAN, 1_000) if bound.owner == "counts"
     ]
 
 
@@ -186,16 +186,16 @@ def test_the_table_fits_eighty_columns_whatever_the_names() -> None:
     where: Any = {"sequence": {"first": {"event": "e"}, "then_not": {"event": "f", "within": "30m", "same": ["cart_id"]}}}
     for _ in range(12):
         where = {"not": where}
-    found = bounds(Plan([*DEFINITIONS, segment("k" * 63, where)]))
+    found = register_bounds(SegmentPlan([*DEFINITIONS, segment("k" * 63, where)]))
     console = Console(width=80, record=True, file=None, quiet=False)
     with console.capture() as shown:
-        console.print(table(found))
+        console.print(render_bounds(found))
     text = shown.get()
     assert max(map(len, text.splitlines())) <= 80
     for word in ("k" * 20, "altogether", "exact while at most 300", "shared with", "301"):
         assert word in text
     with console.capture() as shown:
-        console.print(table(found, owners=["counts"]))
+        console.print(render_bounds(found, owners=["counts"]))
     assert "counts" in shown.get()
     assert "computed.rfm" not in shown.get().replace("shared with", "")
 
@@ -204,6 +204,6 @@ def test_plan_shows_what_new_definitions_keep_in_eighty_columns() -> None:
     found = tuple(bound for bound in BOUNDS if bound.owner in ("then", "sums"))
     console = Console(width=80)
     with console.capture() as shown:
-        console.print(planned(Planned({"Segment/then": "create"}, bounds=found)))
+        console.print(render_planned(ApplyPreview({"Segment/then": "create"}, bounds=found)))
     assert "exact while at most 5" in " ".join(shown.get().split())
     assert "altogether" in shown.get()

@@ -8,28 +8,43 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.hashes import text_hash
+from domain.segments.comparisons import PropertyComparison
 from domain.segments.computed_traits import MAX_VALUES
-from domain.segments.comparisons import PropertyCondition
 from domain.segments.leaf_models import MAX_DISTINCT
-from domain.segments.plan import Plan
-from domain.segments.registers import (AMOUNT, MAX_AMOUNT, SLACK_MS, Count, Entry, Register, add_up, amount_of, canonical, count, millionths, number_of, sum_of, value_of)
-from tests.support.segments import computed, happened, segment
+from domain.segments.plan import SegmentPlan
+from domain.segments.registers import (
+    AMOUNT_SCALE,
+    HORIZON_SLACK_MS,
+    MAX_AMOUNT,
+    Entry,
+    Register,
+    TallyCount,
+    amount_to_number,
+    canonical_text,
+    count_entry,
+    parse_amount,
+    parse_canonical,
+    sum_tallies,
+    tally_sum,
+    to_millionths,
+)
+from schemas.hashes import text_hash
+from tests.support.segments import computed, customer_event, segment
 
-KEEP = 4
-HUE = PropertyCondition.model_validate({"prop": "city", "value": "Huế"})
+BOUND = 4
+HUE = PropertyComparison.model_validate({"prop": "city", "value": "Huế"})
 FORMS = {
-    "newest": Register("e", (), "newest", keep=KEEP),
-    "newest with amounts": Register("e", (), "newest", "amount", ("x",), keep=KEEP),
-    "newest with keys": Register("e", (), "newest", "key", ("x", "y"), keep=KEEP),
-    "newest in a window": Register("e", (), "newest", keep=KEEP, horizon_ms=6),
+    "newest": Register("e", (), "newest", capacity=BOUND),
+    "newest with amounts": Register("e", (), "newest", "amount", ("x",), capacity=BOUND),
+    "newest with keys": Register("e", (), "newest", "key", ("x", "y"), capacity=BOUND),
+    "newest in a window": Register("e", (), "newest", capacity=BOUND, horizon_ms=6),
     "last": Register("e", (), "newest", "having", having=(HUE,)),
     "consent": Register("e", (), "newest", "consent", ("ads",)),
     "oldest": Register("e", (), "oldest"),
     "first value": Register("e", (), "oldest", "value", ("x",)),
-    "newest of each": Register("e", (), "newest_of_each", "value", ("x",), keep=KEEP),
-    "newest of each in a window": Register("e", (), "newest_of_each", "value", ("x",), keep=KEEP, horizon_ms=6),
-    "periods": Register("e", (), "periods", keep=KEEP, period_ms=3, offset_ms=1),
+    "newest of each": Register("e", (), "newest_of_each", "value", ("x",), capacity=BOUND),
+    "newest of each in a window": Register("e", (), "newest_of_each", "value", ("x",), capacity=BOUND, horizon_ms=6),
+    "periods": Register("e", (), "periods", capacity=BOUND, period_ms=3, offset_ms=1),
     "largest": Register("e", (), "largest", "amount", ("x",)),
     "smallest": Register("e", (), "smallest", "amount", ("x",)),
 }
@@ -39,7 +54,9 @@ VALUES = st.one_of(
 )
 
 
-SAID = st.tuples(st.integers(0, 15), VALUES, st.sampled_from([1, "Huế", None]), st.sampled_from(["Huế", "Vinh"]), st.booleans())
+REGISTER_KEYS = st.tuples(
+    st.integers(0, 15), VALUES, st.sampled_from([1, "Huế", None]), st.sampled_from(["Huế", "Vinh"]), st.booleans()
+)
 
 
 def entries(register: Register) -> st.SearchStrategy[list[Entry]]:
@@ -48,10 +65,10 @@ def entries(register: Register) -> st.SearchStrategy[list[Entry]]:
     def entry(number: int, said: tuple[int, Any, Any, str, bool]) -> Entry | None:
         at_ms, x, y, city, ads = said
         context = {"consent": {"categoryPreferences": {"ads": ads}}}
-        one = happened("e", at_ms, {"x": x, "y": y, "city": city}, id=str(number), context=context)
+        one = customer_event("e", at_ms, {"x": x, "y": y, "city": city}, id=str(number), context=context)
         return register.entry(one, text_hash(str(number)))
 
-    return st.lists(SAID, max_size=12).map(
+    return st.lists(REGISTER_KEYS, max_size=12).map(
         lambda messages: [made for number, said in enumerate(messages) if (made := entry(number, said)) is not None]
     )
 
@@ -112,15 +129,15 @@ def test_a_register_keeps_the_best_and_no_more_than_it_may(name: str, data: st.D
     ordered = sorted(largest.values(), key=lambda one: one[:2], reverse=register.form not in ("oldest", "smallest"))
     if register.horizon_ms is not None:
         ordered = [entry for entry in ordered if entry[0] > ordered[0][0] - register.horizon_ms]
-    assert [entry[:2] for entry in kept] == [entry[:2] for entry in ordered][: register.keep]
-    assert len(kept) <= register.keep
+    assert [entry[:2] for entry in kept] == [entry[:2] for entry in ordered][: register.capacity]
+    assert len(kept) <= register.capacity
 
 
 @given(data=st.data(), rng=st.randoms(use_true_random=False), within=st.integers(1, 6))
-def test_what_is_dropped_beyond_the_horizon_is_in_no_window_any_more(data: st.DataObject, rng: random.Random, within: int) -> None:
-    register = FORMS["newest in a window"].with_room_of(Register("e", (), "newest", keep=50))
+def test_entries_dropped_beyond_the_horizon_are_outside_every_window(data: st.DataObject, rng: random.Random, within: int) -> None:
+    register = FORMS["newest in a window"].enlarged_for(Register("e", (), "newest", capacity=50))
     assert register.horizon_ms is None
-    cut = Register("e", (), "newest", keep=50, horizon_ms=6)
+    cut = Register("e", (), "newest", capacity=50, horizon_ms=6)
     found = data.draw(entries(register))
     newest = max((entry[0] for entry in found), default=0)
     for now in range(newest, newest + 10):
@@ -130,11 +147,11 @@ def test_what_is_dropped_beyond_the_horizon_is_in_no_window_any_more(data: st.Da
 
 @given(st.lists(st.tuples(st.integers(0, 10**13), VALUES), max_size=60))
 def test_the_registers_of_leaves_outlive_their_window_by_an_hour(found: list[tuple[int, Any]]) -> None:
-    plan = Plan([segment("s", {"did": {"event": "e", "at_least": 100, "within": "1d"}})])
+    plan = SegmentPlan([segment("s", {"did": {"event": "e", "at_least": 100, "within": "1d"}})])
     [register] = [one for one in plan.registers.values() if one.event == "e"]
     kept = register.join([[(at, text_hash(repr((n, at))), None) for n, (at, _) in enumerate(found)]])
     newest = max((at for at, _ in found), default=0)
-    assert sorted(entry[0] for entry in kept) == sorted(at for at, _ in found if at > newest - 86_400_000 - SLACK_MS)
+    assert sorted(entry[0] for entry in kept) == sorted(at for at, _ in found if at > newest - 86_400_000 - HORIZON_SLACK_MS)
 
 
 AMOUNTS = st.one_of(st.integers(-MAX_AMOUNT, MAX_AMOUNT), st.sampled_from([MAX_AMOUNT, -MAX_AMOUNT, 0, 1, -1]))
@@ -143,50 +160,50 @@ AMOUNTS = st.one_of(st.integers(-MAX_AMOUNT, MAX_AMOUNT), st.sampled_from([MAX_A
 @given(st.lists(AMOUNTS, max_size=40), st.randoms(use_true_random=False))
 def test_tallies_add_up_in_any_order_and_grouping(amounts: list[int], rng: random.Random) -> None:
     register = Register("e", (), "tally", "amount", ("x",))
-    tallies: list[dict[str, Count]] = [{} for _ in range(3)]
+    tallies: list[dict[str, TallyCount]] = [{} for _ in range(3)]
     for n, amount in enumerate(rng.sample(amounts, len(amounts))):
-        entry = register.entry(happened("e", n, {"x": amount}), str(n))
+        entry = register.entry(customer_event("e", n, {"x": amount}), str(n))
         assert entry is not None
-        count(rng.choice(tallies), entry, register.keep)
-    total = add_up(tallies, register.keep)
-    assert total == add_up([add_up(tallies[:2], 1), tallies[2], {}], 1) == add_up(tallies[::-1], 1)
+        count_entry(rng.choice(tallies), entry, register.capacity)
+    total = sum_tallies(tallies, register.capacity)
+    assert total == sum_tallies([sum_tallies(tallies[:2], 1), tallies[2], {}], 1) == sum_tallies(tallies[::-1], 1)
     if amounts:
-        assert (total[""][0], sum_of(total[""])) == (len(amounts), sum(amounts) * AMOUNT)
+        assert (total[""][0], tally_sum(total[""])) == (len(amounts), sum(amounts) * AMOUNT_SCALE)
     assert all(-(2**63) <= part < 2**63 for counted in total.values() for part in counted)
 
 
 def test_a_sum_goes_beyond_64_bits() -> None:
-    tally: dict[str, Count] = {}
+    tally: dict[str, TallyCount] = {}
     for _ in range(1_000):
-        count(tally, (0, "", MAX_AMOUNT * AMOUNT), 1)
-    total = add_up([tally] * 1_000, 1)
-    assert sum_of(total[""]) == 10**6 * MAX_AMOUNT * AMOUNT > 2**64
+        count_entry(tally, (0, "", MAX_AMOUNT * AMOUNT_SCALE), 1)
+    total = sum_tallies([tally] * 1_000, 1)
+    assert tally_sum(total[""]) == 10**6 * MAX_AMOUNT * AMOUNT_SCALE > 2**64
     assert total[""][0] == 10**6
     assert all(part < 2**63 for part in total[""])
-    assert sum_of(add_up([total, {"": (1, *divmod(-sum_of(total[""]), 10**15))}], 1)[""]) == 0
+    assert tally_sum(sum_tallies([total, {"": (1, *divmod(-tally_sum(total[""]), 10**15))}], 1)[""]) == 0
 
 
 @given(st.lists(st.text("abcdefghij", min_size=1, max_size=1), max_size=40), st.randoms(use_true_random=False))
 def test_of_too_many_values_a_tally_keeps_the_same_ones_in_any_order(values: list[str], rng: random.Random) -> None:
-    register = Register("e", (), "tally", "value", ("x",), keep=3)
-    tallies: list[dict[str, Count]] = [{} for _ in range(3)]
+    register = Register("e", (), "tally", "value", ("x",), capacity=3)
+    tallies: list[dict[str, TallyCount]] = [{} for _ in range(3)]
     for n, value in enumerate(rng.sample(values, len(values))):
-        entry = register.entry(happened("e", n, {"x": value}), str(n))
+        entry = register.entry(customer_event("e", n, {"x": value}), str(n))
         assert entry is not None
         tally = rng.choice(tallies)
-        count(tally, entry, register.keep)
-        assert len(tally) <= register.keep
+        count_entry(tally, entry, register.capacity)
+        assert len(tally) <= register.capacity
     held = sorted({f"s{value}" for value in values}, key=text_hash)[:3]
     expected = {text: (values.count(text[1:]), 0, 0) for text in sorted(held)}
-    assert add_up(tallies, register.keep) == add_up(tallies[::-1], register.keep) == expected
+    assert sum_tallies(tallies, register.capacity) == sum_tallies(tallies[::-1], register.capacity) == expected
 
 
 @given(st.one_of(st.text(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
 def test_a_canonical_text_stands_for_one_value(value: Any) -> None:
-    text = canonical(value)
+    text = canonical_text(value)
     assert text is not None
-    again = value_of(text)
-    assert canonical(again) == text
+    again = parse_canonical(text)
+    assert canonical_text(again) == text
     assert type(again) is type(value) or {type(again), type(value)} == {int, float}
     if isinstance(value, int | float):
         assert float(again) == float(value)
@@ -201,13 +218,13 @@ def test_a_canonical_text_stands_for_one_value(value: Any) -> None:
     ],
 )  # fmt: skip
 def test_the_canonical_text_names_the_kind_first(value: Any, text: str | None) -> None:
-    assert canonical(value) == text
+    assert canonical_text(value) == text
 
 
 def test_one_value_spelled_in_two_ways_is_kept_as_one() -> None:
     for spellings in ([1, 1.0], ["Huế", "Hue\u0302\u0301"], [0, -0.0]):
         for form in (FORMS["newest of each"], FORMS["first value"], Register("e", (), "tally", "value", ("x",))):
-            made = [form.entry(happened("e", 5, {"x": value}), "m") for value in spellings]
+            made = [form.entry(customer_event("e", 5, {"x": value}), "m") for value in spellings]
             assert repr(made[0]) == repr(made[1])
 
 
@@ -217,7 +234,7 @@ def test_one_value_spelled_in_two_ways_is_kept_as_one() -> None:
 )
 def test_keys_of_two_properties_are_one_only_when_both_are(one: Any, other: Any) -> None:
     register = FORMS["newest with keys"]
-    made = [register.entry(happened("e", 5, {"x": x, "y": y}), "m") for x, y in (one, other)]
+    made = [register.entry(customer_event("e", 5, {"x": x, "y": y}), "m") for x, y in (one, other)]
     assert None not in made
     assert made[0] != made[1]
 
@@ -233,19 +250,19 @@ def test_keys_of_two_properties_are_one_only_when_both_are(one: Any, other: Any)
     ],
 )  # fmt: skip
 def test_an_amount_is_a_number_in_whole_millionths(value: Any, amount: int | None) -> None:
-    assert amount_of(value) == amount
+    assert parse_amount(value) == amount
     if amount is not None and value != 0.0000004:
-        assert number_of(amount) == value
-        assert millionths(value) == amount
+        assert amount_to_number(amount) == value
+        assert to_millionths(value) == amount
 
 
-BASE = {"event": "e", "where": (), "form": "newest", "take": "value", "of": ("x",)}
+BASE = {"event": "e", "where": (), "form": "newest", "extract": "value", "paths": ("x",)}
 
 
 @pytest.mark.parametrize(
     "more",
     [
-        {"event": "f"}, {"where": (HUE,)}, {"form": "oldest"}, {"take": "amount"}, {"of": ("y",)}, {"of": ("x", "y")},
+        {"event": "f"}, {"where": (HUE,)}, {"form": "oldest"}, {"extract": "amount"}, {"paths": ("y",)}, {"paths": ("x", "y")},
         {"having": (HUE,)}, {"period_ms": 5}, {"offset_ms": 5},
     ],
 )  # fmt: skip
@@ -255,18 +272,18 @@ def test_registers_of_other_events_or_values_have_other_keys(more: dict[str, Any
 
 def test_conditions_of_another_kind_make_another_key() -> None:
     values: list[Any] = [1, True, "1"]
-    conditions = [PropertyCondition.model_validate({"prop": "x", "value": value}) for value in values]
-    conditions += [PropertyCondition.model_validate({"prop": "x", "value": "1", "fold": True})]
-    conditions += [PropertyCondition.model_validate({"prop": "x", "op": "ne", "value": "1"})]
+    conditions = [PropertyComparison.model_validate({"prop": "x", "value": value}) for value in values]
+    conditions += [PropertyComparison.model_validate({"prop": "x", "value": "1", "fold": True})]
+    conditions += [PropertyComparison.model_validate({"prop": "x", "op": "ne", "value": "1"})]
     assert len({Register("e", (one,), "newest").key for one in conditions}) == len(conditions)
 
 
-def test_how_much_is_kept_makes_no_other_key() -> None:
-    small, large = Register(**BASE, keep=2, horizon_ms=5), Register(**BASE, keep=9, horizon_ms=50)  # type: ignore[arg-type]  # the fields' values
+def test_register_bound_does_not_change_its_key() -> None:
+    small, large = Register(**BASE, capacity=2, horizon_ms=5), Register(**BASE, capacity=9, horizon_ms=50)  # type: ignore[arg-type]  # the fields' values
     assert small.key == large.key
-    for both in (small.with_room_of(large), large.with_room_of(small)):
-        assert (both.keep, both.horizon_ms, both.key) == (9, 50, small.key)
-    assert small.with_room_of(Register(**BASE)).horizon_ms is None  # type: ignore[arg-type]  # the fields' values
+    for both in (small.enlarged_for(large), large.enlarged_for(small)):
+        assert (both.capacity, both.horizon_ms, both.key) == (9, 50, small.key)
+    assert small.enlarged_for(Register(**BASE)).horizon_ms is None  # type: ignore[arg-type]  # the fields' values
 
 
 @pytest.mark.parametrize(
@@ -285,9 +302,9 @@ def test_how_much_is_kept_makes_no_other_key() -> None:
     ],
 )  # fmt: skip
 def test_the_bounds_are_known_before_any_event(where: Any, keeps: list[int]) -> None:
-    bare = Plan([])
-    registers = [one for key, one in Plan([segment("s", where)]).registers.items() if key not in bare.registers]
-    assert [register.keep for register in registers] == keeps
+    bare = SegmentPlan([])
+    registers = [one for key, one in SegmentPlan([segment("s", where)]).registers.items() if key not in bare.registers]
+    assert [register.capacity for register in registers] == keeps
 
 
 @pytest.mark.parametrize(
@@ -300,6 +317,6 @@ def test_the_bounds_are_known_before_any_event(where: Any, keeps: list[int]) -> 
     ],
 )  # fmt: skip
 def test_computed_traits_are_bounded_too(spec: Any, keep: int) -> None:
-    bare = Plan([])
-    registers = [one for key, one in Plan([computed("n", spec)]).registers.items() if key not in bare.registers]
-    assert [register.keep for register in registers] == [keep]
+    bare = SegmentPlan([])
+    registers = [one for key, one in SegmentPlan([computed("n", spec)]).registers.items() if key not in bare.registers]
+    assert [register.capacity for register in registers] == [keep]

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.events import Event
+from domain.definitions.kinds import InvalidDefinition
 from domain.segments.comparisons import NEVER
-from domain.definitions.kinds import BadDefinition
-from tests.support.segments import answer, happened, segment
+from schemas.events import Event
+from tests.support.segments import customer_event, evaluate_leaf, segment
 
 T = 1_000_000_000
 MINUTE = 60_000
@@ -21,14 +21,14 @@ DAY = 24 * 60 * MINUTE
 
 
 def events(*said: tuple[str, int]) -> list[Event]:
-    return [happened(name, T + at, id=str(number)) for number, (name, at) in enumerate(said)]
+    return [customer_event(name, T + at, id=str(number)) for number, (name, at) in enumerate(said)]
 
 
-def found(leaf: Any, history: Sequence[Event], at_ms: int) -> tuple[bool, int]:
+def verdict_and_next_change(leaf: Any, history: Sequence[Event], at_ms: int) -> tuple[bool, int]:
     """Whether it holds at T + at, and when it changes, from T on."""
-    said = answer({"sequence": leaf}, history, T + at_ms)
-    assert answer({"sequence": leaf}, history[::-1], T + at_ms) == said
-    return said.holds, said.next_ms if said.next_ms == NEVER else said.next_ms - T
+    said = evaluate_leaf({"sequence": leaf}, history, T + at_ms)
+    assert evaluate_leaf({"sequence": leaf}, history[::-1], T + at_ms) == said
+    return said.holds, said.next_change_ms if said.next_change_ms == NEVER else said.next_change_ms - T
 
 
 @pytest.mark.parametrize(
@@ -46,18 +46,18 @@ def found(leaf: Any, history: Sequence[Event], at_ms: int) -> tuple[bool, int]:
 def test_an_abandoned_cart_is_entered_at_exactly_half_an_hour(
     history: list[tuple[str, int]], now_ms: int, holds: bool, next_ms: int
 ) -> None:
-    assert found(CART, events(*history), now_ms) == (holds, next_ms)
+    assert verdict_and_next_change(CART, events(*history), now_ms) == (holds, next_ms)
 
 
-def test_a_late_event_changes_what_was_said() -> None:
+def test_late_event_changes_an_earlier_verdict() -> None:
     before = events((ADDED, 0))
-    assert found(CART, before, HALF) == (True, DAY)
-    assert found(CART, [*before, happened(BOUGHT, T + 5)], HALF)[0] is False
-    assert found(CART, [*before, happened(ADDED, T + 60)], HALF) == (False, HALF + 60)
+    assert verdict_and_next_change(CART, before, HALF) == (True, DAY)
+    assert verdict_and_next_change(CART, [*before, customer_event(BOUGHT, T + 5)], HALF)[0] is False
+    assert verdict_and_next_change(CART, [*before, customer_event(ADDED, T + 60)], HALF) == (False, HALF + 60)
     bought = events((BOUGHT, 5))
     then = {"first": {"event": ADDED}, "then": {"event": BOUGHT, "within": "30m"}}
-    assert found(then, bought, HALF) == (False, NEVER)
-    assert found(then, [*bought, happened(ADDED, T)], HALF) == (True, NEVER)
+    assert verdict_and_next_change(then, bought, HALF) == (False, NEVER)
+    assert verdict_and_next_change(then, [*bought, customer_event(ADDED, T)], HALF) == (True, NEVER)
 
 
 THEN = {"first": {"event": "a"}, "then": {"event": "b"}}
@@ -74,7 +74,7 @@ THEN_NOT = {"first": {"event": "a"}, "then_not": {"event": "b"}}
     ],
 )  # fmt: skip
 def test_without_an_end_the_second_event_may_come_whenever(leaf: Any, history: list[tuple[str, int]], holds: bool) -> None:
-    assert found(leaf, events(*history), 10 * DAY) == (holds, NEVER)
+    assert verdict_and_next_change(leaf, events(*history), 10 * DAY) == (holds, NEVER)
 
 
 @pytest.mark.parametrize(
@@ -92,19 +92,19 @@ def test_without_an_end_the_second_event_may_come_whenever(leaf: Any, history: l
 def test_pick_says_which_first_event_counts(history: list[tuple[str, int]], first: bool, last: bool, any_: bool) -> None:
     for pick, holds in (("first", first), ("last", last), ("any", any_)):
         then = {"first": {"event": "a", "pick": pick}, "then": {"event": "b", "within": "10ms"}}
-        assert found(then, events(*history), 100)[0] is holds
+        assert verdict_and_next_change(then, events(*history), 100)[0] is holds
 
 
 def test_when_the_first_leaves_the_window_the_next_one_is_the_first() -> None:
     leaf = {"first": {"event": "a", "pick": "first", "within": "100ms"}, "then": {"event": "b", "within": "10ms"}}
     history = events(("a", 0), ("b", 5), ("a", 20), ("a", 60), ("b", 65))
-    assert [found(leaf, history, at) for at in (70, 99, 100, 119, 120, 159, 160)] == [
+    assert [verdict_and_next_change(leaf, history, at) for at in (70, 99, 100, 119, 120, 159, 160)] == [
         (True, 100), (True, 100), (False, 120), (False, 120), (True, 160), (True, 160), (False, NEVER)
     ]  # fmt: skip
 
 
 def shopping(*said: tuple[str, int, Any]) -> list[Event]:
-    return [happened(name, T + at, {"sku": sku, "shop": 1}, id=str(n)) for n, (name, at, sku) in enumerate(said)]
+    return [customer_event(name, T + at, {"sku": sku, "shop": 1}, id=str(n)) for n, (name, at, sku) in enumerate(said)]
 
 
 SAME = {"first": {"event": "a"}, "then_not": {"event": "b", "within": "10ms", "same": ["sku", "shop"]}}
@@ -122,22 +122,22 @@ SAME = {"first": {"event": "a"}, "then_not": {"event": "b", "within": "10ms", "s
     ],
 )  # fmt: skip
 def test_same_asks_for_equal_properties_and_picks_by_them(history: list[tuple[str, int, Any]], holds: bool) -> None:
-    assert found(SAME, shopping(*history), 30)[0] is holds
+    assert verdict_and_next_change(SAME, shopping(*history), 30)[0] is holds
 
 
 def test_conditions_say_which_events_are_meant() -> None:
     asks = [{"prop": "sku", "op": "starts_with", "value": "x"}]
     leaf = {"first": {"event": "a", "where": asks}, "then": {"event": "b", "where": asks}}
-    assert found(leaf, shopping(("a", 0, "x1"), ("b", 5, "x2")), 9)[0]
-    assert not found(leaf, shopping(("a", 0, "y1"), ("b", 5, "x2")), 9)[0]
-    assert not found(leaf, shopping(("a", 0, "x1"), ("b", 5, "y2")), 9)[0]
+    assert verdict_and_next_change(leaf, shopping(("a", 0, "x1"), ("b", 5, "x2")), 9)[0]
+    assert not verdict_and_next_change(leaf, shopping(("a", 0, "y1"), ("b", 5, "x2")), 9)[0]
+    assert not verdict_and_next_change(leaf, shopping(("a", 0, "x1"), ("b", 5, "y2")), 9)[0]
 
 
 def test_one_event_twice_is_a_sequence_of_it() -> None:
     leaf = {"first": {"event": "a", "pick": "any"}, "then": {"event": "a", "within": "10ms"}}
-    assert found(leaf, events(("a", 0), ("a", 10)), 20)[0]
-    assert not found(leaf, events(("a", 0), ("a", 11)), 20)[0]
-    assert not found(leaf, events(("a", 0)), 20)[0]
+    assert verdict_and_next_change(leaf, events(("a", 0), ("a", 10)), 20)[0]
+    assert not verdict_and_next_change(leaf, events(("a", 0), ("a", 11)), 20)[0]
+    assert not verdict_and_next_change(leaf, events(("a", 0)), 20)[0]
 
 
 @st.composite
@@ -153,7 +153,7 @@ def leaves(draw: st.DrawFn) -> Any:
     }
 
 
-def in_truth(leaf: Any, history: list[tuple[str, int, Any]], now: int) -> bool:
+def brute_force_verdict(leaf: Any, history: list[tuple[str, int, Any]], now: int) -> bool:
     """The definition, word for word."""
 
     def length(said: Any) -> int:
@@ -182,10 +182,10 @@ def in_truth(leaf: Any, history: list[tuple[str, int, Any]], now: int) -> bool:
     now=st.integers(20, 30),
 )
 def test_sequences_by_brute_force(leaf: Any, history: list[tuple[str, int, Any]], now: int) -> None:
-    holds, next_ms = found(leaf, shopping(*history), now)
-    assert holds is in_truth(leaf, history, now)
+    holds, next_ms = verdict_and_next_change(leaf, shopping(*history), now)
+    assert holds is brute_force_verdict(leaf, history, now)
     for instant in range(now, min(next_ms, 60)):
-        assert in_truth(leaf, history, instant) is holds
+        assert brute_force_verdict(leaf, history, instant) is holds
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_sequences_by_brute_force(leaf: Any, history: list[tuple[str, int, Any]]
         {"first": {"event": "a"}, "then": {"event": "b", "same": ["x"] * 6}},
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(leaf: Any) -> None:
-    with pytest.raises(BadDefinition):
+def test_contradicting_definition_is_refused(leaf: Any) -> None:
+    with pytest.raises(InvalidDefinition):
         segment("s", {"sequence": leaf})
 
 
@@ -205,4 +205,4 @@ def test_what_cannot_be_meant_is_refused(leaf: Any) -> None:
 def test_too_many_events_make_the_answer_an_approximation(keep: int, approximate: bool) -> None:
     history = events(("a", 0), *(("b", at) for at in range(1, 5)))
     leaf = {"first": {"event": "a"}, "then": {"event": "b", "within": "10ms"}, "keep": keep}
-    assert answer({"sequence": leaf}, history, T + 5).approximate is approximate
+    assert evaluate_leaf({"sequence": leaf}, history, T + 5).is_approximate is approximate

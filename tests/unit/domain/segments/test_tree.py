@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.events import Event
 from domain.segments.comparisons import NEVER
-from domain.segments.profile_facts import Facts
-from domain.segments.plan import MAX_SEGMENT_DEPTH, CyclicSegments, Plan
-from domain.segments.tree import Verdict
-from tests.support.segments import facts, happened, segment
+from domain.segments.plan import MAX_SEGMENT_DEPTH, CyclicSegments, SegmentPlan
+from domain.segments.profile_facts import ProfileFacts
+from domain.segments.tree import MembershipResult
+from schemas.events import Event
+from tests.support.segments import customer_event, facts, segment
 
 HORIZON = 60
 FAR = 200
@@ -56,7 +56,7 @@ def member(tree: Any, times: dict[str, list[int]], traits: dict[str, Any], now: 
 
 
 def events(times: dict[str, list[int]]) -> list[Event]:
-    return [happened(name, at, id=f"{name}{number}") for name, found in times.items() for number, at in enumerate(found)]
+    return [customer_event(name, at, id=f"{name}{number}") for name, found in times.items() for number, at in enumerate(found)]
 
 
 @given(
@@ -68,30 +68,30 @@ def events(times: dict[str, list[int]]) -> list[Event]:
 def test_a_tree_is_right_now_and_until_its_next_change(
     tree: Any, times: dict[str, list[int]], traits: dict[str, Any], now: int
 ) -> None:
-    plan = Plan([segment("s", tree)])
+    plan = SegmentPlan([segment("s", tree)])
     verdict = plan.evaluate(facts(plan, events(times), traits=traits), now)["s"]
     assert now < verdict.next_change_ms
     for instant in range(now, min(verdict.next_change_ms, FAR)):
-        assert member(tree, times, traits, instant) is verdict.member
+        assert member(tree, times, traits, instant) is verdict.is_member
 
 
 @given(tree=trees(), times=st.fixed_dictionaries({"a": TIMES, "b": TIMES}), now=st.integers(30, HORIZON))
 def test_following_next_changes_sees_every_change(tree: Any, times: dict[str, list[int]], now: int) -> None:
-    plan = Plan([segment("s", tree)])
+    plan = SegmentPlan([segment("s", tree)])
     held, instant = facts(plan, events(times)), now
     seen: dict[int, bool] = {}
     while instant < FAR:
         verdict = plan.evaluate(held, instant)["s"]
-        seen |= dict.fromkeys(range(instant, min(verdict.next_change_ms, FAR)), verdict.member)
+        seen |= dict.fromkeys(range(instant, min(verdict.next_change_ms, FAR)), verdict.is_member)
         instant = verdict.next_change_ms
     assert seen == {at: member(tree, times, {}, at) for at in range(now, FAR)}
 
 
 @given(tree=trees(), times=st.fixed_dictionaries({"a": TIMES, "b": TIMES}), now=st.integers(30, HORIZON))
 def test_not_turns_the_verdict_and_keeps_the_next_change(tree: Any, times: dict[str, list[int]], now: int) -> None:
-    plan = Plan([segment("s", tree), segment("opposite", {"not": tree})])
+    plan = SegmentPlan([segment("s", tree), segment("opposite", {"not": tree})])
     verdicts = plan.evaluate(facts(plan, events(times)), now)
-    assert verdicts["opposite"] == msgspec.structs.replace(verdicts["s"], member=not verdicts["s"].member)
+    assert verdicts["opposite"] == msgspec.structs.replace(verdicts["s"], is_member=not verdicts["s"].is_member)
 
 
 LEAVES: dict[str, Any] = {
@@ -123,9 +123,9 @@ LEAVES: dict[str, Any] = {
     ],
 )
 def test_a_tree_sleeps_as_long_as_it_cannot_change(word: str, children: list[str], inside: bool, next_ms: int) -> None:
-    plan = Plan([segment("s", {word: [LEAVES[child] for child in children]})])
-    verdict = plan.evaluate(facts(plan, [happened("a", 0)]), 5)["s"]
-    assert (verdict.member, verdict.next_change_ms) == (inside, next_ms)
+    plan = SegmentPlan([segment("s", {word: [LEAVES[child] for child in children]})])
+    verdict = plan.evaluate(facts(plan, [customer_event("a", 0)]), 5)["s"]
+    assert (verdict.is_member, verdict.next_change_ms) == (inside, next_ms)
 
 
 VIP = {"trait": {"path": "tier", "value": "vip"}}
@@ -134,25 +134,25 @@ VIP = {"trait": {"path": "tier", "value": "vip"}}
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a"), ("b", "c", "a")])
 def test_a_segment_is_decided_after_those_that_it_names(names: tuple[str, str, str]) -> None:
     first, second, third = names
-    plan = Plan([segment(third, {"in_segment": second}), segment(second, {"in_segment": first}), segment(first, VIP)])
+    plan = SegmentPlan([segment(third, {"in_segment": second}), segment(second, {"in_segment": first}), segment(first, VIP)])
     assert list(plan.segments) == [first, second, third]
-    verdicts = plan.evaluate(Facts({"tier": "vip"}), 0)
-    assert [verdicts[name].member for name in names] == [True, True, True]
+    verdicts = plan.evaluate(ProfileFacts({"tier": "vip"}), 0)
+    assert [verdicts[name].is_member for name in names] == [True, True, True]
 
 
 def test_the_next_change_reaches_through_in_segment() -> None:
-    plan = Plan([segment("a", {"not": {"in_segment": "z"}}), segment("z", {"did": {"event": "e", "within": "10ms"}})])
-    held = facts(plan, [happened("e", 5)])
+    plan = SegmentPlan([segment("a", {"not": {"in_segment": "z"}}), segment("z", {"did": {"event": "e", "within": "10ms"}})])
+    held = facts(plan, [customer_event("e", 5)])
     assert plan.evaluate(held, 6) == {
-        "z": Verdict(member=True, next_change_ms=15), "a": Verdict(member=False, next_change_ms=15)
+        "z": MembershipResult(is_member=True, next_change_ms=15), "a": MembershipResult(is_member=False, next_change_ms=15)
     }  # fmt: skip
-    assert {name: verdict.member for name, verdict in plan.evaluate(held, 15).items()} == {"z": False, "a": True}
+    assert {name: verdict.is_member for name, verdict in plan.evaluate(held, 15).items()} == {"z": False, "a": True}
 
 
 def test_a_segment_that_is_not_defined_has_no_members() -> None:
-    plan = Plan([segment("a", {"in_segment": "gone"}), segment("b", {"not": {"in_segment": "gone"}})])
-    verdicts = plan.evaluate(Facts(), 0)
-    assert (verdicts["a"].member, verdicts["b"].member) == (False, True)
+    plan = SegmentPlan([segment("a", {"in_segment": "gone"}), segment("b", {"not": {"in_segment": "gone"}})])
+    verdicts = plan.evaluate(ProfileFacts(), 0)
+    assert (verdicts["a"].is_member, verdicts["b"].is_member) == (False, True)
 
 
 def test_a_circle_is_refused_and_named() -> None:
@@ -162,9 +162,9 @@ def test_a_circle_is_refused_and_named() -> None:
         segment("c", {"any": [{"in_segment": "a"}]}),
     ]
     with pytest.raises(CyclicSegments, match="a -> b -> c -> a"):
-        Plan(circle)
+        SegmentPlan(circle)
     with pytest.raises(CyclicSegments, match="a -> a"):
-        Plan([segment("a", {"in_segment": "a"})])
+        SegmentPlan([segment("a", {"in_segment": "a"})])
 
 
 def chain(names: Sequence[str]) -> list[Any]:
@@ -177,38 +177,41 @@ def chain(names: Sequence[str]) -> list[Any]:
 @pytest.mark.parametrize("order", [1, -1])
 def test_in_segment_leads_over_so_many_segments_and_no_further(order: int) -> None:
     names = [f"s{number}" for number in range(MAX_SEGMENT_DEPTH + 2)][::order]
-    plan = Plan(chain(names[:-1]))
-    assert plan.evaluate(Facts({"tier": "vip"}), 0)[names[-2]].member
+    plan = SegmentPlan(chain(names[:-1]))
+    assert plan.evaluate(ProfileFacts({"tier": "vip"}), 0)[names[-2]].is_member
     with pytest.raises(CyclicSegments, match=f"{names[-1]}: in_segment leads over more than {MAX_SEGMENT_DEPTH}"):
-        Plan(chain(names))
+        SegmentPlan(chain(names))
 
 
 def test_naming_one_segment_by_two_ways_is_no_circle() -> None:
-    plan = Plan([
+    plan = SegmentPlan([
         segment("d", {"all": [{"in_segment": "b"}, {"in_segment": "c"}]}), segment("b", {"in_segment": "a"}),
         segment("c", {"in_segment": "a"}), segment("a", VIP),
     ])  # fmt: skip
-    assert plan.evaluate(Facts({"tier": "vip"}), 0)["d"].member
+    assert plan.evaluate(ProfileFacts({"tier": "vip"}), 0)["d"].is_member
 
 
-def test_those_that_name_a_segment_are_evaluated_with_it_when_its_verdict_changes() -> None:
-    plan = Plan([*chain(["a", "b", "c"]), segment("other", VIP)])
-    out = {name: Verdict(member=False, next_change_ms=NEVER) for name in plan.segments}
-    found = plan.evaluate(Facts({"tier": "vip"}), 0, {"a"}, out)
-    assert {name: verdict.member for name, verdict in found.items()} == {"a": True, "b": True, "c": True}
-    assert set(plan.evaluate(Facts(), 0, {"a"}, out)) == {"a"}
+def test_dependents_of_a_changed_segment_are_evaluated_with_it() -> None:
+    plan = SegmentPlan([*chain(["a", "b", "c"]), segment("other", VIP)])
+    out = {name: MembershipResult(is_member=False, next_change_ms=NEVER) for name in plan.segments}
+    found = plan.evaluate(ProfileFacts({"tier": "vip"}), 0, {"a"}, out)
+    assert {name: verdict.is_member for name, verdict in found.items()} == {"a": True, "b": True, "c": True}
+    assert set(plan.evaluate(ProfileFacts(), 0, {"a"}, out)) == {"a"}
 
 
-def test_a_segment_that_was_not_evaluated_is_named_by_what_it_was() -> None:
-    plan = Plan([segment("a", VIP), segment("b", {"all": [{"in_segment": "a"}, {"did": {"event": "e"}}]})])
-    before = {"a": Verdict(member=True, next_change_ms=NEVER), "b": Verdict(member=False, next_change_ms=NEVER)}
-    found = plan.evaluate(facts(plan, [happened("e", 0)]), 0, {"b"}, before)
-    assert {name: verdict.member for name, verdict in found.items()} == {"b": True}
+def test_unevaluated_segment_reference_uses_its_stored_membership() -> None:
+    plan = SegmentPlan([segment("a", VIP), segment("b", {"all": [{"in_segment": "a"}, {"did": {"event": "e"}}]})])
+    before = {
+        "a": MembershipResult(is_member=True, next_change_ms=NEVER),
+        "b": MembershipResult(is_member=False, next_change_ms=NEVER),
+    }
+    found = plan.evaluate(facts(plan, [customer_event("e", 0)]), 0, {"b"}, before)
+    assert {name: verdict.is_member for name, verdict in found.items()} == {"b": True}
 
 
-def test_a_named_segment_that_stays_but_changes_later_wakes_those_that_name_it() -> None:
-    plan = Plan([segment("a", {"did": {"event": "e", "within": "10ms"}}), segment("b", {"in_segment": "a"})])
-    held = facts(plan, [happened("e", 0), happened("e", 5)])
-    before = dict.fromkeys(("a", "b"), Verdict(member=True, next_change_ms=10))
+def test_dependents_inherit_the_next_change_of_a_referenced_segment() -> None:
+    plan = SegmentPlan([segment("a", {"did": {"event": "e", "within": "10ms"}}), segment("b", {"in_segment": "a"})])
+    held = facts(plan, [customer_event("e", 0), customer_event("e", 5)])
+    before = dict.fromkeys(("a", "b"), MembershipResult(is_member=True, next_change_ms=10))
     found = plan.evaluate(held, 5, {"a"}, before)
-    assert found == dict.fromkeys(("a", "b"), Verdict(member=True, next_change_ms=15))
+    assert found == dict.fromkeys(("a", "b"), MembershipResult(is_member=True, next_change_ms=15))

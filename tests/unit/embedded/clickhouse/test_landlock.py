@@ -10,9 +10,9 @@ import pytest
 PROGRAM = """
 import json, os, socket, subprocess, sys
 from pathlib import Path
-from embedded.clickhouse import fence
+from embedded.clickhouse import landlock
 inside, outside = Path(sys.argv[1]), Path(sys.argv[2])
-missing = fence.close(inside, fence.interpreter_paths())
+missing = landlock.restrict_process(inside, landlock.interpreter_paths())
 def tried(act):
     try:
         act()

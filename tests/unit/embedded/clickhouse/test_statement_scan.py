@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedded.clickhouse.lexer import Unclear, tokens
-from embedded.clickhouse.statement_scan import (Incomplete, InsertHead, closed_parameter, insert_head, scan, values_at)
+from embedded.clickhouse.lexer import AmbiguousSyntax, tokens
+from embedded.clickhouse.statement_scan import Incomplete, InsertHead, find_values, forbidden_parameter, insert_head, scan
 
 ATTACKS = [
     "SELECT file('/etc/passwd')",
@@ -56,13 +56,13 @@ ORDINARY = [
 
 @pytest.mark.parametrize("sql", ATTACKS)
 def test_closed_things_are_found_however_they_are_written(sql: str) -> None:
-    assert scan(sql).closed is not None
+    assert scan(sql).forbidden is not None
 
 
 @pytest.mark.parametrize("sql", ORDINARY)
 def test_ordinary_statements_pass(sql: str) -> None:
     statement = scan(sql)
-    assert (statement.closed, statement.count) == (None, 1)
+    assert (statement.forbidden, statement.statement_count) == (None, 1)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_ordinary_statements_pass(sql: str) -> None:
         "SELECT 1$x$ ' $x$",
     ],
 )
-def test_text_that_the_engine_may_read_otherwise_is_unclear(sql: str) -> None:
-    with pytest.raises(Unclear):
+def test_ambiguous_sql_text_is_classified_unclear(sql: str) -> None:
+    with pytest.raises(AmbiguousSyntax):
         scan(sql)
 
 
@@ -87,7 +87,7 @@ def test_text_that_the_engine_may_read_otherwise_is_unclear(sql: str) -> None:
     ("sql", "count"), [("SELECT 1; SELECT 2", 2), ("SELECT ';'", 1), ("SELECT 1;;", 1), ("SELECT 1 -- ;\n", 1), ("a;b;c", 3)]
 )
 def test_statements_are_counted(sql: str, count: int) -> None:
-    assert scan(sql).count == count
+    assert scan(sql).statement_count == count
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_the_output_format_is_told_from_the_tokens(sql: str, named: str | None) 
 
 
 def test_the_first_word_is_that_of_the_statement() -> None:
-    assert scan("/* x */ ((SELECT 1))").first == "select"
-    assert scan("WITH 1 AS x INSERT INTO t SELECT x").first == "insert"
+    assert scan("/* x */ ((SELECT 1))").first_word == "select"
+    assert scan("WITH 1 AS x INSERT INTO t SELECT x").first_word == "insert"
 
 
 def test_a_name_given_as_a_parameter_is_closed_too() -> None:
     statement = scan("SELECT arrayMap({f:Identifier}, ['x'])")
-    assert closed_parameter(statement, {"f": " `FILE` "}) == "f"
-    assert closed_parameter(statement, {"f": "lower"}) is None
-    assert closed_parameter(scan("SELECT {f:String}"), {"f": "file"}) is None
+    assert forbidden_parameter(statement, {"f": " `FILE` "}) == "f"
+    assert forbidden_parameter(statement, {"f": "lower"}) is None
+    assert forbidden_parameter(scan("SELECT {f:String}"), {"f": "file"}) is None
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_name_given_as_a_parameter_is_closed_too() -> None:
     ],
 )
 def test_the_head_of_an_insert_is_cut_from_its_data(text: str, statement: str, named: str, data: str) -> None:
-    head = insert_head(text, over=True)
+    head = insert_head(text, is_complete=True)
     assert isinstance(head, InsertHead)
     assert (head.statement, head.format, text[head.data_at :]) == (statement, named, data)
 
@@ -138,13 +138,13 @@ def test_the_head_of_an_insert_is_cut_from_its_data(text: str, statement: str, n
     "text", ["SELECT 1 FORMAT TSV", "INSERT INTO t VALUES (1)", "INSERT INTO t SELECT 1 FORMAT TSV", "INSERT INTO t"]
 )
 def test_other_statements_have_no_head(text: str) -> None:
-    assert insert_head(text, over=True) is None
+    assert insert_head(text, is_complete=True) is None
 
 
 @given(st.integers(0, 24))
 def test_a_cut_head_is_never_misread(cut: int) -> None:
     text = "INSERT INTO t FORMAT TSV\n"
-    found = insert_head(text[:cut], over=False)
+    found = insert_head(text[:cut], is_complete=False)
     assert isinstance(found, Incomplete)
 
 
@@ -161,7 +161,7 @@ def test_a_quoted_text_is_one_token_and_ends_where_it_should(text: str, quote: s
 def test_any_text_is_read_or_unclear(text: str) -> None:
     try:
         scan(text)
-    except Unclear:
+    except AmbiguousSyntax:
         return
     assert all(token.start < token.end for token in tokens(text))
 
@@ -172,15 +172,15 @@ def test_a_closed_call_after_any_readable_start_is_found_or_unclear(start: str) 
     try:
         list(tokens(hidden))
         statement = scan(f"{hidden} \n, file('x')")
-    except Unclear:
+    except AmbiguousSyntax:
         return
-    assert statement.closed is not None
+    assert statement.forbidden is not None
 
 
 def test_plain_values_need_no_scan_and_doubtful_ones_do() -> None:
     text = "INSERT INTO t (a) VALUES (1, 'Nguyễn', now())"
-    assert values_at(text) == text.index(" (1")
-    assert values_at("INSERT INTO t VALUES (file('x'))") is None
-    assert values_at("INSERT INTO t VALUES (1); DROP TABLE t") is None
-    assert values_at('INSERT INTO t VALUES ("\\x66ile"(1))') is None
-    assert values_at("SELECT 1") is None
+    assert find_values(text) == text.index(" (1")
+    assert find_values("INSERT INTO t VALUES (file('x'))") is None
+    assert find_values("INSERT INTO t VALUES (1); DROP TABLE t") is None
+    assert find_values('INSERT INTO t VALUES ("\\x66ile"(1))') is None
+    assert find_values("SELECT 1") is None

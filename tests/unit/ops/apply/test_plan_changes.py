@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from ops.apply.plan_changes import compare
 from domain.definitions.kinds import AnyDefinition
-from domain.segments.plan import Plan
-from tests.support.segments import computed, listed, segment
+from domain.segments.plan import SegmentPlan
+from ops.apply.plan_changes import compare_plans
+from tests.support.segments import computed, list_definition, segment
 
 BUYER = segment("buyer", {"did": {"event": "Bought", "within": "7d"}})
 LOYAL = segment("loyal", {"all": [{"in_segment": "buyer"}, {"trait": {"path": "computed.spent", "op": "gte", "value": 5}}]})
 SPENT = computed("spent", {"sum": {"event": "Bought", "prop": "total"}})
-STAFF = listed("staff", ["0" * 31 + "1"])
+STAFF = list_definition("staff", ["0" * 31 + "1"])
 OURS = segment("ours", {"list": "staff"})
 TEAM = segment("team", {"account": {"members": {"at_least": 2}}})
 ALL = (BUYER, LOYAL, SPENT, STAFF, OURS, TEAM)
@@ -21,7 +21,7 @@ ALL = (BUYER, LOYAL, SPENT, STAFF, OURS, TEAM)
 
 def changed(after: Iterable[AnyDefinition], before: Iterable[AnyDefinition] = ALL) -> tuple[tuple[str, ...], set[str], int]:
     """The segments to compute, the computed traits, and how many registers to seed."""
-    found = compare(Plan(before), Plan(after))
+    found = compare_plans(SegmentPlan(before), SegmentPlan(after))
     return found.segments, set(found.computed), len(found.registers)
 
 
@@ -31,22 +31,22 @@ def with_(*others: AnyDefinition) -> list[AnyDefinition]:
 
 
 def test_the_same_definitions_ask_for_nothing() -> None:
-    assert not compare(Plan(ALL), Plan(reversed(ALL)))
+    assert not compare_plans(SegmentPlan(ALL), SegmentPlan(reversed(ALL)))
 
 
-def test_what_is_new_is_computed_after_what_it_names() -> None:
+def test_new_definitions_are_computed_after_their_references() -> None:
     segments, traits, registers = changed(ALL, ())
     assert (set(segments), traits, registers) == ({"buyer", "loyal", "ours", "team"}, {"spent"}, 2)
     assert segments.index("buyer") < segments.index("loyal")
 
 
-def test_whoever_names_what_changed_is_computed_too() -> None:
+def test_dependents_of_a_change_are_recomputed() -> None:
     assert changed(with_(segment("buyer", {"did": {"event": "Bought", "within": "1d"}}))) == (("buyer", "loyal"), set(), 0)
     assert changed(with_(computed("spent", {"sum": {"event": "Bought", "prop": "net"}}))) == (("loyal",), {"spent"}, 1)
-    assert changed(with_(listed("staff", ["0" * 31 + "2"]))) == (("ours",), set(), 0)
+    assert changed(with_(list_definition("staff", ["0" * 31 + "2"]))) == (("ours",), set(), 0)
 
 
-def test_what_an_overridden_shipped_trait_concerns_is_computed() -> None:
+def test_dependents_of_an_overridden_shipped_trait_are_recomputed() -> None:
     lost = segment("lost", {"lifecycle": {"stage": ["lost"]}})
     own = computed("lifecycle", {"lifecycle": {"at_risk_after": "10d", "lost_after": "20d"}})
     assert changed([lost, own], [lost])[:2] == (("lost",), {"lifecycle"})
@@ -69,15 +69,17 @@ def test_a_register_is_seeded_when_it_holds_too_little(before: dict[str, Any], a
     assert changed([other], [one]) == (("s",), set(), seeded)
 
 
-def test_room_that_another_definition_has_made_is_enough() -> None:
+def test_register_large_enough_by_another_definition_is_not_seeded() -> None:
     large = segment("large", {"did": {"event": "Viewed", "at_least": 9}})
     assert changed([large, segment("small", {"did": {"event": "Viewed"}})], [large]) == (("small",), set(), 0)
 
 
 def test_segments_that_look_at_groups_are_known_with_those_that_name_them() -> None:
-    found = compare(Plan(()), Plan([*ALL, segment("big", {"any": [{"in_segment": "team"}, {"list": "staff"}]})]))
-    assert found.grouped == {"team", "big"}
+    found = compare_plans(
+        SegmentPlan(()), SegmentPlan([*ALL, segment("big", {"any": [{"in_segment": "team"}, {"list": "staff"}]})])
+    )
+    assert found.group_segments == {"team", "big"}
 
 
 def test_labels_are_those_of_the_registers_to_seed() -> None:
-    assert compare(Plan(()), Plan([BUYER, TEAM])).labels == ("Bought",)
+    assert compare_plans(SegmentPlan(()), SegmentPlan([BUYER, TEAM])).event_labels == ("Bought",)

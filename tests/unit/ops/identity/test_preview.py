@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.identity.preview import preview, shape_preview, shifts, shown
-from ops.identity.connect import rules_of
-from ops.identity.render import preview as lines
 from domain.identity.clusters import Evidence
-from profile_store.port import Edge
+from domain.identity.model import Edge
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
+from ops.identity.connect import load_rules_file
+from ops.identity.preview import cluster_changes, compare_rules, preview_to_json, shown_nodes
+from ops.identity.render import preview as lines
 from runtime.errors import Invalid
 from schemas.identifiers import node
-from domain.identity.rules import DEFAULT_RULES, IdentityRulesSpec, Rules
 from tests.support.events import SECRET
 
 NODES = [f"{n:032x}" for n in range(8)]
@@ -26,7 +26,7 @@ labellings = st.lists(st.integers(0, 7), min_size=8, max_size=8).map(
 
 @given(labellings, labellings)
 def test_every_profile_that_changes_is_in_one_shift_and_no_other_is(before: dict[str, str], after: dict[str, str]) -> None:
-    found = shifts(before, after)
+    found = cluster_changes(before, after)
     told = [one for shift in found for cluster in shift.before for one in cluster]
     assert len(told) == len(set(told))
     for shift in found:
@@ -35,7 +35,7 @@ def test_every_profile_that_changes_is_in_one_shift_and_no_other_is(before: dict
     for one in NODES:
         same = {n for n in NODES if before[n] == before[one]} == {n for n in NODES if after[n] == after[one]}
         assert same or one in told
-    assert not shifts(before, before)
+    assert not cluster_changes(before, before)
 
 
 def edge(at_ms: int) -> Edge:
@@ -47,15 +47,15 @@ def test_a_tighter_limit_makes_a_value_generic_and_splits_who_shared_it() -> Non
     crm, user, email = names
     evidence = Evidence({(crm, email) if crm < email else (email, crm): edge(1), (user, email): edge(2)})
     spec = IdentityRulesSpec.model_validate({"namespaces": {"email": {"max_neighbours": 1}}})
-    made = preview((evidence, DEFAULT_RULES), (evidence, Rules.of(spec, secret=SECRET, country="VN")))
+    made = compare_rules((evidence, DEFAULT_RULES), (evidence, CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN")))
     assert (made.count("split"), made.count("merge"), made.count("regroup")) == (1, 0, 0)
-    assert (made.now.profiles, made.now.largest) == (1, 3)
-    assert (made.then.profiles, made.then.largest, made.then.linking_nobody) == (0, 1, {"generic": 1})
-    assert shown(made, 1) == set(names)
-    text = "\n".join(lines(shape_preview(made, 1, names)))
+    assert (made.current.profiles, made.current.largest) == (1, 3)
+    assert (made.proposed.profiles, made.proposed.largest, made.proposed.linking_nobody) == (0, 1, {"generic": 1})
+    assert shown_nodes(made, 1) == set(names)
+    text = "\n".join(lines(preview_to_json(made, 1, names)))
     assert "1 splits" in text
     assert "email:ánh@shop.vn" in text
-    back = preview((evidence, Rules.of(spec, secret=SECRET, country="VN")), (evidence, DEFAULT_RULES))
+    back = compare_rules((evidence, CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN")), (evidence, DEFAULT_RULES))
     assert back.count("merge") == 1
 
 
@@ -66,7 +66,7 @@ SOURCE = "apiVersion: onefold/v1\nkind: Source\nmetadata: {name: shop}\nspec: {}
 def test_rules_are_read_from_a_file_that_may_hold_other_definitions(tmp_path: Path) -> None:
     path = tmp_path / "luật.yaml"
     path.write_text(f"{RULES}---\n{SOURCE}", encoding="utf-8")
-    assert rules_of(path).max_members == 20
+    assert load_rules_file(path).max_members == 20
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_file_that_holds_no_rules_is_refused_with_the_reason(tmp_path: Path, c
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(Invalid, match=says):
-        rules_of(path)
+        load_rules_file(path)
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="cannot be read"):
-        rules_of(tmp_path)
+        load_rules_file(tmp_path)

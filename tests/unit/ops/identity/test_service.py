@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from ops.identity.references import say
-from ops.identity.render import decided, plain
-from profile_store.port import DAY_MS
+from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec
+from ops.identity.references import render_node
+from ops.identity.render import decision, escape_controls
 from runtime.bus.port import Outgoing
 from runtime.errors import Invalid, Transient
+from schemas.codec import DAY_MS
 from schemas.identifiers import node
-from domain.identity.rules import IdentityRulesSpec, Rules
-from tests.support.identity_world import ToPipeline, World
 from tests.support.events import SECRET, START_MS, event
+from tests.support.identity_world import IdentityWorld, PipelineProducer
 
 ÁNH, COOKIE, PHONE = "email:ánh@shop.vn", "anonymous_id:máy-chung", "phone:+84912345678"
 BY: dict[str, str] = {"by": "Trần Bình", "reason": "hai người, một máy"}
@@ -25,53 +25,59 @@ def at(identifier: str) -> str:
     return node(SECRET, (namespace, value))
 
 
-def seen(number: int, *identifiers: str, day: int = 0, **more: Any) -> Any:
+def product_viewed(number: int, *identifiers: str, day: int = 0, **more: Any) -> Any:
     pairs = dict(identifier.split(":", 1) for identifier in identifiers)
     return event(pairs, id=f"m{number}", name="Xem hàng", time_ms=START_MS + day * DAY_MS + number, **more)
 
 
-async def shared_device() -> World:
+async def shared_device() -> IdentityWorld:
     """Two e-mails on one device: one profile."""
-    world = World()
-    await world.happen(seen(1, ÁNH, COOKIE), seen(2, PHONE, COOKIE, day=1), seen(3, ÁNH, "user_id:u1", day=2))
+    world = IdentityWorld()
+    await world.process_events(
+        product_viewed(1, ÁNH, COOKIE), product_viewed(2, PHONE, COOKIE, day=1), product_viewed(3, ÁNH, "user_id:u1", day=2)
+    )
     return world
 
 
-async def whole(world: World) -> dict[str, object]:
+async def whole(world: IdentityWorld) -> dict[str, object]:
     return await world.pipeline.state([at(name) for name in (ÁNH, COOKIE, PHONE, "user_id:u1")])
 
 
 def identifiers(answer: dict[str, Any]) -> list[list[str]]:
-    return sorted(sorted(say(one) for one in profile["identifiers"]) for profile in answer["profiles"])
+    return sorted(sorted(render_node(one) for one in profile["identifiers"]) for profile in answer["profiles"])
 
 
-async def test_the_way_between_two_of_a_profile_is_told_with_its_events() -> None:
+async def test_evidence_path_between_identifiers_is_explained_with_events() -> None:
     world = await shared_device()
-    answer = await world.desk.why("user_id:u1", "phone:0912 345 678")
+    answer = await world.service.why("user_id:u1", "phone:0912 345 678")
     assert answer["verdict"] == "together"
     assert answer["settled"]
-    assert [(say(s["from"]), say(s["to"])) for s in answer["path"]] == [("user_id:u1", ÁNH), (ÁNH, COOKIE), (COOKIE, PHONE)]
+    assert [(render_node(s["from"]), render_node(s["to"])) for s in answer["path"]] == [
+        ("user_id:u1", ÁNH),
+        (ÁNH, COOKIE),
+        (COOKIE, PHONE),
+    ]
     assert answer["path"][1]["first_event"]["name"] == "Xem hàng"
     assert answer["path"][1]["first_event"]["id"] == "m1"
     assert answer["a"]["profile_id"] == answer["b"]["profile_id"] == at("user_id:u1")
 
 
-async def test_without_clickhouse_the_ids_of_events_are_told() -> None:
+async def test_without_clickhouse_event_ids_are_reported() -> None:
     world = await shared_device()
-    world.memory.away = True
-    answer = await world.desk.why("user_id:u1", PHONE)
+    world.reads.away = True
+    answer = await world.service.why("user_id:u1", PHONE)
     assert answer["path"][0]["first_event"] == {"id": "m3"}
     assert not answer["history"]
 
 
 async def test_a_cut_takes_two_apart_and_the_next_event_on_the_device_does_not_join_them() -> None:
     world = await shared_device()
-    done = await world.desk.cut(PHONE, COOKIE, **BY)
+    done = await world.service.cut(PHONE, COOKIE, **BY)
     assert done["applied"]
     assert identifiers(done) == [[COOKIE, ÁNH, "user_id:u1"], [PHONE]]
     assert not done["why"]["together"]
-    await world.happen(seen(4, PHONE, COOKIE, day=5), seen(5, ÁNH, COOKIE, day=6))
-    why = await world.desk.why(PHONE, ÁNH)
+    await world.process_events(product_viewed(4, PHONE, COOKIE, day=5), product_viewed(5, ÁNH, COOKIE, day=6))
+    why = await world.service.why(PHONE, ÁNH)
     (reason,) = why["reasons"]
     assert reason["reason"] == "cut"
     assert reason["decision"]["by"] == "Trần Bình"
@@ -83,42 +89,46 @@ async def test_a_cut_takes_two_apart_and_the_next_event_on_the_device_does_not_j
 async def test_what_is_cut_and_taken_back_is_byte_for_byte_what_it_was() -> None:
     world = await shared_device()
     before = await whole(world)
-    done = await world.desk.cut(PHONE, COOKIE, **BY)
+    done = await world.service.cut(PHONE, COOKIE, **BY)
     assert await whole(world) != before
-    back = await world.desk.undo(done["operation"], **BY)
+    back = await world.service.undo(done["operation"], **BY)
     assert (back["of"], back["on"], back["action"]) == (done["operation"], False, "undo")
     assert await whole(world) == before
 
 
 async def test_an_undo_can_be_undone() -> None:
     world = await shared_device()
-    done = await world.desk.cut(PHONE, COOKIE, **BY)
+    done = await world.service.cut(PHONE, COOKIE, **BY)
     apart = await whole(world)
-    back = await world.desk.undo(done["operation"], **BY)
-    again = await world.desk.undo(back["operation"], **BY)
+    back = await world.service.undo(done["operation"], **BY)
+    again = await world.service.undo(back["operation"], **BY)
     assert again["on"]
     assert await whole(world) == apart
 
 
 async def test_two_that_are_cut_may_still_be_together_by_another_way() -> None:
     world = await shared_device()
-    await world.happen(seen(4, PHONE, "user_id:u1", day=3))
-    done = await world.desk.cut(PHONE, COOKIE, **BY)
+    await world.process_events(product_viewed(4, PHONE, "user_id:u1", day=3))
+    done = await world.service.cut(PHONE, COOKIE, **BY)
     assert len(done["profiles"]) == 1
     assert done["why"]["together"]
-    assert [say(step["to"]) for step in done["why"]["path"]] == ["user_id:u1", ÁNH, COOKIE]
+    assert [render_node(step["to"]) for step in done["why"]["path"]] == ["user_id:u1", ÁNH, COOKIE]
 
 
 async def test_a_split_parts_the_identifiers_and_keeps_the_strongest_of_both_apart() -> None:
     world = await shared_device()
     before = await whole(world)
-    done = await world.desk.split("user_id:u1", move=[PHONE, COOKIE], **BY)
+    done = await world.service.split("user_id:u1", move=[PHONE, COOKIE], **BY)
     assert identifiers(done) == [[COOKIE, PHONE], [ÁNH, "user_id:u1"]]
     assert done["mixed"] == []
     assert sorted(pair["kind"] for pair in done["pairs"]) == ["apart", "cut"]
-    await world.happen(seen(6, COOKIE, ÁNH, day=7), seen(7, "user_id:u1", COOKIE, day=8), seen(8, PHONE, COOKIE, day=8))
+    await world.process_events(
+        product_viewed(6, COOKIE, ÁNH, day=7),
+        product_viewed(7, "user_id:u1", COOKIE, day=8),
+        product_viewed(8, PHONE, COOKIE, day=8),
+    )
     assert await world.profile_of(at("user_id:u1")) != await world.profile_of(at(PHONE))
-    why = await world.desk.why("user_id:u1", PHONE)
+    why = await world.service.why("user_id:u1", PHONE)
     assert {reason["reason"] for reason in why["reasons"]} <= {"apart", "cut"}
     assert before != await whole(world)
 
@@ -127,9 +137,9 @@ async def test_a_split_parts_the_identifiers_and_keeps_the_strongest_of_both_apa
 async def test_a_split_taken_back_is_byte_for_byte_what_it_was(keep: list[str], move: list[str]) -> None:
     world = await shared_device()
     before = await whole(world)
-    done = await world.desk.split(COOKIE, keep=keep, move=move, **BY)
+    done = await world.service.split(COOKIE, keep=keep, move=move, **BY)
     assert len(done["profiles"]) == 2
-    await world.desk.undo(done["operation"], **BY)
+    await world.service.undo(done["operation"], **BY)
     assert await whole(world) == before
 
 
@@ -139,57 +149,60 @@ THINGS = (COOKIE, "anonymous_id:máy-hai", "device_id:máy-ba")
 
 @pytest.mark.parametrize("seed", range(25))
 async def test_any_profile_split_in_any_way_stays_apart_and_taken_back_is_what_it_was(seed: int) -> None:
-    rng, world = random.Random(seed), World(seed=seed)
+    rng, world = random.Random(seed), IdentityWorld(seed=seed)
 
     def anything(number: int, day: int) -> Any:
-        return seen(number, rng.choice(PEOPLE), rng.choice(THINGS), day=day)
+        return product_viewed(number, rng.choice(PEOPLE), rng.choice(THINGS), day=day)
 
-    await world.happen(*(anything(number, rng.randrange(9)) for number in range(12)))
+    await world.process_events(*(anything(number, rng.randrange(9)) for number in range(12)))
     nodes = [at(name) for name in (*PEOPLE, *THINGS)]
     before = await world.pipeline.state(nodes)
-    told = [await world.desk.how(label) for label in {await world.profile_of(node) for node in nodes if await met(world, node)}]
-    members = [say(one) for one in max(told, key=lambda how: len(how["identifiers"]))["identifiers"]]
+    told = [
+        await world.service.how(label)
+        for label in {await world.profile_of(node) for node in nodes if await has_evidence(world, node)}
+    ]
+    members = [render_node(one) for one in max(told, key=lambda how: len(how["identifiers"]))["identifiers"]]
     moved = rng.sample(members, rng.randint(1, len(members) - 1))
-    done = await world.desk.split(members[0], move=moved, **BY)
+    done = await world.service.split(members[0], move=moved, **BY)
     # weaker identifiers of both parts may meet in a third profile, which had no place for them before; that is told
     mixed = [profile for profile in done["profiles"] if profile["profile_id"] in done["mixed"]]
-    assert all({say(one) for one in profile["identifiers"]} - set(members) for profile in mixed)
+    assert all({render_node(one) for one in profile["identifiers"]} - set(members) for profile in mixed)
     strongest = [min(map(at, part)) for part in (moved, set(members) - set(moved))]
-    back = await world.desk.undo(done["operation"], **BY)
+    back = await world.service.undo(done["operation"], **BY)
     assert await world.pipeline.state(nodes) == before
-    await world.desk.undo(back["operation"], **BY)
+    await world.service.undo(back["operation"], **BY)
     for number in range(20, 30):
-        await world.happen(anything(number, 10))
+        await world.process_events(anything(number, 10))
         assert await world.profile_of(strongest[0]) != await world.profile_of(strongest[1])
 
 
-async def met(world: World, node_id: str) -> bool:
+async def has_evidence(world: IdentityWorld, node_id: str) -> bool:
     """Whether an identifier has been seen with another one."""
-    return bool((await world.pipeline.store.ties([node_id]))[node_id].edges)
+    return bool((await world.pipeline.store.neighbours([node_id]))[node_id].edges)
 
 
-async def test_only_what_nobody_decided_anew_is_taken_back() -> None:
+async def test_undo_leaves_later_decisions_in_place() -> None:
     world = await shared_device()
-    first = await world.desk.cut(PHONE, COOKIE, **BY)
-    await world.desk.undo(first["operation"], **BY)
+    first = await world.service.cut(PHONE, COOKIE, **BY)
+    await world.service.undo(first["operation"], **BY)
     with pytest.raises(Invalid, match="came after it") as refused:
-        await world.desk.undo(first["operation"], **BY)
+        await world.service.undo(first["operation"], **BY)
     assert refused.value.reason == "nothing_to_undo"
 
 
 async def test_a_decision_holds_whatever_the_clock_says() -> None:
     world = await shared_device()
-    first = await world.desk.cut(PHONE, COOKIE, **BY)
+    first = await world.service.cut(PHONE, COOKIE, **BY)
     for _ in range(4):  # the clock stands still
-        first = await world.desk.undo(first["operation"], **BY)
+        first = await world.service.undo(first["operation"], **BY)
         together = await world.profile_of(at(PHONE)) == await world.profile_of(at(COOKIE))
         assert together == (not first["on"])
 
 
-async def test_a_decision_that_is_not_applied_in_time_says_so() -> None:
+async def test_decision_not_applied_in_time_is_reported_as_pending() -> None:
     world = await shared_device()
-    world.to.asleep = True
-    done = await world.desk.cut(PHONE, COOKIE, **BY)
+    world.pipeline_producer.agents_paused = True
+    done = await world.service.cut(PHONE, COOKIE, **BY)
     assert not done["applied"]
     await world.pipeline.drain()
     assert await world.profile_of(at(PHONE)) != await world.profile_of(at(COOKIE))
@@ -206,19 +219,19 @@ async def test_a_decision_that_is_not_applied_in_time_says_so() -> None:
         ("9" * 32, "malformed"),
     ],
 )
-async def test_what_is_no_identifier_is_refused_with_its_reason(identifier: str, reason: str) -> None:
+async def test_invalid_identifier_is_refused_with_a_reason(identifier: str, reason: str) -> None:
     with pytest.raises(Invalid) as refused:
-        await World().desk.why("user_id:u1", identifier)
+        await IdentityWorld().service.why("user_id:u1", identifier)
     assert refused.value.reason == reason
 
 
 async def test_unknown_identifiers_have_never_been_seen_together() -> None:
-    answer = await World().desk.why("user_id:ai", "user_id:đó")
+    answer = await IdentityWorld().service.why("user_id:ai", "user_id:đó")
     assert answer["verdict"] == "never_together"
     assert not answer["a"]["seen"]
-    alone = World()
-    await alone.happen(seen(1, "user_id:u1"))
-    assert (await alone.desk.why("user_id:u1", "user_id:u2"))["a"]["seen"]
+    alone = IdentityWorld()
+    await alone.process_events(product_viewed(1, "user_id:u1"))
+    assert (await alone.service.why("user_id:u1", "user_id:u2"))["a"]["seen"]
 
 
 async def refusal(action: Any) -> str:
@@ -227,9 +240,9 @@ async def refusal(action: Any) -> str:
     return refused.value.reason
 
 
-async def test_what_cannot_be_decided_is_refused() -> None:
+async def test_undecidable_requests_are_refused() -> None:
     world = await shared_device()
-    desk = world.desk
+    desk = world.service
     assert await refusal(desk.cut(PHONE, ÁNH, **BY)) == "nothing_to_cut"
     assert await refusal(desk.cut(PHONE, PHONE, **BY)) == "nothing_to_cut"
     assert await refusal(desk.cut(PHONE, "user_id:nobody", **BY)) == "unknown_identifier"
@@ -248,57 +261,59 @@ async def test_what_cannot_be_decided_is_refused() -> None:
     assert await refusal(desk.undo("op-" + "0" * 14, **BY)) == "unknown_operation"
 
 
-async def test_without_its_parts_a_decision_is_not_taken() -> None:
+async def test_decision_is_refused_while_a_dependency_is_unavailable() -> None:
     world = await shared_device()
     world.broker = "away"
     with pytest.raises(Transient):
-        await world.desk.cut(PHONE, COOKIE, **BY)
-    world.memory.away = True
+        await world.service.cut(PHONE, COOKIE, **BY)
+    world.reads.away = True
     with pytest.raises(Transient):
-        await world.desk.undo("op-" + "0" * 14, **BY)
+        await world.service.undo("op-" + "0" * 14, **BY)
 
 
-async def test_an_operation_that_the_link_agent_has_not_come_to_is_not_taken_back_yet() -> None:
+async def test_pending_operation_cannot_be_undone_yet() -> None:
     world = await shared_device()
-    world.to.asleep = True
-    done = await world.desk.cut(PHONE, COOKIE, **BY)
+    world.pipeline_producer.agents_paused = True
+    done = await world.service.cut(PHONE, COOKIE, **BY)
     with pytest.raises(Transient, match="not applied"):
-        await world.desk.undo(done["operation"], **BY)
-    world.to.asleep = False
+        await world.service.undo(done["operation"], **BY)
+    world.pipeline_producer.agents_paused = False
     await world.pipeline.drain()
-    assert len((await world.desk.undo(done["operation"], **BY))["profiles"]) == 1
+    assert len((await world.service.undo(done["operation"], **BY))["profiles"]) == 1
 
 
-async def test_what_is_decided_is_told_even_if_redis_goes_away_after_it() -> None:
+async def test_decision_is_reported_even_if_redis_fails_afterwards() -> None:
     world = await shared_device()
 
     async def gone(*_: Any) -> Any:
         raise Transient("Redis does not answer")
 
-    class Leaving(ToPipeline):
+    class Leaving(PipelineProducer):
         async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
             offsets = await super().send(records)
             for name in ("standing", "labels", "ties"):
                 setattr(world.pipeline.store, name, gone)
             return offsets
 
-    world.to = Leaving(world.pipeline)
-    done = await world.desk.cut(PHONE, COOKIE, **BY)
+    world.pipeline_producer = Leaving(world.pipeline)
+    done = await world.service.cut(PHONE, COOKIE, **BY)
     assert (done["operation"][:3], done["applied"], done["profiles"]) == ("op-", False, [])
-    assert any("has not come to it" in line for line in decided(done))
+    assert any("has not come to it" in line for line in decision(done))
 
 
-def test_what_an_identifier_holds_does_not_steer_the_terminal() -> None:
-    assert plain("user_id:Nguyễn Ánh\x1b[2J\n") == "user_id:Nguyễn Ánh\\x1b[2J\\n"
+def test_identifier_values_cannot_inject_terminal_control_codes() -> None:
+    assert escape_controls("user_id:Nguyễn Ánh\x1b[2J\n") == "user_id:Nguyễn Ánh\\x1b[2J\\n"
 
 
-async def test_how_a_profile_came_about_is_told_in_the_order_of_the_replay() -> None:
-    world = World()
-    await world.happen(
-        seen(1, "user_id:u1", COOKIE, day=1), seen(2, "user_id:u2", COOKIE, day=2), seen(3, "user_id:u2", ÁNH, day=3)
+async def test_profile_history_is_explained_in_replay_order() -> None:
+    world = IdentityWorld()
+    await world.process_events(
+        product_viewed(1, "user_id:u1", COOKIE, day=1),
+        product_viewed(2, "user_id:u2", COOKIE, day=2),
+        product_viewed(3, "user_id:u2", ÁNH, day=3),
     )
-    answer = await world.desk.how(COOKIE)
-    assert [(turn["outcome"], say(turn["to"])) for turn in answer["turns"]] == [
+    answer = await world.service.how(COOKIE)
+    assert [(turn["outcome"], render_node(turn["to"])) for turn in answer["turns"]] == [
         ("joined", ÁNH),
         ("joined", COOKIE),
         ("left_out", COOKIE),
@@ -306,41 +321,43 @@ async def test_how_a_profile_came_about_is_told_in_the_order_of_the_replay() -> 
     refused = answer["turns"][2]["refused"]
     assert refused["reason"] == "unique"
     assert refused["limit"] == 1
-    assert [say(one) for side in refused["sides"] for one in side] == ["user_id:u1", "user_id:u2"]
-    assert [say(one["to"]) for one in refused["joined_before"]] == [COOKIE]
+    assert [render_node(one) for side in refused["sides"] for one in side] == ["user_id:u1", "user_id:u2"]
+    assert [render_node(one["to"]) for one in refused["joined_before"]] == [COOKIE]
     assert "user_id:u2" in refused["text"]
 
 
 async def test_a_generic_and_a_blocked_value_are_named() -> None:
     spec = {"email": {"max_neighbours": 1}, "anonymous_id": {"blocked": ["máy-chung"]}}
-    rules = Rules.of(IdentityRulesSpec.model_validate({"namespaces": spec}), secret=SECRET, country="VN")
-    world = World(rules=rules)
-    await world.happen(seen(1, "user_id:u1", ÁNH), seen(2, "user_id:u2", ÁNH), seen(3, "user_id:u3", COOKIE))
-    generic = await world.desk.why("user_id:u1", "user_id:u2")
+    rules = CompiledIdentityRules.from_spec(IdentityRulesSpec.model_validate({"namespaces": spec}), secret=SECRET, country="VN")
+    world = IdentityWorld(rules=rules)
+    await world.process_events(
+        product_viewed(1, "user_id:u1", ÁNH), product_viewed(2, "user_id:u2", ÁNH), product_viewed(3, "user_id:u3", COOKIE)
+    )
+    generic = await world.service.why("user_id:u1", "user_id:u2")
     assert {(r["reason"], r["count"], r["limit"]) for r in generic["reasons"]} == {("generic", 2, 1)}
     assert ÁNH in generic["reasons"][0]["text"]
-    (blocked,) = (await world.desk.why("user_id:u3", COOKIE))["reasons"]
+    (blocked,) = (await world.service.why("user_id:u3", COOKIE))["reasons"]
     assert blocked["reason"] == "blocked"
-    assert say(blocked["identifier"]) == COOKIE
+    assert render_node(blocked["identifier"]) == COOKIE
 
 
 async def test_evidence_that_joins_nothing_is_followed_to_a_third_profile() -> None:
-    world = World()
-    await world.happen(
-        seen(1, "user_id:u1", COOKIE, day=1),
-        seen(2, "user_id:u2", COOKIE, day=2),
-        seen(3, "user_id:u2", "anonymous_id:máy-hai", day=3),
-        seen(4, "user_id:u3", "anonymous_id:máy-hai", day=4),
+    world = IdentityWorld()
+    await world.process_events(
+        product_viewed(1, "user_id:u1", COOKIE, day=1),
+        product_viewed(2, "user_id:u2", COOKIE, day=2),
+        product_viewed(3, "user_id:u2", "anonymous_id:máy-hai", day=3),
+        product_viewed(4, "user_id:u3", "anonymous_id:máy-hai", day=4),
     )
-    answer = await world.desk.why("user_id:u1", "user_id:u3")
+    answer = await world.service.why("user_id:u1", "user_id:u3")
     assert answer["verdict"] == "apart"
     assert [reason["reason"] for reason in answer["reasons"]] == ["unique", "unique"]
 
 
 async def test_operations_are_listed_newest_first() -> None:
     world = await shared_device()
-    done = await world.desk.cut(PHONE, COOKIE, **BY)
-    back = await world.desk.undo(done["operation"], **BY)
-    listed = await world.desk.history.operations(10)
+    done = await world.service.cut(PHONE, COOKIE, **BY)
+    back = await world.service.undo(done["operation"], **BY)
+    listed = await world.service.history.operations(10)
     assert [(entry["operation"], entry["action"]) for entry in listed] == [(back["operation"], "undo"), (done["operation"], "cut")]
     assert back["operation"] > done["operation"]

@@ -7,15 +7,15 @@ import httpx
 import orjson
 import pytest
 
-from domain.intake.import_columns import ImportMapping, Kind
-from domain.intake.import_rows import Row
-from ops.imports.collector_client import Client
-from ops.imports.import_run import Summary, batches, run
-from ops.imports.import_file import MAX_LINE_CHARS, mapping_of
+from domain.intake.import_columns import ImportKind, ImportMapping
+from domain.intake.import_rows import ImportRow
+from ops.imports.collector_client import CollectorClient
+from ops.imports.import_file import MAX_LINE_CHARS, load_mapping
+from ops.imports.import_run import ImportSummary, batches, run
 from runtime.errors import Invalid, Misconfigured, Permanent, Transient
 
 Answer = httpx.Response | httpx.TransportError
-KEPT = {"success": True, "results": []}
+ACCEPTED = {"success": True, "results": []}
 
 
 class Collector:
@@ -24,7 +24,7 @@ class Collector:
     def __init__(self, *answers: Answer) -> None:
         self._answers, self.slept, self.batches = list(answers), list[float](), list[list[dict[str, Any]]]()
         http = httpx.Client(transport=httpx.MockTransport(self._handle), base_url="http://collector.test")
-        self.client = Client(http, "key", self.slept.append)
+        self.client = CollectorClient(http, "key", self.slept.append)
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         assert request.headers["authorization"].startswith("Basic ")
@@ -48,12 +48,12 @@ def refusal(status: int, **headers: str) -> httpx.Response:
 
 
 def imported(
-    path: Path, collector: Collector, kind: Kind = "customers", progress: Callable[[int, int], None] | None = None
-) -> Summary:
+    path: Path, collector: Collector, kind: ImportKind = "customers", progress: Callable[[int, int], None] | None = None
+) -> ImportSummary:
     return run(kind, path, ImportMapping(), collector.client, progress or (lambda _, __: None))
 
 
-def test_it_waits_as_long_as_it_is_told_to() -> None:
+def test_import_waits_for_the_requested_retry_delay() -> None:
     collector = Collector(refusal(503, **{"Retry-After": "2"}), refusal(429, **{"Retry-After": "7"}))
     assert collector.client.send([{"a": 1}]) == []
     assert collector.slept == [2.0, 7.0]
@@ -66,7 +66,7 @@ def test_it_tries_again_when_the_collector_cannot_be_reached() -> None:
     assert len(collector.slept) == 3
 
 
-def test_its_patience_ends() -> None:
+def test_import_gives_up_after_its_retry_limit() -> None:
     collector = Collector(*[refusal(503, **{"Retry-After": "60"})] * 20)
     with pytest.raises(Transient, match="503 code_503"):
         collector.client.send([{"a": 1}])
@@ -81,18 +81,18 @@ def test_a_batch_that_is_too_large_is_halved() -> None:
 
 
 @pytest.mark.parametrize(("status", "error"), [(401, Misconfigured), (404, Misconfigured), (400, Permanent), (413, Permanent)])
-def test_what_no_retry_cures_is_said(status: int, error: type[Exception]) -> None:
+def test_import_reports_permanent_failures(status: int, error: type[Exception]) -> None:
     with pytest.raises(error, match=str(status)):
         Collector(refusal(status)).client.send([{"a": 1}])
 
 
-def test_rows_that_are_not_kept_are_reported_in_order(tmp_path: Path) -> None:
+def test_rejected_rows_are_reported_in_order(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"id": "a"}\n{"id": "null"}\nnope\n{"id": "b"}\n', encoding="utf-8")
     said: list[tuple[int, int]] = []
     summary = imported(file, Collector(), progress=lambda read, size: said.append((read, size)))
     report = tmp_path / "a.jsonl.rejects.jsonl"
-    assert summary == Summary(4, 2, 1, 1, {"no_identifier": 1, "unparsable": 1}, str(report))
+    assert summary == ImportSummary(4, 2, 1, 1, {"no_identifier": 1, "unparsable": 1}, str(report))
     assert [(one["line"], one["raw"]) for one in map(orjson.loads, report.read_bytes().splitlines())] == [
         (2, '{"id": "null"}'), (3, "nope"),
     ]  # fmt: skip
@@ -107,7 +107,7 @@ def test_a_second_run_after_a_break_sends_the_same_calls(tmp_path: Path) -> None
     file = tmp_path / "a.csv"
     file.write_text("id,name\n" + "".join(f"K{n},Ánh {n}\n" for n in range(1200)), encoding="utf-8")
     broken, whole = Collector(), Collector()
-    broken.client.patience_s = -1
+    broken.client.retry_for_s = -1
     with pytest.raises(Transient):
         imported(file, broken)
     assert imported(file, whole).kept == 1200
@@ -132,22 +132,22 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="line 2"):
         imported(tmp_path / "long.csv", Collector())
     (tmp_path / "empty.csv").write_bytes(b"")
-    assert imported(tmp_path / "empty.csv", Collector()) == Summary()
+    assert imported(tmp_path / "empty.csv", Collector()) == ImportSummary()
 
 
 def test_batches_are_bounded_in_bytes_too() -> None:
-    assert [len(batch) for batch in batches(iter([Row(n, "x" * 400_000, {}) for n in range(5)]))] == [2, 2, 1]
+    assert [len(batch) for batch in batches(iter([ImportRow(n, "x" * 400_000, {}) for n in range(5)]))] == [2, 2, 1]
 
 
 def test_a_mapping_file_and_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "mapping.yaml"
     file.write_text('columns: {"Điểm": traits.points, "Mật": null}\nconstants: {properties.currency: VND}\n', encoding="utf-8")
-    found = mapping_of(file, "Mua hàng", "Asia/Ho_Chi_Minh")
+    found = load_mapping(file, "Mua hàng", "Asia/Ho_Chi_Minh")
     assert found.columns == {"Điểm": "traits.points", "Mật": None}
     assert found.constants == {"properties.currency": "VND", "event": "Mua hàng"}
     assert found.timezone == "Asia/Ho_Chi_Minh"
-    assert mapping_of(None, None, None) == ImportMapping()
+    assert load_mapping(None, None, None) == ImportMapping()
     for text, said in (("columns: [a]", "columns"), ("- a", "document"), ("a: b: c", "no mapping"), ("colums: {}", "colums")):
         file.write_text(text, encoding="utf-8")
         with pytest.raises(Misconfigured, match=said):
-            mapping_of(file, None, None)
+            load_mapping(file, None, None)

@@ -9,27 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.quarantine.replay_decider import Again, Refused
-from ops.quarantine.edits import Edits, parsed, renamed
-from ops.quarantine.entries import Entry
-from profile_store.port import Place
+from domain.definitions.kinds import Source, load_yaml
+from domain.intake.admission import Admission
+from ops.quarantine.edits import RecordEdits, parse_assignment, parse_rename
+from ops.quarantine.entries import QuarantineEntry
+from ops.quarantine.replay_decider import ReplayDecider, ReplayRefusal
+from profile_store.port import TopicPartition
 from runtime.bus.port import Record
 from runtime.errors import Invalid
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event
-from schemas.records import Quarantined, Touched
-from domain.intake.admission import Admission
-from domain.definitions.kinds import Source, load_yaml
+from schemas.records import QuarantineRecord, Touched
 from streams.steps.accept import AcceptStep
-from tests.support.collector_harness import collecting
+from tests.support.collector_harness import collector_harness
 from tests.support.events import event
 
 SETTINGS = Settings()
 AT_MS = 1_750_000_000_000
 
 
-def again() -> Again:
+def again() -> ReplayDecider:
     [source] = load_yaml(
         "{apiVersion: onefold/v1, kind: Source, metadata: {name: tổng-đài}, spec: {topic_ingress: true}}".replace(
             "tổng-đài", "call-centre"
@@ -37,24 +37,26 @@ def again() -> Again:
         "test",
     )
     assert isinstance(source, Source)
-    return Again(SETTINGS, [source], Admission())
+    return ReplayDecider(SETTINGS, [source], Admission())
 
 
-def entry(raw: Any, *, stage: str = "collector", topic: str = "", name: str = "collector-1", source: str = "default") -> Entry:
+def entry(
+    raw: Any, *, stage: str = "collector", topic: str = "", name: str = "collector-1", source: str = "default"
+) -> QuarantineEntry:
     content = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
-    return Entry(name, stage, "missing_field", "", source, topic, 0, 7, AT_MS, True, "open", "", "", content)
+    return QuarantineEntry(name, stage, "missing_field", "", source, topic, 0, 7, AT_MS, True, "open", "", "", content)
 
 
 def sent(found: Any) -> Event:
-    assert not isinstance(found, Refused), found
+    assert not isinstance(found, ReplayRefusal), found
     [outgoing] = found
     return decode(Event, outgoing.value)
 
 
 def test_a_call_that_was_mended_becomes_an_event_received_when_it_was() -> None:
     broken = entry({"type": "track", "userId": "u1", "properties": {"tổng": 5}})
-    assert isinstance(again().records(broken, broken.raw), Refused)
-    mended = Edits(put=(("event", "Đặt hàng"),), rename=(("properties.tổng", "properties.total"),)).apply(broken.raw)
+    assert isinstance(again().records(broken, broken.raw), ReplayRefusal)
+    mended = RecordEdits(put=(("event", "Đặt hàng"),), rename=(("properties.tổng", "properties.total"),)).apply(broken.raw)
     found = sent(again().records(broken, mended))
     assert (found.name, found.received_ms, found.time_ms) == ("Đặt hàng", AT_MS, AT_MS)
     assert (found.properties, found.id) == ({"total": 5}, "collector-1")
@@ -77,13 +79,13 @@ def test_a_touchpoint_speaks_for_the_source_that_it_names() -> None:
 def test_records_of_the_other_stages_go_back_to_their_topic(topic: str, record: Any, key: str) -> None:
     raw = encode(record)
     found = again().records(entry(raw, stage="unify", topic=f"onefold.{topic}"), raw)
-    assert not isinstance(found, Refused)
+    assert not isinstance(found, ReplayRefusal)
     assert [(outgoing.topic, outgoing.key, outgoing.value) for outgoing in found] == [(f"onefold.{topic}", key.encode(), raw)]
-    assert isinstance(again().records(entry(b"{", stage="unify", topic=f"onefold.{topic}"), b"{"), Refused)
+    assert isinstance(again().records(entry(b"{", stage="unify", topic=f"onefold.{topic}"), b"{"), ReplayRefusal)
 
 
 def test_rows_of_files_are_left_to_the_file() -> None:
-    assert isinstance(again().records(entry(b"a,b", name="collector-import-1"), b"a,b"), Refused)
+    assert isinstance(again().records(entry(b"a,b", name="collector-import-1"), b"a,b"), ReplayRefusal)
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(min_size=1), inner), max_leaves=8))
@@ -94,64 +96,66 @@ def test_any_record_is_sent_again_or_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize("stage", ["collector", "accept"])
-async def test_what_the_stages_put_into_quarantine_can_be_mended(stage: str) -> None:
+async def test_records_quarantined_by_each_stage_can_be_fixed(stage: str) -> None:
     call = {"userId": "u1", "messageId": "m1", "properties": {"a": 1}}
     if stage == "collector":
-        async with collecting() as collector:  # the address alone says the type
+        async with collector_harness() as collector:  # the address alone says the type
             assert (await collector.post("/v1/track", call)).status_code == 200
             [(held, _)] = await collector.quarantined()
     else:
         record = Record("onefold.touchpoints", 0, 3, AT_MS, None, json.dumps({**call, "type": "track"}).encode())
-        outcome = await AcceptStep(SETTINGS, list).run(Place("touchpoints", 0, 1), [record], AT_MS)
-        held = decode(Quarantined, outcome.produce[0].value)
+        outcome = await AcceptStep(SETTINGS, list).run(TopicPartition("touchpoints", 0, 1), [record], AT_MS)
+        held = decode(QuarantineRecord, outcome.produce[0].value)
     raw = base64.b64decode(held.raw)
-    one = Entry(held.id, held.stage, held.reason, held.detail, held.source, held.topic, 0, 0, held.at_ms, True, "open", "", "", raw)
-    found = sent(again().records(one, Edits(put=(("event", "Mua"),)).apply(raw)))
+    one = QuarantineEntry(
+        held.id, held.stage, held.reason, held.detail, held.source, held.topic, 0, 0, held.at_ms, True, "open", "", "", raw
+    )
+    found = sent(again().records(one, RecordEdits(put=(("event", "Mua"),)).apply(raw)))
     assert (found.type, found.name, found.id, found.properties) == ("track", "Mua", "m1", {"a": 1})
 
 
 def test_edits_read_json_or_text_and_say_what_is_wrong() -> None:
-    assert parsed("a.b=5") == ("a.b", 5)
-    assert parsed("a=Nguyễn") == ("a", "Nguyễn")
-    assert renamed("a = b.c") == ("a", "b.c")
+    assert parse_assignment("a.b=5") == ("a.b", 5)
+    assert parse_assignment("a=Nguyễn") == ("a", "Nguyễn")
+    assert parse_rename("a = b.c") == ("a", "b.c")
     for text in ("a", "=5"):
         with pytest.raises(Invalid):
-            parsed(text)
+            parse_assignment(text)
     with pytest.raises(Invalid):
-        renamed("a=")
+        parse_rename("a=")
     with pytest.raises(Invalid):
-        Edits(put=(("a", 1),)).apply(b"[1]")
+        RecordEdits(put=(("a", 1),)).apply(b"[1]")
     with pytest.raises(Invalid):
-        Edits(put=(("a.b", 1),)).apply(b'{"a": 5}')
-    assert Edits(drop=("a.b", "missing.x"), raw=b'{"a": {"b": 1}}').apply(b"?") == b'{"a": {}}'
+        RecordEdits(put=(("a.b", 1),)).apply(b'{"a": 5}')
+    assert RecordEdits(drop=("a.b", "missing.x"), raw=b'{"a": {"b": 1}}').apply(b"?") == b'{"a": {}}'
 
 
-async def test_what_address_batch_and_connection_said_is_not_lost() -> None:
-    async with collecting(spec={"record_ip": True}) as collector:
+async def test_replay_keeps_context_from_address_batch_and_connection() -> None:
+    async with collector_harness(spec={"record_ip": True}) as collector:
         call = {"type": "track", "userId": "u1", "timestamp": AT_MS + 80_000}
         body = {"sentAt": AT_MS + 90_000, "batch": [call]}
         await collector.post("/v1/batch", body, headers={"Sec-GPC": "1"})
         await collector.post("/v1/page", {"userId": "u1", "type": None, "name": 5})
         held = {record.detail.partition(":")[0]: record for record, _ in await collector.quarantined()}
     raw = base64.b64decode(held["event"].raw)
-    one = Entry(
+    one = QuarantineEntry(
         "collector-1", "collector", "missing_field", "", "default", "", 0, 0, held["event"].at_ms, True, "open", "", "", raw
     )
-    found = sent(again().records(one, Edits(put=(("event", "Mua"),)).apply(raw)))
+    found = sent(again().records(one, RecordEdits(put=(("event", "Mua"),)).apply(raw)))
     assert found.time_ms == found.received_ms - 10_000
     assert found.context["gpc"] is True
     assert found.context["ip"]
     raw = base64.b64decode(held["name"].raw)
-    assert sent(again().records(replace(one, raw=raw), Edits(drop=("name",)).apply(raw))).type == "page"
+    assert sent(again().records(replace(one, raw=raw), RecordEdits(drop=("name",)).apply(raw))).type == "page"
 
 
 def test_a_body_that_was_mended_gives_all_of_its_calls_or_none() -> None:
     calls = [{"type": "track", "event": "A", "userId": "u1"}, {"type": "track", "event": "B", "userId": "u1", "messageId": "m2"}]
     found = again().records(entry(b"{"), json.dumps({"batch": calls}).encode())
-    assert not isinstance(found, Refused)
+    assert not isinstance(found, ReplayRefusal)
     assert [decode(Event, outgoing.value).id for outgoing in found] == ["collector-1-0", "m2"]
-    assert isinstance(again().records(entry(b"{"), json.dumps({"batch": [*calls, {}]}).encode()), Refused)
-    assert isinstance(again().records(entry(b"{"), b"[]"), Refused)
+    assert isinstance(again().records(entry(b"{"), json.dumps({"batch": [*calls, {}]}).encode()), ReplayRefusal)
+    assert isinstance(again().records(entry(b"{"), b"[]"), ReplayRefusal)
 
 
 def test_an_event_of_a_call_centre_keeps_the_id_that_any_other_way_gives_it() -> None:

@@ -7,31 +7,48 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.rebuild.refill import (CHUNK, Identities, Past, chunks, identities, membership_documents, place_of)
-from ops.rebuild.profile_state import (Recomputed, State, differing, rules_of, state_hash, torn)
-from ops.rebuild.identity_state import witnessed
-from domain.profiles import membership as memberships, fragment as model
-from domain.identity.evidence import Edges, of_event
-from domain.identity.clusters import pair
-from domain.profiles.membership import VACANT
-from profile_store.port import Decision, Label, Members, Place, Writes
+from domain.definitions.kinds import decode_definition
+from domain.identity.clusters import ordered_pair
+from domain.identity.evidence import Edges, edge_of_event
+from domain.identity.model import Decision, Label, Members
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
+from domain.profiles import fragment as model
+from domain.profiles import membership as memberships
+from domain.profiles.membership import DISSOLVED_INTO_MANY
+from domain.segments.plan import SegmentPlan
+from ops.rebuild.identity_state import merge_event_evidence
+from ops.rebuild.profile_state import (
+    ProfileState,
+    RecomputedState,
+    count_contradictions,
+    count_differing_labels,
+    identity_rules_of,
+    state_hash,
+)
+from ops.rebuild.refill import (
+    CHUNK,
+    ProfileHistory,
+    RebuiltIdentities,
+    membership_documents,
+    rebuild_identities,
+    split_writes,
+    topic_partition_of,
+)
+from profile_store.port import TopicPartition, Writes
 from runtime.bus.partitioner import partition_of
 from runtime.settings import Settings
 from schemas.events import Event
-from domain.definitions.kinds import decode
-from domain.identity.rules import (DEFAULT_RULES, IdentityRulesSpec, NamespaceRules, Rules)
-from domain.segments.plan import Plan
 from tests.support.events import SECRET, START_MS, event
 
-REGISTERS = Plan().registers
+REGISTERS = SegmentPlan().registers
 
 
-def state_of(events: list[Event], rules: Rules = DEFAULT_RULES, *cuts: tuple[str, str]) -> Recomputed:
-    recomputed, seen = Recomputed(), Edges()
+def state_of(events: list[Event], rules: CompiledIdentityRules = DEFAULT_RULES, *cuts: tuple[str, str]) -> RecomputedState:
+    recomputed, seen = RecomputedState(), Edges()
     for said in events:
-        recomputed.take(said, seen, Plan(()))
-    witnessed(recomputed.kept.edges, seen)
-    recomputed.kept.decisions = {("cut", a, b): Decision(True, 5, "o1") for a, b in cuts}
+        recomputed.apply_event(said, seen, SegmentPlan(()))
+    merge_event_evidence(recomputed.identity.edges, seen)
+    recomputed.identity.decisions = {("cut", a, b): Decision(True, 5, "o1") for a, b in cuts}
     recomputed.cluster(rules)
     return recomputed
 
@@ -85,24 +102,24 @@ def test_the_hash_sees_what_a_live_register_holds_and_no_other() -> None:
 
 
 def test_a_node_that_is_alone_and_has_no_fragment_is_no_profile() -> None:
-    state = State(members={"3a": ("3a",), "0a": ("0a", "5b")})
+    state = ProfileState(members={"3a": ("3a",), "0a": ("0a", "5b")})
     assert state.profiles() == {"0a": ("0a", "5b")}
 
 
 def test_labels_and_members_that_contradict_are_counted() -> None:
-    assert torn({"5b": "0a", "0a": "0a"}, {"0a": ("0a", "5b")}) == 0
-    assert torn({"5b": "0a"}, {"0a": ("0a", "5b")}) == 0
-    assert torn({"5b": "0c"}, {"0a": ("0a", "5b")}) == 2
-    assert torn({}, {"0a": ("0a", "5b")}) == 1
+    assert count_contradictions({"5b": "0a", "0a": "0a"}, {"0a": ("0a", "5b")}) == 0
+    assert count_contradictions({"5b": "0a"}, {"0a": ("0a", "5b")}) == 0
+    assert count_contradictions({"5b": "0c"}, {"0a": ("0a", "5b")}) == 2
+    assert count_contradictions({}, {"0a": ("0a", "5b")}) == 1
 
 
 def test_clusters_follow_cuts_and_the_rules_that_hold() -> None:
     joint = event({"user_id": "u1", "email": "le.tan@cua-hang.vn"}, id="m1")
-    a, b = pair(*joint.nodes)
+    a, b = ordered_pair(*joint.nodes)
     assert state_of([joint]).state.labels == {a: a, b: a}
     assert state_of([joint], DEFAULT_RULES, (a, b)).state.labels == {a: a, b: b}
     for rules in (NamespaceRules(blocked=("le.tan@cua-hang.vn",)), NamespaceRules(blocked_patterns=("^le[.]tan@",))):
-        known = Rules.of(IdentityRulesSpec(namespaces={"email": rules}), secret=SECRET, country="VN")
+        known = CompiledIdentityRules.from_spec(IdentityRulesSpec(namespaces={"email": rules}), secret=SECRET, country="VN")
         assert state_of([joint], known).state.labels == {a: a, b: b}
     crowd = [event({"user_id": f"u{n}", "email": "chung@cua-hang.vn"}, id=f"m{n}") for n in range(9)]
     assert len(set(state_of(crowd).state.labels.values())) == 10
@@ -111,29 +128,29 @@ def test_clusters_follow_cuts_and_the_rules_that_hold() -> None:
 def test_the_rules_are_those_of_the_definition() -> None:
     document = """{"apiVersion": "onefold/v1", "kind": "IdentityRules", "metadata": {"name": "default"},
         "spec": {"max_members": 7}}"""
-    assert rules_of(Settings(), {"IdentityRules/default": decode(document.encode(), "x")}).max_members == 7
-    assert rules_of(Settings(), {}) == DEFAULT_RULES
+    assert identity_rules_of(Settings(), {"IdentityRules/default": decode_definition(document.encode(), "x")}).max_members == 7
+    assert identity_rules_of(Settings(), {}) == DEFAULT_RULES
 
 
 def test_a_node_without_a_label_is_its_own_profile() -> None:
-    assert differing({"5b": "0a", "0a": "0a"}, {"5b": "0a"}) == 0
-    assert differing({"5b": "0a"}, {"5b": "5b", "7c": "0a"}) == 2
+    assert count_differing_labels({"5b": "0a", "0a": "0a"}, {"5b": "0a"}) == 0
+    assert count_differing_labels({"5b": "0a"}, {"5b": "5b", "7c": "0a"}) == 2
 
 
-def test_what_events_say_again_does_not_change_what_was_said() -> None:
+def test_repeated_evidence_does_not_change_contributions() -> None:
     joint = event({"user_id": "u1", "anonymous_id": "c1"}, id="m1")
-    key = pair(*joint.nodes)
-    said: Edges = {key: of_event(joint, "rules-7")}
-    witnessed(said, {key: of_event(joint)})
-    assert said == {key: of_event(joint, "rules-7")}
+    key = ordered_pair(*joint.nodes)
+    said: Edges = {key: edge_of_event(joint, "rules-7")}
+    merge_event_evidence(said, {key: edge_of_event(joint)})
+    assert said == {key: edge_of_event(joint, "rules-7")}
 
 
 @given(EVENTS)
-def test_identities_say_the_same_in_labels_and_members(events: list[Event]) -> None:
+def test_identities_agree_between_labels_and_members(events: list[Event]) -> None:
     recomputed = state_of(events)
-    found = identities(recomputed, Past(), 7, 99)
+    found = rebuild_identities(recomputed, ProfileHistory(), 7, 99)
     living = {profile_id: entry.nodes for profile_id, entry in found.members.items() if entry.nodes}
-    assert torn({node: label.profile_id for node, label in found.labels.items()}, living) == 0
+    assert count_contradictions({node: label.profile_id for node, label in found.labels.items()}, living) == 0
     assert {(entry.version, entry.cause, entry.at_ms) for entry in found.members.values()} <= {(7, "rebuild", 99)}
     for node, entry in found.members.items():
         if entry.merged_into:
@@ -141,15 +158,15 @@ def test_identities_say_the_same_in_labels_and_members(events: list[Event]) -> N
 
 
 @given(EVENTS)
-def test_a_member_list_that_is_the_last_one_said_keeps_what_was_said_of_it(events: list[Event]) -> None:
+def test_unchanged_member_list_keeps_its_published_version(events: list[Event]) -> None:
     recomputed = state_of(events)
-    first = identities(recomputed, Past(), 7, 99)
+    first = rebuild_identities(recomputed, ProfileHistory(), 7, 99)
     said = {
         name: Members(entry.nodes, 7, merged_into=entry.merged_into, split_from="3e", cause="m1", at_ms=5)
         for name, entry in first.members.items()
     }
-    past = Past(labels={node: label.profile_id for node, label in first.labels.items()}, profiles=said)
-    second = identities(recomputed, past, 8, 100)
+    past = ProfileHistory(labels={node: label.profile_id for node, label in first.labels.items()}, profiles=said)
+    second = rebuild_identities(recomputed, past, 8, 100)
     assert second.members == {
         name: Members(entry.nodes, 8, entry.merged_into, entry.split_from, entry.cause, entry.at_ms) for name, entry in said.items()
     }
@@ -158,22 +175,22 @@ def test_a_member_list_that_is_the_last_one_said_keeps_what_was_said_of_it(event
 
 def test_a_node_that_was_labelled_once_and_is_alone_now_is_labelled_as_itself() -> None:
     joint = event({"user_id": "u1", "anonymous_id": "c1"}, id="m1")
-    a, b = pair(*joint.nodes)
-    found = identities(state_of([joint], DEFAULT_RULES, (a, b)), Past(labels={a: a, b: a}), 8, 100)
+    a, b = ordered_pair(*joint.nodes)
+    found = rebuild_identities(state_of([joint], DEFAULT_RULES, (a, b)), ProfileHistory(labels={a: a, b: a}), 8, 100)
     assert found.labels == {a: Label(a, 8), b: Label(b, 8)}
     assert {name: entry.nodes for name, entry in found.members.items()} == {a: (a,), b: (b,)}
 
 
-PLACE = Place("touched", 0, 1)
+PLACE = TopicPartition("touched", 0, 1)
 
 
 def documents_of(
-    rows: Sequence[tuple[object, ...]], found: Identities, past: Past, *owners: str
+    rows: Sequence[tuple[object, ...]], found: RebuiltIdentities, past: ProfileHistory, *owners: str
 ) -> dict[str, memberships.Membership]:
-    recomputed = Recomputed(State(fragments={owner: model.Fragment() for owner in owners}))
+    recomputed = RecomputedState(ProfileState(fragments={owner: model.Fragment() for owner in owners}))
     held = membership_documents(rows, found, past, recomputed, {PLACE: 6})[PLACE]
-    assert {(document.guard, document.offset) for document in held.values()} == {(PLACE.name, 5)}
-    return {name: memberships.decode(document.data) for (_, name), document in held.items()}
+    assert {(document.guard, document.offset) for document in held.values()} == {(PLACE.guard_name, 5)}
+    return {name: memberships.decode_membership(document.data) for (_, name), document in held.items()}
 
 
 MERGED = {"0a": Members(("0a", "5b"), 9), "5b": Members((), 9, merged_into="0a")}
@@ -182,40 +199,40 @@ LABELS = {node: Label("0a", 9) for node in ("0a", "5b")}
 
 def test_memberships_of_a_profile_that_did_not_leave_yet_stay_as_they_are() -> None:
     rows = [("5b", "vip", 4, "entered", 10, "event"), ("5b", "old", 3, "exited", 9, "merge")]
-    held = documents_of(rows, Identities(LABELS, MERGED, frozenset()), Past(), "0a")["5b"]
-    assert (held.dissolved_into, held.held()) == ("", {"vip"})
+    held = documents_of(rows, RebuiltIdentities(LABELS, MERGED, frozenset()), ProfileHistory(), "0a")["5b"]
+    assert (held.dissolved_into, held.active_segments()) == ("", {"vip"})
 
 
 def test_memberships_stand_for_the_version_that_they_were_evaluated_at() -> None:
     rows = [("0a", "vip", 4, "entered", 10, "event"), ("5b", "vip", 4, "exited", 10, "merge")]
-    found = Identities(LABELS, MERGED, frozenset(MERGED))
+    found = RebuiltIdentities(LABELS, MERGED, frozenset(MERGED))
     before = {name: Members(entry.nodes, 5, entry.merged_into) for name, entry in MERGED.items()}
-    done = documents_of(rows, found, Past(profiles=before, evaluated={"0a": 5, "5b": 5}), "0a")
+    done = documents_of(rows, found, ProfileHistory(profiles=before, evaluated={"0a": 5, "5b": 5}), "0a")
     assert (done["0a"].label_version, done["5b"].label_version) == (9, 5)
-    assert (done["5b"].dissolved_into, done["5b"].held()) == ("0a", {"vip"})
-    pending = documents_of(rows, found, Past(profiles=before, evaluated={"0a": 3, "5b": 5}), "0a")
+    assert (done["5b"].dissolved_into, done["5b"].active_segments()) == ("0a", {"vip"})
+    pending = documents_of(rows, found, ProfileHistory(profiles=before, evaluated={"0a": 3, "5b": 5}), "0a")
     assert pending["0a"].label_version == 3
-    assert pending["5b"].held_since(pending["0a"].label_version) == {"vip"}
-    assert done["5b"].held_since(done["0a"].label_version) == set()
+    assert pending["5b"].segments_inherited_by_merge(pending["0a"].label_version) == {"vip"}
+    assert done["5b"].segments_inherited_by_merge(done["0a"].label_version) == set()
 
 
-def test_a_profile_that_is_no_more_but_still_shown_is_yet_to_be_evaluated() -> None:
+def test_dissolved_profile_still_shown_is_scheduled_for_evaluation() -> None:
     vacant = {"3e": Members(("3e",), 9)}
-    found = Identities(LABELS, MERGED | vacant, frozenset())
-    shown = documents_of([], found, Past(shown=frozenset({"0a", "5b", "3e"})), "0a", "5b")
+    found = RebuiltIdentities(LABELS, MERGED | vacant, frozenset())
+    shown = documents_of([], found, ProfileHistory(shown=frozenset({"0a", "5b", "3e"})), "0a", "5b")
     assert {name: document.dissolved_into for name, document in shown.items()} == {"5b": "", "3e": ""}
-    left = documents_of([("3e", "vip", 4, "exited", 10, "split")], found, Past(), "0a", "5b")
-    assert (left["3e"].dissolved_into, left["3e"].formerly) == (VACANT, ("vip",))
+    left = documents_of([("3e", "vip", 4, "exited", 10, "split")], found, ProfileHistory(), "0a", "5b")
+    assert (left["3e"].dissolved_into, left["3e"].formerly) == (DISSOLVED_INTO_MANY, ("vip",))
 
 
 def test_writes_are_cut_into_pieces_that_together_are_all() -> None:
     labels = {f"n{n}": Label("0a", n) for n in range(CHUNK * 2 + 1)}
-    parts = list(chunks(Writes(labels=labels)))
+    parts = list(split_writes(Writes(labels=labels)))
     assert [len(part.labels) for part in parts] == [CHUNK, CHUNK, 1]
     assert {node: label for part in parts for node, label in part.labels.items()} == labels
 
 
-def test_a_key_goes_to_the_place_of_its_partition() -> None:
-    places = {Place("events", number, 4): 0 for number in range(4)}
+def test_key_maps_to_its_topic_partition() -> None:
+    places = {TopicPartition("events", number, 4): 0 for number in range(4)}
     for n in range(50):
-        assert place_of(places, f"n{n}").partition == partition_of(f"n{n}".encode(), 4)
+        assert topic_partition_of(places, f"n{n}").partition == partition_of(f"n{n}".encode(), 4)

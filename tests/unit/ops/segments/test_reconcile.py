@@ -10,40 +10,40 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
-from ops.segments import reconcile, render as say
-from ops.segments.to_json import shape_verified
-from ops.segments.verifier import (Causes, Compared, Differing, Verified, Verifier)
+from ops.segments import reconcile, render
+from ops.segments.to_json import verification_to_json
+from ops.segments.verifier import DifferingProfiles, DriftCauses, SegmentComparison, SegmentVerification, SegmentVerifier
 from profile_store.memory import MemoryStore
 from runtime.clock import ManualClock
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 
-NOW = 1_750_000_000_000  # 2025-06-15T15:06:40Z
+NOW_MS = 1_750_000_000_000  # 2025-06-15T15:06:40Z
 DAY = 86_400_000
 ÁNH, BÌNH = "0" * 31 + "a", "0" * 31 + "b"
-AGREED = Verified((Compared("vip", "v1", 7),), 1, NOW, repaired=0)
-DRIFTED = Verified(
+AGREED = SegmentVerification((SegmentComparison("vip", "v1", 7),), 1, NOW_MS, repaired=0)
+DRIFTED = SegmentVerification(
     (
-        Compared(
+        SegmentComparison(
             "vip",
             "v1",
             7,
-            Differing(frozenset({ÁNH}), frozenset({BÌNH})),
-            Causes(approximate=1, registers=1, leaves=(("the sum of total, Đặt hàng ≥ 5", 1),)),
+            DifferingProfiles(frozenset({ÁNH}), frozenset({BÌNH})),
+            DriftCauses(approximate=1, registers=1, leaves=(("the sum of total, Đặt hàng ≥ 5", 1),)),
         ),
-        Compared("khach-" + "x" * 57, "v2", 1_234_567),
+        SegmentComparison("khach-" + "x" * 57, "v2", 1_234_567),
     ),
     5,
-    NOW,
+    NOW_MS,
 )
 
 
 @pytest.mark.parametrize(
     ("at", "now_ms", "due_ms"),
     [
-        ("15:06", NOW, NOW - 40_000 + DAY),
-        ("15:07", NOW, NOW + 20_000),
-        ("00:00", NOW, 1_750_032_000_000),
+        ("15:06", NOW_MS, NOW_MS - 40_000 + DAY),
+        ("15:07", NOW_MS, NOW_MS + 20_000),
+        ("00:00", NOW_MS, 1_750_032_000_000),
         ("00:00", 1_750_032_000_000, 1_750_032_000_000 + DAY),
     ],
 )
@@ -57,72 +57,72 @@ def test_the_hour_is_a_setting(at: str) -> None:
 
 
 @pytest.mark.parametrize("at", ["24:00", "3:00", "03:60", "nightly", "03:00\n"])
-def test_an_hour_that_is_none_is_refused(at: str) -> None:
+def test_invalid_reconciliation_hour_is_refused(at: str) -> None:
     with pytest.raises(ValidationError):
         Settings(reconcile_at=at)
 
 
 @dataclass
-class Comparing:
+class ScriptedVerifier:
     """A verifier that answers what it is told to; an exception is raised."""
 
     answers: list[Any]
-    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
-    asked: int = 0
-    known: bool = True
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW_MS))
+    requests: int = 0
+    definitions_loaded: bool = True
 
     def __post_init__(self) -> None:
         self.store = MemoryStore(self.clock)
 
-    async def verify(self, names: Sequence[str] = (), *, repair: bool = False) -> Verified:
+    async def verify(self, names: Sequence[str] = (), *, repair: bool = False) -> SegmentVerification:
         assert (list(names), repair) == ([], True)
-        self.asked += 1
+        self.requests += 1
         found = self.answers.pop(0)
         if isinstance(found, Exception):
             raise found
-        assert isinstance(found, Verified)
+        assert isinstance(found, SegmentVerification)
         return found
 
 
-def as_verifier(comparing: Comparing) -> Verifier:
-    return cast("Verifier", comparing)
+def as_verifier(comparing: ScriptedVerifier) -> SegmentVerifier:
+    return cast("SegmentVerifier", comparing)
 
 
-async def test_a_run_shows_its_figures_and_one_that_is_gone_is_shown_no_more() -> None:
-    metrics, comparing = Metrics(), Comparing([DRIFTED, AGREED])
-    await reconcile.reconcile(as_verifier(comparing), metrics, NOW)
+async def test_metrics_of_removed_segments_disappear_after_a_run() -> None:
+    metrics, comparing = Metrics(), ScriptedVerifier([DRIFTED, AGREED])
+    await reconcile.reconcile(as_verifier(comparing), metrics, NOW_MS)
     assert 'onefold_segment_drift_profiles{segment="vip"} 2.0' in metrics.exposition().decode()
     assert 'onefold_segment_members{segment="vip"} 8.0' in metrics.exposition().decode()
-    await reconcile.reconcile(as_verifier(comparing), metrics, NOW + DAY)
+    await reconcile.reconcile(as_verifier(comparing), metrics, NOW_MS + DAY)
     shown = metrics.exposition().decode()
     assert 'onefold_segment_drift_profiles{segment="vip"} 0.0' in shown
     assert "khach-" not in shown
 
 
-async def test_a_run_that_fails_whatever_way_is_followed_by_the_next() -> None:
-    comparing = Comparing([RuntimeError(f"about {ÁNH}"), AGREED])
-    assert await reconcile.reconcile(as_verifier(comparing), Metrics(), NOW) is None
-    assert await reconcile.reconcile(as_verifier(comparing), Metrics(), NOW + DAY) == AGREED
+async def test_failed_reconciliation_is_followed_by_the_next() -> None:
+    comparing = ScriptedVerifier([RuntimeError(f"about {ÁNH}"), AGREED])
+    assert await reconcile.reconcile(as_verifier(comparing), Metrics(), NOW_MS) is None
+    assert await reconcile.reconcile(as_verifier(comparing), Metrics(), NOW_MS + DAY) == AGREED
 
 
-async def test_one_of_several_processes_does_it_and_the_others_show_nothing() -> None:
-    comparing, mine, other = Comparing([DRIFTED, AGREED]), Metrics(), Metrics()
-    assert await reconcile.reconcile(as_verifier(comparing), mine, NOW) == DRIFTED
-    assert await reconcile.reconcile(as_verifier(comparing), other, NOW) is None
-    assert await reconcile.reconcile(as_verifier(comparing), other, NOW + DAY) == AGREED
-    assert await reconcile.reconcile(as_verifier(comparing), mine, NOW + DAY) is None
+async def test_only_one_process_runs_the_reconciliation() -> None:
+    comparing, mine, other = ScriptedVerifier([DRIFTED, AGREED]), Metrics(), Metrics()
+    assert await reconcile.reconcile(as_verifier(comparing), mine, NOW_MS) == DRIFTED
+    assert await reconcile.reconcile(as_verifier(comparing), other, NOW_MS) is None
+    assert await reconcile.reconcile(as_verifier(comparing), other, NOW_MS + DAY) == AGREED
+    assert await reconcile.reconcile(as_verifier(comparing), mine, NOW_MS + DAY) is None
     assert 'onefold_segment_drift_profiles{segment="vip"} 0.0' in other.exposition().decode()
     assert "onefold_segment_drift_profiles{" not in mine.exposition().decode()
 
 
 async def test_every_day_it_runs_once_and_not_before_the_definitions_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    comparing = Comparing([AGREED, AGREED])
+    comparing = ScriptedVerifier([AGREED, AGREED])
     runs: list[int] = []
     known = iter([False, True, True])
 
     async def sleep(seconds: float) -> None:
         comparing.clock.advance(int(seconds * 1_000))
-        if comparing.clock.now_ms() > NOW + 3 * DAY:
+        if comparing.clock.now_ms() > NOW_MS + 3 * DAY:
             raise asyncio.CancelledError
 
     def knows() -> bool:
@@ -133,19 +133,19 @@ async def test_every_day_it_runs_once_and_not_before_the_definitions_are_known(m
     monkeypatch.setattr(reconcile, "WAIT_S", 3_600.0)
     with pytest.raises(asyncio.CancelledError):
         await reconcile.reconcile_daily("16:06", as_verifier(comparing), Metrics(), knows)
-    first = NOW + 3_600_000 - 40_000
-    assert (runs, comparing.asked) == ([first, first + DAY, first + 2 * DAY], 2)
+    first = NOW_MS + 3_600_000 - 40_000
+    assert (runs, comparing.requests) == ([first, first + DAY, first + 2 * DAY], 2)
 
 
 async def test_without_an_hour_it_never_runs() -> None:
-    comparing = Comparing([])
+    comparing = ScriptedVerifier([])
     await reconcile.reconcile_daily("", as_verifier(comparing), Metrics(), lambda: True)
-    assert comparing.asked == 0
+    assert comparing.requests == 0
 
 
-def rendered(verified: Verified) -> str:
+def rendered(verified: SegmentVerification) -> str:
     console = Console(file=io.StringIO(), width=80, highlight=False)
-    console.print(say.verified(shape_verified(verified)))
+    console.print(render.verification(verification_to_json(verified)))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -163,7 +163,7 @@ def test_a_comparison_reads_on_a_narrow_terminal_and_says_what_to_do() -> None:
         "--repair",
     ):
         assert part in text
-    left = Verified(DRIFTED.segments, 9, NOW, repaired=2)
+    left = SegmentVerification(DRIFTED.segments, 9, NOW_MS, repaired=2)
     assert "onefold rebuild profiles" in rendered(left)
     assert "2 profiles were evaluated anew" in rendered(left)
     agreed = rendered(AGREED)

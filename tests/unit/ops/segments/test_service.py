@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from ops.segments import render as say
-from runtime.errors import Invalid
 from domain.definitions.kinds import Segment, load_yaml
-from domain.identity.rules import HouseholdRules, IdentityRulesSpec, Rules
-from tests.support.explain_world import Asking
+from domain.identity.rules import CompiledIdentityRules, HouseholdRules, IdentityRulesSpec
+from ops.segments import render
+from runtime.errors import Invalid
 from tests.support.events import SECRET, event
+from tests.support.explain_world import ExplainWorld
 
-NOW = 1_750_000_000_000
+NOW_MS = 1_750_000_000_000
 MINUTE = 60_000
 DEFINITIONS = """
 apiVersion: onefold/v1
@@ -55,18 +55,18 @@ def rendered(answer: RenderableType, width: int = 80) -> str:
 
 
 @pytest.fixture
-async def asking() -> Asking:
-    made = Asking(SEGMENTS)
-    await made.happen(
-        event({**COOKIE, **PHONE}, id="n1", type="identify", traits={"name": "Nguyễn Thị Ánh"}, time_ms=NOW - 50 * MINUTE),
-        event(COOKIE, id="g1", name="Thêm vào giỏ", time_ms=NOW - 31 * MINUTE),
-        event(PHONE, id="g2", name="Thêm vào giỏ", time_ms=NOW - 5 * MINUTE),
+async def explain_world() -> ExplainWorld:
+    made = ExplainWorld(SEGMENTS)
+    await made.process_events(
+        event({**COOKIE, **PHONE}, id="n1", type="identify", traits={"name": "Nguyễn Thị Ánh"}, time_ms=NOW_MS - 50 * MINUTE),
+        event(COOKIE, id="g1", name="Thêm vào giỏ", time_ms=NOW_MS - 31 * MINUTE),
+        event(PHONE, id="g2", name="Thêm vào giỏ", time_ms=NOW_MS - 5 * MINUTE),
     )
     return made
 
 
-async def test_a_member_is_told_by_events_of_all_its_identifiers_and_the_transition(asking: Asking) -> None:
-    found = await asking.asked.why("phone:0912 345 678", "sap-mua")
+async def test_membership_is_explained_by_events_of_all_identifiers(explain_world: ExplainWorld) -> None:
+    found = await explain_world.asked.why("phone:0912 345 678", "sap-mua")
     assert (found["member"], found["agrees"], found["evaluated"], found["history"]) == (True, True, True, True)
     carts, order, name = found["tree"]["inside"]
     assert [one["id"] for one in carts["events"][0]["shown"]] == ["g2", "g1"]
@@ -79,13 +79,13 @@ async def test_a_member_is_told_by_events_of_all_its_identifiers_and_the_transit
     assert found["transition"]["op"] == "entered"
     assert found["transition"]["event"]["id"] in {"g1", "g2", "n1"}
     assert found["stored"]["member"]
-    by_id = await asking.asked.why(found["profile_id"], "sap-mua")
+    by_id = await explain_world.asked.why(found["profile_id"], "sap-mua")
     assert by_id["tree"] == found["tree"]
 
 
-async def test_who_is_out_is_told_which_part_fails(asking: Asking) -> None:
-    await asking.happen(event(PHONE, id="o1", name="Đặt hàng", time_ms=NOW - MINUTE, properties={"total": 40}))
-    found = await asking.asked.why("anonymous_id:máy-1", "sap-mua")
+async def test_non_member_explanation_names_the_failing_condition(explain_world: ExplainWorld) -> None:
+    await explain_world.process_events(event(PHONE, id="o1", name="Đặt hàng", time_ms=NOW_MS - MINUTE, properties={"total": 40}))
+    found = await explain_world.asked.why("anonymous_id:máy-1", "sap-mua")
     assert (found["member"], found["agrees"]) == (False, True)
     assert [child["holds"] for child in found["tree"]["inside"]] == [True, False, True]
     assert found["tree"]["inside"][1]["events"][0]["shown"][0]["id"] == "o1"
@@ -94,14 +94,16 @@ async def test_who_is_out_is_told_which_part_fails(asking: Asking) -> None:
     assert found["transition"]["event"]["name"] == "Đặt hàng"
 
 
-async def test_sums_periods_and_extremes_find_their_events_without_instants(asking: Asking) -> None:
+async def test_sums_periods_and_extremes_find_their_events_without_instants(explain_world: ExplainWorld) -> None:
     orders = [(1, 40), (2, 95), (30, 5)]
     for number, (hours, total) in enumerate(orders):
         said = {"total": total}
-        await asking.happen(event(PHONE, id=f"o{number}", name="Đặt hàng", time_ms=NOW - hours * 60 * MINUTE, properties=said))
-    robot = event(PHONE, id="bot", name="Đặt hàng", time_ms=NOW - 1, properties={"total": 95}, flags=("bot",))
-    await asking.happen(robot)
-    found = await asking.asked.why("phone:0912345678", "khach-tot")
+        await explain_world.process_events(
+            event(PHONE, id=f"o{number}", name="Đặt hàng", time_ms=NOW_MS - hours * 60 * MINUTE, properties=said)
+        )
+    robot = event(PHONE, id="bot", name="Đặt hàng", time_ms=NOW_MS - 1, properties={"total": 95}, flags=("bot",))
+    await explain_world.process_events(robot)
+    found = await explain_world.asked.why("phone:0912345678", "khach-tot")
     total, regular, largest = found["tree"]["inside"]
     assert (total["value"], [(one["id"], one["value"]) for one in total["events"][0]["shown"]]) == (
         140,
@@ -111,31 +113,31 @@ async def test_sums_periods_and_extremes_find_their_events_without_instants(aski
     assert [(one["id"], one["value"]) for one in largest["events"][0]["shown"]] == [("o1", 95)]
 
 
-async def test_without_clickhouse_values_and_instants_are_told(asking: Asking) -> None:
-    asking.told.away = True
-    found = await asking.asked.why("phone:0912345678", "sap-mua")
+async def test_explanation_without_clickhouse_shows_values_and_instants(explain_world: ExplainWorld) -> None:
+    explain_world.told.away = True
+    found = await explain_world.asked.why("phone:0912345678", "sap-mua")
     assert (found["member"], found["history"], found["transition"]) == (True, False, None)
     assert found["tree"]["inside"][0]["events"][0]["shown"] == [
         {"time": "2025-06-15T15:01:40.000Z"},
         {"time": "2025-06-15T14:35:40.000Z"},
     ]
-    assert "ClickHouse does not answer" in rendered(say.why(found))
+    assert "ClickHouse does not answer" in rendered(render.why(found))
 
 
-async def test_a_stored_membership_that_differs_is_said(asking: Asking) -> None:
-    asking.pipeline.clock.advance(2 * 60 * MINUTE)
-    found = await asking.asked.why("phone:0912345678", "sap-mua")
+async def test_explanation_reports_a_differing_stored_membership(explain_world: ExplainWorld) -> None:
+    explain_world.pipeline.clock.advance(2 * 60 * MINUTE)
+    found = await explain_world.asked.why("phone:0912345678", "sap-mua")
     assert (found["member"], found["stored"]["member"], found["agrees"]) == (False, True, False)
-    assert "The stored membership differs" in rendered(say.why(found))
+    assert "The stored membership differs" in rendered(render.why(found))
 
 
-async def test_the_overview_names_all_segments(asking: Asking) -> None:
-    found = await asking.asked.overview("phone:0912345678")
+async def test_the_overview_names_all_segments(explain_world: ExplainWorld) -> None:
+    found = await explain_world.asked.overview("phone:0912345678")
     rows = {row["name"]: row for row in found["segments"]}
     assert {name: row["member"] for name, row in rows.items()} == {"khach-tot": False, "ngoai-nhom": False, "sap-mua": True}
     assert rows["sap-mua"]["turns"] == rows["ngoai-nhom"]["turns"] == "2025-06-15T15:35:40.000Z"
     assert rows["sap-mua"]["since"] is not None
-    text = rendered(say.overview(found))
+    text = rendered(render.overview(found))
     assert "in 28 min" in text
     assert max(map(len, text.splitlines())) <= 80
 
@@ -149,14 +151,16 @@ async def test_the_overview_names_all_segments(asking: Asking) -> None:
         ("phone", "sap-mua", "malformed"),
     ],
 )
-async def test_what_cannot_be_asked_says_why_and_repeats_nothing(asking: Asking, profile: str, segment: str, reason: str) -> None:
+async def test_unanswerable_question_is_refused_without_quoting_input(
+    explain_world: ExplainWorld, profile: str, segment: str, reason: str
+) -> None:
     with pytest.raises(Invalid) as refused:
-        await asking.asked.why(profile, segment)
+        await explain_world.asked.why(profile, segment)
     assert refused.value.reason == reason
     assert "0987654321" not in str(refused.value)
 
 
-async def test_a_household_and_an_account_are_told_as_they_are_now() -> None:
+async def test_explanation_shows_current_household_and_account() -> None:
     asked = """
 apiVersion: onefold/v1
 kind: Segment
@@ -168,14 +172,14 @@ spec:
       - account: {trait: {path: plan, value: doanh nghiệp}}
 """
     spec = IdentityRulesSpec(household=HouseholdRules(address_trait="address", shared_traits=("address",)))
-    rules = Rules.of(spec, secret=SECRET, country="VN")
-    made = Asking([one for one in load_yaml(asked, "test") if isinstance(one, Segment)], rules)
+    rules = CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN")
+    made = ExplainWorld([one for one in load_yaml(asked, "test") if isinstance(one, Segment)], rules)
     for number, name in enumerate(("An", "Bình")):
         traits = {"name": f"Nguyễn {name}", "address": "12 Trần Hưng Đạo, P.5, TP. Huế"}
         user = {"user_id": f"u{number}"}
-        await made.happen(
-            event(user, id=f"i{number}", type="identify", traits=traits, time_ms=NOW),
-            event(user, id=f"o{number}", name="Đặt hàng", time_ms=NOW),
+        await made.process_events(
+            event(user, id=f"i{number}", type="identify", traits=traits, time_ms=NOW_MS),
+            event(user, id=f"o{number}", name="Đặt hàng", time_ms=NOW_MS),
             event(user, id=f"g{number}", type="group", properties={"groupId": "công-ty-1"}, traits={"plan": "doanh nghiệp"}),
         )
     by_its_secret = replace(made.asked, settings=made.pipeline.settings)
@@ -184,22 +188,22 @@ spec:
     assert household["value"] == {"members": 2, "address": "12 Trần Hưng Đạo, P.5, TP. Huế", "Đặt hàng": 2}
     assert account["value"] == [{"members": 2, "plan": "doanh nghiệp", "fits": True}]
     assert (found["member"], found["agrees"]) == (True, True)
-    assert "found members 2 address 12 Trần Hưng Đạo" in rendered(say.why(found))
+    assert "found members 2 address 12 Trần Hưng Đạo" in rendered(render.why(found))
 
 
-async def test_it_reads_on_a_narrow_terminal_with_its_accents(asking: Asking) -> None:
-    found: dict[str, Any] = await asking.asked.why("phone:0912345678", "ngoai-nhom")
-    text = rendered(say.why(found))
+async def test_it_reads_on_a_narrow_terminal_with_its_accents(explain_world: ExplainWorld) -> None:
+    found: dict[str, Any] = await explain_world.asked.why("phone:0912345678", "ngoai-nhom")
+    text = rendered(render.why(found))
     assert max(map(len, text.splitlines())) <= 80
     for part in ("Thêm vào giỏ", "Nguyễn Thị Ánh", "✗ not", "✓ in the segment sap-mua", "in 28 min", "found 2 or more", "Stored:"):
         assert part in text
     assert json.loads(json.dumps(found, ensure_ascii=False)) == found
 
 
-async def test_nothing_that_an_event_holds_steers_the_terminal() -> None:
-    made = Asking(SEGMENTS)
-    said = event(PHONE, id="n\x1b[2J", type="identify", traits={"name": "Nguyễn \x1b[31m"}, time_ms=NOW)
-    await made.happen(said)
-    text = rendered(say.why(await made.asked.why("phone:0912345678", "sap-mua")))
+async def test_event_values_cannot_inject_terminal_control_codes() -> None:
+    made = ExplainWorld(SEGMENTS)
+    said = event(PHONE, id="n\x1b[2J", type="identify", traits={"name": "Nguyễn \x1b[31m"}, time_ms=NOW_MS)
+    await made.process_events(said)
+    text = rendered(render.why(await made.asked.why("phone:0912345678", "sap-mua")))
     assert "\x1b" not in text
     assert "\\x1b[31m" in text

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from domain.identity import groups
-from domain.profiles import membership as memberships
-from domain.identity.households import kind_of
-from schemas.events import Event, EventType
-from schemas.records import Decided, GroupKind
 from domain.definitions.kinds import Segment, load_yaml
-from domain.identity.rules import HouseholdRules, Rules
+from domain.identity import groups
+from domain.identity.households import group_kind
+from domain.identity.rules import CompiledIdentityRules, HouseholdRules
+from domain.profiles import membership as memberships
+from schemas.events import Event, EventType
+from schemas.records import GroupKind, LinkDecision
 from tests.support.events import START_MS, event
 from tests.support.simulated_pipeline import Pipeline
 
@@ -37,7 +37,9 @@ LANDLINE, MOBILE = "+842838221234", "+84901234567"
 NUMBERS = iter(range(1_000_000))
 
 
-def said(user: str, kind: EventType = "identify", name: str = "", *, group: str = "", traits: Any = None, **others: str) -> Event:
+def profile_event(
+    user: str, kind: EventType = "identify", name: str = "", *, group: str = "", traits: Any = None, **others: str
+) -> Event:
     """A call of a user; each one later than those before."""
     number = next(NUMBERS)
     return event(
@@ -52,12 +54,12 @@ def said(user: str, kind: EventType = "identify", name: str = "", *, group: str 
 
 
 def pipeline(rule: HouseholdRules | None = RULE, seed: int = 1) -> Pipeline:
-    made = Pipeline(random.Random(seed), SEGMENTS, rules=Rules(household=rule))
+    made = Pipeline(random.Random(seed), SEGMENTS, rules=CompiledIdentityRules(household=rule))
     made.clock.advance(400_000_000)
     return made
 
 
-async def take(line: Pipeline, *events: Event) -> None:
+async def run_pipeline(line: Pipeline, *events: Event) -> None:
     for item in events:
         line.feed(item)
     await line.drain()
@@ -65,7 +67,7 @@ async def take(line: Pipeline, *events: Event) -> None:
 
 async def members(line: Pipeline, kind: GroupKind, least: int = 1) -> list[list[str]]:
     """The member lists of all groups of a kind that have at least so many."""
-    found = [groups.decode(data).members() async for name, data in line.store.scan("group") if kind_of(name) == kind]
+    found = [groups.decode_group(data).members() async for name, data in line.store.scan("group") if group_kind(name) == kind]
     return sorted(list_of for list_of in found if len(list_of) >= least)
 
 
@@ -73,7 +75,7 @@ async def inside(line: Pipeline, user: str) -> list[str]:
     """The segments of whoever the user is part of now."""
     profile_id = (await line.store.labels([node(user)]))[node(user)].profile_id
     document = (await line.store.documents("membership", [profile_id]))[profile_id]
-    return sorted(name for name, state in memberships.decode(document.data).segments.items() if state.member)
+    return sorted(name for name, state in memberships.decode_membership(document.data).segments.items() if state.member)
 
 
 def node(user: str) -> str:
@@ -86,11 +88,11 @@ def nodes(*users: str) -> list[str]:
 
 async def test_one_address_written_in_two_ways_makes_a_household_and_another_does_not() -> None:
     line = pipeline()
-    await take(
+    await run_pipeline(
         line,
-        said("an", traits={"address": "12 Trần Hưng Đạo, P.5, Huế"}),
-        said("bình", traits={"address": {"street": "12 TRAN HUNG DAO, phuong 5", "city": "huế"}}),
-        said("chi", traits={"address": "14 Trần Hưng Đạo, P.5, Huế"}),
+        profile_event("an", traits={"address": "12 Trần Hưng Đạo, P.5, Huế"}),
+        profile_event("bình", traits={"address": {"street": "12 TRAN HUNG DAO, phuong 5", "city": "huế"}}),
+        profile_event("chi", traits={"address": "14 Trần Hưng Đạo, P.5, Huế"}),
     )
     assert await members(line, "household", 2) == [nodes("an", "bình")]
     assert [await inside(line, user) for user in ("an", "bình", "chi")] == [["family"], ["family"], []]
@@ -102,19 +104,19 @@ async def test_a_landline_makes_a_household_and_a_mobile_does_not_unless_asked()
         (HouseholdRules(shared_phone=True), [nodes("an", "bình"), nodes("chi", "dũng")]),
     ):
         line = pipeline(rule)
-        await take(
+        await run_pipeline(
             line,
-            said("an", phone=LANDLINE),
-            said("bình", caller_number=LANDLINE),
-            said("chi", phone=MOBILE),
-            said("dũng", phone=MOBILE),
+            profile_event("an", phone=LANDLINE),
+            profile_event("bình", caller_number=LANDLINE),
+            profile_event("chi", phone=MOBILE),
+            profile_event("dũng", phone=MOBILE),
         )
         assert await members(line, "household", 2) == sorted(seen)
 
 
 async def test_a_phone_that_two_share_belongs_to_one_of_them_and_makes_both_a_household() -> None:
     line = pipeline()
-    await take(line, said("an", phone=MOBILE), said("bình", phone=MOBILE))
+    await run_pipeline(line, profile_event("an", phone=MOBILE), profile_event("bình", phone=MOBILE))
     phone = event({"phone": MOBILE}, id="any").owner
     labels = await line.store.labels([phone, *nodes("an", "bình")])
     assert len({label.profile_id for label in labels.values()}) == 2
@@ -123,14 +125,14 @@ async def test_a_phone_that_two_share_belongs_to_one_of_them_and_makes_both_a_ho
 
 async def test_an_explicit_id_goes_before_an_address() -> None:
     line = pipeline()
-    await take(
+    await run_pipeline(
         line,
-        said("an", traits={"household_id": "nhà 1", "address": "12 Lê Lợi, Huế"}),
-        said("bình", traits={"address": "12 Lê Lợi, Huế"}),
-        said("chi", traits={"household_id": "nhà 1"}),
+        profile_event("an", traits={"household_id": "nhà 1", "address": "12 Lê Lợi, Huế"}),
+        profile_event("bình", traits={"address": "12 Lê Lợi, Huế"}),
+        profile_event("chi", traits={"household_id": "nhà 1"}),
     )
     assert await members(line, "household", 2) == sorted([nodes("an", "bình"), nodes("an", "chi")])
-    await take(line, said("chi", "track", "Order Completed"), said("an", "track", "Order Completed"))
+    await run_pipeline(line, profile_event("chi", "track", "Order Completed"), profile_event("an", "track", "Order Completed"))
     assert [await inside(line, user) for user in ("an", "bình", "chi")] == [
         ["buying-family", "family"],
         ["family"],
@@ -138,11 +140,11 @@ async def test_an_explicit_id_goes_before_an_address() -> None:
     ]
 
 
-async def test_whoever_moves_out_leaves_the_others_alone() -> None:
+async def test_member_leaving_a_household_leaves_the_others_in_it() -> None:
     line = pipeline()
-    await take(line, *(said(user, traits={"address": "12 Lê Lợi, Huế"}) for user in ("an", "bình")))
+    await run_pipeline(line, *(profile_event(user, traits={"address": "12 Lê Lợi, Huế"}) for user in ("an", "bình")))
     assert await inside(line, "bình") == ["family"]
-    await take(line, said("an", traits={"address": None}))
+    await run_pipeline(line, profile_event("an", traits={"address": None}))
     assert await members(line, "household") == [nodes("bình")]
     assert await inside(line, "bình") == []
     causes = [(said.op, said.cause) for said in line.transitions() if said.profile_id == node("bình")]
@@ -151,21 +153,24 @@ async def test_whoever_moves_out_leaves_the_others_alone() -> None:
 
 async def test_more_than_the_rule_allows_are_no_household() -> None:
     line = pipeline(HouseholdRules(address_trait="address", max_members=2))
-    await take(line, *(said(user, traits={"address": "1 Chợ Lớn"}) for user in ("an", "bình")))
+    await run_pipeline(line, *(profile_event(user, traits={"address": "1 Chợ Lớn"}) for user in ("an", "bình")))
     assert await inside(line, "an") == ["family"]
-    await take(line, said("chi", traits={"address": "1 Chợ Lớn"}))
+    await run_pipeline(line, profile_event("chi", traits={"address": "1 Chợ Lớn"}))
     assert [await inside(line, user) for user in ("an", "bình", "chi")] == [[], [], []]
 
 
 async def test_a_trait_of_an_account_brings_its_members_into_a_segment_and_out_again() -> None:
     line = pipeline(None)
-    await take(
-        line, said("an", "group", group="Công ty A"), said("bình", "group", group="Công ty A"), said("chi", "group", group="b")
+    await run_pipeline(
+        line,
+        profile_event("an", "group", group="Công ty A"),
+        profile_event("bình", "group", group="Công ty A"),
+        profile_event("chi", "group", group="b"),
     )
     assert await members(line, "account") == sorted([nodes("an", "bình"), nodes("chi")])
-    await take(line, said("an", "group", group="Công ty A", traits={"plan": "enterprise"}))
+    await run_pipeline(line, profile_event("an", "group", group="Công ty A", traits={"plan": "enterprise"}))
     assert [await inside(line, user) for user in ("an", "bình", "chi")] == [["enterprise"], ["enterprise"], []]
-    await take(line, said("an", "group", group="Công ty A", traits={"plan": "free"}))
+    await run_pipeline(line, profile_event("an", "group", group="Công ty A", traits={"plan": "free"}))
     assert [await inside(line, user) for user in ("an", "bình", "chi")] == [[], [], []]
     causes = {said.cause for said in line.transitions() if said.profile_id == node("bình")}
     assert causes == {"group"}
@@ -174,8 +179,8 @@ async def test_a_trait_of_an_account_brings_its_members_into_a_segment_and_out_a
 @pytest.mark.parametrize("seed", range(20))
 async def test_a_member_that_comes_after_its_account_has_changed_sees_it(seed: int) -> None:
     line = pipeline(None, seed)
-    await take(line, said("an", "group", group="Công ty A", traits={"plan": "enterprise"}))
-    await take(line, said("bình", "group", group="Công ty A"))
+    await run_pipeline(line, profile_event("an", "group", group="Công ty A", traits={"plan": "enterprise"}))
+    await run_pipeline(line, profile_event("bình", "group", group="Công ty A"))
     assert [await inside(line, user) for user in ("an", "bình")] == [["enterprise"], ["enterprise"]]
 
 
@@ -183,14 +188,14 @@ async def test_a_merge_leaves_no_ghost() -> None:
     line = pipeline()
     cookie = {"anonymous_id": "c1"}
     line.feed(event(cookie, id="x1", type="group", properties={"groupId": "Công ty A"}, time_ms=START_MS))
-    await take(line, event(cookie | {"phone": LANDLINE}, id="x2", type="identify", time_ms=START_MS))
+    await run_pipeline(line, event(cookie | {"phone": LANDLINE}, id="x2", type="identify", time_ms=START_MS))
     assert await members(line, "household", 2) == []
     (before,) = await members(line, "account")
     assert before != nodes("an")
-    await take(line, said("an", "track", "Signed In", anonymous_id="c1"))
+    await run_pipeline(line, profile_event("an", "track", "Signed In", anonymous_id="c1"))
     assert await members(line, "account") == [nodes("an")]
     assert await members(line, "household") == [nodes("an")]
-    await take(line, said("bình", phone=LANDLINE))
+    await run_pipeline(line, profile_event("bình", phone=LANDLINE))
     assert await members(line, "household", 2) == [nodes("an", "bình")]
 
 
@@ -198,14 +203,18 @@ async def test_a_split_gives_each_part_its_own_groups_and_undoing_it_takes_them_
     line = pipeline()
     cookie = event({"anonymous_id": "c1"}, id="any").owner
     line.feed(event({"anonymous_id": "c1"}, id="x1", type="group", properties={"groupId": "Công ty A"}, time_ms=START_MS))
-    await take(line, said("an", "track", "Signed In", anonymous_id="c1"), said("an", traits={"address": "12 Lê Lợi, Huế"}))
+    await run_pipeline(
+        line,
+        profile_event("an", "track", "Signed In", anonymous_id="c1"),
+        profile_event("an", traits={"address": "12 Lê Lợi, Huế"}),
+    )
     assert await members(line, "account") == [nodes("an")]
     pairs = (("cut", *sorted((node("an"), cookie))),)
-    line.decide(Decided(operation="op", action="cut", pairs=pairs, on=True, at_ms=1))  # type: ignore[arg-type]  # a pair of two
+    line.feed_decision(LinkDecision(operation="op", action="cut", pairs=pairs, on=True, at_ms=1))  # type: ignore[arg-type]  # a pair of two
     await line.drain()
     assert await members(line, "account") == [[cookie]]
     assert await members(line, "household") == [nodes("an")]
-    line.decide(Decided(operation="undo", action="undo", pairs=pairs, on=False, at_ms=2, of="op"))  # type: ignore[arg-type]  # a pair of two
+    line.feed_decision(LinkDecision(operation="undo", action="undo", pairs=pairs, on=False, at_ms=2, of="op"))  # type: ignore[arg-type]  # a pair of two
     await line.drain()
     assert await members(line, "account") == [nodes("an")]
 
@@ -213,15 +222,20 @@ async def test_a_split_gives_each_part_its_own_groups_and_undoing_it_takes_them_
 async def test_a_zombie_that_writes_late_is_refused() -> None:
     line = Pipeline(random.Random(7), SEGMENTS, partitions=1)
     for number in range(5):
-        line.feed(said(f"user-{number}", "group", group="Công ty A", traits={"plan": "enterprise"}))
-    while place := next((place for place in line.waiting() if place[0] != "groups"), None):
-        await line.turn(*place)
-    assert await line.zombie("groups", 0)
+        line.feed(profile_event(f"user-{number}", "group", group="Công ty A", traits={"plan": "enterprise"}))
+    while place := next((place for place in line.uncommitted() if place[0] != "groups"), None):
+        await line.run_slice(*place)
+    assert await line.run_zombie_slice("groups", 0)
 
 
-async def test_groups_without_segments_that_look_at_them_touch_nobody() -> None:
-    line = Pipeline(random.Random(7), (), rules=Rules(household=RULE))
-    await take(line, said("an", "group", group="b", traits={"plan": "x"}), said("an", phone=LANDLINE), said("bình", phone=LANDLINE))
+async def test_groups_without_reading_segments_touch_no_profile() -> None:
+    line = Pipeline(random.Random(7), (), rules=CompiledIdentityRules(household=RULE))
+    await run_pipeline(
+        line,
+        profile_event("an", "group", group="b", traits={"plan": "x"}),
+        profile_event("an", phone=LANDLINE),
+        profile_event("bình", phone=LANDLINE),
+    )
     assert await members(line, "household", 2) == [nodes("an", "bình")]
     touched = [record.value or b"" for (topic, _), log in line.logs.items() if topic == "touched" for record in log]
     assert not [value for value in touched if b'"cause":"group"' in value]

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import pytest
 
+from domain.segments.plan import SegmentPlan
+from tests.support.segments import customer_event, segment
+from tests.support.sql_stream_comparison import assert_stream_equals_sql, load_history
 from warehouse.client import Warehouse
-from domain.segments.plan import Plan
-from tests.support.segments import happened, segment
-from tests.support.sql_stream_comparison import keep, same
 
 pytestmark = pytest.mark.clickhouse
 AT: Final = 1_772_323_200_000
@@ -60,9 +60,11 @@ async def test_every_condition_of_every_value(warehouse: Warehouse, part: int) -
     events = []
     for number, value in enumerate(VALUES):
         person = {"user_id": f"người-{number}"}
-        events.append(happened("$identify", AT - 5, identifiers=person, traits={"v": value, "số.nhà": value}, id=f"i{number}"))
-        events.append(happened("Đã xem", AT - 4, {"v": value}, identifiers=person, id=f"e{number}"))
-    await keep(warehouse, events)
+        events.append(
+            customer_event("$identify", AT - 5, identifiers=person, traits={"v": value, "số.nhà": value}, id=f"i{number}")
+        )
+        events.append(customer_event("Đã xem", AT - 4, {"v": value}, identifiers=person, id=f"e{number}"))
+    await load_history(warehouse, events)
     segments = []
     for number, one in enumerate(conditions()):
         if number % 4 == part:
@@ -71,7 +73,7 @@ async def test_every_condition_of_every_value(warehouse: Warehouse, part: int) -
     segments += [
         segment(f"relative-{n}", {"trait": {"path": "số.nhà", **one}}) for n, one in enumerate(relatives()) if n % 4 == part
     ]
-    said = await same(warehouse, Plan(segments), events, {}, AT)
+    said = await assert_stream_equals_sql(warehouse, SegmentPlan(segments), events, {}, AT)
     assert sum(0 < len(members) < len(VALUES) for members in said["members"].values()) > len(segments) / 2
 
 
@@ -87,20 +89,20 @@ async def test_dotted_paths_and_names_of_any_kind(warehouse: Warehouse) -> None:
     events = []
     for number, document in enumerate(PATHS):
         person = {"user_id": f"người-{number}"}
-        events.append(happened("$identify", AT, identifiers=person, traits=document, id=f"i{number}"))
-        events.append(happened("e", AT, document, identifiers=person, id=f"e{number}"))
-    await keep(warehouse, events)
+        events.append(customer_event("$identify", AT, identifiers=person, traits=document, id=f"i{number}"))
+        events.append(customer_event("e", AT, document, identifiers=person, id=f"e{number}"))
+    await load_history(warehouse, events)
     segments = []
     for number, path in enumerate(("a.b.c", "a", "a.b", ".", "a..c", "0.1", "a.b.c.d", "x")):
         for name, condition in (("any", {"op": "exists"}), ("one", {"value": 1}), ("none", {"op": "exists", "value": False})):
             segments.append(segment(f"trait-{name}-{number}", {"trait": {"path": path, **condition}}))
             where = {"event": "e", "where": [{"prop": path, **condition}]}
             segments.append(segment(f"event-{name}-{number}", {"did": where}))
-    said = await same(warehouse, Plan(segments), events, {}, AT)
+    said = await assert_stream_equals_sql(warehouse, SegmentPlan(segments), events, {}, AT)
     assert len({tuple(members) for members in said["members"].values()}) > 12
 
 
-async def test_the_trait_said_last_holds_and_null_takes_it_back(warehouse: Warehouse) -> None:
+async def test_latest_trait_wins_and_null_removes_it(warehouse: Warehouse) -> None:
     people = {name: {"user_id": name} for name in ("a", "b", "c", "d", "e", "f")}
     said: list[tuple[str, str, int, dict[str, Any], dict[str, Any]]] = [
         *(("a", f"m{number}", AT - 9, {"v": number}, {}) for number in range(9)),
@@ -111,11 +113,11 @@ async def test_the_trait_said_last_holds_and_null_takes_it_back(warehouse: Wareh
         ("f", "m1", AT + 1, {"v": 1}, {}),
     ]  # fmt: skip
     events = [
-        happened("$identify", at_ms, identifiers=people[name], id=identifier, traits=traits, **more)
+        customer_event("$identify", at_ms, identifiers=people[name], id=identifier, traits=traits, **more)
         for name, identifier, at_ms, traits, more in said
     ]
-    await keep(warehouse, events)
+    await load_history(warehouse, events)
     segments = [segment(f"is-{number}", {"trait": {"path": "v", "value": number}}) for number in range(9)]
     segments.append(segment("is-not", {"trait": {"path": "v", "op": "exists", "value": False}}))
-    found = await same(warehouse, Plan(segments), events, {}, AT, AT + 1, AT - 2)
+    found = await assert_stream_equals_sql(warehouse, SegmentPlan(segments), events, {}, AT, AT + 1, AT - 2)
     assert found["members"]["is-not"]

@@ -6,15 +6,15 @@ from typing import Any, Final
 import pytest
 
 from consumers.feeds import FEEDS
+from domain.identity.rules import CompiledIdentityRules, HouseholdRules
+from domain.segments.plan import SegmentPlan
+from domain.segments.sql import membership_query
+from schemas.events import Event, EventType
+from tests.support.events import START_MS, event
+from tests.support.segments import segment
+from tests.support.simulated_pipeline import Pipeline
 from warehouse.client import Warehouse
 from warehouse.writer import ClickHouseWriter
-from schemas.events import Event, EventType
-from domain.identity.rules import HouseholdRules, Rules
-from domain.segments.plan import Plan
-from domain.segments.sql import membership
-from tests.support.events import START_MS, event
-from tests.support.simulated_pipeline import Pipeline
-from tests.support.segments import segment
 
 pytestmark = pytest.mark.clickhouse
 RULE = HouseholdRules(
@@ -79,7 +79,7 @@ def history(rng: random.Random) -> list[Event]:
 async def test_groups_in_sql_are_those_of_the_stream(warehouse: Warehouse, seed: int) -> None:
     rng = random.Random(seed)
     segments = [segment(f"s{number}", leaf) for number, leaf in enumerate(LEAVES)]
-    pipeline = Pipeline(rng, segments, crash_rate=0.1, rules=Rules(household=RULE))
+    pipeline = Pipeline(rng, segments, crash_rate=0.1, rules=CompiledIdentityRules(household=RULE))
     for one in history(rng):
         pipeline.feed(one)
         if rng.random() < 0.2:
@@ -91,10 +91,10 @@ async def test_groups_in_sql_are_those_of_the_stream(warehouse: Warehouse, seed:
         for table, rows in feed.decide(records, pipeline.settings, 0).rows.items():
             await writer.insert(table, rows)
     current = {name: one for name, one in pipeline.profiles().items() if one.members and not one.merged_into}
-    plan, mixed = Plan(segments), 0
+    plan, mixed = SegmentPlan(segments), 0
     for number, leaf in enumerate(LEAVES):
-        query = membership(plan, f"s{number}", START_MS + 86_400_000)
-        said = {row[0] for row in await warehouse.rows(query.sql, query.parameters)}
+        query = membership_query(plan, f"s{number}", START_MS + 86_400_000)
+        said = {row[0] for row in await warehouse.query(query.sql, query.parameters)}
         assert said == {name for name, one in current.items() if f"s{number}" in one.segments}, leaf
         mixed += 0 < len(said) < len(current)
     assert mixed > len(LEAVES) / 2

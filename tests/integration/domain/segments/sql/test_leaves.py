@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import pytest
 
-from warehouse.client import Warehouse
-from schemas.events import Event
-from domain.segments.plan import Plan
+from domain.segments.plan import SegmentPlan
 from domain.segments.registers import CONSENT_EVENT
+from schemas.events import Event
 from tests.support.events import event
 from tests.support.segments import segment
-from tests.support.sql_stream_comparison import keep, same
+from tests.support.sql_stream_comparison import assert_stream_equals_sql, load_history
+from warehouse.client import Warehouse
 
 pytestmark = pytest.mark.clickhouse
 AT: Final = 1_772_323_200_000
@@ -19,11 +19,11 @@ AT: Final = 1_772_323_200_000
 DAY: Final = 86_400_000
 BUY: Final = "Order Completed"
 
-Said = tuple[str, int, Mapping[str, Any]] | tuple[str, int, Mapping[str, Any], Mapping[str, Any]]
+EventSpec = tuple[str, int, Mapping[str, Any]] | tuple[str, int, Mapping[str, Any], Mapping[str, Any]]
 """(event, how long ago, properties, further fields)."""
 
 
-def people(*histories: Sequence[Said]) -> list[Event]:
+def people(*histories: Sequence[EventSpec]) -> list[Event]:
     """One person per history; the events of all."""
     found = []
     for number, history in enumerate(histories):
@@ -36,10 +36,10 @@ def people(*histories: Sequence[Said]) -> list[Event]:
 
 async def both_say(warehouse: Warehouse, leaves: Sequence[Any], events: Sequence[Event], *at_ms: int, mixed: int = 1) -> None:
     """Every leaf, and its negation, is the same on both sides; at least `mixed` leaves are true of some and not of others."""
-    await keep(warehouse, events)
+    await load_history(warehouse, events)
     segments = [segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)]
     segments += [segment(f"n{number}", {"not": leaf}) for number, leaf in enumerate(leaves[:4])]
-    said = await same(warehouse, Plan(segments), events, {}, *(at_ms or (AT,)))
+    said = await assert_stream_equals_sql(warehouse, SegmentPlan(segments), events, {}, *(at_ms or (AT,)))
     everybody = len({one.owner for one in events})
     assert sum(0 < len(said["members"][f"s{number}"]) < everybody for number in range(len(leaves))) >= mixed
 
@@ -123,7 +123,7 @@ async def test_numbers_over_events(warehouse: Warehouse) -> None:
     await both_say(warehouse, leaves, events, mixed=80)
 
 
-def steps(*said: tuple[str, int, Any]) -> list[Said]:
+def steps(*said: tuple[str, int, Any]) -> list[EventSpec]:
     return [(name, ago, {"cart": cart}) for name, ago, cart in said]
 
 
@@ -184,7 +184,7 @@ async def test_regular_events(warehouse: Warehouse) -> None:
     await both_say(warehouse, leaves, events, AT - 1, AT, AT + 7 * hour, DAY // 2, AT, mixed=20)
 
 
-def consents(*said: tuple[int, Any]) -> list[Said]:
+def consents(*said: tuple[int, Any]) -> list[EventSpec]:
     return [(CONSENT_EVENT, ago, {}, {"context": context}) for ago, context in said]
 
 

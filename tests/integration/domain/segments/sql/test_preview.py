@@ -2,29 +2,29 @@
 
 import pytest
 
+from domain.segments.plan import SegmentPlan
+from domain.segments.sql import membership_query
+from domain.segments.sql.preview import preview_query
+from tests.support.segments import customer_event, segment
+from tests.support.sql_stream_comparison import load_history
 from warehouse.client import Warehouse
-from domain.segments.plan import Plan
-from domain.segments.sql import membership
-from domain.segments.sql.preview import size_and_sample
-from tests.support.segments import happened, segment
-from tests.support.sql_stream_comparison import keep
 
 pytestmark = pytest.mark.clickhouse
 AT = 1_772_323_200_000
 
 
 async def test_a_preview_counts_all_and_names_some(warehouse: Warehouse) -> None:
-    events = [happened("Cart Updated", AT, identifiers={"user_id": f"người-{number}"}) for number in range(40)]
-    await keep(warehouse, events)
+    events = [customer_event("Cart Updated", AT, identifiers={"user_id": f"người-{number}"}) for number in range(40)]
+    await load_history(warehouse, events)
     all_of_them = sorted(one.owner for one in events)
     leaf = {"all": [{"did": {"event": "Cart Updated"}}, {"trait": {"path": "a.b", "op": "exists", "value": False}}]}
-    plan = Plan([segment("carts", leaf), segment("nobody", {"did": {"event": "none"}})])
+    plan = SegmentPlan([segment("carts", leaf), segment("nobody", {"did": {"event": "none"}})])
     for sample, shown in ((1, 1), (10, 10), (40, 40), (1_000, 40), (0, 1)):
-        query = size_and_sample(plan, "carts", AT, sample)
-        [(members, ids)] = await warehouse.rows(query.sql, query.parameters)
+        query = preview_query(plan, "carts", AT, sample)
+        [(members, ids)] = await warehouse.query(query.sql, query.parameters)
         assert (members, len(ids), ids) == (40, shown, sorted(set(ids) & set(all_of_them)))
-        assert await warehouse.rows(query.sql, query.parameters) == [(members, ids)]
-    query = size_and_sample(plan, "nobody", AT)
-    assert await warehouse.rows(query.sql, query.parameters) == [(0, [])]
+        assert await warehouse.query(query.sql, query.parameters) == [(members, ids)]
+    query = preview_query(plan, "nobody", AT)
+    assert await warehouse.query(query.sql, query.parameters) == [(0, [])]
     with pytest.raises(KeyError):
-        membership(plan, "undefined", AT)
+        membership_query(plan, "undefined", AT)

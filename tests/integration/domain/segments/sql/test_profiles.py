@@ -5,14 +5,14 @@ from typing import Any, Final
 
 import pytest
 
-from warehouse.client import Warehouse
+from domain.segments.plan import SegmentPlan
+from domain.segments.sql import computed_values_query, membership_query
 from schemas.events import Event
 from schemas.identifiers import node
-from domain.segments.plan import Plan
-from domain.segments.sql import computed_values, membership
 from tests.support.events import SECRET, event
-from tests.support.segments import computed, listed, segment
-from tests.support.sql_stream_comparison import (asked, keep, profiles, same, streamed)
+from tests.support.segments import computed, list_definition, segment
+from tests.support.sql_stream_comparison import assert_stream_equals_sql, load_history, sql_answers, stream_answers, stream_facts
+from warehouse.client import Warehouse
 
 pytestmark = pytest.mark.clickhouse
 AT: Final = 1_772_323_200_000
@@ -59,15 +59,15 @@ def traits() -> list[Any]:
 
 async def test_computed_traits(warehouse: Warehouse) -> None:
     events = orders()
-    await keep(warehouse, events)
-    plan = Plan([computed(f"c{number}", spec) for number, spec in enumerate(traits())])
-    said = await same(warehouse, plan, events, {}, AT, AT + 10, AT + DAY - 1, AT + DAY, AT - 2)
+    await load_history(warehouse, events)
+    plan = SegmentPlan([computed(f"c{number}", spec) for number, spec in enumerate(traits())])
+    said = await assert_stream_equals_sql(warehouse, plan, events, {}, AT, AT + 10, AT + DAY - 1, AT + DAY, AT - 2)
     assert all(said["values"].values())
 
 
 async def test_computed_traits_in_segments(warehouse: Warehouse) -> None:
     events = orders()
-    await keep(warehouse, events)
+    await load_history(warehouse, events)
     specs = [computed(f"c{number}", spec) for number, spec in enumerate(traits())]
     conditions: list[dict[str, Any]] = [
         {"op": "exists"}, {"op": "exists", "value": False}, {"op": "gt", "value": 1}, {"op": "ne", "value": "a"},
@@ -78,7 +78,7 @@ async def test_computed_traits_in_segments(warehouse: Warehouse) -> None:
         for one in specs
         for number, condition in enumerate(conditions)
     ]
-    said = await same(warehouse, Plan([*specs, *segments]), events, {}, AT)
+    said = await assert_stream_equals_sql(warehouse, SegmentPlan([*specs, *segments]), events, {}, AT)
     assert len({tuple(members) for members in said["members"].values()}) > len(conditions) * 3
 
 
@@ -112,7 +112,7 @@ def stages() -> list[Event]:
 
 async def test_stages_and_scores(warehouse: Warehouse) -> None:
     events = stages()
-    await keep(warehouse, events)
+    await load_history(warehouse, events)
     names = ("visitor", "lead", "first_time", "active", "loyal", "at_risk", "lost", "won_back")
     leaves: list[Any] = [{"lifecycle": {"stage": [name]}} for name in names]
     leaves += [{"lifecycle": {"stage": ["lost", "lead"]}}, {"lifecycle": {"stage": ["lost"], "of": "none"}}]
@@ -137,7 +137,7 @@ async def test_stages_and_scores(warehouse: Warehouse) -> None:
     }
     specs = [computed("often", {"count": {"event": BUY}}), computed("mine", {"rfm": mine})]
     segments = [segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)]
-    said = await same(warehouse, Plan([*specs, *segments]), events, {}, AT - DAY, AT, AT + DAY, AT)
+    said = await assert_stream_equals_sql(warehouse, SegmentPlan([*specs, *segments]), events, {}, AT - DAY, AT, AT + DAY, AT)
     assert all(said["members"][f"s{number}"] for number in range(len(names)))
 
 
@@ -164,16 +164,16 @@ async def test_anniversaries_where_the_customer_lives(warehouse: Warehouse) -> N
         for day in born
         for zone in zones
     ]
-    await keep(warehouse, events)
+    await load_history(warehouse, events)
     leaves: list[Any] = [
         {"calendar": {"trait": "birthday", "zone": zone, **about}}
         for zone in ("UTC", "Asia/Ho_Chi_Minh", "America/New_York")
         for about in ({}, {"before": 1}, {"before": 2, "days": 3}, {"before": 180, "days": 180})
     ]
     leaves.append({"calendar": {"trait": "computed.none"}})
-    plan = Plan([segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)])
+    plan = SegmentPlan([segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)])
     leap, new_year = 1_709_164_800_000, 1_767_222_000_000
-    said = await same(warehouse, plan, events, {}, leap, leap + DAY, new_year, AT - 1, AT, AT + DAY // 2)
+    said = await assert_stream_equals_sql(warehouse, plan, events, {}, leap, leap + DAY, new_year, AT - 1, AT, AT + DAY // 2)
     assert sum(bool(members) for members in said["members"].values()) == len(leaves) - 1
 
 
@@ -191,7 +191,7 @@ def shared() -> tuple[list[Event], dict[str, str]]:
 
 async def test_profiles_of_several_identifiers(warehouse: Warehouse) -> None:
     events, labels = shared()
-    await keep(warehouse, events, labels)
+    await load_history(warehouse, events, labels)
     leaves: list[Any] = [{"did": {"event": BUY, "at_least": n}} for n in range(1, 6)]
     leaves += [{"trait": {"path": "city", "value": name}} for name in "abcdefg"]
     leaves += [{"list": name} for name in ("some", "other", "empty", "none")]
@@ -214,12 +214,12 @@ async def test_profiles_of_several_identifiers(warehouse: Warehouse) -> None:
         }
     ]
     lists = [
-        listed("some", [node(SECRET, ("user_id", name)) for name in "bg"]),
-        listed("other", [node(SECRET, ("user_id", "f")), *(f"{number:032x}" for number in range(4_999))]),
-        listed("empty", []),
+        list_definition("some", [node(SECRET, ("user_id", name)) for name in "bg"]),
+        list_definition("other", [node(SECRET, ("user_id", "f")), *(f"{number:032x}" for number in range(4_999))]),
+        list_definition("empty", []),
     ]
-    plan = Plan([*(segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)), *lists])
-    said = await same(warehouse, plan, events, labels, AT - 3, AT)
+    plan = SegmentPlan([*(segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)), *lists])
+    said = await assert_stream_equals_sql(warehouse, plan, events, labels, AT - 3, AT)
     assert len({tuple(members) for members in said["members"].values()}) > 8
 
 
@@ -231,20 +231,20 @@ async def test_the_first_arrival_of_an_id_counts_and_the_newest_label(warehouse:
         event({"user_id": "b"}, id="m", name=BUY, time_ms=AT - 4, properties={"total": 4}),
     ]
     a, b = (node(SECRET, ("user_id", name)) for name in "ab")
-    await keep(warehouse, events, {a: a, b: a})
+    await load_history(warehouse, events, {a: a, b: a})
     await warehouse.command("INSERT INTO labels (node, profile_id, version) VALUES ({b:String}, {b:String}, 2)", {"b": b})
     leaves: Sequence[Any] = [{"did": {"event": BUY}}, {"did": {"event": "Other"}}, {"did_not": {"event": BUY}}]
-    plan = Plan([segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)])
-    found = await asked(warehouse, plan, AT)
+    plan = SegmentPlan([segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)])
+    found = await sql_answers(warehouse, plan, AT)
     assert found["members"] == {"s0": [a], "s1": [b], "s2": [b]}
-    assert found == streamed(plan, profiles(plan, events, {a: a, b: b}, AT), AT)
+    assert found == stream_answers(plan, stream_facts(plan, events, {a: a, b: b}, AT), AT)
 
 
 async def test_the_whole_of_the_query_is_bound(warehouse: Warehouse) -> None:
     nasty = "x') OR 1=1 --{p0:String}"
     person = {"user_id": "a"}
     events = [event(person, id="m", name=nasty, time_ms=AT, properties={nasty: nasty, "a": {nasty: 1}})]
-    await keep(warehouse, events)
+    await load_history(warehouse, events)
     where: list[dict[str, Any]] = [{"prop": nasty, "op": op, "value": nasty} for op in ("eq", "contains", "starts_with", "gte")]
     where += [{"prop": nasty, "op": "in", "value": [nasty, "y"]}, {"prop": f"a.{nasty}", "value": 1}]
     leaves: list[Any] = [
@@ -256,11 +256,11 @@ async def test_the_whole_of_the_query_is_bound(warehouse: Warehouse) -> None:
     leaves += [{"percent": {"of": 50, "salt": nasty}}]
     leaves += [{"household": {"did": {"event": nasty}, "trait": {"path": nasty, "value": nasty}}}]
     leaves += [{"account": {"trait": {"path": nasty, "value": nasty}}}]
-    plan = Plan(
+    plan = SegmentPlan(
         [*(segment(f"s{n}", leaf) for n, leaf in enumerate(leaves)), computed("c", {"first": {"event": nasty, "prop": nasty}})]
     )
-    said = await same(warehouse, plan, events, {}, AT)
+    said = await assert_stream_equals_sql(warehouse, plan, events, {}, AT)
     assert said["members"]["s0"]
     assert said["values"]["c"]
-    queries = [*(membership(plan, name, AT) for name in plan.segments), computed_values(plan, "c", AT)]
+    queries = [*(membership_query(plan, name, AT) for name in plan.segments), computed_values_query(plan, "c", AT)]
     assert not any("OR 1=1" in query.sql for query in queries)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from domain.segments.comparisons import fold_text, normalise_nfc, parse_instant
+from domain.segments.registers import canonical_text, parse_amount
+from domain.segments.sql.functions import function_declarations
+from tests.support.random_values import BASES, NUMBERS, random_date
 from warehouse.client import Warehouse
-from domain.segments.comparisons import fold, instant_of, nfc
-from domain.segments.registers import amount_of, canonical
-from domain.segments.sql.functions import declared
-from tests.support.random_values import BASES, NUMBERS, a_date
 
 pytestmark = pytest.mark.clickhouse
 AT_ONCE = 2_000
@@ -25,7 +25,9 @@ async def differences(warehouse: Warehouse, expression: str, values: Sequence[An
     found = []
     for start in range(0, len(values), AT_ONCE):
         part = values[start : start + AT_ONCE]
-        [(said,)] = await warehouse.rows(f"WITH\n{declared(sql)}\n{sql}", {"values": json.dumps(part, ensure_ascii=False)})
+        [(said,)] = await warehouse.query(
+            f"WITH\n{function_declarations(sql)}\n{sql}", {"values": json.dumps(part, ensure_ascii=False)}
+        )
         found += [(one, python(one), sql) for one, sql in zip(part, said, strict=True) if python(one) != sql]
     return found
 
@@ -51,16 +53,16 @@ def numbers() -> list[Any]:
 
 
 async def test_letters_are_folded_and_composed_alike(warehouse: Warehouse) -> None:
-    assert await differences(warehouse, "folded(v)", letters(), fold) == []
-    assert await differences(warehouse, "text_of(v)", letters(), nfc) == []
+    assert await differences(warehouse, "folded(v)", letters(), fold_text) == []
+    assert await differences(warehouse, "text_of(v)", letters(), normalise_nfc) == []
 
 
 async def test_numbers_are_told_apart_and_counted_alike(warehouse: Warehouse) -> None:
     values = [*numbers(), "5", True, False, None, [1], {"a": 1}, ""]
-    assert await differences(warehouse, "canonical(v)", values, lambda value: canonical(value) or "") == []
+    assert await differences(warehouse, "canonical(v)", values, lambda value: canonical_text(value) or "") == []
 
     def amount(value: Any) -> str:
-        found = amount_of(value)
+        found = parse_amount(value)
         return "" if found is None else str(found)
 
     assert await differences(warehouse, "if(is_amount(v), toString(amount_of(v)), '')", values, amount) == []
@@ -68,12 +70,12 @@ async def test_numbers_are_told_apart_and_counted_alike(warehouse: Warehouse) ->
 
 async def test_dates_are_read_alike(warehouse: Warehouse) -> None:
     rng = random.Random(7)
-    dates = [a_date(rng, rng.choice(BASES)) for _ in range(500)]
+    dates = [random_date(rng, rng.choice(BASES)) for _ in range(500)]
     dates += ["1969-12-31", "1900-01-01", "2299-12-31T23:59:59.999Z", "1970-01-01T00:00:00+23:59", "2024-02-29", "1900-02-29"]
     dates += ["2025-06-15T10:00:00.123456789Z", "2025-06-15T10:00:00.Z", "2025-06-15T10:00:60Z", "2025-06-15\n", "2025-06-15Z"]
 
     def instant(value: Any) -> str:
-        found = instant_of(value)
+        found = parse_instant(value)
         return "" if found is None else str(found)
 
     assert await differences(warehouse, "ifNull(toString(instant_of(v)), '')", dates, instant) == []
