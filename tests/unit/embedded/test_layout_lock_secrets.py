@@ -62,8 +62,10 @@ def test_a_second_claim_names_the_holder(layout: Layout) -> None:
 
 
 def test_a_claim_ends_with_its_process_however_it_ends(layout: Layout) -> None:
-    code = "import sys,time; from pathlib import Path; from embedded.layout import Layout; "
+    code = (
+        "import sys,time; from pathlib import Path; from embedded.layout import Layout\n"
         "from embedded.directory_lock import lock_directory\n"
+    )
     code += "lock = lock_directory(Layout.of(Path(sys.argv[1]))); print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, str(layout.root)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
