@@ -1,1 +1,1 @@
-"""The commands of `onefold`: every module here has `register(app)`, which adds its own."""
+"""The commands of `onefold`: each module has `register(app)`, which adds its commands; `main` lists the modules."""

@@ -1,17 +1,27 @@
 """The `onefold` command."""
 
 import importlib
-import pkgutil
 import sys
+from typing import Final
 
 import typer
 
-from ops import commands
 from runtime.errors import OnefoldError
+
+MODULES: Final = (
+    *(
+        f"ops.cli.{name}"
+        for name in (
+            "account", "analytics_js", "definitions", "identity", "import_file", "prepare", "quality", "quarantine", "rebuild",
+            "schema", "segments", "sql", "stack", "tracking_plan", "verify",
+        )
+    ),
+    "demo.command",
+)  # fmt: skip
 
 
 def build_application() -> typer.Typer:
-    """The command line with every command of ops/commands."""
+    """The command line with every command of MODULES."""
     app = typer.Typer(
         name="onefold",
         help="Onefold, an event-driven customer data platform: many touchpoints, one profile.",
@@ -20,8 +30,8 @@ def build_application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_root_callback)
-    for module in pkgutil.iter_modules(commands.__path__):
-        importlib.import_module(f"{commands.__name__}.{module.name}").register(app)
+    for module in MODULES:
+        importlib.import_module(module).register(app)
     return app
 
 
