@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.intake.call_centre import CALL_TYPES, CallType
 from schemas.identifiers import Identifier
 
 EVENT_VERSION: Final = 2
@@ -21,6 +20,13 @@ class PlanViolation(NamedTuple):
     kind: str
 
 
+CallType = Literal[
+    "call_started", "call_connected", "call_ended", "call_disposition", "callback_scheduled", "callback_done", "note_added"
+]
+"""The types of a call centre's events."""
+CALL_TYPES: Final = (
+    "call_started", "call_connected", "call_ended", "call_disposition", "callback_scheduled", "callback_done", "note_added",
+)  # fmt: skip
 EventType = Literal["track", "identify", "page", "screen", "group", "alias"] | CallType
 EVENT_TYPES: Final = ("track", "identify", "page", "screen", "group", "alias", *CALL_TYPES)
 

@@ -15,7 +15,6 @@ from collector.pipeline import RequestPipeline
 from collector.problems import Problem, RequestRefused
 from collector.routes.tracking import TrackingEndpoints
 from collector.webhook_signature import Proof, ReplayCache, verify_signature
-from domain.intake.call_centre import CALL_TYPES
 from domain.intake.context import IntakeContext
 from domain.intake.decide_calls import CallIntake, IntakeOutcome
 from domain.intake.envelope import Envelope
@@ -26,6 +25,7 @@ from domain.intake.webhook_spec import HmacSignature, MappingSpec, StandardSigna
 from runtime.errors import Misconfigured
 from runtime.logs import get_logger
 from runtime.settings import Settings
+from schemas.events import CALL_TYPES
 from schemas.reasons import Reason
 
 log: Final = get_logger(__name__)

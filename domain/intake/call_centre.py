@@ -6,19 +6,13 @@ A call-centre event may be written flat (`{"type": "call_ended", "call_id": "c-1
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from domain.intake.values import instant_ms, text_of
 from schemas.hashes import short_hash
 from schemas.identifiers import normalise
 from schemas.reasons import Reason
 
-CallType = Literal[
-    "call_started", "call_connected", "call_ended", "call_disposition", "callback_scheduled", "callback_done", "note_added"
-]
-CALL_TYPES: Final = (
-    "call_started", "call_connected", "call_ended", "call_disposition", "callback_scheduled", "callback_done", "note_added",
-)  # fmt: skip
 DIRECTIONS: Final = ("inbound", "outbound")
 MAX_NOTE_CHARS: Final = 8192
 _MAX_TEXT_CHARS: Final = 256

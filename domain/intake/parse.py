@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from domain.intake.call_centre import CALL_TYPES, InvalidCall, normalise_call
+from domain.intake.call_centre import InvalidCall, normalise_call
 from domain.intake.values import Unparsable, find_violation, instant_ms, loads, text_of
-from schemas.events import EVENT_TYPES, EVENT_VERSION, Event, EventType
+from schemas.events import CALL_TYPES, EVENT_TYPES, EVENT_VERSION, Event, EventType
 from schemas.identifiers import NAMESPACE_RANK, Identifier, node, normalise, pick_owner
 from schemas.reasons import Reason
 

@@ -10,7 +10,6 @@ from collector.problems import Problem
 from collector.routes import webhooks
 from domain.definitions.kinds import Source
 from domain.intake.admission import Admission
-from domain.intake.call_centre import CALL_TYPES
 from domain.intake.context import INTAKE_STEPS, IntakeContext
 from domain.intake.decide_calls import CallIntake, IntakeOutcome
 from domain.intake.envelope import CALL_CENTRE_PATH, parse_envelope
@@ -20,7 +19,7 @@ from ops.quarantine.entries import QuarantineEntry
 from runtime.bus.port import Outgoing
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode
-from schemas.events import Event
+from schemas.events import CALL_TYPES, Event
 from schemas.records import Delivery, GroupRecord, Identity, LinkRecord, Profile, Touched, Transition
 
 WEBHOOK_PREFIX: Final = "collector-webhook-"

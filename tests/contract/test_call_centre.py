@@ -10,14 +10,13 @@ import orjson
 import pytest
 
 from domain.definitions.kinds import Source, load_yaml
-from domain.intake.call_centre import CALL_TYPES
 from domain.profiles.fragment import Fragment, apply_event, encode_fragment
 from domain.segments.plan import SegmentPlan
 from profile_store.port import TopicPartition
 from runtime.bus.port import Record
 from runtime.settings import Settings
 from schemas.codec import decode
-from schemas.events import Event
+from schemas.events import CALL_TYPES, Event
 from schemas.records import QuarantineRecord
 from streams.steps.accept import AcceptStep
 from tests.support.collector_harness import KEY, NOW_MS, collector_harness, source

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.intake.call_centre import CALL_TYPES, MAX_NOTE_CHARS, CallType
+from domain.intake.call_centre import MAX_NOTE_CHARS
 from domain.intake.parse import Rejection, parse_call
-from schemas.events import Event
+from schemas.events import CALL_TYPES, CallType, Event
 from schemas.reasons import Reason
 
 NOW_MS = 1_750_000_000_000
