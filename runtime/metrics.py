@@ -83,7 +83,7 @@ REGISTER: Final[dict[MetricName, Metric]] = {
     "onefold_timer_lateness_seconds": Metric(
         "histogram",
         ("stage",),
-        "from a timer's instant until its touch is durable (said), and until what its evaluation changed is durable (evaluated)",
+        "from a timer's instant until its touch is durable (emitted), and until what its evaluation changed is durable (evaluated)",
         _SECONDS,
     ),
     "onefold_deliveries_total": Metric("counter", ("destination", "state"), "deliveries that ended"),

@@ -49,9 +49,9 @@ class Agent:
         self.assigned = AssignedPartitions(bus, store, step.topic, settings.replay_margin)
         self.ready = asyncio.Event()
         self._stop, self._stopping = stop, False
-        self._applier = Applier(settings, step, self.assigned, store, producer, clock, stop)
+        self._applier = Applier(settings, step, assigned=self.assigned, store=store, producer=producer, clock=clock, stop=stop)
         self._queues = PartitionQueues(self._handle, self._queue_failed)
-        self._app = create_faust_app(settings, step.name, step.topic, self, self._queues)
+        self._app = create_faust_app(settings, step.name, step.topic, assignment=self, queues=self._queues)
 
     async def start(self) -> None:
         """Join the group. Returns before partitions are assigned: `ready` is set then."""

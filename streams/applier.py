@@ -92,14 +92,20 @@ class Applier:
         self,
         settings: Settings,
         step: Step,
+        *,
         assigned: AssignedPartitions,
         store: ProfileStore | None,
         producer: Producer,
         clock: Clock,
         stop: Stop,
     ) -> None:
-        self._settings, self._step, self._assigned = settings, step, assigned
-        self._store, self._producer, self._clock, self._stop = store, producer, clock, stop
+        self._settings = settings
+        self._step = step
+        self._assigned = assigned
+        self._store = store
+        self._producer = producer
+        self._clock = clock
+        self._stop = stop
         self._failures = FailedSlices(settings.data_dir / "streams" / step.name / "failed.json")
 
     async def apply(self, topic_partition: TopicPartition, records: Sequence[Record], is_current: IsCurrent) -> bool:
@@ -219,6 +225,7 @@ class Applier:
         if saved is None or not await self._send(topic_partition, saved.outcome, is_current):
             return False
         metrics.count_results(self._step.name, saved.outcome.results)
+        metrics.count_approximate_answers(saved.outcome.approximate)
         elapsed_ms = max(0, self._clock.now_ms() - saved.decided_ms)
         for late_ms in saved.outcome.lateness_ms:
             metrics.observe_timer_lateness("evaluated", late_ms + elapsed_ms)

@@ -14,7 +14,7 @@ STREAM_BUFFER_SLICES: Final = 8
 HEARTBEATS_PER_SESSION: Final = 5
 
 
-def create_faust_app(settings: Settings, agent: str, topic: str, assignment: Assignment, queues: PartitionQueues) -> SliceApp:
+def create_faust_app(settings: Settings, agent: str, topic: str, *, assignment: Assignment, queues: PartitionQueues) -> SliceApp:
     """An app that reads `topic` (the register's name) as the consumer group of `agent` and gives every slice to `queues`.
 
     It makes no topics, serves no web pages, keeps no tables, and acknowledges nothing by itself.

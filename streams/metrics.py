@@ -1,29 +1,28 @@
-"""What the stream layer counts and times."""
+"""What the stream agents count and time."""
 
 import contextlib
 import time
 from collections import Counter as Counts
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal
 
 from runtime.metrics import Metrics
 
 METRICS: Final = Metrics()
-APPROXIMATE: Final = "approximate:"
-"""What comes before the name of a segment or computed trait whose register was too small, in the results of a slice."""
+"""The metrics of this process. Global because a process has exactly one registry, which its health server serves."""
 
-TimerStage = Literal["said", "evaluated"]
+TimerStage = Literal["emitted", "evaluated"]
 
 
 def observe_slice(agent: str, records: int, seconds: float) -> None:
-    """A slice was applied."""
+    """Record that a slice was applied, in so many seconds."""
     METRICS.observe("onefold_slice_records", records, agent=agent)
     METRICS.observe("onefold_slice_seconds", seconds, agent=agent)
 
 
 @contextlib.contextmanager
 def time_stage(agent: str, stage: str) -> Iterator[None]:
-    """Times a stage of a slice, however it ends."""
+    """Time a stage of a slice, whether it succeeds or raises."""
     started = time.monotonic()
     try:
         yield
@@ -32,16 +31,14 @@ def time_stage(agent: str, stage: str) -> Iterator[None]:
 
 
 def count_retry(agent: str) -> None:
-    """A slice waits and is tried again."""
+    """Count a retry: the slice waits and is tried again."""
     METRICS.count("onefold_retries_total", where=agent)
 
 
 def count_results(agent: str, counts: Counts[str]) -> None:
-    """What a slice's records came to."""
+    """Count the records of a slice by their results, once the slice is applied."""
     for result, count in counts.items():
-        if result.startswith(APPROXIMATE):
-            METRICS.count("onefold_approximate_answers_total", count, of=result.removeprefix(APPROXIMATE))
-        elif count and result != "nodes":
+        if count and result != "nodes":
             METRICS.count("onefold_records_total", count, agent=agent, result=result)
     if counts["links"]:
         METRICS.count("onefold_links_total", counts["links"])
@@ -53,11 +50,17 @@ def count_results(agent: str, counts: Counts[str]) -> None:
         METRICS.count("onefold_splits_total", counts["splits"])
 
 
+def count_approximate_answers(names: Iterable[str]) -> None:
+    """Count the answers of these segments and computed traits as approximate, once for each time that a name occurs."""
+    for name in names:
+        METRICS.count("onefold_approximate_answers_total", of=name)
+
+
 def count_violation(source: str, event: str, path: str, rule: str) -> None:
-    """An event was not as its tracking plan says."""
+    """Count a violation of a tracking plan by an event."""
     METRICS.count("onefold_plan_violations_total", source=source, event=event, path=path, rule=rule)
 
 
 def observe_timer_lateness(stage: TimerStage, late_ms: int) -> None:
-    """A timer came to this stage so many ms after its instant."""
+    """Record that a timer reached this stage `late_ms` after its instant."""
     METRICS.observe("onefold_timer_lateness_seconds", late_ms / 1000, stage=stage)

@@ -9,17 +9,21 @@ from runtime.bus.port import Outgoing
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Writes for the profile store, records to produce, and counts by result for the metrics.
-
-    `expected` and `fence` are the stored position and fence that the decision was made on; `paused` asks to wait and decide again.
-    `lateness_ms` has an entry for each timer that was evaluated (not for one that was only replayed): from its instant to the
-    decision's `now_ms`.
-    """
+    """The decision of a step for one slice."""
 
     expected: int | None = None
+    """The stored position on which the decision was made. The store refuses the writes if it has another one by then."""
     paused: bool = False
+    """True when the step must not decide now: the applier waits and asks again."""
     fence: int | None = None
+    """The stored fence on which the decision was made. The store refuses the writes if the writers were fenced since then."""
     writes: Writes = field(default_factory=Writes)
+    """What changes in the profile store."""
     produce: tuple[Outgoing, ...] = ()
+    """The records to send once the writes are in the store."""
     results: Counter[str] = field(default_factory=Counter)
+    """How many records had which result, for the metrics."""
+    approximate: tuple[str, ...] = ()
+    """The segments and computed traits whose answer is approximate because their registers were too small, once per answer."""
     lateness_ms: tuple[int, ...] = ()
+    """For each timer that was evaluated, and not only replayed: the time from its instant to the decision's `now_ms`."""

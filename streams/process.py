@@ -5,8 +5,6 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from profile_store.port import ProfileStore
@@ -14,13 +12,10 @@ from runtime.bus.port import Bus
 from runtime.clock import Clock
 from runtime.errors import Transient
 from runtime.settings import Settings
-from streams import metrics
 from streams.agent import Agent
 from streams.applier import ExitCode
 from streams.definitions import Definitions, follow_definitions
-from streams.reclustering import Reclusterer
-from streams.step import Step
-from streams.timers import Timers
+from streams.hosting import AgentResources, HostedStep, StepDependencies
 
 log: Final = logging.getLogger(__name__)
 
@@ -28,29 +23,14 @@ CLOSE_TIMEOUT_S: Final = 25.0
 """How long an orderly end may take in all; the slices in hand have most of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepDependencies:
-    """What steps are made of."""
-
-    settings: Settings
-    store: ProfileStore
-    clock: Clock
-    definitions: Definitions
-
-
-@dataclass(frozen=True, slots=True)
-class HostedStep:
-    """A step to host. `stateful` says that it keeps state, and so a position, in the profile store."""
-
-    step: Step
-    stateful: bool = True
-
-
 class StreamProcess:
     """Hosts the agents of `steps`. `run` returns why it ended."""
 
     def __init__(self, settings: Settings, *, bus: Bus, store: ProfileStore, clock: Clock) -> None:
-        self._settings, self._bus, self._store, self._clock = settings, bus, store, clock
+        self._settings = settings
+        self._bus = bus
+        self._store = store
+        self._clock = clock
         self._agents: list[Agent] = []
         self._exit_code: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
@@ -109,13 +89,8 @@ class StreamProcess:
                 stop=self.stop,
             )
             self._agents.append(agent)
-            if hosted_step.step.name == "segment":
-                observe_lateness = partial(metrics.observe_timer_lateness, "said")
-                timers = Timers(self._settings, self._store, producer, self._clock, agent.assigned, observe_lateness)
-                self._spawn("timers", timers.run())
-            if hosted_step.step.name == "link":
-                reclusterer = Reclusterer(self._settings, self._store, producer, lambda: definitions.rules, agent.assigned.all)
-                self._spawn("relink", reclusterer.run())
+            for name, start_task in hosted_step.background.items():
+                self._spawn(name, start_task(AgentResources(producer, agent.assigned)))
         for agent in self._agents:
             await agent.start()
             self._spawn(f"watch {agent.name}", agent.watch())

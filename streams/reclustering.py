@@ -31,13 +31,17 @@ class Reclusterer:
     def __init__(
         self,
         settings: Settings,
+        *,
         store: ProfileStore,
         producer: Producer,
         rules: Callable[[], CompiledIdentityRules],
         assigned_partitions: Callable[[], Sequence[TopicPartition]],
     ) -> None:
-        self._settings, self._store, self._producer = settings, store, producer
-        self._rules, self._assigned_partitions = rules, assigned_partitions
+        self._settings = settings
+        self._store = store
+        self._producer = producer
+        self._rules = rules
+        self._assigned_partitions = assigned_partitions
 
     async def run(self) -> None:
         """Look again and again, for ever."""

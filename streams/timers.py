@@ -34,14 +34,19 @@ class Timers:
     def __init__(
         self,
         settings: Settings,
+        *,
         store: ProfileStore,
         producer: Producer,
         clock: Clock,
         assigned: AssignedPartitions,
         observe_lateness: Callable[[int], None],
     ) -> None:
-        self._settings, self._store, self._producer, self._clock = settings, store, producer, clock
-        self._assigned, self._observe_lateness = assigned, observe_lateness
+        self._settings = settings
+        self._store = store
+        self._producer = producer
+        self._clock = clock
+        self._assigned = assigned
+        self._observe_lateness = observe_lateness
         self._in_flight: dict[TopicPartition, InFlightTimers] = {}
         self._busy: set[TopicPartition] = set()
 

@@ -1,11 +1,13 @@
 """What all steps need: decoding a slice, quarantining what does not decode, and addressing records."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
-from profile_store.port import Checkpoint
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
+from domain.segments.plan import SegmentPlan
+from profile_store.port import Checkpoint, ProfileStore
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode, encode
@@ -14,7 +16,26 @@ from schemas.records import GroupRecord, Touched
 
 T = TypeVar("T", bound=msgspec.Struct)
 UP_TO_DATE: Final = 1 << 62
-"""Knows all definitions there can be."""
+"""A definitions offset beyond every real one: of a step that has all the definitions it will ever need, as in tests."""
+
+
+class DefinedStep:
+    """A step over the profile store whose decisions follow the definitions. Each slice reads them anew, since they change."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ProfileStore,
+        plan: Callable[[], SegmentPlan],
+        rules: Callable[[], CompiledIdentityRules] = lambda: DEFAULT_RULES,
+        definitions_offset: Callable[[], int] = lambda: UP_TO_DATE,
+    ) -> None:
+        """Keep what every slice needs. `definitions_offset` returns the offset before which all definitions are in `plan`."""
+        self._settings = settings
+        self._store = store
+        self._plan = plan
+        self._rules = rules
+        self._definitions_offset = definitions_offset
 
 
 def must_wait(checkpoint: Checkpoint, definitions_offset: int) -> bool:

@@ -1,46 +1,29 @@
 """Group: fold what is said of accounts and households into their documents, touch the members whose segments may depend on it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from domain.identity import groups
 from domain.identity.households import group_kind
-from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, HouseholdRules
+from domain.identity.rules import HouseholdRules
 from domain.segments.plan import SegmentPlan
-from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition, Writes
+from profile_store.port import DocumentKind, GuardedDocument, TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.records import GroupRecord, Touched
 from streams.outcome import Outcome
-from streams.steps.common import UP_TO_DATE, decode_slice, must_wait, touch_record
+from streams.steps.common import DefinedStep, decode_slice, must_wait, touch_record
 
 GroupRecords = list[tuple[int, GroupRecord]]
 """The records of one group in a slice, each with its offset."""
 
 
-class GroupStep:
+class GroupStep(DefinedStep):
     """Reads `groups`. A profile that is touched says nothing of its groups that it has not said, so all comes to rest."""
 
     name = "group"
     topic = "groups"
-
-    def __init__(
-        self,
-        settings: Settings,
-        store: ProfileStore,
-        plan: Callable[[], SegmentPlan],
-        rules: Callable[[], CompiledIdentityRules] = lambda: DEFAULT_RULES,
-        definitions_offset: Callable[[], int] = lambda: UP_TO_DATE,
-    ) -> None:
-        """`definitions_offset` is the offset of the definitions before which all are in `plan`."""
-        self._settings, self._store, self._plan, self._rules, self._definitions_offset = (
-            settings,
-            store,
-            plan,
-            rules,
-            definitions_offset,
-        )
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
         """Load the groups' documents in one round trip, decide."""
@@ -51,7 +34,15 @@ class GroupStep:
         checkpoint, documents, _ = await self._store.load(topic_partition, "group", list(by_group))
         if must_wait(checkpoint, self._definitions_offset()):
             return Outcome(paused=True)
-        outcome = decide(self._settings, self._plan(), self._rules().household, topic_partition, by_group, documents, now_ms)
+        outcome = decide(
+            self._settings,
+            self._plan(),
+            self._rules().household,
+            topic_partition=topic_partition,
+            by_group=by_group,
+            documents=documents,
+            now_ms=now_ms,
+        )
         outcome.results["quarantined"] += len(quarantine_records)
         return replace(
             outcome, expected=checkpoint.position, fence=checkpoint.fence, produce=(*outcome.produce, *quarantine_records)
@@ -62,6 +53,7 @@ def decide(
     settings: Settings,
     plan: SegmentPlan,
     rule: HouseholdRules | None,
+    *,
     topic_partition: TopicPartition,
     by_group: Mapping[str, GroupRecords],
     documents: Mapping[str, GuardedDocument],

@@ -1,7 +1,7 @@
 """Segment: join a touched profile, evaluate its segments now, say what changed, set one timer for the next change."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import msgspec
 
 from domain.identity import groups
 from domain.identity.model import Members
-from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, HouseholdRules
+from domain.identity.rules import HouseholdRules
 from domain.profiles import fragment as model
 from domain.profiles import membership as memberships
 from domain.profiles.fragment import JoinedProfile
@@ -18,14 +18,14 @@ from domain.segments.comparisons import NEVER
 from domain.segments.evaluation import Evaluation, evaluate_profile
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
-from profile_store.port import GuardedDocument, ProfileStore, TopicPartition, Writes
+from profile_store.port import GuardedDocument, TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.hashes import short_hash
 from schemas.records import Cause, GroupRecord, Profile, Touched, Transition
 from streams.outcome import Outcome
-from streams.steps.common import UP_TO_DATE, contribution_record, decode_slice, must_wait, touch_record
+from streams.steps.common import DefinedStep, contribution_record, decode_slice, must_wait, touch_record
 from streams.steps.touches import Touches, coalesce, forward
 
 
@@ -47,29 +47,11 @@ class ProfileView:
     guards: tuple[tuple[str, int], ...] = ()
 
 
-class SegmentStep:
+class SegmentStep(DefinedStep):
     """Reads `touched`."""
 
     name = "segment"
     topic = "touched"
-
-    def __init__(
-        self,
-        settings: Settings,
-        store: ProfileStore,
-        plan: Callable[[], SegmentPlan],
-        rules: Callable[[], CompiledIdentityRules] = lambda: DEFAULT_RULES,
-        definitions_offset: Callable[[], int] = lambda: UP_TO_DATE,
-    ) -> None:
-        """`definitions_offset` is the offset of the definitions before which all are in `plan`."""
-        self._settings, self._store, self._plan, self._rules, self._definitions_offset = (
-            settings,
-            store,
-            plan,
-            rules,
-            definitions_offset,
-        )
-        self._secret = settings.tenant_secret.get_secret_value().encode()
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
         """Four round trips a slice: documents and labels, members, fragments, documents of members new to a profile.
@@ -84,7 +66,7 @@ class SegmentStep:
             return Outcome(paused=True)
         plan, rule = self._plan(), self._rules().household
         views = await self._with_groups(await self._views(documents, plan), plan, rule)
-        outcome = decide(self._settings, plan, rule, topic_partition, touches, views, now_ms)
+        outcome = decide(self._settings, plan, rule, topic_partition=topic_partition, touches=touches, views=views, now_ms=now_ms)
         forwards = [touch_record(self._settings, record) for record in forward(touches, labels, now_ms)]
         outcome.results["quarantined"] += len(quarantine_records)
         return replace(
@@ -127,8 +109,9 @@ class SegmentStep:
         """The views with what there is to know of groups."""
         if rule is None and not any(view.joined.accounts for view in views.values()):
             return dict(views)
+        secret = self._settings.tenant_secret.get_secret_value().encode()
         contributions = {
-            profile_id: groups.profile_contributions(view.joined, profile_id, plan, rule, self._secret) if view.alive else {}
+            profile_id: groups.profile_contributions(view.joined, profile_id, plan, rule, secret) if view.alive else {}
             for profile_id, view in views.items()
         }
         group_ids = sorted({name for contributed in contributions.values() for name in groups.groups_needed_by(plan, contributed)})
@@ -153,6 +136,7 @@ def decide(
     settings: Settings,
     plan: SegmentPlan,
     rule: HouseholdRules | None,
+    *,
     topic_partition: TopicPartition,
     touches: Mapping[str, Touches],
     views: Mapping[str, ProfileView],
@@ -164,6 +148,7 @@ def decide(
     timers: dict[str, int | None] = {}
     produce: list[Outgoing] = []
     lateness_ms: list[int] = []
+    approximate: list[str] = []
     results: Counter[str] = Counter()
     for profile_id, touched in touches.items():
         view = views[profile_id]
@@ -178,9 +163,7 @@ def decide(
                 settings, unpublished_transitions, unpublished_contributions, _stored_profile(before, view, profile_id, now_ms)
             )
             results["replayed"] += 1
-        if touched.last_offset <= applied:
-            continue
-        if touched.superseded_by_event(view.guards):
+        if touched.last_offset <= applied or touched.superseded_by_event(view.guards):
             continue
         if touched.due_ms:
             lateness_ms.append(max(0, now_ms - touched.due_ms))
@@ -189,24 +172,38 @@ def decide(
         else:
             after, profile, evaluation = _evaluate(before, view, profile_id, touched, plan, rule, now_ms)
             due = evaluation.next_ms
-            results.update(f"approximate:{name}" for name in evaluation.approximate)
+            approximate += evaluation.approximate
         timers[profile_id] = due
         if after is None:
             continue
         produce += _change_records(
             settings, after.last, after.grouped, profile if after.profile_hash != before.profile_hash else None
         )
-        results["evaluated"] += 1
-        results["transitions"] += len(after.last)
-        results["merges"] += bool(view.members.merged_into and not before.dissolved_into)
-        results["splits"] += bool(view.members.split_from and view.alive and before.label_version < view.members.version)
-        results["grouped"] += len(after.grouped)
+        results += _count_changes(before, after, view)
         after.last, after.grouped = (*unpublished_transitions, *after.last), (*unpublished_contributions, *after.grouped)
         documents["membership", profile_id] = GuardedDocument(
             memberships.encode_membership(after), topic_partition.guard_name, touched.last_offset
         )
     writes = Writes(documents=documents, timers=timers)  # type: ignore[arg-type]  # the kind is a literal
-    return Outcome(writes=writes, produce=tuple(produce), results=results, lateness_ms=tuple(lateness_ms))
+    return Outcome(
+        writes=writes,
+        produce=tuple(produce),
+        results=results,
+        approximate=tuple(approximate),
+        lateness_ms=tuple(lateness_ms),
+    )
+
+
+def _count_changes(before: Membership, after: Membership, view: ProfileView) -> Counter[str]:
+    """Return what the evaluation of one profile adds to the results of its slice."""
+    members = view.members
+    return Counter(
+        evaluated=1,
+        transitions=len(after.last),
+        merges=int(bool(members.merged_into and not before.dissolved_into)),
+        splits=int(bool(members.split_from and view.alive and before.label_version < members.version)),
+        grouped=len(after.grouped),
+    )
 
 
 def _stored_profile(before: Membership, view: ProfileView, profile_id: str, now_ms: int) -> Profile:

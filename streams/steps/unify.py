@@ -1,16 +1,15 @@
 """Unify: fold a slice of events into the fragments of their owners, and say the new links and the touched profiles."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from domain.identity import evidence
 from domain.identity.households import group_id
 from domain.identity.model import Label
-from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
 from domain.profiles import fragment as model
 from domain.segments.plan import SegmentPlan
-from profile_store.port import GuardedDocument, ProfileStore, TopicPartition, Writes
+from profile_store.port import GuardedDocument, TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
@@ -19,34 +18,17 @@ from schemas.hashes import message_hash
 from schemas.identifiers import links_from_strongest
 from schemas.records import GroupRecord, Touched
 from streams.outcome import Outcome
-from streams.steps.common import UP_TO_DATE, contribution_record, decode_slice, must_wait, touch_record
+from streams.steps.common import DefinedStep, contribution_record, decode_slice, must_wait, touch_record
 
 EVERYTHING: Final = "*"
 """What a replayed event may have changed: it is not known any more what it did."""
 
 
-class UnifyStep:
+class UnifyStep(DefinedStep):
     """Reads `events`."""
 
     name = "unify"
     topic = "events"
-
-    def __init__(
-        self,
-        settings: Settings,
-        store: ProfileStore,
-        plan: Callable[[], SegmentPlan],
-        rules: Callable[[], CompiledIdentityRules] = lambda: DEFAULT_RULES,
-        definitions_offset: Callable[[], int] = lambda: UP_TO_DATE,
-    ) -> None:
-        """`definitions_offset` is the offset of the definitions before which all are in `plan`."""
-        self._settings, self._store, self._plan, self._rules, self._definitions_offset = (
-            settings,
-            store,
-            plan,
-            rules,
-            definitions_offset,
-        )
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
         """Load the owners' fragments and labels in one round trip, decide."""
@@ -56,7 +38,13 @@ class UnifyStep:
         if must_wait(checkpoint, self._definitions_offset()):
             return Outcome(paused=True)
         writes, produce, results = decide(
-            self._settings, self._plan(), topic_partition, events, documents, labels, self._rules().version
+            self._settings,
+            self._plan(),
+            topic_partition=topic_partition,
+            events=events,
+            documents=documents,
+            labels=labels,
+            rules_version=self._rules().version,
         )
         results["quarantined"] += len(quarantine_records)
         return Outcome(
@@ -67,6 +55,7 @@ class UnifyStep:
 def decide(
     settings: Settings,
     plan: SegmentPlan,
+    *,
     topic_partition: TopicPartition,
     events: Sequence[tuple[Record, Event]],
     documents: Mapping[str, GuardedDocument],

@@ -73,7 +73,7 @@ async def _faust(settings: Settings, count: int) -> float:
     with tempfile.TemporaryDirectory() as directory:
         apart = settings.model_copy(update={"data_dir": Path(directory)})
         lanes = PartitionQueues(handle, failed)
-        app = create_faust_app(apart, f"bench-{uuid.uuid4().hex[:8]}", "events", _Anywhere(), lanes)
+        app = create_faust_app(apart, f"bench-{uuid.uuid4().hex[:8]}", "events", assignment=_Anywhere(), queues=lanes)
         await app.start()
         try:
             return await asyncio.wait_for(done, 120)

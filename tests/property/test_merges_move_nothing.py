@@ -127,7 +127,13 @@ async def test_changed_rules_reach_every_cluster_a_few_at_a_time() -> None:
     spec = IdentityRulesSpec(namespaces={"phone": NamespaceRules(blocked_patterns=("^.84900000.*$",))})
     pipeline.rules = CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN", sequence_number=7)
     place = TopicPartition("links", 0, 1)
-    relink = Reclusterer(pipeline.settings, pipeline.store, InPipeline(pipeline), lambda: pipeline.rules, lambda: [place])
+    relink = Reclusterer(
+        pipeline.settings,
+        store=pipeline.store,
+        producer=InPipeline(pipeline),
+        rules=lambda: pipeline.rules,
+        assigned_partitions=lambda: [place],
+    )
     assert await relink.run_round(place)
     await pipeline.drain()
     live = [profile for profile in pipeline.profiles().values() if profile.members]

@@ -25,8 +25,9 @@ from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing, Record
 from runtime.clock import SystemClock
 from runtime.settings import Settings
+from streams.hosting import HostedStep
 from streams.outcome import Outcome
-from streams.process import HostedStep, StreamProcess
+from streams.process import StreamProcess
 
 BUCKETS = 5
 

@@ -97,7 +97,15 @@ class LivePipeline:
         assigned = AssignedPartitions(self.bus, self.store, step.topic, 0)
         await assigned.assign([TP(topic, number) for number in await self.bus.end_offsets(topic)])
         settings = self.settings.model_copy(update={"data_dir": folder})
-        applier = Applier(settings, step, assigned, self.store, await self.bus.producer(), self.clock, self.exits.append)
+        applier = Applier(
+            settings,
+            step,
+            assigned=assigned,
+            store=self.store,
+            producer=await self.bus.producer(),
+            clock=self.clock,
+            stop=self.exits.append,
+        )
         reader = await self.bus.reader([topic])
         while True:
             for partition, records in (await reader.poll(POLL_MS, SLICE)).items():

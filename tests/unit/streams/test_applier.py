@@ -113,9 +113,8 @@ async def make_bench(tmp_path: Path, faults: list[Exception] | None = None, stor
     step, places, stopped = Recorder(store), AssignedPartitions(bus, store, "events", 0), list[ExitCode]()
     await places.assign([TP(TOPIC, 0)])
     producer = Wrapped(await bus.producer(), faults if faults is not None else [])
-    return ApplierBench(
-        settings, store, bus, step, places, Applier(settings, step, places, store, producer, clock, stopped.append), stopped
-    )
+    applier = Applier(settings, step, assigned=places, store=store, producer=producer, clock=clock, stop=stopped.append)
+    return ApplierBench(settings, store, bus, step, places, applier, stopped)
 
 
 async def test_slice_is_saved_with_its_position_before_records_are_published(tmp_path: Path) -> None:

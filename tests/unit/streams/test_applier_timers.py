@@ -52,8 +52,15 @@ class TimedApplierBench:
         self.step, self.places = Evaluating(self.clock, self.store), AssignedPartitions(self.bus, self.store, "touched", 0)
 
     async def apply(self, offset: int, *, current: bool = True) -> bool:
-        producer = await self.bus.producer()
-        applier = Applier(self.settings, self.step, self.places, self.store, producer, self.clock, lambda _: None)
+        applier = Applier(
+            self.settings,
+            self.step,
+            assigned=self.places,
+            store=self.store,
+            producer=await self.bus.producer(),
+            clock=self.clock,
+            stop=lambda _: None,
+        )
         return await applier.apply(PLACE, [Record(TOPIC, 0, offset, 1, None, b"")], lambda: current)
 
 

@@ -71,7 +71,7 @@ async def consumer(tmp_path: Path, starts: Starts) -> AsyncIterator[SliceConsume
     async def handle(_: object) -> bool:
         return True
 
-    app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", starts, PartitionQueues(handle, print))
+    app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", assignment=starts, queues=PartitionQueues(handle, print))
     app.consumer_generation_id = 1
     cast("Any", app.topics)._acking_topics.add(TP0.topic)  # what a subscription does
     bench = SliceConsumerBench(app.transport, print, print, print)

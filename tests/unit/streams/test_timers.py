@@ -69,7 +69,23 @@ class TimersBench:
         self.places = AssignedPartitions(self.bus, self.store, "touched", 0)
         await self.places.assign([TP(topic, number) for number in range(partitions)])
         producer = FailingProducer(await self.bus.producer(), self.faults)
-        self.timers = Timers(self.settings, self.store, producer, self.clock, self.places, self.late.append)
+        self.timers = self.make_timers(producer, self.store)
+
+    def make_timers(self, producer: Producer, store: MemoryStore) -> Timers:
+        return Timers(
+            self.settings,
+            store=store,
+            producer=producer,
+            clock=self.clock,
+            assigned=self.places,
+            observe_lateness=self.late.append,
+        )
+
+    async def lose_memory(self) -> None:
+        """Start over as a new worker would: what it knew of its partitions and of their timers is gone."""
+        self.places = AssignedPartitions(self.bus, self.store, "touched", 0)
+        await self.places.assign([TP(self.settings.topic("touched"), 0)])
+        self.timers = self.make_timers(await self.bus.producer(), self.store)
 
     async def set(self, **timers: int | None) -> None:
         """Set timers (due in so many ms from now) as a slice of live touches does."""
@@ -254,9 +270,7 @@ async def test_crash_around_sending_resends_and_loses_no_timer(bench: TimersBenc
     await bench.set(said=0, unsaid=30)
     await bench.look()
     bench.clock.advance(30)
-    bench.places = AssignedPartitions(bench.bus, bench.store, "touched", 0)  # a worker's memory is gone
-    await bench.places.assign([TP(bench.settings.topic("touched"), 0)])
-    bench.timers = Timers(bench.settings, bench.store, await bench.bus.producer(), bench.clock, bench.places, bench.late.append)
+    await bench.lose_memory()
     assert await bench.look() == 2
     assert [t.profile_id for t in await bench.touches()] == ["said", "said", "unsaid"]
 
@@ -320,7 +334,14 @@ async def test_waiting_topic_partition_does_not_block_others(monkeypatch: pytest
 
     store = Stuck(bench.clock)
     await store.save(TopicPartition("touched", 1, 2), None, 0, Writes(timers={"p": bench.clock.now_ms()}))
-    timers = Timers(bench.settings, store, await bench.bus.producer(), bench.clock, bench.places, late)
+    timers = Timers(
+        bench.settings,
+        store=store,
+        producer=await bench.bus.producer(),
+        clock=bench.clock,
+        assigned=bench.places,
+        observe_lateness=late,
+    )
     running = asyncio.create_task(timers.run())
     await asyncio.wait_for(wanted.wait(), 30)
     running.cancel()
@@ -353,11 +374,7 @@ async def _history(steps: list[tuple[str, int, int]]) -> None:
         elif what == "evaluate":
             await bench.evaluate(number, **({f"p{number}": in_ms} if in_ms > 0 else {}))
         elif what == "crash":
-            bench.places = AssignedPartitions(bench.bus, bench.store, "touched", 0)
-            await bench.places.assign([TP(bench.settings.topic("touched"), 0)])
-            bench.timers = Timers(
-                bench.settings, bench.store, await bench.bus.producer(), bench.clock, bench.places, bench.late.append
-            )
+            await bench.lose_memory()
         elif what == "broker" and bench.timers.partitions_to_poll():
             bench.faults.append(Transient("away"))
         else:
