@@ -1,7 +1,6 @@
 """One agent: a step, the Faust app that feeds it with slices, and what the two need of each other."""
 
 import asyncio
-import logging
 from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
@@ -11,6 +10,8 @@ from profile_store.port import ProfileStore
 from runtime.bus.port import Bus, Producer, Record
 from runtime.clock import Clock
 from runtime.errors import StateLost, Transient
+from runtime.logs import get_logger
+from runtime.retry import retry
 from runtime.settings import Settings
 from streams.applier import Applier, ExitCode, Stop
 from streams.assigned_partitions import AssignedPartitions
@@ -18,10 +19,12 @@ from streams.faust_app import create_faust_app
 from streams.partition_queues import PartitionQueues
 from streams.step import Step
 
-log: Final = logging.getLogger(__name__)
+log: Final = get_logger(__name__)
 
 POLL_INTERVAL_S: Final = 1.0
 """How often the store is asked whether it still stands where it stood, and Faust whether it still runs."""
+ASSIGN_RETRY_BASE_MS: Final = 200
+ASSIGN_RETRY_MAX_MS: Final = 5_000
 REVOKE_TIMEOUT_S: Final = 5.0
 """How long a rebalance waits for the slices in hand; half of the default session, far below the rebalance timeout."""
 SHUTDOWN_TIMEOUT_S: Final = 15.0
@@ -62,16 +65,13 @@ class Agent:
         while True:
             await asyncio.sleep(POLL_INTERVAL_S)
             if self._app.should_stop and not self._stopping:
-                log.error("the Faust app has ended by itself", extra={"action": "app_ended", "agent": self.name})
+                log.error("app_ended", agent=self.name)
                 self._stop(ExitCode.CONSUMER)
                 return
             try:
                 await self.assigned.check_all()
             except StateLost as error:
-                log.error(  # noqa: TRY400 - the text says all
-                    "the store came back without its last writes; the process starts again",
-                    extra={"action": "state_lost", "agent": self.name, "reason": str(error)},
-                )
+                log.error("state_lost", agent=self.name, reason=str(error))  # noqa: TRY400 - the text says all
                 self._stop(ExitCode.STATE_LOST)
                 return
             except Transient:
@@ -81,7 +81,7 @@ class Agent:
         """Finish the slices in hand, commit them, leave the group."""
         self._stopping = True
         if not await self._queues.pause(SHUTDOWN_TIMEOUT_S):
-            log.warning("a slice in hand was not finished and comes again", extra={"action": "slice_dropped", "agent": self.name})
+            log.warning("slice_dropped", agent=self.name)  # not acknowledged, so Kafka delivers it again
         if self.ready.is_set() and not self._app.should_stop:
             await self._app.consumer.commit()
         await self._app.stop()
@@ -89,20 +89,18 @@ class Agent:
 
     async def on_assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         """See `slices.Assignment`."""
-        while True:
-            try:
-                starts = await self.assigned.assign(partitions)
-                break
-            except Transient as error:
-                log.warning("starts wait for the store", extra={"action": "starts_wait", "agent": self.name}, exc_info=error)
-                await asyncio.sleep(POLL_INTERVAL_S)
+        starts = await retry(
+            # `assign` starts from nothing each time, so a call that failed half way may be made again.
+            lambda: self.assigned.assign(partitions),
+            attempts=None,
+            base_ms=ASSIGN_RETRY_BASE_MS,
+            max_ms=ASSIGN_RETRY_MAX_MS,
+            on_retry=lambda _, error: log.warning("assignment_waits", agent=self.name, exc_info=error),
+        )
         if not self._stopping:
             self._queues.resume()
         self.ready.set()
-        log.info(
-            "partitions assigned",
-            extra={"action": "assigned", "agent": self.name, "starts": {tp.partition: offset for tp, offset in starts.items()}},
-        )
+        log.info("assigned", agent=self.name, starts={tp.partition: offset for tp, offset in starts.items()})
         return starts
 
     async def on_revoked(self) -> None:
@@ -111,11 +109,11 @@ class Agent:
 
     def on_failure(self, error: BaseException) -> None:
         """See `slices.Assignment`."""
-        log.error("the consumer cannot start its partitions", extra={"action": "seek_failed", "agent": self.name}, exc_info=error)
+        log.error("seek_failed", agent=self.name, exc_info=error)
         self._stop(ExitCode.CONSUMER)
 
     def _queue_failed(self, error: BaseException) -> None:
-        log.error("a lane has ended", extra={"action": "lane_failed", "agent": self.name}, exc_info=error)
+        log.error("partition_queue_failed", agent=self.name, exc_info=error)
         self._stop(ExitCode.BUG)
 
     async def _handle(self, event: EventT[object]) -> bool:

@@ -1,7 +1,6 @@
 """The one place where outcomes become effects: load, decide, save, send; the caller acknowledges after that."""
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +13,8 @@ from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Outgoing, Producer, Record
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, Permanent, StateLost, Transient
-from runtime.retry import backoff_ms
+from runtime.logs import get_logger
+from runtime.retry import Backoff, Stopped, retry_until_stopped
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.quarantine import build_quarantine_record
@@ -25,7 +25,7 @@ from streams.failed_slices import FailedSlices
 from streams.outcome import Outcome
 from streams.step import Step
 
-log: Final = logging.getLogger(__name__)
+log: Final = get_logger(__name__)
 _JITTER: Final = random.Random()  # noqa: S311 - jitter, not a secret
 
 RETRY_BASE_MS: Final = 50
@@ -56,30 +56,6 @@ class SavedOutcome:
 
     outcome: Outcome
     decided_ms: int
-
-
-class RetryDelay:
-    """Waits longer and longer, with jitter, and says so once for each doubling."""
-
-    def __init__(self, stage: str, topic_partition: TopicPartition) -> None:
-        self._stage, self._topic_partition, self._waits = stage, topic_partition, 0
-
-    async def wait(self, error: BaseException | None) -> None:
-        """Sleep before the next try."""
-        wait_ms = backoff_ms(self._waits, RETRY_BASE_MS, RETRY_MAX_MS, _JITTER)
-        self._waits += 1
-        if self._waits & (self._waits - 1) == 0:
-            log.warning(
-                "a slice waits for what it needs",
-                extra={
-                    "action": "slice_waits",
-                    "stage": self._stage,
-                    "place": self._topic_partition.guard_name,
-                    "tries": self._waits,
-                },
-                exc_info=error if self._waits == 1 else None,
-            )
-        await asyncio.sleep(wait_ms / 1000)
 
 
 class Applier:
@@ -143,8 +119,11 @@ class Applier:
         self, code: ExitCode, action: str, topic_partition: TopicPartition, records: Sequence[Record], error: Exception
     ) -> None:
         log.error(
-            "a slice cannot be done; the process starts again",
-            extra={"action": action, "stage": self._step.name, "place": topic_partition.guard_name, "offset": records[0].offset},
+            action,
+            stage=self._step.name,
+            topic_partition=topic_partition.guard_name,
+            offset=records[0].offset,
+            exit_code=code.name.lower(),
             exc_info=error,
         )
         self._stop(code)
@@ -174,13 +153,10 @@ class Applier:
         """Quarantine the one record that fails, and move on."""
         record = records[0]
         log.error(
-            "a record fails again and again and is quarantined",
-            extra={
-                "action": "record_poison",
-                "stage": self._step.name,
-                "place": topic_partition.guard_name,
-                "offset": record.offset,
-            },
+            "record_poison",
+            stage=self._step.name,
+            topic_partition=topic_partition.guard_name,
+            offset=record.offset,
             exc_info=error,
         )
 
@@ -239,7 +215,7 @@ class Applier:
         A refused document or a lost race is decided again on what is now stored: a zombie has written it, or this very slice
         before its answer was lost.
         """
-        retry_delay, conflicts = RetryDelay(self._step.name, topic_partition), 0
+        backoff, conflicts = Backoff(RETRY_BASE_MS, RETRY_MAX_MS, _JITTER), 0
         while True:
             decided_ms = self._clock.now_ms()
             try:
@@ -262,8 +238,8 @@ class Applier:
                 continue
             conflicts += 1
             if error is not None or conflicts > CONFLICTS_BEFORE_WAITING:
-                metrics.count_retry(self._step.name)
-                await retry_delay.wait(error)
+                self._note_retry(topic_partition, backoff.attempts + 1, error)
+                await backoff.wait()
 
     async def _store_outcome(self, topic_partition: TopicPartition, outcome: Outcome, position: int) -> bool:
         """Whether all was taken. Raises StateLost only for a store that stands behind what it stood at."""
@@ -281,15 +257,35 @@ class Applier:
         return not refused
 
     async def _send(self, topic_partition: TopicPartition, outcome: Outcome, is_current: IsCurrent) -> bool:
-        retry_delay = RetryDelay(self._step.name, topic_partition)
-        while outcome.produce:
-            try:
-                with metrics.time_stage(self._step.name, "send"):
-                    await self._producer.send(outcome.produce)
-                break
-            except Transient as error:
-                if not is_current():
-                    return False
-                metrics.count_retry(self._step.name)
-                await retry_delay.wait(error)
+        """Send the records of a saved outcome. Return false when the slice stopped being this worker's before they were durable."""
+        if not outcome.produce:
+            return True
+
+        async def send() -> None:
+            with metrics.time_stage(self._step.name, "send"):
+                await self._producer.send(outcome.produce)
+
+        try:
+            await retry_until_stopped(
+                send,
+                lambda: not is_current(),
+                base_ms=RETRY_BASE_MS,
+                max_ms=RETRY_MAX_MS,
+                rng=_JITTER,
+                on_retry=lambda attempt, error: self._note_retry(topic_partition, attempt, error),
+            )
+        except Stopped:
+            return False
         return True
+
+    def _note_retry(self, topic_partition: TopicPartition, attempt: int, error: BaseException | None) -> None:
+        """Count a retry, and log it once for each doubling: an outage of an hour must not fill the log."""
+        metrics.count_retry(self._step.name)
+        if attempt & (attempt - 1) == 0:
+            log.warning(
+                "slice_waits",
+                stage=self._step.name,
+                topic_partition=topic_partition.guard_name,
+                attempt=attempt,
+                exc_info=error if attempt == 1 else None,
+            )

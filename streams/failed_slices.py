@@ -1,7 +1,6 @@
 """Slices that failed by a bug, remembered across restarts in a small file."""
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -9,8 +8,9 @@ from typing import Final
 import msgspec
 
 from runtime.bus.port import Record
+from runtime.logs import get_logger
 
-log: Final = logging.getLogger(__name__)
+log: Final = get_logger(__name__)
 
 
 class FailedSlice(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ class FailedSlices:
         except FileNotFoundError:
             return []
         except msgspec.DecodeError:  # torn by a full disk: the slice fails and is noted once more
-            log.warning("the file of failed slices cannot be read and starts anew", extra={"path": str(self._path)})
+            log.warning("failed_slices_unreadable", path=str(self._path))
             return []
 
     def _write(self, slices: list[FailedSlice]) -> None:

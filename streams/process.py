@@ -1,7 +1,6 @@
 """A stream process: hosts agents, keeps the definitions and timers they need, and ends in order."""
 
 import asyncio
-import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -11,13 +10,14 @@ from profile_store.port import ProfileStore
 from runtime.bus.port import Bus
 from runtime.clock import Clock
 from runtime.errors import Transient
+from runtime.logs import get_logger
 from runtime.settings import Settings
 from streams.agent import Agent
 from streams.applier import ExitCode
 from streams.definitions import Definitions, follow_definitions
 from streams.hosting import AgentResources, HostedStep, StepDependencies
 
-log: Final = logging.getLogger(__name__)
+log: Final = get_logger(__name__)
 
 CLOSE_TIMEOUT_S: Final = 25.0
 """How long an orderly end may take in all; the slices in hand have most of it."""
@@ -64,7 +64,7 @@ class StreamProcess:
                     starting.cancel()
                     await asyncio.gather(starting, return_exceptions=True)
                 code = self._exit_code.result()
-                log.info("the stream process ends", extra={"action": "stopping", "reason": code.name.lower()})
+                log.info("stopping", reason=code.name.lower())
                 await self._close()
         finally:
             for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -102,7 +102,7 @@ class StreamProcess:
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a background task failed", extra={"action": "task_failed", "task": task.get_name()}, exc_info=error)
+            log.error("task_failed", task=task.get_name(), exc_info=error)
             self.stop(ExitCode.BUG)
 
     async def _close(self) -> None:
@@ -110,7 +110,7 @@ class StreamProcess:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.gather(*(agent.aclose() for agent in self._agents))
         except TimeoutError:
-            log.warning("the agents did not end in time; what they had in hand comes again", extra={"action": "close_timeout"})
+            log.warning("close_timeout", timeout_s=CLOSE_TIMEOUT_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,7 +1,6 @@
 """Relink: when the identity rules change, have every cluster looked at again, a few at a time beside the live links."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
@@ -9,12 +8,13 @@ from domain.identity.rules import CompiledIdentityRules
 from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Outgoing, Producer
 from runtime.errors import Transient
+from runtime.logs import get_logger
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import ReclusterRequest
 from streams.steps.link import load_link_state
 
-log: Final = logging.getLogger(__name__)
+log: Final = get_logger(__name__)
 
 POLL_INTERVAL_S: Final = 1.0
 """How often the rules are compared with those that the clusters stand for."""
@@ -51,14 +51,14 @@ class Reclusterer:
                 for topic_partition in self._assigned_partitions():
                     await self.run_round(topic_partition)
             except Transient as error:
-                log.warning("a round over the clusters is put off", extra={"action": "relink_waits"}, exc_info=error)
+                log.warning("reclustering_delayed", exc_info=error)
 
     async def run_round(self, topic_partition: TopicPartition) -> bool:
         """A round if the clusters do not stand for the rules of now; whether it was done to its end. Raises Transient."""
         rules_number = self._rules().sequence_number
         if (await load_link_state(self._store, topic_partition)).rules == rules_number:
             return True
-        log.info("the identity rules have changed: every cluster is looked at again", extra={"action": "relink_begins"})
+        log.info("reclustering_started", rules_number=rules_number)
         count = 0
         async for nodes in self._clusters():
             if not await self._publish_and_wait(
@@ -69,7 +69,7 @@ class Reclusterer:
         if not await self._publish_and_wait(topic_partition, ReclusterRequest(nodes=(), number=rules_number), rules_number):
             return False
         completed = (await load_link_state(self._store, topic_partition)).rules == rules_number
-        log.info("every cluster was looked at", extra={"action": "relink_ended", "clusters": count, "done": completed})
+        log.info("reclustering_finished", clusters=count, completed=completed)
         return completed
 
     async def _publish_and_wait(self, topic_partition: TopicPartition, request: ReclusterRequest, rules_number: int) -> bool:
