@@ -6,8 +6,10 @@ from typing import Final
 
 from runtime.bus.port import Bus, Outgoing, Producer
 from runtime.errors import Transient
+from runtime.retry import retry
 
-RETRY_PERIOD_S: Final = 1.0
+CONNECT_BASE_MS: Final = 200
+CONNECT_MAX_MS: Final = 2_000
 SEND_TIMEOUT_S: Final = 10.0
 """A backstop: the Kafka producer gives up earlier by itself."""
 
@@ -21,11 +23,8 @@ class ReconnectingProducer:
 
     async def connect(self) -> None:
         """Try until the broker answers."""
-        while self._inner is None:
-            try:
-                self._inner = await self._bus.producer()
-            except Transient:
-                await asyncio.sleep(RETRY_PERIOD_S)
+        if self._inner is None:
+            self._inner = await retry(self._bus.producer, attempts=None, base_ms=CONNECT_BASE_MS, max_ms=CONNECT_MAX_MS)
 
     async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
         """As Producer.send."""

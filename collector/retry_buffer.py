@@ -1,13 +1,13 @@
 """Events whose sender cannot send again: kept in memory and tried again for a while, within bounds."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from collector.problems import RequestRefused
+from runtime.errors import Transient
 from runtime.logs import get_logger
-from runtime.retry import backoff_ms
+from runtime.retry import retry
 
 MAX_WAITING: Final = 10_000
 RETRY_FOR_S: Final = 600.0
@@ -25,7 +25,6 @@ class RetryBuffer:
     def __init__(self, on_lost: Callable[[], None], *, max_waiting: int = MAX_WAITING, retry_for_s: float = RETRY_FOR_S) -> None:
         self._on_lost, self._max_waiting, self._retry_for_s = on_lost, max_waiting, retry_for_s
         self._tasks: set[asyncio.Task[None]] = set()
-        self._rng = random.Random()  # noqa: S311 - jitter, not a secret
 
     @property
     def waiting(self) -> int:
@@ -48,10 +47,7 @@ class RetryBuffer:
     async def _send_with_retries(self, send: Send) -> None:
         try:
             async with asyncio.timeout(self._retry_for_s):
-                attempt = 0
-                while not await _try_send(send):
-                    await asyncio.sleep(backoff_ms(attempt, BASE_MS, MAX_MS, self._rng) / 1000)
-                    attempt += 1
+                await retry(lambda: _send_or_raise_transient(send), attempts=None, base_ms=BASE_MS, max_ms=MAX_MS)
         except asyncio.CancelledError:
             self._on_lost()
             raise
@@ -70,9 +66,9 @@ class RetryBuffer:
         await asyncio.gather(*unfinished, return_exceptions=True)
 
 
-async def _try_send(send: Send) -> bool:
+async def _send_or_raise_transient(send: Send) -> None:
+    """Send once. A refused request is a fault that may pass, as the client that would send it again is this buffer."""
     try:
         await send()
-    except RequestRefused:
-        return False
-    return True
+    except RequestRefused as error:
+        raise Transient("the event could not be sent") from error

@@ -1,7 +1,6 @@
 """Batches of calls to the collector, sent again for as long as it asks for that."""
 
 import gzip
-import random
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,11 +9,14 @@ import httpx
 import orjson
 
 from runtime.errors import Misconfigured, Permanent, Transient
-from runtime.retry import backoff_ms
+from runtime.retry import Backoff
 
 RETRY_FOR_S: Final = 300.0
 _RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504})
-_BASE_MS, _MAX_MS = 200, 10_000
+_BASE_MS: Final = 200
+_MAX_MS: Final = 10_000
+_MIN_MS: Final = 50
+"""Full jitter may draw 0: a command that reads a file would then send again at once, again and again."""
 _MAX_RETRY_AFTER_S: Final = 60.0
 
 
@@ -23,7 +25,6 @@ class CollectorClient:
 
     def __init__(self, http: httpx.Client, write_key: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self._http, self._auth, self._sleep = http, (write_key, ""), sleep
-        self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         self.retry_for_s = RETRY_FOR_S
 
     def send(self, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -46,7 +47,8 @@ class CollectorClient:
 
     def _post(self, body: dict[str, Any]) -> httpx.Response:
         content = gzip.compress(orjson.dumps(body), compresslevel=1)
-        waited_s, attempt, last_failure = 0.0, 0, "it cannot be reached"
+        waited_s, last_failure = 0.0, "it cannot be reached"
+        backoff = Backoff(_BASE_MS, _MAX_MS)
         while waited_s <= self.retry_for_s:
             retry_after_s = 0.0
             try:
@@ -58,10 +60,9 @@ class CollectorClient:
                     return response
                 last_failure = f"it answers {response.status_code} {_code(response)}"
                 retry_after_s = _retry_after_s(response)
-            wait_s = retry_after_s or max(backoff_ms(attempt, _BASE_MS, _MAX_MS, self._rng), 50) / 1000
+            wait_s = retry_after_s or max(backoff.next_ms(), _MIN_MS) / 1000
             self._sleep(wait_s)
             waited_s += wait_s
-            attempt += 1
         raise Transient(
             f"the collector has not kept a batch for {self.retry_for_s:.0f} s: {last_failure}. Run the same import again later"
         )
