@@ -28,7 +28,7 @@ def demo(
         bool, typer.Option("--keep", envvar="ONEFOLD_DEMO_KEEP", help="go on with what the last run left in the directory")
     ] = False,
 ) -> None:
-    """Start Onefold and watch a Vietnamese retailer's customers come in.
+    """Start Onefold and simulate the customers of a Vietnamese retailer.
 
     Exit 0 when every event is accounted for and every due message arrived at the demo's receiver with a valid signature.
     """

@@ -38,6 +38,7 @@ from ops.apply.backfill import Backfill
 from ops.apply.backfill_history import BackfillHistory
 from ops.connect import Connection
 from ops.definition_files import check, read_directory
+from ops.prepare import prepare
 from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
@@ -75,7 +76,7 @@ def run(options: DemoOptions) -> int:
             _empty_directory(layout)
         (layout.root / MARKER_FILE).touch()
         screen = DemoScreen(console)
-        stack = Stack(layout, roles=ROLES, notify=screen.note)
+        stack = Stack(layout, roles=ROLES, prepare=prepare, notify=screen.note)
         console.print(f"Onefold demo in {layout.root}", markup=False, highlight=False, soft_wrap=True)
         console.print("starting Kafka, Redis, ClickHouse and Onefold …")
         stack.set_up()

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from embedded import ports, secrets
-from embedded.directory_lock import lock_holder
+from embedded.directory_lock import lock_holder, not_running_error
 from embedded.layout import Layout
 from embedded.roles import PORT_NAMES, environment
 from runtime.errors import Misconfigured
@@ -39,8 +39,3 @@ def settings_from_variables(variables: dict[str, str]) -> Settings:
     except ValidationError as error:
         errors = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors(include_input=False)]
         raise Misconfigured("; ".join(f"ONEFOLD_{name.upper()}: {message}" for name, message in errors)) from None
-
-
-def not_running_error(layout: Layout) -> Misconfigured:
-    """The error that says that no stack runs in this directory."""
-    return Misconfigured(f"nothing runs in {layout.root}: start it with `onefold up`")

@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from embedded.attach import not_running_error
-from embedded.directory_lock import lock_holder
+from embedded.directory_lock import lock_holder, not_running_error
 from embedded.layout import Layout
 from runtime.errors import Invalid, OnefoldError, Permanent, Transient
 

@@ -51,6 +51,11 @@ def lock_holder(layout: Layout) -> int | None:
         return None if _try_lock(file) else _read_holder(file)
 
 
+def not_running_error(layout: Layout) -> Misconfigured:
+    """Return the error which says that no stack runs in this directory, and how to start one."""
+    return Misconfigured(f"nothing runs in {layout.root}: start it with `onefold up`")
+
+
 def _try_lock(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

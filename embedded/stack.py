@@ -24,13 +24,7 @@ from runtime.settings import Settings
 
 STORES = ("redis", "clickhouse", "kafka")
 Prepare = Callable[[Settings], Awaitable[object]]
-
-
-async def prepare_stores(settings: Settings) -> None:
-    """Make topics, tables and first definitions."""
-    from ops.prepare import prepare  # its drivers are not needed to stop, show or set up a stack
-
-    await prepare(settings)
+"""Creates in the running stores what the roles expect to find: topics, tables, the first definitions. Its result is ignored."""
 
 
 class Stack:
@@ -42,7 +36,7 @@ class Stack:
         *,
         stores: Sequence[str] = STORES,
         roles: Sequence[Role] = (),
-        prepare: Prepare | None = prepare_stores,
+        prepare: Prepare | None,
         notify: Notify = print,
     ) -> None:
         self.layout = layout

@@ -10,15 +10,15 @@ from embedded import control
 from embedded.directory_lock import lock_directory
 from embedded.layout import Layout
 from embedded.roles import Role
-from embedded.stack import STORES, Prepare, Stack, prepare_stores
+from embedded.stack import STORES, Prepare, Stack
 from embedded.supervisor import Notify
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up(
-    layout: Layout, *, roles: Sequence[Role], announce: Callable[[dict[str, Any]], None], notify: Notify,
-    stores: Sequence[str] = STORES, prepare: Prepare | None = prepare_stores,
+    layout: Layout, *, roles: Sequence[Role], prepare: Prepare | None, announce: Callable[[dict[str, Any]], None], notify: Notify,
+    stores: Sequence[str] = STORES,
 ) -> None:  # fmt: skip
     """Run until SIGINT, SIGTERM, SIGHUP or the control command `stop`; `announce` gets the status once all is ready.
 

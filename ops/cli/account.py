@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 
 def account(*, data_dir: DataDir = DEFAULT_DIR, as_json: AsJson = False) -> None:
-    """Add up what became of every accepted event. Exit 0 when it balances, else 1."""
+    """Add up what became of every accepted event.
+
+    Exit 0 when the account balances, else 1.
+    """
     event_account = asyncio.run(_measure(data_dir))
     if as_json:
         typer.echo(json.dumps(asdict(event_account)))

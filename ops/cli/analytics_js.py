@@ -16,7 +16,10 @@ def register(app: typer.Typer) -> None:
 
 
 def analytics_js(*, tarball: Tarball = None) -> None:
-    """Fetch analytics.js once, so that the classic snippet can load it from the collector. Names the directory."""
+    """Fetch analytics.js for the classic snippet, which the collector serves.
+
+    It is fetched once. Prints the directory in which the files lie.
+    """
     target = directory()
     is_newly_installed = install(target, fetch_by_npm if tarball is None else lambda _: tarball)
     typer.echo(f"{target}\nanalytics.js {VERSION} {'is there now' if is_newly_installed else 'was there already'}.")

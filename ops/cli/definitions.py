@@ -36,7 +36,10 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Check all definitions of a directory, show what `apply` would change and who would enter and leave. Nothing is changed."""
+    """Check all definitions of a directory, and show what `apply` would change.
+
+    The answer names how many profiles would enter and leave each segment. Nothing is changed.
+    """
     planned = asyncio.run(_plan(directory, data_dir))
     if as_json:
         typer.echo(json.dumps(render.planned_to_json(planned), ensure_ascii=False))
@@ -45,9 +48,10 @@ def plan(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = D
 
 
 def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Check all definitions of a directory, then make them live. Nothing is written if one of them is wrong.
+    """Check all definitions of a directory, then make them live.
 
-    New and changed segments are computed over history; events wait for the last step. Cut off, it is completed by running it again.
+    Nothing is written if one of them is wrong. New and changed segments are computed over history; the stream workers pause for
+    the last step. When the command is interrupted, running it again completes it.
     """
     changes_by_key, applied, bounds = asyncio.run(_apply(directory, data_dir))
     if as_json:
@@ -57,7 +61,10 @@ def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = 
 
 
 def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Take a definition back. Refused while another one names it; applied again, it is as it was."""
+    """Remove a definition. Refused while another one names it.
+
+    Applying the definition again restores what it computes, from history.
+    """
     removed = asyncio.run(_remove(key, data_dir))
     if as_json:
         typer.echo(json.dumps(asdict(removed), ensure_ascii=False))

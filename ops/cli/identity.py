@@ -36,7 +36,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="most ent
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="Who is who, and why; taking profiles apart.", no_args_is_help=True)
+    group = typer.Typer(help="Explain why identifiers are one profile, and take profiles apart.", no_args_is_help=True)
     for command in (why, how, cut, split, undo, operations, preview):
         group.command()(command)
     app.add_typer(group, name="identity")

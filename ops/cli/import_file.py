@@ -48,7 +48,10 @@ def import_(
     data_dir: DataDir = DEFAULT_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Import customers or past events from a file. Running it again changes nothing. Exit 0 when every row was kept, else 1."""
+    """Import customers or past events from a file.
+
+    Importing the same file again changes nothing. Exit 0 when every row was stored, else 1.
+    """
     column_mapping = load_mapping(mapping, event, timezone)
     if url is None or write_key is None:
         url, write_key = _embedded_collector(data_dir, source, url, write_key)

@@ -14,7 +14,10 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(*, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Make topics, tables and the source `default` (its key in server mode: ONEFOLD_WRITE_KEY). Doing it again changes nothing."""
+    """Create topics, tables and the source `default`.
+
+    In server mode the write key of the source is taken from ONEFOLD_WRITE_KEY. Running the command again changes nothing.
+    """
     prepared = asyncio.run(prepare_stores(find_settings(data_dir)))
     for name in prepared.migrations:
         typer.echo(f"migration {name}: applied")

@@ -28,7 +28,10 @@ def register(app: typer.Typer) -> None:
 
 
 def show(*, source: Source = "", day: Day = None, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """How good the data of a day is, by source and event: a score from 0 to 100 and the parts it comes from."""
+    """Score the data of a day by source and event, from 0 to 100.
+
+    Each score is shown with its parts: completeness, validity, freshness, uniqueness and usual volume.
+    """
     report_day = datetime.fromtimestamp(SystemClock().now_ms() / 1_000, UTC).date() if day is None else day.date()
     report = asyncio.run(_load_report(data_dir, report_day, source))
     if as_json:

@@ -36,7 +36,7 @@ _CONTROL_CHARACTERS = {code: None for code in (*range(32), *range(127, 160)) if 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="What was not kept, and why: look, mend, send again, give up.", no_args_is_help=True)
+    group = typer.Typer(help="List, repair, replay and discard the records that could not be stored.", no_args_is_help=True)
     group.command("list")(list_records)
     for command in (show, fix, replay, discard):
         group.command()(command)

@@ -14,14 +14,14 @@ from runtime.clock import SystemClock
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="Make a store anew from another one.", no_args_is_help=True)
+    group = typer.Typer(help="Rebuild a store from another one.", no_args_is_help=True)
     group.callback()(_group_callback)
     group.command()(profiles)
     app.add_typer(group, name="rebuild")
 
 
 def _group_callback() -> None:
-    """Make a store anew from another one."""
+    """Rebuild a store from another one."""
 
 
 def profiles(*, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:

@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 
 def show(kind: Kind = ANY_KIND) -> None:
-    """Print the JSON Schema (2020-12) of a kind of definition, for editors and checks elsewhere."""
+    """Print the JSON Schema (2020-12) of a kind of definition.
+
+    Editors and other tools can check definitions against it.
+    """
     sys.stdout.write(json.dumps(definition_schema(resolve_kind(kind)), ensure_ascii=False, indent=2) + "\n")
 
 

@@ -8,7 +8,7 @@ from ops.segments.preview import preview
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="Ask about segments.", no_args_is_help=True)
+    group = typer.Typer(help="Show who is in a segment and why, and whether the stream agrees with SQL.", no_args_is_help=True)
     group.callback()(_group_callback)
     group.command()(preview)
     group.command()(why)
@@ -17,4 +17,4 @@ def register(app: typer.Typer) -> None:
 
 
 def _group_callback() -> None:
-    """Ask about segments."""
+    """Show who is in a segment and why, and whether the stream agrees with SQL."""

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def sql(
     query: Query, *, output_format: Format = "PrettyCompact", param: Parameters = None, data_dir: DataDir = DEFAULT_DIR
 ) -> None:
-    """Ask ClickHouse as the analyst, who may read everything and change nothing."""
+    """Query ClickHouse as the analyst, who may read everything and change nothing."""
     if not output_format.isalnum():
         raise Invalid("--format is a word such as TSV", path="format")
     answer = asyncio.run(_run_query(query, output_format, parse_parameters(param or []), data_dir))

@@ -16,7 +16,6 @@ from embedded import control
 from embedded.directory_lock import lock_holder
 from embedded.layout import Layout
 from embedded.roles import selected_roles
-from embedded.up import up as run_stack
 from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
 
 DataDir = Annotated[
@@ -49,7 +48,17 @@ def up(
     if detach:
         _start_detached(layout)
         return
-    run_stack(layout, roles=selected_roles(), announce=lambda state: print_state(state, layout), notify=print_line)
+    # Imported here, since `down` and `status` live in this module and need neither the drivers nor the settings.
+    from embedded.up import up as run_stack
+    from ops.prepare import prepare
+
+    run_stack(
+        layout,
+        roles=selected_roles(),
+        prepare=prepare,
+        announce=lambda state: print_state(state, layout),
+        notify=print_line,
+    )
 
 
 def down(data_dir: DataDir = DEFAULT_DIR) -> None:
@@ -68,7 +77,10 @@ def status(
     data_dir: DataDir = DEFAULT_DIR,
     as_json: Annotated[bool, typer.Option("--json", help="print the state as JSON")] = False,
 ) -> None:
-    """Show what runs and where. Exit 0 when all of it is ready, else 1."""
+    """Show what runs and where.
+
+    Exit 0 when all of it is ready, else 1.
+    """
     layout = Layout.of(data_dir)
     try:
         state = control.send_command(layout, "status")

@@ -24,7 +24,7 @@ Since = Annotated[str, typer.Option("--since", help="how far back to look: 12h, 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(help="What a source's events should look like.", no_args_is_help=True)
+    group = typer.Typer(help="Learn what a source's events look like.", no_args_is_help=True)
     group.callback()(_group_callback)
     group.command("learn")(learn)
     app.add_typer(group, name="tracking-plan")

@@ -22,7 +22,11 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(*, data_dir: DataDir = DEFAULT_DIR, as_json: AsJson = False) -> None:
-    """Hash the profiles and the evidence of Redis, and what ClickHouse's events come to. Exit 0 when they agree, else 1."""
+    """Compare state hashes of Redis and of ClickHouse's events.
+
+    Profiles and identity evidence are hashed as Redis stores them, and as they are recomputed from the events in ClickHouse.
+    Exit 0 when the hashes agree, else 1.
+    """
     comparison = asyncio.run(_compare(data_dir))
     if as_json:
         typer.echo(json.dumps(asdict(comparison)))

@@ -14,7 +14,8 @@ from embedded import control
 from embedded.directory_lock import lock_directory
 from embedded.layout import Layout
 from embedded.roles import Role
-from embedded.stack import STORES, Prepare, Stack, prepare_stores
+from embedded.stack import STORES, Prepare, Stack
+from ops.prepare import prepare as prepare_stores
 from runtime.errors import OnefoldError
 
 REPO = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ async def embedded_stack(
     prepare: Prepare | None = None,
     print_line: Callable[[str], None] = print,
 ) -> AsyncIterator[Stack]:
-    """A stack of these services in `directory`, ready; stopped on the way out. `prepare_all` makes topics and tables."""
+    """A stack of these services in `directory`, ready; stopped on the way out. `prepare_stores` creates topics and tables."""
     layout = Layout.of(directory)
     layout.create_directories()
     with lock_directory(layout):

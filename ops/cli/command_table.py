@@ -1,0 +1,102 @@
+"""The commands of `onefold` by name: which module each one lives in, and the line that `onefold --help` prints for it.
+
+A command's module imports the drivers of Kafka, Redis and ClickHouse, which takes seconds of processor time. The table names
+modules by string, so that `onefold --help` imports none of them and every command imports its own module alone. `demo.command` is
+the one module outside `ops.cli`: the demo stands above `ops` and may import it, never the other way round, and a string makes no
+import.
+"""
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import typer
+from typer import _click  # typer carries click with it and gives its types no public name; `import click` costs 0.1 s more
+from typer.core import TyperGroup
+
+
+class CommandEntry(NamedTuple):
+    """A command or a group of commands. `module` has `register(app)`, which adds it; `summary` is the first line of its help."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
+    {
+        "up": CommandEntry("ops.cli.stack", "Start Kafka, Redis, ClickHouse and all of Onefold on this machine."),
+        "down": CommandEntry("ops.cli.stack", "Stop what `onefold up` started, and wait until it has ended."),
+        "status": CommandEntry("ops.cli.stack", "Show what runs and where."),
+        "plan": CommandEntry("ops.cli.definitions", "Check all definitions of a directory, and show what `apply` would change."),
+        "apply": CommandEntry("ops.cli.definitions", "Check all definitions of a directory, then make them live."),
+        "remove": CommandEntry("ops.cli.definitions", "Remove a definition. Refused while another one names it."),
+        "segments": CommandEntry("ops.cli.segments", "Show who is in a segment and why, and whether the stream agrees with SQL."),
+        "identity": CommandEntry("ops.cli.identity", "Explain why identifiers are one profile, and take profiles apart."),
+        "quarantine": CommandEntry("ops.cli.quarantine", "List, repair, replay and discard the records that could not be stored."),
+        "account": CommandEntry("ops.cli.account", "Add up what became of every accepted event."),
+        "verify": CommandEntry("ops.cli.verify", "Compare state hashes of Redis and of ClickHouse's events."),
+        "rebuild": CommandEntry("ops.cli.rebuild", "Rebuild a store from another one."),
+        "sql": CommandEntry("ops.cli.sql", "Query ClickHouse as the analyst, who may read everything and change nothing."),
+        "quality": CommandEntry("ops.cli.quality", "Score the data of a day by source and event, from 0 to 100."),
+        "import": CommandEntry("ops.cli.import_file", "Import customers or past events from a file."),
+        "tracking-plan": CommandEntry("ops.cli.tracking_plan", "Learn what a source's events look like."),
+        "schema": CommandEntry("ops.cli.schema", "Print the JSON Schema (2020-12) of a kind of definition."),
+        "analytics-js": CommandEntry(
+            "ops.cli.analytics_js", "Fetch analytics.js for the classic snippet, which the collector serves."
+        ),
+        "prepare": CommandEntry("ops.cli.prepare", "Create topics, tables and the source `default`."),
+        "demo": CommandEntry("demo.command", "Start Onefold and simulate the customers of a Vietnamese retailer."),
+    }
+)
+"""Every command, in the order of the listing."""
+
+
+class LazyCommandGroup(TyperGroup):
+    """The root of the command line: it imports a command's module when that command is asked for."""
+
+    def list_commands(self, ctx: _click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: _click.Context, cmd_name: str) -> _click.Command | None:
+        """Import the module of a command and return the command; None for a name that the table does not have."""
+        del ctx
+        entry = COMMANDS.get(cmd_name)
+        return None if entry is None else load_command(entry.module, cmd_name)
+
+    def format_commands(self, ctx: _click.Context, formatter: _click.HelpFormatter) -> None:
+        """Write the listing from the table; the inherited method would import every module for its commands' summaries."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+def load_command(module: str, name: str) -> _click.Command:
+    """Import `module` and return its command `name`. Raises KeyError when the module registers none of that name."""
+    app = new_application()
+    importlib.import_module(module).register(app)
+    group = typer.main.get_command(app)
+    if not isinstance(group, TyperGroup):
+        raise TypeError(f"{module} did not register into a group")
+    return group.commands[name]
+
+
+def new_application() -> typer.Typer:
+    """Return an application without commands. Its help is plain text: rich costs half a second at every start."""
+    app = typer.Typer(
+        name="onefold",
+        help="Onefold, an event-driven customer data platform: many touchpoints, one profile.",
+        cls=LazyCommandGroup,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root_callback)
+    return app
+
+
+def _root_callback() -> None:
+    """Exist, so that typer makes a group of a module that registers a single command."""
