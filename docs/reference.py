@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from collector.app import create_app
 from collector.openapi import build_document
 from collector.source_registry import Sources
+from docs.topic_documents import RECORD_TYPES, asyncapi_document, record_schema, records_page
 from domain.definitions.json_schema import definition_schema
 from runtime import metrics
 from runtime.bus.memory import MemoryBus, MemoryProducer
@@ -90,15 +91,18 @@ PAGES: dict[str, Callable[[], str]] = {
     "topics.md": topics,
     "reasons.md": reasons,
     "metrics.md": metrics_page,
+    "records.md": partial(records_page, _GENERATED_NOTICE),
+    "asyncapi.json": asyncapi_document,
     "openapi/collector.json": collector_api,
     **{f"schemas/{name}.json": partial(json_schema, name) for name in ("definition", "segment", "computed-trait")},
+    **{f"schemas/records/{name}.json": partial(record_schema, name) for name in RECORD_TYPES},
 }
 
 
 def main() -> None:
     """Write all pages into docs/."""
     for name, page in PAGES.items():
-        Path("docs", name).parent.mkdir(exist_ok=True)
+        Path("docs", name).parent.mkdir(parents=True, exist_ok=True)
         Path("docs", name).write_text(page(), encoding="utf-8")
 
 

@@ -1,9 +1,9 @@
-"""The event: what the collector and the accept agent append to `events`, and everyone behind them reads."""
+"""The event: the record that the collector and the accept agent append to `events`, and that every later process reads."""
 
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import Meta
 
 from schemas.identifiers import Identifier
 
@@ -32,58 +32,70 @@ EVENT_TYPES: Final = ("track", "identify", "page", "screen", "group", "alias", *
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One validated, normalised event. The Kafka key is `owner`, so one partition holds all of an owner's events in order.
+    """One validated, normalised event.
 
-    `violations` are those that its tracking plan wants noted on it, `observed` those that it only counts.
+    The Kafka key is `owner`, so one partition holds all events of an owner in order. The bounds in the descriptions are those that
+    intake holds; reading a record does not check them again.
     """
 
-    version: int
-    id: str
-    type: EventType
-    name: str
-    source: str
-    time_ms: int
-    received_ms: int
-    owner: str
-    nodes: tuple[str, ...]
-    identifiers: tuple[Identifier, ...]
-    properties: dict[str, Any]
-    traits: dict[str, Any]
-    context: dict[str, Any]
-    flags: tuple[str, ...] = ()
-    violations: tuple[PlanViolation, ...] = ()
-    observed: tuple[PlanViolation, ...] = ()
+    version: Annotated[
+        int, Meta(description="The version of this record's schema.", extra_json_schema={"minimum": 1, "maximum": EVENT_VERSION})
+    ]
+    id: Annotated[
+        str,
+        Meta(
+            description="The message id: the same id of the same owner is the same event.",
+            extra_json_schema={"minLength": 1, "maxLength": 256},
+        ),
+    ]
+    type: Annotated[EventType, Meta(description="Segment's call, or what a call centre reports.")]
+    name: Annotated[
+        str,
+        Meta(
+            description="The name of a track event; the name of a page or screen, which may be empty; empty for other calls.",
+            extra_json_schema={"maxLength": 512},
+        ),
+    ]
+    source: Annotated[
+        str, Meta(description="The Source definition that it came by.", extra_json_schema={"minLength": 1, "maxLength": 128})
+    ]
+    time_ms: Annotated[
+        int,
+        Meta(
+            description="When it happened, in epoch milliseconds: the client's clock corrected by sentAt, never after received_ms.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ]
+    received_ms: Annotated[
+        int, Meta(description="When Onefold received it, in epoch milliseconds.", extra_json_schema={"minimum": 0})
+    ]
+    owner: Annotated[
+        str,
+        Meta(description="The node of the owner identifier; the Kafka key.", extra_json_schema={"pattern": "^[0-9a-f]{32}$"}),
+    ]
+    nodes: Annotated[
+        tuple[str, ...], Meta(description="The nodes of `identifiers`, in the same order.", extra_json_schema={"minItems": 1})
+    ]
+    identifiers: Annotated[
+        tuple[Identifier, ...], Meta(description="(namespace, normalised value), sorted.", extra_json_schema={"minItems": 1})
+    ]
+    properties: Annotated[dict[str, Any], Meta(description="What the event tells of itself.")]
+    traits: Annotated[dict[str, Any], Meta(description="What an identify tells of the customer, or a group call of the group.")]
+    context: Annotated[
+        dict[str, Any],
+        Meta(description="The surroundings as the client sent them; `enriched` and what enrichment added are Onefold's."),
+    ]
+    flags: Annotated[
+        tuple[Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": 64})], ...],
+        Meta(description="Sorted; `bot`: a program made the event."),
+    ] = ()
+    violations: Annotated[
+        tuple[PlanViolation, ...],
+        Meta(description="(path, rule, kind of value) of what differs from the tracking plan, where the plan annotates events."),
+    ] = ()
+    observed: Annotated[tuple[PlanViolation, ...], Meta(description="The same, where the plan only observes.")] = ()
 
     @property
     def label(self) -> str:
         """What counters, segments and tracking plans call it: a track event's name, `$page`, `$identify` … for the other calls."""
         return self.name if self.type == "track" else f"${self.type}"
-
-
-class EventModel(BaseModel):
-    """The same event for edges and documents: strict, with each field explained. Held equal to `Event` by a test."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    version: int = Field(ge=1, le=EVENT_VERSION, description="schema version")
-    id: str = Field(min_length=1, max_length=256, description="message id: the same id of the same owner is the same event")
-    type: EventType = Field(description="Segment's call, or what a call centre says")
-    name: str = Field(max_length=512, description="track: the event's name; page and screen: its name, may be empty; else empty")
-    source: str = Field(min_length=1, max_length=128, description="the Source definition it came by")
-    time_ms: int = Field(ge=0, description="when it happened: client clock corrected by sentAt, never after received_ms")
-    received_ms: int = Field(ge=0, description="when Onefold received it")
-    owner: str = Field(pattern=r"^[0-9a-f]{32}$", description="node of the owner identifier; the Kafka key")
-    nodes: list[str] = Field(min_length=1, description="nodes of `identifiers`, in the same order")
-    identifiers: list[tuple[str, str]] = Field(min_length=1, description="(namespace, normalised value), sorted")
-    properties: dict[str, Any] = Field(description="what the event says of itself")
-    traits: dict[str, Any] = Field(description="what the event says of the customer (identify), or of the group (group)")
-    context: dict[str, Any] = Field(
-        description="surroundings as the client sent them; `enriched` and what enrichment added are ours"
-    )
-    flags: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
-        default=[], description="sorted; `bot`: made by a program"
-    )
-    violations: list[tuple[str, str, str]] = Field(
-        default=[], description="(path, rule, kind of value) of what is not as the tracking plan says"
-    )
-    observed: list[tuple[str, str, str]] = Field(default=[], description="the same, of a plan that only observes")

@@ -1,8 +1,16 @@
-"""The other records of the topics. JSON on the wire; `version` is the schema's."""
+"""The records of the topics: JSON on the wire, one struct per kind of record.
 
-from typing import Any, Literal
+Every field has a description. `docs/records.md`, the JSON Schemas under `docs/schemas/records/` and the AsyncAPI document are made
+from these descriptions, and a test compares them. Units are part of a name: `_ms` is an instant in epoch milliseconds.
+
+`version` is the version of the record's schema. A reader takes every version up to its own and brings older ones up to date
+(`schemas.codec`); it quarantines a newer one with the reason `unknown_version`. A new field therefore has a default.
+"""
+
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 Cause = Literal["event", "link", "timer", "merge", "split", "group", "rebuild", "backfill", "reconcile", "definition"]
 LinkRule = Literal["together", "alias"]
@@ -13,201 +21,189 @@ GroupKind = Literal["account", "household"]
 Settlement = Literal["replayed", "discarded"]
 DeliveryState = Literal["delivered", "failed", "skipped"]
 
+Version = Annotated[int, Meta(description="The version of this record's schema.")]
+ProfileId = Annotated[str, Meta(description="The profile: its smallest node by (namespace rank, keyed hash).")]
+EventId = Annotated[str, Meta(description="The message id of the event that caused this; empty when no event did.")]
+Segment = Annotated[str, Meta(description="The name of the segment.")]
+SegmentSequence = Annotated[int, Meta(description="Grows with every transition of this profile in this segment.")]
+
 
 class LinkRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """`links`: one of Link, Decided, Look, told apart by `kind`."""
+    """A record of `links`: a Link, a LinkDecision or a ReclusterRequest, told apart by `kind`."""
 
 
 class Link(LinkRecord, frozen=True, kw_only=True, tag="link"):
-    """`links`: two nodes seen together, new or with a wider time range than the worker had. a < b.
+    """Evidence: two identifiers were seen together, for the first time or in a wider range of time than the worker knew."""
 
-    `first_*` is the earliest event, `last_*` the earliest one of the latest day. `owner` is whose fragment has the first event,
-    `rule` what made it evidence, `rules` the version of the identity rules then.
-    """
-
-    version: int = 2
-    a: str
-    b: str
-    first_ms: int
-    first_event: str
-    last_ms: int
-    last_event: str
-    source: str
-    owner: str
-    rule: LinkRule = "together"
-    rules: str = ""
+    version: Version = 2
+    a: Annotated[str, Meta(description="The smaller of the two nodes.")]
+    b: Annotated[str, Meta(description="The larger of the two nodes.")]
+    first_ms: Annotated[int, Meta(description="The time of the earliest event with both, in epoch milliseconds.")]
+    first_event: Annotated[str, Meta(description="The message id of that event.")]
+    last_ms: Annotated[int, Meta(description="The time of the earliest event of the latest day with both, in epoch milliseconds.")]
+    last_event: Annotated[str, Meta(description="The message id of that event.")]
+    source: Annotated[str, Meta(description="The source of the earliest event.")]
+    owner: Annotated[str, Meta(description="The owner of the earliest event: the node whose fragment counts it.")]
+    rule: Annotated[LinkRule, Meta(description="What made the pair evidence: one event named both, or an alias call.")] = "together"
+    rules: Annotated[str, Meta(description="The version of the identity rules at that time.")] = ""
 
 
 class LinkDecision(LinkRecord, frozen=True, kw_only=True, tag="decision"):
-    """`links`: a person decided something about pairs of nodes; each pair is (cut or apart, a, b) with a < b.
+    """A person decided something about pairs of nodes. The latest decision about a pair holds."""
 
-    `on` is false when it is taken back. The latest decision of a pair holds. `of` names the operation that is undone, if one is.
-    `by` and `reason` are for the audit.
-    """
+    version: Version = 1
+    operation: Annotated[str, Meta(description="The name of the operation, for the audit and for undoing it.")]
+    action: Annotated[DecisionAction, Meta(description="What the person did.")]
+    pairs: Annotated[
+        tuple[tuple[DecisionKind, str, str], ...],
+        Meta(description="(`cut` or `apart`, smaller node, larger node): the pair's evidence is cut, or the two must stay apart."),
+    ]
+    on: Annotated[bool, Meta(description="False when the decision is taken back.")]
+    at_ms: Annotated[int, Meta(description="When it was decided, in epoch milliseconds.")]
+    of: Annotated[str, Meta(description="The operation that is undone; empty when none is.")] = ""
+    by: Annotated[str, Meta(description="Who decided, for the audit.")] = ""
+    reason: Annotated[str, Meta(description="Why, in that person's words, for the audit.")] = ""
 
-    version: int = 1
-    operation: str
-    action: DecisionAction
-    pairs: tuple[tuple[DecisionKind, str, str], ...]
-    on: bool
-    at_ms: int
-    of: str = ""
-    by: str = ""
-    reason: str = ""
 
+class ReclusterRequest(LinkRecord, frozen=True, kw_only=True, tag="recluster"):
+    """The clusters of these nodes are to be computed anew by newer identity rules. A request without nodes ends a round."""
 
-class ReclusterRequest(LinkRecord, frozen=True, kw_only=True, tag="look"):
-    """`links`: look at the clusters of these nodes again, by the identity rules of `number`. One without nodes ends a round."""
-
-    version: int = 1
-    nodes: tuple[str, ...]
-    number: int
+    version: Version = 1
+    nodes: Annotated[tuple[str, ...], Meta(description="The nodes whose clusters are computed anew.")]
+    rules_number: Annotated[int, Meta(description="The sequence number of the identity rules to compute them by.")]
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """`identities`: which nodes a profile consists of now. Of two records that name a node the larger version is right.
+    """Which nodes a profile consists of now. Of two records that name the same node the larger `label_version` is right."""
 
-    A dissolved profile has no members and says where it went; one that was split off says from where. `cause` is the event or the
-    operation behind the change.
-    """
-
-    version: int = 1
-    profile_id: str
-    members: tuple[str, ...]
-    label_version: int
-    merged_into: str = ""
-    split_from: str = ""
-    cause: str = ""
-    at_ms: int
+    version: Version = 1
+    profile_id: ProfileId
+    members: Annotated[tuple[str, ...], Meta(description="The nodes of the profile; none when it is dissolved.")]
+    label_version: Annotated[int, Meta(description="The version of the member list; it only grows.")]
+    merged_into: Annotated[str, Meta(description="The profile that a dissolved profile went into.")] = ""
+    split_from: Annotated[str, Meta(description="The profile that these nodes were part of before.")] = ""
+    cause: Annotated[str, Meta(description="The message id or the operation behind the change.")] = ""
+    at_ms: Annotated[int, Meta(description="When the change was decided, in epoch milliseconds.")]
 
 
 class Touched(msgspec.Struct, frozen=True, kw_only=True):
-    """`touched`: this profile may have changed. `node` is whose label led to it.
+    """A request to evaluate a profile again because it may have changed.
 
-    `changed` says what an event changed (see `SegmentPlan.concerned`), so that nothing else is looked at; nothing said is
-    everything.
-    Said of every profile because definitions changed, it says since when (`since_ms`), and which offsets of `events` were the next
-    ones then, by partition (`offsets`): a profile with a later event has another touch on its way, which says what that one did.
+    A change of definitions touches every profile. Such a touch carries `since_ms` and `offsets`: a profile with a later event gets
+    another touch for that event, which names what the event changed.
     """
 
-    version: int = 2
-    profile_id: str
-    node: str
-    cause: Cause
-    event_id: str = ""
-    at_ms: int
-    changed: tuple[str, ...] = ()
-    since_ms: int = 0
-    offsets: tuple[int, ...] = ()
+    version: Version = 2
+    profile_id: ProfileId
+    node: Annotated[str, Meta(description="The node whose label led to the profile.")]
+    cause: Annotated[Cause, Meta(description="Why the profile may have changed.")]
+    event_id: EventId = ""
+    at_ms: Annotated[int, Meta(description="The instant to evaluate at: the event's, or the timer's, in epoch milliseconds.")]
+    changed: Annotated[
+        tuple[str, ...],
+        Meta(description="The registers, traits and counters that changed, so that only their segments are evaluated; empty: all."),
+    ] = ()
+    since_ms: Annotated[int, Meta(description="When the definitions changed, in epoch milliseconds; 0 for other causes.")] = 0
+    offsets: Annotated[
+        tuple[int, ...], Meta(description="The next offset of each partition of `events` when the definitions changed.")
+    ] = ()
 
 
 class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """`groups`: what an event says of an account (then `profile_id` is empty), or all that a profile contributes to a group now.
+    """What an event tells of an account (then `profile_id` is empty), or all that one profile contributes to one group now."""
 
-    `traits` are name → (value, time_ms, message hash); of two of one name the larger (time_ms, hash) wins. Of the records of one
-    profile the largest `seq` holds; with `present` false nothing of the profile is left in the group. `name` is the account's
-    groupId. Of a household: `rank` is the place of its sign among the profile's (0 is the strongest), `most` how many members
-    make it too large to be one, `counters` how often events happened that a segment asks households for, cut off where it asks.
-    """
-
-    version: int = 1
-    group_id: str
-    kind: GroupKind
-    name: str = ""
-    profile_id: str = ""
-    present: bool = True
-    seq: int = 0
-    rank: int = 0
-    most: int = 0
-    traits: dict[str, tuple[Any, int, str]] = {}
-    counters: dict[str, int] = {}
-    at_ms: int = 0
+    version: Version = 1
+    group_id: Annotated[str, Meta(description="The group: its kind's letter and a keyed hash of its name or sign.")]
+    kind: Annotated[GroupKind, Meta(description="An account (Segment's group call) or a household.")]
+    name: Annotated[str, Meta(description="The account's groupId; empty for a household.")] = ""
+    profile_id: Annotated[str, Meta(description="The contributing profile; empty when an event tells of an account.")] = ""
+    present: Annotated[bool, Meta(description="False when the profile has left the group.")] = True
+    seq: Annotated[int, Meta(description="Of one profile's records for a group the largest number holds.")] = 0
+    rank: Annotated[int, Meta(description="The place of a household's sign among the profile's signs; 0 is the strongest.")] = 0
+    max_members: Annotated[int, Meta(description="With more members than this the group is no household.")] = 0
+    traits: Annotated[
+        dict[str, tuple[Any, int, str]],
+        Meta(description="Name to (value, time_ms, hash of the message): of one name the larger (time_ms, hash) wins."),
+    ] = {}
+    counters: Annotated[
+        dict[str, int],
+        Meta(description="How often an event happened that a segment asks households for, up to the most that is asked for."),
+    ] = {}
+    at_ms: Annotated[int, Meta(description="When the record was made, in epoch milliseconds.")] = 0
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """`profiles`: the profile as it now is. A dissolved one has no members and says in `merged_into` where it went.
+    """The profile as it is now. A dissolved profile has no members and names in `merged_into` where they went."""
 
-    `label_version` is the version of the member list; `split_from` is the profile that it was a part of before that version.
-    `computed` are the values of its computed traits, those without one left out.
-    """
-
-    version: int = 2
-    profile_id: str
-    members: tuple[str, ...]
-    label_version: int
-    merged_into: str = ""
-    split_from: str = ""
-    identifiers: tuple[tuple[str, str], ...]
-    traits: dict[str, Any]
-    counters: dict[str, int]
-    first_seen_ms: int
-    last_seen_ms: int
-    segments: tuple[str, ...]
-    computed: dict[str, Any] = {}
-    updated_ms: int
+    version: Version = 2
+    profile_id: ProfileId
+    members: Annotated[tuple[str, ...], Meta(description="The nodes of the profile.")]
+    label_version: Annotated[int, Meta(description="The version of the member list; it only grows.")]
+    merged_into: Annotated[str, Meta(description="The profile that a dissolved profile went into.")] = ""
+    split_from: Annotated[str, Meta(description="The profile that this one was part of before `label_version`.")] = ""
+    identifiers: Annotated[
+        tuple[tuple[str, str], ...], Meta(description="(namespace, normalised value) of each identifier that is shown.")
+    ]
+    traits: Annotated[dict[str, Any], Meta(description="The latest value of each trait.")]
+    counters: Annotated[dict[str, int], Meta(description="How often each event happened.")]
+    first_seen_ms: Annotated[int, Meta(description="The time of the first event, in epoch milliseconds.")]
+    last_seen_ms: Annotated[int, Meta(description="The time of the latest event, in epoch milliseconds.")]
+    segments: Annotated[tuple[str, ...], Meta(description="The segments that the profile is in, sorted.")]
+    computed: Annotated[dict[str, Any], Meta(description="The computed traits that have a value.")] = {}
+    updated_ms: Annotated[int, Meta(description="When the profile was evaluated, in epoch milliseconds.")]
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
-    """`memberships`: a profile entered or left a segment. (profile_id, segment, seq) names it; seq only grows.
+    """A profile entered or left a segment. (profile_id, segment, seq) names the transition."""
 
-    `at_ms` is when the membership changed by the definition's semantics; `evaluated_ms` when it was seen.
-    `traits` and `computed` are what the profile's traits and computed traits were then, so that a message can be rendered without
-    a read.
-    """
-
-    version: int = 2
-    profile_id: str
-    segment: str
-    segment_version: str
-    op: TransitionOp
-    seq: int
-    at_ms: int
-    evaluated_ms: int
-    cause: Cause
-    event_id: str = ""
-    traits: dict[str, Any]
-    computed: dict[str, Any] = {}
+    version: Version = 2
+    profile_id: ProfileId
+    segment: Segment
+    segment_version: Annotated[str, Meta(description="The version of the segment's definition.")]
+    op: Annotated[TransitionOp, Meta(description="Whether the profile entered or left.")]
+    seq: SegmentSequence
+    at_ms: Annotated[int, Meta(description="When the membership changed by the segment's definition, in epoch milliseconds.")]
+    evaluated_ms: Annotated[int, Meta(description="When the change was noticed, in epoch milliseconds.")]
+    cause: Annotated[Cause, Meta(description="What made the membership change.")]
+    event_id: EventId = ""
+    traits: Annotated[dict[str, Any], Meta(description="The profile's traits at that time, so that a message needs no look-up.")]
+    computed: Annotated[dict[str, Any], Meta(description="The profile's computed traits at that time.")] = {}
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """`deliveries`: a state change of one message to one destination. `key` is the idempotency key that the receiver sees."""
+    """A change of state of one message to one destination."""
 
-    version: int = 1
-    key: str
-    destination: str
-    profile_id: str
-    segment: str
-    op: TransitionOp
-    seq: int
-    state: DeliveryState
-    verdict: str
-    attempts: int
-    status: int
-    detail: str
-    transition_ms: int
-    at_ms: int
+    version: Version = 1
+    key: Annotated[str, Meta(description="The idempotency key that the receiver sees.")]
+    destination: Annotated[str, Meta(description="The name of the destination.")]
+    profile_id: ProfileId
+    segment: Segment
+    op: Annotated[TransitionOp, Meta(description="The transition that the message reports.")]
+    seq: SegmentSequence
+    state: Annotated[DeliveryState, Meta(description="What became of the message.")]
+    verdict: Annotated[str, Meta(description="The policy's verdict: why the message was sent or skipped.")]
+    attempts: Annotated[int, Meta(description="How many times the message was sent.")]
+    status: Annotated[int, Meta(description="The HTTP status of the last answer; 0 when there was none.")]
+    detail: Annotated[str, Meta(description="What went wrong, without personal data; empty on success.")]
+    transition_ms: Annotated[int, Meta(description="`at_ms` of the transition, in epoch milliseconds.")]
+    at_ms: Annotated[int, Meta(description="When the state changed, in epoch milliseconds.")]
 
 
 class QuarantineRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """`quarantine`: the raw record, whole (`raw` is base64), with its reason, place and offset.
+    """A record that was not stored, whole, with the reason; or, with `settled`, what became of such a record later."""
 
-    `id` is the same when the same record is quarantined again after a crash. `counted` says that it was one accepted event
-    (a record of `events`, or one that never reached it), so that the account can add it up.
-    Said again with `settled`, and without the raw record, it tells what became of it, when (`at_ms`), by whom and why.
-    """
-
-    version: int = 1
-    id: str
-    stage: str
-    reason: str
-    detail: str
-    source: str
-    topic: str
-    partition: int
-    offset: int
-    raw: str
-    at_ms: int
-    counted: bool
-    settled: Settlement | Literal[""] = ""
-    by: str = ""
-    because: str = ""
+    version: Version = 1
+    id: Annotated[str, Meta(description="The same when the same record is quarantined again after a crash.")]
+    stage: Annotated[str, Meta(description="The process or agent that refused the record.")]
+    reason: Annotated[str, Meta(description="One of the closed list of reasons.")]
+    detail: Annotated[str, Meta(description="The field and what is wrong with it, without its value.")]
+    source: Annotated[str, Meta(description="The source of the event; empty when unknown.")]
+    topic: Annotated[str, Meta(description="The topic of the refused record; empty when it never reached one.")]
+    partition: Annotated[int, Meta(description="Its partition; -1 when it never reached a topic.")]
+    offset: Annotated[int, Meta(description="Its offset; -1 when it never reached a topic.")]
+    raw: Annotated[str, Meta(description="The bytes of the refused record, in base64.")]
+    at_ms: Annotated[int, Meta(description="When it was quarantined, or settled, in epoch milliseconds.")]
+    counted: Annotated[bool, Meta(description="Whether it was one accepted event, so that the account adds it up.")]
+    settled: Annotated[Settlement | Literal[""], Meta(description="What became of it; empty while it is open.")] = ""
+    by: Annotated[str, Meta(description="Who settled it.")] = ""
+    because: Annotated[str, Meta(description="Why, in that person's words.")] = ""

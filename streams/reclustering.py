@@ -62,11 +62,11 @@ class Reclusterer:
         count = 0
         async for nodes in self._clusters():
             if not await self._publish_and_wait(
-                topic_partition, ReclusterRequest(nodes=tuple(nodes), number=rules_number), rules_number
+                topic_partition, ReclusterRequest(nodes=tuple(nodes), rules_number=rules_number), rules_number
             ):
                 return False
             count += len(nodes)
-        if not await self._publish_and_wait(topic_partition, ReclusterRequest(nodes=(), number=rules_number), rules_number):
+        if not await self._publish_and_wait(topic_partition, ReclusterRequest(nodes=(), rules_number=rules_number), rules_number):
             return False
         completed = (await load_link_state(self._store, topic_partition)).rules == rules_number
         log.info("reclustering_finished", clusters=count, completed=completed)

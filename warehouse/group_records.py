@@ -26,7 +26,15 @@ def record_of_contribution_row(row: Iterable[Any]) -> GroupRecord:
     """The record of a row of the named read `contributions`."""
     group_id, profile_id, kind, name, present, seq, rank, max_members, traits, counters, at_ms = row
     return GroupRecord(
-        group_id=group_id, kind=kind, name=name, profile_id=profile_id, present=bool(present), seq=seq, rank=rank, most=max_members,
+        group_id=group_id,
+        kind=kind,
+        name=name,
+        profile_id=profile_id,
+        present=bool(present),
+        seq=seq,
+        rank=rank,
+        max_members=max_members,
         traits={trait: (_JSON.decode(value), time_ms, message) for trait, (time_ms, message, value) in traits.items()},
-        counters=dict(counters), at_ms=at_ms,
-    )  # fmt: skip
+        counters=dict(counters),
+        at_ms=at_ms,
+    )

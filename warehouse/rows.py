@@ -213,7 +213,7 @@ def contribution_rows(_record: Record, grouped: GroupRecord) -> list[TableRow]:
             grouped.present,
             _uint64(grouped.seq),
             _uint32(grouped.rank),
-            _uint32(grouped.most),
+            _uint32(grouped.max_members),
             _trait_registers(grouped),
             _counts(grouped.counters),
             datetime64(grouped.at_ms),

@@ -185,7 +185,7 @@ def profile_contributions(
     counters = {label: count for label, count in limited_counters if count}
     for rank, household in enumerate(household_ids(joined, rule, secret)):
         by_group[household] = GroupRecord(
-            group_id=household, kind="household", profile_id=profile_id, rank=rank, most=rule.max_members, traits=traits,
+            group_id=household, kind="household", profile_id=profile_id, rank=rank, max_members=rule.max_members, traits=traits,
             counters=counters,
         )  # fmt: skip
     return by_group

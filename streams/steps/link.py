@@ -106,7 +106,7 @@ class LinkStep:
 def apply_requests(state: LinkState, requests: Sequence[ReclusterRequest], rules_number: int) -> None:
     """Note the requests to look again that were done by the rules of `rules_number`. The one without nodes ends a round."""
     for request in requests:
-        state.missed |= request.number != rules_number
+        state.missed |= request.rules_number != rules_number
         if not request.nodes:
             state.rules = state.rules if state.missed else rules_number
             state.missed = False

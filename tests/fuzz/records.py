@@ -67,7 +67,7 @@ def _links(rng: random.Random) -> msgspec.Struct:
         (
             Link(a=a, b=b, first_ms=NOW_MS, first_event="m1", last_ms=NOW_MS, last_event="m2", source="default", owner=a),
             LinkDecision(operation="op-1", action="cut", pairs=(("cut", a, b),), on=True, at_ms=NOW_MS, by="lan", reason="nhầm"),
-            ReclusterRequest(nodes=(a, b), number=3),
+            ReclusterRequest(nodes=(a, b), rules_number=3),
         )
     )
 
@@ -98,7 +98,7 @@ def _group(rng: random.Random) -> msgspec.Struct:
     kind: GroupKind = rng.choice(("account", "household"))
     return GroupRecord(
         group_id=f"{kind[0]}{_node(rng)[1:]}", kind=kind, name="công-ty", profile_id=_node(rng),
-        seq=rng.randrange(9), most=8, traits={"plan": ("pro", NOW_MS, "m1")}, counters={"Order": 1}, at_ms=NOW_MS,
+        seq=rng.randrange(9), max_members=8, traits={"plan": ("pro", NOW_MS, "m1")}, counters={"Order": 1}, at_ms=NOW_MS,
     )  # fmt: skip
 
 

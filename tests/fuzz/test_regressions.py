@@ -63,8 +63,8 @@ def test_the_largest_integer_that_stores_keep_passes() -> None:
 @pytest.mark.parametrize(
     ("topic", "said"),
     [
-        ("links", ReclusterRequest(nodes=("f" * 32,), number=1)),
-        ("links", ReclusterRequest(nodes=("",), number=1)),
+        ("links", ReclusterRequest(nodes=("f" * 32,), rules_number=1)),
+        ("links", ReclusterRequest(nodes=("",), rules_number=1)),
         ("links", Link(a="0", b="không", first_ms=1, first_event="m", last_ms=1, last_event="m", source="s", owner="0")),
         ("groups", GroupRecord(group_id="", kind="account", name="a")),
         ("groups", GroupRecord(group_id="h1", kind="account", name="a")),
@@ -83,7 +83,7 @@ async def test_record_without_node_or_group_is_quarantined(topic: str, said: Lin
 
 
 def test_numbers_beyond_a_column_do_not_stop_its_consumer() -> None:
-    said = GroupRecord(group_id="h1", kind="household", profile_id="0a", rank=2**53, most=-1, seq=-1, counters={"Order": -1})
+    said = GroupRecord(group_id="h1", kind="household", profile_id="0a", rank=2**53, max_members=-1, seq=-1, counters={"Order": -1})
     batch = groups.FEED.decide([record("groups", encode(said))], SETTINGS, NOW_MS)
     assert [misfit(table, row) for table, rows in batch.rows.items() for row in rows] == [None]
 

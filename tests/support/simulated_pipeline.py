@@ -72,9 +72,11 @@ class Pipeline:
         nodes = sorted([node async for node, _ in self.store.scan("edges")])
         for start in range(0, len(nodes), 3):
             self.append(
-                "links", None, encode(ReclusterRequest(nodes=tuple(nodes[start : start + 3]), number=self.rules.sequence_number))
+                "links",
+                None,
+                encode(ReclusterRequest(nodes=tuple(nodes[start : start + 3]), rules_number=self.rules.sequence_number)),
             )
-        self.append("links", None, encode(ReclusterRequest(nodes=(), number=self.rules.sequence_number)))
+        self.append("links", None, encode(ReclusterRequest(nodes=(), rules_number=self.rules.sequence_number)))
 
     async def drain(self) -> None:
         """Until no log has anything that is not committed."""

@@ -103,7 +103,7 @@ async def insert_records(writer: WarehouseWriter, said: Sequence[LinkRecord | Id
 @pytest.mark.parametrize("seed", range(4))
 async def test_rows_in_any_order_and_number_are_the_joins(warehouse: Warehouse, seed: int) -> None:
     rng = random.Random(seed)
-    said: list[LinkRecord] = [*links(rng, 40), *decisions(rng, 20), ReclusterRequest(nodes=("0a",), number=3)]
+    said: list[LinkRecord] = [*links(rng, 40), *decisions(rng, 20), ReclusterRequest(nodes=("0a",), rules_number=3)]
     edges: Edges = {}
     register: Decisions = {}
     for record in said:

@@ -91,7 +91,7 @@ async def test_evidence_and_decisions_are_stored_and_recluster_requests_are_not(
     bus, writer = await bus_with("links"), MemoryWriter()
     decided = LinkDecision(operation="o1", action="cut", pairs=(("cut", "0a", "2b"),), on=True, at_ms=9, by="Ánh", reason="nhầm")
     old = b'{"version":1,"a":"0a","b":"3c","first_ms":5,"last_day":0,"event_id":"m","source":"web"}'
-    await publish(bus, "links", encode(ReclusterRequest(nodes=("0a",), number=1)), encode(LINK), encode(decided), old)
+    await publish(bus, "links", encode(ReclusterRequest(nodes=("0a",), rules_number=1)), encode(LINK), encode(decided), old)
     await run_until(bus, writer, links.FEED, lambda: bool(writer.rows(POSITIONS)))
     assert [row[:2] for row in writer.rows(EVIDENCE)] == [("0a", "2b"), ("0a", "3c")]
     assert writer.rows(DECISIONS) == [("o1", "cut", "cut", "0a", "2b", True, 9, "", "Ánh", "nhầm")]

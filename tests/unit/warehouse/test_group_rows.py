@@ -16,7 +16,7 @@ from warehouse.writer import MemoryWriter
 RECORD = Record("onefold.groups", 0, 0, 0, None, None)
 ACCOUNT = GroupRecord(group_id="a1", kind="account", name="Công ty Ánh", traits={"số ghế": (12, 5, "m1"), "plan": (None, 6, "m2")})
 HOME = GroupRecord(
-    group_id="h1", kind="household", profile_id="0a", seq=7, rank=1, most=20, traits={"city": ("Huế", 5, "m1")},
+    group_id="h1", kind="household", profile_id="0a", seq=7, rank=1, max_members=20, traits={"city": ("Huế", 5, "m1")},
     counters={"Đặt hàng": 2}, at_ms=1_750_000_000_000,
 )  # fmt: skip
 

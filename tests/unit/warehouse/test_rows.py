@@ -116,7 +116,7 @@ async def test_decision_has_a_row_per_pair_and_recluster_request_has_none() -> N
     pairs: tuple[tuple[DecisionKind, str, str], ...] = (("cut", "0a", "2b"), ("apart", "0a", "3c"))
     said = LinkDecision(operation="o1", action="split", pairs=pairs, on=True, at_ms=2**80, by="Ánh", reason="hai")
     writer = MemoryWriter()
-    for one in (said, said, ReclusterRequest(nodes=("0a",), number=1)):
+    for one in (said, said, ReclusterRequest(nodes=("0a",), rules_number=1)):
         await writer.insert(DECISIONS, rows.decision_rows(record(0), one))
         await writer.insert(EVIDENCE, rows.evidence_rows(record(0), one))
     assert [row[2:7] for row in writer.rows(DECISIONS)] == [

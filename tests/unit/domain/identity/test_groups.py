@@ -145,7 +145,12 @@ def test_a_profile_contributes_presence_shared_traits_and_the_counts_that_segmen
     assert list(found) == [ACCOUNT, HOME]
     assert found[ACCOUNT] == GroupRecord(group_id=ACCOUNT, kind="account", name="Công ty A", profile_id="0a")
     assert found[HOME] == GroupRecord(
-        group_id=HOME, kind="household", profile_id="0a", most=3, traits={"city": ("Huế", 5, "m")}, counters={"Order Completed": 3}
+        group_id=HOME,
+        kind="household",
+        profile_id="0a",
+        max_members=3,
+        traits={"city": ("Huế", 5, "m")},
+        counters={"Order Completed": 3},
     )
     assert list(groups.profile_contributions(profile, "0a", asks, None, SECRET)) == [ACCOUNT]
 
