@@ -57,7 +57,7 @@ class ProfileReader:
     async def _groups(self, profile_id: str, joined: model.JoinedProfile) -> dict[str, Any]:
         """The profile's accounts, and its household by the rules that are live."""
         rule, secret = self.rules().household, self.settings.tenant_secret.get_secret_value().encode()
-        contributions = groups.profile_contributions(joined, profile_id, SegmentPlan(()), rule, secret)
+        contributions = groups.profile_contributions(joined, profile_id, SegmentPlan(), rule, secret)
         documents = await self.store.documents("group", list(contributions)) if contributions else {}
         return groups_to_json(contributions, {name: groups.decode_group(documents[name].data) for name in contributions}, rule)
 

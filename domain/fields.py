@@ -15,13 +15,17 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from schemas.instants import DAY_MS
+
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
+"""What a name is: of a definition, a segment, a list, a computed trait, a source."""
 _DURATION: Final = re.compile(r"^([1-9][0-9]{0,8})(ms|s|m|h|d)$")
-_UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 DURATION_SCHEMA: Final[dict[str, Any]] = {
     "type": "string", "pattern": _DURATION.pattern, "examples": ["30m", "7d"],
     "description": "a whole number and a unit: ms, s, m, h, d",
 }  # fmt: skip
-MAX_DURATION_MS: Final = 3_660 * 86_400_000
+MAX_DURATION_MS: Final = 3_660 * DAY_MS
 """Ten years and some days."""
 
 Scalar = (

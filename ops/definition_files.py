@@ -6,7 +6,8 @@ from typing import Final
 
 from domain.definitions.kinds import Definition, InvalidDefinition, TrackingPlan, load_yaml
 from domain.definitions.references import find_undefined
-from domain.segments.plan import CyclicSegments, SegmentPlan
+from domain.definitions.segment_plan import segment_plan_of
+from domain.segments.plan import CyclicSegments
 from ops.definitions_topic import DefinitionsByKey
 from runtime.errors import Invalid
 
@@ -49,7 +50,7 @@ def check(requested: Mapping[str, Definition], live: Mapping[str, Definition]) -
     faults = find_undefined(combined, combined)
     faults += _sources_with_two_plans(definition for definition in combined.values() if isinstance(definition, TrackingPlan))
     try:
-        SegmentPlan(combined.values())
+        segment_plan_of(combined.values())
     except CyclicSegments as error:
         faults.append(str(error))
     if faults:

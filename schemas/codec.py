@@ -7,6 +7,7 @@ import msgspec
 
 from schemas.events import EVENT_VERSION, Event
 from schemas.identifiers import NAMESPACE_RANK
+from schemas.instants import DAY_MS
 from schemas.reasons import Reason
 from schemas.records import (
     Delivery,
@@ -23,7 +24,6 @@ from schemas.records import (
 )
 
 T = TypeVar("T", bound=msgspec.Struct)
-DAY_MS: Final = 86_400_000
 
 _ENCODER: Final = msgspec.json.Encoder()
 _MSGPACK_ENCODER: Final = msgspec.msgpack.Encoder()

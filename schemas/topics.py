@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-_DAY_MS: Final = 86_400_000
+from schemas.instants import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,12 @@ class Topic:
 
 
 def _retention(days: int, segment_minutes: int = 60) -> tuple[tuple[str, str], ...]:
-    return (("retention.ms", str(days * _DAY_MS)), ("segment.ms", str(segment_minutes * 60_000)))
+    return (("retention.ms", str(days * DAY_MS)), ("segment.ms", str(segment_minutes * 60_000)))
 
 
 _COMPACT: Final = (
     ("cleanup.policy", "compact"),
-    ("max.compaction.lag.ms", str(_DAY_MS)),
+    ("max.compaction.lag.ms", str(DAY_MS)),
     ("min.cleanable.dirty.ratio", "0.2"),
 )
 

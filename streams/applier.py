@@ -17,10 +17,11 @@ from runtime.logs import get_logger
 from runtime.retry import Backoff, Stopped, retry_until_stopped
 from runtime.settings import Settings
 from schemas.codec import encode
+from schemas.instants import NEVER
 from schemas.quarantine import build_quarantine_record
 from schemas.reasons import Reason
 from streams import metrics
-from streams.assigned_partitions import NEVER, AssignedPartitions
+from streams.assigned_partitions import AssignedPartitions
 from streams.failed_slices import FailedSlices
 from streams.outcome import Outcome
 from streams.step import Step

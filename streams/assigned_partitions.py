@@ -8,9 +8,9 @@ from faust.types import TP
 from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Bus
 from runtime.errors import StateLost
+from schemas.instants import NEVER
 
 NEVER_WRITTEN: Final = 0
-NEVER: Final = 1 << 62
 AT_ONCE: Final = 0
 
 

@@ -5,6 +5,7 @@ import logging
 from typing import Final
 
 from domain.definitions.kinds import AnyDefinition, IdentityRules, InvalidDefinition, Segment, Source, decode_definition
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
 from domain.intake.admission import Admission
 from domain.segments.plan import CyclicSegments, SegmentPlan, sort_by_reference
@@ -32,7 +33,7 @@ class Definitions:
         self._secret, self._country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
         self._definitions: dict[str, AnyDefinition] = {}
         self.caught_up = asyncio.Event()
-        self._plan: SegmentPlan | None = SegmentPlan(())
+        self._plan: SegmentPlan | None = SegmentPlan()
         self.next_offset = 0
         self.rules = DEFAULT_RULES
         self.sources: list[Source] = []
@@ -65,9 +66,9 @@ class Definitions:
         """All segments and computed traits, compiled when somebody asks after a change: many records make one plan."""
         if self._plan is None:
             try:
-                self._plan = SegmentPlan(self._definitions.values())
+                self._plan = segment_plan_of(self._definitions.values())
             except CyclicSegments:
-                self._plan = SegmentPlan(self._without_cycles())
+                self._plan = segment_plan_of(self._without_cycles())
         return self._plan
 
     def _without_cycles(self) -> list[AnyDefinition]:
@@ -75,7 +76,7 @@ class Definitions:
         accepted: list[AnyDefinition] = []
         for definition in self._definitions.values():
             try:
-                sort_by_reference([candidate for candidate in (*accepted, definition) if isinstance(candidate, Segment)])
+                sort_by_reference({item.metadata.name: item.spec for item in (*accepted, definition) if isinstance(item, Segment)})
             except CyclicSegments as error:
                 log.warning(
                     "a segment cannot be used", extra={"action": "definition_skipped", "key": definition.key, "reason": str(error)}

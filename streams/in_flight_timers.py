@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from streams.assigned_partitions import AT_ONCE, NEVER
+from schemas.instants import NEVER
+from streams.assigned_partitions import AT_ONCE
 
 POLL_INTERVAL_MS: Final = 50
 """The least time between two looks at a place, unless more was due than there was room for."""

@@ -13,8 +13,9 @@ from runtime.bus.port import Producer
 from runtime.clock import Clock
 from runtime.errors import Transient
 from runtime.settings import Settings
+from schemas.instants import NEVER
 from schemas.records import Touched
-from streams.assigned_partitions import NEVER, AssignedPartitions
+from streams.assigned_partitions import AssignedPartitions
 from streams.in_flight_timers import InFlightTimers
 from streams.steps.common import touch_record
 

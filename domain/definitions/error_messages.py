@@ -10,12 +10,12 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from domain.definitions.model_shapes import Shape, allowed_keys, branches_labelled, shape_below
+from domain.fields import NAME_PATTERN
 from domain.segments.language import KEYWORDS
 
 DocumentPath = tuple[str | int, ...]
 MAX_MESSAGES: Final = 12
 MAX_KEY_CHARS: Final = 60
-NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _KEYWORD_SYNONYMS: Final = {"and": "all", "or": "any", "none": "not", "event": "did", "has_done": "did", "has_not_done": "did_not"}
 
 _EXPECTED_BY_ERROR_TYPE: Final = {

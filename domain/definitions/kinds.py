@@ -5,11 +5,12 @@ import hmac
 from typing import Annotated, Any, Final, Literal, get_args
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, HttpUrl, TypeAdapter, ValidationError
 
 from domain.definitions.error_messages import error_messages
 from domain.definitions.model_shapes import shape_of
 from domain.definitions.yaml_text import DocumentTooLarge, check_document_size, yaml_documents
+from domain.fields import NAME_PATTERN, StrictModel
 from domain.identity.rules import IdentityRulesSpec
 from domain.intake.enrichment.enrich import EnrichSpec
 from domain.intake.tracking_plan import TrackingPlanSpec
@@ -18,15 +19,11 @@ from domain.segments.computed_traits import ComputedTraitSpec
 from domain.segments.language import MAX_DEPTH, MAX_NODES, SegmentSpec
 from schemas.identifiers import node, normalise
 
-DefinitionName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+DefinitionName = Annotated[str, Field(pattern=NAME_PATTERN)]
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Metadata(_Strict):
+class Metadata(StrictModel):
     name: DefinitionName
     title: dict[str, str] = Field(default_factory=dict)
     owner: str = ""
@@ -36,21 +33,21 @@ KeyHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.\-\[\]:]{1,255}$")]
 
 
-class WriteKey(_Strict):
+class WriteKey(StrictModel):
     """A write key that ends by itself: what a rotation leaves behind."""
 
     sha256: KeyHash
     valid_until: AwareDatetime | None = None
 
 
-class RateLimit(_Strict):
+class RateLimit(StrictModel):
     """A token bucket in every collector process: so many events a second, and so many at once after a rest."""
 
     events_per_second: float = Field(gt=0, le=1_000_000)
     burst_events: int = Field(ge=1, le=10_000_000)
 
 
-class SourceSpec(_Strict):
+class SourceSpec(StrictModel):
     """A place that events come from. Write keys are kept as sha256 only; several serve a rotation.
 
     `cors_origins`, if there are any, are the only ones that a browser may send from. `record_ip` lets the client's address into
@@ -67,18 +64,18 @@ class SourceSpec(_Strict):
     record_ip: bool = False
 
 
-class Trigger(_Strict):
+class Trigger(StrictModel):
     segment: DefinitionName
     on: tuple[Literal["entered", "exited"], ...] = ("entered",)
 
 
-class RetrySpec(_Strict):
+class RetrySpec(StrictModel):
     max_age_ms: int = Field(default=600_000, ge=0)
     min_ms: int = Field(default=200, ge=1)
     max_ms: int = Field(default=30_000, ge=1)
 
 
-class DestinationSpec(_Strict):
+class DestinationSpec(StrictModel):
     """A signed webhook. The secret (`whsec_…`) is named by its environment variable or file, never written inline.
 
     `on_backfill` says whether it hears of those who are in a segment already when the segment is defined.
@@ -95,7 +92,7 @@ class DestinationSpec(_Strict):
     allow_private_addresses: bool = False
 
 
-class _DefinitionDocument(_Strict):
+class _DefinitionDocument(StrictModel):
     apiVersion: Literal["onefold/v1"]  # noqa: N815 - the document's own spelling
     metadata: Metadata
 
@@ -123,7 +120,7 @@ class ComputedTrait(_DefinitionDocument):
 MAX_LIST_ENTRIES: Final = 5_000
 
 
-class ListSpec(_Strict):
+class ListSpec(StrictModel):
     """Customers by one identifier each. Values are hashed when the list is applied: what is kept are `node_count`, never
     `values`."""
 

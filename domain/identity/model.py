@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from schemas.codec import DAY_MS
+from schemas.instants import DAY_MS
 
 MAX_NEIGHBOURS: Final = 2_000
 """A node seen with more than this many others names nobody, whatever its namespace: it is crowded."""

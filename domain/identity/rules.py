@@ -3,15 +3,15 @@
 Patterns are RE2 expressions, the dialect of ClickHouse, so none can take exponential time.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, Self
 
 import re2
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from domain.fields import StrictModel
+from schemas.hashes import content_hash
 from schemas.identifiers import Identifier, namespace_of, node, normalise
 
 MAX_MEMBERS: Final = 1_000
@@ -29,11 +29,7 @@ DEFAULT_MAX_PER_PROFILE: Final[Mapping[str, int | None]] = {"user_id": 1, "crm_i
 """How many values of a namespace one profile may have; without an entry as many as fit."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NamespaceRules(_Strict):
+class NamespaceRules(StrictModel):
     """What differs from the defaults for one namespace. `unlimited` lifts a default limit."""
 
     max_neighbours: Annotated[int, Field(ge=1, le=2_000)] | Literal["unlimited"] | None = Field(
@@ -59,7 +55,7 @@ class NamespaceRules(_Strict):
         return patterns
 
 
-class HouseholdRules(_Strict):
+class HouseholdRules(StrictModel):
     """What makes people one household. Its signs are tried in the order of the fields."""
 
     id_trait: TraitName | None = Field(default=None, description="a trait that names the household; the path may be dotted")
@@ -80,7 +76,7 @@ class HouseholdRules(_Strict):
         return self
 
 
-class IdentityRulesSpec(_Strict):
+class IdentityRulesSpec(StrictModel):
     """The `spec` of an IdentityRules definition. There is one, named `default`."""
 
     namespaces: dict[Namespace, NamespaceRules] = Field(default_factory=dict)
@@ -160,6 +156,5 @@ DEFAULT_RULES: Final = CompiledIdentityRules()
 
 
 def rules_version(spec: IdentityRulesSpec) -> str:
-    """A content hash of the rules."""
-    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
+    """Return a content hash of the rules."""
+    return content_hash(spec.model_dump(mode="json"))

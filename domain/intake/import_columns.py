@@ -5,8 +5,9 @@ import unicodedata
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from domain.fields import StrictModel
 from schemas.identifiers import NAMESPACE_RANK
 
 ImportKind = Literal["customers", "events"]
@@ -70,10 +71,8 @@ def _checked_target(target: str | None) -> str | None:
 ImportTarget = Annotated[str, AfterValidator(_checked_target)]
 
 
-class ImportMapping(BaseModel):
+class ImportMapping(StrictModel):
     """What a mapping file says: columns by their name in the file, values for all rows, and how to read times and numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     columns: dict[str, ImportTarget | None] = Field(default_factory=dict, max_length=1024)
     constants: dict[ImportTarget, str | int | float | bool] = Field(default_factory=dict, max_length=256)

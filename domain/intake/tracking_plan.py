@@ -7,7 +7,9 @@ from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
 
 import re2
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from domain.fields import NAME_PATTERN, StrictModel
 
 PlanMode = Literal["observe", "annotate", "block"]
 UnknownPolicy = Literal["allow", "annotate", "block"]
@@ -16,7 +18,7 @@ Pii = Literal["none", "identifier", "contact", "sensitive"]
 Section = Literal["properties", "traits"]
 EventName = Annotated[str, Field(min_length=1, max_length=512)]
 PropertyName = Annotated[str, Field(min_length=1, max_length=256)]
-SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+SourceName = Annotated[str, Field(pattern=NAME_PATTERN)]
 MAX_DEPTH: Final = 6
 MAX_EVENTS: Final = 2_000
 MAX_PROPERTIES: Final = 1_000
@@ -38,11 +40,7 @@ def re2_options() -> Any:
     return compile_options
 
 
-class _StrictPlanModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PropertySpec(_StrictPlanModel):
+class PropertySpec(StrictModel):
     """One property or trait. A null counts as absent."""
 
     type: PropertyType | None = Field(
@@ -91,7 +89,7 @@ def nesting_depth(spec: PropertySpec) -> int:
 Properties = Annotated[dict[PropertyName, PropertySpec], Field(max_length=MAX_PROPERTIES)]
 
 
-class EventSpec(_StrictPlanModel):
+class EventSpec(StrictModel):
     """One event: what it is to hold. `unknown_properties` replaces the plan's own."""
 
     properties: Properties = Field(default_factory=dict)
@@ -100,7 +98,7 @@ class EventSpec(_StrictPlanModel):
     description: str = Field(default="", max_length=2_000)
 
 
-class TrackingPlanSpec(_StrictPlanModel):
+class TrackingPlanSpec(StrictModel):
     """The `spec` of a TrackingPlan definition."""
 
     sources: tuple[SourceName, ...] = Field(default=(), max_length=100, description="whose events; else those of the plan's name")

@@ -4,9 +4,10 @@ import re
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Tag, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, Tag, model_validator
 from pydantic import Discriminator as ByShape
 
+from domain.fields import StrictModel
 from schemas.identifiers import NAMESPACE_RANK
 
 Scalar = str | int | float | bool | None
@@ -35,8 +36,8 @@ def _checked_path(text: str) -> str:
 MappingPath = Annotated[str, Field(max_length=512), AfterValidator(_checked_path)]
 
 
-class _StrictWebhookModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+class _StrictWebhookModel(StrictModel):
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class _SignatureSecret(_StrictWebhookModel):

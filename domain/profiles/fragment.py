@@ -13,10 +13,10 @@ import msgspec
 
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan, trait_change_key
 from domain.segments.registers import Entry, Register, TallyCount, count_entry, sum_tallies
-from schemas.codec import DAY_MS
 from schemas.events import BOT_FLAG, Event
 from schemas.hashes import message_hash
 from schemas.identifiers import MAX_VALUE_CHARS, is_blocked, links_from_strongest
+from schemas.instants import DAY_MS
 
 DEDUPLICATION_LIMIT: Final = 512
 MAX_ACCOUNTS: Final = 100

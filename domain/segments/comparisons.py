@@ -12,16 +12,13 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from domain.fields import DottedPath, Duration, Scalar, StrictModel, parse_duration
+from domain.fields import DottedPath, Scalar, StrictModel, parse_duration
+from schemas.instants import DAY_MS, NEVER
 
 ComparisonOp = Literal["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "exists", "before", "after"]
 RelativeDateOp = Literal["within_last", "within_next", "more_than_ago", "more_than_ahead"]
 TEXT_OPS: Final = ("eq", "ne", "in", "contains", "starts_with")
 MAX_OPTIONS: Final = 1_000
-NEVER: Final = 1 << 62
-"""An instant that does not come."""
-
-DAY_MS: Final = 86_400_000
 INSTANT_PATTERN: Final = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2})))?$"
@@ -101,8 +98,6 @@ class TraitLeaf(StrictModel):
 
 
 RELATIVE_OPS: Final = ("within_last", "within_next", "more_than_ago", "more_than_ahead")
-
-__all__ = ["Comparison", "ComparisonOp", "Duration", "PropertyComparison", "RelativeDateOp", "TraitLeaf"]
 
 
 def lookup(values: Mapping[str, Any], path: str) -> Any:

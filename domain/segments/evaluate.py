@@ -8,7 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from domain.fields import StrictModel
-from domain.segments.comparisons import NEVER, TraitLeaf, evaluate_relative_date, holds, lookup, parse_instant
+from domain.segments.comparisons import TraitLeaf, evaluate_relative_date, holds, lookup, parse_instant
 from domain.segments.leaf_models import (
     AccountLeaf,
     AggregateLeaf,
@@ -28,6 +28,7 @@ from domain.segments.leaf_models import (
 from domain.segments.profile_facts import GroupFacts, LeafResult, ProfileFacts
 from domain.segments.registers import AMOUNT_SCALE, Entry, Register, amount_to_number, tally_sum, to_millionths
 from domain.segments.windows import entries_in_window
+from schemas.instants import NEVER
 
 LeafEvaluator = Callable[[Any, Sequence[Register], ProfileFacts, int], LeafResult]
 

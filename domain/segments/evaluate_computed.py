@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from domain.segments.comparisons import DAY_MS, NEVER
 from domain.segments.computed_traits import (
     AmountTrait,
     ComputedTraitSpec,
@@ -19,6 +18,7 @@ from domain.segments.evaluate import aggregate_amounts
 from domain.segments.profile_facts import LeafResult, ProfileFacts
 from domain.segments.registers import AMOUNT_SCALE, Register, amount_to_number, canonical_text, parse_canonical, to_millionths
 from domain.segments.windows import entries_in_window
+from schemas.instants import DAY_MS, NEVER
 
 LEAD_NAMESPACES: Final = frozenset({"user_id", "crm_id", "email", "phone"})
 """Namespaces that make a visitor a lead."""

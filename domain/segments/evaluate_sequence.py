@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from domain.segments.comparisons import NEVER
 from domain.segments.leaf_models import SequenceLeaf
 from domain.segments.profile_facts import LeafResult, ProfileFacts
 from domain.segments.registers import Entry, Register
+from schemas.instants import NEVER
 
 
 def evaluate_sequence(leaf: SequenceLeaf, registers: Sequence[Register], facts: ProfileFacts, now_ms: int) -> LeafResult:

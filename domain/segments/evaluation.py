@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from domain.profiles.membership import Membership
-from domain.segments.comparisons import NEVER
-from domain.segments.plan import MembershipResult, SegmentPlan
+from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
+from domain.segments.tree import MembershipResult
+from schemas.instants import NEVER
 
 COMPUTED = "computed."
 

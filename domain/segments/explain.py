@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from domain.segments.comparisons import NEVER, lookup
+from domain.segments.comparisons import lookup
 from domain.segments.describe import describe_computed_trait, describe_expectation, describe_node
 from domain.segments.evaluate import group_matches, trait_value, zone_of
 from domain.segments.language import (
@@ -25,6 +25,7 @@ from domain.segments.plan import SegmentPlan, trait_paths_of
 from domain.segments.profile_facts import GroupFacts, LeafResult, ProfileFacts
 from domain.segments.registers import Entry, Register
 from domain.segments.tree import CompiledLeaf, compile_leaf, leaf_of, registers_of
+from schemas.instants import NEVER
 
 MAX_WORK: Final = 100_000
 """How far changes are followed to find the one that turns a node: each costs NODE_WORK per node and one per entry."""
@@ -129,12 +130,12 @@ class SegmentExplainer:
             self._computed_by_segment[name] = set(self._computed_traits_of(name))
         answers = self.plan.evaluate_computed(facts, now_ms, self._computed_by_segment[name])
         values = {trait: answer.value for trait, answer in answers.items() if answer.value is not None}
-        spec = self.plan.segments[name].spec
+        spec = self.plan.segments[name]
         return self._explain_node(spec.where, replace(facts, computed=values), now_ms, answers)
 
     def _computed_traits_of(self, name: str) -> Iterator[str]:
         """The computed traits that a segment looks at, through other segments too."""
-        for node in walk_nodes(self.plan.segments[name].spec.where):
+        for node in walk_nodes(self.plan.segments[name].where):
             yield from (trait for path in trait_paths_of(node) if (trait := _computed_name(path)) in self.plan.computed)
             if isinstance(node, InSegmentCondition) and node.in_segment in self.plan.segments:
                 yield from self._computed_traits_of(node.in_segment)
@@ -180,7 +181,7 @@ class SegmentExplainer:
         segment = self.plan.segments.get(node.in_segment)
         if segment is None:
             return ExplainedNode("in_segment", f"{describe_node(node)}, which is not defined", holds=False)
-        root = self._explain_node(segment.spec.where, facts, now_ms, computed)
+        root = self._explain_node(segment.where, facts, now_ms, computed)
         return ExplainedNode("in_segment", describe_node(node), root.holds, next_change_ms=root.next_change_ms, children=(root,))
 
     def _explain_computed(self, name: str, facts: ProfileFacts, answer: LeafResult) -> ExplainedNode:

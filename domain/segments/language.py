@@ -1,12 +1,10 @@
 """The segment language: a tree of `all`, `any`, `not` over leaves, read from YAML or JSON. No free-text expressions."""
 
-import hashlib
-import json
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, Discriminator, Field, Tag
 
-from domain.fields import StrictModel
+from domain.fields import NAME_PATTERN, StrictModel
 from domain.segments.comparisons import TraitLeaf
 from domain.segments.leaf_models import (
     AccountLeaf,
@@ -24,8 +22,9 @@ from domain.segments.leaf_models import (
     SequenceLeaf,
     SubscribedLeaf,
 )
+from schemas.hashes import content_hash
 
-SegmentName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+SegmentName = Annotated[str, Field(pattern=NAME_PATTERN)]
 MAX_DEPTH: Final = 12
 """How deep `all`, `any` and `not` may be nested."""
 MAX_NODES: Final = 500
@@ -223,12 +222,6 @@ class SegmentSpec(StrictModel):
 def segment_version(spec: SegmentSpec) -> str:
     """A content hash of what decides membership: a new title is no new version."""
     return content_hash(spec.where.model_dump(mode="json", by_alias=True))
-
-
-def content_hash(document: Any) -> str:
-    """12 hex digits of a JSON document's canonical form."""
-    canonical = json.dumps(document, sort_keys=True, ensure_ascii=False)
-    return hashlib.blake2b(canonical.encode(), digest_size=6).hexdigest()
 
 
 def children_of(node: Node) -> tuple[Node, ...]:

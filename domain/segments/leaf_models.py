@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
 
-from domain.fields import DottedPath, Duration, EventName, FiniteNumber, Scalar, StrictModel, WholeNumber
+from domain.fields import NAME_PATTERN, DottedPath, Duration, EventName, FiniteNumber, StrictModel, WholeNumber
 from domain.segments.comparisons import PropertyComparison, TraitLeaf
 
 MAX_TIMES: Final = 1_000
@@ -200,7 +200,7 @@ class RfmLeaf(StrictModel):
     recency: tuple[RfmScore, ...] = ()
     frequency: tuple[RfmScore, ...] = ()
     monetary: tuple[RfmScore, ...] = ()
-    of: str = Field(default="rfm", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    of: str = Field(default="rfm", pattern=NAME_PATTERN)
 
     @model_validator(mode="after")
     def _has_a_requirement(self) -> Self:
@@ -216,7 +216,7 @@ class LifecycleLeaf(StrictModel):
     """The profile's stage, by the computed trait `of`, is one of these."""
 
     stage: tuple[LifecycleStage, ...] = Field(min_length=1)
-    of: str = Field(default="lifecycle", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    of: str = Field(default="lifecycle", pattern=NAME_PATTERN)
 
 
 class ConsentLeaf(StrictModel):
@@ -303,6 +303,3 @@ class HouseholdLeaf(StrictModel):
             raise ValueError("`household` asks for something: trait, members, did")
         _validate_group_trait(self.trait)
         return self
-
-
-__all__ = ["Scalar", "TraitLeaf"]

@@ -3,11 +3,10 @@
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
-from domain.definitions.kinds import AnyDefinition, ComputedTrait, Segment, SegmentList
 from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS, ComputedTraitSpec
-from domain.segments.evaluate import group_matches
 from domain.segments.evaluate_computed import evaluate_computed_trait
 from domain.segments.language import (
     AccountCondition,
@@ -19,33 +18,27 @@ from domain.segments.language import (
     Node,
     PercentCondition,
     RfmCondition,
+    SegmentSpec,
     TraitCondition,
-    content_hash,
     segment_version,
     walk_nodes,
 )
 from domain.segments.leaf_models import AccountLeaf, HouseholdLeaf
 from domain.segments.leaf_registers import registers_for
-from domain.segments.profile_facts import GroupFacts, LeafResult, ProfileFacts
+from domain.segments.profile_facts import LeafResult, ProfileFacts
 from domain.segments.registers import Entry, Register
-from domain.segments.tree import NOT_A_MEMBER, CompiledTree, MembershipResult, compile_tree, registers_of
+from domain.segments.tree import CompiledTree, MembershipResult, compile_tree, registers_of
 from schemas.events import Event
+from schemas.hashes import content_hash
 
 MAX_SEGMENT_DEPTH: Final = 3
 """How far `in_segment` may lead from segment to segment."""
 NAMESPACES_CHANGED: Final = "*named"
 """What changed when a profile's events name identifiers that they did not name before."""
 
-__all__ = [
-    "NOT_A_MEMBER",
-    "CyclicSegments",
-    "GroupFacts",
-    "MembershipResult",
-    "ProfileFacts",
-    "SegmentPlan",
-    "group_matches",
-    "trait_change_key",
-]
+NO_SEGMENTS: Final[Mapping[str, SegmentSpec]] = MappingProxyType({})
+NO_COMPUTED_TRAITS: Final[Mapping[str, ComputedTraitSpec]] = MappingProxyType({})
+NO_LISTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
 
 
 class CyclicSegments(ValueError):
@@ -69,19 +62,22 @@ class CompiledComputedTrait:
 class SegmentPlan:
     """Compiled definitions. Holds no state; made anew when a definition changes."""
 
-    def __init__(self, definitions: Iterable[AnyDefinition] = ()) -> None:
-        definition_list = list(definitions)
-        ordered = sort_by_reference([definition for definition in definition_list if isinstance(definition, Segment)])
-        self.segments: dict[str, Segment] = {segment.metadata.name: segment for segment in ordered}
-        self.versions = {name: segment_version(segment.spec) for name, segment in self.segments.items()}
-        self.lists = {one.metadata.name: frozenset(one.spec.nodes) for one in definition_list if isinstance(one, SegmentList)}
-        specs = DEFAULT_COMPUTED_TRAITS | {one.metadata.name: one.spec for one in definition_list if isinstance(one, ComputedTrait)}
+    def __init__(
+        self,
+        segments: Mapping[str, SegmentSpec] = NO_SEGMENTS,
+        computed: Mapping[str, ComputedTraitSpec] = NO_COMPUTED_TRAITS,
+        lists: Mapping[str, frozenset[str]] = NO_LISTS,
+    ) -> None:
+        self.segments: dict[str, SegmentSpec] = sort_by_reference(segments)
+        self.versions = {name: segment_version(spec) for name, spec in self.segments.items()}
+        self.lists = dict(lists)
+        specs = DEFAULT_COMPUTED_TRAITS | dict(computed)
         self.registers: dict[str, Register] = {}
         self.account_leaves: list[AccountLeaf] = []
         self.household_leaves: list[HouseholdLeaf] = []
         self.household_limits: dict[str, int] = {}
         register_keys = {name: [self._add_register(one) for one in registers_for(spec)] for name, spec in sorted(specs.items())}
-        nodes = {name: walk_nodes(segment.spec.where) for name, segment in self.segments.items()}
+        nodes = {name: walk_nodes(spec.where) for name, spec in self.segments.items()}
         for segment_nodes in nodes.values():
             self._add_registers_of(segment_nodes)
         self.computed = {
@@ -91,11 +87,9 @@ class SegmentPlan:
             for name, keys in register_keys.items()
         }
         self._compiled: dict[str, CompiledTree] = {
-            name: compile_tree(segment.spec.where, self.registers, self.lists) for name, segment in self.segments.items()
+            name: compile_tree(spec.where, self.registers, self.lists) for name, spec in self.segments.items()
         }
-        self._registers_by_event: dict[str, list[Register]] = {}
-        for register in self.registers.values():
-            self._registers_by_event.setdefault(register.event, []).append(register)
+        self._registers_by_event = _by_event(self.registers.values())
         self._index_changes(nodes)
         self.blank_computed, self.blank_results = self.evaluate_all(ProfileFacts(), 0)
         self.blank_members = {name for name, result in self.blank_results.items() if result.is_member}
@@ -106,6 +100,14 @@ class SegmentPlan:
                 {name: sorted(found) for name, found in self.lists.items()},
             ]
         )
+
+    @classmethod
+    def feeding(cls, registers: Mapping[str, Register]) -> "SegmentPlan":
+        """Return a plan that feeds these registers alone and evaluates nothing of them; a backfill seeds registers with it."""
+        plan = cls()
+        plan.registers = dict(registers)
+        plan._registers_by_event = _by_event(registers.values())
+        return plan
 
     def _add_register(self, register: Register) -> str:
         existing = self.registers.get(register.key)
@@ -240,6 +242,13 @@ class SegmentPlan:
         return present_computed, self.evaluate(replace(facts, computed=present_computed), now_ms)
 
 
+def _by_event(registers: Iterable[Register]) -> dict[str, list[Register]]:
+    by_event: dict[str, list[Register]] = {}
+    for register in registers:
+        by_event.setdefault(register.event, []).append(register)
+    return by_event
+
+
 def trait_paths_of(node: Node) -> tuple[str, ...]:
     """The traits that a leaf looks at; computed ones as `computed.NAME`."""
     if isinstance(node, TraitCondition):
@@ -251,24 +260,27 @@ def trait_paths_of(node: Node) -> tuple[str, ...]:
     return (f"computed.{node.lifecycle.of}",) if isinstance(node, LifecycleCondition) else ()
 
 
-def sort_by_reference(segments: list[Segment]) -> list[Segment]:
-    """Segments with those that they name first; a name that is not defined counts as nobody's. Raises CyclicSegments."""
-    by_name = {segment.metadata.name: segment for segment in sorted(segments, key=lambda candidate: candidate.metadata.name)}
-    visited: dict[str, tuple[Segment, int]] = {}
+def sort_by_reference(segments: Mapping[str, SegmentSpec]) -> dict[str, SegmentSpec]:
+    """Order segments so that each comes after those that it refers to by `in_segment`; an undefined name has no members.
+
+    Raises CyclicSegments when references form a circle, or lead over more than MAX_SEGMENT_DEPTH segments.
+    """
+    by_name = dict(sorted(segments.items()))
+    depths: dict[str, int] = {}
 
     def visit(name: str, trail: tuple[str, ...]) -> int:
         if name in trail:
             raise CyclicSegments(f"in_segment leads in a circle: {' -> '.join((*trail, name))}")
         if name not in by_name:
             return 0
-        if name not in visited:
-            referenced = [node.in_segment for node in walk_nodes(by_name[name].spec.where) if isinstance(node, InSegmentCondition)]
+        if name not in depths:
+            referenced = [node.in_segment for node in walk_nodes(by_name[name].where) if isinstance(node, InSegmentCondition)]
             depth = 1 + max((visit(other, (*trail, name)) for other in referenced), default=-1)
             if depth > MAX_SEGMENT_DEPTH:
                 raise CyclicSegments(f"{name}: in_segment leads over more than {MAX_SEGMENT_DEPTH} segments: name them directly")
-            visited[name] = (by_name[name], depth)
-        return visited[name][1]
+            depths[name] = depth
+        return depths[name]
 
     for name in by_name:
         visit(name, ())
-    return [segment for segment, _ in visited.values()]
+    return {name: by_name[name] for name in depths}

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from domain.segments.comparisons import NEVER
 from domain.segments.registers import Entry, Register, TallyCount
+from schemas.instants import NEVER
 
 
 @dataclass(frozen=True, slots=True)

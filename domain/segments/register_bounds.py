@@ -59,8 +59,8 @@ class OwnerTotal:
 def register_bounds(plan: SegmentPlan, text_bytes: int = TEXT_BYTES) -> list[RegisterBound]:
     """Every register of every segment, then of every computed trait. Leaves that keep nothing have none."""
     usages: list[tuple[str, str, Register, str]] = []
-    for name, segment in plan.segments.items():
-        for path, node in nodes_with_paths(segment.spec.where):
+    for name, spec in plan.segments.items():
+        for path, node in nodes_with_paths(spec.where):
             usages += _plan_registers_of(plan, name, path, leaf_of(node), registers_of(node))
     for name, computation in plan.computed.items():
         usages += _plan_registers_of(plan, f"computed.{name}", computation.spec.kind, computation.spec, computation.registers)

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from domain.segments.comparisons import PropertyComparison, holds, lookup, normalise_nfc, value_kind
-from domain.segments.language import content_hash
 from schemas.events import Event
-from schemas.hashes import text_hash
+from schemas.hashes import content_hash, text_hash
 
 Entry = tuple[int, str, Any]
 """(what entries are ordered by: a time in ms, a period's index, an amount; what tells equals apart; what is kept with it)."""

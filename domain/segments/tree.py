@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 
 from domain.fields import StrictModel
-from domain.segments.comparisons import NEVER
 from domain.segments.evaluate import EVALUATORS
 from domain.segments.evaluate_sequence import evaluate_sequence
 from domain.segments.language import (
@@ -28,6 +27,7 @@ from domain.segments.language import (
 from domain.segments.leaf_registers import occurrence_register, registers_for
 from domain.segments.profile_facts import LeafResult, ProfileFacts
 from domain.segments.registers import Register
+from schemas.instants import NEVER
 
 
 class MembershipResult(msgspec.Struct, frozen=True):

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from domain.segments.comparisons import NEVER
 from domain.segments.registers import Entry
+from schemas.instants import NEVER
 
 
 class WindowEntries(NamedTuple):

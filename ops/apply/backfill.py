@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from domain.definitions.kinds import AnyDefinition
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import CompiledIdentityRules
 from domain.profiles import fragment as model
 from domain.profiles import membership as memberships
@@ -84,7 +85,7 @@ class Backfill:
         ]
         resulting = {**live_definitions, **{one.key: one for one in changed}}
         changes, pending = (
-            compare_plans(SegmentPlan(live_definitions.values()), SegmentPlan(resulting.values())),
+            compare_plans(segment_plan_of(live_definitions.values()), segment_plan_of(resulting.values())),
             await self._reevaluation.pending(),
         )
         result.written = tuple(sorted(one.key for one in changed))
@@ -108,7 +109,7 @@ class Backfill:
     ) -> BackfillCheckpoint:
         """`wanted` is all that will be live, `changed` what of it is written; `definitions_end` is where the definitions ended
         before."""
-        after = SegmentPlan(resulting.values())
+        after = segment_plan_of(resulting.values())
         seeds, starts = RegisterSeeds(changes.registers), await self._shared_offsets()
         await self._fold_history(seeds, changes, starts, result)
         stale_owners = await self._stale_owners(changes)

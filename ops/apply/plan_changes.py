@@ -40,7 +40,7 @@ def compare_plans(before: SegmentPlan, after: SegmentPlan) -> PlanChanges:
         if trait_versions[0].get(name) != trait_versions[1].get(name)
     }
     changed_lists = {name for name in before.lists.keys() | after.lists.keys() if before.lists.get(name) != after.lists.get(name)}
-    list_readers = {name for name, segment in after.segments.items() if _list_names(segment.spec.where) & changed_lists}
+    list_readers = {name for name, segment in after.segments.items() if _list_names(segment.where) & changed_lists}
     changed_versions = {name for name, version in after.versions.items() if before.versions.get(name) != version}
     removed_dependents = {
         name for segment in before.segments.keys() - after.segments.keys() for name in after.dependents.get(segment, ())
@@ -48,7 +48,7 @@ def compare_plans(before: SegmentPlan, after: SegmentPlan) -> PlanChanges:
     segments = with_dependents(
         after, changed_versions | list_readers | removed_dependents | after.segments_using_computed(computed)
     )
-    group_readers = {name for name, segment in after.segments.items() if _reads_groups(segment.spec.where)}
+    group_readers = {name for name, segment in after.segments.items() if _reads_groups(segment.where)}
     group_segments = with_dependents(after, group_readers) & segments
     ordered = tuple(name for name in after.segments if name in segments)
     stored_limits = before.household_limits

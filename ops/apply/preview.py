@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from domain.definitions.kinds import AnyDefinition
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
 from domain.segments.register_bounds import RegisterBound, register_bounds
 from ops.apply.backfill_history import BackfillHistory
@@ -43,8 +44,8 @@ async def preview_apply(
 ) -> ApplyPreview:
     """Compute by SQL, over the events that ClickHouse has; nothing is changed."""
     before, after = (
-        SegmentPlan(live.values()),
-        SegmentPlan({**live, **{definition.key: definition for definition in requested}}.values()),
+        segment_plan_of(live.values()),
+        segment_plan_of({**live, **{definition.key: definition for definition in requested}}.values()),
     )
     plan_changes = compare_plans(before, after)
     sizes = tuple([await measure_segment(history, after, name, now_ms) for name in plan_changes.segments])

@@ -10,22 +10,11 @@ from schemas.events import Event
 from schemas.hashes import message_hash
 
 
-class _SeedPlan(SegmentPlan):
-    """A plan that feeds these registers alone."""
-
-    def __init__(self, registers: Mapping[str, Register]) -> None:
-        super().__init__(())
-        self.registers = dict(registers)
-        self._registers_by_event = {}
-        for register in registers.values():
-            self._registers_by_event.setdefault(register.event, []).append(register)
-
-
 class RegisterSeeds:
     """Each event is given once. `late` are events that may not be applied yet, by owner, with their offsets."""
 
     def __init__(self, registers: Mapping[str, Register]) -> None:
-        self._plan, self._keys = _SeedPlan(registers), tuple(registers)
+        self._plan, self._keys = SegmentPlan.feeding(registers), tuple(registers)
         self._seeded: dict[str, Fragment] = {}
         self._postponed: dict[str, list[tuple[int, Event]]] = {}
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domain.definitions.kinds import AnyDefinition, Destination, Segment
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
 from domain.segments.language import InListCondition, InSegmentCondition, walk_nodes
-from domain.segments.plan import SegmentPlan, trait_paths_of
+from domain.segments.plan import trait_paths_of
 from ops import definitions_topic
 from ops.apply.reevaluation import BackfillCheckpoint, Reevaluation, require_definitions_offset
 from ops.progress import ProgressReporter, report_nothing
@@ -51,7 +52,7 @@ class DefinitionRemoval:
                 message = f"{key} is named by {', '.join(references)}: change or remove that first"
                 raise Invalid(message, path="definition", reason="named")
             remaining = [definition for name, definition in live_definitions.items() if name != key]
-            if SegmentPlan(live_definitions.values()).fingerprint != SegmentPlan(remaining).fingerprint:
+            if segment_plan_of(live_definitions.values()).fingerprint != segment_plan_of(remaining).fingerprint:
                 pending = BackfillCheckpoint("definition")
                 await self._reevaluation.begin(pending)
             await definitions_topic.remove(self._settings, self._bus, key)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from domain.definitions.kinds import AnyDefinition, InvalidDefinition
-from domain.segments.plan import SegmentPlan
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.register_bounds import RegisterBound
 from ops.apply import render
 from ops.apply.backfill import ApplyResult, Backfill
@@ -88,7 +88,8 @@ async def _apply(directory: Path, data_dir: Path) -> tuple[dict[str, str], Apply
         with progress_on_stderr() as report:
             backfill = Backfill(context.settings, context.bus, context.store, context.history, context.clock, report)
             applied = await backfill.apply(requested.values())
-        return changes_by_key, applied, changed_bounds(SegmentPlan(live.values()), SegmentPlan({**live, **requested}.values()))
+        before, after = segment_plan_of(live.values()), segment_plan_of({**live, **requested}.values())
+        return changes_by_key, applied, changed_bounds(before, after)
 
 
 async def _remove(key: str, data_dir: Path) -> RemovalResult:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from domain.segments.plan import SegmentPlan
+from domain.definitions.segment_plan import segment_plan_of
 from ops import definitions_topic
 from ops.connect import DEFAULT_DIR, AsJson, DataDir, connect_with_store
 from ops.rebuild.compare_stores import StoreComparison, compare_stores
@@ -56,5 +56,5 @@ async def _compare(data_dir: Path) -> StoreComparison:
             store,
             connection.warehouse,
             identity_rules_of(connection.settings, live_definitions),
-            SegmentPlan(live_definitions.values()),
+            segment_plan_of(live_definitions.values()),
         )

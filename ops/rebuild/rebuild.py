@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.groups import membership_groups_from_records
 from domain.identity.model import Members
 from domain.identity.rules import CompiledIdentityRules
@@ -97,7 +98,7 @@ class Rebuild:
 
     async def _live_plan_and_rules(self) -> tuple[SegmentPlan, CompiledIdentityRules]:
         live_definitions = await definitions_topic.read_live(self._settings, self._bus)
-        plan = SegmentPlan(live_definitions.values())
+        plan = segment_plan_of(live_definitions.values())
         return plan, state.identity_rules_of(self._settings, live_definitions)
 
     async def _refill(

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from domain.segments.plan import SegmentPlan
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.sql import membership_query
 from ops import definitions_topic
 from ops.connect import connect_with_store, find_settings
@@ -27,7 +27,7 @@ async def open_segment_service(data_dir: Path) -> AsyncIterator[SegmentService]:
     try:
         async with KafkaBus(settings) as bus:
             live_definitions = await definitions_topic.read_live(settings, bus)
-        plan, rules = SegmentPlan(live_definitions.values()), identity_rules_of(settings, live_definitions)
+        plan, rules = segment_plan_of(live_definitions.values()), identity_rules_of(settings, live_definitions)
         yield SegmentService(settings, store, clock, lambda: plan, lambda: rules, warehouse.get)
     finally:
         await warehouse.aclose()
@@ -39,7 +39,7 @@ async def open_segment_verifier(data_dir: Path) -> AsyncIterator[SegmentVerifier
     """The same for whoever compares stream and SQL."""
     async with connect_with_store(data_dir) as (connection, store):
         live_definitions = await definitions_topic.read_live(connection.settings, connection.bus)
-        plan, rules = SegmentPlan(live_definitions.values()), identity_rules_of(connection.settings, live_definitions)
+        plan, rules = segment_plan_of(live_definitions.values()), identity_rules_of(connection.settings, live_definitions)
 
         async def warehouse() -> Warehouse:
             return connection.warehouse

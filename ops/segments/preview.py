@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.definitions.kinds import AnyDefinition, InvalidDefinition, Segment, load_yaml
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
 from ops.apply.connect import ApplyContext, open_apply_context
 from ops.apply.preview import SAMPLE
@@ -75,7 +76,7 @@ def plan_with_file(
     Raises Invalid when there is none.
     """
     check(defined, live)
-    plan = SegmentPlan({**live, **defined}.values())
+    plan = segment_plan_of({**live, **defined}.values())
     names = (
         [definition.metadata.name for definition in defined.values() if isinstance(definition, Segment)] if defined else [segment]
     )

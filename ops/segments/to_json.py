@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from domain.segments.comparisons import NEVER
 from domain.segments.explain import ExplainedNode, SegmentExplanation
 from domain.segments.plan import SegmentPlan
 from ops.identity.references import format_instant
 from ops.segments.evidence_events import EventEvidence
 from ops.segments.profile_snapshot import ProfileSnapshot
 from ops.segments.verifier import CHUNK, SegmentComparison, SegmentVerification
+from schemas.instants import NEVER
 
 
 def why_to_json(

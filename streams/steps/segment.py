@@ -14,7 +14,6 @@ from domain.profiles import fragment as model
 from domain.profiles import membership as memberships
 from domain.profiles.fragment import JoinedProfile
 from domain.profiles.membership import Membership, SegmentState
-from domain.segments.comparisons import NEVER
 from domain.segments.evaluation import Evaluation, evaluate_profile
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
@@ -23,6 +22,7 @@ from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.hashes import short_hash
+from schemas.instants import NEVER
 from schemas.records import Cause, GroupRecord, Profile, Touched, Transition
 from streams.outcome import Outcome
 from streams.steps.common import DefinedStep, contribution_record, decode_slice, must_wait, touch_record

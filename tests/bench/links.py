@@ -223,7 +223,7 @@ def share(count: int = 20_000) -> Share:
         event = event_of(action)
         if event is None:
             continue
-        said = model.apply_event(fragments.setdefault(event.owner, model.Fragment()), event, SegmentPlan(())).changed_links
+        said = model.apply_event(fragments.setdefault(event.owner, model.Fragment()), event, SegmentPlan()).changed_links
         events, needing, links = events + 1, needing + bool(said), links + len(said)
     return Share(events, needing, links)
 

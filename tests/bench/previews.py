@@ -17,6 +17,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from domain.definitions.kinds import parse_definition
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
 from domain.segments.sql.preview import preview_query
 from runtime.settings import Settings
@@ -96,7 +97,7 @@ class PreviewFigures:
 
 def plan_of(segments: dict[str, dict[str, Any]]) -> SegmentPlan:
     """Segments called s0, s1 …"""
-    return SegmentPlan(
+    return segment_plan_of(
         parse_definition(
             {
                 "apiVersion": "onefold/v1",

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from demo.simulation import DemoCall, Simulation
 from domain.definitions.kinds import AnyDefinition, parse_definition
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition
@@ -177,7 +178,7 @@ def measure_costs(rounds: int = 5, count: int = 10_000) -> CostFigures:
         for number in rng.sample(COUNTS, len(COUNTS)):
             made = definitions(number)
             started = time.process_time()
-            plans[number] = SegmentPlan(made)
+            plans[number] = segment_plan_of(made)
             compile_ms[number].append((time.process_time() - started) * 1e3)
             seen[number].append(asyncio.run(run(plans[number], events)))
     costs = [
@@ -222,7 +223,7 @@ def main() -> None:
     if options.profile is None:
         print(render_costs(measure_costs(options.rounds, options.events)))
         return
-    plan, events = SegmentPlan(definitions(options.profile)), demo_events(options.events)
+    plan, events = segment_plan_of(definitions(options.profile)), demo_events(options.events)
     profile = cProfile.Profile()
     profile.runcall(asyncio.run, run(plan, events))
     for order in ("tottime", "cumulative"):

@@ -223,4 +223,4 @@ async def test_event_counts_once_over_any_intake_paths_and_order() -> None:
 def folded(events: Sequence[Event]) -> tuple[int, bytes]:
     """How many were new to the fragment of the events' one owner, and the fragment."""
     fragment = Fragment()
-    return sum(apply_event(fragment, event, SegmentPlan([])).is_new for event in events), encode_fragment(fragment)
+    return sum(apply_event(fragment, event, SegmentPlan()).is_new for event in events), encode_fragment(fragment)

@@ -202,7 +202,7 @@ class FuzzedStage:
 def stages(settings: Settings) -> list[FuzzedStage]:
     """Every step, new."""
     made = []
-    plan, clock = SegmentPlan(()), ManualClock(NOW_MS)
+    plan, clock = SegmentPlan(), ManualClock(NOW_MS)
     for kind in (UnifyStep, SegmentStep, GroupStep):
         store = MemoryStore(clock)
         made.append(FuzzedStage(kind(settings, store, lambda: plan, lambda: DEFAULT_RULES), store))

@@ -43,7 +43,7 @@ async def test_agent_and_ledger_agree_on_an_invalid_event(value: bytes) -> None:
     with pytest.raises(Undecodable) as error:
         decode(Event, value)
     assert error.value.reason is Reason.WRONG_TYPE
-    step = UnifyStep(SETTINGS, MemoryStore(ManualClock(NOW_MS)), lambda: SegmentPlan(()))
+    step = UnifyStep(SETTINGS, MemoryStore(ManualClock(NOW_MS)), lambda: SegmentPlan())
     outcome = await step.run(TopicPartition("events", 0, 1), [record("events", value)], NOW_MS)
     assert outcome.results["quarantined"] == 1
     (row,) = events.FEED.decide([record("events", value)], SETTINGS, NOW_MS).rows[LEDGER]
@@ -75,7 +75,7 @@ async def test_record_without_node_or_group_is_quarantined(topic: str, said: Lin
     store = MemoryStore(ManualClock(NOW_MS))
     steps: dict[str, Step] = {
         "links": LinkStep(SETTINGS, store, lambda: DEFAULT_RULES),
-        "groups": GroupStep(SETTINGS, store, lambda: SegmentPlan(())),
+        "groups": GroupStep(SETTINGS, store, lambda: SegmentPlan()),
     }
     outcome = await steps[topic].run(TopicPartition(topic, 0, 1), [record(topic, encode(said))], NOW_MS)
     assert outcome.results["quarantined"] == 1

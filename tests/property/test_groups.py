@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import Segment, load_yaml
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity import groups
 from domain.identity.households import group_id
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules
 from domain.profiles import fragment as model
 from domain.profiles import membership as memberships
-from domain.segments.plan import SegmentPlan
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.hashes import message_hash
@@ -53,7 +53,7 @@ metadata: {name: alone}
 spec: {where: {not: {household: {members: {at_least: 2}}}}}
 """
 SEGMENTS = [document for document in load_yaml(DEFINITIONS, "test") if isinstance(document, Segment)]
-PLAN = SegmentPlan(SEGMENTS)
+PLAN = segment_plan_of(SEGMENTS)
 RULE = HouseholdRules(
     id_trait="household_id",
     address_trait="address",

@@ -12,7 +12,7 @@ from domain.identity import clusters as identity
 from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
 from profile_store.port import TopicPartition
 from runtime.bus.port import Outgoing
-from schemas.codec import DAY_MS
+from schemas.instants import DAY_MS
 from schemas.records import LinkDecision
 from streams.reclustering import Reclusterer
 from tests.support.events import SECRET, event

@@ -8,14 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import load_yaml
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity import groups
 from domain.profiles import fragment as model
 from domain.profiles import membership as memberships
-from domain.segments.comparisons import NEVER
-from domain.segments.plan import SegmentPlan
 from profile_store.port import TopicPartition
 from runtime.clock import ManualClock
 from schemas.events import Event
+from schemas.instants import NEVER
 from schemas.records import Touched
 from streams.steps.common import touch_record
 from tests.support.events import START_MS, event
@@ -80,7 +80,7 @@ spec: {where: {trait: {path: until, op: within_next, value: 12h}}}
 """,
     "test",
 )
-PLAN = SegmentPlan(DEFINITIONS)
+PLAN = segment_plan_of(DEFINITIONS)
 
 
 @st.composite

@@ -10,10 +10,10 @@ from msgspec import structs
 from domain.profiles import fragment as model
 from domain.segments import evaluate, windows
 from domain.segments import evaluation as verdicts
-from domain.segments.comparisons import NEVER
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan
 from domain.segments.profile_facts import LeafResult
 from domain.segments.registers import Register
+from schemas.instants import NEVER
 from tests.support.segment_laws import SegmentWorld, check_all
 
 SEEDS = 150

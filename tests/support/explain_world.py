@@ -8,8 +8,8 @@ from typing import Any, cast
 import msgspec
 
 from domain.definitions.kinds import Segment
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
-from domain.segments.plan import SegmentPlan
 from ops.segments.service import SegmentService
 from runtime.errors import Transient
 from runtime.settings import Settings
@@ -90,7 +90,7 @@ class ExplainWorld:
     def __post_init__(self) -> None:
         self.pipeline = Pipeline(random.Random(1), self.segments, rules=self.rules)
         self.told = Told(self.pipeline)
-        plan = SegmentPlan(self.segments)
+        plan = segment_plan_of(self.segments)
         settings = Settings(tenant_secret=SECRET.decode(), api_token="a-token-of-some-length")
 
         async def warehouse() -> Warehouse:

@@ -12,8 +12,8 @@ from domain.definitions.kinds import Segment
 from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
 from domain.profiles import fragment as model
 from domain.segments.plan import SegmentPlan
-from schemas.codec import DAY_MS
 from schemas.events import Event
+from schemas.instants import DAY_MS
 from schemas.records import DecisionKind, LinkDecision
 from tests.support.events import SECRET, START_MS, event
 from tests.support.identity_oracle import IdentityOracle
@@ -153,7 +153,7 @@ async def check_profiles(history: RandomIdentityHistory, pipeline: Pipeline, lab
     """Profiles byte for byte, and the conservation of what is counted."""
     fragments: dict[str, model.Fragment] = {}
     for item in sorted(history.events, key=lambda candidate: candidate.id):
-        model.apply_event(fragments.setdefault(item.owner, model.Fragment()), item, SegmentPlan(()))
+        model.apply_event(fragments.setdefault(item.owner, model.Fragment()), item, SegmentPlan())
     stored = await pipeline.store.documents("fragment", history.nodes)
     groups: dict[str, list[str]] = {}
     for node in history.nodes:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from domain.definitions.kinds import AnyDefinition
+from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles import fragment as model
 from domain.segments.plan import SegmentPlan
 from schemas.events import Event
@@ -27,7 +28,7 @@ class SegmentWorld:
         self.definitions: list[AnyDefinition] = random_definitions(
             self.rng, self.base_ms, self.history.nodes, 12, register_bound=self.register_bound
         )
-        self.plan = SegmentPlan(self.definitions)
+        self.plan = segment_plan_of(self.definitions)
 
 
 def check_all(world: SegmentWorld) -> int:

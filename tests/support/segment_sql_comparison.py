@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
 from domain.segments.sql import computed_values_query, membership_query
 from runtime.bus.port import Record
@@ -36,7 +37,7 @@ class ComparisonBatch:
         self.histories = [random_history(self.rng, f"b{seed}-{n}", self.base_ms) for n in range(people)]
         nodes = [node for history in self.histories for node in history.nodes]
         self.definitions = random_definitions(self.rng, self.base_ms, nodes, segments)
-        self.plan = SegmentPlan(self.definitions)
+        self.plan = segment_plan_of(self.definitions)
         self.instants = self._instants()
 
     def streams(self) -> list["StreamReplay"]:
@@ -195,7 +196,7 @@ def describe_difference(batch: ComparisonBatch, replay: StreamReplay, name: str,
 
 def named_by(plan: SegmentPlan, name: str) -> set[str]:
     """The segments and computed traits that a segment's text names."""
-    text = repr(plan.segments[name].spec) if name in plan.segments else ""
+    text = repr(plan.segments[name]) if name in plan.segments else ""
     return {candidate for candidate in (*plan.segments, *plan.computed) if candidate != name and candidate in text}
 
 

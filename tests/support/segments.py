@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from domain.definitions.kinds import AnyDefinition, ComputedTrait, Segment, SegmentList, parse_definition
+from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles import fragment as model
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import LeafResult, ProfileFacts
@@ -73,7 +74,7 @@ def facts(plan: SegmentPlan, events: Iterable[Event], **more: Any) -> ProfileFac
 def evaluate_leaf(where: Any, events: Iterable[Event], now_ms: int, **more: Any) -> LeafResult:
     """What one leaf comes to. Computed traits are what they are then, if `more` says nothing of them."""
     definition = segment("s", where)
-    plan = SegmentPlan([definition])
+    plan = segment_plan_of([definition])
     profile_facts = facts(plan, events, **more)
     if "computed" not in more:
         values, _ = plan.evaluate_all(profile_facts, now_ms)

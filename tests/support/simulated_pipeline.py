@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from aiokafka.partitioner import murmur2
 
 from domain.definitions.kinds import Segment
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
 from domain.profiles import membership as memberships
-from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
 from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Outgoing, Record
@@ -45,7 +45,7 @@ class Pipeline:
     def __post_init__(self) -> None:
         self.settings = Settings()
         self.store: ProfileStore = self.external_store or MemoryStore(self.clock)
-        plan = SegmentPlan(self.segments)
+        plan = segment_plan_of(self.segments)
         self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)
         self.committed: dict[tuple[str, int], int] = defaultdict(int)
         self.steps: dict[str, Step] = {

@@ -15,7 +15,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from domain.definitions.kinds import Segment, load_yaml
-from domain.segments.plan import SegmentPlan
+from domain.definitions.segment_plan import segment_plan_of
 from ops import definitions_topic
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore, TopicPartition
@@ -102,7 +102,7 @@ class TimerStage:
 
     async def evaluate_backlog(self, now_ms: int) -> None:
         """What workers at `now_ms` would have made of all that was said, while none runs: the people are in, and timers are set."""
-        plan = SegmentPlan(definition for definition in load_yaml(DEFINITION, "") if isinstance(definition, Segment))
+        plan = segment_plan_of(definition for definition in load_yaml(DEFINITION, "") if isinstance(definition, Segment))
         steps: list[Step] = [
             UnifyStep(self.settings, self.store, lambda: plan),
             SegmentStep(self.settings, self.store, lambda: plan),

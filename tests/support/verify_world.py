@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from domain.definitions.kinds import Segment
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES
 from domain.profiles import membership as memberships
 from domain.profiles.membership import SegmentState
-from domain.segments.plan import SegmentPlan
 from domain.segments.sql import membership_query
 from ops.segments.verifier import SegmentVerifier
 from profile_store.port import GuardedDocument, ProfileStore, TopicPartition, Writes
@@ -64,7 +64,7 @@ class VerifyWorld:
         self.rebuild_world = RebuildWorld(settings, warehouse)
         self.pipeline = Pipeline(random.Random(3), segments)
         self.published_counts: dict[tuple[str, int], int] = {}
-        self.plan = SegmentPlan(segments)
+        self.plan = segment_plan_of(segments)
         self.pipeline_bus = PipelineBus(self)
 
         async def connected() -> Warehouse:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from domain.fields import StrictModel
 from domain.intake.enrichment import arrival, user_agent
 from domain.intake.enrichment.timezones import current_name
 from domain.intake.enrichment.types import GeoLocator
@@ -18,10 +19,8 @@ from schemas.events import BOT_FLAG, Event
 ENRICHED: Final = "enriched"
 
 
-class EnrichSpec(BaseModel):
+class EnrichSpec(StrictModel):
     """What is added to a source's events. All of it is on; `geo` does nothing without a database of places."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     user_agent: bool = Field(default=True, description="browser, os and device from context.userAgent")
     bots: bool = Field(default=True, description="the flag `bot`, by context.userAgent")

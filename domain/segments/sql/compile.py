@@ -38,7 +38,7 @@ EMPTY_PROFILE = ProfileFacts()
 
 def membership_query(plan: SegmentPlan, name: str, at_ms: int) -> SqlQuery:
     """Who is in a segment at an instant: one row (profile_id) per member. Raises KeyError for a segment that is not defined."""
-    root = plan.segments[name].spec.where
+    root = plan.segments[name].where
     compiler = _ConditionCompiler(plan, at_ms)
     compiler.columns.includes_all_profiles = compiler.result_without_facts(root) is not False
     condition = compiler.condition(root)
@@ -75,7 +75,7 @@ class _ConditionCompiler:
         """A node as a condition over the columns of a profile."""
         if isinstance(node, InSegmentCondition):
             segment = self._plan.segments.get(node.in_segment)
-            return "false" if segment is None else self.condition(segment.spec.where)
+            return "false" if segment is None else self.condition(segment.where)
         if isinstance(node, Not):
             return f"NOT ({self.condition(node.not_)})"
         if isinstance(node, AllOf):
@@ -136,7 +136,7 @@ class _ConditionCompiler:
         """What a node is for a profile of which nothing is known; None when that depends on the profile."""
         if isinstance(node, InSegmentCondition):
             segment = self._plan.segments.get(node.in_segment)
-            return False if segment is None else self.result_without_facts(segment.spec.where)
+            return False if segment is None else self.result_without_facts(segment.where)
         if isinstance(node, Not):
             negated = self.result_without_facts(node.not_)
             return None if negated is None else not negated

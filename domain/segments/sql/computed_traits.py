@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from domain.segments.comparisons import DAY_MS
 from domain.segments.computed_traits import (
     AmountTrait,
     ComputedTraitSpec,
@@ -19,6 +18,7 @@ from domain.segments.registers import to_millionths
 from domain.segments.sql.columns import ProfileColumns
 from domain.segments.sql.leaves import amount_columns, matches_event
 from domain.segments.sql.query import all_of, any_of
+from schemas.instants import DAY_MS
 
 
 def computed_trait_sql(columns: ProfileColumns, spec: ComputedTraitSpec) -> str:

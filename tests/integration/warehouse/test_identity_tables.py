@@ -11,7 +11,7 @@ from domain.identity.evidence import Decisions, Edges
 from domain.identity.model import Decision, Edge
 from runtime.bus.port import Record
 from runtime.settings import Settings
-from schemas.codec import DAY_MS
+from schemas.instants import DAY_MS
 from schemas.records import DecisionAction, Identity, Link, LinkDecision, LinkRecord, Profile, ReclusterRequest
 from tests.support.events import event
 from warehouse import named_queries, rows

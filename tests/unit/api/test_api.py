@@ -37,7 +37,7 @@ async def put(store: MemoryStore, *events: Any, membership: Membership | None = 
     nodes: set[str] = set()
     for said in events:
         fragment = model.Fragment()
-        model.apply_event(fragment, said, SegmentPlan(()))
+        model.apply_event(fragment, said, SegmentPlan())
         documents["fragment", said.owner] = GuardedDocument(model.encode_fragment(fragment), PLACE.guard_name, 1)
         nodes |= set(said.nodes)
     members = sorted(nodes)

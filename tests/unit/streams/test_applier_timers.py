@@ -14,9 +14,10 @@ from runtime.bus.port import Record
 from runtime.clock import ManualClock
 from runtime.errors import Transient
 from runtime.settings import Settings
+from schemas.instants import NEVER
 from streams import applier as module
 from streams.applier import Applier
-from streams.assigned_partitions import NEVER, AssignedPartitions
+from streams.assigned_partitions import AssignedPartitions
 from streams.metrics import METRICS
 from streams.outcome import Outcome
 

@@ -26,7 +26,7 @@ RECORDS = {
 @pytest.mark.parametrize("kind", [UnifyStep, SegmentStep, GroupStep])
 async def test_step_waits_for_the_required_definitions_offset(kind: type) -> None:
     store, known = MemoryStore(ManualClock()), [6]
-    step: Step = kind(Settings(), store, lambda: SegmentPlan(()), definitions_offset=lambda: known[0])
+    step: Step = kind(Settings(), store, lambda: SegmentPlan(), definitions_offset=lambda: known[0])
     await store.save(DEFINITIONS_PARTITION, None, 7, Writes())
     place, records = TopicPartition(step.topic, 0, 1), [Record(step.topic, 0, 0, 1, b"k", RECORDS[step.topic])]
     assert (await step.run(place, records, 1)).paused

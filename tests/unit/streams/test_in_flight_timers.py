@@ -1,6 +1,7 @@
 """What a window makes of what happens while a look is under way, and of timers that stand in vain."""
 
-from streams.assigned_partitions import AT_ONCE, NEVER
+from schemas.instants import NEVER
+from streams.assigned_partitions import AT_ONCE
 from streams.in_flight_timers import IDLE_POLL_INTERVAL_MS, POLL_INTERVAL_MS, STUCK_RETRY_MS, InFlightTimers
 
 NOW_MS = 1_750_000_000_000

@@ -16,9 +16,10 @@ from runtime.clock import ManualClock
 from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import decode
+from schemas.instants import NEVER
 from schemas.records import Touched
 from streams import timers as module
-from streams.assigned_partitions import NEVER, AssignedPartitions
+from streams.assigned_partitions import AssignedPartitions
 from streams.in_flight_timers import IDLE_POLL_INTERVAL_MS, POLL_INTERVAL_MS, STUCK_RETRY_MAX_MS
 from streams.timers import MAX_IN_FLIGHT, Timers
 

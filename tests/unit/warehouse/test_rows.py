@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from domain.identity import evidence
 from runtime.bus.port import Record
-from schemas.codec import DAY_MS, decode, encode
+from schemas.codec import decode, encode
 from schemas.events import Event
+from schemas.instants import DAY_MS
 from schemas.records import DecisionKind, Identity, Link, LinkDecision, Profile, ReclusterRequest
 from tests.support.events import event
 from warehouse import rows

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from domain.definitions.kinds import AnyDefinition, load_yaml
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity import groups
 from domain.profiles import fragment as model
-from domain.segments.plan import SegmentPlan
 from ops import definitions_topic
 from ops.apply.backfill import Backfill
 from ops.apply.backfill_history import BackfillHistory
@@ -74,7 +74,7 @@ async def world(clickhouse_settings: Settings, warehouse: Warehouse, tmp_path: P
 async def as_from_the_start(world: LivePipeline, events: list[Event], text: str = SPOKEN) -> None:
     """Registers, byte for byte, and memberships are what the events come to under definitions that were always there."""
     await world.wait_until_idle()
-    plan, expected = SegmentPlan(documents(text)), dict[str, model.Fragment]()
+    plan, expected = segment_plan_of(documents(text)), dict[str, model.Fragment]()
     for one in events:
         model.apply_event(expected.setdefault(one.owner, model.Fragment()), one, plan)
     found = await world.fragments()

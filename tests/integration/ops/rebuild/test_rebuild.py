@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from domain.definitions.kinds import Segment, decode_definition, load_yaml
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
 from domain.profiles import fragment as model
 from domain.profiles import membership as memberships
@@ -170,7 +171,7 @@ async def test_rebuild_uses_the_live_identity_rules(world: RebuildWorld) -> None
 class RebuildWithDefinitions(Rebuild):
     """A rebuild by segments and rules that no definition says."""
 
-    plan, rules = SegmentPlan(()), DEFAULT_RULES
+    plan, rules = SegmentPlan(), DEFAULT_RULES
 
     async def _live_plan_and_rules(self) -> tuple[SegmentPlan, CompiledIdentityRules]:
         return self.plan, self.rules
@@ -185,7 +186,7 @@ async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: Rebui
     world.store, world.clock = pipeline.store, pipeline.clock
     said: dict[tuple[str, int], int] = {}
     await world.run_agents_and_consume(pipeline, said)
-    plan = SegmentPlan(SEGMENTS)
+    plan = segment_plan_of(SEGMENTS)
     before = await compare_stores(world.store, world.warehouse, history.rules, plan)
     assert before.agree
     evaluated = await checkpoint_of(world)

@@ -7,6 +7,7 @@ import pytest
 
 from consumers.feeds import FEEDS
 from domain.definitions.kinds import Segment, load_yaml
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity import groups
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules
 from domain.segments.plan import SegmentPlan
@@ -46,7 +47,7 @@ class RebuildWithGroupDefinitions(Rebuild):
     """A rebuild by segments and rules that no definition says."""
 
     async def _live_plan_and_rules(self) -> tuple[SegmentPlan, CompiledIdentityRules]:
-        return SegmentPlan(SEGMENTS), RULES
+        return segment_plan_of(SEGMENTS), RULES
 
 
 def profile_event(user: str, number: int, *, group: str = "", traits: Any = None, **others: str) -> Event:

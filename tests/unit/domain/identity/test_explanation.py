@@ -10,7 +10,7 @@ from domain.identity.clusters import DeadEdge, Evidence, Resolution, ordered_pai
 from domain.identity.explanation import EvidenceStep, IdentityExplainer
 from domain.identity.model import Decision, DecisionKind, Edge
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
-from schemas.codec import DAY_MS
+from schemas.instants import DAY_MS
 
 TIGHT = CompiledIdentityRules(
     max_neighbours={"email": 1, "device_id": 2, "anonymous_id": 2},

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import Segment, load_yaml
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity import groups
 from domain.identity.groups import MAX_DEPARTED, MAX_LISTED_MEMBERS, GroupDocument
 from domain.identity.households import group_id, group_kind
@@ -36,7 +37,7 @@ def joined(*traits: tuple[str, Any], phone: str = "", accounts: tuple[str, ...] 
 
 def plan(where: str) -> SegmentPlan:
     text = f"apiVersion: onefold/v1\nkind: Segment\nmetadata: {{name: s}}\nspec: {{where: {where}}}"
-    return SegmentPlan(document for document in load_yaml(text, "test") if isinstance(document, Segment))
+    return segment_plan_of(document for document in load_yaml(text, "test") if isinstance(document, Segment))
 
 
 @st.composite
@@ -156,7 +157,7 @@ def test_a_profile_contributes_presence_shared_traits_and_the_counts_that_segmen
 
 
 def test_only_changed_contributions_are_emitted_with_growing_sequence_numbers() -> None:
-    now = groups.profile_contributions(joined(phone="+842838221234", accounts=("b",)), "0a", SegmentPlan(()), RULE, SECRET)
+    now = groups.profile_contributions(joined(phone="+842838221234", accounts=("b",)), "0a", SegmentPlan(), RULE, SECRET)
     first = groups.changed_contributions({}, 0, now, "0a", 100)
     assert [(said.seq, said.present) for said in first.records] == [(100, True), (100, True)]
     assert groups.changed_contributions(first.groups, first.seq, now, "0a", 200).records == ()
@@ -172,7 +173,7 @@ def test_a_group_call_names_an_account_once_in_one_spelling() -> None:
         model.apply_event(
             fragment,
             event({"user_id": "u1"}, id=f"m{number}", type="group", properties={"groupId": name}, traits={"x": 1}),
-            SegmentPlan(()),
+            SegmentPlan(),
         )
     assert fragment.accounts == ("Công ty A", "b")
     assert fragment.traits == {}
@@ -186,8 +187,8 @@ def test_the_accounts_of_one_owner_are_bounded_whatever_their_order() -> None:
     ]
     forwards, backwards = Fragment(), Fragment()
     for call in calls:
-        model.apply_event(forwards, call, SegmentPlan(()))
+        model.apply_event(forwards, call, SegmentPlan())
     for call in reversed(calls):
-        model.apply_event(backwards, call, SegmentPlan(()))
+        model.apply_event(backwards, call, SegmentPlan())
     assert forwards.accounts == backwards.accounts
     assert len(forwards.accounts) == model.MAX_ACCOUNTS

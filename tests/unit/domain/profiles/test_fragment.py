@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import load_yaml
+from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles.fragment import (
     DEDUPLICATION_LIMIT,
     Fragment,
@@ -18,7 +19,7 @@ from domain.profiles.fragment import (
     event_label,
     join_fragments,
 )
-from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan
+from domain.segments.plan import NAMESPACES_CHANGED
 from schemas.events import Event
 from schemas.hashes import message_hash
 from tests.support.events import START_MS, event
@@ -59,7 +60,7 @@ kind: ComputedTrait
 metadata: {name: least}
 spec: {min: {event: Đặt hàng, prop: total}}
 """
-PLAN = SegmentPlan(load_yaml(DEFINITIONS, "test"))
+PLAN = segment_plan_of(load_yaml(DEFINITIONS, "test"))
 OTHERS = ("cookie-a", "cookie-b")
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-9, 9), st.floats(-1, 1), st.sampled_from(["Nguyễn Thị Ánh", "Đà Nẵng", ""])

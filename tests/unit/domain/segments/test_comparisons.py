@@ -10,8 +10,6 @@ from pydantic import ValidationError
 
 from domain.definitions.kinds import InvalidDefinition, Segment, decode_definition, encode_definition
 from domain.segments.comparisons import (
-    DAY_MS,
-    NEVER,
     TEXT_OPS,
     Comparison,
     evaluate_relative_date,
@@ -22,6 +20,7 @@ from domain.segments.comparisons import (
     value_kind,
 )
 from domain.segments.language import walk_nodes
+from schemas.instants import DAY_MS, NEVER
 from tests.support.segments import evaluate_leaf, segment
 
 OPS = ["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "before", "after"]

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from domain.definitions.kinds import InvalidDefinition
-from domain.segments.comparisons import DAY_MS, NEVER
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import LeafResult
 from schemas.events import Event
+from schemas.instants import DAY_MS, NEVER
 from tests.support.segments import computed, customer_event, evaluate_leaf, facts, segment
 
 T = 20_000 * DAY_MS
@@ -19,7 +20,7 @@ ORDER = "Order Completed"
 
 def worked_out(spec: Any, events: Sequence[Event], now_ms: int, **more: Any) -> LeafResult:
     """What a computed trait comes to, whatever the order of its events."""
-    plan = SegmentPlan([computed("n", spec)])
+    plan = segment_plan_of([computed("n", spec)])
     found = [
         plan.evaluate_computed(facts(plan, order, **more), now_ms)["n"] for order in (events, events[::-1], [*events, *events])
     ]
@@ -287,8 +288,8 @@ def test_contradicting_definition_is_refused(spec: Any) -> None:
 
 
 def test_stages_and_scores_are_shipped_and_may_be_replaced() -> None:
-    assert set(SegmentPlan([]).computed) == set(DEFAULT_COMPUTED_TRAITS) == {"lifecycle", "rfm"}
-    mine = SegmentPlan([computed("lifecycle", {"lifecycle": {"at_risk_after": "1d", "lost_after": "2d"}})])
+    assert set(SegmentPlan().computed) == set(DEFAULT_COMPUTED_TRAITS) == {"lifecycle", "rfm"}
+    mine = segment_plan_of([computed("lifecycle", {"lifecycle": {"at_risk_after": "1d", "lost_after": "2d"}})])
     assert mine.evaluate_computed(facts(mine, orders(0)), T + DAY_MS)["lifecycle"].value == "at_risk"
-    shipped = SegmentPlan([])
+    shipped = SegmentPlan()
     assert shipped.evaluate_computed(facts(shipped, orders(0)), T + DAY_MS)["lifecycle"].value == "first_time"

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from domain.definitions.kinds import Segment
+from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles import fragment as model
 from domain.profiles import membership as memberships
 from domain.profiles.membership import Membership, SegmentState
-from domain.segments.comparisons import DAY_MS
 from domain.segments.evaluation import Evaluation, evaluate_profile
 from domain.segments.plan import SegmentPlan, trait_change_key
 from domain.segments.profile_facts import ProfileFacts
 from schemas.codec import encode
 from schemas.events import Event
+from schemas.instants import DAY_MS
 from schemas.records import Touched
 from streams.steps.segment import SegmentStep
 from tests.support.events import START_MS
@@ -24,7 +25,7 @@ from tests.support.simulated_pipeline import Pipeline
 
 T = START_MS
 HOUR = 3_600_000
-PLAN = SegmentPlan([
+PLAN = segment_plan_of([
     segment("buyer", {"did": {"event": "Bought"}}),
     segment("recent", {"did": {"event": "Viewed", "within": "1h"}}),
     segment("quiet", {"did_not": {"event": "Viewed", "within": "1h"}}),
@@ -104,7 +105,7 @@ def test_unchanged_computed_trait_evaluates_no_segment() -> None:
 
 @pytest.mark.parametrize(("earlier", "later"), [(1, True), (True, 1), ("1", 1), (0, False)])
 def test_a_computed_trait_of_another_kind_is_another_value(earlier: Any, later: Any) -> None:
-    plan = SegmentPlan([
+    plan = segment_plan_of([
         computed("said", {"last": {"event": "e", "prop": "x"}}),
         segment("s", {"trait": {"path": "computed.said", "value": later}}),
     ])  # fmt: skip
@@ -154,7 +155,7 @@ def test_a_replaced_instant_is_the_new_one() -> None:
     ],
 )
 def test_changed_definitions_evaluate_every_segment(definitions: list[Segment]) -> None:
-    plan = SegmentPlan(definitions)
+    plan = segment_plan_of(definitions)
     held = facts(plan, [], traits={"tier": "gold"})
     standing = evaluate_profile(plan, FIRST, held, (), T)
     assert standing.complete
@@ -167,7 +168,7 @@ def test_changed_definitions_evaluate_every_segment(definitions: list[Segment]) 
 
 def test_a_register_that_is_too_small_is_named() -> None:
     leaf = {"event": "e", "of": "sum", "prop": "x", "value": 1, "within": "1d", "keep": 1}
-    plan = SegmentPlan([
+    plan = segment_plan_of([
         segment("s", {"aggregate": leaf}), segment("t", {"did": {"event": "e"}}),
         computed("n", {"count": {"event": "e", "within": "1d", "keep": 1}}),
     ])  # fmt: skip
@@ -210,7 +211,7 @@ async def test_members_of_a_removed_segment_exit_with_cause_definition() -> None
     [profile_id] = {transition.profile_id for transition in line.transitions()}
     assert (await document(line, profile_id)).active_segments() == {"gone", "stays"}
 
-    changed = SegmentPlan([stays, segment("new", {"did": {"event": "Viewed"}})])
+    changed = segment_plan_of([stays, segment("new", {"did": {"event": "Viewed"}})])
     line.steps["touched"] = SegmentStep(line.settings, line.store, lambda: changed)
     touched = Touched(profile_id=profile_id, node=profile_id, cause="definition", at_ms=line.clock.now_ms())
     line.append("touched", profile_id.encode(), encode(touched))
@@ -227,7 +228,7 @@ async def test_event_after_a_removal_also_exits_the_removed_segment() -> None:
     line.clock.advance(T)
     line.feed(customer_event("Viewed", line.clock.now_ms(), id="1"))
     await line.drain()
-    nothing = SegmentPlan([])
+    nothing = SegmentPlan()
     line.steps["touched"] = SegmentStep(line.settings, line.store, lambda: nothing)
     line.feed(customer_event("Other", line.clock.now_ms(), id="2"))
     await line.drain()

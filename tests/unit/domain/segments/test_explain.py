@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import AnyDefinition
-from domain.segments.comparisons import NEVER
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.explain import ExplainedNode, SegmentExplainer
-from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import GroupFacts
 from schemas.hashes import message_hash
+from schemas.instants import NEVER
 from tests.support.events import START_MS, event
 from tests.support.segments import computed, facts, list_definition, segment
 
@@ -26,7 +26,7 @@ def leaf(
     where: Mapping[str, Any], *happened: Any, others: Sequence[AnyDefinition] = (), now_ms: int = NOW_MS, **more: Any
 ) -> ExplainedNode:
     """What a segment of one node comes to; it must be what the segment itself says."""
-    plan = SegmentPlan([segment("asked", where), *others])
+    plan = segment_plan_of([segment("asked", where), *others])
     held = facts(plan, happened, **more)
     explained = SegmentExplainer(plan).explain("asked", held, now_ms)
     assert (explained.segment, explained.version) == ("asked", plan.versions["asked"])
@@ -101,7 +101,7 @@ def test_a_register_that_is_too_small_makes_an_answer_approximate() -> None:
     asked = {"aggregate": {"of": "sum", "event": "Đặt hàng", "prop": "total", "value": 3, "within": "1h", "keep": 1}}
     happened = [ordered(1, 20 * MINUTE, total=9), ordered(2, 10 * MINUTE, total=5)]
     assert leaf(asked, *happened).is_approximate
-    plan = SegmentPlan([segment("asked", {"not": asked})])
+    plan = segment_plan_of([segment("asked", {"not": asked})])
     assert SegmentExplainer(plan).explain("asked", facts(plan, happened), NOW_MS).is_approximate
 
 
@@ -219,7 +219,7 @@ def test_next_change_search_is_bounded() -> None:
     daily = computed("ngay", {"days_since": {"event": "Đặt hàng"}})
     found = leaf({"trait": {"path": "computed.ngay", "op": "gte", "value": 800}}, ordered(1, 0), others=[daily])
     assert found.flips_at_ms == NOW_MS + 800 * DAY
-    plan = SegmentPlan([segment("asked", {"trait": {"path": "computed.ngay", "op": "lt", "value": 0}}), daily])
+    plan = segment_plan_of([segment("asked", {"trait": {"path": "computed.ngay", "op": "lt", "value": 0}}), daily])
     never = SegmentExplainer(plan).explain("asked", facts(plan, [ordered(1, 0)]), NOW_MS)
     assert (never.tree.holds, never.tree.flips_at_ms) == (False, NEVER)
     assert NOW_MS + 1_000 * DAY < never.until_ms < NEVER
@@ -250,7 +250,7 @@ TREES = st.recursive(
 @given(TREES, TIMES)
 def test_explanation_agrees_with_the_segment_at_every_instant(where: Mapping[str, Any], times: list[tuple[str, int]]) -> None:
     happened = [event(USER, id=f"m{n}", name=name, time_ms=NOW_MS - ago * MINUTE) for n, (name, ago) in enumerate(times)]
-    plan = SegmentPlan([segment("asked", where)])
+    plan = segment_plan_of([segment("asked", where)])
     held = facts(plan, happened)
     found = SegmentExplainer(plan).explain("asked", held, NOW_MS)
     verdict = plan.evaluate(held, NOW_MS)["asked"]

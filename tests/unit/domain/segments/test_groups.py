@@ -14,10 +14,10 @@ from domain.definitions.kinds import (
     encode_definition,
     parse_definition,
 )
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules, IdentityRulesSpec
-from domain.segments.comparisons import NEVER
-from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import GroupFacts, ProfileFacts
+from schemas.instants import NEVER
 
 ENTERPRISE = {"account": {"trait": {"path": "plan", "value": "enterprise"}, "members": {"at_least": 2}}}
 
@@ -31,7 +31,7 @@ def segment(where: Any) -> Segment:
 
 
 def member(where: Any, facts: ProfileFacts) -> bool:
-    verdict = SegmentPlan([segment(where)]).evaluate(facts, 0)["s"]
+    verdict = segment_plan_of([segment(where)]).evaluate(facts, 0)["s"]
     assert verdict.next_change_ms == NEVER
     return verdict.is_member
 
@@ -62,9 +62,9 @@ def test_without_a_household_the_leaf_is_false_and_its_not_true() -> None:
 
 def test_a_plan_knows_what_its_segments_ask_of_groups() -> None:
     asks = [{"household": {"did": {"event": "e", "at_least": n}}} for n in (2, 5, 3)]
-    plan = SegmentPlan([segment({"any": [ENTERPRISE, *asks]})])
+    plan = segment_plan_of([segment({"any": [ENTERPRISE, *asks]})])
     assert (len(plan.account_leaves), len(plan.household_leaves), plan.household_limits) == (1, 3, {"e": 5})
-    plain = SegmentPlan([segment({"trait": {"path": "x", "op": "exists"}})])
+    plain = segment_plan_of([segment({"trait": {"path": "x", "op": "exists"}})])
     assert (plain.account_leaves, plain.household_leaves, plain.household_limits) == ([], [], {})
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import InvalidDefinition
-from domain.segments.comparisons import NEVER
+from schemas.instants import NEVER
 from tests.support.segments import customer_event, evaluate_leaf, segment
 
 T = 1_000_000

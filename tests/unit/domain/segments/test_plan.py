@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 
 from domain.definitions.kinds import AnyDefinition
-from domain.segments.comparisons import NEVER
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
 from domain.segments.evaluate import EVALUATORS
 from domain.segments.leaf_models import DidLeaf
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan, trait_change_key
 from domain.segments.profile_facts import GroupFacts, ProfileFacts
 from domain.segments.registers import Register
+from schemas.instants import NEVER
 from tests.support.segments import OWNER, computed, customer_event, facts, list_definition, segment
 
 VIP = {"trait": {"path": "tier", "value": "vip"}}
@@ -24,7 +25,7 @@ def fed(plan: SegmentPlan, name: str, properties: dict[str, Any]) -> int:
 
 def test_a_filtered_leaf_is_fed_by_fitting_events_only() -> None:
     where = [{"prop": "cart.total", "op": "gt", "value": 100}, {"prop": "city", "value": "Huế"}]
-    plan = SegmentPlan([segment("s", {"did": {"event": "e", "where": where, "at_least": 2}})])
+    plan = segment_plan_of([segment("s", {"did": {"event": "e", "where": where, "at_least": 2}})])
     assert fed(plan, "e", {"cart": {"total": 101}, "city": "Huế"}) == 1
     assert fed(plan, "e", {"cart": {"total": 100}, "city": "Huế"}) == 0
     assert fed(plan, "e", {"cart": {"total": "101"}, "city": "Huế"}) == 0
@@ -32,7 +33,7 @@ def test_a_filtered_leaf_is_fed_by_fitting_events_only() -> None:
 
 
 def test_an_event_feeds_the_registers_of_its_label() -> None:
-    plan = SegmentPlan([segment("s", {"did": {"event": "$page"}}), segment("t", {"did": {"event": "Home"}})])
+    plan = segment_plan_of([segment("s", {"did": {"event": "$page"}}), segment("t", {"did": {"event": "Home"}})])
     assert [register.event for register, _ in plan.entries_from(customer_event("$page", 0), "m")] == ["$page"]
     assert [register.event for register, _ in plan.entries_from(customer_event("Home", 0), "m")] == ["Home"]
 
@@ -44,19 +45,19 @@ def of_event(plan: SegmentPlan, event: str) -> list[Register]:
 @pytest.mark.parametrize("order", [1, -1])
 def test_leaves_over_the_same_events_share_a_register_of_the_largest_need(order: int) -> None:
     leaves = [{"at_least": 2, "within": "1d"}, {"at_least": 5, "within": "1h"}, {"at_most": 6, "within": "2h"}]
-    plan = SegmentPlan([segment(f"s{n}", {"did": {"event": "e", **leaf}}) for n, leaf in enumerate(leaves[::order])])
+    plan = segment_plan_of([segment(f"s{n}", {"did": {"event": "e", **leaf}}) for n, leaf in enumerate(leaves[::order])])
     [register] = of_event(plan, "e")
     assert (register.capacity, register.horizon_ms) == (7, 86_400_000 + 3_600_000)
 
 
 def test_a_leaf_without_a_window_takes_the_horizon_away() -> None:
-    plan = SegmentPlan([segment("a", {"did": {"event": "e", "within": "1d"}}), segment("b", {"did_not": {"event": "e"}})])
+    plan = segment_plan_of([segment("a", {"did": {"event": "e", "within": "1d"}}), segment("b", {"did_not": {"event": "e"}})])
     assert [register.horizon_ms for register in of_event(plan, "e")] == [None]
 
 
 def test_leaves_over_other_events_or_values_have_registers_of_their_own() -> None:
     where = [{"prop": "city", "value": "Huế"}]
-    plan = SegmentPlan([
+    plan = segment_plan_of([
         segment("a", {"did": {"event": "e"}}), segment("b", {"did": {"event": "e", "where": where}}),
         segment("c", {"first": {"event": "e"}}), segment("d", {"aggregate": {"event": "e", "of": "sum", "prop": "x", "value": 1}}),
         segment("e", {"aggregate": {"event": "e", "of": "avg", "prop": "x", "value": 1}}),
@@ -65,7 +66,7 @@ def test_leaves_over_other_events_or_values_have_registers_of_their_own() -> Non
     assert len(of_event(plan, "e")) == 5  # d and e share theirs
 
 
-PLAN = SegmentPlan([
+PLAN = segment_plan_of([
     segment("buyer", {"did": {"event": "Order Completed"}}),
     segment("cart", {"sequence": {"first": {"event": "Added"}, "then_not": {"event": "Order Completed", "within": "30m"}}}),
     segment("city", {"trait": {"path": "address.city", "value": "Huế"}}),
@@ -139,7 +140,7 @@ def test_thousand_unaffected_segments_are_not_evaluated(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("domain.segments.tree.EVALUATORS", dict(EVALUATORS) | {DidLeaf: counted})
     monkeypatch.setattr(Register, "entry", counted_entry)
-    plan = SegmentPlan(segment(f"s{number}", {"did": {"event": f"e{number}", "within": "1d"}}) for number in range(1_000))
+    plan = segment_plan_of(segment(f"s{number}", {"did": {"event": f"e{number}", "within": "1d"}}) for number in range(1_000))
     held = facts(plan, [customer_event("e7", 5)])
     assert fitted == ["e7"]
     assert plan.affected_by_facts(held) == ({"lifecycle"}, {"s7"})
@@ -163,7 +164,9 @@ def test_constant_segments_have_the_same_verdict_without_facts() -> None:
 
 def test_a_list_has_the_profiles_with_a_node_on_it() -> None:
     nodes = [f"{number:032x}" for number in range(3)]
-    plan = SegmentPlan([segment("in", {"list": "vips"}), segment("gone", {"list": "other"}), list_definition("vips", nodes[:2])])
+    plan = segment_plan_of(
+        [segment("in", {"list": "vips"}), segment("gone", {"list": "other"}), list_definition("vips", nodes[:2])]
+    )
     for own, inside in [((nodes[0],), True), ((nodes[2], nodes[1]), True), ((nodes[2],), False), ((), False)]:
         verdicts = plan.evaluate(ProfileFacts(nodes=own), 0)
         assert (verdicts["in"].is_member, verdicts["gone"].is_member) == (inside, False)
@@ -185,7 +188,7 @@ def titled() -> AnyDefinition:
     [BASE[::-1], [titled(), *BASE[1:]], [*BASE[:3], list_definition("vips", ["1" * 32, "0" * 32, "1" * 32])]],
 )
 def test_the_fingerprint_stays_while_the_meaning_does(definitions: list[AnyDefinition]) -> None:
-    assert SegmentPlan(definitions).fingerprint == SegmentPlan(BASE).fingerprint
+    assert segment_plan_of(definitions).fingerprint == segment_plan_of(BASE).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -203,19 +206,18 @@ def test_the_fingerprint_stays_while_the_meaning_does(definitions: list[AnyDefin
     ],
 )  # fmt: skip
 def test_the_fingerprint_changes_when_the_meaning_does(definitions: list[AnyDefinition]) -> None:
-    assert SegmentPlan(definitions).fingerprint != SegmentPlan(BASE).fingerprint
+    assert segment_plan_of(definitions).fingerprint != segment_plan_of(BASE).fingerprint
 
 
 def test_the_versions_are_by_segment() -> None:
-    other = SegmentPlan([segment("s", {"did": {"event": "e", "within": "2h"}}), *BASE[1:]])
-    assert (other.versions["s"] == SegmentPlan(BASE).versions["s"], other.versions["t"] == SegmentPlan(BASE).versions["t"]) == (
-        False,
-        True,
-    )
+    other = segment_plan_of([segment("s", {"did": {"event": "e", "within": "2h"}}), *BASE[1:]])
+    base = segment_plan_of(BASE)
+    assert other.versions["s"] != base.versions["s"]
+    assert other.versions["t"] == base.versions["t"]
 
 
 def test_all_at_an_instant_is_computed_traits_first() -> None:
-    plan = SegmentPlan([
+    plan = segment_plan_of([
         computed("spent", {"sum": {"event": "Paid", "prop": "amount"}}),
         computed("none", {"max": {"event": "Other", "prop": "amount"}}),
         segment("big", {"trait": {"path": "computed.spent", "op": "gte", "value": 100}}),
@@ -227,7 +229,7 @@ def test_all_at_an_instant_is_computed_traits_first() -> None:
 
 
 def test_a_household_counts_what_its_segments_ask_for() -> None:
-    plan = SegmentPlan([segment("s", {"household": {"did": {"event": "e", "at_least": 3}}})])
+    plan = segment_plan_of([segment("s", {"household": {"did": {"event": "e", "at_least": 3}}})])
     assert plan.household_limits == {"e": 3}
     for times, inside in [(2, False), (3, True)]:
         verdict = plan.evaluate(ProfileFacts(household=GroupFacts({}, 2, {"e": times})), 0)["s"]
@@ -235,6 +237,6 @@ def test_a_household_counts_what_its_segments_ask_for() -> None:
 
 
 def test_one_message_of_two_owners_is_two_events() -> None:
-    plan = SegmentPlan([segment("s", {"did": {"event": "e", "exactly": 2}})])
+    plan = segment_plan_of([segment("s", {"did": {"event": "e", "exactly": 2}})])
     twice = [customer_event("e", 0, id="1", identifiers=who) for who in (OWNER, {"user_id": "khách-2"})]
     assert plan.evaluate(facts(plan, [*twice, *twice]), 0)["s"].is_member

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from domain.definitions.kinds import AnyDefinition
+from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles import fragment as model
 from domain.segments.language import nodes_with_paths
-from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
 from domain.segments.register_bounds import RegisterBound, owner_totals, register_bounds
 from domain.segments.tree import compile_leaf
@@ -28,7 +28,7 @@ TEXT_BYTES = 4 * CHARS + 1
 
 
 def single_leaf_plan(where: Any) -> list[RegisterBound]:
-    return [bound for bound in register_bounds(SegmentPlan([segment("s", where)])) if bound.owner == "s"]
+    return [bound for bound in register_bounds(segment_plan_of([segment("s", where)])) if bound.owner == "s"]
 
 
 DEFINITIONS: list[AnyDefinition] = [
@@ -57,7 +57,7 @@ DEFINITIONS: list[AnyDefinition] = [
     computed("times", {"count": {"event": "e", "within": "1h", "keep": 2}}),
     computed("latest", {"last": {"event": "e", "prop": "t"}}),
 ]  # fmt: skip
-PLAN = SegmentPlan(DEFINITIONS)
+PLAN = segment_plan_of(DEFINITIONS)
 BOUNDS = register_bounds(PLAN, TEXT_BYTES)
 BY_KEY = {bound.register.key: bound for bound in BOUNDS}
 
@@ -124,7 +124,7 @@ def approximate(owner: str, path: str, facts: ProfileFacts) -> bool:
     if owner.startswith("computed."):
         name = owner.removeprefix("computed.")
         return PLAN.evaluate_computed(facts, now_ms, [name])[name].is_approximate
-    node = dict(nodes_with_paths(PLAN.segments[owner].spec.where))[path]
+    node = dict(nodes_with_paths(PLAN.segments[owner].where))[path]
     return compile_leaf(node, PLAN.registers, {})(facts, now_ms).is_approximate
 
 
@@ -165,7 +165,7 @@ def test_how_much_is_kept_and_up_to_where_it_is_exact(where: Any, expected: list
 
 
 def test_shared_register_is_listed_once_with_the_largest_bound() -> None:
-    plan = SegmentPlan([segment("a", {"did": {"event": "e"}}), segment("b", {"did": {"event": "e", "at_least": 9}})])
+    plan = segment_plan_of([segment("a", {"did": {"event": "e"}}), segment("b", {"did": {"event": "e", "at_least": 9}})])
     found = {bound.owner: bound for bound in register_bounds(plan)}
     assert (found["a"].shared_with, found["b"].shared_with, found["a"].entries) == (("b",), ("a",), 9)
     sums = {total.owner: total for total in owner_totals(register_bounds(plan))}
@@ -186,7 +186,7 @@ def test_the_table_fits_eighty_columns_whatever_the_names() -> None:
     where: Any = {"sequence": {"first": {"event": "e"}, "then_not": {"event": "f", "within": "30m", "same": ["cart_id"]}}}
     for _ in range(12):
         where = {"not": where}
-    found = register_bounds(SegmentPlan([*DEFINITIONS, segment("k" * 63, where)]))
+    found = register_bounds(segment_plan_of([*DEFINITIONS, segment("k" * 63, where)]))
     console = Console(width=80, record=True, file=None, quiet=False)
     with console.capture() as shown:
         console.print(render_bounds(found))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.comparisons import PropertyComparison
 from domain.segments.computed_traits import MAX_VALUES
 from domain.segments.leaf_models import MAX_DISTINCT
@@ -147,7 +148,7 @@ def test_entries_dropped_beyond_the_horizon_are_outside_every_window(data: st.Da
 
 @given(st.lists(st.tuples(st.integers(0, 10**13), VALUES), max_size=60))
 def test_the_registers_of_leaves_outlive_their_window_by_an_hour(found: list[tuple[int, Any]]) -> None:
-    plan = SegmentPlan([segment("s", {"did": {"event": "e", "at_least": 100, "within": "1d"}})])
+    plan = segment_plan_of([segment("s", {"did": {"event": "e", "at_least": 100, "within": "1d"}})])
     [register] = [one for one in plan.registers.values() if one.event == "e"]
     kept = register.join([[(at, text_hash(repr((n, at))), None) for n, (at, _) in enumerate(found)]])
     newest = max((at for at, _ in found), default=0)
@@ -302,8 +303,8 @@ def test_register_bound_does_not_change_its_key() -> None:
     ],
 )  # fmt: skip
 def test_the_bounds_are_known_before_any_event(where: Any, keeps: list[int]) -> None:
-    bare = SegmentPlan([])
-    registers = [one for key, one in SegmentPlan([segment("s", where)]).registers.items() if key not in bare.registers]
+    bare = SegmentPlan()
+    registers = [one for key, one in segment_plan_of([segment("s", where)]).registers.items() if key not in bare.registers]
     assert [register.capacity for register in registers] == keeps
 
 
@@ -317,6 +318,6 @@ def test_the_bounds_are_known_before_any_event(where: Any, keeps: list[int]) -> 
     ],
 )  # fmt: skip
 def test_computed_traits_are_bounded_too(spec: Any, keep: int) -> None:
-    bare = SegmentPlan([])
-    registers = [one for key, one in SegmentPlan([computed("n", spec)]).registers.items() if key not in bare.registers]
+    bare = SegmentPlan()
+    registers = [one for key, one in segment_plan_of([computed("n", spec)]).registers.items() if key not in bare.registers]
     assert [register.capacity for register in registers] == [keep]

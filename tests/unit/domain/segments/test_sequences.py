@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import InvalidDefinition
-from domain.segments.comparisons import NEVER
 from schemas.events import Event
+from schemas.instants import NEVER
 from tests.support.segments import customer_event, evaluate_leaf, segment
 
 T = 1_000_000_000

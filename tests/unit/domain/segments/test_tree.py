@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.segments.comparisons import NEVER
-from domain.segments.plan import MAX_SEGMENT_DEPTH, CyclicSegments, SegmentPlan
+from domain.definitions.segment_plan import segment_plan_of
+from domain.segments.plan import MAX_SEGMENT_DEPTH, CyclicSegments
 from domain.segments.profile_facts import ProfileFacts
 from domain.segments.tree import MembershipResult
 from schemas.events import Event
+from schemas.instants import NEVER
 from tests.support.segments import customer_event, facts, segment
 
 HORIZON = 60
@@ -68,7 +69,7 @@ def events(times: dict[str, list[int]]) -> list[Event]:
 def test_a_tree_is_right_now_and_until_its_next_change(
     tree: Any, times: dict[str, list[int]], traits: dict[str, Any], now: int
 ) -> None:
-    plan = SegmentPlan([segment("s", tree)])
+    plan = segment_plan_of([segment("s", tree)])
     verdict = plan.evaluate(facts(plan, events(times), traits=traits), now)["s"]
     assert now < verdict.next_change_ms
     for instant in range(now, min(verdict.next_change_ms, FAR)):
@@ -77,7 +78,7 @@ def test_a_tree_is_right_now_and_until_its_next_change(
 
 @given(tree=trees(), times=st.fixed_dictionaries({"a": TIMES, "b": TIMES}), now=st.integers(30, HORIZON))
 def test_following_next_changes_sees_every_change(tree: Any, times: dict[str, list[int]], now: int) -> None:
-    plan = SegmentPlan([segment("s", tree)])
+    plan = segment_plan_of([segment("s", tree)])
     held, instant = facts(plan, events(times)), now
     seen: dict[int, bool] = {}
     while instant < FAR:
@@ -89,7 +90,7 @@ def test_following_next_changes_sees_every_change(tree: Any, times: dict[str, li
 
 @given(tree=trees(), times=st.fixed_dictionaries({"a": TIMES, "b": TIMES}), now=st.integers(30, HORIZON))
 def test_not_turns_the_verdict_and_keeps_the_next_change(tree: Any, times: dict[str, list[int]], now: int) -> None:
-    plan = SegmentPlan([segment("s", tree), segment("opposite", {"not": tree})])
+    plan = segment_plan_of([segment("s", tree), segment("opposite", {"not": tree})])
     verdicts = plan.evaluate(facts(plan, events(times)), now)
     assert verdicts["opposite"] == msgspec.structs.replace(verdicts["s"], is_member=not verdicts["s"].is_member)
 
@@ -123,7 +124,7 @@ LEAVES: dict[str, Any] = {
     ],
 )
 def test_a_tree_sleeps_as_long_as_it_cannot_change(word: str, children: list[str], inside: bool, next_ms: int) -> None:
-    plan = SegmentPlan([segment("s", {word: [LEAVES[child] for child in children]})])
+    plan = segment_plan_of([segment("s", {word: [LEAVES[child] for child in children]})])
     verdict = plan.evaluate(facts(plan, [customer_event("a", 0)]), 5)["s"]
     assert (verdict.is_member, verdict.next_change_ms) == (inside, next_ms)
 
@@ -134,14 +135,14 @@ VIP = {"trait": {"path": "tier", "value": "vip"}}
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a"), ("b", "c", "a")])
 def test_a_segment_is_decided_after_those_that_it_names(names: tuple[str, str, str]) -> None:
     first, second, third = names
-    plan = SegmentPlan([segment(third, {"in_segment": second}), segment(second, {"in_segment": first}), segment(first, VIP)])
+    plan = segment_plan_of([segment(third, {"in_segment": second}), segment(second, {"in_segment": first}), segment(first, VIP)])
     assert list(plan.segments) == [first, second, third]
     verdicts = plan.evaluate(ProfileFacts({"tier": "vip"}), 0)
     assert [verdicts[name].is_member for name in names] == [True, True, True]
 
 
 def test_the_next_change_reaches_through_in_segment() -> None:
-    plan = SegmentPlan([segment("a", {"not": {"in_segment": "z"}}), segment("z", {"did": {"event": "e", "within": "10ms"}})])
+    plan = segment_plan_of([segment("a", {"not": {"in_segment": "z"}}), segment("z", {"did": {"event": "e", "within": "10ms"}})])
     held = facts(plan, [customer_event("e", 5)])
     assert plan.evaluate(held, 6) == {
         "z": MembershipResult(is_member=True, next_change_ms=15), "a": MembershipResult(is_member=False, next_change_ms=15)
@@ -150,7 +151,7 @@ def test_the_next_change_reaches_through_in_segment() -> None:
 
 
 def test_a_segment_that_is_not_defined_has_no_members() -> None:
-    plan = SegmentPlan([segment("a", {"in_segment": "gone"}), segment("b", {"not": {"in_segment": "gone"}})])
+    plan = segment_plan_of([segment("a", {"in_segment": "gone"}), segment("b", {"not": {"in_segment": "gone"}})])
     verdicts = plan.evaluate(ProfileFacts(), 0)
     assert (verdicts["a"].is_member, verdicts["b"].is_member) == (False, True)
 
@@ -162,9 +163,9 @@ def test_a_circle_is_refused_and_named() -> None:
         segment("c", {"any": [{"in_segment": "a"}]}),
     ]
     with pytest.raises(CyclicSegments, match="a -> b -> c -> a"):
-        SegmentPlan(circle)
+        segment_plan_of(circle)
     with pytest.raises(CyclicSegments, match="a -> a"):
-        SegmentPlan([segment("a", {"in_segment": "a"})])
+        segment_plan_of([segment("a", {"in_segment": "a"})])
 
 
 def chain(names: Sequence[str]) -> list[Any]:
@@ -177,14 +178,14 @@ def chain(names: Sequence[str]) -> list[Any]:
 @pytest.mark.parametrize("order", [1, -1])
 def test_in_segment_leads_over_so_many_segments_and_no_further(order: int) -> None:
     names = [f"s{number}" for number in range(MAX_SEGMENT_DEPTH + 2)][::order]
-    plan = SegmentPlan(chain(names[:-1]))
+    plan = segment_plan_of(chain(names[:-1]))
     assert plan.evaluate(ProfileFacts({"tier": "vip"}), 0)[names[-2]].is_member
     with pytest.raises(CyclicSegments, match=f"{names[-1]}: in_segment leads over more than {MAX_SEGMENT_DEPTH}"):
-        SegmentPlan(chain(names))
+        segment_plan_of(chain(names))
 
 
 def test_naming_one_segment_by_two_ways_is_no_circle() -> None:
-    plan = SegmentPlan([
+    plan = segment_plan_of([
         segment("d", {"all": [{"in_segment": "b"}, {"in_segment": "c"}]}), segment("b", {"in_segment": "a"}),
         segment("c", {"in_segment": "a"}), segment("a", VIP),
     ])  # fmt: skip
@@ -192,7 +193,7 @@ def test_naming_one_segment_by_two_ways_is_no_circle() -> None:
 
 
 def test_dependents_of_a_changed_segment_are_evaluated_with_it() -> None:
-    plan = SegmentPlan([*chain(["a", "b", "c"]), segment("other", VIP)])
+    plan = segment_plan_of([*chain(["a", "b", "c"]), segment("other", VIP)])
     out = {name: MembershipResult(is_member=False, next_change_ms=NEVER) for name in plan.segments}
     found = plan.evaluate(ProfileFacts({"tier": "vip"}), 0, {"a"}, out)
     assert {name: verdict.is_member for name, verdict in found.items()} == {"a": True, "b": True, "c": True}
@@ -200,7 +201,7 @@ def test_dependents_of_a_changed_segment_are_evaluated_with_it() -> None:
 
 
 def test_unevaluated_segment_reference_uses_its_stored_membership() -> None:
-    plan = SegmentPlan([segment("a", VIP), segment("b", {"all": [{"in_segment": "a"}, {"did": {"event": "e"}}]})])
+    plan = segment_plan_of([segment("a", VIP), segment("b", {"all": [{"in_segment": "a"}, {"did": {"event": "e"}}]})])
     before = {
         "a": MembershipResult(is_member=True, next_change_ms=NEVER),
         "b": MembershipResult(is_member=False, next_change_ms=NEVER),
@@ -210,7 +211,7 @@ def test_unevaluated_segment_reference_uses_its_stored_membership() -> None:
 
 
 def test_dependents_inherit_the_next_change_of_a_referenced_segment() -> None:
-    plan = SegmentPlan([segment("a", {"did": {"event": "e", "within": "10ms"}}), segment("b", {"in_segment": "a"})])
+    plan = segment_plan_of([segment("a", {"did": {"event": "e", "within": "10ms"}}), segment("b", {"in_segment": "a"})])
     held = facts(plan, [customer_event("e", 0), customer_event("e", 5)])
     before = dict.fromkeys(("a", "b"), MembershipResult(is_member=True, next_change_ms=10))
     found = plan.evaluate(held, 5, {"a"}, before)

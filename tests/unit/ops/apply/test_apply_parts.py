@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from domain.definitions.kinds import SegmentList, load_yaml
+from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles import fragment as model
 from domain.segments.plan import SegmentPlan
 from domain.segments.register_bounds import register_bounds
@@ -35,7 +36,7 @@ from tests.support.segments import computed, customer_event, list_definition, se
 from tests.support.transitions import destination
 
 SETTINGS = Settings()
-PLAN = SegmentPlan(
+PLAN = segment_plan_of(
     [
         segment("often", {"did": {"event": "Bought", "at_least": 3, "within": "1d"}}),
         computed("spent", {"sum": {"event": "Bought", "prop": "total"}}),
@@ -66,7 +67,7 @@ def test_a_seed_is_what_would_be_there_in_any_order_and_wherever_it_is_cut(rng: 
         seeds.postpone(offset, one)
     fragment = model.Fragment()
     for one in EVENTS:
-        model.apply_event(fragment, one, SegmentPlan(()))
+        model.apply_event(fragment, one, SegmentPlan())
     fragment.kept |= {key: [(1, "of an earlier life", None)] for key in list(PLAN.registers)[:2]}
     assert set(seeds.owners) == {EVENTS[0].owner}
     seeds.apply_to(EVENTS[0].owner, fragment, applied_offset=29)
@@ -192,7 +193,7 @@ def test_plan_and_result_are_rendered() -> None:
     found = ApplyPreview(
         {"Segment/vip": "create"},
         sizes,
-        tuple(register_bounds(SegmentPlan([VIP, NESTED, LIVE_DEFINITIONS["ComputedTrait/spent"]]))),
+        tuple(register_bounds(segment_plan_of([VIP, NESTED, LIVE_DEFINITIONS["ComputedTrait/spent"]]))),
     )
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(render.render_planned(found))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from domain.definitions.kinds import AnyDefinition
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
 from ops.apply.plan_changes import compare_plans
 from tests.support.segments import computed, list_definition, segment
@@ -21,7 +22,7 @@ ALL = (BUYER, LOYAL, SPENT, STAFF, OURS, TEAM)
 
 def changed(after: Iterable[AnyDefinition], before: Iterable[AnyDefinition] = ALL) -> tuple[tuple[str, ...], set[str], int]:
     """The segments to compute, the computed traits, and how many registers to seed."""
-    found = compare_plans(SegmentPlan(before), SegmentPlan(after))
+    found = compare_plans(segment_plan_of(before), segment_plan_of(after))
     return found.segments, set(found.computed), len(found.registers)
 
 
@@ -31,7 +32,7 @@ def with_(*others: AnyDefinition) -> list[AnyDefinition]:
 
 
 def test_the_same_definitions_ask_for_nothing() -> None:
-    assert not compare_plans(SegmentPlan(ALL), SegmentPlan(reversed(ALL)))
+    assert not compare_plans(segment_plan_of(ALL), segment_plan_of(reversed(ALL)))
 
 
 def test_new_definitions_are_computed_after_their_references() -> None:
@@ -76,10 +77,10 @@ def test_register_large_enough_by_another_definition_is_not_seeded() -> None:
 
 def test_segments_that_look_at_groups_are_known_with_those_that_name_them() -> None:
     found = compare_plans(
-        SegmentPlan(()), SegmentPlan([*ALL, segment("big", {"any": [{"in_segment": "team"}, {"list": "staff"}]})])
+        SegmentPlan(), segment_plan_of([*ALL, segment("big", {"any": [{"in_segment": "team"}, {"list": "staff"}]})])
     )
     assert found.group_segments == {"team", "big"}
 
 
 def test_labels_are_those_of_the_registers_to_seed() -> None:
-    assert compare_plans(SegmentPlan(()), SegmentPlan([BUYER, TEAM])).event_labels == ("Bought",)
+    assert compare_plans(SegmentPlan(), segment_plan_of([BUYER, TEAM])).event_labels == ("Bought",)

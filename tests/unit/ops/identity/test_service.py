@@ -11,8 +11,8 @@ from ops.identity.references import render_node
 from ops.identity.render import decision, escape_controls
 from runtime.bus.port import Outgoing
 from runtime.errors import Invalid, Transient
-from schemas.codec import DAY_MS
 from schemas.identifiers import node
+from schemas.instants import DAY_MS
 from tests.support.events import SECRET, START_MS, event
 from tests.support.identity_world import IdentityWorld, PipelineProducer
 

@@ -46,7 +46,7 @@ REGISTERS = SegmentPlan().registers
 def state_of(events: list[Event], rules: CompiledIdentityRules = DEFAULT_RULES, *cuts: tuple[str, str]) -> RecomputedState:
     recomputed, seen = RecomputedState(), Edges()
     for said in events:
-        recomputed.apply_event(said, seen, SegmentPlan(()))
+        recomputed.apply_event(said, seen, SegmentPlan())
     merge_event_evidence(recomputed.identity.edges, seen)
     recomputed.identity.decisions = {("cut", a, b): Decision(True, 5, "o1") for a, b in cuts}
     recomputed.cluster(rules)

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles import membership as memberships
 from domain.profiles.membership import Membership, SegmentState
-from domain.segments.plan import SegmentPlan
 from profile_store.port import GuardedDocument, TopicPartition, Writes
 from runtime.bus.port import Record
 from runtime.clock import ManualClock
@@ -23,7 +23,7 @@ NOW_MS = ManualClock().now_ms()
 MINUTE = 60_000
 VIEWERS = segment("viewers", {"did": {"event": "Viewed"}})
 LATELY = segment("lately", {"did": {"event": "Called", "within": "1m"}})
-NEW = SegmentPlan([VIEWERS, LATELY])
+NEW = segment_plan_of([VIEWERS, LATELY])
 PLACE = TopicPartition("touched", 0, 1)
 
 

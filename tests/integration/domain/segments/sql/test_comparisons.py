@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from domain.segments.plan import SegmentPlan
+from domain.definitions.segment_plan import segment_plan_of
 from tests.support.segments import customer_event, segment
 from tests.support.sql_stream_comparison import assert_stream_equals_sql, load_history
 from warehouse.client import Warehouse
@@ -73,7 +73,7 @@ async def test_every_condition_of_every_value(warehouse: Warehouse, part: int) -
     segments += [
         segment(f"relative-{n}", {"trait": {"path": "số.nhà", **one}}) for n, one in enumerate(relatives()) if n % 4 == part
     ]
-    said = await assert_stream_equals_sql(warehouse, SegmentPlan(segments), events, {}, AT)
+    said = await assert_stream_equals_sql(warehouse, segment_plan_of(segments), events, {}, AT)
     assert sum(0 < len(members) < len(VALUES) for members in said["members"].values()) > len(segments) / 2
 
 
@@ -98,7 +98,7 @@ async def test_dotted_paths_and_names_of_any_kind(warehouse: Warehouse) -> None:
             segments.append(segment(f"trait-{name}-{number}", {"trait": {"path": path, **condition}}))
             where = {"event": "e", "where": [{"prop": path, **condition}]}
             segments.append(segment(f"event-{name}-{number}", {"did": where}))
-    said = await assert_stream_equals_sql(warehouse, SegmentPlan(segments), events, {}, AT)
+    said = await assert_stream_equals_sql(warehouse, segment_plan_of(segments), events, {}, AT)
     assert len({tuple(members) for members in said["members"].values()}) > 12
 
 
@@ -119,5 +119,5 @@ async def test_latest_trait_wins_and_null_removes_it(warehouse: Warehouse) -> No
     await load_history(warehouse, events)
     segments = [segment(f"is-{number}", {"trait": {"path": "v", "value": number}}) for number in range(9)]
     segments.append(segment("is-not", {"trait": {"path": "v", "op": "exists", "value": False}}))
-    found = await assert_stream_equals_sql(warehouse, SegmentPlan(segments), events, {}, AT, AT + 1, AT - 2)
+    found = await assert_stream_equals_sql(warehouse, segment_plan_of(segments), events, {}, AT, AT + 1, AT - 2)
     assert found["members"]["is-not"]

@@ -6,8 +6,8 @@ from typing import Any, Final
 import pytest
 
 from consumers.feeds import FEEDS
+from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules
-from domain.segments.plan import SegmentPlan
 from domain.segments.sql import membership_query
 from schemas.events import Event, EventType
 from tests.support.events import START_MS, event
@@ -91,7 +91,7 @@ async def test_groups_in_sql_are_those_of_the_stream(warehouse: Warehouse, seed:
         for table, rows in feed.decide(records, pipeline.settings, 0).rows.items():
             await writer.insert(table, rows)
     current = {name: one for name, one in pipeline.profiles().items() if one.members and not one.merged_into}
-    plan, mixed = SegmentPlan(segments), 0
+    plan, mixed = segment_plan_of(segments), 0
     for number, leaf in enumerate(LEAVES):
         query = membership_query(plan, f"s{number}", START_MS + 86_400_000)
         said = {row[0] for row in await warehouse.query(query.sql, query.parameters)}

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from domain.segments.plan import SegmentPlan
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.registers import CONSENT_EVENT
 from schemas.events import Event
 from tests.support.events import event
@@ -39,7 +39,7 @@ async def both_say(warehouse: Warehouse, leaves: Sequence[Any], events: Sequence
     await load_history(warehouse, events)
     segments = [segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)]
     segments += [segment(f"n{number}", {"not": leaf}) for number, leaf in enumerate(leaves[:4])]
-    said = await assert_stream_equals_sql(warehouse, SegmentPlan(segments), events, {}, *(at_ms or (AT,)))
+    said = await assert_stream_equals_sql(warehouse, segment_plan_of(segments), events, {}, *(at_ms or (AT,)))
     everybody = len({one.owner for one in events})
     assert sum(0 < len(said["members"][f"s{number}"]) < everybody for number in range(len(leaves))) >= mixed
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.segments.plan import SegmentPlan
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.sql import membership_query
 from domain.segments.sql.preview import preview_query
 from tests.support.segments import customer_event, segment
@@ -18,7 +18,7 @@ async def test_a_preview_counts_all_and_names_some(warehouse: Warehouse) -> None
     await load_history(warehouse, events)
     all_of_them = sorted(one.owner for one in events)
     leaf = {"all": [{"did": {"event": "Cart Updated"}}, {"trait": {"path": "a.b", "op": "exists", "value": False}}]}
-    plan = SegmentPlan([segment("carts", leaf), segment("nobody", {"did": {"event": "none"}})])
+    plan = segment_plan_of([segment("carts", leaf), segment("nobody", {"did": {"event": "none"}})])
     for sample, shown in ((1, 1), (10, 10), (40, 40), (1_000, 40), (0, 1)):
         query = preview_query(plan, "carts", AT, sample)
         [(members, ids)] = await warehouse.query(query.sql, query.parameters)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from domain.segments.plan import SegmentPlan
+from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.sql import computed_values_query, membership_query
 from schemas.events import Event
 from schemas.identifiers import node
@@ -60,7 +60,7 @@ def traits() -> list[Any]:
 async def test_computed_traits(warehouse: Warehouse) -> None:
     events = orders()
     await load_history(warehouse, events)
-    plan = SegmentPlan([computed(f"c{number}", spec) for number, spec in enumerate(traits())])
+    plan = segment_plan_of([computed(f"c{number}", spec) for number, spec in enumerate(traits())])
     said = await assert_stream_equals_sql(warehouse, plan, events, {}, AT, AT + 10, AT + DAY - 1, AT + DAY, AT - 2)
     assert all(said["values"].values())
 
@@ -78,7 +78,7 @@ async def test_computed_traits_in_segments(warehouse: Warehouse) -> None:
         for one in specs
         for number, condition in enumerate(conditions)
     ]
-    said = await assert_stream_equals_sql(warehouse, SegmentPlan([*specs, *segments]), events, {}, AT)
+    said = await assert_stream_equals_sql(warehouse, segment_plan_of([*specs, *segments]), events, {}, AT)
     assert len({tuple(members) for members in said["members"].values()}) > len(conditions) * 3
 
 
@@ -137,7 +137,7 @@ async def test_stages_and_scores(warehouse: Warehouse) -> None:
     }
     specs = [computed("often", {"count": {"event": BUY}}), computed("mine", {"rfm": mine})]
     segments = [segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)]
-    said = await assert_stream_equals_sql(warehouse, SegmentPlan([*specs, *segments]), events, {}, AT - DAY, AT, AT + DAY, AT)
+    said = await assert_stream_equals_sql(warehouse, segment_plan_of([*specs, *segments]), events, {}, AT - DAY, AT, AT + DAY, AT)
     assert all(said["members"][f"s{number}"] for number in range(len(names)))
 
 
@@ -171,7 +171,7 @@ async def test_anniversaries_where_the_customer_lives(warehouse: Warehouse) -> N
         for about in ({}, {"before": 1}, {"before": 2, "days": 3}, {"before": 180, "days": 180})
     ]
     leaves.append({"calendar": {"trait": "computed.none"}})
-    plan = SegmentPlan([segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)])
+    plan = segment_plan_of([segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)])
     leap, new_year = 1_709_164_800_000, 1_767_222_000_000
     said = await assert_stream_equals_sql(warehouse, plan, events, {}, leap, leap + DAY, new_year, AT - 1, AT, AT + DAY // 2)
     assert sum(bool(members) for members in said["members"].values()) == len(leaves) - 1
@@ -218,7 +218,7 @@ async def test_profiles_of_several_identifiers(warehouse: Warehouse) -> None:
         list_definition("other", [node(SECRET, ("user_id", "f")), *(f"{number:032x}" for number in range(4_999))]),
         list_definition("empty", []),
     ]
-    plan = SegmentPlan([*(segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)), *lists])
+    plan = segment_plan_of([*(segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)), *lists])
     said = await assert_stream_equals_sql(warehouse, plan, events, labels, AT - 3, AT)
     assert len({tuple(members) for members in said["members"].values()}) > 8
 
@@ -234,7 +234,7 @@ async def test_the_first_arrival_of_an_id_counts_and_the_newest_label(warehouse:
     await load_history(warehouse, events, {a: a, b: a})
     await warehouse.command("INSERT INTO labels (node, profile_id, version) VALUES ({b:String}, {b:String}, 2)", {"b": b})
     leaves: Sequence[Any] = [{"did": {"event": BUY}}, {"did": {"event": "Other"}}, {"did_not": {"event": BUY}}]
-    plan = SegmentPlan([segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)])
+    plan = segment_plan_of([segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)])
     found = await sql_answers(warehouse, plan, AT)
     assert found["members"] == {"s0": [a], "s1": [b], "s2": [b]}
     assert found == stream_answers(plan, stream_facts(plan, events, {a: a, b: b}, AT), AT)
@@ -256,7 +256,7 @@ async def test_the_whole_of_the_query_is_bound(warehouse: Warehouse) -> None:
     leaves += [{"percent": {"of": 50, "salt": nasty}}]
     leaves += [{"household": {"did": {"event": nasty}, "trait": {"path": nasty, "value": nasty}}}]
     leaves += [{"account": {"trait": {"path": nasty, "value": nasty}}}]
-    plan = SegmentPlan(
+    plan = segment_plan_of(
         [*(segment(f"s{n}", leaf) for n, leaf in enumerate(leaves)), computed("c", {"first": {"event": nasty, "prop": nasty}})]
     )
     said = await assert_stream_equals_sql(warehouse, plan, events, {}, AT)
