@@ -33,7 +33,7 @@ def _node_reason_ignored(reason: str) -> Mutation:
             dead = of_node(self, node)
             return None if dead is not None and dead.reason == reason else dead
 
-        patch.setattr(identity.Liveness, "of_node", mutant)
+        patch.setattr(identity.Liveness, identity.Liveness.dead_node.__name__, mutant)
 
     return mutate
 
@@ -46,13 +46,15 @@ def _limit_ignored(reason: str) -> Mutation:
             dead = refused(self, low, high)
             return None if dead is not None and dead.reason == reason else dead
 
-        patch.setattr(identity._Clusters, "_refused", mutant)
+        patch.setattr(identity._Clusters, identity._Clusters._find_refusal.__name__, mutant)
 
     return mutate
 
 
 def _cuts_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity.Liveness, "of_edge", lambda self, a, b: self.of_node(a) or self.of_node(b))
+    patch.setattr(
+        identity.Liveness, identity.Liveness.dead_edge.__name__, lambda self, a, b: self.dead_node(a) or self.dead_node(b)
+    )
 
 
 def _weaker_neighbours_counted(patch: pytest.MonkeyPatch) -> None:
@@ -60,11 +62,11 @@ def _weaker_neighbours_counted(patch: pytest.MonkeyPatch) -> None:
         for node in (a, b):
             self._degree[node] = self._strong_degree[node] = self._degree.get(node, 0) + 1
 
-    patch.setattr(identity.Liveness, "count", mutant)
+    patch.setattr(identity.Liveness, identity.Liveness.add_edge.__name__, mutant)
 
 
 def _order_by_pair(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity, "order", lambda _: lambda item: item[0])
+    patch.setattr(identity, identity.preference_key.__name__, lambda _: lambda item: item[0])
 
 
 def _largest_node_names_the_profile(patch: pytest.MonkeyPatch) -> None:
@@ -73,21 +75,21 @@ def _largest_node_names_the_profile(patch: pytest.MonkeyPatch) -> None:
         heads = {name: nodes[-1] for name, nodes in identity.members_of(found.labels).items()}
         return replace(found, labels={node: heads[name] for node, name in found.labels.items()})
 
-    patch.setattr(link, "resolve", mutant)
+    patch.setattr(link, identity.resolve.__name__, mutant)
 
 
 def _evidence_overwritten(patch: pytest.MonkeyPatch) -> None:
     def mutant(self: Edge, other: Edge) -> Edge:  # noqa: ARG001 - a join that takes the first operand
         return self
 
-    patch.setattr(Edge, "join", mutant)
+    patch.setattr(Edge, Edge.join.__name__, mutant)
 
 
 def _decision_overwritten(patch: pytest.MonkeyPatch) -> None:
     def mutant(self: Decision, other: Decision) -> Decision:  # noqa: ARG001 - a join that takes the first operand
         return self
 
-    patch.setattr(Decision, "join", mutant)
+    patch.setattr(Decision, Decision.join.__name__, mutant)
 
 
 def _changed(alter: Callable[[closure.Closure, link.LabelChange], link.LabelChange]) -> Mutation:
@@ -97,7 +99,7 @@ def _changed(alter: Callable[[closure.Closure, link.LabelChange], link.LabelChan
         def mutant(known: closure.Closure, *arguments: Any, **named: Any) -> link.LabelChange:
             return alter(known, decide(known, *arguments, **named))
 
-        patch.setattr(link, "decide", mutant)
+        patch.setattr(link, link.decide.__name__, mutant)
 
     return mutate
 
@@ -123,22 +125,22 @@ def _mates_forgotten(patch: pytest.MonkeyPatch) -> None:
         await mates(self, level, found)
         return set()
 
-    patch.setattr(closure.ClusterLoader, "_comembers", mutant)
+    patch.setattr(closure.ClusterLoader, closure.ClusterLoader._comembers.__name__, mutant)
 
 
 def _live_edges_not_followed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(closure.ClusterLoader, "_live_neighbours", lambda *_: set())
+    patch.setattr(closure.ClusterLoader, closure.ClusterLoader._live_neighbours.__name__, lambda *_: set())
 
 
 def _blocked_not_judged(patch: pytest.MonkeyPatch) -> None:
     async def mutant(*_: object) -> None:
         return None
 
-    patch.setattr(closure.ClusterLoader, "_find_blocked", mutant)
+    patch.setattr(closure.ClusterLoader, closure.ClusterLoader._find_blocked.__name__, mutant)
 
 
 def _patterns_not_judged(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(closure, "_identifier_of", lambda *_: None)
+    patch.setattr(closure, closure._identifier_of.__name__, lambda *_: None)
 
 
 def _unsaid_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -147,7 +149,7 @@ def _unsaid_forgotten(patch: pytest.MonkeyPatch) -> None:
     def mutant(*arguments: Any) -> link.LinkState:
         return msgspec.structs.replace(state(*arguments), unpublished_ids=())
 
-    patch.setattr(link, "_state", mutant)
+    patch.setattr(link, link._decode_state.__name__, mutant)
 
 
 def _only_the_last_is_unsaid(patch: pytest.MonkeyPatch) -> None:
@@ -161,7 +163,7 @@ def _only_the_last_is_unsaid(patch: pytest.MonkeyPatch) -> None:
         documents = {key: replace(document, data=msgspec.json.encode(state))}
         return replace(outcome, writes=replace(outcome.writes, documents=documents))
 
-    patch.setattr(link.LinkStep, "run", mutant)
+    patch.setattr(link.LinkStep, link.LinkStep.run.__name__, mutant)
 
 
 def _not_said(topic: str) -> Mutation:
@@ -171,7 +173,7 @@ def _not_said(topic: str) -> Mutation:
         def mutant(self: link.LinkStep, changed: Mapping[str, Members], now_ms: int) -> list[Outgoing]:
             return [said for said in say(self, changed, now_ms) if not said.topic.endswith(topic)]
 
-        patch.setattr(link.LinkStep, "_say", mutant)
+        patch.setattr(link.LinkStep, link.LinkStep._change_records.__name__, mutant)
 
     return mutate
 
@@ -182,7 +184,7 @@ def _requests_ignored(patch: pytest.MonkeyPatch) -> None:
     def mutant(said: Sequence[Any]) -> link.NewEvidence:
         return sort([record for record in said if not isinstance(record, ReclusterRequest)])
 
-    patch.setattr(link, "sorted_out", mutant)
+    patch.setattr(link, link.join_records.__name__, mutant)
 
 
 def _fence_removed(patch: pytest.MonkeyPatch) -> None:
@@ -192,11 +194,11 @@ def _fence_removed(patch: pytest.MonkeyPatch) -> None:
         stored = (await self.checkpoint(place)).position
         return await save(self, place, stored, position, writes)
 
-    patch.setattr(MemoryStore, "save", mutant)
+    patch.setattr(MemoryStore, MemoryStore.save.__name__, mutant)
 
 
 def _links_not_said_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(unify, "star", lambda _: [])
+    patch.setattr(unify, links_from_strongest.__name__, lambda _: [])
 
 
 def _pairs_said_once(patch: pytest.MonkeyPatch) -> None:
@@ -205,7 +207,7 @@ def _pairs_said_once(patch: pytest.MonkeyPatch) -> None:
         fragment.links.update({f"{a}{b}": (event.time_ms, event.time_ms) for a, b in new})
         return new
 
-    patch.setattr(model, "_observe_links", mutant)
+    patch.setattr(model, model._observe_links.__name__, mutant)
 
 
 MUTATIONS: dict[str, Mutation] = {

@@ -28,11 +28,11 @@ def _as_is(value: Any) -> Any:
 
 
 def _no_nfc(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(conditions, "normalise_nfc", _as_is)
+    patch.setattr(conditions, conditions.normalise_nfc.__name__, _as_is)
 
 
 def _distinct_without_nfc(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(registers, "normalise_nfc", _as_is)
+    patch.setattr(registers, conditions.normalise_nfc.__name__, _as_is)
 
 
 def _coercion(patch: pytest.MonkeyPatch) -> None:
@@ -40,21 +40,25 @@ def _coercion(patch: pytest.MonkeyPatch) -> None:
         return float(value) if isinstance(value, str) and re.fullmatch(r"[0-9]+", value) else value
 
     holds = conditions.holds
-    patch.setattr(registers, "holds", lambda condition, value: holds(condition, number(value)))
+    patch.setattr(registers, conditions.holds.__name__, lambda condition, value: holds(condition, number(value)))
 
 
 def _true_is_one(patch: pytest.MonkeyPatch) -> None:
     kind_of = conditions.value_kind
-    patch.setattr(registers, "value_kind", lambda value: "number" if isinstance(value, bool) else kind_of(value))
+    patch.setattr(registers, conditions.value_kind.__name__, lambda value: "number" if isinstance(value, bool) else kind_of(value))
 
 
 def _missing_differs(patch: pytest.MonkeyPatch) -> None:
     holds = conditions.holds
-    patch.setattr(evaluate, "holds", lambda condition, value: condition.op == "ne" if value is None else holds(condition, value))
+    patch.setattr(
+        evaluate,
+        conditions.holds.__name__,
+        lambda condition, value: condition.op == "ne" if value is None else holds(condition, value),
+    )
 
 
 def _bots_count(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(model, "BOT", "nobody")
+    patch.setattr(model, "BOT_FLAG", "nobody")
 
 
 def _closed_windows(patch: pytest.MonkeyPatch) -> None:
@@ -63,7 +67,7 @@ def _closed_windows(patch: pytest.MonkeyPatch) -> None:
 
     windows_inside = windows.entries_in_window
     for module in (evaluate, compute):
-        patch.setattr(module, "entries_in_window", mutant)
+        patch.setattr(module, windows.entries_in_window.__name__, mutant)
 
 
 def _same_instant_follows(patch: pytest.MonkeyPatch) -> None:
@@ -72,7 +76,7 @@ def _same_instant_follows(patch: pytest.MonkeyPatch) -> None:
     def mutant(first: Any, follows: Any, length: int | None) -> bool:
         return followed((first[0] - 1, *first[1:]), follows, None if length is None else length + 1)
 
-    patch.setattr(sequences, "_is_followed", mutant)
+    patch.setattr(sequences, sequences._is_followed.__name__, mutant)
 
 
 def _nested_only(patch: pytest.MonkeyPatch) -> None:
@@ -82,20 +86,20 @@ def _nested_only(patch: pytest.MonkeyPatch) -> None:
         return values
 
     for module in (evaluate, registers):
-        patch.setattr(module, "lookup", mutant)
+        patch.setattr(module, conditions.lookup.__name__, mutant)
 
 
 def _zones_ignored(patch: pytest.MonkeyPatch) -> None:
     zone_of = evaluate.zone_of
-    patch.setattr(evaluate, "zone_of", lambda _name, _default: zone_of("UTC", "UTC"))
+    patch.setattr(evaluate, evaluate.zone_of.__name__, lambda _name, _default: zone_of("UTC", "UTC"))
 
 
 def _merges_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SegmentStream, "relabel", lambda *_: None)
+    patch.setattr(SegmentStream, SegmentStream.relabel.__name__, lambda *_: None)
 
 
 def _no_timers(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SegmentStream, "due", lambda _: {})
+    patch.setattr(SegmentStream, SegmentStream.due.__name__, lambda _: {})
 
 
 def _first_is_last(patch: pytest.MonkeyPatch) -> None:
@@ -104,7 +108,7 @@ def _first_is_last(patch: pytest.MonkeyPatch) -> None:
     def mutant(self: registers.Register, parts: Any) -> Any:
         return join(replace(self, form="newest") if self.form == "oldest" else self, parts)
 
-    patch.setattr(registers.Register, "join", mutant)
+    patch.setattr(registers.Register, registers.Register.join.__name__, mutant)
 
 
 def _yes_wins(patch: pytest.MonkeyPatch) -> None:
@@ -115,7 +119,7 @@ def _yes_wins(patch: pytest.MonkeyPatch) -> None:
         found = [subscription([one], channel) for one in (said if isinstance(said, list) else ())]
         return True if True in found else False if False in found else None
 
-    patch.setattr(registers, "_subscription_status", mutant)
+    patch.setattr(registers, registers._subscription_status.__name__, mutant)
 
 
 def _unnamed_lists(patch: pytest.MonkeyPatch) -> None:
@@ -124,7 +128,7 @@ def _unnamed_lists(patch: pytest.MonkeyPatch) -> None:
     def mutant(self: SegmentStream, name: str) -> ProfileFacts:
         return replace(facts(self, name), nodes=(name,))
 
-    patch.setattr(SegmentStream, "facts", mutant)
+    patch.setattr(SegmentStream, SegmentStream.facts.__name__, mutant)
 
 
 MUTATIONS: dict[str, Mutation] = {

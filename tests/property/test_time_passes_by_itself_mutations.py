@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from domain.profiles import fragment as model
-from domain.segments import evaluate, windows
+from domain.segments import evaluate, registers, windows
 from domain.segments import evaluation as verdicts
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan
 from domain.segments.profile_facts import LeafResult
@@ -27,7 +27,7 @@ def _not_concerned(forgotten: Callable[[str], bool]) -> Mutation:
         def mutant(self: SegmentPlan, changed: Collection[str] | None) -> tuple[set[str], set[str]]:
             return concerned(self, None if changed is None else [one for one in changed if not forgotten(one)])
 
-        patch.setattr(SegmentPlan, "affected_by", mutant)
+        patch.setattr(SegmentPlan, SegmentPlan.affected_by.__name__, mutant)
 
     return mutate
 
@@ -52,7 +52,7 @@ def _closed_windows(patch: pytest.MonkeyPatch) -> None:
     inside = windows.entries_in_window
     patch.setattr(
         evaluate,
-        "entries_in_window",
+        windows.entries_in_window.__name__,
         lambda entries, within, now_ms: inside(entries, None if within is None else within + 1, now_ms),
     )
 
@@ -63,15 +63,15 @@ def _tie_by_time_alone(patch: pytest.MonkeyPatch) -> None:
     def mutant(self: Register, event: Any, _tie: str) -> Any:
         return entry(self, event, "")
 
-    patch.setattr(Register, "entry", mutant)
+    patch.setattr(Register, Register.entry.__name__, mutant)
 
 
 def _last_said_wins(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(model, "wins", lambda trait, held: held is None or trait.time_ms >= held.time_ms)
+    patch.setattr(model, model.supersedes.__name__, lambda trait, current: current is None or trait.time_ms >= current.time_ms)
 
 
 def _readers_of_computed_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SegmentPlan, "segments_using_computed", lambda *_: set())
+    patch.setattr(SegmentPlan, SegmentPlan.segments_using_computed.__name__, lambda *_: set())
 
 
 def _dependents_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def _dependents_forgotten(patch: pytest.MonkeyPatch) -> None:
         index(self, nodes)
         self.dependents = {}
 
-    patch.setattr(SegmentPlan, "_index_changes", mutant)
+    patch.setattr(SegmentPlan, SegmentPlan._index_changes.__name__, mutant)
 
 
 def _overdue_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -90,16 +90,16 @@ def _overdue_forgotten(patch: pytest.MonkeyPatch) -> None:
     def mutant(due: dict[str, int], name: str, at_ms: int) -> None:
         note(due, name, NEVER if name.startswith(verdicts.COMPUTED) else at_ms)
 
-    patch.setattr(verdicts, "_note", mutant)
+    patch.setattr(verdicts, verdicts._set_due.__name__, mutant)
 
 
 def _unbounded(patch: pytest.MonkeyPatch) -> None:
     join = Register.join
-    patch.setattr(Register, "join", lambda self, parts: join(replace(self, capacity=10_000), parts))
+    patch.setattr(Register, Register.join.__name__, lambda self, parts: join(replace(self, capacity=10_000), parts))
 
 
 def _tallies_not_added(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(model, "sum_tallies", lambda tallies, _keep: next(iter(tallies)))
+    patch.setattr(model, registers.sum_tallies.__name__, lambda tallies, _keep: next(iter(tallies)))
 
 
 MUTATIONS: dict[str, Mutation] = {
