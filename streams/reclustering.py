@@ -1,4 +1,23 @@
-"""Relink: when the identity rules change, have every cluster looked at again, a few at a time beside the live links."""
+"""Reclustering: after a change of the identity rules, have the link agent decide every cluster anew, beside the live links.
+
+**Why.** The link agent looks at a cluster only when new evidence comes for it. When the rules change (a blocked value, another
+limit), clusters that get no new evidence would stay as the old rules made them, for ever. So a *round* asks for all of them.
+
+**Invariant.** Only the link agent writes labels. A round writes requests to the agent's own topic, and the agent applies them in
+offset order with everything else. The agent's state (`LinkState.rules`) has the number of the rules that *all* clusters follow.
+It moves to a new number only with the record that ends a round, and only if every request of the round was decided by those very
+rules. A round that is cut off anywhere leaves the old number, so it is begun again, from the start, by the worker that has the
+partition then. To ask twice for the same cluster changes nothing.
+
+**Pace.** A request names the representatives of up to 200 clusters, and the next one is written only when the agent's position
+has passed it. So a live link waits behind one request at most, however many clusters there are.
+
+**Example.** The rules have number 7 (one more than their offset in the definitions) and the agent's state says 5. There is evidence
+about 450 nodes in 300 clusters. The scan comes in chunks of 200, 200 and 50 nodes. Of each chunk only the nodes whose label is
+themselves are asked for, say 130, 120 and 50: 300 nodes, one for each cluster. The round writes request 1 at offset 40 and waits
+until the position is above 40, writes request 2, request 3, and then a request without nodes, which ends the round. If a user
+publishes rules number 9 while request 2 is waited for, the round stops there, and a second later a round for number 9 begins.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,16 +36,17 @@ from streams.steps.link import load_link_state
 log: Final = get_logger(__name__)
 
 POLL_INTERVAL_S: Final = 1.0
-"""How often the rules are compared with those that the clusters stand for."""
+"""How often the current rules are compared with those that the clusters follow."""
 CHUNK_CLUSTERS: Final = 200
-"""Clusters to be looked at in one record: live links wait no longer than these take."""
+"""How many nodes one request is made from, at most one for each cluster. A live link waits no longer than these take."""
 PROGRESS_POLL_S: Final = 0.02
+"""How often the agent's position is read while a request is waited for."""
 CHUNK_TIMEOUT_S: Final = 120.0
-"""A chunk that is not done by then has gone astray: the round begins anew."""
+"""How long a request is waited for. After that the round is given up, and begun again from the start."""
 
 
 class Reclusterer:
-    """Rounds over all clusters, while this process has the link agent's partition. A round that is cut off begins anew."""
+    """Runs a round over all clusters whenever the rules have changed, while this process has the link agent's partition."""
 
     def __init__(
         self,
@@ -44,7 +64,7 @@ class Reclusterer:
         self._assigned_partitions = assigned_partitions
 
     async def run(self) -> None:
-        """Look again and again, for ever."""
+        """Compare the rules once a second and run a round when they differ, until cancelled."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_S)
             try:
@@ -54,7 +74,11 @@ class Reclusterer:
                 log.warning("reclustering_delayed", exc_info=error)
 
     async def run_round(self, topic_partition: TopicPartition) -> bool:
-        """A round if the clusters do not stand for the rules of now; whether it was done to its end. Raises Transient."""
+        """Run a round if the clusters do not follow the current rules. Returns whether all clusters follow them now.
+
+        False means that the rules or the assignment changed meanwhile, or that a request was decided by other rules. Raises
+        Transient when the store or the broker does not answer, or when the agent does not pass a request in time.
+        """
         rules_number = self._rules().sequence_number
         if (await load_link_state(self._store, topic_partition)).rules == rules_number:
             return True
@@ -66,6 +90,8 @@ class Reclusterer:
             ):
                 return False
             count += len(nodes)
+        # The request without nodes ends the round. The agent takes over the new number with it, unless it decided one of the
+        # requests by other rules, because it learnt of a change earlier or later than this task.
         if not await self._publish_and_wait(topic_partition, ReclusterRequest(nodes=(), rules_number=rules_number), rules_number):
             return False
         completed = (await load_link_state(self._store, topic_partition)).rules == rules_number
@@ -73,7 +99,10 @@ class Reclusterer:
         return completed
 
     async def _publish_and_wait(self, topic_partition: TopicPartition, request: ReclusterRequest, rules_number: int) -> bool:
-        """Say a record and wait until the link agent has done it; false when the round has lost its sense meanwhile."""
+        """Write a request and wait until the link agent has applied it.
+
+        Returns False when the round is of no use any more: the rules changed again, or another worker has the partition.
+        """
         topic = self._settings.topic(topic_partition.topic)
         [(_, offset)] = await self._producer.send([Outgoing(topic, encode(request))])
         try:
@@ -83,11 +112,11 @@ class Reclusterer:
                         return False
                     await asyncio.sleep(PROGRESS_POLL_S)
         except TimeoutError:
-            raise Transient("the link agent does not get on") from None
+            raise Transient(f"the link agent did not reach offset {offset} within {CHUNK_TIMEOUT_S:.0f} s") from None
         return True
 
     async def _clusters(self) -> AsyncIterator[list[str]]:
-        """One node of every cluster of which there is evidence, in chunks."""
+        """Yield one node of every cluster that has evidence, in chunks. A node without evidence is alone under any rules."""
         chunk: list[str] = []
         async for node, _ in self._store.scan("edges"):
             chunk.append(node)
@@ -98,6 +127,6 @@ class Reclusterer:
             yield await self._representatives(chunk)
 
     async def _representatives(self, nodes: list[str]) -> list[str]:
-        """Those that are their profile's id, so that each cluster comes once."""
+        """Return the nodes that are the id of their profile: each cluster has exactly one such node, so it is asked for once."""
         labels = await self._store.labels(nodes)
         return [node for node in nodes if labels[node].profile_id == node]

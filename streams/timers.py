@@ -1,7 +1,23 @@
-"""Timers: when a profile's instant comes, say `touched` for it. The segment agent then sets the next one, or clears it.
+"""Timers: when the instant of a profile comes, emit a touch for it, so that the segment agent evaluates the profile.
 
-A timer stands in the store until its evaluation, so nothing is lost with this process, and a touch that was said is durable: the
-place's position tells when it was evaluated. Since nobody else sets timers of a place, the store is asked only when one is due.
+**Why.** A membership may change only because time passes: "called within the last hour" ends an hour after the call, with no event
+at that moment. Each profile has at most one timer in the store, set by its last evaluation: the next instant at which anything can
+change by itself. This module writes a `touched` record when the instant comes. It changes nothing in the store.
+
+**Invariant.** A timer leaves the store only by the evaluation that it asked for, in the same save as the result. So nothing is lost
+with this process: whichever worker has the partition next reads the same timers and emits them again. A touch that is emitted
+twice is harmless, since the second evaluation finds nothing left to do; what each partition must not emit twice in a row is
+decided in `in_flight_timers`.
+
+**The store is polled only when a timer is due.** Only the segment agent sets the timers of its partition, and it runs in this
+process: `AssignedPartitions` tells the earliest instant that was set since the last poll. A backfill of definitions writes from
+elsewhere, and raises the partition's fence before it does. The agent notices that within a second, and the partition is polled.
+
+**Example.** An event at 10:00:00.000 matches "within 1h". Its evaluation saves the membership with a timer for 11:00:00.000, and
+the partition's next poll is planned for that instant. At 11:00:00.004 the poll finds the timer and writes a touch with
+`at_ms` = 11:00:00.000 at offset 812: 4 ms late (stage `emitted`). The segment agent reads it, takes the profile out of the segment
+as of 11:00:00.000, clears the timer and moves the position to 813. Had the worker died after the write, the next one would have
+found the timer still set and written a second touch, which would have changed nothing.
 """
 
 import asyncio
@@ -20,17 +36,21 @@ from streams.in_flight_timers import InFlightTimers
 from streams.steps.common import touch_record
 
 TICK_S: Final = 0.01
-"""How often it is seen, in memory, whether a timer is due or room for more has come."""
+"""How often this process looks, in memory, whether a timer is due and whether there is room for it."""
 MAX_IN_FLIGHT: Final = 500
-"""Touches that may wait for their evaluation, of all places together. A live touch waits no longer than these take: an eighth of
-a second when the agent does 4,000 a second, however many timers are due at one instant. More do not make the agent faster."""
+"""How many timers may be in flight, over all partitions of this worker. The touch of a live event waits behind these at most: an
+eighth of a second at 4,000 evaluations a second, however many timers are due at one instant. More would not be faster."""
 MIN_ROOM: Final = 16
+"""The room of a partition when so many are assigned that its share of MAX_IN_FLIGHT would be smaller."""
 RETRY_S: Final = 0.5
+"""How long a partition waits after its poll or its touches failed."""
 
 
 class Timers:
-    """Says the due timers of the places that the segment agent has now, the earliest first. `observe_lateness` gets ms from due
-    to said."""
+    """Emits the due timers of the partitions that the segment agent is assigned, the earliest first.
+
+    `observe_lateness` is called for each touch with the milliseconds from the timer's instant until the touch was durable.
+    """
 
     def __init__(
         self,
@@ -52,7 +72,10 @@ class Timers:
         self._busy: set[TopicPartition] = set()
 
     async def run(self) -> None:
-        """Say what becomes due, for ever. A place that has to wait for the store or the broker holds no other one back."""
+        """Emit what becomes due, until cancelled.
+
+        Each partition is polled in a task of its own, so one whose shard of the store does not answer delays no other one.
+        """
         async with asyncio.TaskGroup() as tasks:
             while True:
                 for topic_partition in self.partitions_to_poll():
@@ -61,23 +84,32 @@ class Timers:
                 await asyncio.sleep(self._sleep_s())
 
     def partitions_to_poll(self) -> list[TopicPartition]:
-        """The places where something may be due for which there is room. Asks memory only."""
+        """Return the partitions where a timer may be due and may be emitted. Looks at memory alone, never at the store."""
         topic_partitions = self._assigned.all()
         room = max(MIN_ROOM, MAX_IN_FLIGHT // max(1, len(topic_partitions)))
+        # Partitions that were revoked are dropped here. One that comes back starts without any memory: it is polled at once.
         self._in_flight = {
             topic_partition: self._in_flight.get(topic_partition) or InFlightTimers() for topic_partition in topic_partitions
         }
         now_ms = self._clock.now_ms()
-        for place, timers in self._in_flight.items():
-            timers.update(self._assigned.position(place), self._assigned.pop_earliest_timer(place), room)
-        return [place for place, window in self._in_flight.items() if place not in self._busy and window.should_poll(now_ms)]
+        for topic_partition, timers in self._in_flight.items():
+            timers.update(self._assigned.position(topic_partition), self._assigned.pop_earliest_timer(topic_partition), room)
+        return [
+            topic_partition
+            for topic_partition, timers in self._in_flight.items()
+            if topic_partition not in self._busy and timers.should_poll(now_ms)
+        ]
 
     async def emit_due(self, topic_partition: TopicPartition) -> int:
-        """Say what is due at `topic_partition`, as far as there is room; returns how many. Raises Transient, and can be called
-        again then."""
+        """Emit what is due in `topic_partition`, as far as there is room. Returns how many touches were written.
+
+        Raises Transient when the store or the broker does not answer. It can be called again then: some of the touches may have
+        been written, and they are written once more.
+        """
         in_flight, now_ms = self._in_flight[topic_partition], self._clock.now_ms()
         limit = in_flight.begin_poll(now_ms)
         due = await self._store.due_timers(topic_partition, now_ms, limit)
+        # A poll that was cut off at its limit is followed by another one at once, so the next instant is of no use.
         next_ms = now_ms if len(due) == limit else await self._store.next_timer(topic_partition, now_ms)
         to_emit = in_flight.select(due, NEVER if next_ms is None else next_ms, now_ms)
         if not to_emit:
@@ -94,6 +126,7 @@ class Timers:
             raise
         emitted_ms = self._clock.now_ms()
         for (profile_id, due_ms), (partition, offset) in zip(to_emit, positions, strict=True):
+            # Keyed by its profile, a touch goes to the partition of its timer, unless the number of partitions has changed.
             in_flight.mark_emitted(profile_id, due_ms, offset if partition == topic_partition.partition else None)
             self._observe_lateness(max(0, emitted_ms - due_ms))
         return len(to_emit)
@@ -102,11 +135,13 @@ class Timers:
         try:
             await self.emit_due(topic_partition)
         except Transient:
+            # Not logged: the slices of this partition wait for the same store or broker, and log that.
             await asyncio.sleep(RETRY_S)
         finally:
             self._busy.discard(topic_partition)
 
     def _sleep_s(self) -> float:
+        """Return how long the loop sleeps: until the next instant, but no longer than a tick, since room may come at any time."""
         now_ms = self._clock.now_ms()
         next_ms = min((timers.next_ms for timers in self._in_flight.values()), default=NEVER)
         return min(TICK_S, max(0.001, (next_ms - now_ms) / 1000)) if next_ms > now_ms else TICK_S

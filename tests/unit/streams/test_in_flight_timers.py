@@ -92,3 +92,26 @@ def test_clock_going_back_does_not_stop_polling() -> None:
     poll(window, NOW_MS)
     window.update(0, NOW_MS - 1_000_000, 10)
     assert window.should_poll(NOW_MS - 1_000_000)
+
+
+def test_worked_example_of_the_module_holds() -> None:
+    timers = InFlightTimers()
+
+    def poll_at(now_ms: int, *due: str) -> list[str]:
+        assert timers.should_poll(now_ms)
+        limit = timers.begin_poll(now_ms)
+        return [name for name, _ in timers.select([(name, 1_000) for name in due][:limit], NEVER, now_ms)]
+
+    timers.update(position=7, earliest_set_ms=AT_ONCE, room=2)
+    assert poll_at(1_000, "a", "b", "c") == ["a", "b"]
+    timers.mark_emitted("a", 1_000, 7)
+    timers.mark_emitted("b", 1_000, 8)
+    timers.update(position=7, earliest_set_ms=NEVER, room=2)
+    assert not timers.should_poll(1_010)
+    timers.update(position=8, earliest_set_ms=NEVER, room=2)
+    assert poll_at(1_020, "b", "c") == ["c"]
+    timers.mark_emitted("c", 1_000, 9)
+    timers.update(position=10, earliest_set_ms=NEVER, room=2)
+    assert poll_at(1_030, "c") == []
+    assert timers.next_ms == 1_130
+    assert poll_at(1_130, "c") == ["c"]
