@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from domain.identity import groups
+from domain.identity.groups import GroupDocument, account_facts, decode_group, household_facts, profile_contributions
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, HouseholdRules
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
+from domain.profiles.fragment import decode_fragment
+from domain.profiles.join import JoinedProfile, join_fragments
+from domain.profiles.membership import Membership, decode_membership
 from domain.segments.plan import SegmentPlan
 from ops.identity.references import format_instant, is_node
 from profile_store.port import ProfileStore
@@ -47,42 +48,40 @@ class ProfileReader:
         current = (await self.store.labels([profile_id]))[profile_id].profile_id
         members = (await self.store.members([current]))[current].nodes
         documents = await self.store.documents("fragment", members)
-        fragments = [model.decode_fragment(documents[owner].data) for owner in members if documents[owner].data is not None]
+        fragments = [decode_fragment(documents[owner].data) for owner in members if documents[owner].data is not None]
         if not fragments:
             return None
-        membership = memberships.decode_membership((await self.store.documents("membership", [current]))[current].data)
-        joined = model.join_fragments(fragments, {}, members)
+        membership = decode_membership((await self.store.documents("membership", [current]))[current].data)
+        joined = join_fragments(fragments, {}, members)
         return profile_to_json(current, members, joined, membership) | await self._groups(current, joined)
 
-    async def _groups(self, profile_id: str, joined: model.JoinedProfile) -> dict[str, Any]:
+    async def _groups(self, profile_id: str, joined: JoinedProfile) -> dict[str, Any]:
         """The profile's accounts, and its household by the rules that are live."""
         rule, secret = self.rules().household, self.settings.tenant_secret.get_secret_value().encode()
-        contributions = groups.profile_contributions(joined, profile_id, SegmentPlan(), rule, secret)
+        contributions = profile_contributions(joined, profile_id, SegmentPlan(), rule, secret)
         documents = await self.store.documents("group", list(contributions)) if contributions else {}
-        return groups_to_json(contributions, {name: groups.decode_group(documents[name].data) for name in contributions}, rule)
+        return groups_to_json(contributions, {name: decode_group(documents[name].data) for name in contributions}, rule)
 
 
 def groups_to_json(
-    contributions: Mapping[str, GroupRecord], documents: Mapping[str, groups.GroupDocument], rule: HouseholdRules | None
+    contributions: Mapping[str, GroupRecord], documents: Mapping[str, GroupDocument], rule: HouseholdRules | None
 ) -> dict[str, Any]:
     """Accounts, and the first household that is one, as the answer has them. Pure."""
     accounts = [
         {"account_id": name, "group_id": contributions[name].name, "traits": account.traits, "members": account.members}
         for name, document in documents.items()
         if contributions[name].kind == "account"
-        for account in (groups.account_facts(document),)
+        for account in (account_facts(document),)
     ]
     households = (
         {"household_id": name, "traits": seen.traits, "members": seen.members}
         for name, document in documents.items()
-        if contributions[name].kind == "household" and (seen := groups.household_facts(document, rule)) is not None
+        if contributions[name].kind == "household" and (seen := household_facts(document, rule)) is not None
     )
     return {"accounts": accounts, "household": next(households, None)}
 
 
-def profile_to_json(
-    profile_id: str, members: tuple[str, ...], joined: model.JoinedProfile, membership: memberships.Membership
-) -> dict[str, Any]:
+def profile_to_json(profile_id: str, members: tuple[str, ...], joined: JoinedProfile, membership: Membership) -> dict[str, Any]:
     """What the answer says of the person. Pure."""
     return {
         "profile_id": profile_id,

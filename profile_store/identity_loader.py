@@ -1,29 +1,14 @@
 """What the link agent must know to decide about some nodes: their clusters as they are, and as the evidence now makes them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-from domain.identity.clusters import Evidence, Liveness, ordered_pair
-from domain.identity.evidence import Decisions, Edges
-from domain.identity.model import Label, Members, Neighbours
+from domain.identity.closure import Closure
+from domain.identity.clusters import Evidence, Liveness
+from domain.identity.model import Decisions, Edges, Neighbours, ordered_pair
 from domain.identity.rules import CompiledIdentityRules
-from domain.profiles import fragment as model
+from domain.profiles.fragment import decode_fragment
 from profile_store.port import ProfileStore
 from schemas.identifiers import Identifier
-
-
-@dataclass(slots=True)
-class Closure:
-    """`nodes` are closed under live edges and under the clusters that they have been in. Their evidence, with what is new joined
-    into it, their labels, and the member lists of their profiles are given; `stored_edges` is the evidence without what is new."""
-
-    evidence: Evidence
-    liveness: Liveness
-    nodes: set[str] = field(default_factory=set)
-    stored_edges: Edges = field(default_factory=dict)
-    stored_decisions: Decisions = field(default_factory=dict)
-    labels: dict[str, Label] = field(default_factory=dict)
-    members: dict[str, Members] = field(default_factory=dict)
 
 
 class ClusterLoader:
@@ -119,6 +104,6 @@ class ClusterLoader:
 def _identifier_of(node: str, fragments: Iterable[bytes | None]) -> Identifier | None:
     """The namespace and value that a node stands for, from the first fragment that knows it."""
     for data in fragments:
-        if data is not None and (identifier := model.decode_fragment(data).identifiers.get(node)) is not None:
+        if data is not None and (identifier := decode_fragment(data).identifiers.get(node)) is not None:
             return identifier
     return None

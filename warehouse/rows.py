@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from domain.identity import evidence
+from domain.identity.evidence import edge_of_link
 from domain.identity.model import Edge
 from runtime.bus.port import Record
 from schemas.codec import Undecodable
@@ -105,7 +105,7 @@ def evidence_row(a: str, b: str, edge: Edge) -> TableRow:
 
 def evidence_rows(_record: Record, link_record: LinkRecord) -> list[TableRow]:
     """`evidence_store`."""
-    return [evidence_row(link_record.a, link_record.b, evidence.edge_of_link(link_record))] if isinstance(link_record, Link) else []
+    return [evidence_row(link_record.a, link_record.b, edge_of_link(link_record))] if isinstance(link_record, Link) else []
 
 
 def decision_rows(_record: Record, link_record: LinkRecord) -> list[TableRow]:

@@ -13,19 +13,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from domain.identity.model import MAX_NEIGHBOURS, Decision, DecisionKind, Edge
+from domain.identity.model import MAX_NEIGHBOURS, Decision, DecisionKind, Edge, Pair
 from domain.identity.rules import CompiledIdentityRules
 from schemas.identifiers import namespace_of
 
-Pair = tuple[str, str]
 DeadEdgeReason = Literal["cut", "blocked", "generic", "crowded", "unique", "size", "apart"]
 LOCAL_REASONS: Final[frozenset[DeadEdgeReason]] = frozenset({"cut", "blocked", "generic", "crowded"})
 """Reasons that depend on an edge and its two nodes alone."""
-
-
-def ordered_pair(a: str, b: str) -> Pair:
-    """The two nodes in their order."""
-    return (a, b) if a < b else (b, a)
 
 
 @dataclass(slots=True)

@@ -3,13 +3,11 @@
 from collections.abc import Iterable
 from typing import Final
 
-from domain.identity.model import Decision, DecisionKind, Edge
+from domain.identity.model import Decision, Decisions, Edge, Edges
 from schemas.events import Event
 from schemas.identifiers import links_from_strongest
 from schemas.records import Link, LinkDecision
 
-Edges = dict[tuple[str, str], Edge]
-Decisions = dict[tuple[DecisionKind, str, str], Decision]
 EDGE_FIELDS: Final = ("first_ms", "first_event", "last_ms", "last_event", "source", "owner", "rule", "rules")
 
 

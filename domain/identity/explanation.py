@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from domain.identity.clusters import DeadEdge, Evidence, Pair, Resolution, ordered_pair, preference_key
-from domain.identity.model import MAX_NEIGHBOURS, Decision, Edge
+from domain.identity.clusters import DeadEdge, Evidence, Resolution, preference_key
+from domain.identity.model import MAX_NEIGHBOURS, Decision, Edge, Pair, ordered_pair
 from domain.identity.rules import CompiledIdentityRules
 from schemas.identifiers import namespace_of
 

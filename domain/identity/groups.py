@@ -12,7 +12,8 @@ import msgspec
 
 from domain.identity.households import group_id, group_kind, household_ids
 from domain.identity.rules import HouseholdRules
-from domain.profiles.fragment import JoinedProfile, TraitValue, supersedes
+from domain.profiles.fragment import TraitValue, supersedes
+from domain.profiles.join import JoinedProfile
 from domain.segments.evaluate import group_matches
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import GroupFacts, ProfileFacts

@@ -10,7 +10,7 @@ import phonenumbers
 
 from domain.identity.postal_addresses import normalise_address
 from domain.identity.rules import HouseholdRules
-from domain.profiles.fragment import JoinedProfile
+from domain.profiles.join import JoinedProfile
 from domain.segments.comparisons import lookup
 from schemas.identifiers import MAX_VALUE_CHARS, is_blocked
 from schemas.records import GroupKind

@@ -9,6 +9,13 @@ from schemas.instants import DAY_MS
 MAX_NEIGHBOURS: Final = 2_000
 """A node seen with more than this many others names nobody, whatever its namespace: it is crowded."""
 
+Pair = tuple[str, str]
+
+
+def ordered_pair(a: str, b: str) -> Pair:
+    """The two nodes in their order."""
+    return (a, b) if a < b else (b, a)
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -87,3 +94,7 @@ class Neighbours:
     edges: Mapping[str, Edge] = field(default_factory=dict)
     decisions: Mapping[tuple[DecisionKind, str], Decision] = field(default_factory=dict)
     crowded: bool = False
+
+
+Edges = dict[Pair, Edge]
+Decisions = dict[tuple[DecisionKind, str, str], Decision]

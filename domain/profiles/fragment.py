@@ -5,14 +5,14 @@ kept registers as sets cut to their best. So any order, duplication and grouping
 """
 
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan, trait_change_key
-from domain.segments.registers import Entry, Register, TallyCount, count_entry, sum_tallies
+from domain.segments.registers import Entry, TallyCount, count_entry
 from schemas.events import BOT_FLAG, Event
 from schemas.hashes import message_hash
 from schemas.identifiers import MAX_VALUE_CHARS, is_blocked, links_from_strongest
@@ -74,15 +74,14 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan) -> Effect:
         set_traits(fragment.traits, event, message)
         changes |= {trait_change_key(name) for name in event.traits}
     elif (account := account_of_group_call(event)) is not None:
-        fragment.accounts = _retain_accounts((*fragment.accounts, account))
+        fragment.accounts = retain_accounts((*fragment.accounts, account))
     if BOT_FLAG in event.flags:
         return Effect(is_new=True, changed_links=links, changes=frozenset(changes))
     fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
     fragment.last_ms = max(fragment.last_ms, event.time_ms)
-    label = event_label(event)
-    fragment.counters[label] = fragment.counters.get(label, 0) + 1
+    fragment.counters[event.label] = fragment.counters.get(event.label, 0) + 1
     feed_registers(fragment, event, message, plan)
-    return Effect(is_new=True, changed_links=links, changes=frozenset(changes | {label}))
+    return Effect(is_new=True, changed_links=links, changes=frozenset(changes | {event.label}))
 
 
 def feed_registers(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> None:
@@ -101,11 +100,6 @@ def _add_identifiers(fragment: Fragment, event: Event) -> set[str]:
     return {NAMESPACES_CHANGED} if len(fragment.identifiers) > count_before else set()
 
 
-def event_label(event: Event) -> str:
-    """What counters and `did` call an event: a track event's name, `$page`, `$identify` … for the other calls."""
-    return event.label
-
-
 def account_of_group_call(event: Event) -> str | None:
     """The groupId of a group call: NFC and trimmed. None for other calls, and when it is one that names nothing."""
     group = event.properties.get("groupId") if event.type == "group" else None
@@ -115,7 +109,7 @@ def account_of_group_call(event: Event) -> str | None:
     return None if not text or len(text) > MAX_VALUE_CHARS or is_blocked(text) else text
 
 
-def _retain_accounts(names: Iterable[str]) -> tuple[str, ...]:
+def retain_accounts(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names))[:MAX_ACCOUNTS])
 
 
@@ -152,84 +146,6 @@ def set_traits(traits: dict[str, TraitValue], event: Event, message: str) -> Non
 def supersedes(trait: TraitValue, current: TraitValue | None) -> bool:
     """Whether a trait replaces the held one."""
     return current is None or (trait.time_ms, trait.id) > (current.time_ms, current.id)
-
-
-@dataclass(frozen=True, slots=True)
-class JoinedProfile:
-    """A profile: the join of its members' fragments.
-
-    `identifiers` are its own. `event_identifiers` are all that its events named, also those that belong to another profile or
-    to nobody.
-    `trait_values` are the traits with the event that set each, removed ones too.
-    """
-
-    identifiers: tuple[tuple[str, str], ...]
-    traits: dict[str, Any]
-    counters: dict[str, int]
-    entries_by_register: dict[str, list[Entry]]
-    tallies: dict[str, dict[str, TallyCount]]
-    first_seen_ms: int
-    last_seen_ms: int
-    event_identifiers: tuple[tuple[str, str], ...] = ()
-    trait_values: Mapping[str, TraitValue] = field(default_factory=dict)
-    accounts: tuple[str, ...] = ()
-
-
-def join_fragments(
-    fragments: Iterable[Fragment], registers: Mapping[str, Register], members: Collection[str] | None = None
-) -> JoinedProfile:
-    """The profile of these fragments, each given once; `registers` are the registers that are joined (`SegmentPlan.registers`).
-
-    Of the identifiers that its events named, only `members` are the profile's own: a shared phone may belong to nobody, a cookie
-    to whoever used it last. None takes all.
-    """
-    identifiers: dict[str, tuple[str, str]] = {}
-    traits: dict[str, TraitValue] = {}
-    counters: dict[str, int] = {}
-    accounts: set[str] = set()
-    first_seen_ms: int | None = None
-    last_seen_ms = 0
-    member_fragments = list(fragments)
-    for fragment in member_fragments:
-        identifiers.update(fragment.identifiers)
-        accounts.update(fragment.accounts)
-        for name, trait in fragment.traits.items():
-            if supersedes(trait, traits.get(name)):
-                traits[name] = trait
-        for label, occurrences in fragment.counters.items():
-            counters[label] = counters.get(label, 0) + occurrences
-        if fragment.counters:
-            first_seen_ms = fragment.first_ms if first_seen_ms is None else min(first_seen_ms, fragment.first_ms)
-        last_seen_ms = max(last_seen_ms, fragment.last_ms)
-    return JoinedProfile(
-        identifiers=tuple(sorted(pair for node, pair in identifiers.items() if members is None or node in members)),
-        traits={name: traits[name].value for name in sorted(traits) if traits[name].value is not None},
-        counters=dict(sorted(counters.items())),
-        entries_by_register=_join_entries(member_fragments, registers),
-        tallies=_join_tallies(member_fragments, registers),
-        first_seen_ms=first_seen_ms or 0,
-        last_seen_ms=last_seen_ms,
-        event_identifiers=tuple(sorted(set(identifiers.values()))),
-        trait_values=traits,
-        accounts=_retain_accounts(accounts),
-    )
-
-
-def _join_entries(fragments: Sequence[Fragment], registers: Mapping[str, Register]) -> dict[str, list[Entry]]:
-    keys = sorted({key for fragment in fragments for key in fragment.kept if key in registers})
-    return {key: _join_states(registers[key], [part.kept[key] for part in fragments if key in part.kept]) for key in keys}
-
-
-def _join_states(register: Register, states: Sequence[list[Entry]]) -> list[Entry]:
-    """The join; what one fragment alone keeps needs none."""
-    return states[0] if len(states) == 1 and register.is_within_capacity(states[0]) else register.join(states)
-
-
-def _join_tallies(fragments: Sequence[Fragment], registers: Mapping[str, Register]) -> dict[str, dict[str, TallyCount]]:
-    keys = sorted({key for fragment in fragments for key in fragment.tallies if key in registers})
-    return {
-        key: sum_tallies((part.tallies[key] for part in fragments if key in part.tallies), registers[key].capacity) for key in keys
-    }
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from domain.definitions.kinds import AnyDefinition
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import CompiledIdentityRules
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
+from domain.profiles.fragment import decode_fragment, encode_fragment
+from domain.profiles.membership import encode_membership
 from domain.segments.plan import SegmentPlan
 from ops import definitions_topic
 from ops.apply.backfill_history import BackfillHistory, Offsets
@@ -209,9 +209,9 @@ class Backfill:
             for owner, document in fragment_documents.items():
                 if document.data is None:
                     continue
-                topic_partition, fragment = paused.topic_partition_of("events", owner), model.decode_fragment(document.data)
+                topic_partition, fragment = paused.topic_partition_of("events", owner), decode_fragment(document.data)
                 seeds.apply_to(owner, fragment, paused.applied_offset(topic_partition, document))
-                if (data := model.encode_fragment(fragment)) != document.data:
+                if (data := encode_fragment(fragment)) != document.data:
                     writes.setdefault(topic_partition, {})["fragment", owner] = (data, document)
                     result.owners += 1
             for topic_partition, documents in writes.items():
@@ -257,7 +257,7 @@ class Backfill:
                     if membership is not None:
                         topic_partition = paused.topic_partition_of("touched", profile_id)
                         writes.setdefault(topic_partition, {})["membership", profile_id] = (
-                            memberships.encode_membership(membership),
+                            encode_membership(membership),
                             document,
                         )
                 topic = self._settings.topic("memberships")

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from domain.identity import groups
+from domain.identity.groups import build_profile_facts
 from domain.identity.model import Members
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
-from domain.profiles.fragment import Fragment, JoinedProfile
-from domain.profiles.membership import Membership, SegmentState
+from domain.profiles.fragment import Fragment
+from domain.profiles.join import JoinedProfile, join_fragments
+from domain.profiles.membership import Membership, SegmentState, decode_membership
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
 from schemas.records import Transition
@@ -33,7 +32,7 @@ class StoredProfile:
 
     def join(self, plan: SegmentPlan) -> JoinedProfile:
         """The profile."""
-        return model.join_fragments(self.fragments, plan.registers, self.members.nodes)
+        return join_fragments(self.fragments, plan.registers, self.members.nodes)
 
 
 @dataclass(slots=True)
@@ -66,7 +65,7 @@ class Baseline:
         """The document that the profile is to have (None: the one that it has) and what is to be said."""
         if not profile.is_alive:
             return None, ()
-        before = memberships.decode_membership(profile.membership_data)
+        before = decode_membership(profile.membership_data)
         expected = (
             self._members_from_fragments(profile_id, profile)
             if is_behind
@@ -106,7 +105,7 @@ class Baseline:
         return {name: verdicts[name].is_member for name in self.members if name not in self.group_segments}
 
     def _facts(self, profile_id: str, profile: StoredProfile, joined: JoinedProfile) -> ProfileFacts:
-        return groups.build_profile_facts(joined, {}, {}, None, profile_id, profile.members.nodes)
+        return build_profile_facts(joined, {}, {}, None, profile_id, profile.members.nodes)
 
     def _computed(self, facts: ProfileFacts) -> dict[str, object]:
         computed = {name: answer.value for name, answer in self.plan.evaluate_computed(facts, self.now_ms).items()}

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from domain.identity import groups
+from domain.identity.groups import (
+    GroupContributions,
+    apply_group_records,
+    changed_contributions,
+    decode_group,
+    encode_group,
+    profile_contributions,
+)
 from domain.identity.rules import HouseholdRules
-from domain.profiles import membership as memberships
+from domain.profiles.membership import decode_membership, encode_membership
 from domain.segments.plan import SegmentPlan
 from ops.apply.baseline import StoredProfile
 from ops.apply.paused_partitions import PausedPartitions
@@ -45,11 +52,11 @@ class GroupContributionBackfill:
                     continue
                 records += contributions.records
                 membership = msgspec.structs.replace(
-                    memberships.decode_membership(document.data), groups=contributions.groups, group_seq=contributions.seq
+                    decode_membership(document.data), groups=contributions.groups, group_seq=contributions.seq
                 )
                 topic_partition = paused.topic_partition_of("touched", profile_id)
                 writes.setdefault(topic_partition, {})["membership", profile_id] = (
-                    memberships.encode_membership(membership),
+                    encode_membership(membership),
                     document,
                 )
             topic = self.settings.topic("groups")
@@ -58,14 +65,14 @@ class GroupContributionBackfill:
             for topic_partition, documents in writes.items():
                 await paused.write_documents(topic_partition, documents)
 
-    def contributions_of(self, profile_id: str, profile: StoredProfile) -> groups.GroupContributions | None:
+    def contributions_of(self, profile_id: str, profile: StoredProfile) -> GroupContributions | None:
         """What is to be said of a profile's groups; None when all of it has been."""
         if not profile.is_alive:
             return None
-        before = memberships.decode_membership(profile.membership_data)
+        before = decode_membership(profile.membership_data)
         secret = self.settings.tenant_secret.get_secret_value().encode()
-        current = groups.profile_contributions(profile.join(self.plan), profile_id, self.plan, self.rule, secret)
-        contributions = groups.changed_contributions(before.groups, before.group_seq, current, profile_id, self.now_ms)
+        current = profile_contributions(profile.join(self.plan), profile_id, self.plan, self.rule, secret)
+        contributions = changed_contributions(before.groups, before.group_seq, current, profile_id, self.now_ms)
         return contributions if contributions.records else None
 
     async def _fold_into_groups(self, records: list[GroupRecord], paused: PausedPartitions) -> None:
@@ -74,8 +81,8 @@ class GroupContributionBackfill:
             by_group.setdefault(record.group_id, []).append(record)
         writes: DocumentWrites = {}
         for name, stored in (await self.store.documents("group", sorted(by_group))).items() if by_group else ():
-            group = groups.decode_group(stored.data)
-            groups.apply_group_records(group, by_group[name])
-            writes.setdefault(paused.topic_partition_of("groups", name), {})["group", name] = (groups.encode_group(group), stored)
+            group = decode_group(stored.data)
+            apply_group_records(group, by_group[name])
+            writes.setdefault(paused.topic_partition_of("groups", name), {})["group", name] = (encode_group(group), stored)
         for topic_partition, documents in writes.items():
             await paused.write_documents(topic_partition, documents)

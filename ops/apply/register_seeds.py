@@ -2,8 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from domain.profiles import fragment as model
-from domain.profiles.fragment import Fragment
+from domain.profiles.fragment import Fragment, feed_registers
 from domain.segments.plan import SegmentPlan
 from domain.segments.registers import Register
 from schemas.events import Event
@@ -21,7 +20,7 @@ class RegisterSeeds:
     def fold(self, event: Event) -> None:
         """Fold an event that is applied."""
         fragment = self._seeded.setdefault(event.owner, Fragment())
-        model.feed_registers(fragment, event, message_hash(event.owner, event.id), self._plan)
+        feed_registers(fragment, event, message_hash(event.owner, event.id), self._plan)
 
     def postpone(self, offset: int, event: Event) -> None:
         """Keep an event until it is known how far its owner's fragment has come."""

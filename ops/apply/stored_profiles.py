@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-from domain.profiles import fragment as model
+from domain.profiles.fragment import decode_fragment
 from ops.apply.baseline import StoredProfile
 from profile_store.port import GuardedDocument, ProfileStore
 
@@ -22,7 +22,7 @@ async def read_profiles(store: ProfileStore, profile_ids: Sequence[str]) -> dict
     members = await store.members(profile_ids)
     nodes = sorted({node for entry in members.values() for node in entry.nodes})
     stored = await store.documents("fragment", nodes) if nodes else {}
-    fragments = {node: model.decode_fragment(document.data) for node, document in stored.items() if document.data is not None}
+    fragments = {node: decode_fragment(document.data) for node, document in stored.items() if document.data is not None}
     return {
         profile_id: (
             documents[profile_id],

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domain.identity.clusters import Evidence, Pair
-from domain.identity.model import Edge
+from domain.identity.clusters import Evidence
+from domain.identity.model import Edge, Pair
 from ops.identity.references import format_instant
 from runtime.errors import OnefoldError
 from schemas.records import DecisionAction, DecisionKind

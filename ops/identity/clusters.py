@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from domain.identity.closure import Closure
 from domain.identity.clusters import Evidence, Resolution, resolve
 from domain.identity.explanation import IdentityExplainer, PairExplanation
 from domain.identity.rules import CompiledIdentityRules
-from profile_store.identity_loader import Closure, ClusterLoader
+from profile_store.identity_loader import ClusterLoader
 from profile_store.port import ProfileStore
 
 MAX_ROUNDS: Final = 4

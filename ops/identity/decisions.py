@@ -4,9 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from domain.identity.clusters import ordered_pair
-from domain.identity.evidence import Decisions
 from domain.identity.model import Decision as StoredDecision
+from domain.identity.model import Decisions, ordered_pair
 from ops.identity.audit import IdentityOperation
 from ops.identity.clusters import ResolvedClusters
 from runtime.errors import Invalid, Transient

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from domain.identity.clusters import Evidence, Liveness, members_of, resolve
-from domain.identity.evidence import Decisions
-from domain.identity.model import Decision, Edge
+from domain.identity.model import Decision, Decisions, Edge
 from domain.identity.rules import CompiledIdentityRules
 from ops.identity.references import node_to_json
 from schemas.identifiers import Identifier

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from domain.identity.clusters import Evidence
-from domain.profiles import fragment as model
+from domain.profiles.fragment import decode_fragment
 from profile_store.port import ProfileStore
 from runtime.errors import Invalid
 from runtime.settings import Settings
@@ -72,7 +72,7 @@ async def read_identifiers(store: ProfileStore, evidence: Evidence, nodes: Itera
     identifiers: dict[str, Identifier] = {}
     for document in (await store.documents("fragment", fragments_to_read)).values():
         if document.data is not None:
-            stored = model.decode_fragment(document.data).identifiers
+            stored = decode_fragment(document.data).identifiers
             identifiers |= {name: stored[name] for name in stored.keys() & requested}
     return identifiers
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domain.identity.clusters import ordered_pair
 from domain.identity.explanation import EdgeRefusal, EvidenceStep, PairExplanation, ReplayedEdge
+from domain.identity.model import ordered_pair
 from domain.identity.rules import CompiledIdentityRules
 from ops.identity import decisions
 from ops.identity.audit import IdentityHistory, IdentityOperation

@@ -3,9 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from domain.identity.clusters import ordered_pair
 from domain.identity.explanation import EdgeRefusal, EvidenceStep, PairExplanation, ReplayedEdge
-from domain.identity.model import Decision, Members
+from domain.identity.model import Decision, Members, ordered_pair
 from ops.identity.audit import EvidenceAudit, event_to_json
 from ops.identity.clusters import ResolvedClusters
 from ops.identity.references import IdentifiersByNode, format_instant, node_to_json, render_node

@@ -7,10 +7,8 @@ from typing import Final
 
 import msgspec
 
-from domain.identity import evidence
-from domain.identity.clusters import ordered_pair
-from domain.identity.evidence import Decisions, Edges
-from domain.identity.model import Decision, DecisionKind, Edge
+from domain.identity.evidence import add_edge
+from domain.identity.model import Decision, DecisionKind, Decisions, Edge, Edges, ordered_pair
 from profile_store import encoding
 from profile_store.port import ProfileStore
 from warehouse import named_queries
@@ -58,7 +56,7 @@ def merge_node_fields(fields: Mapping[str, Mapping[str, Edge | Decision]]) -> Id
         for name, value in node_fields.items():
             prefix, other = ("", name) if isinstance(value, Edge) else (name[0], name[1:])
             if isinstance(value, Edge):
-                evidence.add_edge(state.edges, ordered_pair(node, other), value)
+                add_edge(state.edges, ordered_pair(node, other), value)
             else:
                 key = (_kind_of(name), *ordered_pair(node, other))
                 earlier = state.decisions.get(key)
@@ -84,4 +82,4 @@ def merge_event_evidence(edges: Edges, event_edges: Edges) -> None:
     """Join what stored events are evidence for into what was said of them. Events do not know the rules of their day."""
     for key, edge in event_edges.items():
         stored_edge = edges.get(key)
-        evidence.add_edge(edges, key, edge if stored_edge is None else replace(edge, rules=stored_edge.rules))
+        add_edge(edges, key, edge if stored_edge is None else replace(edge, rules=stored_edge.rules))

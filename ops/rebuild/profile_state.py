@@ -8,12 +8,12 @@ from typing import Final
 import msgspec
 
 from domain.definitions.kinds import IdentityRules
-from domain.identity import evidence
 from domain.identity.clusters import Evidence, members_of, resolve
-from domain.identity.evidence import Edges
+from domain.identity.evidence import add_event_edges, nodes_of
+from domain.identity.model import Edges
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
-from domain.profiles import fragment as model
-from domain.profiles.fragment import Fragment
+from domain.profiles.fragment import Fragment, apply_event, decode_fragment
+from domain.profiles.join import join_fragments
 from domain.segments.plan import SegmentPlan
 from domain.segments.registers import Register
 from ops.definitions_topic import DefinitionsByKey
@@ -56,7 +56,7 @@ def state_hash(state: ProfileState, registers: Mapping[str, Register]) -> str:
     what they have in these registers."""
     digest = hashlib.blake2b(digest_size=16)
     for profile_id, nodes in sorted(state.profiles().items()):
-        joined = model.join_fragments((state.fragments[node] for node in nodes if node in state.fragments), registers, nodes)
+        joined = join_fragments((state.fragments[node] for node in nodes if node in state.fragments), registers, nodes)
         content = (
             profile_id,
             nodes,
@@ -78,7 +78,7 @@ async def read_redis(store: ProfileStore) -> ProfileState:
     """What the profile store holds. Labels and members say the same thing twice; where they contradict, `torn` counts."""
     state = ProfileState()
     async for owner, data in store.scan("fragment"):
-        state.fragments[owner] = model.decode_fragment(data)
+        state.fragments[owner] = decode_fragment(data)
     async for profile_id, data in store.scan("members"):
         members = encoding.unpack_members(profile_id, data)
         if members.nodes:
@@ -110,8 +110,8 @@ class RecomputedState:
 
     def apply_event(self, event: Event, witnessed_edges: Edges, plan: SegmentPlan) -> None:
         """Apply an event; what it is evidence for is noted in `witnessed_edges`."""
-        model.apply_event(self.state.fragments.setdefault(event.owner, Fragment()), event, plan)
-        evidence.add_event_edges(witnessed_edges, event)
+        apply_event(self.state.fragments.setdefault(event.owner, Fragment()), event, plan)
+        add_event_edges(witnessed_edges, event)
         self.events += 1
 
     def cluster(self, rules: CompiledIdentityRules) -> None:
@@ -121,7 +121,7 @@ class RecomputedState:
         self.state.members = members_of(self.state.labels)
 
     def _blocked_nodes(self, rules: CompiledIdentityRules) -> set[str]:
-        nodes = evidence.nodes_of(self.identity.edges)
+        nodes = nodes_of(self.identity.edges)
         if not rules.patterns:
             return nodes & rules.blocked
         identifiers: dict[str, Identifier] = {}

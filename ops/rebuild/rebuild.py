@@ -12,6 +12,7 @@ from typing import Final
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.groups import membership_groups_from_records
 from domain.identity.model import Members
+from domain.identity.relabelling import identity_record
 from domain.identity.rules import CompiledIdentityRules
 from domain.segments.plan import SegmentPlan
 from ops import definitions_topic
@@ -28,7 +29,6 @@ from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import GroupRecord, Touched
-from streams.steps.link import identity_record
 from warehouse import group_records as groups
 from warehouse import named_queries
 from warehouse.client import Warehouse

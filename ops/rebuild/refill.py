@@ -5,12 +5,11 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
-from domain.identity import groups
 from domain.identity.clusters import members_of
+from domain.identity.groups import documents_from_records, encode_group
 from domain.identity.model import Label, Members
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
-from domain.profiles.membership import DISSOLVED_INTO_MANY, Membership, SegmentState
+from domain.profiles.fragment import encode_fragment
+from domain.profiles.membership import DISSOLVED_INTO_MANY, Membership, SegmentState, encode_membership
 from ops.rebuild.profile_state import RecomputedState
 from profile_store.port import DocumentKind, GuardedDocument, TopicPartition, Writes
 from runtime.bus.partitioner import partition_of
@@ -46,14 +45,14 @@ def fragment_documents(recomputed: RecomputedState, offsets: Mapping[TopicPartit
     documents: DocumentsByPartition = {topic_partition: {} for topic_partition in offsets}
     for owner, fragment in recomputed.state.fragments.items():
         place = topic_partition_of(offsets, owner)
-        documents[place]["fragment", owner] = GuardedDocument(model.encode_fragment(fragment), place.guard_name, offsets[place] - 1)
+        documents[place]["fragment", owner] = GuardedDocument(encode_fragment(fragment), place.guard_name, offsets[place] - 1)
     return documents
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileHistory:
     """What ClickHouse was told of profiles: their nodes' labels, their last change, the version of the member list that each was
-    last evaluated at, which of them are shown, and what each contributed to which groups: see `groups.held_by`."""
+    last evaluated at, which of them are shown, and what each contributed to which groups: see `membership_groups_from_records`."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     profiles: Mapping[str, Members] = field(default_factory=dict)
@@ -137,7 +136,7 @@ def membership_documents(
         document.label_version = _evaluated_version(profile_id, rebuilt, history, is_alive=profile_id not in dissolved)
         place = topic_partition_of(offsets, profile_id)
         documents[place]["membership", profile_id] = GuardedDocument(
-            memberships.encode_membership(document), place.guard_name, offsets[place] - 1
+            encode_membership(document), place.guard_name, offsets[place] - 1
         )
     return documents
 
@@ -145,9 +144,9 @@ def membership_documents(
 def group_documents(contributions: Iterable[GroupRecord], offsets: Mapping[TopicPartition, int]) -> DocumentsByPartition:
     """Every group's document, from all that was said of groups."""
     documents: DocumentsByPartition = {topic_partition: {} for topic_partition in offsets}
-    for name, document in groups.documents_from_records(contributions).items():
+    for name, document in documents_from_records(contributions).items():
         place = topic_partition_of(offsets, name)
-        documents[place]["group", name] = GuardedDocument(groups.encode_group(document), place.guard_name, offsets[place] - 1)
+        documents[place]["group", name] = GuardedDocument(encode_group(document), place.guard_name, offsets[place] - 1)
     return documents
 
 

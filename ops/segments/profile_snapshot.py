@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from domain.identity import groups
+from domain.identity.groups import GroupDocument, build_profile_facts, decode_group_summary, groups_needed_by, profile_contributions
 from domain.identity.rules import HouseholdRules
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
-from domain.profiles.fragment import JoinedProfile
-from domain.profiles.membership import Membership
+from domain.profiles.fragment import decode_fragment
+from domain.profiles.join import JoinedProfile, join_fragments
+from domain.profiles.membership import Membership, decode_membership
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
 from profile_store.port import ProfileStore
@@ -34,22 +33,20 @@ async def read_snapshot(
     profile_id = (await store.labels([node]))[node].profile_id
     members = (await store.members([profile_id]))[profile_id].nodes
     documents = await store.documents("fragment", members)
-    fragments = [model.decode_fragment(documents[owner].data) for owner in members if documents[owner].data is not None]
+    fragments = [decode_fragment(documents[owner].data) for owner in members if documents[owner].data is not None]
     if not fragments:
         return None
-    joined = model.join_fragments(fragments, plan.registers, members)
+    joined = join_fragments(fragments, plan.registers, members)
     secret = settings.tenant_secret.get_secret_value().encode()
-    contributions = groups.profile_contributions(joined, profile_id, plan, rule, secret)
-    facts = groups.build_profile_facts(
-        joined, contributions, await _read_groups(store, plan, contributions), rule, profile_id, members
-    )
+    contributions = profile_contributions(joined, profile_id, plan, rule, secret)
+    facts = build_profile_facts(joined, contributions, await _read_groups(store, plan, contributions), rule, profile_id, members)
     document = (await store.documents("membership", [profile_id]))[profile_id]
-    return ProfileSnapshot(profile_id, members, joined, facts, memberships.decode_membership(document.data))
+    return ProfileSnapshot(profile_id, members, joined, facts, decode_membership(document.data))
 
 
 async def _read_groups(
     store: ProfileStore, plan: SegmentPlan, contributions: Mapping[str, GroupRecord]
-) -> dict[str, groups.GroupDocument]:
-    group_ids = groups.groups_needed_by(plan, contributions)
+) -> dict[str, GroupDocument]:
+    group_ids = groups_needed_by(plan, contributions)
     documents = await store.documents("group", group_ids) if group_ids else {}
-    return {name: groups.decode_group_summary(name, document.data) for name, document in documents.items()}
+    return {name: decode_group_summary(name, document.data) for name, document in documents.items()}

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from domain.identity.rules import CompiledIdentityRules
-from domain.profiles import membership as memberships
+from domain.profiles.membership import decode_membership
 from domain.segments.explain import SegmentExplainer
 from domain.segments.plan import SegmentPlan
 from domain.segments.sql import SqlQuery
@@ -259,7 +259,7 @@ class _Comparison:
 
 def _member_segments(data: bytes | None) -> set[str]:
     """The segments that a membership document has its profile in."""
-    document = memberships.decode_membership(data)
+    document = decode_membership(data)
     return set() if document.dissolved_into else document.active_segments()
 
 

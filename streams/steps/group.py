@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from domain.identity import groups
+from domain.identity.groups import apply_group_records, decode_group, encode_group, leaf_results
 from domain.identity.households import group_kind
 from domain.identity.rules import HouseholdRules
 from domain.segments.plan import SegmentPlan
@@ -69,14 +69,14 @@ def decide(
         fresh = [record for offset, record in records if offset > applied]
         results["stored"] += len(fresh)
         results["replayed"] += len(records) - len(fresh)
-        group = groups.decode_group(stored.data)
-        before, present = groups.leaf_results(name, group, plan, rule), set(group.members())
-        groups.apply_group_records(group, fresh)
-        data = groups.encode_group(group)
+        group = decode_group(stored.data)
+        before, present = leaf_results(name, group, plan, rule), set(group.members())
+        apply_group_records(group, fresh)
+        data = encode_group(group)
         if fresh and data != stored.data:
             changed["group", name] = GuardedDocument(data, topic_partition.guard_name, records[-1][0])
         if plan.account_leaves if group_kind(name) == "account" else plan.household_leaves:
-            everyone = len(fresh) < len(records) or groups.leaf_results(name, group, plan, rule) != before
+            everyone = len(fresh) < len(records) or leaf_results(name, group, plan, rule) != before
             touched |= dict.fromkeys(group.members() if everyone else _newcomers(fresh, present))
     results["touched"] += len(touched)
     return Outcome(writes=Writes(documents=changed), produce=tuple(_touches(settings, touched, now_ms)), results=results)

@@ -7,13 +7,19 @@ from typing import Any
 
 import msgspec
 
-from domain.identity import groups
+from domain.identity.groups import (
+    GroupDocument,
+    build_profile_facts,
+    changed_contributions,
+    decode_group_summary,
+    groups_needed_by,
+    profile_contributions,
+)
 from domain.identity.model import Members
 from domain.identity.rules import HouseholdRules
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
-from domain.profiles.fragment import JoinedProfile
-from domain.profiles.membership import Membership, SegmentState
+from domain.profiles.fragment import decode_fragment
+from domain.profiles.join import JoinedProfile, join_fragments
+from domain.profiles.membership import DISSOLVED_INTO_MANY, Membership, SegmentState, decode_membership, encode_membership
 from domain.segments.evaluation import Evaluation, evaluate_profile
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
@@ -43,7 +49,7 @@ class ProfileView:
     parent: Membership | None = None
     alive: bool = True
     contributions: Mapping[str, GroupRecord] = field(default_factory=dict)
-    visible_groups: Mapping[str, groups.GroupDocument] = field(default_factory=dict)
+    visible_groups: Mapping[str, GroupDocument] = field(default_factory=dict)
     guards: tuple[tuple[str, int], ...] = ()
 
 
@@ -83,18 +89,16 @@ class SegmentStep(DefinedStep):
         relabelled = {
             profile_id
             for profile_id, entry in members.items()
-            if memberships.decode_membership(documents[profile_id].data).label_version < entry.version
+            if decode_membership(documents[profile_id].data).label_version < entry.version
         }
         newcomers = sorted({node for name in relabelled for node in _related_profiles(members[name])} - documents.keys())
         documents_by_id = {**documents, **(await self._store.documents("membership", newcomers) if newcomers else {})}
-        membership_by_id = {node: memberships.decode_membership(document.data) for node, document in documents_by_id.items()}
+        membership_by_id = {node: decode_membership(document.data) for node, document in documents_by_id.items()}
         return {
             profile_id: ProfileView(
                 document=documents[profile_id],
                 members=entry,
-                joined=model.join_fragments(
-                    (model.decode_fragment(fragments[node].data) for node in entry.nodes), plan.registers, entry.nodes
-                ),
+                joined=join_fragments((decode_fragment(fragments[node].data) for node in entry.nodes), plan.registers, entry.nodes),
                 earlier=tuple(membership_by_id[node] for node in entry.nodes if node != profile_id and node in membership_by_id),
                 parent=membership_by_id.get(entry.split_from) if profile_id in relabelled else None,
                 alive=any(fragments[node].data is not None for node in entry.nodes),
@@ -111,12 +115,12 @@ class SegmentStep(DefinedStep):
             return dict(views)
         secret = self._settings.tenant_secret.get_secret_value().encode()
         contributions = {
-            profile_id: groups.profile_contributions(view.joined, profile_id, plan, rule, secret) if view.alive else {}
+            profile_id: profile_contributions(view.joined, profile_id, plan, rule, secret) if view.alive else {}
             for profile_id, view in views.items()
         }
-        group_ids = sorted({name for contributed in contributions.values() for name in groups.groups_needed_by(plan, contributed)})
+        group_ids = sorted({name for contributed in contributions.values() for name in groups_needed_by(plan, contributed)})
         documents = await self._store.documents("group", group_ids) if group_ids else {}
-        group_by_id = {name: groups.decode_group_summary(name, document.data) for name, document in documents.items()}
+        group_by_id = {name: decode_group_summary(name, document.data) for name, document in documents.items()}
         return {
             profile_id: replace(
                 view,
@@ -152,7 +156,7 @@ def decide(
     results: Counter[str] = Counter()
     for profile_id, touched in touches.items():
         view = views[profile_id]
-        before = memberships.decode_membership(view.document.data)
+        before = decode_membership(view.document.data)
         applied = view.document.applied_offset(topic_partition)
         unpublished_transitions: tuple[Transition, ...] = ()
         unpublished_contributions: tuple[GroupRecord, ...] = ()
@@ -182,7 +186,7 @@ def decide(
         results += _count_changes(before, after, view)
         after.last, after.grouped = (*unpublished_transitions, *after.last), (*unpublished_contributions, *after.grouped)
         documents["membership", profile_id] = GuardedDocument(
-            memberships.encode_membership(after), topic_partition.guard_name, touched.last_offset
+            encode_membership(after), topic_partition.guard_name, touched.last_offset
         )
     writes = Writes(documents=documents, timers=timers)  # type: ignore[arg-type]  # the kind is a literal
     return Outcome(
@@ -238,9 +242,9 @@ def _evaluate(
     """The document after an evaluation (None when nothing changed), the profile, and what was found."""
     joined = view.joined
     is_relabelled = before.label_version != view.members.version or bool(before.dissolved_into)
-    facts = groups.build_profile_facts(joined, view.contributions, view.visible_groups, rule, profile_id, view.members.nodes)
+    facts = build_profile_facts(joined, view.contributions, view.visible_groups, rule, profile_id, view.members.nodes)
     evaluation = evaluate_profile(plan, before, facts, None if is_relabelled else touched.changed, now_ms)
-    contributed = groups.changed_contributions(before.groups, before.group_seq, view.contributions, profile_id, now_ms)
+    contributed = changed_contributions(before.groups, before.group_seq, view.contributions, profile_id, now_ms)
     segments, transitions = dict(before.segments), []
     turned = list(_turned_segments(before, view, evaluation, touched.cause))
     due = before.due
@@ -331,8 +335,8 @@ def _turned_segments(
 
 def _dissolve(before: Membership, view: ProfileView, profile_id: str, now_ms: int) -> tuple[Membership | None, Profile, None]:
     """The profile went into another one, or its parts went to several: it leaves its segments, and remembers which they were."""
-    into = view.members.merged_into or memberships.DISSOLVED_INTO_MANY
-    profile = _profile(profile_id, replace(view.members, nodes=()), model.join_fragments((), {}), (), now_ms)
+    into = view.members.merged_into or DISSOLVED_INTO_MANY
+    profile = _profile(profile_id, replace(view.members, nodes=()), join_fragments((), {}), (), now_ms)
     if view.document.data is None or (before.dissolved_into == into and not before.groups):
         return None, profile, None
     transitions = [
@@ -350,7 +354,7 @@ def _dissolve(before: Membership, view: ProfileView, profile_id: str, now_ms: in
         for name, state in sorted(before.segments.items())
         if state.member
     ]
-    withdrawn = groups.changed_contributions(before.groups, before.group_seq, {}, profile_id, now_ms)
+    withdrawn = changed_contributions(before.groups, before.group_seq, {}, profile_id, now_ms)
     after = Membership(
         segments=before.segments | {t.segment: SegmentState(member=False, seq=t.seq, since_ms=now_ms) for t in transitions},
         last=tuple(transitions),
@@ -367,7 +371,7 @@ def _dissolve(before: Membership, view: ProfileView, profile_id: str, now_ms: in
 def _profile(
     profile_id: str,
     members: Members,
-    joined: model.JoinedProfile,
+    joined: JoinedProfile,
     segments: Iterable[str],
     now_ms: int,
     computed: Mapping[str, Any] | None = None,

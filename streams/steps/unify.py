@@ -4,10 +4,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from domain.identity import evidence
+from domain.identity.evidence import add_edge, edge_of_event, link_of
 from domain.identity.households import group_id
-from domain.identity.model import Label
-from domain.profiles import fragment as model
+from domain.identity.model import Edges, Label
+from domain.profiles.fragment import (
+    Fragment,
+    TraitValue,
+    account_of_group_call,
+    apply_event,
+    decode_fragment,
+    encode_fragment,
+    set_traits,
+)
 from domain.segments.plan import SegmentPlan
 from profile_store.port import GuardedDocument, TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
@@ -68,12 +76,12 @@ def decide(
 
     The crash may have come between the state and the record.
     """
-    fragments: dict[str, model.Fragment] = {}
+    fragments: dict[str, Fragment] = {}
     applied: dict[str, int] = {}
-    links: evidence.Edges = {}
+    links: Edges = {}
     touched: dict[str, Event] = {}
     changed: dict[str, set[str]] = {}
-    accounts: dict[str, dict[str, model.TraitValue]] = {}
+    accounts: dict[str, dict[str, TraitValue]] = {}
     results: Counter[str] = Counter()
     for record, event in events:
         owner = event.owner
@@ -86,8 +94,8 @@ def decide(
         else:
             fragment = fragments.get(owner)
             if fragment is None:
-                fragment = fragments[owner] = model.decode_fragment(documents[owner].data)
-            effect = model.apply_event(fragment, event, plan)
+                fragment = fragments[owner] = decode_fragment(documents[owner].data)
+            effect = apply_event(fragment, event, plan)
             applied[owner] = record.offset
             results["stored" if effect.is_new else "duplicate"] += 1
             pairs = effect.changed_links
@@ -96,14 +104,14 @@ def decide(
                 changed.setdefault(owner, set()).update(effect.changes)
                 _add_account_traits(accounts, event)
         for a, b in pairs:
-            evidence.add_edge(links, (a, b), evidence.edge_of_event(event, rules_version))
+            add_edge(links, (a, b), edge_of_event(event, rules_version))
     writes = Writes(
         documents={
-            ("fragment", owner): GuardedDocument(model.encode_fragment(fragment), topic_partition.guard_name, applied[owner])
+            ("fragment", owner): GuardedDocument(encode_fragment(fragment), topic_partition.guard_name, applied[owner])
             for owner, fragment in fragments.items()
         }
     )
-    produce = [Outgoing(settings.topic("links"), encode(evidence.link_of(a, b, edge))) for (a, b), edge in links.items()]
+    produce = [Outgoing(settings.topic("links"), encode(link_of(a, b, edge))) for (a, b), edge in links.items()]
     produce += _touches(settings, touched, changed, labels)
     produce += [contribution_record(settings, record) for record in _account_contributions(settings, accounts)]
     return writes, produce, results
@@ -125,13 +133,13 @@ def _touches(
         yield touch_record(settings, record)
 
 
-def _add_account_traits(accounts: dict[str, dict[str, model.TraitValue]], event: Event) -> None:
+def _add_account_traits(accounts: dict[str, dict[str, TraitValue]], event: Event) -> None:
     """Join what a group call says of its account, by groupId."""
-    if event.traits and (name := model.account_of_group_call(event)) is not None:
-        model.set_traits(accounts.setdefault(name, {}), event, message_hash(event.owner, event.id))
+    if event.traits and (name := account_of_group_call(event)) is not None:
+        set_traits(accounts.setdefault(name, {}), event, message_hash(event.owner, event.id))
 
 
-def _account_contributions(settings: Settings, accounts: Mapping[str, Mapping[str, model.TraitValue]]) -> Iterator[GroupRecord]:
+def _account_contributions(settings: Settings, accounts: Mapping[str, Mapping[str, TraitValue]]) -> Iterator[GroupRecord]:
     secret = settings.tenant_secret.get_secret_value().encode()
     for name, traits in accounts.items():
         registers = {key: (trait.value, trait.time_ms, trait.id) for key, trait in traits.items()}

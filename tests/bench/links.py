@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from demo.simulation import Action, DemoCall, Simulation
 from domain.intake.parse import parse_call
-from domain.profiles import fragment as model
+from domain.profiles.fragment import Fragment, apply_event
 from domain.segments.plan import SegmentPlan
 from profile_store.port import TopicPartition
 from profile_store.redis_store import RedisStore
@@ -217,13 +217,13 @@ async def through(settings: Settings, count: int = 5_000) -> float:
 
 def share(count: int = 20_000) -> Share:
     """Of the first `count` actions of the demo's simulation, how many events bring a link that its fragment had not seen today."""
-    fragments: dict[str, model.Fragment] = {}
+    fragments: dict[str, Fragment] = {}
     events = needing = links = 0
     for action in islice(Simulation(1, "bench", date(2026, 11, 22)).actions(), count):
         event = event_of(action)
         if event is None:
             continue
-        said = model.apply_event(fragments.setdefault(event.owner, model.Fragment()), event, SegmentPlan()).changed_links
+        said = apply_event(fragments.setdefault(event.owner, Fragment()), event, SegmentPlan()).changed_links
         events, needing, links = events + 1, needing + bool(said), links + len(said)
     return Share(events, needing, links)
 

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from domain.definitions.kinds import Segment, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
-from domain.identity import groups
+from domain.identity.groups import GroupDocument, build_profile_facts, decode_group, documents_from_records, profile_contributions
 from domain.identity.households import group_id
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
+from domain.profiles.fragment import account_of_group_call, decode_fragment
+from domain.profiles.join import join_fragments
+from domain.profiles.membership import decode_membership
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.hashes import message_hash
@@ -117,11 +118,11 @@ async def run(history: Sequence[Event], pipeline: Pipeline) -> None:
     await pipeline.drain()
 
 
-async def stored(pipeline: Pipeline) -> dict[str, groups.GroupDocument]:
-    return {name: groups.decode_group(data) async for name, data in pipeline.store.scan("group")}
+async def stored(pipeline: Pipeline) -> dict[str, GroupDocument]:
+    return {name: decode_group(data) async for name, data in pipeline.store.scan("group")}
 
 
-def shape(documents: dict[str, groups.GroupDocument]) -> dict[str, Any]:
+def shape(documents: dict[str, GroupDocument]) -> dict[str, Any]:
     """What of the documents must not depend on order: all but the numbers of the records, and who has left."""
     return {
         name: (group.name, group.traits, {who: (c.traits, c.counters) for who, c in group.contributions.items() if c.present})
@@ -130,33 +131,29 @@ def shape(documents: dict[str, groups.GroupDocument]) -> dict[str, Any]:
     }
 
 
-async def in_truth(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[str, groups.GroupDocument], dict[str, list[str]]]:
+async def in_truth(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[str, GroupDocument], dict[str, list[str]]]:
     """The documents and memberships by definition: of the profiles as they are in the end, and of all that was said of accounts."""
     secret = pipeline.settings.tenant_secret.get_secret_value().encode()
     nodes = sorted({node for item in history for node in item.nodes})
     labels = {node: label.profile_id for node, label in (await pipeline.store.labels(nodes)).items()}
-    fragments = {
-        node: model.decode_fragment(d.data) for node, d in (await pipeline.store.documents("fragment", nodes)).items() if d.data
-    }
+    fragments = {node: decode_fragment(d.data) for node, d in (await pipeline.store.documents("fragment", nodes)).items() if d.data}
     records: list[GroupRecord] = []
     joined, contributes = {}, {}
     for profile_id in sorted({labels[item.owner] for item in history}):
         members = [node for node in nodes if labels[node] == profile_id]
-        joined[profile_id] = model.join_fragments(
-            (fragments[node] for node in members if node in fragments), PLAN.registers, members
-        )
-        contributes[profile_id] = groups.profile_contributions(joined[profile_id], profile_id, PLAN, RULE, secret)
+        joined[profile_id] = join_fragments((fragments[node] for node in members if node in fragments), PLAN.registers, members)
+        contributes[profile_id] = profile_contributions(joined[profile_id], profile_id, PLAN, RULE, secret)
         records += contributes[profile_id].values()
     for item in {(item.owner, item.id): item for item in history}.values():
-        name = model.account_of_group_call(item)
+        name = account_of_group_call(item)
         if name is not None:
             registers = {key: (value, item.time_ms, message_hash(item.owner, item.id)) for key, value in item.traits.items()}
             account = group_id(secret, "account", name)
             records.append(GroupRecord(group_id=account, kind="account", name=name, traits=registers))
-    documents = groups.documents_from_records(records)
+    documents = documents_from_records(records)
     held = {}
     for profile_id, profile in joined.items():
-        facts = groups.build_profile_facts(profile, contributes[profile_id], documents, RULE, profile_id, ())
+        facts = build_profile_facts(profile, contributes[profile_id], documents, RULE, profile_id, ())
         held[profile_id] = sorted(
             name for name, verdict in PLAN.evaluate(facts, pipeline.clock.now_ms()).items() if verdict.is_member
         )
@@ -166,7 +163,7 @@ async def in_truth(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[s
 async def memberships_of(pipeline: Pipeline, profile_ids: Sequence[str]) -> dict[str, list[str]]:
     documents = await pipeline.store.documents("membership", profile_ids)
     return {
-        name: sorted(segment for segment, state in memberships.decode_membership(document.data).segments.items() if state.member)
+        name: sorted(segment for segment, state in decode_membership(document.data).segments.items() if state.member)
         for name, document in documents.items()
     }
 
@@ -193,7 +190,7 @@ async def test_the_records_of_groups_make_their_documents_anew(history: list[Eve
     await run(history, pipeline)
     said = [decode(GroupRecord, record.value) for (topic, _), log in pipeline.logs.items() if topic == "groups" for record in log]
     random.Random(seed).shuffle(said)
-    assert shape(groups.documents_from_records(said)) == shape(await stored(pipeline))
+    assert shape(documents_from_records(said)) == shape(await stored(pipeline))
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from domain.definitions.kinds import Segment, load_yaml
-from domain.identity import clusters as identity
+from domain.identity import clusters
 from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
 from profile_store.port import TopicPartition
 from runtime.bus.port import Outgoing
@@ -51,7 +51,7 @@ spec: {where: {all: [{did: {event: Product Viewed}}, {not: {in_segment: buyers}}
 
 @pytest.fixture(autouse=True)
 def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "MAX_NEIGHBOURS", CROWDED_AT)
+    monkeypatch.setattr(clusters, "MAX_NEIGHBOURS", CROWDED_AT)
 
 
 @pytest.mark.parametrize("block", range(20 * ROUNDS))

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain.identity import clusters as identity
+from domain.identity import clusters, relabelling
+from domain.identity.closure import Closure
 from domain.identity.model import Decision, Edge, Label, Members
-from domain.profiles import fragment as model
-from profile_store import identity_loader as closure
+from domain.identity.relabelling import LabelChange, NewEvidence
+from domain.profiles import fragment
+from profile_store import identity_loader
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
@@ -26,56 +28,56 @@ Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def _node_reason_ignored(reason: str) -> Mutation:
-    of_node = identity.Liveness.dead_node
+    of_node = clusters.Liveness.dead_node
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        def mutant(self: identity.Liveness, node: str) -> identity.DeadEdge | None:
+        def mutant(self: clusters.Liveness, node: str) -> clusters.DeadEdge | None:
             dead = of_node(self, node)
             return None if dead is not None and dead.reason == reason else dead
 
-        patch.setattr(identity.Liveness, identity.Liveness.dead_node.__name__, mutant)
+        patch.setattr(clusters.Liveness, clusters.Liveness.dead_node.__name__, mutant)
 
     return mutate
 
 
 def _limit_ignored(reason: str) -> Mutation:
-    refused = identity._Clusters._find_refusal
+    refused = clusters._Clusters._find_refusal
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        def mutant(self: Any, low: str, high: str) -> identity.DeadEdge | None:
+        def mutant(self: Any, low: str, high: str) -> clusters.DeadEdge | None:
             dead = refused(self, low, high)
             return None if dead is not None and dead.reason == reason else dead
 
-        patch.setattr(identity._Clusters, identity._Clusters._find_refusal.__name__, mutant)
+        patch.setattr(clusters._Clusters, clusters._Clusters._find_refusal.__name__, mutant)
 
     return mutate
 
 
 def _cuts_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        identity.Liveness, identity.Liveness.dead_edge.__name__, lambda self, a, b: self.dead_node(a) or self.dead_node(b)
+        clusters.Liveness, clusters.Liveness.dead_edge.__name__, lambda self, a, b: self.dead_node(a) or self.dead_node(b)
     )
 
 
 def _weaker_neighbours_counted(patch: pytest.MonkeyPatch) -> None:
-    def mutant(self: identity.Liveness, a: str, b: str) -> None:
+    def mutant(self: clusters.Liveness, a: str, b: str) -> None:
         for node in (a, b):
             self._degree[node] = self._strong_degree[node] = self._degree.get(node, 0) + 1
 
-    patch.setattr(identity.Liveness, identity.Liveness.add_edge.__name__, mutant)
+    patch.setattr(clusters.Liveness, clusters.Liveness.add_edge.__name__, mutant)
 
 
 def _order_by_pair(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity, identity.preference_key.__name__, lambda _: lambda item: item[0])
+    patch.setattr(clusters, clusters.preference_key.__name__, lambda _: lambda item: item[0])
 
 
 def _largest_node_names_the_profile(patch: pytest.MonkeyPatch) -> None:
-    def mutant(*arguments: Any) -> identity.Resolution:
-        found = identity.resolve(*arguments)
-        heads = {name: nodes[-1] for name, nodes in identity.members_of(found.labels).items()}
+    def mutant(*arguments: Any) -> clusters.Resolution:
+        found = clusters.resolve(*arguments)
+        heads = {name: nodes[-1] for name, nodes in clusters.members_of(found.labels).items()}
         return replace(found, labels={node: heads[name] for node, name in found.labels.items()})
 
-    patch.setattr(link, identity.resolve.__name__, mutant)
+    patch.setattr(relabelling, clusters.resolve.__name__, mutant)
 
 
 def _evidence_overwritten(patch: pytest.MonkeyPatch) -> None:
@@ -92,55 +94,55 @@ def _decision_overwritten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Decision, Decision.join.__name__, mutant)
 
 
-def _changed(alter: Callable[[closure.Closure, link.LabelChange], link.LabelChange]) -> Mutation:
-    decide = link.decide
+def _changed(alter: Callable[[Closure, LabelChange], LabelChange]) -> Mutation:
+    decide = relabelling.decide
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        def mutant(known: closure.Closure, *arguments: Any, **named: Any) -> link.LabelChange:
+        def mutant(known: Closure, *arguments: Any, **named: Any) -> LabelChange:
             return alter(known, decide(known, *arguments, **named))
 
-        patch.setattr(link, link.decide.__name__, mutant)
+        patch.setattr(link, relabelling.decide.__name__, mutant)
 
     return mutate
 
 
-def _all_of_version_one(_: closure.Closure, change: link.LabelChange) -> link.LabelChange:
+def _all_of_version_one(_: Closure, change: LabelChange) -> LabelChange:
     labels = {node: Label(label.profile_id, 1) for node, label in change.labels.items()}
     return replace(change, labels=labels, members={name: replace(entry, version=1) for name, entry in change.members.items()})
 
 
-def _only_heads_dissolve(known: closure.Closure, change: link.LabelChange) -> link.LabelChange:
+def _only_heads_dissolve(known: Closure, change: LabelChange) -> LabelChange:
     heads = {label.profile_id for label in known.labels.values()}
     return replace(change, members={name: entry for name, entry in change.members.items() if entry.nodes or name in heads})
 
 
-def _nothing_dissolves(_: closure.Closure, change: link.LabelChange) -> link.LabelChange:
+def _nothing_dissolves(_: Closure, change: LabelChange) -> LabelChange:
     return replace(change, members={name: entry for name, entry in change.members.items() if entry.nodes})
 
 
 def _mates_forgotten(patch: pytest.MonkeyPatch) -> None:
-    mates = closure.ClusterLoader._comembers
+    mates = identity_loader.ClusterLoader._comembers
 
-    async def mutant(self: closure.ClusterLoader, level: set[str], found: closure.Closure) -> set[str]:
+    async def mutant(self: identity_loader.ClusterLoader, level: set[str], found: Closure) -> set[str]:
         await mates(self, level, found)
         return set()
 
-    patch.setattr(closure.ClusterLoader, closure.ClusterLoader._comembers.__name__, mutant)
+    patch.setattr(identity_loader.ClusterLoader, identity_loader.ClusterLoader._comembers.__name__, mutant)
 
 
 def _live_edges_not_followed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(closure.ClusterLoader, closure.ClusterLoader._live_neighbours.__name__, lambda *_: set())
+    patch.setattr(identity_loader.ClusterLoader, identity_loader.ClusterLoader._live_neighbours.__name__, lambda *_: set())
 
 
 def _blocked_not_judged(patch: pytest.MonkeyPatch) -> None:
     async def mutant(*_: object) -> None:
         return None
 
-    patch.setattr(closure.ClusterLoader, closure.ClusterLoader._find_blocked.__name__, mutant)
+    patch.setattr(identity_loader.ClusterLoader, identity_loader.ClusterLoader._find_blocked.__name__, mutant)
 
 
 def _patterns_not_judged(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(closure, closure._identifier_of.__name__, lambda *_: None)
+    patch.setattr(identity_loader, identity_loader._identifier_of.__name__, lambda *_: None)
 
 
 def _unsaid_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -179,12 +181,12 @@ def _not_said(topic: str) -> Mutation:
 
 
 def _requests_ignored(patch: pytest.MonkeyPatch) -> None:
-    sort = link.join_records
+    sort = relabelling.join_records
 
-    def mutant(said: Sequence[Any]) -> link.NewEvidence:
+    def mutant(said: Sequence[Any]) -> NewEvidence:
         return sort([record for record in said if not isinstance(record, ReclusterRequest)])
 
-    patch.setattr(link, link.join_records.__name__, mutant)
+    patch.setattr(link, relabelling.join_records.__name__, mutant)
 
 
 def _fence_removed(patch: pytest.MonkeyPatch) -> None:
@@ -202,12 +204,12 @@ def _links_not_said_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def _pairs_said_once(patch: pytest.MonkeyPatch) -> None:
-    def mutant(fragment: model.Fragment, event: Event) -> tuple[tuple[str, str], ...]:
-        new = tuple((a, b) for a, b in links_from_strongest(event.nodes) if f"{a}{b}" not in fragment.links)
-        fragment.links.update({f"{a}{b}": (event.time_ms, event.time_ms) for a, b in new})
+    def mutant(state: fragment.Fragment, event: Event) -> tuple[tuple[str, str], ...]:
+        new = tuple((a, b) for a, b in links_from_strongest(event.nodes) if f"{a}{b}" not in state.links)
+        state.links.update({f"{a}{b}": (event.time_ms, event.time_ms) for a, b in new})
         return new
 
-    patch.setattr(model, model._observe_links.__name__, mutant)
+    patch.setattr(fragment, fragment._observe_links.__name__, mutant)
 
 
 MUTATIONS: dict[str, Mutation] = {
@@ -246,7 +248,7 @@ MUTATIONS: dict[str, Mutation] = {
 
 @pytest.mark.parametrize("name", MUTATIONS)
 async def test_each_mutation_is_detected_by_a_history(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "MAX_NEIGHBOURS", CROWDED_AT)
+    monkeypatch.setattr(clusters, "MAX_NEIGHBOURS", CROWDED_AT)
     MUTATIONS[name](monkeypatch)
     for seed in range(SEEDS):
         history = random_history(seed)

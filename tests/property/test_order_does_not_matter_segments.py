@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from domain.definitions.kinds import load_yaml
 from domain.definitions.segment_plan import segment_plan_of
-from domain.identity import groups
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
+from domain.identity.groups import build_profile_facts
+from domain.profiles.fragment import decode_fragment
+from domain.profiles.join import join_fragments
+from domain.profiles.membership import decode_membership
 from profile_store.port import TopicPartition
 from runtime.clock import ManualClock
 from schemas.events import Event
@@ -149,7 +150,7 @@ class TimedPipeline(Pipeline):
         """What each profile is in and what is computed of it, once it is shown to be what its fragments say at this instant."""
         labels = {node: label.profile_id for node, label in (await self.store.labels(nodes)).items()}
         fragments = {
-            node: model.decode_fragment(document.data)
+            node: decode_fragment(document.data)
             for node, document in (await self.store.documents("fragment", nodes)).items()
             if document.data is not None
         }
@@ -157,10 +158,10 @@ class TimedPipeline(Pipeline):
         members = await self.store.members(profiles)
         found = {}
         for name, document in (await self.store.documents("membership", profiles)).items():
-            held = memberships.decode_membership(document.data)
+            held = decode_membership(document.data)
             parts = [fragments[node] for node in members[name].nodes if node in fragments]
-            joined = model.join_fragments(parts, PLAN.registers, members[name].nodes)
-            facts = groups.build_profile_facts(joined, {}, {}, None, name, members[name].nodes)
+            joined = join_fragments(parts, PLAN.registers, members[name].nodes)
+            facts = build_profile_facts(joined, {}, {}, None, name, members[name].nodes)
             computed, verdicts = PLAN.evaluate_all(facts, self.clock.now_ms())
             inside = {segment for segment, verdict in verdicts.items() if verdict.is_member}
             assert {segment for segment, state in held.segments.items() if state.member} == inside

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.profiles import fragment as model
+from domain.profiles import fragment
 from domain.segments import comparisons as conditions
 from domain.segments import evaluate, registers, windows
 from domain.segments import evaluate_computed as compute
@@ -58,7 +58,7 @@ def _missing_differs(patch: pytest.MonkeyPatch) -> None:
 
 
 def _bots_count(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(model, "BOT_FLAG", "nobody")
+    patch.setattr(fragment, "BOT_FLAG", "nobody")
 
 
 def _closed_windows(patch: pytest.MonkeyPatch) -> None:

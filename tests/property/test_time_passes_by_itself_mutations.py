@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from domain.profiles import fragment as model
+from domain.profiles import fragment, join
 from domain.segments import evaluate, registers, windows
 from domain.segments import evaluation as verdicts
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan
@@ -67,7 +67,11 @@ def _tie_by_time_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def _last_said_wins(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(model, model.supersedes.__name__, lambda trait, current: current is None or trait.time_ms >= current.time_ms)
+    def mutant(trait: fragment.TraitValue, current: fragment.TraitValue | None) -> bool:
+        return current is None or trait.time_ms >= current.time_ms
+
+    for module in (fragment, join):
+        patch.setattr(module, fragment.supersedes.__name__, mutant)
 
 
 def _readers_of_computed_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -94,12 +98,12 @@ def _overdue_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def _unbounded(patch: pytest.MonkeyPatch) -> None:
-    join = Register.join
-    patch.setattr(Register, Register.join.__name__, lambda self, parts: join(replace(self, capacity=10_000), parts))
+    join_states = Register.join
+    patch.setattr(Register, Register.join.__name__, lambda self, parts: join_states(replace(self, capacity=10_000), parts))
 
 
 def _tallies_not_added(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(model, registers.sum_tallies.__name__, lambda tallies, _keep: next(iter(tallies)))
+    patch.setattr(join, registers.sum_tallies.__name__, lambda tallies, _keep: next(iter(tallies)))
 
 
 MUTATIONS: dict[str, Mutation] = {

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
 
-from domain.identity import evidence
 from domain.identity.clusters import Evidence, resolve
+from domain.identity.evidence import add_event_edges
+from domain.identity.model import Edges
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
 from streams.steps.link import LinkStep
 from tests.support.events import SECRET
@@ -58,10 +59,10 @@ class Clustering:
 @cache
 def cluster_at_once(name: str, keys: Keys, limits: Limits = "shipped") -> Clustering:
     """What the function makes of a data set's evidence, all of it at once."""
-    edges: evidence.Edges = {}
+    edges: Edges = {}
     records = read_records(name)
     for person in records:
-        evidence.add_event_edges(edges, identify_event(person, keys))
+        add_event_edges(edges, identify_event(person, keys))
     resolution = resolve(Evidence(edges), RULES[limits])
     return Clustering(
         {person.id: resolution.labels.get(session_node(person), session_node(person)) for person in records},

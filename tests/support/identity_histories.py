@@ -10,7 +10,8 @@ import msgspec
 
 from domain.definitions.kinds import Segment
 from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
-from domain.profiles import fragment as model
+from domain.profiles.fragment import Fragment, apply_event, decode_fragment
+from domain.profiles.join import join_fragments
 from domain.segments.plan import SegmentPlan
 from schemas.events import Event
 from schemas.instants import DAY_MS
@@ -151,9 +152,9 @@ async def check_outcome(history: RandomIdentityHistory, pipeline: Pipeline) -> N
 
 async def check_profiles(history: RandomIdentityHistory, pipeline: Pipeline, labels: Mapping[str, str]) -> None:
     """Profiles byte for byte, and the conservation of what is counted."""
-    fragments: dict[str, model.Fragment] = {}
+    fragments: dict[str, Fragment] = {}
     for item in sorted(history.events, key=lambda candidate: candidate.id):
-        model.apply_event(fragments.setdefault(item.owner, model.Fragment()), item, SegmentPlan())
+        apply_event(fragments.setdefault(item.owner, Fragment()), item, SegmentPlan())
     stored = await pipeline.store.documents("fragment", history.nodes)
     groups: dict[str, list[str]] = {}
     for node in history.nodes:
@@ -162,10 +163,8 @@ async def check_profiles(history: RandomIdentityHistory, pipeline: Pipeline, lab
     live = {name: profile for name, profile in pipeline.profiles().items() if profile.members}
     for profile_id, nodes in groups.items():
         owners = [node for node in nodes if node in fragments]
-        joined = model.join_fragments([model.decode_fragment(stored[node].data) for node in owners], {}, nodes)
-        assert _bytes(joined) == _bytes(model.join_fragments([fragments[node] for node in owners], {}, nodes)), (
-            "a profile's bytes differ"
-        )
+        joined = join_fragments([decode_fragment(stored[node].data) for node in owners], {}, nodes)
+        assert _bytes(joined) == _bytes(join_fragments([fragments[node] for node in owners], {}, nodes)), "a profile's bytes differ"
         counted.update(joined.counters)
         assert (profile_id in live) == bool(owners), "a profile is said without events, or not said with some"
         if owners:
@@ -174,7 +173,7 @@ async def check_profiles(history: RandomIdentityHistory, pipeline: Pipeline, lab
                 tuple(nodes), joined.identifiers, joined.traits, joined.counters,
             ), "the profile last said is not the one in the store"  # fmt: skip
     assert live.keys() <= groups.keys(), "a profile that is no more was never taken back"
-    assert counted == Counter(model.event_label(item) for item in history.events), "an event is counted twice, or lost"
+    assert counted == Counter(item.label for item in history.events), "an event is counted twice, or lost"
 
 
 def _bytes(joined: Any) -> bytes:

@@ -8,8 +8,8 @@ from pathlib import Path
 from faust.types import TP
 
 from consumers.feeds import FEEDS
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
+from domain.profiles.fragment import Fragment, decode_fragment
+from domain.profiles.membership import decode_membership
 from ops.apply.backfill import Backfill
 from ops.apply.backfill_history import BackfillHistory
 from ops.apply.removal import DefinitionRemoval
@@ -146,13 +146,13 @@ class LivePipeline:
                 collected += [decode(Transition, record.value) for record in records]
         return collected
 
-    async def fragments(self) -> dict[str, model.Fragment]:
+    async def fragments(self) -> dict[str, Fragment]:
         """Every owner's."""
-        return {owner: model.decode_fragment(data) async for owner, data in self.store.scan("fragment")}
+        return {owner: decode_fragment(data) async for owner, data in self.store.scan("fragment")}
 
     async def segments_by_profile(self) -> dict[str, set[str]]:
         """The segments that each profile is in, of those that are in any."""
-        documents = {name: memberships.decode_membership(data) async for name, data in self.store.scan("membership")}
+        documents = {name: decode_membership(data) async for name, data in self.store.scan("membership")}
         return {
             name: document.active_segments()
             for name, document in documents.items()

@@ -6,7 +6,8 @@ from typing import Any
 
 from domain.definitions.kinds import AnyDefinition
 from domain.definitions.segment_plan import segment_plan_of
-from domain.profiles import fragment as model
+from domain.profiles.fragment import Fragment, apply_event, encode_fragment
+from domain.profiles.join import join_fragments
 from domain.segments.plan import SegmentPlan
 from schemas.events import Event
 from tests.support.random_definitions import random_definitions
@@ -95,7 +96,7 @@ def check_order(world: SegmentWorld) -> None:
         for event in order:
             stream.apply_arrival(Arrival(world.end_ms, event))
         stream.relabel(labels)
-        bytes_of = {owner: model.encode_fragment(fragment) for owner, fragment in stream.fragments.items()}
+        bytes_of = {owner: encode_fragment(fragment) for owner, fragment in stream.fragments.items()}
         answers.append(
             (bytes_of, {name: (document.active_segments(), document.computed) for name, document in stream.documents.items()})
         )
@@ -123,11 +124,11 @@ def check_parts(world: SegmentWorld) -> None:
 
 def spread(parts: Sequence[Sequence[Event]], plan: SegmentPlan) -> dict[str, Any]:
     """The join of fragments that hold these events."""
-    fragments = [model.Fragment() for _ in parts]
+    fragments = [Fragment() for _ in parts]
     for fragment, events in zip(fragments, parts, strict=True):
         for event in events:
-            model.apply_event(fragment, event, plan)
-    joined = model.join_fragments(fragments, plan.registers)
+            apply_event(fragment, event, plan)
+    joined = join_fragments(fragments, plan.registers)
     return {
         "traits": joined.traits, "counters": joined.counters, "kept": joined.entries_by_register, "tallies": joined.tallies,
         "named": joined.event_identifiers, "accounts": joined.accounts, "seen": (joined.first_seen_ms, joined.last_seen_ms),

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from domain.identity import groups
-from domain.profiles import fragment as model
+from domain.identity.groups import build_profile_facts
+from domain.profiles.fragment import Fragment, apply_event
+from domain.profiles.join import join_fragments
 from domain.profiles.membership import Membership, SegmentState
 from domain.segments.evaluation import Evaluation, evaluate_profile
 from domain.segments.plan import SegmentPlan
@@ -22,7 +23,7 @@ class SegmentStream:
     plan: SegmentPlan
     rng: random.Random
     coalesce: float = 0.3
-    fragments: dict[str, model.Fragment] = field(default_factory=dict)
+    fragments: dict[str, Fragment] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     documents: dict[str, Membership] = field(default_factory=dict)
     pending: dict[str, set[str]] = field(default_factory=dict)
@@ -40,7 +41,7 @@ class SegmentStream:
 
     def apply_event(self, event: Event) -> None:
         """Fold an event into its fragment, and note what it touched."""
-        effect = model.apply_event(self.fragments.setdefault(event.owner, model.Fragment()), event, self.plan)
+        effect = apply_event(self.fragments.setdefault(event.owner, Fragment()), event, self.plan)
         if effect.is_new:
             self.pending.setdefault(self.profile_of(event.owner), set()).update(effect.changes)
 
@@ -102,7 +103,7 @@ class SegmentStream:
         """What segments look at."""
         nodes = self.members(name)
         parts = [self.fragments[node] for node in nodes if node in self.fragments]
-        return groups.build_profile_facts(model.join_fragments(parts, self.plan.registers, nodes), {}, {}, None, name, nodes)
+        return build_profile_facts(join_fragments(parts, self.plan.registers, nodes), {}, {}, None, name, nodes)
 
     def segment_members(self, segment: str) -> set[str]:
         """The members of a segment."""

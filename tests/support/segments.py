@@ -5,7 +5,8 @@ from typing import Any
 
 from domain.definitions.kinds import AnyDefinition, ComputedTrait, Segment, SegmentList, parse_definition
 from domain.definitions.segment_plan import segment_plan_of
-from domain.profiles import fragment as model
+from domain.profiles.fragment import Fragment, apply_event, decode_fragment, encode_fragment
+from domain.profiles.join import join_fragments
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import LeafResult, ProfileFacts
 from domain.segments.tree import compile_leaf
@@ -51,12 +52,10 @@ def customer_event(name: str, at_ms: int, properties: Mapping[str, Any] | None =
 
 def facts(plan: SegmentPlan, events: Iterable[Event], **more: Any) -> ProfileFacts:
     """What segments see of a profile with these events, which came in this order; `more` are further facts."""
-    fragments: dict[str, model.Fragment] = {}
+    fragments: dict[str, Fragment] = {}
     for item in events:
-        model.apply_event(fragments.setdefault(item.owner, model.Fragment()), item, plan)
-    joined = model.join_fragments(
-        (model.decode_fragment(model.encode_fragment(fragment)) for fragment in fragments.values()), plan.registers
-    )
+        apply_event(fragments.setdefault(item.owner, Fragment()), item, plan)
+    joined = join_fragments((decode_fragment(encode_fragment(fragment)) for fragment in fragments.values()), plan.registers)
     named = {namespace for namespace, _ in joined.event_identifiers}
     return ProfileFacts(
         **(

@@ -10,7 +10,7 @@ from aiokafka.partitioner import murmur2
 from domain.definitions.kinds import Segment
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
-from domain.profiles import membership as memberships
+from domain.profiles.membership import decode_membership
 from profile_store.memory import MemoryStore
 from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Outgoing, Record
@@ -167,9 +167,7 @@ class Pipeline:
         profiles = sorted(set(labels.values()))
         members = await self.store.members(profiles)
         memberships_by_profile = {
-            profile_id: sorted(
-                name for name, state in memberships.decode_membership(document.data).segments.items() if state.member
-            )
+            profile_id: sorted(name for name, state in decode_membership(document.data).segments.items() if state.member)
             for profile_id, document in (await self.store.documents("membership", profiles)).items()
         }
         return {

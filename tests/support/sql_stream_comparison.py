@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from domain.profiles import fragment as model
+from domain.profiles.fragment import Fragment, apply_event
+from domain.profiles.join import join_fragments
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
 from domain.segments.sql import computed_values_query, membership_query
@@ -24,14 +25,14 @@ async def load_history(warehouse: Warehouse, events: Sequence[Event], labels: Ma
 
 def stream_facts(plan: SegmentPlan, events: Sequence[Event], labels: Mapping[str, str], at_ms: int) -> dict[str, ProfileFacts]:
     """What the stream has of each profile at an instant."""
-    fragments: dict[str, dict[str, model.Fragment]] = {}
+    fragments: dict[str, dict[str, Fragment]] = {}
     for item in events:
         if item.time_ms <= at_ms:
             profile_id = labels.get(item.owner, item.owner)
-            model.apply_event(fragments.setdefault(profile_id, {}).setdefault(item.owner, model.Fragment()), item, plan)
+            apply_event(fragments.setdefault(profile_id, {}).setdefault(item.owner, Fragment()), item, plan)
     facts_by_profile = {}
     for profile_id, owner_fragments in fragments.items():
-        joined = model.join_fragments(owner_fragments.values(), plan.registers)
+        joined = join_fragments(owner_fragments.values(), plan.registers)
         nodes = {profile_id, *(node for node, label in labels.items() if label == profile_id)}
         named = {namespace for namespace, _ in joined.event_identifiers}
         facts_by_profile[profile_id] = ProfileFacts(

@@ -8,8 +8,7 @@ from typing import cast
 from domain.definitions.kinds import Segment
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES
-from domain.profiles import membership as memberships
-from domain.profiles.membership import SegmentState
+from domain.profiles.membership import SegmentState, decode_membership, encode_membership
 from domain.segments.sql import membership_query
 from ops.segments.verifier import SegmentVerifier
 from profile_store.port import GuardedDocument, ProfileStore, TopicPartition, Writes
@@ -99,12 +98,12 @@ class VerifyWorld:
 async def tamper(store: ProfileStore, profile_id: str, changes: Mapping[str, bool]) -> None:
     """Put other memberships into a profile's document, as nothing but a fault would."""
     stored = (await store.documents("membership", [profile_id]))[profile_id]
-    document = memberships.decode_membership(stored.data)
+    document = decode_membership(stored.data)
     for name, member in changes.items():
         state = document.segments.get(name, SegmentState(False, 0, 0))
         document.segments[name] = SegmentState(member, state.seq + 1, state.since_ms)
     expected = (await store.checkpoint(TOPIC_PARTITION)).position
     at = (expected or 0) + 1
-    changed = GuardedDocument(memberships.encode_membership(document), TOPIC_PARTITION.guard_name, at)
+    changed = GuardedDocument(encode_membership(document), TOPIC_PARTITION.guard_name, at)
     refused = await store.save(TOPIC_PARTITION, expected, at, Writes(documents={("membership", profile_id): changed}))
     assert not refused

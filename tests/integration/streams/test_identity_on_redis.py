@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from domain.definitions.kinds import Segment, load_yaml
-from domain.identity import clusters as identity
+from domain.identity import clusters
 from profile_store.port import ProfileStore
 from runtime.clock import ManualClock
 from tests.support.crashing_store import RandomlyCrashingStore, SimulatedCrash
@@ -34,7 +34,7 @@ SEGMENTS: Final = [document for document in load_yaml(DEFINITIONS, "test") if is
 
 @pytest.fixture(autouse=True)
 def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "MAX_NEIGHBOURS", CROWDED_AT)
+    monkeypatch.setattr(clusters, "MAX_NEIGHBOURS", CROWDED_AT)
 
 
 class CrashTolerantPipeline(Pipeline):

@@ -8,10 +8,17 @@ import pytest
 
 from consumers.feeds import FEEDS
 from domain.definitions.kinds import Segment, load_yaml
-from domain.identity import groups
+from domain.identity.groups import (
+    GroupDocument,
+    account_facts,
+    decode_group,
+    documents_from_records,
+    household_facts,
+    membership_groups_from_records,
+)
 from domain.identity.households import group_kind
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules
-from domain.profiles import membership as memberships
+from domain.profiles.membership import decode_membership
 from schemas.events import Event, EventType
 from tests.support.events import START_MS, event
 from tests.support.simulated_pipeline import Pipeline
@@ -80,8 +87,8 @@ async def consume(pipeline: Pipeline, writer: ClickHouseWriter) -> None:
                 await writer.insert(table, rows)
 
 
-async def documents(pipeline: Pipeline) -> dict[str, groups.GroupDocument]:
-    return {name: groups.decode_group(data) async for name, data in pipeline.store.scan("group")}
+async def documents(pipeline: Pipeline) -> dict[str, GroupDocument]:
+    return {name: decode_group(data) async for name, data in pipeline.store.scan("group")}
 
 
 async def counted(pipeline: Pipeline, members: Sequence[str]) -> dict[str, int]:
@@ -108,9 +115,9 @@ async def test_group_views_equal_group_documents(warehouse: Warehouse, seed: int
     for name, group in held.items():
         members = group.members()
         if group_kind(name) == "account":
-            seen = groups.account_facts(group)
+            seen = account_facts(group)
             accounts[name] = (group.name, seen.traits, members, len(members))
-        elif (home := groups.household_facts(group, RULE)) is not None:
+        elif (home := household_facts(group, RULE)) is not None:
             households[name] = (members, len(members), home.traits, await counted(pipeline, members))
             assert home.counters.get("Order Completed", 0) == households[name][3].get("Order Completed", 0)
     said = await warehouse.query("SELECT account_id, account, traits, members, size FROM accounts")
@@ -131,10 +138,10 @@ async def test_group_documents_are_rebuilt_from_contributions(warehouse: Warehou
     await pipeline.drain()
     await consume(pipeline, ClickHouseWriter(warehouse))
     told = [said async for said in stream_group_records(warehouse)]
-    assert groups.documents_from_records(told) == await documents(pipeline)
-    held = groups.membership_groups_from_records(told)
+    assert documents_from_records(told) == await documents(pipeline)
+    held = membership_groups_from_records(told)
     async for profile_id, data in pipeline.store.scan("membership"):
-        document = memberships.decode_membership(data)
+        document = decode_membership(data)
         assert held.get(profile_id, ({}, 0)) == (dict.fromkeys(document.groups, ""), document.group_seq)
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from domain.identity import evidence
-from domain.identity.evidence import Decisions, Edges
-from domain.identity.model import Decision, Edge
+from domain.identity.evidence import add_decision, add_edge, edge_of_link
+from domain.identity.model import Decision, Decisions, Edge, Edges
 from runtime.bus.port import Record
 from runtime.settings import Settings
 from schemas.instants import DAY_MS
@@ -108,9 +107,9 @@ async def test_rows_in_any_order_and_number_are_the_joins(warehouse: Warehouse, 
     register: Decisions = {}
     for record in said:
         if isinstance(record, Link):
-            evidence.add_edge(edges, (record.a, record.b), evidence.edge_of_link(record))
+            add_edge(edges, (record.a, record.b), edge_of_link(record))
         elif isinstance(record, LinkDecision):
-            evidence.add_decision(register, record)
+            add_decision(register, record)
     shuffled = [*said, *rng.choices(said, k=20)]
     rng.shuffle(shuffled)
     await insert_records(ClickHouseWriter(warehouse), shuffled)

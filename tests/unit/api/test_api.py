@@ -13,9 +13,8 @@ from api.profile_reader import ProfileReader
 from api.request_bodies import MAX_BODY_BYTES
 from domain.identity.model import Label, Members
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules, IdentityRulesSpec
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
-from domain.profiles.membership import Membership, SegmentState
+from domain.profiles.fragment import Fragment, apply_event, encode_fragment
+from domain.profiles.membership import Membership, SegmentState, encode_membership
 from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
 from profile_store.port import DocumentKind, GuardedDocument, TopicPartition, Writes
@@ -36,13 +35,13 @@ async def put(store: MemoryStore, *events: Any, membership: Membership | None = 
     documents: dict[tuple[DocumentKind, str], GuardedDocument] = {}
     nodes: set[str] = set()
     for said in events:
-        fragment = model.Fragment()
-        model.apply_event(fragment, said, SegmentPlan())
-        documents["fragment", said.owner] = GuardedDocument(model.encode_fragment(fragment), PLACE.guard_name, 1)
+        fragment = Fragment()
+        apply_event(fragment, said, SegmentPlan())
+        documents["fragment", said.owner] = GuardedDocument(encode_fragment(fragment), PLACE.guard_name, 1)
         nodes |= set(said.nodes)
     members = sorted(nodes)
     if membership is not None:
-        documents["membership", members[0]] = GuardedDocument(memberships.encode_membership(membership), "", 1)
+        documents["membership", members[0]] = GuardedDocument(encode_membership(membership), "", 1)
     labels = {node: Label(members[0], 1) for node in members}
     await store.save(PLACE, None, 1, Writes(documents, labels, {members[0]: Members(tuple(members), 1)}))
     return members

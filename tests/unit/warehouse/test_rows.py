@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.identity import evidence
+from domain.identity.evidence import add_edge, edge_of_link
+from domain.identity.model import Edges
 from runtime.bus.port import Record
 from schemas.codec import decode, encode
 from schemas.events import Event
@@ -100,10 +101,10 @@ LINK = st.builds(
 @given(st.lists(LINK.filter(lambda link: abs(link.first_ms) < 2**63 and abs(link.last_ms) < 2**63), min_size=1, max_size=8))
 async def test_the_smallest_columns_are_what_evidence_joins_to(said: list[Link]) -> None:
     writer = MemoryWriter()
-    edges: evidence.Edges = {}
+    edges: Edges = {}
     for link in said:
         await writer.insert(EVIDENCE, rows.evidence_rows(record(0), link))
-        evidence.add_edge(edges, (link.a, link.b), evidence.edge_of_link(link))
+        add_edge(edges, (link.a, link.b), edge_of_link(link))
     assert writer.rows(EVIDENCE) == [rows.evidence_row(a, b, edge) for (a, b), edge in sorted(edges.items())]
 
 

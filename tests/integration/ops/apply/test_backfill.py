@@ -9,8 +9,9 @@ import pytest
 
 from domain.definitions.kinds import AnyDefinition, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
-from domain.identity import groups
-from domain.profiles import fragment as model
+from domain.identity.groups import build_profile_facts
+from domain.profiles.fragment import Fragment, apply_event, encode_fragment
+from domain.profiles.join import join_fragments
 from ops import definitions_topic
 from ops.apply.backfill import Backfill
 from ops.apply.backfill_history import BackfillHistory
@@ -74,23 +75,23 @@ async def world(clickhouse_settings: Settings, warehouse: Warehouse, tmp_path: P
 async def as_from_the_start(world: LivePipeline, events: list[Event], text: str = SPOKEN) -> None:
     """Registers, byte for byte, and memberships are what the events come to under definitions that were always there."""
     await world.wait_until_idle()
-    plan, expected = segment_plan_of(documents(text)), dict[str, model.Fragment]()
+    plan, expected = segment_plan_of(documents(text)), dict[str, Fragment]()
     for one in events:
-        model.apply_event(expected.setdefault(one.owner, model.Fragment()), one, plan)
+        apply_event(expected.setdefault(one.owner, Fragment()), one, plan)
     found = await world.fragments()
     assert {owner: (fragment.kept, fragment.tallies) for owner, fragment in found.items()} == {
         owner: (fragment.kept, fragment.tallies) for owner, fragment in expected.items()
     }
-    assert {owner: model.encode_fragment(fragment) for owner, fragment in found.items()} == {
-        owner: model.encode_fragment(fragment) for owner, fragment in expected.items()
+    assert {owner: encode_fragment(fragment) for owner, fragment in found.items()} == {
+        owner: encode_fragment(fragment) for owner, fragment in expected.items()
     }
     profiles: dict[str, list[str]] = {}
     for owner, label in (await world.store.labels(sorted(expected))).items():
         profiles.setdefault(label.profile_id, []).append(owner)
     held = {}
     for profile_id, owners in profiles.items():
-        joined = model.join_fragments((expected[owner] for owner in owners), plan.registers)
-        _, verdicts = plan.evaluate_all(groups.build_profile_facts(joined, {}, {}, None, "", ()), world.clock.now_ms())
+        joined = join_fragments((expected[owner] for owner in owners), plan.registers)
+        _, verdicts = plan.evaluate_all(build_profile_facts(joined, {}, {}, None, "", ()), world.clock.now_ms())
         if members := {name for name, verdict in verdicts.items() if verdict.is_member}:
             held[profile_id] = members
     assert await world.segments_by_profile() == held

@@ -10,8 +10,8 @@ import pytest
 from domain.definitions.kinds import Segment, decode_definition, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
+from domain.profiles.fragment import Fragment, encode_fragment
+from domain.profiles.membership import SegmentState, decode_membership
 from domain.segments.plan import SegmentPlan
 from ops import definitions_topic
 from ops.prepare import create_topics
@@ -132,12 +132,12 @@ async def test_verify_detects_a_lost_fragment_or_broken_label(world: RebuildWorl
     await world.rebuild().run()
     await world.consume()
     assert (await compare_stores(world.store, world.warehouse)).agree
-    fragment = model.Fragment()
+    fragment = Fragment()
     lost = random_events(4)[0]
     place = TopicPartition("links", 0, 1)
     position = (await world.store.checkpoint(place)).position
     await world.store.save(
-        place, position, 0, Writes({("fragment", lost.owner): GuardedDocument(model.encode_fragment(fragment), "x", 1)})
+        place, position, 0, Writes({("fragment", lost.owner): GuardedDocument(encode_fragment(fragment), "x", 1)})
     )
     assert not (await compare_stores(world.store, world.warehouse)).agree
 
@@ -209,7 +209,7 @@ async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: Rebui
 
 async def checkpoint_of(world: RebuildWorld) -> tuple[dict[str, object], list[tuple[str, int]]]:
     """Every profile's segments and computed traits, when they change by themselves, and the timers."""
-    held = {name: memberships.decode_membership(data) async for name, data in world.store.scan("membership")}
+    held = {name: decode_membership(data) async for name, data in world.store.scan("membership")}
     standing: dict[str, object] = {
         name: (one.active_segments(), one.computed, one.due, one.plan) for name, one in held.items() if not one.dissolved_into
     }
@@ -260,10 +260,10 @@ async def test_rebuild_preserves_membership_sequence_numbers_and_dissolved_membe
         await world.writer.insert(TRANSITIONS, rows.transition_rows(Record("t", 0, 0, 0, None, None), one))
     await world.rebuild().run()
     held = {
-        name: memberships.decode_membership(document.data)
+        name: decode_membership(document.data)
         for name, document in (await world.store.documents("membership", [root, other])).items()
     }
-    assert held[root].segments["vip"] == memberships.SegmentState(member=True, seq=5, since_ms=5)
+    assert held[root].segments["vip"] == SegmentState(member=True, seq=5, since_ms=5)
     assert (held[other].dissolved_into, held[other].formerly) == (root, ("vip",))
     assert (await world.store.members([other]))[other].merged_into == root
     assert {one.profile_id for one in await world.touched()} == {root, other}

@@ -8,7 +8,7 @@ import pytest
 from consumers.feeds import FEEDS
 from domain.definitions.kinds import Segment, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
-from domain.identity import groups
+from domain.identity.groups import GroupDocument, decode_group
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules
 from domain.segments.plan import SegmentPlan
 from ops.prepare import create_topics
@@ -87,8 +87,8 @@ async def consume(pipeline: Pipeline, bus: MemoryBus, warehouse: Warehouse, sett
         await writer.save_positions(settings.topic(feed.topic), await bus.end_offsets(settings.topic(feed.topic)))
 
 
-async def documents(store: MemoryStore) -> dict[str, groups.GroupDocument]:
-    return {name: groups.decode_group(data) async for name, data in store.scan("group")}
+async def documents(store: MemoryStore) -> dict[str, GroupDocument]:
+    return {name: decode_group(data) async for name, data in store.scan("group")}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -127,5 +127,5 @@ async def test_rebuild_restores_groups_and_processing_continues(
     assert listed(await documents(store)) == listed(await documents(plain.store))
 
 
-def listed(held: dict[str, groups.GroupDocument]) -> dict[str, list[str]]:
+def listed(held: dict[str, GroupDocument]) -> dict[str, list[str]]:
     return {name: group.members() for name, group in held.items() if group.members()}

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from domain.definitions.kinds import Segment, load_yaml
-from domain.profiles import fragment as model
+from domain.profiles.fragment import decode_fragment, encode_fragment
 from ops.segments import verifier as verify
 from ops.segments.reconcile import reconcile
 from ops.segments.to_json import verification_to_json
@@ -163,13 +163,11 @@ async def test_truncated_register_is_named_as_the_cause_of_drift(verify_world: V
 async def test_registers_that_lost_an_event_are_named_as_the_cause(verify_world: VerifyWorld) -> None:
     owner = event({"user_id": "khách-1"}, id="-").owner
     store = verify_world.pipeline.store
-    fragment = model.decode_fragment((await store.documents("fragment", [owner]))[owner].data)
+    fragment = decode_fragment((await store.documents("fragment", [owner]))[owner].data)
     fragment.kept.clear()
     expected = (await store.checkpoint(TOPIC_PARTITION)).position
     at = (expected or 0) + 1
-    writes = Writes(
-        documents={("fragment", owner): GuardedDocument(model.encode_fragment(fragment), TOPIC_PARTITION.guard_name, at)}
-    )
+    writes = Writes(documents={("fragment", owner): GuardedDocument(encode_fragment(fragment), TOPIC_PARTITION.guard_name, at)})
     assert not await store.save(TOPIC_PARTITION, expected, at, writes)
     await verify_world.tamper(await profile_of(verify_world, 1), {"nguoi-mua": False})
     found = await verify_world.verifier.verify(["nguoi-mua"], repair=True)

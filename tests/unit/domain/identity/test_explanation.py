@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.identity.clusters import DeadEdge, Evidence, Resolution, ordered_pair, preference_key, resolve
+from domain.identity.clusters import DeadEdge, Evidence, Resolution, preference_key, resolve
 from domain.identity.explanation import EvidenceStep, IdentityExplainer
-from domain.identity.model import Decision, DecisionKind, Edge
+from domain.identity.model import Decision, DecisionKind, Edge, ordered_pair
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
 from schemas.instants import DAY_MS
 

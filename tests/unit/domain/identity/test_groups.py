@@ -9,12 +9,23 @@ from hypothesis import strategies as st
 
 from domain.definitions.kinds import Segment, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
-from domain.identity import groups
-from domain.identity.groups import MAX_DEPARTED, MAX_LISTED_MEMBERS, GroupDocument
+from domain.identity.groups import (
+    MAX_DEPARTED,
+    MAX_LISTED_MEMBERS,
+    GroupDocument,
+    account_facts,
+    apply_group_records,
+    changed_contributions,
+    decode_group,
+    documents_from_records,
+    encode_group,
+    household_facts,
+    profile_contributions,
+)
 from domain.identity.households import group_id, group_kind
 from domain.identity.rules import HouseholdRules
-from domain.profiles import fragment as model
-from domain.profiles.fragment import Fragment
+from domain.profiles.fragment import MAX_ACCOUNTS, Fragment, TraitValue, apply_event, decode_fragment, encode_fragment
+from domain.profiles.join import JoinedProfile, join_fragments
 from domain.segments.plan import SegmentPlan
 from schemas.records import GroupRecord
 from tests.support.events import event
@@ -26,13 +37,13 @@ RULE = HouseholdRules(landline=True, shared_traits=("city",), max_members=3)
 PROFILES = [f"{number:032x}" for number in range(5)]
 
 
-def joined(*traits: tuple[str, Any], phone: str = "", accounts: tuple[str, ...] = (), orders: int = 0) -> model.JoinedProfile:
+def joined(*traits: tuple[str, Any], phone: str = "", accounts: tuple[str, ...] = (), orders: int = 0) -> JoinedProfile:
     fragment = Fragment(accounts=accounts, counters={"Order Completed": orders} if orders else {})
     fragment.identifiers["0a"] = ("user_id", "u1")
     if phone:
         fragment.identifiers["3b"] = ("phone", phone)
-    fragment.traits = {name: model.TraitValue(value, 5, "m") for name, value in traits}
-    return model.join_fragments([fragment], {}, ["0a"])
+    fragment.traits = {name: TraitValue(value, 5, "m") for name, value in traits}
+    return join_fragments([fragment], {}, ["0a"])
 
 
 def plan(where: str) -> SegmentPlan:
@@ -65,16 +76,16 @@ def records(draw: st.DrawFn) -> list[GroupRecord]:
 def test_any_order_duplication_and_grouping_of_records_gives_the_same_documents(
     said: list[GroupRecord], rng: random.Random
 ) -> None:
-    once = groups.documents_from_records(said)
+    once = documents_from_records(said)
     shuffled = [*said, *rng.choices(said, k=5)]
     rng.shuffle(shuffled)
     one_by_one: dict[str, GroupDocument] = {}
     for record in shuffled:
-        document = groups.decode_group(groups.encode_group(one_by_one.get(record.group_id, GroupDocument())))
-        groups.apply_group_records(document, [record])
+        document = decode_group(encode_group(one_by_one.get(record.group_id, GroupDocument())))
+        apply_group_records(document, [record])
         one_by_one[record.group_id] = document
-    assert {name: groups.encode_group(group) for name, group in one_by_one.items()} == {
-        name: groups.encode_group(group) for name, group in once.items()
+    assert {name: encode_group(group) for name, group in one_by_one.items()} == {
+        name: encode_group(group) for name, group in once.items()
     }
 
 
@@ -91,11 +102,11 @@ def test_a_group_of_many_lists_a_sample_and_counts_it() -> None:
     many = 3 * MAX_LISTED_MEMBERS["account"]
     everyone = [profile_id(number, rng) for number in range(many)]
     for start in range(0, many, 5_000):
-        groups.apply_group_records(group, [contribution(name) for name in everyone[start : start + 5_000]])
+        apply_group_records(group, [contribution(name) for name in everyone[start : start + 5_000]])
     assert len(group.members()) <= MAX_LISTED_MEMBERS["account"]
     assert abs(group.size - many) < many / 20
     listed = set(group.members())
-    groups.apply_group_records(group, [contribution(name, 2, present=False) for name in everyone[: many // 2]])
+    apply_group_records(group, [contribution(name, 2, present=False) for name in everyone[: many // 2]])
     assert set(group.members()) == listed - set(everyone[: many // 2])
     assert abs(group.size - many / 2) < many / 20
 
@@ -103,38 +114,38 @@ def test_a_group_of_many_lists_a_sample_and_counts_it() -> None:
 def test_former_members_are_remembered_for_a_while() -> None:
     rng, group = random.Random(2), GroupDocument()
     everyone = [profile_id(number, rng) for number in range(MAX_DEPARTED + 20)]
-    groups.apply_group_records(group, [contribution(name, number) for number, name in enumerate(everyone)])
-    groups.apply_group_records(group, [contribution(name, 1_000 + number, present=False) for number, name in enumerate(everyone)])
+    apply_group_records(group, [contribution(name, number) for number, name in enumerate(everyone)])
+    apply_group_records(group, [contribution(name, 1_000 + number, present=False) for number, name in enumerate(everyone)])
     assert (group.size, len(group.contributions)) == (0, MAX_DEPARTED)
-    groups.apply_group_records(group, [contribution(everyone[-1], 5)])
+    apply_group_records(group, [contribution(everyone[-1], 5)])
     assert group.members() == []
 
 
 def test_a_document_of_nothing_is_one() -> None:
-    assert groups.decode_group(None) == GroupDocument()
-    assert groups.account_facts(GroupDocument()).members == 0
-    assert groups.household_facts(GroupDocument(), RULE) is None
+    assert decode_group(None) == GroupDocument()
+    assert account_facts(GroupDocument()).members == 0
+    assert household_facts(GroupDocument(), RULE) is None
 
 
 @pytest.mark.parametrize(("members", "seen"), [(1, False), (2, True), (3, True), (4, False)])
 def test_a_household_is_two_or_more_and_not_too_many(members: int, seen: bool) -> None:
     group = GroupDocument()
-    groups.apply_group_records(
+    apply_group_records(
         group, [GroupRecord(group_id=HOME, kind="household", profile_id=name, seq=1) for name in PROFILES[:members]]
     )
-    assert (groups.household_facts(group, RULE) is not None) is seen
-    assert groups.household_facts(group, None) is None
+    assert (household_facts(group, RULE) is not None) is seen
+    assert household_facts(group, None) is None
 
 
 def test_a_household_sees_the_latest_shared_trait_and_all_counters() -> None:
     group = GroupDocument()
     for number, (name, city) in enumerate(zip(PROFILES, ["Huế", "Vinh"], strict=False)):
         traits = {"city": (city, number, "m"), "salary": (9, number, "m")}
-        groups.apply_group_records(
+        apply_group_records(
             group,
             [GroupRecord(group_id=HOME, kind="household", profile_id=name, seq=1, traits=traits, counters={"Order Completed": 2})],
         )
-    seen = groups.household_facts(group, RULE)
+    seen = household_facts(group, RULE)
     assert seen is not None
     assert (seen.traits, seen.members, seen.counters) == ({"city": "Vinh"}, 2, {"Order Completed": 4})
 
@@ -142,7 +153,7 @@ def test_a_household_sees_the_latest_shared_trait_and_all_counters() -> None:
 def test_a_profile_contributes_presence_shared_traits_and_the_counts_that_segments_ask_for() -> None:
     asks = plan("{household: {did: {event: Order Completed, at_least: 3}}}")
     profile = joined(("city", "Huế"), ("salary", 9), ("floor", None), phone="+842838221234", accounts=("Công ty A",), orders=7)
-    found = groups.profile_contributions(profile, "0a", asks, RULE, SECRET)
+    found = profile_contributions(profile, "0a", asks, RULE, SECRET)
     assert list(found) == [ACCOUNT, HOME]
     assert found[ACCOUNT] == GroupRecord(group_id=ACCOUNT, kind="account", name="Công ty A", profile_id="0a")
     assert found[HOME] == GroupRecord(
@@ -153,42 +164,42 @@ def test_a_profile_contributes_presence_shared_traits_and_the_counts_that_segmen
         traits={"city": ("Huế", 5, "m")},
         counters={"Order Completed": 3},
     )
-    assert list(groups.profile_contributions(profile, "0a", asks, None, SECRET)) == [ACCOUNT]
+    assert list(profile_contributions(profile, "0a", asks, None, SECRET)) == [ACCOUNT]
 
 
 def test_only_changed_contributions_are_emitted_with_growing_sequence_numbers() -> None:
-    now = groups.profile_contributions(joined(phone="+842838221234", accounts=("b",)), "0a", SegmentPlan(), RULE, SECRET)
-    first = groups.changed_contributions({}, 0, now, "0a", 100)
+    now = profile_contributions(joined(phone="+842838221234", accounts=("b",)), "0a", SegmentPlan(), RULE, SECRET)
+    first = changed_contributions({}, 0, now, "0a", 100)
     assert [(said.seq, said.present) for said in first.records] == [(100, True), (100, True)]
-    assert groups.changed_contributions(first.groups, first.seq, now, "0a", 200).records == ()
-    left = groups.changed_contributions(first.groups, first.seq, {HOME: now[HOME]}, "0a", 50)
+    assert changed_contributions(first.groups, first.seq, now, "0a", 200).records == ()
+    left = changed_contributions(first.groups, first.seq, {HOME: now[HOME]}, "0a", 50)
     assert [(said.kind, said.present, said.seq) for said in left.records] == [("account", False, 101)]
-    again = groups.changed_contributions(left.groups, left.seq, now, "0a", 50)
+    again = changed_contributions(left.groups, left.seq, now, "0a", 50)
     assert [(said.kind, said.present, said.seq) for said in again.records] == [("account", True, 102)]
 
 
 def test_a_group_call_names_an_account_once_in_one_spelling() -> None:
     fragment = Fragment()
     for number, name in enumerate(["Công ty A", " Công ty A ", "null", "", "b"]):
-        model.apply_event(
+        apply_event(
             fragment,
             event({"user_id": "u1"}, id=f"m{number}", type="group", properties={"groupId": name}, traits={"x": 1}),
             SegmentPlan(),
         )
     assert fragment.accounts == ("Công ty A", "b")
     assert fragment.traits == {}
-    assert model.decode_fragment(model.encode_fragment(fragment)).accounts == fragment.accounts
+    assert decode_fragment(encode_fragment(fragment)).accounts == fragment.accounts
 
 
 def test_the_accounts_of_one_owner_are_bounded_whatever_their_order() -> None:
     calls = [
         event({"user_id": "u1"}, id=f"m{number}", type="group", properties={"groupId": f"{number:03}"})
-        for number in range(model.MAX_ACCOUNTS + 20)
+        for number in range(MAX_ACCOUNTS + 20)
     ]
     forwards, backwards = Fragment(), Fragment()
     for call in calls:
-        model.apply_event(forwards, call, SegmentPlan())
+        apply_event(forwards, call, SegmentPlan())
     for call in reversed(calls):
-        model.apply_event(backwards, call, SegmentPlan())
+        apply_event(backwards, call, SegmentPlan())
     assert forwards.accounts == backwards.accounts
-    assert len(forwards.accounts) == model.MAX_ACCOUNTS
+    assert len(forwards.accounts) == MAX_ACCOUNTS

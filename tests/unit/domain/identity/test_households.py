@@ -8,8 +8,8 @@ import pytest
 from domain.identity.households import MAX_HOUSEHOLD_KEYS, group_id, household_ids, is_landline
 from domain.identity.postal_addresses import normalise_address
 from domain.identity.rules import HouseholdRules
-from domain.profiles import fragment as model
-from domain.profiles.fragment import Fragment, JoinedProfile
+from domain.profiles.fragment import Fragment, TraitValue
+from domain.profiles.join import JoinedProfile, join_fragments
 
 SECRET = b"s"
 ALL = HouseholdRules(id_trait="home.id", address_trait="address", landline=True, shared_phone=True)
@@ -19,9 +19,9 @@ LANDLINE, MOBILE = "+842838221234", "+84901234567"
 def joined(traits: dict[str, Any] | None = None, **identifiers: str) -> JoinedProfile:
     """A profile whose only own identifier is its user id, if it has one; else all of them are."""
     fragment = Fragment(identifiers={f"{place}x": pair for place, pair in enumerate(sorted(identifiers.items()))})
-    fragment.traits = {name: model.TraitValue(value, 1, "m") for name, value in (traits or {}).items()}
+    fragment.traits = {name: TraitValue(value, 1, "m") for name, value in (traits or {}).items()}
     own = [node for node, (namespace, _) in fragment.identifiers.items() if namespace == "user_id"]
-    return model.join_fragments([fragment], {}, own or None)
+    return join_fragments([fragment], {}, own or None)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_profile_that_is_nothing_but_its_number_is_in_no_household() -> None:
 
 def test_signs_are_bounded() -> None:
     fragment = Fragment(identifiers={f"{n:x}": ("phone", f"+8490123{n:04}") for n in range(30)} | {"u": ("user_id", "u1")})
-    assert len(household_ids(model.join_fragments([fragment], {}, ["u"]), ALL, SECRET)) == MAX_HOUSEHOLD_KEYS
+    assert len(household_ids(join_fragments([fragment], {}, ["u"]), ALL, SECRET)) == MAX_HOUSEHOLD_KEYS
 
 
 @pytest.mark.parametrize(("number", "fixed"), [(LANDLINE, True), ("+842438221234", True), (MOBILE, False), ("nonsense", False)])

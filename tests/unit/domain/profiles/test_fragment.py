@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 
 from domain.definitions.kinds import load_yaml
 from domain.definitions.segment_plan import segment_plan_of
-from domain.profiles.fragment import (
-    DEDUPLICATION_LIMIT,
-    Fragment,
-    apply_event,
-    decode_fragment,
-    encode_fragment,
-    event_label,
-    join_fragments,
-)
+from domain.profiles.fragment import DEDUPLICATION_LIMIT, Fragment, apply_event, decode_fragment, encode_fragment
+from domain.profiles.join import join_fragments
 from domain.segments.plan import NAMESPACES_CHANGED
 from schemas.events import Event
 from schemas.hashes import message_hash
@@ -236,8 +229,8 @@ def test_unused_register_is_dropped() -> None:
 
 
 def test_calls_are_counted_by_their_kind_and_tracks_by_their_name() -> None:
-    assert event_label(event({"user_id": "u"}, id="1", name="Đặt hàng")) == "Đặt hàng"
-    assert event_label(event({"user_id": "u"}, id="1", type="page", name="Home")) == "$page"
+    assert event({"user_id": "u"}, id="1", name="Đặt hàng").label == "Đặt hàng"
+    assert event({"user_id": "u"}, id="1", type="page", name="Home").label == "$page"
 
 
 def test_bot_event_feeds_no_counter_or_register_but_is_deduplicated() -> None:

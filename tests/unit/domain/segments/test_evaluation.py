@@ -8,9 +8,8 @@ import pytest
 
 from domain.definitions.kinds import Segment
 from domain.definitions.segment_plan import segment_plan_of
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
-from domain.profiles.membership import Membership, SegmentState
+from domain.profiles.fragment import Fragment, apply_event
+from domain.profiles.membership import Membership, SegmentState, decode_membership
 from domain.segments.evaluation import Evaluation, evaluate_profile
 from domain.segments.plan import SegmentPlan, trait_change_key
 from domain.segments.profile_facts import ProfileFacts
@@ -180,7 +179,7 @@ def test_a_register_that_is_too_small_is_named() -> None:
 def test_incremental_evaluations_equal_one_final_evaluation() -> None:
     rng = random.Random(7)
     for _ in range(30):
-        fragment, events = model.Fragment(), list[Event]()
+        fragment, events = Fragment(), list[Event]()
         before, now = Membership(), T
         for number in range(12):
             now += rng.choice([1, HOUR // 2, HOUR, DAY_MS])
@@ -188,7 +187,7 @@ def test_incremental_evaluations_equal_one_final_evaluation() -> None:
             if name:
                 said = {"traits": {"tier": rng.choice(["vip", "gold", None])}} if name == "$identify" else {}
                 events.append(customer_event(name, now, {"total": rng.choice([50, 100, "x"])}, id=str(number), **said))
-            changed = model.apply_event(fragment, events[-1], PLAN).changes if name else ()
+            changed = apply_event(fragment, events[-1], PLAN).changes if name else ()
             standing = evaluate(events, changed, now, before)
             before = membership_after(standing, before)
             assert standing.next_ms is None or standing.next_ms > now
@@ -199,7 +198,7 @@ def test_incremental_evaluations_equal_one_final_evaluation() -> None:
 
 async def document(line: Pipeline, profile_id: str) -> Membership:
     found = await line.store.documents("membership", [profile_id])
-    return memberships.decode_membership(found[profile_id].data)
+    return decode_membership(found[profile_id].data)
 
 
 async def test_members_of_a_removed_segment_exit_with_cause_definition() -> None:

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from domain.definitions.kinds import AnyDefinition
 from domain.definitions.segment_plan import segment_plan_of
-from domain.profiles import fragment as model
+from domain.profiles.fragment import Fragment, apply_event
+from domain.profiles.join import join_fragments
 from domain.segments.language import nodes_with_paths
 from domain.segments.profile_facts import ProfileFacts
 from domain.segments.register_bounds import RegisterBound, owner_totals, register_bounds
@@ -95,10 +96,10 @@ def event_from(number: int, happening: tuple[str, int, Any, Any, bool]) -> Any:
 
 @given(st.lists(happenings, max_size=40), st.lists(happenings, max_size=40))
 def test_no_state_of_any_events_is_larger_than_its_bound(mine: Any, others: Any) -> None:
-    fragments = [model.Fragment(), model.Fragment()]
+    fragments = [Fragment(), Fragment()]
     for number, (fragment, happening) in enumerate([*((fragments[0], h) for h in mine), *((fragments[1], h) for h in others)]):
-        model.apply_event(fragment, event_from(number, happening), PLAN)
-    joined = model.join_fragments(fragments, PLAN.registers)
+        apply_event(fragment, event_from(number, happening), PLAN)
+    joined = join_fragments(fragments, PLAN.registers)
     states = [(joined.entries_by_register, joined.tallies), *((fragment.kept, fragment.tallies) for fragment in fragments)]
     for registers, tallies in states:
         for key, kept in (*registers.items(), *tallies.items()):

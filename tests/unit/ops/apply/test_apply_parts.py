@@ -11,7 +11,7 @@ from rich.console import Console
 
 from domain.definitions.kinds import SegmentList, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
-from domain.profiles import fragment as model
+from domain.profiles.fragment import Fragment, apply_event, encode_fragment, feed_registers
 from domain.segments.plan import SegmentPlan
 from domain.segments.register_bounds import register_bounds
 from ops import definitions_topic
@@ -49,10 +49,10 @@ EVENTS = [
 ]
 
 
-def from_the_start() -> model.Fragment:
-    fragment = model.Fragment()
+def from_the_start() -> Fragment:
+    fragment = Fragment()
     for one in EVENTS:
-        model.apply_event(fragment, one, PLAN)
+        apply_event(fragment, one, PLAN)
     return fragment
 
 
@@ -65,23 +65,23 @@ def test_a_seed_is_what_would_be_there_in_any_order_and_wherever_it_is_cut(rng: 
         seeds.fold(one)
     for offset, one in late:
         seeds.postpone(offset, one)
-    fragment = model.Fragment()
+    fragment = Fragment()
     for one in EVENTS:
-        model.apply_event(fragment, one, SegmentPlan())
+        apply_event(fragment, one, SegmentPlan())
     fragment.kept |= {key: [(1, "of an earlier life", None)] for key in list(PLAN.registers)[:2]}
     assert set(seeds.owners) == {EVENTS[0].owner}
     seeds.apply_to(EVENTS[0].owner, fragment, applied_offset=29)
-    assert model.encode_fragment(fragment) == model.encode_fragment(expected)
+    assert encode_fragment(fragment) == encode_fragment(expected)
 
 
 def test_events_not_yet_applied_by_an_owner_are_not_seeded() -> None:
     seeds = RegisterSeeds(PLAN.registers)
     for offset, one in enumerate(EVENTS):
         seeds.postpone(offset, one)
-    fragment = model.Fragment()
+    fragment = Fragment()
     seeds.apply_to(EVENTS[0].owner, fragment, applied_offset=9)
     for one in EVENTS[10:]:
-        model.feed_registers(fragment, one, message_hash(one.owner, one.id), PLAN)
+        feed_registers(fragment, one, message_hash(one.owner, one.id), PLAN)
     expected = from_the_start()
     assert (fragment.kept, fragment.tallies) == (expected.kept, expected.tallies)
 

@@ -8,13 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import decode_definition
-from domain.identity.clusters import ordered_pair
-from domain.identity.evidence import Edges, edge_of_event
-from domain.identity.model import Decision, Label, Members
+from domain.identity.evidence import edge_of_event
+from domain.identity.model import Decision, Edges, Label, Members, ordered_pair
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
-from domain.profiles import fragment as model
-from domain.profiles import membership as memberships
-from domain.profiles.membership import DISSOLVED_INTO_MANY
+from domain.profiles.fragment import Fragment
+from domain.profiles.membership import DISSOLVED_INTO_MANY, Membership, decode_membership
 from domain.segments.plan import SegmentPlan
 from ops.rebuild.identity_state import merge_event_evidence
 from ops.rebuild.profile_state import (
@@ -186,11 +184,11 @@ PLACE = TopicPartition("touched", 0, 1)
 
 def documents_of(
     rows: Sequence[tuple[object, ...]], found: RebuiltIdentities, past: ProfileHistory, *owners: str
-) -> dict[str, memberships.Membership]:
-    recomputed = RecomputedState(ProfileState(fragments={owner: model.Fragment() for owner in owners}))
+) -> dict[str, Membership]:
+    recomputed = RecomputedState(ProfileState(fragments={owner: Fragment() for owner in owners}))
     held = membership_documents(rows, found, past, recomputed, {PLACE: 6})[PLACE]
     assert {(document.guard, document.offset) for document in held.values()} == {(PLACE.guard_name, 5)}
-    return {name: memberships.decode_membership(document.data) for (_, name), document in held.items()}
+    return {name: decode_membership(document.data) for (_, name), document in held.items()}
 
 
 MERGED = {"0a": Members(("0a", "5b"), 9), "5b": Members((), 9, merged_into="0a")}

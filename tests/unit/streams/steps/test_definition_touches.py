@@ -5,8 +5,7 @@ import random
 import pytest
 
 from domain.definitions.segment_plan import segment_plan_of
-from domain.profiles import membership as memberships
-from domain.profiles.membership import Membership, SegmentState
+from domain.profiles.membership import Membership, SegmentState, encode_membership
 from profile_store.port import GuardedDocument, TopicPartition, Writes
 from runtime.bus.port import Record
 from runtime.clock import ManualClock
@@ -40,7 +39,7 @@ async def line_of(*events: Event, inside: tuple[str, ...] = ()) -> tuple[Pipelin
         PLACE,
         None,
         0,
-        Writes(documents={("membership", profile_id): GuardedDocument(memberships.encode_membership(held), "by hand", 0)}),
+        Writes(documents={("membership", profile_id): GuardedDocument(encode_membership(held), "by hand", 0)}),
     )
     return line, profile_id
 

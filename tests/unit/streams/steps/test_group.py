@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from domain.definitions.kinds import Segment, load_yaml
-from domain.identity import groups
+from domain.identity.groups import decode_group
 from domain.identity.households import group_kind
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules
-from domain.profiles import membership as memberships
+from domain.profiles.membership import decode_membership
 from schemas.events import Event, EventType
 from schemas.records import GroupKind, LinkDecision
 from tests.support.events import START_MS, event
@@ -67,7 +67,7 @@ async def run_pipeline(line: Pipeline, *events: Event) -> None:
 
 async def members(line: Pipeline, kind: GroupKind, least: int = 1) -> list[list[str]]:
     """The member lists of all groups of a kind that have at least so many."""
-    found = [groups.decode_group(data).members() async for name, data in line.store.scan("group") if group_kind(name) == kind]
+    found = [decode_group(data).members() async for name, data in line.store.scan("group") if group_kind(name) == kind]
     return sorted(list_of for list_of in found if len(list_of) >= least)
 
 
@@ -75,7 +75,7 @@ async def inside(line: Pipeline, user: str) -> list[str]:
     """The segments of whoever the user is part of now."""
     profile_id = (await line.store.labels([node(user)]))[node(user)].profile_id
     document = (await line.store.documents("membership", [profile_id]))[profile_id]
-    return sorted(name for name, state in memberships.decode_membership(document.data).segments.items() if state.member)
+    return sorted(name for name, state in decode_membership(document.data).segments.items() if state.member)
 
 
 def node(user: str) -> str:

@@ -1,0 +1,86 @@
+"""A profile as the join of its fragments. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain.profiles.fragment import Fragment, TraitValue, retain_accounts, supersedes
+from domain.segments.registers import Entry, Register, TallyCount, sum_tallies
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedProfile:
+    """A profile: the join of its members' fragments.
+
+    `identifiers` are its own. `event_identifiers` are all that its events named, also those that belong to another profile or
+    to nobody.
+    `trait_values` are the traits with the event that set each, removed ones too.
+    """
+
+    identifiers: tuple[tuple[str, str], ...]
+    traits: dict[str, Any]
+    counters: dict[str, int]
+    entries_by_register: dict[str, list[Entry]]
+    tallies: dict[str, dict[str, TallyCount]]
+    first_seen_ms: int
+    last_seen_ms: int
+    event_identifiers: tuple[tuple[str, str], ...] = ()
+    trait_values: Mapping[str, TraitValue] = field(default_factory=dict)
+    accounts: tuple[str, ...] = ()
+
+
+def join_fragments(
+    fragments: Iterable[Fragment], registers: Mapping[str, Register], members: Collection[str] | None = None
+) -> JoinedProfile:
+    """The profile of these fragments, each given once; `registers` are the registers that are joined (`SegmentPlan.registers`).
+
+    Of the identifiers that its events named, only `members` are the profile's own: a shared phone may belong to nobody, a cookie
+    to whoever used it last. None takes all.
+    """
+    identifiers: dict[str, tuple[str, str]] = {}
+    traits: dict[str, TraitValue] = {}
+    counters: dict[str, int] = {}
+    accounts: set[str] = set()
+    first_seen_ms: int | None = None
+    last_seen_ms = 0
+    member_fragments = list(fragments)
+    for fragment in member_fragments:
+        identifiers.update(fragment.identifiers)
+        accounts.update(fragment.accounts)
+        for name, trait in fragment.traits.items():
+            if supersedes(trait, traits.get(name)):
+                traits[name] = trait
+        for label, occurrences in fragment.counters.items():
+            counters[label] = counters.get(label, 0) + occurrences
+        if fragment.counters:
+            first_seen_ms = fragment.first_ms if first_seen_ms is None else min(first_seen_ms, fragment.first_ms)
+        last_seen_ms = max(last_seen_ms, fragment.last_ms)
+    return JoinedProfile(
+        identifiers=tuple(sorted(pair for node, pair in identifiers.items() if members is None or node in members)),
+        traits={name: traits[name].value for name in sorted(traits) if traits[name].value is not None},
+        counters=dict(sorted(counters.items())),
+        entries_by_register=_join_entries(member_fragments, registers),
+        tallies=_join_tallies(member_fragments, registers),
+        first_seen_ms=first_seen_ms or 0,
+        last_seen_ms=last_seen_ms,
+        event_identifiers=tuple(sorted(set(identifiers.values()))),
+        trait_values=traits,
+        accounts=retain_accounts(accounts),
+    )
+
+
+def _join_entries(fragments: Sequence[Fragment], registers: Mapping[str, Register]) -> dict[str, list[Entry]]:
+    keys = sorted({key for fragment in fragments for key in fragment.kept if key in registers})
+    return {key: _join_states(registers[key], [part.kept[key] for part in fragments if key in part.kept]) for key in keys}
+
+
+def _join_states(register: Register, states: Sequence[list[Entry]]) -> list[Entry]:
+    """The join; what one fragment alone keeps needs none."""
+    return states[0] if len(states) == 1 and register.is_within_capacity(states[0]) else register.join(states)
+
+
+def _join_tallies(fragments: Sequence[Fragment], registers: Mapping[str, Register]) -> dict[str, dict[str, TallyCount]]:
+    keys = sorted({key for fragment in fragments for key in fragment.tallies if key in registers})
+    return {
+        key: sum_tallies((part.tallies[key] for part in fragments if key in part.tallies), registers[key].capacity) for key in keys
+    }
