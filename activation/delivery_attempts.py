@@ -8,12 +8,12 @@ from typing import Final
 from activation.port import AttemptResult, Message, Ok, ReceiverGone, Reject, Retry
 from domain.definitions.kinds import RetrySpec
 from runtime.clock import Clock
-from runtime.retry import backoff_ms
+from runtime.retry import Stopped, backoff_ms
 from schemas.records import DeliveryState
 
 Attempt = Callable[[Message], Awaitable[AttemptResult]]
 Pause = Callable[[int], Awaitable[bool]]
-"""Waits that many milliseconds; False when the process is to end first."""
+"""Waits that many milliseconds; returns false when the process is to stop first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,12 @@ class DeliveryOutcome:
 
 
 async def deliver_with_retries(
-    message: Message, attempt: Attempt, retry: RetrySpec, clock: Clock, pause: Pause, rng: random.Random
-) -> DeliveryOutcome | None:
-    """How the message ended; None when the process ended first. The age counts from this process's first attempt."""
+    message: Message, attempt: Attempt, *, retry: RetrySpec, clock: Clock, pause: Pause, rng: random.Random
+) -> DeliveryOutcome:
+    """Return how the message ended. Raises Stopped when the process is to stop between two attempts.
+
+    The message's age counts from the first attempt of this process: the instant of an attempt before a crash is not stored.
+    """
     started_ms, attempts = clock.now_ms(), 0
     while True:
         result = await attempt(message)
@@ -41,7 +44,7 @@ async def deliver_with_retries(
         if wait_ms is None:
             return DeliveryOutcome("failed", "retries_exhausted", attempts, result.status, result.detail)
         if not await pause(wait_ms):
-            return None
+            raise Stopped("the process ends before the message has")
 
 
 def next_wait_ms(result: Retry, attempts: int, age_ms: int, retry: RetrySpec, rng: random.Random) -> int | None:

@@ -25,7 +25,7 @@ from runtime.clock import Clock
 from runtime.errors import OnefoldError, Transient
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
-from runtime.retry import backoff_ms
+from runtime.retry import Backoff, Stopped, retry_until_stopped
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode
 from schemas.records import DeliveryState, Transition
@@ -35,8 +35,8 @@ SETTLED_TTL_MS: Final = 30 * 86_400_000
 """As long as `memberships` keeps its records: none of them can be sent twice after it was settled."""
 IN_FLIGHT_PER_SLOT: Final = 64
 GRACE_S: Final = 5.0
-PAUSE_MS: Final = 200
-MAX_PAUSE_MS: Final = 10_000
+RETRY_BASE_MS: Final = 400
+RETRY_MAX_MS: Final = 10_000
 _POLL_MS: Final = 500
 _MAX_POLL_RECORDS: Final = 500
 
@@ -50,10 +50,16 @@ class Worker:
         self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, metrics: Metrics,
         definition: DestinationDefinition, channel: Channel,
     ) -> None:  # fmt: skip
-        self._settings, self._bus, self._store, self._clock, self._metrics = settings, bus, store, clock, metrics
-        self._definition, self._channel = definition, channel
+        self._settings = settings
+        self._bus = bus
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._definition = definition
+        self._channel = channel
         self._topic = settings.topic("memberships")
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
+        self._session_backoff = Backoff(RETRY_BASE_MS, RETRY_MAX_MS, self._rng)
         self._slots = asyncio.Semaphore(definition.spec.concurrency)
         self._max_in_flight = definition.spec.concurrency * IN_FLIGHT_PER_SLOT
         self._stop = asyncio.Event()
@@ -64,7 +70,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set. Faults of the broker and of the store are outlasted; the channel is closed at the end."""
-        self._stop, failures = stop, 0
+        self._stop = stop
         try:
             while not stop.is_set():
                 try:
@@ -73,8 +79,7 @@ class Worker:
                     log.warning("session_failed", destination=self.name, error=str(errors.exceptions[0]), exc_info=True)
                 except* Exception:
                     log.exception("session_failed", destination=self.name)
-                failures += 1
-                await self._pause(backoff_ms(failures, PAUSE_MS, MAX_PAUSE_MS, self._rng))
+                await self._pause(self._session_backoff.next_ms())
         finally:
             await self._channel.aclose()
 
@@ -122,44 +127,52 @@ class Worker:
                     executor.submit(partition, record)
 
     async def _commit(self, consumer: Consumer, tracker: OffsetTracker) -> None:
-        if offsets := tracker.committable():
-            await self._retry_until_stopped(lambda: consumer.commit(offsets))
-            tracker.mark_committed(offsets)
+        if not (offsets := tracker.committable()):
+            return
+        try:
+            await self._retry(lambda: consumer.commit(offsets))
+        except Stopped:
+            return  # the next start repeats what was not committed; the store knows what was delivered
+        tracker.mark_committed(offsets)
+        self._session_backoff.reset()
 
     async def _handle(self, record: Record, producer: Producer, tracker: OffsetTracker, partition: Partition) -> bool:
         """One record to its end; False when the process is to stop first."""
-        if self._stop.is_set() or not await self._process(record, producer):
+        if self._stop.is_set():
+            return False
+        try:
+            await self._process(record, producer)
+        except Stopped:
             return False
         tracker.end(partition, record.offset)
         return True
 
-    async def _process(self, record: Record, producer: Producer) -> bool:
+    async def _process(self, record: Record, producer: Producer) -> None:
+        """Take one record to its end: deliver, skip or quarantine it. Raises Stopped when the process is to stop first."""
         if record.value is None:
-            return True
+            return
         try:
             transition = decode(Transition, record.value)
         except Undecodable as error:
             quarantine_record = records.to_quarantine(self._settings, record, error, self.name, self._clock.now_ms())
-            return await self._publish(producer, quarantine_record)
+            await self._publish(producer, quarantine_record)
+            return
         verdict = decide(transition, self._definition)
         if verdict is None:
-            return True
+            return
         message = render(transition, self.name)
         if verdict.action == "skip":
-            return await self._publish_delivery(producer, transition, message, DeliveryOutcome("skipped", verdict.reason, 0, 0, ""))
-        is_open = await self._retry_until_stopped(lambda: self._store.is_delivery_open(message.key))
-        if is_open is None:
-            return False
-        if not is_open:
-            return True
+            skipped = DeliveryOutcome("skipped", verdict.reason, attempts=0, status=0, detail="")
+            await self._publish_delivery(producer, transition, message, skipped)
+            return
+        if not await self._retry(lambda: self._store.is_delivery_open(message.key)):
+            return  # settled by an attempt whose commit was lost
         outcome = await deliver_with_retries(
-            message, self._attempt, self._definition.spec.retry, self._clock, self._pause, self._rng
+            message, self._attempt, retry=self._definition.spec.retry, clock=self._clock, pause=self._pause, rng=self._rng
         )
-        if outcome is None or not await self._publish_delivery(producer, transition, message, outcome):
-            return False
-        return (
-            await self._retry_until_stopped(lambda: _succeed(self._store.settle_delivery(message.key, SETTLED_TTL_MS))) is not None
-        )
+        # Published before it is settled: a crash between the two repeats the message, while the other order could lose the record.
+        await self._publish_delivery(producer, transition, message, outcome)
+        await self._retry(lambda: self._store.settle_delivery(message.key, SETTLED_TTL_MS))
 
     async def _attempt(self, message: Message) -> AttemptResult:
         async with self._slots:
@@ -172,37 +185,33 @@ class Worker:
 
     async def _publish_delivery(
         self, producer: Producer, transition: Transition, message: Message, outcome: DeliveryOutcome
-    ) -> bool:
+    ) -> None:
         now_ms = self._clock.now_ms()
         delivery = records.build_delivery(
             transition, message, self.name, outcome.state, outcome.verdict,
             at_ms=now_ms, attempts=outcome.attempts, status=outcome.status, detail=outcome.detail,
         )  # fmt: skip
-        if not await self._publish(producer, records.to_outgoing(self._settings, delivery)):
-            return False
+        await self._publish(producer, records.to_outgoing(self._settings, delivery))
         self._count(outcome.state, now_ms - transition.evaluated_ms)
-        return True
 
     def _count(self, state: DeliveryState, elapsed_ms: int) -> None:
         self._metrics.count("onefold_deliveries_total", destination=self.name, state=state)
         if state == "delivered":
             self._metrics.observe("onefold_event_to_delivery_seconds", max(elapsed_ms, 0) / 1000)
 
-    async def _publish(self, producer: Producer, record: Outgoing) -> bool:
-        return await self._retry_until_stopped(lambda: producer.send([record])) is not None
+    async def _publish(self, producer: Producer, record: Outgoing) -> None:
+        await self._retry(lambda: producer.send([record]))
 
-    async def _retry_until_stopped(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        """What `call` returns, tried again for as long as the fault may pass; None when the process is to stop first."""
-        failures = 0
-        while True:
-            try:
-                return await call()
-            except Transient as error:
-                failures += 1
-                self._metrics.count("onefold_retries_total", where="activation")
-                log.warning("retry", destination=self.name, error=str(error))
-            if not await self._pause(backoff_ms(failures, PAUSE_MS, MAX_PAUSE_MS, self._rng)):
-                return None
+    async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Return what `call` returns, trying again while it raises Transient. Raises Stopped when the process is to stop first."""
+
+        def note_retry(attempt: int, error: Transient) -> None:
+            self._metrics.count("onefold_retries_total", where="activation")
+            log.warning("retrying", destination=self.name, attempt=attempt, error=str(error))
+
+        return await retry_until_stopped(
+            call, self._stop, base_ms=RETRY_BASE_MS, max_ms=RETRY_MAX_MS, rng=self._rng, on_retry=note_retry
+        )
 
     async def _pause(self, wait_ms: int) -> bool:
         """Wait; False when the process is to stop first."""
@@ -211,8 +220,3 @@ class Worker:
         except TimeoutError:
             return True
         return False
-
-
-async def _succeed(call: Awaitable[None]) -> bool:
-    await call
-    return True

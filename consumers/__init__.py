@@ -1,1 +1,1 @@
-"""Log to ClickHouse: each file is one topic to one table."""
+"""Kafka to ClickHouse: `feeds.py` is the table of topics, `loop.py` the loop that all of them share."""

@@ -28,4 +28,4 @@ def decide(records: Sequence[Record], _settings: Settings, _now_ms: int) -> Ware
     return WarehouseBatch({EVENT_STORE: events, LEDGER: ledger})
 
 
-FEED: Final = Feed("events", decide)
+EVENTS_FEED: Final = Feed("events", decide)

@@ -8,6 +8,7 @@ a backup), so what it lost is read again.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -17,12 +18,13 @@ from runtime.clock import Clock
 from runtime.errors import Transient
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
+from runtime.retry import Stopped, retry_until_stopped
 from runtime.settings import Settings
 from warehouse.writer import WarehouseWriter
 
 T = TypeVar("T")
-FIRST_PAUSE_S: Final = 0.2
-MAX_PAUSE_S: Final = 10.0
+RETRY_BASE_MS: Final = 400
+RETRY_MAX_MS: Final = 10_000
 _IDLE_POLL_MS: Final = 1_000
 
 log: Final = get_logger(__name__)
@@ -40,10 +42,15 @@ class ConsumerLoop:
         metrics: Metrics,
         feed: Feed,
         *,
-        first_pause_s: float = FIRST_PAUSE_S,
+        retry_base_ms: int = RETRY_BASE_MS,
     ) -> None:
-        self._settings, self._bus, self._writer, self._clock = settings, bus, writer, clock
-        self._metrics, self._feed, self._first_pause_s = metrics, feed, first_pause_s
+        self._settings = settings
+        self._bus = bus
+        self._writer = writer
+        self._clock = clock
+        self._metrics = metrics
+        self._feed = feed
+        self._retry_base_ms = retry_base_ms
         self._topic = settings.topic(feed.topic)
         self._positioned: set[Partition] = set()
         self.healthy = False
@@ -54,7 +61,8 @@ class ConsumerLoop:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; what has been gathered by then is inserted first. Transient faults are retried for ever."""
-        await self._retry_until_stopped(lambda: self._session(stop), stop)
+        with suppress(Stopped):
+            await self._retry(lambda: self._session(stop), stop)
         self.healthy = False
 
     async def _session(self, stop: asyncio.Event) -> None:
@@ -67,11 +75,9 @@ class ConsumerLoop:
                 while not stop.is_set():
                     gathered = await self._gather(consumer, stop)
                     self.healthy = True
-                    if (
-                        not gathered
-                        or await self._retry_until_stopped(partial(self._insert_batch, gathered, producer), stop) is None
-                    ):
+                    if not gathered:
                         continue
+                    await self._retry(partial(self._insert_batch, gathered, producer), stop)
                     await consumer.commit(
                         {partition: partition_records[-1].offset + 1 for partition, partition_records in gathered.items()}
                     )
@@ -112,7 +118,7 @@ class ConsumerLoop:
         await consumer.seek(partition, start)
         return False
 
-    async def _insert_batch(self, gathered: Mapping[Partition, list[Record]], producer: Producer) -> bool:
+    async def _insert_batch(self, gathered: Mapping[Partition, list[Record]], producer: Producer) -> None:
         records = [record for partition_records in gathered.values() for record in partition_records]
         batch = self._feed.decide(records, self._settings, self._clock.now_ms())
         for table, rows in batch.rows.items():
@@ -124,27 +130,29 @@ class ConsumerLoop:
             self._metrics.count("onefold_rows_inserted_total", len(rows), table=table.name)
         if batch.quarantine:
             await producer.send(batch.quarantine)
-        await self._writer.save_positions(self._topic, {p.number: held[-1].offset + 1 for p, held in gathered.items()})
-        return True
+        await self._writer.save_positions(
+            self._topic, {partition.number: records[-1].offset + 1 for partition, records in gathered.items()}
+        )
 
-    async def _retry_until_stopped(self, action: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T | None:
-        """The action's answer, tried again with growing pauses while it fails for the moment; None once `stop` is set."""
-        pause = self._first_pause_s
-        while True:
-            try:
-                result = await action()
-            except Transient as error:
-                if self.healthy:  # it got on in between
-                    pause = self._first_pause_s
-                self.healthy = False
-                self._metrics.count("onefold_retries_total", where=self.name)
-                log.warning("retrying", consumer=self.name, error=str(error), pause_ms=int(pause * 1_000))
-            else:
-                self.healthy = True
-                return result
-            try:
-                await asyncio.wait_for(stop.wait(), pause)
-            except TimeoutError:
-                pause = min(pause * 2, MAX_PAUSE_S)
-            else:
-                return None
+    async def _retry(self, call: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
+        """Return what `call` returns, trying again while it raises Transient. Raises Stopped once `stop` is set.
+
+        A session is retried by this and retries its inserts by this too; `healthy` tells the outer retry whether the session got
+        on since its last fault, so that a session that worked for hours is opened again without a long wait.
+        """
+
+        def note_retry(attempt: int, error: Transient) -> None:
+            self.healthy = False
+            self._metrics.count("onefold_retries_total", where=self.name)
+            log.warning("retrying", consumer=self.name, attempt=attempt, error=str(error))
+
+        result = await retry_until_stopped(
+            call,
+            stop,
+            base_ms=self._retry_base_ms,
+            max_ms=RETRY_MAX_MS,
+            on_retry=note_retry,
+            reset_when=lambda: self.healthy,
+        )
+        self.healthy = True
+        return result

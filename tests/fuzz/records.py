@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from consumers import events
+from consumers.events import EVENTS_FEED
 from consumers.feeds import FEEDS
 from domain.identity.rules import DEFAULT_RULES
 from domain.intake.admission import Admission
@@ -184,7 +184,7 @@ class FuzzedStage:
     @staticmethod
     def _booked(records: Sequence[Record], held: int, settings: Settings, made: object) -> None:
         """The ledger must say of each event what the step says: else the account would not balance."""
-        ledger = events.decide(records, settings, NOW_MS).rows[LEDGER]
+        ledger = EVENTS_FEED.decide(records, settings, NOW_MS).rows[LEDGER]
         booked = sum(row[LEDGER.column_index("outcome")] == "quarantined" for row in ledger)
         if booked != held:
             raise broken(f"{held} events quarantined, but {booked} booked as that", made)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from consumers import events, groups
+from consumers.events import EVENTS_FEED
+from consumers.feeds import GROUPS_FEED
 from domain.identity.rules import DEFAULT_RULES
 from domain.intake.parse import parse_touchpoint
 from domain.segments.plan import SegmentPlan
@@ -46,7 +47,7 @@ async def test_agent_and_ledger_agree_on_an_invalid_event(value: bytes) -> None:
     step = UnifyStep(SETTINGS, MemoryStore(ManualClock(NOW_MS)), lambda: SegmentPlan())
     outcome = await step.run(TopicPartition("events", 0, 1), [record("events", value)], NOW_MS)
     assert outcome.results["quarantined"] == 1
-    (row,) = events.FEED.decide([record("events", value)], SETTINGS, NOW_MS).rows[LEDGER]
+    (row,) = EVENTS_FEED.decide([record("events", value)], SETTINGS, NOW_MS).rows[LEDGER]
     assert row[LEDGER.column_index("outcome")] == "quarantined"
 
 
@@ -84,7 +85,7 @@ async def test_record_without_node_or_group_is_quarantined(topic: str, said: Lin
 
 def test_numbers_beyond_a_column_do_not_stop_its_consumer() -> None:
     said = GroupRecord(group_id="h1", kind="household", profile_id="0a", rank=2**53, max_members=-1, seq=-1, counters={"Order": -1})
-    batch = groups.FEED.decide([record("groups", encode(said))], SETTINGS, NOW_MS)
+    batch = GROUPS_FEED.decide([record("groups", encode(said))], SETTINGS, NOW_MS)
     assert [misfit(table, row) for table, rows in batch.rows.items() for row in rows] == [None]
 
 

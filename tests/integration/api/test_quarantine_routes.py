@@ -10,7 +10,7 @@ import pytest
 from api.app import Api
 from api.profile_reader import ProfileReader
 from api.quarantine_routes import REPLAYS_PER_SECOND, QuarantineDependencies
-from consumers import quarantine as consumer
+from consumers.feeds import QUARANTINE_FEED
 from domain.intake.admission import Admission
 from ops.prepare import create_topics
 from ops.quarantine.replay_decider import ReplayDecider
@@ -48,7 +48,7 @@ class QuarantineWorld:
 
     async def consumed(self) -> None:
         """All that was said on `quarantine` is in its tables."""
-        batch = consumer.FEED.decide(await self.records("quarantine"), self.settings, AT_MS)
+        batch = QUARANTINE_FEED.decide(await self.records("quarantine"), self.settings, AT_MS)
         for table, found in batch.rows.items():
             await ClickHouseWriter(self.warehouse).insert(table, found)
 

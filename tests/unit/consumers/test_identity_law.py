@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from consumers import identities, links
 from consumers.batch import Feed
+from consumers.feeds import IDENTITIES_FEED, LINKS_FEED
 from domain.identity.model import Decision
 from ops.rebuild import identity_state as ties
 from tests.support.identity_histories import random_history, run_history
@@ -36,7 +36,7 @@ async def test_warehouse_labels_equal_store_labels(part: int) -> None:
         history = random_history(seed)
         pipeline = await run_history(history)
         writer = MemoryWriter()
-        for feed in (links.FEED, identities.FEED):
+        for feed in (LINKS_FEED, IDENTITIES_FEED):
             await consume(pipeline, feed, random.Random(seed), writer)
         labels = {node: profile_id for node, profile_id, _ in writer.rows(LABELS)}
         held = await pipeline.store.labels(history.nodes)

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from consumers import events, identities, links
 from consumers.batch import Feed
+from consumers.events import EVENTS_FEED
+from consumers.feeds import IDENTITIES_FEED, LINKS_FEED
 from consumers.loop import ConsumerLoop
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
@@ -45,7 +46,7 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 async def run_until(bus: MemoryBus, writer: MemoryWriter, feed: Feed, condition: Callable[[], bool]) -> None:
     """Run a loop until the condition holds, then end it in order."""
     stop = asyncio.Event()
-    loop = ConsumerLoop(SETTINGS, bus, writer, ManualClock(), Metrics(), feed, first_pause_s=0.001)
+    loop = ConsumerLoop(SETTINGS, bus, writer, ManualClock(), Metrics(), feed, retry_base_ms=1)
     task = asyncio.create_task(loop.run(stop))
     try:
         await wait_until(condition)
@@ -66,7 +67,7 @@ async def test_every_record_of_events_is_entered_in_the_ledger() -> None:
     bus, writer = await bus_with("events"), MemoryWriter()
     said = event({"user_id": "u1"}, id="m1")
     await publish(bus, "events", encode(said), b"{not json", encode(said), b'{"version": 99}', "é".encode())
-    await run_until(bus, writer, events.FEED, lambda: len(outcomes(writer)) == 5)
+    await run_until(bus, writer, EVENTS_FEED, lambda: len(outcomes(writer)) == 5)
     assert outcomes(writer) == ["stored", "quarantined", "stored", "quarantined", "quarantined"]
     assert len(writer.rows(EVENT_STORE)) == 1
     assert await noted(writer, "events") == 5
@@ -79,7 +80,7 @@ LINK = Link(a="0a", b="2b", first_ms=5, first_event="m", last_ms=5, last_event="
 async def test_an_undecodable_record_of_another_topic_goes_to_quarantine_uncounted() -> None:
     bus, writer = await bus_with("links"), MemoryWriter()
     await publish(bus, "links", b"[]", encode(LINK))
-    await run_until(bus, writer, links.FEED, lambda: len(writer.rows(EVIDENCE)) == 1)
+    await run_until(bus, writer, LINKS_FEED, lambda: len(writer.rows(EVIDENCE)) == 1)
     reader = await bus.reader([SETTINGS.topic("quarantine")])
     polled = await reader.poll(1_000, 10)
     (record,) = [record for records in polled.values() for record in records]
@@ -92,7 +93,7 @@ async def test_evidence_and_decisions_are_stored_and_recluster_requests_are_not(
     decided = LinkDecision(operation="o1", action="cut", pairs=(("cut", "0a", "2b"),), on=True, at_ms=9, by="Ánh", reason="nhầm")
     old = b'{"version":1,"a":"0a","b":"3c","first_ms":5,"last_day":0,"event_id":"m","source":"web"}'
     await publish(bus, "links", encode(ReclusterRequest(nodes=("0a",), rules_number=1)), encode(LINK), encode(decided), old)
-    await run_until(bus, writer, links.FEED, lambda: bool(writer.rows(POSITIONS)))
+    await run_until(bus, writer, LINKS_FEED, lambda: bool(writer.rows(POSITIONS)))
     assert [row[:2] for row in writer.rows(EVIDENCE)] == [("0a", "2b"), ("0a", "3c")]
     assert writer.rows(DECISIONS) == [("o1", "cut", "cut", "0a", "2b", True, 9, "", "Ánh", "nhầm")]
     assert await noted(writer, "links") == 4
@@ -131,7 +132,7 @@ async def test_faults_between_any_two_steps_are_retried_and_repeat_nothing() -> 
     def done() -> bool:
         return not writer.faults and bool(writer.rows(POSITIONS))
 
-    await run_until(bus, writer, events.FEED, done)
+    await run_until(bus, writer, EVENTS_FEED, done)
     assert len(writer.rows(EVENT_STORE)) == len(outcomes(writer)) == 20
     assert await bus.committed(group, topic) == {0: 20}
     assert await noted(writer, "events") == 20
@@ -142,10 +143,10 @@ async def test_a_worker_killed_before_its_commit_repeats_harmlessly() -> None:
     await publish(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(20)))
     consumer = await bus.consumer(SETTINGS.group("warehouse-events"), [SETTINGS.topic("events")])
     records = [r for held in (await consumer.poll(1_000, 12)).values() for r in held]
-    for table, rows in events.decide(records, SETTINGS, 0).rows.items():
+    for table, rows in EVENTS_FEED.decide(records, SETTINGS, 0).rows.items():
         await writer.insert(table, rows)
     await consumer.aclose()
-    await run_until(bus, writer, events.FEED, lambda: len(outcomes(writer)) == 20)
+    await run_until(bus, writer, EVENTS_FEED, lambda: len(outcomes(writer)) == 20)
     assert len(writer.rows(EVENT_STORE)) == 20
 
 
@@ -153,11 +154,11 @@ async def test_a_clickhouse_that_lost_rows_is_filled_from_its_own_position() -> 
     bus = await bus_with("events")
     await publish(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(10)))
     first = MemoryWriter()
-    await run_until(bus, first, events.FEED, lambda: len(outcomes(first)) == 10)
+    await run_until(bus, first, EVENTS_FEED, lambda: len(outcomes(first)) == 10)
     restored = MemoryWriter()
     await restored.save_positions(SETTINGS.topic("events"), {0: 4})
     await publish(bus, "events", encode(event({"user_id": "late"}, id="late")))
-    await run_until(bus, restored, events.FEED, lambda: len(outcomes(restored)) == 7)
+    await run_until(bus, restored, EVENTS_FEED, lambda: len(outcomes(restored)) == 7)
     assert [row[LEDGER.column_index("offset")] for row in restored.rows(LEDGER)] == list(range(4, 11))
 
 
@@ -187,7 +188,7 @@ async def test_records_in_hand_when_reading_fails_are_read_again() -> None:
     bus, writer = Flaky(ManualClock()), MemoryWriter()
     await bus.create_topics({SETTINGS.topic(name): (1, {}) for name in ("events", "quarantine")})
     await publish(bus, "events", *(encode(event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(5)))
-    await run_until(bus, writer, events.FEED, lambda: len(outcomes(writer)) == 5)
+    await run_until(bus, writer, EVENTS_FEED, lambda: len(outcomes(writer)) == 5)
     assert not bus.failures
     assert await noted(writer, "events") == 5
 
@@ -201,7 +202,7 @@ async def test_labels_come_from_identities_and_a_dissolved_profile_leaves_only_i
         encode(Identity(profile_id="2b", members=(), label_version=9, merged_into="0a", cause="m1", at_ms=7)),
         encode(Identity(profile_id="2b", members=("2b",), label_version=4, split_from="0a", at_ms=3)),
     )
-    await run_until(bus, writer, identities.FEED, lambda: bool(writer.rows(POSITIONS)))
+    await run_until(bus, writer, IDENTITIES_FEED, lambda: bool(writer.rows(POSITIONS)))
     assert writer.rows(LABELS) == [("0a", "0a", 9), ("2b", "0a", 9)]
     assert writer.rows(IDENTITIES) == [
         ("0a", 9, ["0a", "2b"], "", "", "m1", 7),
