@@ -40,7 +40,8 @@ check: setup  ## the quick ones: no service is started
 	$(BIN)/pytest -m "not stack and not e2e and not kafka and not redis and not clickhouse"
 
 laws: setup  ## the laws over many more random histories; ROUNDS=10 is 100,000
-	ONEFOLD_LAWS_ROUNDS=$(or $(ROUNDS),10) $(BIN)/pytest tests/property -n auto --timeout 3600
+	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_LAWS_ROUNDS=$(or $(ROUNDS),10) \
+	  $(BIN)/pytest tests/property tests/contract/test_profile_store_fencing.py -n auto --timeout 3600
 
 fuzz: setup  ## 300,000 inputs of every shape for the collector, the agents and the consumers; INPUTS=1000000, SEED=7
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),300000) --seed $(or $(SEED),0)
@@ -49,7 +50,7 @@ bench: setup  ## throughput and latency against a floor; writes docs/performance
 	$(BIN)/python -m tests.bench
 
 chaos: setup  ## longer fault rounds on the real broker
-	ONEFOLD_CHAOS_ROUNDS=5 $(BIN)/pytest -m kafka tests/integration/streams
+	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_CHAOS_ROUNDS=5 $(BIN)/pytest tests/integration/streams --timeout 900
 
 lock:  ## resolve requirements/onefold.in anew (needs uv)
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

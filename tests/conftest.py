@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings as hypothesis_settings
 
 from tests.support.redis_cluster import ClusterProcesses, cluster_running
+from tests.support.rounds import load_hypothesis_profile
 from tests.support.services import ServiceProcess, kafka_spec, redis_spec, running_service
 
-hypothesis_settings.register_profile("onefold", deadline=None)  # machines that run tests are shared: no example is timed
-hypothesis_settings.load_profile("onefold")
+load_hypothesis_profile()
 
 
 @pytest.fixture(scope="session")

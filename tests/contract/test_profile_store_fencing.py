@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
-from tests.support.stores import STORES, store_named
+from tests.support.rounds import rounds
+from tests.support.stores import REAL, store_named
 
 LOG_LENGTH = 24
 OWNERS = 3
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[ProfileStore]:
     async with store_named(request, ManualClock()) as store:
         yield store
@@ -67,6 +68,7 @@ class FencedWorker:
         self.documents, self.start, self.end = {}, 0, 0
 
 
+UNTIMED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 STEPS = st.lists(
     st.tuples(st.integers(0, 1), st.sampled_from(["begin", "finish", "finish unfenced"]), st.integers(4, 9), st.integers(0, 3)),
     min_size=5,
@@ -74,9 +76,8 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-async def test_a_worker_and_its_zombie_end_as_one_worker(store: ProfileStore, steps: list[tuple[int, str, int, int]]) -> None:
+async def check_interleaving(store: ProfileStore, steps: list[tuple[int, str, int, int]]) -> None:
+    """Let two workers take these steps, then one finish the log; assert that each owner's document has each offset once."""
     place, owners = TopicPartition(uuid.uuid4().hex, 0, 1), [uuid.uuid4().hex for _ in range(OWNERS)]
     workers = [FencedWorker(store, place, owners) for _ in range(2)]
     for who, action, size, margin in steps:
@@ -91,3 +92,21 @@ async def test_a_worker_and_its_zombie_end_as_one_worker(store: ProfileStore, st
         assert owner == owners[index]
         assert json.loads(document.data or b"[]") == list(range(index, LOG_LENGTH, OWNERS))
         assert document.offset == max(range(index, LOG_LENGTH, OWNERS))
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+@given(steps=STEPS)
+@settings(max_examples=400, suppress_health_check=UNTIMED)
+async def test_a_worker_and_its_zombie_end_as_one_worker_in_memory(
+    store: ProfileStore, steps: list[tuple[int, str, int, int]]
+) -> None:
+    await check_interleaving(store, steps)
+
+
+@pytest.mark.parametrize("store", REAL, indirect=True)
+@given(steps=STEPS)
+@settings(max_examples=rounds(quick=80, thorough=400), suppress_health_check=UNTIMED)
+async def test_a_worker_and_its_zombie_end_as_one_worker_on_redis(
+    store: ProfileStore, steps: list[tuple[int, str, int, int]]
+) -> None:
+    await check_interleaving(store, steps)

@@ -20,6 +20,7 @@ from schemas.events import Event
 from schemas.hashes import message_hash
 from schemas.records import GroupRecord
 from tests.support.events import START_MS, event
+from tests.support.rounds import rounds
 from tests.support.simulated_pipeline import Pipeline
 
 DEFINITIONS = """
@@ -169,7 +170,7 @@ async def memberships_of(pipeline: Pipeline, profile_ids: Sequence[str]) -> dict
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32), partitions=st.integers(1, 4), crash_rate=st.sampled_from([0.0, 0.3]))
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(quick=100, thorough=400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_any_order_duplication_slicing_and_crash_gives_groups_and_segments_as_defined(
     history: list[Event], seed: int, partitions: int, crash_rate: float
 ) -> None:
@@ -184,7 +185,7 @@ async def test_any_order_duplication_slicing_and_crash_gives_groups_and_segments
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(quick=50, thorough=100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_the_records_of_groups_make_their_documents_anew(history: list[Event], seed: int) -> None:
     pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.3, rules=RULES)
     await run(history, pipeline)
@@ -194,7 +195,7 @@ async def test_the_records_of_groups_make_their_documents_anew(history: list[Eve
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(quick=50, thorough=100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_no_trait_that_is_not_shared_is_ever_seen_through_a_group(history: list[Event], seed: int) -> None:
     pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.3, rules=RULES)
     await run(history, pipeline)

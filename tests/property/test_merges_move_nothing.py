@@ -17,6 +17,7 @@ from schemas.records import LinkDecision
 from streams.reclustering import Reclusterer
 from tests.support.events import SECRET, event
 from tests.support.identity_histories import CROWDED_AT, check_outcome, random_history, run_history
+from tests.support.rounds import rounds
 from tests.support.simulated_pipeline import Pipeline
 
 ROUNDS = int(os.environ.get("ONEFOLD_LAWS_ROUNDS", "1"))
@@ -54,7 +55,7 @@ def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "MAX_NEIGHBOURS", CROWDED_AT)
 
 
-@pytest.mark.parametrize("block", range(20 * ROUNDS))
+@pytest.mark.parametrize("block", range(rounds(quick=4, thorough=20) * ROUNDS))
 async def test_clusters_profiles_and_the_warehouse_follow_from_the_set(block: int) -> None:
     for seed in range(FIRST + block * BLOCK, FIRST + (block + 1) * BLOCK):
         history = random_history(seed)
@@ -66,7 +67,7 @@ async def test_clusters_profiles_and_the_warehouse_follow_from_the_set(block: in
 
 
 async def test_transitions_alternate_through_merges_and_splits_and_end_in_the_state() -> None:
-    for seed in range(FIRST, FIRST + BLOCK * ROUNDS):
+    for seed in range(FIRST, FIRST + rounds(quick=100, thorough=BLOCK) * ROUNDS):
         history = random_history(seed)
         pipeline = await run_history(history, SEGMENTS)
         said: dict[tuple[str, str], dict[int, str]] = {}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from domain.definitions.kinds import Segment, load_yaml
 from schemas.events import Event, EventType
 from tests.support.events import START_MS, event
+from tests.support.rounds import rounds
 from tests.support.simulated_pipeline import Pipeline
 
 DEFINITIONS = """
@@ -71,7 +72,7 @@ async def final_state(events: Sequence[Event], pipeline: Pipeline, nodes: Sequen
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32), partitions=st.integers(1, 4))
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(quick=100, thorough=400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_any_order_duplication_slicing_and_crash_gives_the_same_state(
     history: list[Event], seed: int, partitions: int
 ) -> None:
@@ -85,7 +86,7 @@ async def test_any_order_duplication_slicing_and_crash_gives_the_same_state(
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(quick=100, thorough=400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_emitted_transitions_alternate_and_end_in_the_stored_state(history: list[Event], seed: int) -> None:
     pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.3)
     nodes = sorted({node for item in history for node in item.nodes})
@@ -104,7 +105,7 @@ async def test_emitted_transitions_alternate_and_end_in_the_stored_state(history
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(quick=100, thorough=300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_emitted_profiles_equal_stored_profiles(history: list[Event], seed: int) -> None:
     pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.4)
     nodes = sorted({node for item in history for node in item.nodes})

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from tests.support.rounds import rounds
 from tests.support.segment_sql_comparison import ComparisonBatch, compare_answers, query_sql
 from warehouse.client import Warehouse
 
@@ -18,7 +19,7 @@ VERDICTS = 14_000
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + 6 * ROUNDS))
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + rounds(quick=2, thorough=6) * ROUNDS))
 async def test_streaming_equals_sql(seed: int, warehouse: Warehouse) -> None:
     batch = ComparisonBatch(seed)
     compared, true = compare_answers(batch, await query_sql(batch, warehouse))

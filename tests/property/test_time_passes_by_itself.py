@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.support.rounds import rounds
 from tests.support.segment_laws import SegmentWorld, check_all
 
 ROUNDS = int(os.environ.get("ONEFOLD_LAWS_ROUNDS", "1"))
@@ -11,7 +12,7 @@ FIRST = int(os.environ.get("ONEFOLD_LAWS_SEED", "0"))
 BLOCK = 30
 
 
-@pytest.mark.parametrize("block", range(20 * ROUNDS))
+@pytest.mark.parametrize("block", range(rounds(quick=6, thorough=20) * ROUNDS))
 def test_memberships_are_a_function_of_the_events_and_the_instant(block: int) -> None:
     compared = 0
     for seed in range(FIRST + block * BLOCK, FIRST + (block + 1) * BLOCK):

@@ -17,7 +17,7 @@ from tests.support.services import ServiceProcess
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
-ROUNDS = int(os.environ.get("ONEFOLD_CHAOS_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("ONEFOLD_CHAOS_ROUNDS", "1"))
 OUTAGE_S = float(os.environ.get("ONEFOLD_CHAOS_OUTAGE_S", "8"))
 SLOW = {"COUNTING_SLOW_S": "0.15"}
 

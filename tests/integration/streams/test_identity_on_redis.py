@@ -14,10 +14,11 @@ from profile_store.port import ProfileStore
 from runtime.clock import ManualClock
 from tests.support.crashing_store import RandomlyCrashingStore, SimulatedCrash
 from tests.support.identity_histories import CROWDED_AT, RandomIdentityHistory, check_outcome, random_history, run_history
+from tests.support.rounds import rounds
 from tests.support.simulated_pipeline import Pipeline
 from tests.support.stores import REAL, real_store
 
-HISTORIES: Final = 40
+HISTORIES: Final = rounds(quick=10, thorough=40)
 DEFINITIONS: Final = """
 apiVersion: onefold/v1
 kind: Segment

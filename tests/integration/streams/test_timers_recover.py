@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from streams.applier import ExitCode
+from tests.support.rounds import rounds
 from tests.support.services import ServiceProcess
 from tests.support.timer_stage import TimerStage, timer_stage
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
-PEOPLE = 8_000
+PEOPLE = rounds(quick=4_000, thorough=8_000)
 
 
 async def overdue(stage: TimerStage) -> int:
