@@ -1,7 +1,7 @@
 """Holding the stream workers: they wait, and go on by themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -11,7 +11,6 @@ from runtime.errors import Transient
 from runtime.settings import Settings
 
 RENEW_PAUSE_S: Final = 15.0
-POLL_S: Final = 0.25
 
 
 class WriterPause:
@@ -38,17 +37,6 @@ async def writers_paused(store: ProfileStore) -> AsyncIterator[WriterPause]:
         renewal.cancel()
         if not pause.leave_to_expire:
             await store.pause_writers(False)
-
-
-async def poll_until(condition: Callable[[], Awaitable[bool]], timeout_s: float, poll_s: float = POLL_S) -> bool:
-    """Whether a condition came true in time; asked every `poll_s`."""
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + timeout_s
-    while not await condition():
-        if loop.time() > deadline_s:
-            return False
-        await asyncio.sleep(poll_s)
-    return True
 
 
 async def topic_partitions_of(settings: Settings, bus: Bus, *topics: str) -> list[TopicPartition]:

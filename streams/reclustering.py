@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from domain.identity.rules import CompiledIdentityRules
+from profile_store.agent_waiter import AgentWaiter
 from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Outgoing, Producer
 from runtime.errors import Transient
@@ -102,18 +103,21 @@ class Reclusterer:
         """Write a request and wait until the link agent has applied it.
 
         Returns False when the round is of no use any more: the rules changed again, or another worker has the partition.
+        Raises AgentBehind, a Transient fault, when the link agent does not come to the request within CHUNK_TIMEOUT_S.
         """
-        topic = self._settings.topic(topic_partition.topic)
-        [(_, offset)] = await self._producer.send([Outgoing(topic, encode(request))])
-        try:
-            async with asyncio.timeout(CHUNK_TIMEOUT_S):
-                while ((await self._store.checkpoint(topic_partition)).position or 0) <= offset:
-                    if self._rules().sequence_number != rules_number or topic_partition not in self._assigned_partitions():
-                        return False
-                    await asyncio.sleep(PROGRESS_POLL_S)
-        except TimeoutError:
-            raise Transient(f"the link agent did not reach offset {offset} within {CHUNK_TIMEOUT_S:.0f} s") from None
-        return True
+        waiter = AgentWaiter(
+            store=self._store,
+            topic=topic_partition.topic,
+            partition_count=topic_partition.partition_count,
+            timeout_s=CHUNK_TIMEOUT_S,
+            poll_s=PROGRESS_POLL_S,
+        )
+
+        def is_obsolete() -> bool:
+            return self._rules().sequence_number != rules_number or topic_partition not in self._assigned_partitions()
+
+        record = Outgoing(self._settings.topic(topic_partition.topic), encode(request))
+        return await waiter.publish_and_wait(self._producer, [record], cancelled=is_obsolete)
 
     async def _clusters(self) -> AsyncIterator[list[str]]:
         """Yield one node of every cluster that has evidence, in chunks. A node without evidence is alone under any rules."""

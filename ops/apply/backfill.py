@@ -32,7 +32,7 @@ from ops.apply.stored_profiles import CHUNK, chunks, read_profiles
 from ops.definitions_topic import DefinitionsByKey
 from ops.progress import ProgressReporter, report_nothing
 from ops.rebuild.profile_state import identity_rules_of
-from ops.writers_pause import poll_until, topic_partitions_of, writers_paused
+from ops.writers_pause import topic_partitions_of, writers_paused
 from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition
 from runtime.bus.port import Bus, Outgoing
 from runtime.clock import Clock
@@ -40,6 +40,7 @@ from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import Transition
+from warehouse.consumed import wait_until_consumed
 
 CATCH_UP_S = 120.0
 POLL_S = 0.05
@@ -119,7 +120,7 @@ class Backfill:
             paused = await PausedPartitions.fence(self._settings, self._bus, self._store)
             if await self._history.end_offsets("definitions") != definitions_end:
                 raise Transient("the definitions were changed by somebody else meanwhile; nothing was changed here: run it again")
-            await self._wait_for_clickhouse(paused)
+            await self._wait_for_clickhouse(paused, "nothing was changed")
             await self._fold_recent(seeds, changes, starts, paused, result)
             await self._write_seeds(seeds, stale_owners, paused, result)
             if changes.recount_households:
@@ -174,16 +175,16 @@ class Backfill:
                     owners.add(owner)
         return owners
 
-    async def _wait_for_clickhouse(self, paused: PausedPartitions) -> None:
-        """Wait until ClickHouse has every event that the store has applied, and every label that was said."""
+    async def _wait_for_clickhouse(self, paused: PausedPartitions, consequence: str) -> None:
+        """Wait until ClickHouse has every event that the store has applied, and every label and contribution that was published.
+
+        Raises ClickHouseBehind, which ends with `consequence`.
+        """
         required = {topic: await self._history.end_offsets(topic) for topic in ("identities", "groups")}
         required["events"] = paused.offsets("events")
-
-        async def is_caught_up() -> bool:
-            return all([await self._history.has_consumed(topic, offsets) for topic, offsets in required.items()])
-
-        if not await poll_until(is_caught_up, CATCH_UP_S, POLL_S):
-            raise Transient("ClickHouse lags behind the profile store: are the consumers running? nothing was changed")
+        await wait_until_consumed(
+            self._history.consumed_offsets, required, consequence=consequence, timeout_s=CATCH_UP_S, poll_s=POLL_S
+        )
         await self._after_step("caught up")
 
     async def _fold_recent(
@@ -230,7 +231,7 @@ class Backfill:
         finally:
             await producer.aclose()
         await self._after_step("grouped")
-        await self._wait_for_clickhouse(paused)
+        await self._wait_for_clickhouse(paused, "the definitions are not live yet: run it again")
 
     async def _publish_baseline(
         self, after: SegmentPlan, changes: PlanChanges, paused: PausedPartitions, result: ApplyResult

@@ -12,6 +12,7 @@ from runtime.settings import Settings
 from schemas.events import Event
 from warehouse import named_queries
 from warehouse.client import Warehouse
+from warehouse.consumed import consumed_offsets
 
 END_OFFSET: Final = (1 << 63) - 1
 """An offset after all others."""
@@ -28,12 +29,7 @@ class BackfillHistory:
 
     async def consumed_offsets(self, topic: str) -> dict[int, int]:
         """How far ClickHouse has consumed a topic of the register."""
-        return dict(await named_queries.fetch_rows(await self._connect(), "positions", topic=self._settings.topic(topic)))
-
-    async def has_consumed(self, topic: str, offsets: Offsets) -> bool:
-        """Whether ClickHouse has all before these offsets."""
-        consumed = await self.consumed_offsets(topic)
-        return all(consumed.get(partition, 0) >= offset for partition, offset in offsets.items())
+        return await consumed_offsets(await self._connect(), self._settings.topic(topic))
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
         """Where a topic of the register ends now."""

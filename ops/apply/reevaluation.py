@@ -1,24 +1,23 @@
 """Having every profile looked at again, in chunks, and remembering that it must be done until it is."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
 
 from ops.progress import ProgressReporter, report_nothing
-from ops.writers_pause import poll_until, topic_partitions_of
-from profile_store.port import DEFINITIONS_PARTITION, GuardedDocument, ProfileStore, TopicPartition, Writes
-from runtime.bus.port import Bus, Outgoing, Producer
+from ops.touches import ProfileToucher
+from ops.writers_pause import topic_partitions_of
+from profile_store.agent_waiter import AgentBehind
+from profile_store.port import DEFINITIONS_PARTITION, GuardedDocument, ProfileStore, Writes
+from runtime.bus.port import Bus
 from runtime.clock import Clock
 from runtime.errors import Transient
 from runtime.settings import Settings
-from schemas.codec import encode
 from schemas.records import Cause, Touched
 
 CHUNK: Final = 1_000
-"""Touches that wait for their evaluation at most: a live one waits no longer than these take, a quarter of a second or so."""
-KEEP_UP_S: Final = 120.0
-POLL_S: Final = 0.02
+"""Owners whose labels one query to the store names."""
 _CHECKPOINT_KEY: Final = ("link_outbox", DEFINITIONS_PARTITION.guard_name)
 
 
@@ -56,57 +55,35 @@ class Reevaluation:
         if not checkpoint.offsets:
             checkpoint = BackfillCheckpoint(checkpoint.cause, self._clock.now_ms(), await self._applied_offsets())
             await self.begin(checkpoint)
-        profile_ids, completed = sorted(await self._profiles()), 0
-        producer = await self._bus.producer()
+        touching = checkpoint
+        profile_ids = sorted(await self._profiles())
+
+        def make_touch(profile_id: str) -> Touched:
+            return Touched(
+                profile_id=profile_id,
+                node=profile_id,
+                cause=touching.cause,
+                at_ms=self._clock.now_ms(),
+                since_ms=touching.since_ms,
+                offsets=touching.offsets,
+            )
+
+        def report(completed: int) -> None:
+            self._report("profiles evaluated again", completed, len(profile_ids))
+
         try:
-            for start in range(0, len(profile_ids), CHUNK):
-                chunk = profile_ids[start : start + CHUNK]
-                await self._touch(producer, chunk, checkpoint)
-                completed += len(chunk)
-                self._report("profiles looked at again", completed, len(profile_ids))
-        finally:
-            await producer.aclose()
+            await ProfileToucher(self._settings, self._bus, self._store).touch(profile_ids, make_touch, report)
+        except AgentBehind as error:
+            raise Transient(
+                f"the definitions are live, but not every profile was evaluated again: {error}; run it again"
+            ) from error
         await self._save_checkpoint(None)
-        return completed
+        return len(profile_ids)
 
     async def _applied_offsets(self) -> tuple[int, ...]:
         """What the store has applied of `events`, by partition."""
         topic_partitions = await topic_partitions_of(self._settings, self._bus, "events")
         return tuple([(await self._store.checkpoint(topic_partition)).position or 0 for topic_partition in topic_partitions])
-
-    async def _touch(self, producer: Producer, profile_ids: Sequence[str], checkpoint: BackfillCheckpoint) -> None:
-        topic, now_ms = self._settings.topic("touched"), self._clock.now_ms()
-        touches = [
-            Touched(
-                profile_id=profile_id,
-                node=profile_id,
-                cause=checkpoint.cause,
-                at_ms=now_ms,
-                since_ms=checkpoint.since_ms,
-                offsets=checkpoint.offsets,
-            )
-            for profile_id in profile_ids
-        ]
-        sent_offsets = await producer.send([Outgoing(topic, encode(touch), key=touch.profile_id.encode()) for touch in touches])
-        partition_count, last_offsets = len(await self._bus.end_offsets(topic)), dict[int, int]()
-        for partition, offset in sent_offsets:
-            last_offsets[partition] = max(offset, last_offsets.get(partition, 0))
-
-        async def is_evaluated() -> bool:
-            topic_partitions = {
-                TopicPartition("touched", partition, partition_count): offset for partition, offset in last_offsets.items()
-            }
-            return all(
-                [
-                    ((await self._store.checkpoint(topic_partition)).position or 0) > offset
-                    for topic_partition, offset in topic_partitions.items()
-                ]
-            )
-
-        if not await poll_until(is_evaluated, KEEP_UP_S, POLL_S):
-            raise Transient(
-                "the definitions are live, but the segment agent does not keep up: are the stream workers running? run it again"
-            )
 
     async def _profiles(self) -> set[str]:
         """All profiles that have events."""

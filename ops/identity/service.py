@@ -15,13 +15,17 @@ from ops.identity.audit import IdentityHistory, IdentityOperation
 from ops.identity.clusters import ResolvedClusters, load_clusters, load_clusters_between
 from ops.identity.references import NodeReference, parse_reference, read_identifiers
 from ops.identity.to_json import how_to_json, operation_to_json, why_to_json
+from profile_store.agent_waiter import AgentBehind, AgentWaiter, RequiredPositions
 from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Outgoing, Producer
 from runtime.clock import Clock
 from runtime.errors import Invalid, Transient
+from runtime.logs import get_logger
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import DecisionAction
+
+log: Final = get_logger(__name__)
 
 LINKS_PARTITION: Final = TopicPartition("links", 0, 1)
 POLL_S: Final = 0.05
@@ -170,26 +174,34 @@ class IdentityService:
         record = decisions.build_record(
             action, pairs, stored_decisions, attribution, now_ms=self.clock.now_ms(), noise=noise, on=on, of=of
         )
-        producer = await self.producer()
-        ((_, offset),) = await producer.send([Outgoing(self.settings.topic("links"), encode(record))])
+        waiter = AgentWaiter(
+            store=self.store,
+            topic=LINKS_PARTITION.topic,
+            partition_count=LINKS_PARTITION.partition_count,
+            timeout_s=self.timeout_s,
+            poll_s=POLL_S,
+        )
+        required = await waiter.publish(await self.producer(), [Outgoing(self.settings.topic("links"), encode(record))])
+        # From here on the decision is in the log and will be applied: the answer names it, whatever does not answer after that.
         try:
-            applied = await self._wait_until_applied(offset)
+            applied = await self._wait_until_applied(waiter, required, record.operation)
             labels = await self.store.labels(sorted(nodes))
             profiles = await self.store.members(sorted({label.profile_id for label in labels.values()}))
             all_nodes = {node for entry in profiles.values() for node in entry.nodes} | {node for key in pairs for node in key[1:]}
             return operation_to_json(
                 record, profiles, await read_identifiers(self.store, clusters.evidence, all_nodes), applied=applied
             )
-        except Transient:  # it is decided: that must be told, whatever goes away after it
+        except Transient as error:
+            log.warning("decided_profiles_not_read", operation=record.operation, error=str(error))
             return operation_to_json(record, {}, {}, applied=False)
 
-    async def _wait_until_applied(self, offset: int) -> bool:
-        """Whether the link agent has come past an offset, in time."""
-        for _ in range(max(1, int(self.timeout_s / POLL_S))):
-            if ((await self.store.checkpoint(LINKS_PARTITION)).position or 0) > offset:
-                return True
-            await asyncio.sleep(POLL_S)
-        return False
+    async def _wait_until_applied(self, waiter: AgentWaiter, required: RequiredPositions, operation: str) -> bool:
+        """Return whether the link agent has applied an operation within `timeout_s`."""
+        try:
+            return await waiter.wait_until_passed(required)
+        except AgentBehind as error:
+            log.warning("decision_not_applied_in_time", operation=operation, error=str(error))
+            return False
 
 
 def _is_mixed(profile: dict[str, Any], staying: Collection[str], moving: Collection[str]) -> bool:

@@ -20,7 +20,7 @@ from ops.rebuild import profile_state as state
 from ops.rebuild import refill
 from ops.rebuild.profile_state import RecomputedState
 from ops.rebuild.refill import DocumentsByPartition, ProfileHistory, RebuiltIdentities, RefillOffsets
-from ops.writers_pause import POLL_S, poll_until, topic_partitions_of, writers_paused
+from ops.writers_pause import topic_partitions_of, writers_paused
 from profile_store import encoding
 from profile_store.port import DEFINITIONS_PARTITION, ProfileStore, TopicPartition, Writes
 from runtime.bus.port import Bus, Outgoing
@@ -32,10 +32,12 @@ from schemas.records import GroupRecord, Touched
 from warehouse import group_records as groups
 from warehouse import named_queries
 from warehouse.client import Warehouse
+from warehouse.consumed import consumed_offsets, wait_until_consumed
 
 KINDS: Final = ("fragment", "membership", "group", "link_outbox", "label", "members", "edges", "timer", "position")
 QUIET_S: Final = 2.0
 CATCH_UP_S: Final = 120.0
+POLL_S: Final = 0.25
 _UNKNOWN_OFFSET: Final = 0
 
 
@@ -152,18 +154,10 @@ class Rebuild:
                 topic_partition.partition: offset for topic_partition, offset in positions.items() if topic_partition.topic == topic
             }
 
-        async def is_caught_up() -> bool:
-            for topic, offsets in required.items():
-                consumed = await self._consumed_offsets(topic)
-                if any(consumed.get(partition, _UNKNOWN_OFFSET) < offset for partition, offset in offsets.items()):
-                    return False
-            return True
-
-        if not await poll_until(is_caught_up, CATCH_UP_S):
-            raise Transient("ClickHouse lags behind the profile store: are the consumers running? nothing was changed")
+        await wait_until_consumed(self._consumed_offsets, required, consequence="nothing was changed", timeout_s=CATCH_UP_S)
 
     async def _consumed_offsets(self, topic: str) -> dict[int, int]:
-        return dict(await named_queries.fetch_rows(self._warehouse, "positions", topic=self._settings.topic(topic)))
+        return await consumed_offsets(self._warehouse, self._settings.topic(topic))
 
     async def _refill_offsets(self, positions: Mapping[TopicPartition, int]) -> RefillOffsets:
         """What the refilled state stands for: ClickHouse's positions; where the segment agent stood stays."""

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 from domain.identity.rules import CompiledIdentityRules
@@ -13,13 +12,14 @@ from domain.segments.explain import SegmentExplainer
 from domain.segments.plan import SegmentPlan
 from domain.segments.sql import SqlQuery
 from ops.segments import profile_snapshot as person
-from ops.writers_pause import poll_until
-from profile_store.port import ProfileStore, TopicPartition
-from runtime.bus.port import Bus, Outgoing, Producer
+from ops.touches import ProfileToucher
+from profile_store.agent_waiter import AGENT_TIMEOUT_S
+from profile_store.port import ProfileStore
+from runtime.bus.port import Bus
+from runtime.chunks import chunked
 from runtime.clock import Clock
-from runtime.errors import Invalid, Transient
+from runtime.errors import Invalid
 from runtime.settings import Settings
-from schemas.codec import encode
 from schemas.records import Touched
 from warehouse.client import Warehouse
 
@@ -28,12 +28,9 @@ MAX_COMPARISONS: Final = 5
 PAUSE_S: Final = 3.0
 """Between two looks: longer than an event, a label or a timer takes to reach both stores."""
 CHUNK: Final = 1_000
-"""Profiles that one question to a store names, and touches that wait for their evaluation at most."""
+"""Profiles that one query to a store names."""
 MAX_EXPLAINED: Final = 200
 """Of how many differing profiles of a segment the cause is looked for."""
-REPAIR_S: Final = 120.0
-"""How long the segment agent may take for those."""
-POLL_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +103,7 @@ class SegmentVerifier:
     membership_query: Callable[[SegmentPlan, str, int], SqlQuery]
     pause_s: float = PAUSE_S
     max_comparisons: int = MAX_COMPARISONS
+    repair_timeout_s: float = AGENT_TIMEOUT_S
 
     async def verify(self, names: Sequence[str] = (), *, repair: bool = False) -> SegmentVerification:
         """Compare the segments `names` (none: all). With `repair`, what keeps differing is evaluated anew and compared again.
@@ -128,39 +126,13 @@ class SegmentVerifier:
         return await comparison.result(repaired=len(drifted))
 
     async def _touch(self, profile_ids: Sequence[str]) -> None:
-        """Have profiles evaluated anew, and wait until the segment agent has come past that; a few at a time, so that live touches
-        do not wait behind them."""
-        partition_count = len(await self.bus.end_offsets(self.settings.topic("touched")))
-        producer = await self.bus.producer()
-        try:
-            for chunk in _chunks(profile_ids):
-                last_offsets = await self._publish_touches(producer, chunk)
-                if not await poll_until(partial(self._has_passed, last_offsets, partition_count), REPAIR_S, POLL_S):
-                    raise Transient("the segment agent does not come to what was said to it: are the stream workers running?")
-        finally:
-            await producer.aclose()
+        """Have the segment agent evaluate profiles again. Raises AgentBehind when it does not pass their touches in time."""
 
-    async def _publish_touches(self, producer: Producer, profile_ids: Sequence[str]) -> dict[int, int]:
-        """Say touches; the last offset of each partition."""
-        topic, now_ms = self.settings.topic("touched"), self.clock.now_ms()
-        touches = [Touched(profile_id=profile_id, node=profile_id, cause="reconcile", at_ms=now_ms) for profile_id in profile_ids]
-        last_offsets: dict[int, int] = {}
-        for partition, offset in await producer.send(
-            [Outgoing(topic, encode(touch), key=touch.profile_id.encode()) for touch in touches]
-        ):
-            last_offsets[partition] = max(last_offsets.get(partition, 0), offset)
-        return last_offsets
+        def make_touch(profile_id: str) -> Touched:
+            return Touched(profile_id=profile_id, node=profile_id, cause="reconcile", at_ms=self.clock.now_ms())
 
-    async def _has_passed(self, last_offsets: Mapping[int, int], partition_count: int) -> bool:
-        topic_partitions = {
-            TopicPartition("touched", partition, partition_count): offset for partition, offset in last_offsets.items()
-        }
-        return all(
-            [
-                ((await self.store.checkpoint(topic_partition)).position or 0) > offset
-                for topic_partition, offset in topic_partitions.items()
-            ]
-        )
+        toucher = ProfileToucher(self.settings, self.bus, self.store, timeout_s=self.repair_timeout_s)
+        await toucher.touch(profile_ids, make_touch)
 
 
 @dataclass(slots=True)
@@ -218,7 +190,7 @@ class _Comparison:
 
     async def _compare_again(self, name: str, profile_ids: frozenset[str]) -> None:
         stream: set[str] = set()
-        for part in _chunks(sorted(profile_ids)):
+        for part in chunked(sorted(profile_ids), CHUNK):
             for profile_id, document in (await self.verifier.store.documents("membership", part)).items():
                 if name in _member_segments(document.data):
                     stream.add(profile_id)
@@ -261,7 +233,3 @@ def _member_segments(data: bytes | None) -> set[str]:
     """The segments that a membership document has its profile in."""
     document = decode_membership(data)
     return set() if document.dissolved_into else document.active_segments()
-
-
-def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))

@@ -14,12 +14,12 @@ from ops.apply.backfill import Backfill
 from ops.apply.backfill_history import BackfillHistory
 from ops.apply.removal import DefinitionRemoval
 from ops.prepare import create_topics
-from ops.writers_pause import poll_until
 from profile_store.memory import MemoryStore
 from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock
+from runtime.polling import poll_until
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event

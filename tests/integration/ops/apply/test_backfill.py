@@ -18,10 +18,10 @@ from ops.apply.backfill_history import BackfillHistory
 from ops.apply.baseline import SegmentTally
 from ops.apply.preview import ApplyPreview, preview_apply
 from ops.apply.reevaluation import Reevaluation
-from ops.writers_pause import poll_until
 from profile_store.port import DEFINITIONS_PARTITION
 from runtime.clock import ManualClock
 from runtime.errors import Invalid, Transient
+from runtime.polling import poll_until
 from runtime.settings import Settings
 from schemas.events import Event
 from schemas.records import Transition

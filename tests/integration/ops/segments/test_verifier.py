@@ -11,6 +11,7 @@ from ops.segments import verifier as verify
 from ops.segments.reconcile import reconcile
 from ops.segments.to_json import verification_to_json
 from ops.segments.verifier import DifferingProfiles, SegmentComparison, SegmentVerification
+from profile_store.agent_waiter import AgentBehind
 from profile_store.port import GuardedDocument, Writes
 from runtime.errors import Invalid, Transient
 from runtime.metrics import Metrics
@@ -175,12 +176,11 @@ async def test_registers_that_lost_an_event_are_named_as_the_cause(verify_world:
     assert (found.repaired, lost.agrees, lost.causes.registers, lost.causes.stale) == (1, False, 1, 0)
 
 
-async def test_a_segment_agent_that_does_not_run_is_named(verify_world: VerifyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "REPAIR_S", 0.1)
+async def test_a_segment_agent_that_does_not_run_is_named(verify_world: VerifyWorld) -> None:
     verify_world.pipeline_bus.agents_paused = True
     await verify_world.tamper(await profile_of(verify_world, 0), {"nguoi-mua": True})
-    with pytest.raises(Transient, match="are the stream workers running"):
-        await verify_world.verifier.verify(repair=True)
+    with pytest.raises(AgentBehind, match=r"the segment agent .* are the stream workers running"):
+        await replace(verify_world.verifier, repair_timeout_s=0.1).verify(repair=True)
 
 
 async def test_an_unknown_segment_is_refused(verify_world: VerifyWorld) -> None:

@@ -291,7 +291,7 @@ async def test_decision_is_reported_even_if_redis_fails_afterwards() -> None:
     class Leaving(PipelineProducer):
         async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
             offsets = await super().send(records)
-            for name in ("standing", "labels", "ties"):
+            for name in ("checkpoint", "labels", "neighbours"):
                 setattr(world.pipeline.store, name, gone)
             return offsets
 
