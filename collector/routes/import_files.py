@@ -98,14 +98,14 @@ class ImportEndpoint:
             raise RequestRefused(outcome)
         for rejection in outcome.rejections:
             rejection["index"] = calls[rejection["index"]][0]
-        for place, row in enumerate(chunk):
+        for position, row in enumerate(chunk):
             if isinstance(row.call, Rejection):
                 raw = row.raw.encode("utf-8", "surrogateescape")
                 content_hash = blake2b(raw, digest_size=16, person=b"import").hexdigest()
                 record = intake.quarantine_record(
                     raw, row.call, intake_context.source, intake_context.received_ms, f"import-{content_hash}"
                 )
-                outcome.add_rejection(record, row.call, place, None)
+                outcome.add_rejection(record, row.call, position, None)
         outcome.rejections = [{**result, "line": chunk[result["index"]].line} for result in outcome.rejections]
         outcome.rejections.sort(key=lambda result: result["line"])
         return outcome

@@ -58,9 +58,9 @@ def error_messages(document: Any, errors: Iterable[Mapping[str, Any]], root_shap
         _record_error(path_errors, error, _value_at(document, path))
     _drop_consequential_errors(errors_by_path)
     lines = [
-        f"{_path_text(path)}: {_message_for(document, path, place)}"
-        for path, place in sorted(errors_by_path.items(), key=lambda item: _document_position(document, item[0]))
-        if place.has_errors
+        f"{_path_text(path)}: {_message_for(document, path, path_errors)}"
+        for path, path_errors in sorted(errors_by_path.items(), key=lambda item: _document_position(document, item[0]))
+        if path_errors.has_errors
     ]
     omitted_count = len(lines) - MAX_MESSAGES
     return lines if omitted_count <= 0 else [*lines[:MAX_MESSAGES], f"and {omitted_count} more"]

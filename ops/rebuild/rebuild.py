@@ -172,9 +172,19 @@ class Rebuild:
                 for topic_partition in positions
                 if topic_partition.topic == "events"
             },
-            links={place: link_offsets.get(place.partition, _UNKNOWN_OFFSET) for place in positions if place.topic == "links"},
-            touched={place: offset for place, offset in positions.items() if place.topic == "touched"},
-            groups={place: group_offsets.get(place.partition, _UNKNOWN_OFFSET) for place in positions if place.topic == "groups"},
+            links={
+                topic_partition: link_offsets.get(topic_partition.partition, _UNKNOWN_OFFSET)
+                for topic_partition in positions
+                if topic_partition.topic == "links"
+            },
+            touched={
+                topic_partition: offset for topic_partition, offset in positions.items() if topic_partition.topic == "touched"
+            },
+            groups={
+                topic_partition: group_offsets.get(topic_partition.partition, _UNKNOWN_OFFSET)
+                for topic_partition in positions
+                if topic_partition.topic == "groups"
+            },
         )
 
     async def _newest_version(self) -> int:

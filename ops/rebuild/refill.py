@@ -44,8 +44,10 @@ def fragment_documents(recomputed: RecomputedState, offsets: Mapping[TopicPartit
     """Every owner's fragment, guarded by all that its partition had stored: whatever comes again before that is refused."""
     documents: DocumentsByPartition = {topic_partition: {} for topic_partition in offsets}
     for owner, fragment in recomputed.state.fragments.items():
-        place = topic_partition_of(offsets, owner)
-        documents[place]["fragment", owner] = GuardedDocument(encode_fragment(fragment), place.guard_name, offsets[place] - 1)
+        topic_partition = topic_partition_of(offsets, owner)
+        documents[topic_partition]["fragment", owner] = GuardedDocument(
+            encode_fragment(fragment), topic_partition.guard_name, offsets[topic_partition] - 1
+        )
     return documents
 
 
@@ -134,9 +136,9 @@ def membership_documents(
         else:
             document.formerly = tuple(sorted(members))
         document.label_version = _evaluated_version(profile_id, rebuilt, history, is_alive=profile_id not in dissolved)
-        place = topic_partition_of(offsets, profile_id)
-        documents[place]["membership", profile_id] = GuardedDocument(
-            encode_membership(document), place.guard_name, offsets[place] - 1
+        topic_partition = topic_partition_of(offsets, profile_id)
+        documents[topic_partition]["membership", profile_id] = GuardedDocument(
+            encode_membership(document), topic_partition.guard_name, offsets[topic_partition] - 1
         )
     return documents
 
@@ -145,8 +147,10 @@ def group_documents(contributions: Iterable[GroupRecord], offsets: Mapping[Topic
     """Every group's document, from all that was said of groups."""
     documents: DocumentsByPartition = {topic_partition: {} for topic_partition in offsets}
     for name, document in documents_from_records(contributions).items():
-        place = topic_partition_of(offsets, name)
-        documents[place]["group", name] = GuardedDocument(encode_group(document), place.guard_name, offsets[place] - 1)
+        topic_partition = topic_partition_of(offsets, name)
+        documents[topic_partition]["group", name] = GuardedDocument(
+            encode_group(document), topic_partition.guard_name, offsets[topic_partition] - 1
+        )
     return documents
 
 
