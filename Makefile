@@ -1,15 +1,18 @@
-PYTHON ?= python3.11
+# The newest Python that fits, as the package's requires-python says.
+PYTHONS := python3.14 python3.13 python3.12 python3.11
+PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell command -v $(name))))
 BIN := .venv/bin
 STAMP := .venv/.ready
 # Tests that start whole stacks, or workers that are killed: one at a time.
 WHOLE := tests/e2e tests/integration/streams
 
-.PHONY: setup demo analytics-js test clients check laws fuzz bench chaos lock clean
+.PHONY: setup demo analytics-js test clients check wheel laws fuzz bench chaos lock clean
 
 setup: $(STAMP)
 
 $(STAMP): requirements/onefold.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Onefold needs Python 3.11: install it, or say make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Onefold needs Python 3.11 to 3.14, and none is on PATH: install one, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	@test -x $(BIN)/python || "$(PYTHON)" -c 'import ensurepip, venv' || { echo "$(PYTHON) makes no virtual environments: install its venv package (Debian: apt install $(notdir $(PYTHON))-venv)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/onefold.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -39,6 +42,14 @@ check: setup  ## the quick ones: no service is started
 	$(BIN)/lint-imports
 	$(BIN)/pytest -m "not stack and not e2e and not kafka and not redis and not clickhouse"
 
+wheel: setup  ## build the package and run the command from it in an empty environment (needs a package index)
+	rm -rf dist && mkdir -p dist
+	$(BIN)/python -m hatchling build -t wheel -d dist
+	$(BIN)/python -m venv dist/empty
+	dist/empty/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd dist && for name in $$(empty/bin/onefold --help | sed -n '/^Commands:/,$$ s/^  \([a-z-]\{1,\}\)  .*/\1/p'); do \
+	  test $$name = demo || empty/bin/onefold $$name --help >/dev/null || exit 1; done
+
 laws: setup  ## the laws over many more random histories; ROUNDS=10 is 100,000
 	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_LAWS_ROUNDS=$(or $(ROUNDS),10) \
 	  $(BIN)/pytest tests/property tests/contract/test_profile_store_fencing.py -n auto --timeout 3600
@@ -52,9 +63,9 @@ bench: setup  ## throughput and latency against a floor; writes docs/performance
 chaos: setup  ## longer fault rounds on the real broker
 	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_CHAOS_ROUNDS=5 $(BIN)/pytest tests/integration/streams --timeout 900
 
-lock:  ## resolve requirements/onefold.in anew (needs uv)
-	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	  --override requirements/overrides.txt requirements/onefold.in -o requirements/onefold.lock
+lock:  ## resolve pyproject.toml's ranges for every supported Python (needs uv); UPGRADE=--upgrade takes newer versions
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate $(UPGRADE) \
+	  --extra embedded --extra demo --group dev --override requirements/overrides.txt pyproject.toml -o requirements/onefold.lock
 
 clean:
 	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 from embedded import ports as port_book
@@ -19,7 +20,7 @@ from embedded.layout import Layout, explain_write_errors, write_private
 from embedded.leftovers import end_leftovers
 from embedded.roles import PORT_NAMES, Role, addresses, answers_ok, environment, role_spec
 from embedded.supervisor import Child, Notify, trim_log
-from runtime.errors import Invalid, Transient
+from runtime.errors import Invalid, Misconfigured, Transient
 from runtime.settings import Settings
 
 STORES = ("redis", "clickhouse", "kafka")
@@ -129,6 +130,8 @@ class Stack:
         return ChildSpec("redis", argv, lambda: redis.is_ready(port), self.layout.logs / "redis.log")
 
     def _clickhouse(self) -> ChildSpec:
+        if find_spec("chdb") is None:  # the child would end with an import error in its log
+            raise Misconfigured("no ClickHouse engine: `pip install 'onefold[embedded]'`, or run servers of your own")
         port, users = self.ports["clickhouse"], self.layout.run / "clickhouse-users.json"
         write_private(users, self.secrets.clickhouse_users())
         argv = [

@@ -15,12 +15,19 @@ import typer
 from typer import _click  # typer carries click with it and gives its types no public name; `import click` costs 0.1 s more
 from typer.core import TyperGroup
 
+from runtime.errors import Misconfigured
+
 
 class CommandEntry(NamedTuple):
-    """A command or a group of commands. `module` has `register(app)`, which adds it; `summary` is the first line of its help."""
+    """A command or a group of commands.
+
+    `module` has `register(app)`, which adds it. `summary` is the first line of its help. `extra` names the optional dependencies of
+    the package without which the module cannot be imported.
+    """
 
     module: str
     summary: str
+    extra: str = ""
 
 
 COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
@@ -46,7 +53,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
             "ops.cli.analytics_js", "Fetch analytics.js for the classic snippet, which the collector serves."
         ),
         "prepare": CommandEntry("ops.cli.prepare", "Create topics, tables and the source `default`."),
-        "demo": CommandEntry("demo.command", "Start Onefold and simulate the customers of a Vietnamese retailer."),
+        "demo": CommandEntry("demo.command", "Start Onefold and simulate the customers of a Vietnamese retailer.", extra="demo"),
     }
 )
 """Every command, in the order of the listing."""
@@ -64,7 +71,14 @@ class LazyCommandGroup(TyperGroup):
         """Import the module of a command and return the command; None for a name that the table does not have."""
         del ctx
         entry = COMMANDS.get(cmd_name)
-        return None if entry is None else load_command(entry.module, cmd_name)
+        if entry is None:
+            return None
+        try:
+            return load_command(entry.module, cmd_name)
+        except ModuleNotFoundError as error:
+            if not entry.extra:
+                raise
+            raise Misconfigured(f"`onefold {cmd_name}` needs {error.name}: pip install 'onefold[{entry.extra}]'") from error
 
     def format_commands(self, ctx: _click.Context, formatter: _click.HelpFormatter) -> None:
         """Write the listing from the table; the inherited method would import every module for its commands' summaries."""
