@@ -3,8 +3,6 @@ PYTHONS := python3.14 python3.13 python3.12 python3.11
 PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell command -v $(name))))
 BIN := .venv/bin
 STAMP := .venv/.ready
-# Tests that start whole stacks, or workers that are killed: one at a time.
-WHOLE := tests/e2e tests/integration/streams
 
 .PHONY: setup demo analytics-js test clients check wheel laws fuzz bench chaos lock clean
 
@@ -28,8 +26,7 @@ test: setup  ## every test and check that CI runs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov --cov-report= --cov-fail-under=0 -n 2 --dist loadfile --ignore tests/property $(addprefix --ignore ,$(WHOLE))
-	$(BIN)/pytest --cov --cov-append --cov-report=term:skip-covered $(WHOLE)
+	$(BIN)/pytest --cov --cov-report=term:skip-covered -n 2 --dist loadgroup --no-loadscope-reorder --ignore tests/property
 	$(BIN)/pytest tests/property -n auto
 
 clients: setup  ## the real clients in Python, Node (needs npm) and Chromium against a running collector

@@ -1,14 +1,38 @@
-"""Real services, started once for the whole run and only when a test asks for one."""
+"""Real services, started once in each worker of pytest and only when a test asks for one; and which tests run beside which."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Final
 
 import pytest
+from pydantic import SecretStr
 
+from runtime.settings import Settings
+from tests.support.clickhouse_server import clickhouse_server
 from tests.support.redis_cluster import ClusterProcesses, cluster_running
 from tests.support.rounds import load_hypothesis_profile
 from tests.support.services import ServiceProcess, kafka_spec, redis_spec, running_service
+from warehouse.client import Warehouse
+from warehouse.migrate import migrate
 
 load_hypothesis_profile()
+
+TESTS: Final = Path(__file__).parent
+WHOLE_STACKS: Final = (TESTS / "e2e", TESTS / "integration" / "streams")
+"""Tests that start whole stacks, or workers that are killed. Two of them at a time would starve each other."""
+_DATABASES = count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give `pytest --dist loadgroup` its groups: the whole stacks are one, which begins first; every other file is one of its own.
+
+    So the tests that mostly wait for processes run one after another in one worker, while the others use the second core.
+    """
+    for item in items:
+        whole = any(item.path.is_relative_to(folder) for folder in WHOLE_STACKS)
+        item.add_marker(pytest.mark.xdist_group("whole stacks" if whole else item.path.relative_to(TESTS).as_posix()))
+    items.sort(key=lambda item: not any(item.path.is_relative_to(folder) for folder in WHOLE_STACKS))
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +79,25 @@ def own_redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clus
     """A Redis Cluster of the test's own, whose primaries it may kill and start again."""
     with cluster_running(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real ClickHouse engine. Shared: take a database of your own (`clickhouse_settings`)."""
+    with clickhouse_server(tmp_path_factory.mktemp("clickhouse")) as url:
+        yield url
+
+
+@pytest.fixture
+def clickhouse_settings(clickhouse_url: str) -> Settings:
+    """Settings with a database that no other test has."""
+    return Settings(clickhouse_url=SecretStr(clickhouse_url), clickhouse_database=f"test_{next(_DATABASES)}", consumer_batch_ms=10)
+
+
+@pytest.fixture
+async def warehouse(clickhouse_settings: Settings) -> AsyncIterator[Warehouse]:
+    """A connection to the migrated database."""
+    await migrate(clickhouse_settings)
+    connected = await Warehouse.connect(clickhouse_settings)
+    yield connected
+    await connected.aclose()

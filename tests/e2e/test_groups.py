@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.shipped_command import Onefold, eventually, running_onefold
+from tests.support.shipped_command import Onefold, eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]
 DEFINITIONS = """
@@ -47,28 +47,27 @@ def until(onefold: Onefold, segment: str, names: list[str]) -> None:
     eventually(lambda: inside(onefold, segment), lambda found: found == names)
 
 
-def test_calls_make_accounts_and_households_that_segments_and_analysts_see(tmp_path: Path) -> None:
+def test_calls_make_accounts_and_households_that_segments_and_analysts_see(tmp_path: Path, onefold: Onefold) -> None:
     folder = tmp_path / "definitions"
     folder.mkdir()
     (folder / "all.yaml").write_text(DEFINITIONS, encoding="utf-8")
-    with running_onefold(tmp_path / "of") as onefold:
-        onefold.run("apply", str(folder))
-        onefold.send(
-            [
-                identify("An", address="Số 12 đường Trần Hưng Đạo, P.5, TP. Huế", city="Huế", salary=7),
-                identify("Bình", address={"street": "12 tran hung dao, phuong 5", "city": "HUẾ"}),
-                identify("Chi", address="14 Trần Hưng Đạo, P.5, Huế", phone="02838221234"),
-                group("An", "Công ty A"),
-                group("Chi", "Công ty A"),
-            ]
-        )
-        until(onefold, "families", ["An", "Bình"])
-        onefold.send([group("An", "Công ty A", plan="enterprise"), identify("Dũng", phone="+84 28 3822 1234")])
-        until(onefold, "enterprise", ["An", "Chi"])
-        until(onefold, "families", ["An", "Bình", "Chi", "Dũng"])
-        accounts = eventually(lambda: onefold.rows("SELECT account, traits, size FROM accounts"), lambda rows: rows != [])
-        assert accounts == [["Công ty A", '{"plan":"enterprise"}', "2"]]
-        homes = onefold.rows("SELECT traits, size, counters['$identify'] FROM households ORDER BY traits")
-        assert homes == [['{"city":"Huế"}', "2", "2"], ["{}", "2", "2"]]
-        assert onefold.account()["balanced"]
-        assert onefold.wait_until_verified()["agree"]
+    onefold.run("apply", str(folder))
+    onefold.send(
+        [
+            identify("An", address="Số 12 đường Trần Hưng Đạo, P.5, TP. Huế", city="Huế", salary=7),
+            identify("Bình", address={"street": "12 tran hung dao, phuong 5", "city": "HUẾ"}),
+            identify("Chi", address="14 Trần Hưng Đạo, P.5, Huế", phone="02838221234"),
+            group("An", "Công ty A"),
+            group("Chi", "Công ty A"),
+        ]
+    )
+    until(onefold, "families", ["An", "Bình"])
+    onefold.send([group("An", "Công ty A", plan="enterprise"), identify("Dũng", phone="+84 28 3822 1234")])
+    until(onefold, "enterprise", ["An", "Chi"])
+    until(onefold, "families", ["An", "Bình", "Chi", "Dũng"])
+    accounts = eventually(lambda: onefold.rows("SELECT account, traits, size FROM accounts"), lambda rows: rows != [])
+    assert accounts == [["Công ty A", '{"plan":"enterprise"}', "2"]]
+    homes = onefold.rows("SELECT traits, size, counters['$identify'] FROM households ORDER BY traits")
+    assert homes == [['{"city":"Huế"}', "2", "2"], ["{}", "2", "2"]]
+    assert onefold.account()["balanced"]
+    assert onefold.wait_until_verified()["agree"]

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.shipped_command import Onefold, eventually, running_onefold
+from tests.support.shipped_command import Onefold, eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]
 ÁNH, PHONE, DEVICE = "email:ánh@shop.vn", "phone:0912345678", "anonymous_id:máy-chung"
@@ -50,10 +50,11 @@ class ApiClient:
         return response.json()
 
 
-def test_a_shared_device_is_taken_apart_stays_apart_and_is_taken_back(tmp_path: Path) -> None:
-    with running_onefold(tmp_path / "of") as onefold, contextlib.closing((api := ApiClient(onefold)).http):
+def test_a_shared_device_is_taken_apart_stays_apart_and_is_taken_back(tmp_path: Path, onefold: Onefold) -> None:
+    settled = onefold.wait_until_settled(0)["accepted"]
+    with contextlib.closing((api := ApiClient(onefold)).http):
         onefold.send([on_device(1, email="ánh@shop.vn", name="Nguyễn Thị Ánh"), on_device(2, phone="0912345678", name="Trần Đức")])
-        onefold.wait_until_settled(2)
+        onefold.wait_until_settled(settled + 2)
         together = api.why()
         assert together["together"]
         assert [step["first_event"]["id"] for step in together["path"]] == ["m1", "m2"]
@@ -72,7 +73,7 @@ def test_a_shared_device_is_taken_apart_stays_apart_and_is_taken_back(tmp_path: 
         assert split["applied"]
         assert len(split["profiles"]) == 2
         onefold.send([on_device(3, phone="0912345678"), on_device(4, email="ánh@shop.vn")])
-        onefold.wait_until_settled(4)
+        onefold.wait_until_settled(settled + 4)
         apart = api.why()
         assert not apart["together"]
         assert {reason["decision"]["operation"] for reason in apart["reasons"]} == {split["operation"]}

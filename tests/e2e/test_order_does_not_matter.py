@@ -1,4 +1,4 @@
-"""Law 2 on the shipped command: shuffled and duplicated input gives an equal state hash."""
+"""Order does not matter, on the shipped command: shuffled and duplicated input gives an equal state hash."""
 
 import random
 import shutil

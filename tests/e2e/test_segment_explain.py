@@ -11,7 +11,7 @@ import pytest
 from embedded.attach import settings_of_running
 from profile_store.connect import open_store
 from runtime.clock import SystemClock
-from tests.support.shipped_command import Onefold, eventually, running_onefold
+from tests.support.shipped_command import Onefold, eventually
 from tests.support.verify_world import tamper
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -54,46 +54,49 @@ async def break_membership(onefold: Onefold, profile_id: str) -> None:
         await store.aclose()
 
 
-def test_membership_is_explained_and_drift_is_found_and_repaired(tmp_path: Path) -> None:
+def test_membership_is_explained_and_drift_is_found_and_repaired(tmp_path: Path, onefold: Onefold) -> None:
+    settled = onefold.wait_until_settled(0)["accepted"]
     (tmp_path / "definitions").mkdir()
     (tmp_path / "definitions" / "segments.yaml").write_text(DEFINITIONS, encoding="utf-8")
-    with running_onefold(tmp_path / "of") as onefold:
-        onefold.run("apply", str(tmp_path / "definitions"))
-        onefold.send([track_call("ánh", "Thêm vào giỏ", "g1"), track_call("bình", "Thêm vào giỏ", "g2")])
-        onefold.wait_until_settled(2)
-        why(onefold, BÌNH)
-        onefold.send([track_call("bình", "Đặt hàng", "o1")])
-        onefold.wait_until_settled(3)
+    onefold.run("apply", str(tmp_path / "definitions"))
+    onefold.send([track_call("ánh", "Thêm vào giỏ", "g1"), track_call("bình", "Thêm vào giỏ", "g2")])
+    onefold.wait_until_settled(settled + 2)
+    why(onefold, BÌNH)
+    onefold.send([track_call("bình", "Đặt hàng", "o1")])
+    onefold.wait_until_settled(settled + 3)
 
-        member = why(onefold, ÁNH)
-        assert member["member"]
-        assert member["tree"]["inside"][0]["events"][0]["shown"][0]["id"] == "g1"
-        assert member["transition"]["event"]["id"] == "g1"
-        gone = eventually(lambda: why(onefold, BÌNH), lambda answer: not answer["member"])
-        assert [child["holds"] for child in gone["tree"]["inside"]] == [True, False]
-        assert gone["transition"]["op"] == "exited"
-        assert gone["tree"]["inside"][1]["events"][0]["shown"][0]["id"] == "o1"
-        text = onefold.run("segments", "why", BÌNH, "bo-quen-gio").stdout
-        assert "✗ no Đặt hàng in the last 1d" in text
-        assert max(map(len, text.splitlines())) <= 80
-        assert "bo-quen-gio" in onefold.run("segments", "why", ÁNH).stdout
-        assert onefold.run("segments", "why", "user_id:nobody", "bo-quen-gio", check=False).returncode == 1
+    member = why(onefold, ÁNH)
+    assert member["member"]
+    assert member["tree"]["inside"][0]["events"][0]["shown"][0]["id"] == "g1"
+    assert member["transition"]["event"]["id"] == "g1"
+    gone = eventually(lambda: why(onefold, BÌNH), lambda answer: not answer["member"])
+    assert [child["holds"] for child in gone["tree"]["inside"]] == [True, False]
+    assert gone["transition"]["op"] == "exited"
+    assert gone["tree"]["inside"][1]["events"][0]["shown"][0]["id"] == "o1"
+    text = onefold.run("segments", "why", BÌNH, "bo-quen-gio").stdout
+    assert "✗ no Đặt hàng in the last 1d" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "bo-quen-gio" in onefold.run("segments", "why", ÁNH).stdout
+    assert onefold.run("segments", "why", "user_id:nobody", "bo-quen-gio", check=False).returncode == 1
 
-        token = json.loads((onefold.data_dir / "run" / "secrets.json").read_text())["api_token"]
-        address = f"{onefold.status()['addresses']['api']}/v1/segments/why"
-        asked = {"profile": ÁNH, "segment": "bo-quen-gio"}
-        by_api = httpx.get(address, params=asked, headers={"Authorization": f"Bearer {token}"}, timeout=30).json()
-        assert (by_api["tree"]["inside"][0]["events"], by_api["member"]) == (member["tree"]["inside"][0]["events"], True)
+    token = json.loads((onefold.data_dir / "run" / "secrets.json").read_text())["api_token"]
+    address = f"{onefold.status()['addresses']['api']}/v1/segments/why"
+    asked = {"profile": ÁNH, "segment": "bo-quen-gio"}
+    by_api = httpx.get(address, params=asked, headers={"Authorization": f"Bearer {token}"}, timeout=30).json()
+    assert by_api["member"]
+    assert by_api["tree"]["inside"][0]["events"] == member["tree"]["inside"][0]["events"]
 
-        agreed = onefold.json("segments", "verify")
-        assert (agreed["agrees"], agreed["segments"][0]["both"]) == (True, 1)
-        asyncio.run(break_membership(onefold, member["profile_id"]))
-        broken = onefold.run("segments", "verify", "bo-quen-gio", check=False)
-        assert broken.returncode == 1
-        assert "--repair" in broken.stdout
-        repaired = onefold.json("segments", "verify", "--repair")
-        assert (repaired["agrees"], repaired["repaired"]) == (True, 1)
-        rows = eventually(
-            lambda: onefold.rows("SELECT op, cause FROM transitions WHERE cause = 'reconcile'"), lambda found: bool(found)
-        )
-        assert rows == [["entered", "reconcile"]]
+    agreed = onefold.json("segments", "verify", "bo-quen-gio")
+    assert agreed["agrees"]
+    assert agreed["segments"][0]["both"] == 1
+    asyncio.run(break_membership(onefold, member["profile_id"]))
+    broken = onefold.run("segments", "verify", "bo-quen-gio", check=False)
+    assert broken.returncode == 1
+    assert "--repair" in broken.stdout
+    repaired = onefold.json("segments", "verify", "--repair")
+    assert repaired["agrees"]
+    assert repaired["repaired"] == 1
+    rows = eventually(
+        lambda: onefold.rows("SELECT op, cause FROM transitions WHERE cause = 'reconcile'"), lambda found: bool(found)
+    )
+    assert rows == [["entered", "reconcile"]]

@@ -1,4 +1,4 @@
-"""Law 7 on the shipped command: a rebuilt Redis equals the old one."""
+"""Stores are projections, on the shipped command: a rebuilt Redis equals the old one."""
 
 from pathlib import Path
 

@@ -1,16 +1,14 @@
-"""One engine for the tests of a module."""
+"""The shared engine, with an empty database `onefold` for the tests of each module."""
 
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.support.clickhouse_server import clickhouse_server
-
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running engine with the database `onefold`; user and password are in the URL."""
-    with clickhouse_server(tmp_path_factory.mktemp("clickhouse")) as address:
-        httpx.post(address, content="CREATE DATABASE onefold ENGINE = Atomic").raise_for_status()
-        yield address
+def url(clickhouse_url: str) -> Iterator[str]:
+    """Address of the engine, with user and password; the database `onefold` ends with the module."""
+    httpx.post(clickhouse_url, content="CREATE DATABASE onefold ENGINE = Atomic").raise_for_status()
+    yield clickhouse_url
+    httpx.post(clickhouse_url, content="DROP DATABASE onefold SYNC").raise_for_status()
