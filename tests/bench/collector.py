@@ -31,6 +31,7 @@ from runtime.settings import Settings
 from tests.bench.load import bodies, calls
 from tests.support.collector_harness import KEY, known_sources, source
 from tests.support.collector_process import ROOT, CollectorProcess, collector_process
+from tests.support.polling import eventually
 from tests.support.services import kafka_spec, running_service
 
 REQUESTS = {1: 3_000, 10: 1_500, 50: 600}
@@ -119,14 +120,14 @@ def floor_process(process: CollectorProcess) -> Iterator[int]:
 
 
 def _await_port(port: int, child: subprocess.Popen[bytes], within_s: float = 30) -> None:
-    end = time.monotonic() + within_s
-    while True:
+    def listens() -> bool:
         assert child.poll() is None, "the floor has ended"
-        assert time.monotonic() < end, f"the floor is not there within {within_s} s"
         with contextlib.suppress(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        time.sleep(0.02)
+            return True
+        return False
+
+    eventually(listens, within_s=within_s, every_s=0.02, explain=lambda: "the floor is not there")
 
 
 def measure_collector(rounds: int = 3) -> CollectorFigures:

@@ -14,7 +14,8 @@ from typing import Any
 
 from tests.bench.load import bodies, calls
 from tests.bench.whole import post
-from tests.support.shipped_command import Onefold, eventually
+from tests.support.polling import eventually
+from tests.support.shipped_command import Onefold
 
 DEFINITIONS = """
 apiVersion: onefold/v1

@@ -1,6 +1,7 @@
 """What every bus promises: one suite, on the twin and on Kafka."""
 
 import asyncio
+import functools
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -14,9 +15,11 @@ from runtime.bus.port import Bus, Consumer, Outgoing, Partition, Record
 from runtime.bus.record_limits import MAX_RECORD_BYTES
 from runtime.errors import Permanent
 from runtime.settings import Settings
+from tests.support.polling import eventually_async
 
 PARTITIONS = 4
 WITHIN_S = 30
+wait_until = functools.partial(eventually_async, within_s=WITHIN_S)
 
 
 @pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
@@ -66,12 +69,6 @@ async def read(consumer: Consumer, count: int, max_records: int = 100) -> list[R
 
 def values(records: Sequence[Record]) -> list[int]:
     return sorted(int(record.value or b"-1") for record in records)
-
-
-async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not await condition():  # noqa: ASYNC110 - the broker tells nobody
-            await asyncio.sleep(0.02)
 
 
 async def test_send_returns_partition_and_offset_of_each_record(bus: Bus, topic: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.shipped_command import Onefold, eventually
+from tests.support.polling import eventually
+from tests.support.shipped_command import Onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 ORDER = "Đơn hàng được tính"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.shipped_command import Onefold, eventually, running_onefold
+from tests.support.polling import eventually
+from tests.support.shipped_command import Onefold, running_onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -54,7 +55,7 @@ def order(who: str, number: int) -> dict[str, Any]:
 
 
 def turns(onefold: Onefold, count: int) -> list[list[str]]:
-    return list(eventually(lambda: onefold.rows(TURNS), lambda rows: len(rows) >= count))
+    return eventually(lambda: onefold.rows(TURNS), lambda rows: len(rows) >= count)
 
 
 def test_a_segment_applied_over_history_is_silent_then_live_and_comes_back(tmp_path: Path, hook: tuple[str, list[str]]) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.shipped_command import Onefold, eventually
+from tests.support.polling import eventually
+from tests.support.shipped_command import Onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]
 DEFINITIONS = """

@@ -5,7 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.shipped_command import eventually, running_onefold
+from tests.support.polling import eventually
+from tests.support.shipped_command import running_onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 

@@ -11,7 +11,8 @@ import pytest
 from embedded.attach import settings_of_running
 from profile_store.connect import open_store
 from runtime.clock import SystemClock
-from tests.support.shipped_command import Onefold, eventually
+from tests.support.polling import eventually
+from tests.support.shipped_command import Onefold
 from tests.support.verify_world import tamper
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.timeout(600)]

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.shipped_command import Onefold, eventually
+from tests.support.polling import eventually
+from tests.support.shipped_command import Onefold
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 

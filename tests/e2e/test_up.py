@@ -11,7 +11,8 @@ import pytest
 from redis import Redis
 
 from embedded.child_process import process_identity
-from tests.support.embedded_stack import OnefoldProcess, wait_until
+from tests.support.embedded_stack import OnefoldProcess
+from tests.support.polling import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.kafka, pytest.mark.redis, pytest.mark.clickhouse]
 
@@ -65,7 +66,7 @@ def test_a_second_up_on_the_directory_is_refused_in_one_line(command: OnefoldPro
 def test_a_killed_child_is_restarted(command: OnefoldProcess) -> None:
     command.up()
     os.kill(command.role("redis")["pid"], signal.SIGKILL)
-    wait_until(lambda: command.status()["ready"] and command.role("redis")["restarts"] == 1, 60)
+    eventually(lambda: command.status()["ready"] and command.role("redis")["restarts"] == 1, within_s=60)
     assert "redis ended (SIGKILL), restarting" in command.output()
 
 

@@ -5,7 +5,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.records import QuarantineRecord
+from tests.support.polling import eventually
 
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 60
@@ -79,14 +79,13 @@ def collector_process(
 
 
 def _wait_until_ready(child: subprocess.Popen[bytes], settings: Settings, log: Path) -> None:
-    end = time.monotonic() + WITHIN_S
-    while True:
+    def is_ready() -> bool:
         assert child.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"http://127.0.0.1:{settings.metrics_port}/ready", timeout=10).status_code == 200:
-                return
-        time.sleep(0.02)
+            return httpx.get(f"http://127.0.0.1:{settings.metrics_port}/ready", timeout=10).status_code == 200
+        return False
+
+    eventually(is_ready, within_s=WITHIN_S, every_s=0.02, explain=log.read_text)
 
 
 async def _create_topics_and_sources(settings: Settings, sources: tuple[Source, ...]) -> None:

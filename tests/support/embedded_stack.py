@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from embedded.roles import Role
 from embedded.stack import STORES, Prepare, Stack
 from ops.prepare import prepare as prepare_stores
 from runtime.errors import OnefoldError
+from tests.support.polling import eventually
 
 REPO = Path(__file__).parents[2]
 
@@ -91,7 +91,7 @@ class OnefoldProcess:
             self.process = subprocess.Popen(
                 argv, env=self.variables, cwd=REPO, stdin=subprocess.DEVNULL, stdout=out, stderr=out, text=True
             )
-        wait_until(lambda: self.process is None or self.process.poll() is not None or self.status()["ready"], 240)
+        eventually(lambda: self.process is None or self.process.poll() is not None or self.status()["ready"], within_s=240)
         if self.process.poll() is not None:
             message = f"onefold up ended with {self.process.returncode}:\n{self.output()}"
             raise RuntimeError(message)
@@ -118,12 +118,4 @@ class OnefoldProcess:
         self.stop()
 
 
-def wait_until(condition: Callable[[], object], limit_s: float = 30) -> None:
-    """Wait until `condition` holds. Raises AssertionError after the limit."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {limit_s} s"
-        time.sleep(0.1)
-
-
-__all__ = ["OnefoldProcess", "embedded_stack", "prepare_stores", "wait_until"]
+__all__ = ["OnefoldProcess", "embedded_stack", "prepare_stores"]

@@ -5,7 +5,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.topics import by_name
 from tests.support.counting_worker import BUCKETS, CountingStep, bucket_id, offsets_of
+from tests.support.polling import eventually_async
 
 PARTITIONS = 4
 NAMES = ("events", "links", "quarantine", "definitions")
@@ -111,15 +111,23 @@ class FaultStage:
 
     async def wait_until(self, condition: Callable[[], Awaitable[bool]], within_s: float = 90) -> None:
         """Wait for a condition, starting again what has ended; AssertionError with the workers' last words after the bound."""
-        end = time.monotonic() + within_s
-        while True:
+
+        async def holds() -> bool:
             with contextlib.suppress(Transient):
-                if await condition():
-                    return
+                return await condition()
+            return False
+
+        def supervise() -> None:
             for worker in self.workers:
                 worker.supervise()
-            assert time.monotonic() < end, self.log_tails()
-            await asyncio.sleep(0.1)
+
+        await eventually_async(
+            holds,
+            within_s=within_s,
+            every_s=0.1,
+            on_poll=supervise,
+            explain=self.log_tails,
+        )
 
     async def wait_until_counted(self, at_least: int) -> None:
         """Wait until so many records are counted."""

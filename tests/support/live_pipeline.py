@@ -19,7 +19,6 @@ from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock
-from runtime.polling import poll_until
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event
@@ -32,6 +31,7 @@ from streams.steps.group import GroupStep
 from streams.steps.link import LinkStep
 from streams.steps.segment import SegmentStep
 from streams.steps.unify import UnifyStep
+from tests.support.polling import eventually_async
 from warehouse.client import Warehouse
 from warehouse.writer import ClickHouseWriter
 
@@ -77,7 +77,7 @@ class LivePipeline:
 
     async def wait_until_idle(self) -> None:
         """Until all that was said is done and in ClickHouse."""
-        assert await poll_until(self._is_idle, 60, 0.01)
+        await eventually_async(self._is_idle, within_s=60, every_s=0.01)
 
     async def _is_idle(self) -> bool:
         for topic in ("events", "links", "touched", "groups"):

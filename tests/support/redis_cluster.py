@@ -1,7 +1,6 @@
 """A Redis Cluster of three primaries, as child processes of pytest that end with it."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from redis.exceptions import RedisError
 from embedded import redis
 from embedded.child_process import ChildSpec
 from embedded.ports import allocate_ports
+from tests.support.polling import eventually
 from tests.support.services import ServiceProcess, running_service
 
 PRIMARIES: Final = 3
@@ -34,7 +34,13 @@ class ClusterProcesses:
 
     def wait_until_whole(self) -> None:
         """Wait until every primary says that all slots are served."""
-        _wait_until(lambda: all(_is_whole(port) for port in self.ports), "the primaries do not agree on a whole cluster")
+        eventually(
+            lambda: [_is_whole(port) for port in self.ports],
+            all,
+            JOIN_S,
+            every_s=0.02,
+            explain=lambda: "the primaries do not agree on a whole cluster",
+        )
 
     def begin_slot_move(self, *keys: str) -> dict[int, int]:
         """Begin to move the slots of these keys to the next primary, and move these keys; returns slots by their new primary."""
@@ -106,11 +112,3 @@ def _is_whole(port: int) -> bool:
 def _execute(port: int, *command: str | int) -> Any:
     with Redis(port=port, protocol=2, socket_timeout=5) as client:
         return client.execute_command(*command)
-
-
-def _wait_until(condition: Callable[[], bool], failure: str) -> None:
-    end = time.monotonic() + JOIN_S
-    while not condition():
-        if time.monotonic() > end:
-            raise RuntimeError(failure)
-        time.sleep(0.02)

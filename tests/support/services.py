@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from embedded.kafka import Kafka
 from embedded.kafka_jars import cache_dir, kafka_jars
 from embedded.layout import Layout
 from embedded.ports import free_port
+from tests.support.polling import eventually
 
 
 @dataclass
@@ -89,11 +89,13 @@ def _spawn(spec: ChildSpec) -> subprocess.Popen[bytes]:
 
 
 def _wait_until_ready(spec: ChildSpec, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + spec.start_timeout_s
-    while not spec.is_ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            process.wait()
-            message = f"{spec.name} did not start (exit {process.returncode}):\n{spec.tail()}"
-            raise RuntimeError(message)
-        time.sleep(0.02)
+    def is_ready() -> bool:
+        assert process.poll() is None, f"{spec.name} ended with {process.returncode}:\n{spec.tail()}"
+        return spec.is_ready()
+
+    try:
+        eventually(is_ready, within_s=spec.start_timeout_s, every_s=0.02, explain=lambda: f"{spec.name}: {spec.tail()}")
+    except AssertionError:
+        process.kill()
+        process.wait()
+        raise

@@ -5,25 +5,15 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.support.polling import eventually
+
 ONEFOLD = Path(sys.executable).with_name("onefold")
-
-
-def eventually(probe: Callable[[], Any], accept: Callable[[Any], bool], within_s: float = 60.0) -> Any:
-    """Look again and again until `accept` says yes; AssertionError with the last look after the bound."""
-    end = time.monotonic() + within_s
-    while True:
-        value = probe()
-        if accept(value):
-            return value
-        assert time.monotonic() < end, f"still not so after {within_s} s; last seen: {value!r}"
-        time.sleep(0.1)
 
 
 class Onefold:

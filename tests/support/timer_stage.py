@@ -1,11 +1,9 @@
 """Stream workers on a real broker and a real Redis, and people who leave a segment because time passes."""
 
-import asyncio
 import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +30,7 @@ from streams.steps.segment import SegmentStep
 from streams.steps.unify import UnifyStep
 from tests.support.events import event
 from tests.support.fault_stage import SupervisedWorker
+from tests.support.polling import eventually_async
 
 WITHIN_MS: Final = 3_600_000
 DEFINITION: Final = """
@@ -162,15 +161,23 @@ class TimerStage:
 
     async def wait_until(self, condition: Callable[[], Awaitable[bool]], within_s: float = 120) -> None:
         """Wait for a condition, starting again what has ended; AssertionError with the workers' last words after the bound."""
-        end = time.monotonic() + within_s
-        while True:
+
+        async def holds() -> bool:
             with contextlib.suppress(Transient):
-                if await condition():
-                    return
+                return await condition()
+            return False
+
+        def supervise() -> None:
             for worker in self.workers:
                 worker.supervise()
-            assert time.monotonic() < end, "\n".join(f"{w.codes}: {w.log.read_text()[-2000:]}" for w in self.workers)
-            await asyncio.sleep(0.01)
+
+        await eventually_async(
+            holds,
+            within_s=within_s,
+            every_s=0.01,
+            on_poll=supervise,
+            explain=lambda: "\n".join(f"{worker.codes}: {worker.log.read_text()[-2000:]}" for worker in self.workers),
+        )
 
     async def wait_until_exited(self, count: int) -> None:
         """Wait until so many exits were said."""

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runtime.health import QuietServer
+from tests.support.polling import eventually_async
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRlc3RzLCAyNCBieXRlcw=="
 Responder = Callable[["VerifiedRequest"], Awaitable[Response] | Response]
@@ -60,9 +61,7 @@ async def webhook_receiver(answer: Responder | None = None) -> AsyncIterator[Web
     server = QuietServer(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", ws="none"))
     task = asyncio.create_task(server.serve())
     try:
-        async with asyncio.timeout(10):
-            while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag alone
-                await asyncio.sleep(0.005)
+        await eventually_async(lambda: server.started, within_s=10, every_s=0.005)
         receiver.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/hook"
         yield receiver
     finally:

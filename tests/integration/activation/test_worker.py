@@ -1,7 +1,8 @@
 """A worker between the broker's twin, the store's twin and a real HTTP receiver on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import functools
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,8 +23,11 @@ from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.records import Delivery, QuarantineRecord, Transition
+from tests.support.polling import eventually_async
 from tests.support.transitions import destination, transition
 from tests.support.webhook_receiver import SECRET, VerifiedRequest, webhook_receiver
+
+wait_until = functools.partial(eventually_async, within_s=20)
 
 SETTINGS = Settings(commit_interval_ms=50)
 TOPICS: dict[str, tuple[int, dict[str, str]]] = {
@@ -72,15 +76,6 @@ class ActivationWorld:
 
     async def committed(self, name: str = "hook") -> int:
         return sum((await self.bus.committed(SETTINGS.group(f"activation.{name}"), SETTINGS.topic("memberships"))).values())
-
-
-async def wait_until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            found = condition()
-            if await found if asyncio.iscoroutine(found) else found:
-                return
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

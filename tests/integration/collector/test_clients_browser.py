@@ -10,7 +10,7 @@ from schemas.events import Event
 from tests.clients.install import chromium
 from tests.support.client_story import CLIENTS, HOUR_MS, ClientTrial
 from tests.support.demo_shop import bundle, customer, shop
-from tests.support.shipped_command import eventually
+from tests.support.polling import eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clients]
 

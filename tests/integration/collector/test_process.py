@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,17 +29,12 @@ from schemas.events import Event
 from schemas.identifiers import node
 from schemas.records import QuarantineRecord
 from tests.support.collector_harness import KEY, source
+from tests.support.polling import eventually
 from tests.support.services import ServiceProcess
 
 ROOT = Path(__file__).parents[3]
 WITHIN_S = 60
-
-
-def wait_until(holds: Callable[[], bool], within_s: float = WITHIN_S) -> None:
-    end = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end, f"not so within {within_s} s"
-        time.sleep(0.02)
+wait_until = functools.partial(eventually, within_s=WITHIN_S)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from runtime.health import QuietServer
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from tests.support.collector_harness import KEY, NOW_MS, known_sources
+from tests.support.polling import eventually_async
 
 WITHIN_S = 30
 
@@ -29,9 +30,7 @@ async def serving(http: type[BoundedHttpProtocol]) -> AsyncIterator[int]:
     server = QuietServer(uvicorn.Config(app, http=http, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve())
     try:
-        async with asyncio.timeout(WITHIN_S):
-            while not server.started:  # noqa: ASYNC110 - uvicorn has no event to wait for
-                await asyncio.sleep(0.005)
+        await eventually_async(lambda: server.started, within_s=WITHIN_S, every_s=0.005)
         yield int(server.servers[0].sockets[0].getsockname()[1])
     finally:
         server.should_exit = True

@@ -18,6 +18,7 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import QuarantineRecord
 from tests.support.events import event
+from tests.support.polling import eventually_async
 from warehouse.client import Warehouse
 from warehouse.rows import TableRow
 from warehouse.tables import Table
@@ -69,9 +70,11 @@ async def consume(settings: Settings, bus: MemoryBus, writer: ClickHouseWriter, 
     stop = asyncio.Event()
     loops = [ConsumerLoop(settings, bus, writer, ManualClock(), Metrics(), feed) for feed in FEEDS]
     tasks = [asyncio.create_task(_surviving(loop, stop)) for loop in loops]
-    async with asyncio.timeout(WITHIN_S):
-        while not any(task.done() for task in tasks) and not await until():  # noqa: ASYNC110 - the tables say nothing when they change
-            await asyncio.sleep(0.05)
+
+    async def ended() -> bool:
+        return any(task.done() for task in tasks) or await until()
+
+    await eventually_async(ended, within_s=WITHIN_S, every_s=0.05)
     stop.set()
     await asyncio.gather(*tasks)
 

@@ -1,9 +1,9 @@
 """A stack of real stores inside the test: what `onefold up` runs, without the command around it."""
 
 import asyncio
+import functools
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,12 @@ from embedded.up import up
 from runtime.errors import Invalid, Misconfigured, Transient
 from runtime.settings import Settings
 from tests.support.embedded_stack import embedded_stack
+from tests.support.polling import eventually_async
+
+wait_until = functools.partial(eventually_async, within_s=60)
 
 pytestmark = [pytest.mark.stack, pytest.mark.kafka, pytest.mark.redis]
 SERVICES = ("redis", "kafka")
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - another process makes it true
-            await asyncio.sleep(0.05)
 
 
 async def test_killed_store_restarts_with_its_data(tmp_path: Path) -> None:

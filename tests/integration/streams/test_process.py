@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from runtime.bus.kafka import KafkaBus
 from runtime.settings import Settings
 from schemas.topics import TOPICS
 from streams.applier import ExitCode
+from tests.support.polling import eventually
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -39,10 +39,12 @@ async def test_it_is_ready_once_every_agent_has_its_partitions_and_ends_in_order
     }
     process = _started(variables, tmp_path / "log")
     try:
-        end = time.monotonic() + 60
-        while not _ready(port):
+
+        def ready() -> bool:
             assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
-            assert time.monotonic() < end, (tmp_path / "log").read_text()[-3000:]
+            return _ready(port)
+
+        eventually(ready, within_s=60, explain=lambda: (tmp_path / "log").read_text()[-3000:])
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == ExitCode.STOPPED
     finally:

@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import functools
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
@@ -12,6 +13,9 @@ from runtime.bus.port import Outgoing
 from runtime.errors import Permanent
 from runtime.settings import Settings
 from tests.support.collector_harness import NOW_MS, source
+from tests.support.polling import eventually_async
+
+wait_until = functools.partial(eventually_async, within_s=10)
 
 TOPIC = "onefold.definitions"
 
@@ -19,12 +23,6 @@ TOPIC = "onefold.definitions"
 async def publish(bus: MemoryBus, key: str, definition: Source | bytes | None) -> None:
     value = encode_definition(definition) if isinstance(definition, Source) else definition
     await (await bus.producer()).send([Outgoing(TOPIC, value, key.encode())])
-
-
-async def wait_until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - the follower has no event to wait for
-            await asyncio.sleep(0.005)
 
 
 def name_of(sources: Sources, key: str, now_ms: int = NOW_MS) -> str | None:

@@ -1,6 +1,7 @@
 """The consumers' loop over the twins of broker and ClickHouse: nothing lost, repetitions harmless."""
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,12 +18,14 @@ from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.records import Identity, Link, LinkDecision, QuarantineRecord, ReclusterRequest
 from tests.support.events import event
+from tests.support.polling import eventually_async
 from warehouse.rows import TableRow
 from warehouse.tables import DECISIONS, EVENT_STORE, EVIDENCE, IDENTITIES, LABELS, LEDGER, POSITIONS, Table
 from warehouse.writer import MemoryWriter
 
 SETTINGS = Settings(consumer_batch_ms=10)
 WITHIN_S = 10
+wait_until = functools.partial(eventually_async, within_s=WITHIN_S)
 
 
 async def bus_with(*topics: str) -> MemoryBus:
@@ -35,12 +38,6 @@ async def publish(bus: MemoryBus, topic: str, *values: bytes) -> None:
     producer = await bus.producer()
     await producer.send([Outgoing(SETTINGS.topic(topic), value, partition=0) for value in values])
     await producer.aclose()
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not condition():  # noqa: ASYNC110 - the twins say nothing when they change
-            await asyncio.sleep(0.005)
 
 
 async def run_until(bus: MemoryBus, writer: MemoryWriter, feed: Feed, condition: Callable[[], bool]) -> None:

@@ -1,14 +1,17 @@
 import asyncio
+import functools
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from embedded.child_process import ChildSpec, process_identity
 from embedded.supervisor import Child, ChildFailed, describe_exit, trim_log
+from tests.support.polling import eventually_async
+
+wait_until = functools.partial(eventually_async, within_s=30)
 
 MARK = "import sys, time, pathlib; pathlib.Path(sys.argv[1]).write_text('up')\n"
 
@@ -31,12 +34,6 @@ class SupervisorBench:
 @pytest.fixture
 def bench(tmp_path: Path) -> SupervisorBench:
     return SupervisorBench(tmp_path)
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - another process makes it true
-            await asyncio.sleep(0.02)
 
 
 async def test_a_killed_child_comes_back_and_says_so(bench: SupervisorBench) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from embedded.clickhouse.compression import encode_blocks
 from tests.support.clickhouse_server import as_analyst
-from tests.support.shipped_command import eventually
+from tests.support.polling import eventually
 
 pytestmark = pytest.mark.clickhouse
 

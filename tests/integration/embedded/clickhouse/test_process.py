@@ -12,8 +12,8 @@ import pytest
 
 from embedded.ports import free_port
 from tests.support.clickhouse_server import clickhouse_server, clickhouse_spec, command_line, users_file
+from tests.support.polling import eventually
 from tests.support.services import running_service
-from tests.support.shipped_command import eventually
 
 pytestmark = pytest.mark.clickhouse
 

@@ -21,12 +21,12 @@ from ops.apply.reevaluation import Reevaluation
 from profile_store.port import DEFINITIONS_PARTITION
 from runtime.clock import ManualClock
 from runtime.errors import Invalid, Transient
-from runtime.polling import poll_until
 from runtime.settings import Settings
 from schemas.events import Event
 from schemas.records import Transition
 from tests.support.events import event
 from tests.support.live_pipeline import LivePipeline, live_pipeline
+from tests.support.polling import eventually_async
 from tests.support.stores import REAL, real_store
 from warehouse.client import Warehouse
 
@@ -180,7 +180,7 @@ async def test_order_pending_at_the_switch_makes_its_profile_enter(world: LivePi
         if step == "caught up":
             events.append(order("u1", 2))
             await world.send_events(events[1:])
-            await poll_until(lambda: world.has_inserted("events", 2), 10, 0.01)
+            await eventually_async(lambda: world.has_inserted("events", 2), within_s=10, every_s=0.01)
 
     applied = await busy(world, order_again).apply(documents())
     assert applied.segments["buyers"].now == 0
