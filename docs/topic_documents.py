@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-from domain.definitions.json_schema import definition_schema
 from runtime.settings import Settings
 from schemas.catalogue import RECORDS_BY_TOPIC
 from schemas.topics import TOPICS, Topic
@@ -15,15 +14,16 @@ from schemas.topics import TOPICS, Topic
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 RECORD_TYPES: Final = {record.__name__: record for records in RECORDS_BY_TOPIC.values() for record in records}
 _CALL: Final = {"type": "object", "description": "A call as a client sends it: see openapi/collector.json and touchpoints.md."}
+_DEFINITION: Final = {"type": "object", "description": "A definition as a document: see schemas/definition.json."}
 _INTRODUCTION: Final = """What Onefold writes to its topics, field by field. Values are JSON, instants epoch milliseconds (`_ms`).
 Each record has the `version` of its schema: readers accept every earlier version and quarantine a later one with the reason
 `unknown_version`. New fields are optional. The same descriptions for tools: [asyncapi.json](asyncapi.json) (AsyncAPI 3).
 """
 
 
-def _schema(record: type[msgspec.Struct]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _schema(record: type[msgspec.Struct], ref_template: str = "#/$defs/{name}") -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the JSON Schema of a record, and those of the types that it refers to, by name."""
-    (reference,), components = msgspec.json.schema_components([record], ref_template="#/$defs/{name}")
+    (reference,), components = msgspec.json.schema_components([record], ref_template=ref_template)
     name = reference["$ref"].rpartition("/")[2]
     own = components.pop(name)
     paragraphs = inspect.cleandoc(record.__doc__ or "").split("\n\n")
@@ -99,27 +99,28 @@ def _message(topic: Topic, name: str, payload: Mapping[str, Any], summary: str) 
     return {"name": name, "summary": summary, "contentType": "application/json", "payload": payload, **bindings}
 
 
-def _messages(topic: Topic) -> dict[str, Any]:
-    """Return the messages of a channel by name, each with its payload's schema inside it."""
+def _messages(topic: Topic, schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return the messages of a channel by name, and add the schemas that they refer to to `schemas`."""
     if topic.name == "touchpoints":
         return {"Touchpoint": _message(topic, "Touchpoint", _CALL, topic.description)}
     if topic.name == "definitions":
-        payload = {"schemaFormat": "application/schema+json;version=draft-2020-12", "schema": definition_schema("definition")}
-        return {"Definition": _message(topic, "Definition", payload, topic.description)}
+        return {"Definition": _message(topic, "Definition", _DEFINITION, topic.description)}
     messages = {}
     for record in RECORDS_BY_TOPIC[topic.name]:
-        own, components = _schema(record)
-        schema = {"$schema": DIALECT, **own} | ({"$defs": components} if components else {})
-        payload = {"schemaFormat": "application/schema+json;version=draft-2020-12", "schema": schema}
+        own, components = _schema(record, "#/components/schemas/{name}")
+        schemas |= {record.__name__: own, **components}
+        payload = {"$ref": f"#/components/schemas/{record.__name__}"}
         messages[record.__name__] = _message(topic, record.__name__, payload, own["description"].partition("\n")[0])
     return messages
 
 
 def asyncapi_document() -> str:
     """Return the AsyncAPI 3 document of all topics as text: Onefold receives touchpoints and sends everything else."""
-    channels, operations = {}, {}
+    channels: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
     for topic in TOPICS:
-        messages = _messages(topic)
+        messages = _messages(topic, schemas)
         channels[topic.name] = {
             "address": Settings().topic(topic.name),
             "description": f"{topic.description}. Written by: {topic.written_by}. Read by: {topic.read_by}.",
@@ -143,5 +144,6 @@ def asyncapi_document() -> str:
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": operations,
+        "components": {"schemas": schemas},
     }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
