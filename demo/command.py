@@ -22,10 +22,10 @@ def demo(
     data_dir: Annotated[
         Path, typer.Option("--data-dir", envvar="ONEFOLD_DEMO_DATA_DIR", help="directory of the demo's own stack")
     ] = DEFAULT_DIR,
-    seed: Annotated[int, typer.Option(envvar="ONEFOLD_DEMO_SEED", help="what the simulation is made from")] = 1,
+    seed: Annotated[int, typer.Option(envvar="ONEFOLD_DEMO_SEED", help="seed of the simulation")] = 1,
     rate: Annotated[float, typer.Option(min=1, max=2000, envvar="ONEFOLD_DEMO_RATE", help="events per second")] = 40,
     keep_data: Annotated[
-        bool, typer.Option("--keep", envvar="ONEFOLD_DEMO_KEEP", help="go on with what the last run left in the directory")
+        bool, typer.Option("--keep", envvar="ONEFOLD_DEMO_KEEP", help="continue with the data of the last run in the directory")
     ] = False,
 ) -> None:
     """Start Onefold and simulate the customers of a Vietnamese retailer.

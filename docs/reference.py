@@ -1,17 +1,21 @@
 """The reference pages that are made from the code: `python -m docs.reference` writes them, a test holds them equal."""
 
+import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
+from typer import Context, _click
+from typer.core import TyperGroup
 
 from collector.app import create_app
 from collector.openapi import build_document
 from collector.source_registry import Sources
 from docs.topic_documents import RECORD_TYPES, asyncapi_document, record_schema, records_page
 from domain.definitions.json_schema import definition_schema
+from ops.cli.command_table import COMMANDS, load_command
 from runtime import metrics
 from runtime.bus.memory import MemoryBus, MemoryProducer
 from runtime.clock import SystemClock
@@ -19,6 +23,9 @@ from runtime.settings import Settings
 from schemas.reasons import Reason
 from schemas.topics import TOPICS
 
+DOCS = Path(__file__).parent
+_COMMANDS_BEGIN = "<!-- Commands: made from the command line by `python -m docs.reference`. -->\n\n"
+_COMMANDS_END = "\n<!-- End of the commands. -->\n"
 _GENERATED_NOTICE = "<!-- Made from the code by `python -m docs.reference`: change the code, not this page. -->\n\n"
 
 
@@ -86,11 +93,31 @@ def json_schema(name: str) -> str:
     return json.dumps(definition_schema(name), ensure_ascii=False, indent=2) + "\n"
 
 
+def operating() -> str:
+    """Return the page of the operator, its table of commands made anew; the rest of the page is written by hand."""
+    page = (DOCS / "operating.md").read_text(encoding="utf-8")
+    before, _, rest = page.partition(_COMMANDS_BEGIN)
+    _, _, after = rest.partition(_COMMANDS_END)
+    rows = [row for name, entry in COMMANDS.items() for row in _command_rows(load_command(entry.module, name), f"onefold {name}")]
+    return before + _COMMANDS_BEGIN + _table(("Command", "What it does"), rows) + _COMMANDS_END + after
+
+
+def _command_rows(command: _click.Command, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the usage of a command, or of each command of a group, and the first line of its help."""
+    if isinstance(command, TyperGroup):
+        for name, subcommand in command.commands.items():
+            yield from _command_rows(subcommand, f"{path} {name}")
+        return
+    arguments = [piece.strip("{}") for piece in command.collect_usage_pieces(Context(command)) if piece != "[OPTIONS]"]
+    yield f"`{' '.join((path, *arguments))}`", inspect.cleandoc(command.help or "").splitlines()[0]
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "topics.md": topics,
     "reasons.md": reasons,
     "metrics.md": metrics_page,
+    "operating.md": operating,
     "records.md": partial(records_page, _GENERATED_NOTICE),
     "asyncapi.json": asyncapi_document,
     "openapi/collector.json": collector_api,

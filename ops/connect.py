@@ -1,13 +1,10 @@
-"""How a command finds the Onefold that it is about."""
+"""Connect a command to the Onefold that it is about: the embedded stack of a data directory, or servers by the environment."""
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
-
-import typer
 
 from embedded.attach import settings_of_running
 from profile_store.connect import open_store
@@ -18,13 +15,6 @@ from runtime.clock import SystemClock
 from runtime.lifecycle import load_settings
 from runtime.settings import Settings
 from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
-
-DataDir = Annotated[
-    Path,
-    typer.Option("--data-dir", envvar="ONEFOLD_DATA_DIR", help="directory of the embedded stack; unused with ONEFOLD_MODE=server"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-DEFAULT_DIR: Final = Path(".onefold")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ops.account import EventAccount, measure
-from ops.connect import DEFAULT_DIR, AsJson, DataDir, connect
+from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.connect import connect
 
 
 def register(app: typer.Typer) -> None:

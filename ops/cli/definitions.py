@@ -17,7 +17,7 @@ from ops.apply.backfill import ApplyResult, Backfill
 from ops.apply.connect import open_apply_context
 from ops.apply.preview import ApplyPreview, changed_bounds, preview_apply
 from ops.apply.removal import DefinitionRemoval, RemovalResult
-from ops.connect import DEFAULT_DIR, AsJson, DataDir
+from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.definition_files import check, classify_changes, read_directory
 from ops.definitions_topic import seal
 from ops.progress import progress_on_stderr

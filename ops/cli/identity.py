@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from ops.connect import DEFAULT_DIR, AsJson, DataDir
+from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.identity import render
 from ops.identity.connect import open_identity_service, preview_rules_file
 from ops.identity.service import IdentityService
@@ -23,7 +23,7 @@ REFERENCE_HELP = "namespace:value, such as email:an@shop.vn, or a profile id"
 FirstReference = Annotated[str, typer.Argument(metavar="A", help=REFERENCE_HELP)]
 SecondReference = Annotated[str, typer.Argument(metavar="B", help=REFERENCE_HELP)]
 ProfileReference = Annotated[str, typer.Argument(metavar="PROFILE", help=REFERENCE_HELP)]
-Reason = Annotated[str, typer.Option("--reason", help="why; it is kept for the audit")]
+Reason = Annotated[str, typer.Option("--reason", help="why; it is stored for the audit")]
 By = Annotated[str, typer.Option("--by", help="who decides; by default the user of the operating system")]
 KeepOption = Annotated[
     list[str] | None, typer.Option("--keep", metavar="NS:VALUE", help="an identifier that stays; may be repeated")
@@ -43,19 +43,22 @@ def register(app: typer.Typer) -> None:
 
 
 def why(a: FirstReference, b: SecondReference, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Why two identifiers are one profile, or why they are not. Exit 0 for both answers."""
+    """Explain why two identifiers are one profile, or why they are not.
+
+    Exit 0 for both answers.
+    """
     _print_answer(_with_service(data_dir, lambda service: service.why(a, b)), render.why, as_json=as_json)
 
 
 def how(profile: ProfileReference, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """How a profile came about: its evidence in the order it counts, and what was left out."""
+    """Explain how a profile came about: its evidence in the order in which it counts, and the evidence that was left out."""
     _print_answer(_with_service(data_dir, lambda service: service.how(profile)), render.how, as_json=as_json)
 
 
 def cut(
     a: FirstReference, b: SecondReference, *, reason: Reason, by: By = "", as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR
 ) -> None:
-    """Take away the evidence between two identifiers that were seen together themselves, for good."""
+    """Cut the evidence between two identifiers that were seen together in one event. Later events do not join them again."""
     decided_by = by or _operating_system_user()
     _print_answer(
         _with_service(data_dir, lambda service: service.cut(a, b, by=decided_by, reason=reason)), render.decision, as_json=as_json
@@ -72,7 +75,10 @@ def split(
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
-    """Take a profile apart in two: name the identifiers that stay, or those that move. Later events do not join the two again."""
+    """Split a profile in two.
+
+    Name the identifiers that stay, or those that move. Later events do not join the two profiles again.
+    """
     decided_by = by or _operating_system_user()
     decision = _with_service(
         data_dir,
@@ -91,7 +97,10 @@ def undo(
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
-    """Take an operation back, where nothing was decided since. An undo can be undone."""
+    """Undo an operation.
+
+    Refused when a later operation decided about the same identifiers. An undo can be undone.
+    """
     decided_by = by or _operating_system_user()
     _print_answer(
         _with_service(data_dir, lambda service: service.undo(operation, by=decided_by, reason=reason)),
@@ -101,7 +110,7 @@ def undo(
 
 
 def operations(*, limit: Limit = 50, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Who decided what about identity, the latest first."""
+    """List who decided what about identity, the latest first."""
     entries = _with_service(data_dir, lambda service: service.history.operations(limit))
     if as_json:
         typer.echo(json.dumps(entries, ensure_ascii=False))
@@ -120,7 +129,7 @@ def preview(
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
-    """Which profiles would merge or split by other rules, over all that happened. Nothing is written."""
+    """Show which profiles would merge or split by other rules, over all history. Nothing is written."""
     _print_answer(asyncio.run(preview_rules_file(data_dir, rules, limit)), render.preview, as_json=as_json)
 
 

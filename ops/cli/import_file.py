@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from domain.intake.import_columns import ImportKind
 from embedded import control
 from embedded.layout import Layout
-from ops.connect import DEFAULT_DIR, AsJson, DataDir
+from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.imports.collector_client import CollectorClient
 from ops.imports.import_file import load_mapping
 from ops.imports.import_run import ImportSummary, run
@@ -36,15 +36,15 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    what: Annotated[RowKind, typer.Argument(help="customers: what is known of them; events: what they did, past purchases")],
+    what: Annotated[RowKind, typer.Argument(help="customers: their traits; events: what they did, such as past purchases")],
     file: Annotated[Path, typer.Argument(help="CSV with a header, or JSONL; UTF-8 or UTF-16")],
     *,
     mapping: Annotated[Path | None, typer.Option(help="YAML: columns: {name in the file: field}, constants, timezone …")] = None,
     source: Annotated[str, typer.Option(help="the source whose write key `onefold status` shows")] = "default",
-    event: Annotated[str | None, typer.Option(help="events: the name of those that the file does not name")] = None,
-    timezone: Annotated[str | None, typer.Option(help="of times that name none, such as Asia/Ho_Chi_Minh")] = None,
+    event: Annotated[str | None, typer.Option(help="events: the name of an event whose row has none")] = None,
+    timezone: Annotated[str | None, typer.Option(help="time zone of times without one, such as Asia/Ho_Chi_Minh")] = None,
     url: Annotated[str | None, typer.Option(envvar="ONEFOLD_COLLECTOR_URL", help="another collector than the embedded one")] = None,
-    write_key: Annotated[str | None, typer.Option(envvar="ONEFOLD_WRITE_KEY", help="of the source to import as")] = None,
+    write_key: Annotated[str | None, typer.Option(envvar="ONEFOLD_WRITE_KEY", help="write key of the source to import as")] = None,
     data_dir: DataDir = DEFAULT_DIR,
     as_json: AsJson = False,
 ) -> None:
@@ -87,11 +87,11 @@ def _progress_bar(console: Console) -> Progress:
 
 
 def _print_summary(summary: ImportSummary, seconds: float) -> None:
-    print(f"{summary.rows:,} rows in {seconds:.1f} s: {summary.kept:,} kept", end="")
+    print(f"{summary.rows:,} rows in {seconds:.1f} s: {summary.kept:,} stored", end="")
     if not summary.report:
         print()
         return
     print(f", {summary.refused:,} not sent, {summary.quarantined:,} in quarantine")
     for reason, count in sorted(summary.reasons.items()):
         print(f"  {reason}: {count:,}")
-    print(f"rows that were not kept, with line, reason and path: {summary.report}")
+    print(f"rows that were not stored, with line, reason and path: {summary.report}")

@@ -4,7 +4,8 @@ import asyncio
 
 import typer
 
-from ops.connect import DEFAULT_DIR, DataDir, find_settings
+from ops.cli.options import DEFAULT_DIR, DataDir
+from ops.connect import find_settings
 from ops.prepare import prepare as prepare_stores
 
 

@@ -12,7 +12,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ops import quality
-from ops.connect import DEFAULT_DIR, AsJson, DataDir, find_settings
+from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.connect import find_settings
 from ops.identity.render import escape_controls
 from ops.quality import QualityParts, QualityReport
 from runtime.clock import SystemClock

@@ -14,21 +14,25 @@ from rich.progress import Progress
 from rich.text import Text
 
 from domain.intake.values import instant_ms
-from ops.connect import DEFAULT_DIR, AsJson, DataDir, connect
+from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.connect import connect
 from ops.quarantine.edits import RecordEdits, parse_assignment, parse_rename
 from ops.quarantine.entries import STATES, QuarantineEntry, QuarantineQuery, entry_to_json, list_entries, read_entries
 from ops.quarantine.replay_runner import MAX_RECORDS, ReplayResult, ReplayRunner, load_replay_decider, matching_ids, operator
 from runtime.clock import SystemClock
 from runtime.errors import Invalid
 
-Ids = Annotated[list[str] | None, typer.Argument(help="records' ids, from `quarantine list`; none means all that the options name")]
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(help="ids of records, from `quarantine list`; without them all records that the options select"),
+]
 Reason = Annotated[str, typer.Option("--reason", help="only records with this reason")]
 Stage = Annotated[str, typer.Option("--stage", help="only records of this stage")]
 Source = Annotated[str, typer.Option("--source", help="only records of this source")]
 Since = Annotated[str, typer.Option("--since", help="only records from this instant on, ISO 8601")]
-By = Annotated[str, typer.Option("--by", help="who does this, for the audit; else the user of this machine")]
+By = Annotated[str, typer.Option("--by", help="who does this, for the audit; by default the user of the operating system")]
 Rate = Annotated[int, typer.Option("--rate", min=1, max=100_000, help="most records a second")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would be sent and what would not")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only show what would be sent and what would not")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_RECORDS, help="most records")]
 _CONTROL_CHARACTERS = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 """Control characters, which a raw record could steer a terminal with."""
@@ -54,7 +58,7 @@ def list_records(
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
-    """The newest records in quarantine."""
+    """List the newest records in quarantine."""
     selection = _select((), reason, stage, source, since, limit, state)
     entries = asyncio.run(_load_entries(data_dir, selection))
     if as_json:
@@ -74,7 +78,7 @@ def show(
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
-    """One record whole, with the bytes that came in."""
+    """Show one record whole, with the bytes that came in."""
     entries = asyncio.run(_load_with_raw(data_dir, id))
     if not entries:
         raise Invalid("no record in quarantine has this id: see `onefold quarantine list`", path="id")
@@ -91,9 +95,9 @@ def fix(
     ids: Ids = None,
     *,
     put: Annotated[list[str] | None, typer.Option("--set", help="path=value: put a value into each record (JSON, or text)")] = None,
-    drop: Annotated[list[str] | None, typer.Option("--drop", help="take the field at this path out")] = None,
+    drop: Annotated[list[str] | None, typer.Option("--drop", help="remove the field at this path")] = None,
     rename: Annotated[list[str] | None, typer.Option("--rename", help="old=new: move a field to another path")] = None,
-    file: Annotated[Path | None, typer.Option("--file", help="the whole record, mended, for a single id")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="a file with the whole repaired record, for a single id")] = None,
     reason: Reason = "",
     stage: Stage = "",
     source: Source = "",
@@ -105,9 +109,12 @@ def fix(
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
-    """Mend records and send them again. What still cannot be kept stays where it is. Exit 1 when some do."""
+    """Repair records and send them again.
+
+    Records that still cannot be stored stay in quarantine, as they are. Exit 1 when there are any.
+    """
     if file is not None and len(ids or ()) != 1:
-        raise Invalid("a file mends one record: name its id", path="file")
+        raise Invalid("a file repairs one record: name its id", path="file")
     edits = RecordEdits(
         put=tuple(parse_assignment(text) for text in put or ()),
         drop=tuple(drop or ()),
@@ -115,7 +122,7 @@ def fix(
         raw=None if file is None else _read_file(file),
     )
     if not edits:
-        raise Invalid("say what to mend: --set, --drop, --rename or --file; or use `replay`", path="set")
+        raise Invalid("name a repair: --set, --drop, --rename or --file; or use `replay`", path="set")
     selection = _select(tuple(ids or ()), reason, stage, source, since, limit)
     _print_outcome(asyncio.run(_replay(data_dir, selection, edits, rate, by, dry_run=dry_run)), as_json=as_json, dry_run=dry_run)
 
@@ -134,7 +141,10 @@ def replay(
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
-    """Send records again as they are, by the definitions of now. Exit 1 when some still cannot be kept."""
+    """Send records again as they are, by the definitions that are live now.
+
+    Records that still cannot be stored stay in quarantine. Exit 1 when there are any.
+    """
     selection = _select(tuple(ids or ()), reason, stage, source, since, limit)
     _print_outcome(
         asyncio.run(_replay(data_dir, selection, RecordEdits(), rate, by, dry_run=dry_run)), as_json=as_json, dry_run=dry_run
@@ -144,7 +154,7 @@ def replay(
 def discard(
     ids: Ids = None,
     *,
-    because: Annotated[str, typer.Option("--because", help="why they are given up, for the audit")],
+    because: Annotated[str, typer.Option("--because", help="why they are discarded, for the audit")],
     reason: Reason = "",
     stage: Stage = "",
     source: Source = "",
@@ -153,9 +163,9 @@ def discard(
     by: By = "",
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
-    """Give records up: they stay in quarantine, and are not open any more."""
+    """Discard records: they stay in quarantine, and no longer count as open."""
     if not because.strip():
-        raise Invalid("say why", path="because")
+        raise Invalid("give a reason", path="because")
     if not (ids or reason or stage or source or since):
         raise Invalid("name records, or narrow them by --reason, --stage, --source or --since", path="id")
     selection = _select(tuple(ids or ()), reason, stage, source, since, limit)
@@ -189,7 +199,7 @@ def _print_outcome(outcome: ReplayResult, *, as_json: bool, dry_run: bool) -> No
         )
     else:
         typer.echo(
-            f"{outcome.sent:,} {'would be sent' if dry_run else 'sent again'}, {len(outcome.refused):,} still cannot be kept"
+            f"{outcome.sent:,} {'would be sent' if dry_run else 'sent again'}, {len(outcome.refused):,} still cannot be stored"
         )
         for name, why in outcome.refused[:20]:
             typer.echo(f"  {name}  {why}")

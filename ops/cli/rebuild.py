@@ -7,7 +7,8 @@ from pathlib import Path
 
 import typer
 
-from ops.connect import DEFAULT_DIR, AsJson, DataDir, connect_with_store
+from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.connect import connect_with_store
 from ops.rebuild.rebuild import Rebuild, RebuildResult
 from runtime.clock import SystemClock
 
@@ -25,7 +26,10 @@ def _group_callback() -> None:
 
 
 def profiles(*, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Make the profile store in Redis anew from ClickHouse. The stream workers wait meanwhile; events go on coming in."""
+    """Rebuild the profile store in Redis from ClickHouse.
+
+    The stream workers pause meanwhile; the collector goes on accepting events.
+    """
     rebuilt = asyncio.run(_rebuild(data_dir))
     if as_json:
         typer.echo(json.dumps(asdict(rebuilt)))

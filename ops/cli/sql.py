@@ -9,7 +9,8 @@ import typer
 from pydantic import SecretStr
 
 from embedded import secrets
-from ops.connect import DEFAULT_DIR, DataDir, find_settings
+from ops.cli.options import DEFAULT_DIR, DataDir
+from ops.connect import find_settings
 from runtime.errors import Invalid, Misconfigured, Permanent
 from runtime.settings import Settings
 from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse

@@ -1,29 +1,24 @@
 """`onefold up`, `down` and `status`."""
 
 import json
-import subprocess
+import shlex
 import sys
-import time
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from embedded import control
-from embedded.directory_lock import lock_holder
+from embedded.detached import start_detached, stop_and_wait
 from embedded.layout import Layout
 from embedded.roles import selected_roles
-from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
+from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from runtime.errors import Invalid, OnefoldError
 
-DataDir = Annotated[
-    Path, typer.Option("--data-dir", envvar="ONEFOLD_DATA_DIR", help="directory that holds everything of one stack")
-]
-DEFAULT_DIR = Path(".onefold")
-_START_S, _STOP_S = 300.0, 90.0
-_STOPPED_STATE = {"ready": False, "addresses": {}, "write_keys": {}, "roles": []}
+_STOPPED_STATUS: Final = {"ready": False, "addresses": {}, "write_keys": {}, "roles": []}
+Detach = Annotated[bool, typer.Option("--detach", help="return once everything is ready, and leave it running")]
+AsEnvironment = Annotated[bool, typer.Option("--env", help='print export lines, for eval "$(onefold status --env)"')]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,11 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
 
 
-def up(
-    *,
-    data_dir: DataDir = DEFAULT_DIR,
-    detach: Annotated[bool, typer.Option("--detach", help="return once everything is ready, and leave it running")] = False,
-) -> None:
+def up(*, data_dir: DataDir = DEFAULT_DIR, detach: Detach = False) -> None:
     """Start Kafka, Redis, ClickHouse and all of Onefold on this machine.
 
     Further settings are taken from the environment: ONEFOLD_COLLECTOR_PORT, ONEFOLD_API_PORT (fixed ports), ONEFOLD_ROLES (run
@@ -46,7 +37,9 @@ def up(
     """
     layout = Layout.of(data_dir)
     if detach:
-        _start_detached(layout)
+        print_status(
+            start_detached(layout, [sys.executable, "-P", "-m", "ops.cli.main", "up", "--data-dir", str(layout.root)]), layout
+        )
         return
     # Imported here, since `down` and `status` live in this module and need neither the drivers nor the settings.
     from embedded.up import up as run_stack
@@ -56,7 +49,7 @@ def up(
         layout,
         roles=selected_roles(),
         prepare=prepare,
-        announce=lambda state: print_state(state, layout),
+        announce=lambda state: print_status(state, layout),
         notify=print_line,
     )
 
@@ -64,35 +57,42 @@ def up(
 def down(data_dir: DataDir = DEFAULT_DIR) -> None:
     """Stop what `onefold up` started, and wait until it has ended."""
     layout = Layout.of(data_dir)
-    if lock_holder(layout) is None:
+    if not stop_and_wait(layout):
         print_line(f"nothing runs in {layout.root}")
-        return
-    control.send_command(layout, "stop")
-    if not _wait_until(lambda: lock_holder(layout) is None, _STOP_S):
-        raise Transient(f"`onefold up` in {layout.root} has not ended after {_STOP_S:.0f} s: see {layout.logs}")
 
 
-def status(
-    *,
-    data_dir: DataDir = DEFAULT_DIR,
-    as_json: Annotated[bool, typer.Option("--json", help="print the state as JSON")] = False,
-) -> None:
+def status(*, data_dir: DataDir = DEFAULT_DIR, as_json: AsJson = False, as_environment: AsEnvironment = False) -> None:
     """Show what runs and where.
 
     Exit 0 when all of it is ready, else 1.
     """
+    if as_json and as_environment:
+        raise Invalid("choose --json or --env", path="env")
     layout = Layout.of(data_dir)
     try:
         state = control.send_command(layout, "status")
     except OnefoldError:
         if as_json:
-            typer.echo(json.dumps(_STOPPED_STATE))
+            typer.echo(json.dumps(_STOPPED_STATUS))
         raise
     if as_json:
         typer.echo(json.dumps(state))
+    elif as_environment:
+        typer.echo("\n".join(export_lines(state)))
     else:
-        print_state(state, layout)
+        print_status(state, layout)
     raise typer.Exit(0 if state["ready"] else 1)
+
+
+def export_lines(state: dict[str, Any]) -> Iterator[str]:
+    """Yield shell lines that set the addresses (COLLECTOR, API, CLICKHOUSE, KAFKA, REDIS), WRITE_KEY and API_TOKEN.
+
+    The write key is that of the source `default`. Values are quoted for a POSIX shell.
+    """
+    variables = {name.upper(): address for name, address in state["addresses"].items()}
+    variables |= {"WRITE_KEY": state["write_keys"]["default"], "API_TOKEN": state["api_token"]}
+    for name, value in variables.items():
+        yield f"export {name}={shlex.quote(value)}"
 
 
 def print_line(line: str) -> None:
@@ -101,11 +101,13 @@ def print_line(line: str) -> None:
         print(line, flush=True)
 
 
-def print_state(state: dict[str, Any], layout: Layout) -> None:
-    """The state as two tables. Secrets stay in their file."""
-    address_table = Table(
-        "address", "", title="Onefold is ready" if state["ready"] else "Onefold is not ready", title_justify="left"
-    )
+def print_status(state: dict[str, Any], layout: Layout) -> None:
+    """Print the status as two tables. Passwords and tokens stay in their file."""
+    from rich.console import Console  # half of the start-up time of `onefold status --json`
+    from rich.table import Table
+
+    title = "Onefold is ready" if state["ready"] else "Onefold is not ready"
+    address_table = Table("address", "", title=title, title_justify="left")
     for name, address in state["addresses"].items():
         scheme, separator, rest = address.rpartition("://")
         address_table.add_row(name, f"{scheme}{separator}{rest.rpartition('@')[2]}")
@@ -119,44 +121,3 @@ def print_state(state: dict[str, Any], layout: Layout) -> None:
         console = Console(soft_wrap=True)
         console.print(address_table)
         console.print(process_table)
-
-
-def _start_detached(layout: Layout) -> None:
-    layout.create_directories()
-    if (pid := lock_holder(layout)) is not None:
-        raise Misconfigured(f"{layout.root} is in use by `onefold up` with process id {pid}: stop it with `onefold down`")
-    log = layout.logs / "up.log"
-    argv = [sys.executable, "-P", "-m", "ops.cli.main", "up", "--data-dir", str(layout.root)]
-    log.write_bytes(b"")
-    with log.open("ab") as out:  # appending, so that it can be cut while it is written
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
-    try:
-        ready = _wait_until(lambda: process.poll() is not None or _is_ready(layout), _START_S)
-    except BaseException:  # Ctrl-C while it starts: nothing may stay behind
-        process.terminate()
-        process.wait()
-        raise
-    if process.poll() is not None:
-        lines = log.read_text(errors="replace").strip()
-        raise Permanent(lines.removeprefix("onefold: ") or f"`onefold up` ended with {process.returncode}: see {log}")
-    if not ready:
-        raise Transient(f"`onefold up` is not ready after {_START_S:.0f} s: see {log}, stop it with `onefold down`")
-    process.returncode = 0  # it lives on: not ours to wait for
-    print_state(control.send_command(layout, "status"), layout)
-
-
-def _is_ready(layout: Layout) -> bool:
-    try:
-        return bool(control.send_command(layout, "status", timeout_s=10)["ready"])
-    except OnefoldError:
-        return False
-
-
-def _wait_until(condition: Any, limit_s: float) -> bool:
-    """Whether `condition` came true within the limit."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

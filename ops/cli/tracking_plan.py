@@ -8,7 +8,8 @@ from typing import Annotated, Final
 import typer
 
 from domain.intake.plan_learning import PropertyStatistics, as_yaml, propose
-from ops.connect import DEFAULT_DIR, DataDir, find_settings
+from ops.cli.options import DEFAULT_DIR, DataDir
+from ops.connect import find_settings
 from runtime.clock import SystemClock
 from runtime.errors import Invalid
 from warehouse import named_queries
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def learn(*, source: Source, since: Since = "7d", data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Print a tracking plan that fits what a source has sent, to be read, mended and applied."""
+    """Print a tracking plan that fits what a source has sent, to be read, corrected and applied."""
     lookback_ms = parse_since_ms(since)
     events, text = asyncio.run(_learn(data_dir, source, since, SystemClock().now_ms() - lookback_ms))
     if not events:

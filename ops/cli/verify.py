@@ -11,7 +11,8 @@ from rich.table import Table
 
 from domain.definitions.segment_plan import segment_plan_of
 from ops import definitions_topic
-from ops.connect import DEFAULT_DIR, AsJson, DataDir, connect_with_store
+from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.connect import connect_with_store
 from ops.rebuild.compare_stores import StoreComparison, compare_stores
 from ops.rebuild.profile_state import identity_rules_of
 

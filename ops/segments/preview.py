@@ -1,27 +1,19 @@
-"""`onefold segments preview`."""
+"""How many profiles a segment would have at an instant, by the SQL of a definition that is live or still in a file."""
 
-import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from domain.definitions.kinds import AnyDefinition, InvalidDefinition, Segment, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
 from ops.apply.connect import ApplyContext, open_apply_context
 from ops.apply.preview import SAMPLE
-from ops.connect import DEFAULT_DIR, AsJson, DataDir
 from ops.definition_files import check
 from ops.definitions_topic import seal
 from runtime.errors import Invalid
-
-SegmentOrFile = Annotated[str, typer.Argument(metavar="SEGMENT", help="a segment's name, or a file that defines segments")]
-At = Annotated[str, typer.Option("--at", help="an instant, such as 2026-01-31T09:00:00+07:00; without it now")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +24,6 @@ class SegmentPreview:
     at_ms: int
     members: int
     sample: tuple[str, ...]
-
-
-def preview(which: SegmentOrFile, *, at: At = "", as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Show how many are in a segment, live or not, and some of them, by ClickHouse's SQL. Nothing is changed."""
-    previews = asyncio.run(_preview(which, parse_instant(at), data_dir))
-    if as_json:
-        typer.echo(json.dumps([preview_to_json(segment_preview) for segment_preview in previews], ensure_ascii=False))
-        return
-    for one in previews:
-        ellipsis = " …" if one.members > len(one.sample) else ""
-        typer.echo(
-            f"{one.segment}: {one.members:,} in it" + (f", among them {', '.join(one.sample)}{ellipsis}" if one.sample else "")
-        )
 
 
 def parse_instant(text: str) -> int | None:
@@ -86,7 +65,11 @@ def plan_with_file(
     return plan, names
 
 
-async def _preview(which: str, at_ms: int | None, data_dir: Path) -> list[SegmentPreview]:
+async def preview_segments(which: str, at_ms: int | None, data_dir: Path) -> list[SegmentPreview]:
+    """Return a preview of the live segment `which`, or of each segment in the file `which`, at `at_ms` (None: now).
+
+    Raises Invalid when neither exists or the file is wrong.
+    """
     async with open_apply_context(data_dir) as context:
         live = await context.live_definitions()
         plan, names = plan_with_file(which, live, _read_file(context, Path(which)))

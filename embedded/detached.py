@@ -1,0 +1,74 @@
+"""A stack that runs on without the command that started it, and the wait until one has stopped."""
+
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from embedded import control
+from embedded.directory_lock import lock_holder
+from embedded.layout import Layout
+from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
+
+_START_TIMEOUT_S: Final = 300.0
+_STOP_TIMEOUT_S: Final = 90.0
+_STATUS_TIMEOUT_S: Final = 10.0
+
+
+def start_detached(layout: Layout, argv: Sequence[str]) -> dict[str, Any]:
+    """Run `argv`, which is `onefold up` on this layout, in a session of its own. Return the stack's status once all is ready.
+
+    Raises Misconfigured when a stack runs there already, Permanent with the end of its log when the process ends while it starts,
+    Transient when it is not ready in time; then it is left running, so that its log can be read.
+    """
+    layout.create_directories()
+    if (pid := lock_holder(layout)) is not None:
+        raise Misconfigured(f"{layout.root} is in use by `onefold up` with process id {pid}: stop it with `onefold down`")
+    log = layout.logs / "up.log"
+    log.write_bytes(b"")
+    with log.open("ab") as out:  # appending, so that the stack can truncate the log while the process writes it
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    try:
+        is_ready = _wait_until(lambda: process.poll() is not None or _is_ready(layout), _START_TIMEOUT_S)
+    except BaseException:  # Ctrl-C while it starts: nothing may stay behind
+        process.terminate()
+        process.wait()
+        raise
+    if process.poll() is not None:
+        lines = log.read_text(errors="replace").strip()
+        raise Permanent(lines.removeprefix("onefold: ") or f"`onefold up` ended with {process.returncode}: see {log}")
+    if not is_ready:
+        raise Transient(f"`onefold up` is not ready after {_START_TIMEOUT_S:.0f} s: see {log}, stop it with `onefold down`")
+    process.returncode = 0  # the process outlives this one: Popen must not warn that nobody waited for it
+    status: dict[str, Any] = control.send_command(layout, "status")
+    return status
+
+
+def stop_and_wait(layout: Layout) -> bool:
+    """Stop the stack that runs in `layout` and wait until its process has ended. Return False when none runs.
+
+    Raises Transient when it has not ended in time.
+    """
+    if lock_holder(layout) is None:
+        return False
+    control.send_command(layout, "stop")
+    if not _wait_until(lambda: lock_holder(layout) is None, _STOP_TIMEOUT_S):
+        raise Transient(f"`onefold up` in {layout.root} has not ended after {_STOP_TIMEOUT_S:.0f} s: see {layout.logs}")
+    return True
+
+
+def _is_ready(layout: Layout) -> bool:
+    try:
+        return bool(control.send_command(layout, "status", timeout_s=_STATUS_TIMEOUT_S)["ready"])
+    except OnefoldError:
+        return False
+
+
+def _wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Return whether `condition` became true in time."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.05)
+    return True
