@@ -1,13 +1,15 @@
-"""One agent: a step, the Faust app that feeds it with slices, and what the two need of each other."""
+"""An agent: a step, the source that brings its slices, and the applier that turns its decisions into effects.
+
+An agent is a consumer group of its own, so agents can be spread over processes in any way. Its life is a sequence of assignments:
+`on_assigned` reads the stored positions and lets the queues run, `on_revoked` stops them and waits for the slices in hand.
+"""
 
 import asyncio
 from collections.abc import Collection, Mapping
-from typing import Any, Final, cast
-
-from faust.types import TP, EventT
+from typing import Final
 
 from profile_store.port import ProfileStore
-from runtime.bus.port import Bus, Producer, Record
+from runtime.bus.port import Bus, Partition, Producer
 from runtime.clock import Clock
 from runtime.errors import StateLost, Transient
 from runtime.logs import get_logger
@@ -15,26 +17,26 @@ from runtime.retry import retry
 from runtime.settings import Settings
 from streams.applier import Applier, ExitCode, Stop
 from streams.assigned_partitions import AssignedPartitions
-from streams.faust_app import create_faust_app
 from streams.partition_queues import PartitionQueues
+from streams.slice_source import DeliveredSlice, OpenSliceSource
 from streams.step import Step
 
 log: Final = get_logger(__name__)
 
 POLL_INTERVAL_S: Final = 1.0
-"""How often the store is asked whether it still stands where it stood, and Faust whether it still runs."""
+"""How often the positions in the store are checked, and whether the source still reads."""
 ASSIGN_RETRY_BASE_MS: Final = 200
 ASSIGN_RETRY_MAX_MS: Final = 5_000
 REVOKE_TIMEOUT_S: Final = 5.0
-"""How long a rebalance waits for the slices in hand; half of the default session, far below the rebalance timeout."""
+"""How long a rebalance waits for the slices in hand: half of the default session, and far below the rebalance timeout."""
 SHUTDOWN_TIMEOUT_S: Final = 15.0
 """How long an orderly stop waits for the slices in hand."""
 
 
 class Agent:
-    """Runs `step` as a member of its consumer group. `stop` is told why the process must start again.
+    """Runs `step` as a member of its consumer group. `stop` is called with the reason when the process must start again.
 
-    Each agent is a Faust app and a consumer group of its own, so agents can be spread over processes in any way.
+    `store` is None for a step that keeps no state. The agent is the `Assignment` of its source.
     """
 
     def __init__(
@@ -47,25 +49,32 @@ class Agent:
         producer: Producer,
         clock: Clock,
         stop: Stop,
+        open_source: OpenSliceSource,
     ) -> None:
         self.name = step.name
+        self.topic = step.topic
         self.assigned = AssignedPartitions(bus, store, step.topic, settings.replay_margin)
         self.ready = asyncio.Event()
-        self._stop, self._stopping = stop, False
+        """Set once the agent has had its first assignment, even one of no partitions."""
+        self._stop = stop
+        self._stopping = False
         self._applier = Applier(settings, step, assigned=self.assigned, store=store, producer=producer, clock=clock, stop=stop)
-        self._queues = PartitionQueues(self._handle, self._queue_failed)
-        self._app = create_faust_app(settings, step.name, step.topic, assignment=self, queues=self._queues)
+        self._queues = PartitionQueues(self._handle, self._on_queue_failed)
+        self._source = open_source(settings, step.name, step.topic, assignment=self, deliver=self._queues.put)
 
     async def start(self) -> None:
         """Join the group. Returns before partitions are assigned: `ready` is set then."""
-        await self._app.start()
+        await self._source.start()
 
     async def watch(self) -> None:
-        """Look after the agent, for ever: its Faust app must run, and its store must stand where it stood."""
+        """Check once a second that the source still reads and that the store has lost nothing, until cancelled.
+
+        Slices check the store as well, but a partition may be without records for hours.
+        """
         while True:
             await asyncio.sleep(POLL_INTERVAL_S)
-            if self._app.should_stop and not self._stopping:
-                log.error("app_ended", agent=self.name)
+            if self._source.ended and not self._stopping:
+                log.error("source_ended", agent=self.name)
                 self._stop(ExitCode.CONSUMER)
                 return
             try:
@@ -75,20 +84,25 @@ class Agent:
                 self._stop(ExitCode.STATE_LOST)
                 return
             except Transient:
-                continue  # the slices wait for it too, and say so
+                continue  # the slices wait for the store as well, and log it
 
     async def aclose(self) -> None:
-        """Finish the slices in hand, commit them, leave the group."""
+        """End in order: finish the slices in hand, commit them, leave the group."""
         self._stopping = True
         if not await self._queues.pause(SHUTDOWN_TIMEOUT_S):
             log.warning("slice_dropped", agent=self.name)  # not acknowledged, so Kafka delivers it again
-        if self.ready.is_set() and not self._app.should_stop:
-            await self._app.consumer.commit()
-        await self._app.stop()
+        if self.ready.is_set() and not self._source.ended:
+            await self._source.commit()
+        await self.abort()
+
+    async def abort(self) -> None:
+        """End at once: give up the slices in hand and leave the group without a commit. They are read again later."""
+        self._stopping = True
+        await self._source.aclose()
         await self._queues.aclose()
 
-    async def on_assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:
-        """See `slices.Assignment`."""
+    async def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        """Read the stored positions of the partitions, waiting for the store as long as it takes, and let the queues run."""
         starts = await retry(
             # `assign` starts from nothing each time, so a call that failed half way may be made again.
             lambda: self.assigned.assign(partitions),
@@ -100,39 +114,32 @@ class Agent:
         if not self._stopping:
             self._queues.resume()
         self.ready.set()
-        log.info("assigned", agent=self.name, starts={tp.partition: offset for tp, offset in starts.items()})
+        log.info("assigned", agent=self.name, starts={partition.number: offset for partition, offset in starts.items()})
         return starts
 
     async def on_revoked(self) -> None:
-        """See `slices.Assignment`."""
+        """Begin no more slices, and wait a while for those in hand."""
         await self._queues.pause(REVOKE_TIMEOUT_S)
 
     def on_failure(self, error: BaseException) -> None:
-        """See `slices.Assignment`."""
-        log.error("seek_failed", agent=self.name, exc_info=error)
+        """Ask the process to start again: the source cannot go on."""
+        log.error("source_failed", agent=self.name, exc_info=error)
         self._stop(ExitCode.CONSUMER)
 
-    def _queue_failed(self, error: BaseException) -> None:
+    def _on_queue_failed(self, error: BaseException) -> None:
         log.error("partition_queue_failed", agent=self.name, exc_info=error)
         self._stop(ExitCode.BUG)
 
-    async def _handle(self, event: EventT[object]) -> bool:
-        """Apply a slice and acknowledge it; one from before a rebalance is left to whoever has the partition now."""
-        message = event.message
+    async def _handle(self, delivered: DeliveredSlice) -> bool:
+        """Apply a slice and acknowledge it. One from before a rebalance is left to the worker that has its partition now."""
 
         def is_current() -> bool:
-            return not self._stopping and message.generation_id == self._app.consumer_generation_id
+            return not self._stopping and delivered.generation == self._source.generation
 
-        topic_partition = self.assigned.get(message.partition)
+        topic_partition = self.assigned.get(delivered.partition.number)
         if topic_partition is None or not is_current():
             return False
-        records = [_to_bus_record(record) for record in cast("list[Any]", event.value)]
-        completed = await self._applier.apply(topic_partition, records, is_current)
+        completed = await self._applier.apply(topic_partition, delivered.records, is_current)
         if completed:
-            event.ack()
+            delivered.ack()
         return completed
-
-
-def _to_bus_record(record: Any) -> Record:
-    """An aiokafka record as the bus has it."""
-    return Record(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers))

@@ -1,94 +1,128 @@
-"""Places: which partitions a worker speaks for, and how far each had come when the worker last wrote or was assigned."""
+"""Assigned partitions: which partitions a worker has, and the position of each that the worker has seen in the store.
+
+**Why.** Three questions are answered from this memory. Where must a partition start when it is assigned? Has the store come back
+older than this worker knows it? And when does the timers' loop have to look at the store again?
+
+**Invariant.** The position of a partition in the store never moves back. So the largest position that this worker has seen is a
+lower bound for whatever it reads later, and a smaller one is the proof that the store lost writes. The memory is that of one
+assignment: another worker may have moved everything in between, so it begins anew from the store.
+
+**Starting too early is always right.** The stored position is saved with the state it stands for, so records before it are applied
+and a replay of them changes nothing. On assignment a partition starts at that position at the latest, or so many records before it
+as `ONEFOLD_REPLAY_MARGIN` says, for a Redis whose failover may lose single writes of the last instant and keep a newer position.
+
+**Example.** The store has position 10 000 for partition 3 and the margin is 1 000: the partition starts at offset 9 000 or earlier.
+The worker applies offsets up to 10 499, so the position it knows is 10 500. Redis fails over to a replica that has 10 200. The next
+load returns 10 200, `check` raises StateLost, and the process starts again: assigned anew, the partition starts at 9 200 and
+applies what was lost.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from faust.types import TP
-
 from profile_store.port import ProfileStore, TopicPartition
-from runtime.bus.port import Bus
+from runtime.bus.port import Bus, Partition
 from runtime.errors import StateLost
 from schemas.instants import NEVER
 
 NEVER_WRITTEN: Final = 0
+"""The position of a partition that was never written: all of its records are still to be applied."""
 AT_ONCE: Final = 0
+"""An instant that has always passed: timers may be due now, for all that is known."""
 
 
 class AssignedPartitions:
-    """The places of one agent; `topic` is the register's name. `store` is None for an agent that keeps no state there."""
+    """The partitions of one agent. `topic` is the register's name. `store` is None for an agent that keeps no state there."""
 
     def __init__(self, bus: Bus, store: ProfileStore | None, topic: str, replay_margin: int) -> None:
-        self._bus, self._store, self._topic, self._margin = bus, store, topic, replay_margin
+        self._bus = bus
+        self._store = store
+        self._topic = topic
+        self._margin = replay_margin
         self._topic_partitions: dict[int, TopicPartition] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._earliest_timers: dict[TopicPartition, int] = {}
         self._fences: dict[TopicPartition, int] = {}
 
     def all(self) -> tuple[TopicPartition, ...]:
-        """The places now assigned."""
+        """Return the partitions that are assigned now."""
         return tuple(self._topic_partitions.values())
 
     def get(self, partition: int) -> TopicPartition | None:
-        """The place of an assigned partition; None when it is not assigned."""
+        """Return an assigned partition by its number; None when it is not assigned."""
         return self._topic_partitions.get(partition)
 
-    async def assign(self, partitions: Collection[TP]) -> Mapping[TP, int]:
-        """Take these partitions; returns the offset after which each must not start.
+    async def assign(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        """Replace the assignment by these partitions. Returns the offset after which each must not start.
 
-        A place that was never written has no state, so it starts at the beginning: starting too early is always right.
+        An agent that keeps no state gets an empty answer: the committed offsets alone tell where it starts. Raises Transient; it
+        may be called again then, since it begins from nothing.
         """
-        self._topic_partitions, self._positions, self._earliest_timers, self._fences = {}, {}, {}, {}
+        self._topic_partitions = {}
+        self._positions = {}
+        self._earliest_timers = {}
+        self._fences = {}
         if not partitions:
             return {}
         partition_count = len(await self._bus.end_offsets(next(iter(partitions)).topic))
-        starts: dict[TP, int] = {}
-        for tp in partitions:
-            topic_partition = TopicPartition(self._topic, tp.partition, partition_count)
+        starts: dict[Partition, int] = {}
+        for partition in partitions:
+            topic_partition = TopicPartition(self._topic, partition.number, partition_count)
             if self._store is not None:
-                self._positions[topic_partition] = (await self._store.checkpoint(topic_partition)).position or NEVER_WRITTEN
-                starts[tp] = max(0, self._positions[topic_partition] - self._margin)
-            self._topic_partitions[tp.partition] = topic_partition
+                position = (await self._store.checkpoint(topic_partition)).position or NEVER_WRITTEN
+                self._positions[topic_partition] = position
+                starts[partition] = max(0, position - self._margin)
+            self._topic_partitions[partition.number] = topic_partition
+            # Another worker has set timers until now, and this one knows none of them.
             self._earliest_timers[topic_partition] = AT_ONCE
         return starts
 
     def check(self, topic_partition: TopicPartition, position: int | None) -> None:
-        """Raise StateLost when the store stands behind what this worker knows of it."""
-        known_position = self._positions.get(topic_partition, NEVER_WRITTEN)
-        if (position or NEVER_WRITTEN) < known_position:
-            raise StateLost(f"{topic_partition.guard_name}: the store stands at {position}, it stood at {known_position} before")
+        """Raise StateLost when `position`, just read from the store, is behind one that this worker has seen there."""
+        _require_position(topic_partition, position, self._positions.get(topic_partition, NEVER_WRITTEN))
 
     def advance(self, topic_partition: TopicPartition, position: int, earliest_timer_ms: int = NEVER) -> None:
-        """Remember that the store stands at `position`, if the place is still this worker's; a save that moved it there has set
-        no timer for an instant before `earliest_timer_ms`."""
+        """Take note of a save that moved the position, if the partition is still assigned.
+
+        The save set no timer for an instant before `earliest_timer_ms`.
+        """
         if topic_partition in self._positions:
             self._positions[topic_partition] = position
             self._earliest_timers[topic_partition] = min(self._earliest_timers.get(topic_partition, NEVER), earliest_timer_ms)
 
     def mark_timers_unknown(self, topic_partition: TopicPartition) -> None:
-        """Any timers may have been set: a slice was saved after tries that failed, one of which may have taken place, or the
-        writers were shut out, and whoever did that may have written."""
+        """Take note that timers may have been set for any instant.
+
+        That is so after a save whose earlier tries failed, since one of them may have been written with other timers; and after
+        the writers were fenced, since whoever did that may have written.
+        """
         if topic_partition in self._positions:
             self._earliest_timers[topic_partition] = AT_ONCE
 
     def position(self, topic_partition: TopicPartition) -> int:
-        """Where the store stands at least, by what this worker has seen: all records before that offset were applied."""
+        """Return the position that the store has at least: all records before that offset are applied."""
         return self._positions.get(topic_partition, NEVER_WRITTEN)
 
     def pop_earliest_timer(self, topic_partition: TopicPartition) -> int:
-        """The earliest instant (ms) for which timers may have been set since this was last asked; NEVER when none was."""
+        """Return the earliest instant (ms) for which timers may have been set since the last call; NEVER when none was."""
         return self._earliest_timers.pop(topic_partition, NEVER)
 
     async def check_all(self) -> None:
-        """Check every place, so that a loss shows where no records come too. Raises StateLost, or Transient."""
+        """Check every partition against the store, so that a loss shows where no records come. Raises StateLost, or Transient."""
         if self._store is None:
             return
         for topic_partition, known_position in list(self._positions.items()):
             checkpoint = await self._store.checkpoint(topic_partition)
-            position = checkpoint.position
-            if (position or NEVER_WRITTEN) < known_position and topic_partition in self._positions:
-                raise StateLost(
-                    f"{topic_partition.guard_name}: the store stands at {position}, it stood at {known_position} before"
-                )
+            # Compared with the position from before the call: a slice may have moved both meanwhile, and the answer be the older
+            # one. And the partition may have been revoked meanwhile: then the position is no longer this worker's business.
+            if topic_partition in self._positions:
+                _require_position(topic_partition, checkpoint.position, known_position)
             if self._fences.get(topic_partition) not in (None, checkpoint.fence):
                 self.mark_timers_unknown(topic_partition)
             self._fences[topic_partition] = checkpoint.fence
+
+
+def _require_position(topic_partition: TopicPartition, position: int | None, known_position: int) -> None:
+    """Raise StateLost when `position` is behind `known_position`."""
+    if (position or NEVER_WRITTEN) < known_position:
+        raise StateLost(f"{topic_partition.guard_name}: the store is at position {position}, it was at {known_position} before")

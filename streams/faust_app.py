@@ -1,23 +1,48 @@
-"""The Faust app of one agent. Made in a function: importing this module makes nothing."""
+"""The Faust app of one agent. It is made in a function: importing this module makes nothing."""
 
 from typing import Any, Final, cast
 
 from faust import Stream
 from faust.types import StreamT
 
+from runtime.bus.port import Partition, Record
 from runtime.settings import Settings
 from schemas.topics import by_name
-from streams.partition_queues import PartitionQueues
-from streams.slices import SCHEME, Assignment, SliceApp, SliceScheduler, SliceSchema
+from streams.slice_source import Assignment, Deliver, DeliveredSlice
+from streams.slices import SCHEME, SliceApp, SliceScheduler, SliceSchema
 
 STREAM_BUFFER_SLICES: Final = 8
 HEARTBEATS_PER_SESSION: Final = 5
 
 
-def create_faust_app(settings: Settings, agent: str, topic: str, *, assignment: Assignment, queues: PartitionQueues) -> SliceApp:
-    """An app that reads `topic` (the register's name) as the consumer group of `agent` and gives every slice to `queues`.
+class FaustSliceSource:
+    """The production source of slices: a Faust app, which is a consumer group member of its own. See `SliceSource`."""
 
-    It makes no topics, serves no web pages, keeps no tables, and acknowledges nothing by itself.
+    def __init__(self, settings: Settings, agent: str, topic: str, *, assignment: Assignment, deliver: Deliver) -> None:
+        self._app = create_faust_app(settings, agent, topic, assignment=assignment, deliver=deliver)
+
+    @property
+    def generation(self) -> int:
+        return self._app.consumer_generation_id
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._app.should_stop)
+
+    async def start(self) -> None:
+        await self._app.start()
+
+    async def commit(self) -> None:
+        await self._app.consumer.commit()
+
+    async def aclose(self) -> None:
+        await self._app.stop()
+
+
+def create_faust_app(settings: Settings, agent: str, topic: str, *, assignment: Assignment, deliver: Deliver) -> SliceApp:
+    """Make an app that reads `topic` (the register's name) as the group of `agent` and gives every slice to `deliver`.
+
+    It creates no topics, serves no web pages, keeps no tables, and acknowledges nothing by itself.
     """
     session_s = settings.session_timeout_ms / 1000
     agent_dir = settings.data_dir / "streams" / agent
@@ -38,6 +63,7 @@ def create_faust_app(settings: Settings, agent: str, topic: str, *, assignment: 
         broker_commit_interval=settings.commit_interval_ms / 1000,
         broker_session_timeout=session_s,
         broker_heartbeat_interval=session_s / HEARTBEATS_PER_SESSION,
+        # The client refuses a request timeout that is not longer than the session.
         broker_request_timeout=max(90.0, session_s + 1),
         broker_max_poll_interval=settings.max_slice_ms / 1000,
         consumer_auto_offset_reset="earliest",
@@ -46,8 +72,22 @@ def create_faust_app(settings: Settings, agent: str, topic: str, *, assignment: 
     channel = app.topic(settings.topic(by_name(topic).name), schema=SliceSchema())
 
     async def consume(stream: StreamT[Any]) -> None:
+        # `noack`: otherwise Faust would acknowledge each slice as soon as the loop asks for the next one.
         async for event in cast("Stream[Any]", stream).noack().events():
-            await queues.put(event)
+            message = event.message
+            await deliver(
+                DeliveredSlice(
+                    partition=Partition(message.topic, message.partition),
+                    generation=message.generation_id,
+                    records=[_to_bus_record(record) for record in cast("list[Any]", event.value)],
+                    ack=event.ack,
+                )
+            )
 
     app.agent(channel, name=agent)(consume)
     return app
+
+
+def _to_bus_record(record: Any) -> Record:
+    """Convert a record of aiokafka into one of the bus."""
+    return Record(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers))

@@ -1,45 +1,59 @@
-"""Lanes: slices of one partition one after the other, of different partitions beside each other."""
+"""Partition queues: slices of one partition are handled one after the other, slices of different partitions side by side.
+
+**Why.** Order matters within a partition only. Each slice waits for the store and for the broker, so a worker with many partitions
+would be idle most of the time if it handled one slice after the other; and a slice that has to wait for long would delay all.
+
+**Invariant.** Of one partition at most one slice is in hand, and slices are begun in the order they were put. After a slice that
+was *not done* no further one of that partition and generation is begun. Otherwise a later slice would move the stored position,
+and the guards of the documents it changes, past records that were never applied: they would count as applied, and be lost.
+
+**Example.** Partition 0 brings the slices 0-9, 10-19 and 20-29 in generation 4. The first is done. The second is not: the store
+does not answer and the process begins to stop. The slice 20-29 is taken from the queue and dropped. After the rebalance the
+records 10-29 come again in generation 5, in other slices, and the queue handles them. Partition 1 has gone on all the time.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from faust.types import TP, EventT
+from runtime.bus.port import Partition
+from streams.slice_source import DeliveredSlice
 
 QUEUE_CAPACITY_SLICES: Final = 2
+"""How many slices of a partition wait beside the one in hand. More would only be read again after a rebalance."""
 
 
 class PartitionQueues:
-    """`handle` gets every slice, in its partition's order, and says whether it is done. If it raises, `on_failure` is told.
+    """Has `handle` called with every slice, in the order of its partition. `handle` returns whether the slice is done.
 
-    After a slice that is not done, nothing more of that partition is handled before the next rebalance: a later slice would move
-    the stored position, and the documents it touches, past records that were never applied.
-    While the lanes are paused nothing new is begun. What waits in them is not dropped: `handle` knows what is out of date.
+    If `handle` raises, `on_failure` is called with the error, and the queue of that partition has ended for good.
+    While the queues are paused no slice is begun. Those that wait are not dropped: `handle` knows what is out of date.
     """
 
-    def __init__(self, handle: Callable[[EventT[object]], Awaitable[bool]], on_failure: Callable[[BaseException], None]) -> None:
-        self._handle, self._on_failure = handle, on_failure
-        self._queues: dict[TP, asyncio.Queue[EventT[object]]] = {}
+    def __init__(self, handle: Callable[[DeliveredSlice], Awaitable[bool]], on_failure: Callable[[BaseException], None]) -> None:
+        self._handle = handle
+        self._on_failure = on_failure
+        self._queues: dict[Partition, asyncio.Queue[DeliveredSlice]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._open = asyncio.Event()
         self._open.set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._busy = 0
+        self._in_hand = 0
 
-    async def put(self, event: EventT[object]) -> None:
-        """Give a slice to its partition's lane; waits while that lane is full."""
-        tp = TP(event.message.topic, event.message.partition)
-        queue = self._queues.get(tp)
+    async def put(self, delivered: DeliveredSlice) -> None:
+        """Append a slice to the queue of its partition. Waits while that queue is full."""
+        queue = self._queues.get(delivered.partition)
         if queue is None:
-            queue = self._queues[tp] = asyncio.Queue(QUEUE_CAPACITY_SLICES)
-            task = asyncio.create_task(self._run(queue), name=f"lane {tp.topic}:{tp.partition}")
+            queue = self._queues[delivered.partition] = asyncio.Queue(QUEUE_CAPACITY_SLICES)
+            name = f"queue {delivered.partition.topic}:{delivered.partition.number}"
+            task = asyncio.create_task(self._run(queue), name=name)
             task.add_done_callback(self._on_task_done)
             self._tasks.append(task)
-        await queue.put(event)
+        await queue.put(delivered)
 
     async def pause(self, timeout_s: float) -> bool:
-        """Begin nothing new and wait for what is in hand; whether all was done within the bound."""
+        """Begin no more slices and wait for those in hand. Returns whether they all ended within `timeout_s`."""
         self._open.clear()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
@@ -48,32 +62,32 @@ class PartitionQueues:
         return True
 
     def resume(self) -> None:
-        """Begin again."""
+        """Begin slices again."""
         self._open.set()
 
     async def aclose(self) -> None:
-        """End the lanes, in the middle of a slice if need be."""
+        """Cancel the queues, in the middle of a slice if need be."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, queue: asyncio.Queue[EventT[object]]) -> None:
+    async def _run(self, queue: asyncio.Queue[DeliveredSlice]) -> None:
         halted_generation: int | None = None
         while True:
-            event = await queue.get()
-            generation = event.message.generation_id
-            while not self._open.is_set():  # it may have closed again before this task ran
+            delivered = await queue.get()
+            while not self._open.is_set():  # a loop, because the queues may be paused again before this task gets to run
                 await self._open.wait()
-            if halted_generation is not None and generation == halted_generation:
+            # A new generation means that the partition was assigned anew, and starts from its stored position: it is safe again.
+            if halted_generation is not None and delivered.generation == halted_generation:
                 continue
-            self._busy += 1
+            self._in_hand += 1
             self._idle.clear()
             try:
-                if not await self._handle(event):
-                    halted_generation = generation
+                if not await self._handle(delivered):
+                    halted_generation = delivered.generation
             finally:
-                self._busy -= 1
-                if not self._busy:
+                self._in_hand -= 1
+                if not self._in_hand:
                     self._idle.set()
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:

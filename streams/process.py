@@ -1,4 +1,8 @@
-"""A stream process: hosts agents, keeps the definitions and timers they need, and ends in order."""
+"""A stream process: hosts agents and their background tasks, follows the definitions, and ends in order.
+
+It ends by a signal, or when an agent or a task asks for it: a fault that only a new process can heal ends it with the `ExitCode`
+that names the fault. Its supervisor starts it again.
+"""
 
 import asyncio
 import signal
@@ -15,64 +19,101 @@ from runtime.settings import Settings
 from streams.agent import Agent
 from streams.applier import ExitCode
 from streams.definitions import Definitions, follow_definitions
+from streams.faust_app import FaustSliceSource
 from streams.hosting import AgentResources, HostedStep, StepDependencies
+from streams.slice_source import OpenSliceSource
 
 log: Final = get_logger(__name__)
 
 CLOSE_TIMEOUT_S: Final = 25.0
-"""How long an orderly end may take in all; the slices in hand have most of it."""
+"""How long an orderly end may take in all. The slices in hand have most of it."""
+
+
+BuildSteps = Callable[[StepDependencies], Sequence[HostedStep]]
+"""Builds the steps that a process hosts. It is called once, when the definitions are known."""
 
 
 class StreamProcess:
-    """Hosts the agents of `steps`. `run` returns why it ended."""
+    """Hosts agents over a bus and a store. `open_source` makes the source of each agent's slices: Faust, but in tests."""
 
-    def __init__(self, settings: Settings, *, bus: Bus, store: ProfileStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        bus: Bus,
+        store: ProfileStore,
+        clock: Clock,
+        open_source: OpenSliceSource = FaustSliceSource,
+    ) -> None:
         self._settings = settings
         self._bus = bus
         self._store = store
         self._clock = clock
+        self._open_source = open_source
         self._agents: list[Agent] = []
         self._exit_code: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
 
     def stop(self, code: ExitCode) -> None:
-        """Ask the process to end; the first reason counts."""
+        """Ask the process to end. Returns at once; the first reason counts."""
         if not self._exit_code.done():
             self._exit_code.set_result(code)
 
+    @property
+    def agents(self) -> Sequence[Agent]:
+        """The agents that are hosted; none before the definitions are known."""
+        return tuple(self._agents)
+
     async def ready(self) -> None:
-        """Return when every agent has had its first assignment and both stores answer; raises Transient otherwise."""
+        """Return if every agent has had its first assignment, and broker and store answer; raise Transient otherwise."""
         if not self._agents or not all(agent.ready.is_set() for agent in self._agents):
             raise Transient("not every agent has its partitions yet")
         await self._bus.ping()
         await self._store.ping()
 
-    async def run(self, build_steps: Callable[[StepDependencies], Sequence[HostedStep]]) -> ExitCode:
-        """Host what `build_steps` makes until SIGTERM, SIGINT or a fault that needs a new start."""
+    async def run(self, build_steps: BuildSteps) -> ExitCode:
+        """Host the steps that `build_steps` makes until SIGTERM, SIGINT or a fault that needs a new process. Returns the reason."""
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signal_number, self.stop, ExitCode.STOPPED)
         try:
-            async with AsyncExitStack() as stack:
-                starting = asyncio.create_task(self._start(build_steps, stack))
-                awaited: set[asyncio.Future[Any]] = {starting, self._exit_code}
-                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-                if starting.done():
-                    await starting
-                    await self._exit_code
-                else:
-                    starting.cancel()
-                    await asyncio.gather(starting, return_exceptions=True)
-                code = self._exit_code.result()
-                log.info("stopping", reason=code.name.lower())
-                await self._close()
+            return await self.serve(build_steps)
         finally:
             for signal_number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(signal_number)
+
+    async def serve(self, build_steps: BuildSteps) -> ExitCode:
+        """Host the steps that `build_steps` makes until `stop` is called. Returns the reason.
+
+        The end is orderly: slices in hand are finished and committed. If this coroutine is cancelled it is not, as if the process
+        had been killed. Raises what `build_steps` or the start of an agent raises.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                code = await self._serve_until_stopped(build_steps, stack)
+                log.info("stopping", reason=code.name.lower())
+                await self._close()
+            except BaseException:
+                await self._abort()
+                raise
         return code
 
-    async def _start(self, build_steps: Callable[[StepDependencies], Sequence[HostedStep]], stack: AsyncExitStack) -> None:
+    async def _serve_until_stopped(self, build_steps: BuildSteps, stack: AsyncExitStack) -> ExitCode:
+        starting = asyncio.create_task(self._start(build_steps, stack))
+        self._tasks.append(starting)
+        awaited: set[asyncio.Future[Any]] = {starting, self._exit_code}
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+        else:
+            # Asked to end before everything was started.
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+        return await self._exit_code
+
+    async def _start(self, build_steps: BuildSteps, stack: AsyncExitStack) -> None:
         definitions = Definitions(self._settings)
+        # An agent must not decide before it knows the definitions, so nothing else starts until they are read to their end.
         self._spawn("definitions", follow_definitions(self._settings, self._bus, definitions))
         await definitions.caught_up.wait()
         producer = await self._bus.producer()
@@ -87,6 +128,7 @@ class StreamProcess:
                 producer=producer,
                 clock=self._clock,
                 stop=self.stop,
+                open_source=self._open_source,
             )
             self._agents.append(agent)
             for name, start_task in hosted_step.background.items():
@@ -111,6 +153,14 @@ class StreamProcess:
                 await asyncio.gather(*(agent.aclose() for agent in self._agents))
         except TimeoutError:
             log.warning("close_timeout", timeout_s=CLOSE_TIMEOUT_S)
+        await self._cancel_tasks()
+
+    async def _abort(self) -> None:
+        await self._cancel_tasks()
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await asyncio.gather(*(agent.abort() for agent in self._agents), return_exceptions=True)
+
+    async def _cancel_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

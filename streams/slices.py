@@ -1,14 +1,24 @@
-"""Slices: one Faust event for all records that one poll brought from one partition.
+"""Slices: one Faust event for all the records that one poll brought from one partition.
 
-Faust's price is paid for each thing that it hands to an agent, so it is handed slices. `SliceScheduler` and `SliceSchema` make
-them by public hooks. A stock consumer takes the space between two slices' offsets for a gap and commits past slices that no
-agent has seen, so `SliceConsumer` keeps the commits, and decides where a partition starts.
+**Why.** Faust needs 50 to 75 us for each event that it hands to an agent, and about 2 us a record when the event is a slice.
+`SliceScheduler` and `SliceSchema` make slices by Faust's public hooks. But Faust's own consumer counts offsets, not events: to it
+the distance between the offsets of two slices is a gap in the log, and it commits past slices that no agent has handled. On a
+rebalance those records would be lost. So `SliceConsumer` decides what is committed, and where a partition starts.
+
+**Invariant.** The committed offset of a partition is the end of a slice that was acknowledged, and before which every slice that
+was delivered of that partition was acknowledged too. A slice that is never acknowledged holds the commits of its partition back:
+that shows as lag, and a restart heals it. It is never a loss.
+
+**Example.** Three polls bring the slices A (offsets 0-9), B (10-19) and C (20-29) of one partition. C is acknowledged: nothing is
+committed. A is acknowledged: 10 is committed. B is acknowledged: 30 is committed, for B and C. If the partition was assigned
+anew before that, it started at 10, or at the stored position if that was smaller. The records 10-29 came again in other slices,
+and the late acknowledgement of B counts for none of them.
 """
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Collection, Iterator, Mapping
-from typing import Any, ClassVar, Final, Protocol, cast
+from collections.abc import Awaitable, Iterator, Mapping
+from typing import Any, ClassVar, Final, cast
 
 import faust
 from aiokafka.errors import IllegalStateError
@@ -18,26 +28,14 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, AppT, ConsumerMessage
 from faust.types import Message as FaustMessage
 
+from runtime.bus.port import Partition
 from runtime.bus.record_limits import FETCH_WAIT_MS
+from streams.slice_source import Assignment, start_offset
 
 SCHEME: Final = "slices"
+"""The scheme of the broker's URL by which Faust finds `SliceTransport`."""
 COMMIT_TIMEOUT_S: Final = 5.0
-
-
-class Assignment(Protocol):
-    """What the consumer asks and tells about its partitions. Called in the app's event loop, never in the consumer's thread."""
-
-    async def on_assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:
-        """The offset after which each partition must not start; a partition without a say is missing."""
-        ...
-
-    async def on_revoked(self) -> None:
-        """The partitions are about to go: begin nothing new, and let what is in hand finish within a bound."""
-        ...
-
-    def on_failure(self, error: BaseException) -> None:
-        """The consumer cannot find out where to start: the process must start again."""
-        ...
+"""How long a rebalance waits for its last commit. What is not committed by then comes again."""
 
 
 class SliceApp(faust.App):
@@ -68,18 +66,18 @@ class Slice:
 
 
 class SliceScheduler(DefaultSchedulingStrategy):
-    """Hands on each partition's records of a poll as one `Slice`."""
+    """Makes one `Slice` of each partition's records of a poll."""
 
     def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Slice]]:
-        """One slice per partition that has records."""
+        """Yield one slice for each partition that has records."""
         return ((tp, Slice(tp, partition_records)) for tp, partition_records in records.items() if partition_records)
 
 
 class SliceSchema(faust.Schema[Any, Any]):
-    """Decodes nothing, so nothing can fail before the agent: the value is the list of aiokafka records, bytes inside."""
+    """Decodes nothing, so that nothing can fail before the agent: the value is the list of aiokafka records, with their bytes."""
 
     def loads_key(self, app: AppT, message: FaustMessage, *, loads: Any = None, serializer: Any = None) -> None:
-        """A slice has no key."""
+        """Return None: a slice has no key."""
 
     def loads_value(  # the hook's shape
         self,
@@ -89,12 +87,12 @@ class SliceSchema(faust.Schema[Any, Any]):
         loads: Any = None,  # noqa: ARG002
         serializer: Any = None,  # noqa: ARG002
     ) -> Any:
-        """The records of the slice."""
+        """Return the records of the slice."""
         return message.value
 
 
 class SliceThread(kafka.AIOKafkaConsumerThread):
-    """The consumer's thread, with short fetches."""
+    """The thread of the consumer, with short fetches."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -104,15 +102,12 @@ class SliceThread(kafka.AIOKafkaConsumerThread):
 
 
 class SliceConsumer(kafka.Consumer):
-    """Commits a slice only when it and every slice delivered before it on its partition is acknowledged.
-
-    An acknowledgement counts only for the very delivery it was given for: after a rebalance or a seek the records come again in
-    other slices, and those wait for their own. A slice that is never acknowledged holds the commit back: seen as lag, healed by
-    a restart, never a loss. A partition starts from the smaller of its committed offset and what `Assignment.assigned` says.
-    """
+    """Faust's consumer, with its own bookkeeping of commits, and starts that ask the agent. See the module for its invariant."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._uncommitted: defaultdict[TP, deque[FaustMessage]] = defaultdict(deque)  # deliveries that are not committed, in order
+        # The deliveries of each partition that are not committed yet, in order. A delivery is recognised by its message object, not
+        # by its offset: after a seek other deliveries have the same offsets.
+        self._uncommitted: defaultdict[TP, deque[FaustMessage]] = defaultdict(deque)
         self._may_fetch = asyncio.Event()
         self._seeking = asyncio.Lock()
         self._fetch: asyncio.Future[Any] | None = None
@@ -128,16 +123,22 @@ class SliceConsumer(kafka.Consumer):
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         message = super()._to_message(tp, record)
         read_offset = self._read_offset[tp]
-        if read_offset is None or record.offset >= read_offset:  # else Faust drops it
+        # Faust drops a record below its read offset. Such a delivery would never be acknowledged, and would hold all commits back.
+        if read_offset is None or record.offset >= read_offset:
             self._uncommitted[tp].append(message)
         return message
 
     def ack(self, message: FaustMessage) -> bool:
-        """Count a delivery as done. One from before the last rebalance counts no more: someone else may have the partition."""
+        """Count a delivery as done. Returns False if that is nothing new, or is out of date.
+
+        A delivery from before the last rebalance counts no more, since another worker may have the partition now.
+        """
         if message.generation_id != self.app.consumer_generation_id:
             return False
         is_first_ack = super().ack(message)
-        self._acked[message.tp]  # commits go through these keys only; a replay below the committed offset must empty the line too
+        # Faust looks for commits only among the partitions that are keys here, and adds no key for offsets below the committed one.
+        # A replay must add it too: otherwise its deliveries would stay in `_uncommitted`, before all later ones.
+        self._acked[message.tp]
         return is_first_ack
 
     def _new_offset(self, tp: TP) -> int | None:
@@ -149,27 +150,33 @@ class SliceConsumer(kafka.Consumer):
         return None if last_acked_offset is None else last_acked_offset + 1
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """What lies between two slices' offsets is a slice, not a gap."""
+        """Do nothing: what lies between the offsets of two slices are the records of a slice, not a gap."""
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - the hook's shape
-        """Fetch, but never while a seek is under way: records from before it would count as read after it."""
+        """Fetch, but never while a seek is under way: records from before it would count as read after it.
+
+        The fetch is shielded: Faust may cancel the wait for it, and `perform_seek` must still know when it ends.
+        """
         await self._may_fetch.wait()
         self._fetch = asyncio.ensure_future(super()._getmany(active_partitions, timeout))
         return await asyncio.shield(self._fetch)
 
     async def perform_seek(self) -> None:
-        """Start every assigned partition where it must start; fetching waits until then."""
+        """Seek every assigned partition to its start. Fetching waits until all starts are known.
+
+        Any failure but another rebalance is told to the agent, which ends the process: Faust would go on without these partitions.
+        """
         async with self._seeking:
             self._may_fetch.clear()
             if self._fetch is not None:
                 await asyncio.wait([self._fetch])
             self._uncommitted.clear()
             try:
-                # Faust waits no longer than its request timeout, and then does nothing at all for ever
+                # Faust gives up this call after its request timeout, and then reads nothing, for ever, without any error.
                 async with asyncio.timeout(0.8 * self.app.conf.broker_request_timeout):
                     await self._seek_to_starts()
             except IllegalStateError:
-                raise  # rebalanced meanwhile: Faust seeks again
+                raise  # There was a rebalance meanwhile, so Faust calls this again.
             except Exception as error:
                 self._assignment.on_failure(error)
                 raise
@@ -181,12 +188,14 @@ class SliceConsumer(kafka.Consumer):
             return
         committed: Mapping[TP, int | None] = await self.seek_to_committed()
         earliest = await self.earliest_offsets(*partitions)
-        latest_starts = await self._assignment.on_assigned(partitions)
+        stored = await self._assignment.on_assigned([Partition(tp.topic, tp.partition) for tp in partitions])
         starts = {}
         for tp in partitions:
             committed_offset = committed.get(tp)
-            start = earliest[tp] if committed_offset is None else committed_offset
-            starts[tp] = max(earliest[tp], min(start, latest_starts.get(tp, start)))
+            starts[tp] = start_offset(
+                earliest=earliest[tp], committed=committed_offset, stored=stored.get(Partition(tp.topic, tp.partition))
+            )
+            # Faust commits only above what it takes for committed, so it must not remember what it knew before the rebalance.
             if committed_offset is None:
                 self._committed_offset.pop(tp, None)
             else:
@@ -195,27 +204,27 @@ class SliceConsumer(kafka.Consumer):
         await self.seek_wait(starts)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Nothing is fetched before the starts are known."""
+        """Stop fetching until `perform_seek` has found out the starts. Without partitions it is not called: tell the agent here."""
         self._may_fetch.clear()
         if not assigned:
             await self._assignment.on_assigned(())
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Let the slices in hand finish and commit them, before Faust forgets their acknowledgements."""
+        """Let the slices in hand finish, and commit them, before Faust forgets their acknowledgements."""
         await self._assignment.on_revoked()
         await _wait_at_most(self.commit(), COMMIT_TIMEOUT_S)
         await super().on_partitions_revoked(revoked)
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Nothing: pausing a partition makes the next poll a second late, and a full queue holds the fetcher anyway."""
+        """Do nothing: to pause a partition would delay the next poll by a second, and a full queue stops the fetcher anyway."""
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Nothing: Faust's own watch takes a slow slice for a fault. Lag and the slice metrics tell what is slow."""
+        """Do nothing: Faust would take a slow slice for a fault. Lag and the metrics of slices show what is slow."""
 
 
 async def _wait_at_most(awaitable: Awaitable[object], seconds: float) -> None:
-    """Give it that long; what is not committed in time comes again."""
+    """Wait for `awaitable`, but no longer than `seconds`, and raise nothing when the time is over."""
     try:
         await asyncio.wait_for(awaitable, seconds)
     except TimeoutError:

@@ -19,6 +19,7 @@ class _GroupState:
 
     members: list["MemoryConsumer"] = field(default_factory=list)
     committed: dict[Partition, int] = field(default_factory=dict)
+    generation: int = 0
 
 
 class MemoryBus:
@@ -105,6 +106,7 @@ class MemoryBus:
 
     async def _rebalance(self, group: _GroupState) -> None:
         """Deal the partitions out anew; every member goes back to what is committed, as after Kafka's eager rebalance."""
+        group.generation += 1
         for member in group.members:
             member.positions.clear()
         topics = {topic for member in group.members for topic in member.topics}
@@ -137,6 +139,11 @@ class MemoryConsumer:
         self._bus, self._group, self._closed = bus, group, False
         self.topics = tuple(topics)
         self.positions: dict[Partition, int] = {} if group is not None else dict.fromkeys(bus._partitions(topics), 0)
+
+    @property
+    def generation(self) -> int:
+        """How often the group was rebalanced: a member that sees another value has another assignment, and must start anew."""
+        return 0 if self._group is None else self._group.generation
 
     async def poll(self, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
         if self._closed:

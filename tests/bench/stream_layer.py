@@ -6,21 +6,19 @@ import time
 import uuid
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
-
-from faust.types import TP, EventT
 
 from runtime.bus.kafka import KafkaBus
+from runtime.bus.port import Partition
 from runtime.settings import Settings
-from streams.agent import _to_bus_record
 from streams.faust_app import create_faust_app
 from streams.partition_queues import PartitionQueues
+from streams.slice_source import DeliveredSlice
 
 
 class _Anywhere:
     """Starts where Kafka says."""
 
-    async def on_assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:  # noqa: ARG002 - the hook's shape
+    async def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:  # noqa: ARG002 - the hook's shape
         return {}
 
     async def on_revoked(self) -> None:
@@ -56,12 +54,11 @@ async def _faust(settings: Settings, count: int) -> float:
     done: asyncio.Future[float] = asyncio.get_running_loop().create_future()
     seen, first = 0, 0.0
 
-    async def handle(event: EventT[object]) -> bool:
+    async def handle(delivered: DeliveredSlice) -> bool:
         nonlocal seen, first
         first = first or time.perf_counter()
-        records: Any = event.value
-        seen += len([_to_bus_record(record) for record in records])
-        event.ack()
+        seen += len(delivered.records)
+        delivered.ack()
         if seen >= count and not done.done():
             done.set_result(time.perf_counter() - first)
         return True
@@ -72,11 +69,11 @@ async def _faust(settings: Settings, count: int) -> float:
 
     with tempfile.TemporaryDirectory() as directory:
         apart = settings.model_copy(update={"data_dir": Path(directory)})
-        lanes = PartitionQueues(handle, failed)
-        app = create_faust_app(apart, f"bench-{uuid.uuid4().hex[:8]}", "events", assignment=_Anywhere(), queues=lanes)
+        queues = PartitionQueues(handle, failed)
+        app = create_faust_app(apart, f"bench-{uuid.uuid4().hex[:8]}", "events", assignment=_Anywhere(), deliver=queues.put)
         await app.start()
         try:
             return await asyncio.wait_for(done, 120)
         finally:
             await app.stop()
-            await lanes.aclose()
+            await queues.aclose()

@@ -3,22 +3,20 @@
 import random
 from collections.abc import Sequence
 
-from consumers.feeds import FEEDS
 from ops.prepare import create_topics
 from ops.rebuild.rebuild import Rebuild
 from profile_store.memory import MemoryStore
 from runtime.bus.memory import MemoryBus
-from runtime.bus.port import Outgoing, Partition, Record
+from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock
 from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event
 from schemas.records import Touched
 from tests.support.events import event
+from tests.support.running_consumers import running_consumers
 from tests.support.simulated_pipeline import Pipeline
-from warehouse import rows
 from warehouse.client import Warehouse
-from warehouse.tables import EVENT_STORE, LEDGER
 from warehouse.writer import ClickHouseWriter
 
 
@@ -53,39 +51,23 @@ class RebuildWorld:
         self.writer = ClickHouseWriter(warehouse)
 
     async def load_events(self, events: Sequence[Event]) -> None:
+        """Publish events, and have them consumed."""
         await create_topics(self.settings, self.bus)
         topic = self.settings.topic("events")
         producer = await self.bus.producer()
-        placed = await producer.send([Outgoing(topic, encode(item), key=item.owner.encode()) for item in events])
-        records = [Record(topic, number, offset, 0, None, None) for number, offset in placed]
-        pairs = list(zip(records, events, strict=True))
-        await self.writer.insert(EVENT_STORE, [rows.event_row(record, one) for record, one in pairs])
-        await self.writer.insert(LEDGER, [rows.stored_ledger_row(record, one) for record, one in pairs])
-        await self.writer.save_positions(topic, await self.bus.end_offsets(topic))
+        await producer.send([Outgoing(topic, encode(item), key=item.owner.encode()) for item in events])
+        await self.consume()
 
     def rebuild(self) -> Rebuild:
         return Rebuild(self.settings, self.bus, self.store, self.warehouse, self.clock, quiet_s=0.02)
 
     async def consume(self) -> None:
-        """Insert what was said and has not been inserted yet, as the consumers do. What they quarantine fails the test."""
-        for feed in FEEDS:
-            topic = self.settings.topic(feed.topic)
-            ends, noted = await self.bus.end_offsets(topic), await self.writer.positions(topic)
-            remaining = sum(end - noted.get(number, 0) for number, end in ends.items())
-            reader = await self.bus.reader([topic])
-            for number in ends:
-                await reader.seek(Partition(topic, number), noted.get(number, 0))
-            while remaining > 0:
-                for records in (await reader.poll(1_000, 1_000)).values():
-                    remaining -= len(records)
-                    batch = feed.decide(records, self.settings, self.clock.now_ms())
-                    assert not batch.quarantine
-                    for table, table_rows in batch.rows.items():
-                        await self.writer.insert(table, table_rows)
-            await self.writer.save_positions(topic, ends)
+        """Have the consumers insert everything that was published since they ran last."""
+        async with running_consumers(self.settings, self.bus, self.writer, self.clock) as consumers:
+            await consumers.wait_until_caught_up()
 
     async def run_agents_and_consume(self, pipeline: Pipeline, published_counts: dict[tuple[str, int], int]) -> None:
-        """Let the agents come to rest, say on the broker what they said since the last time, and consume it."""
+        """Let the agents come to rest, publish on the broker what they published since the last call, and have it consumed."""
         await pipeline.drain()
         await create_topics(self.settings, self.bus)
         producer = await self.bus.producer()

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from faust.types import TP
 
 from profile_store.memory import MemoryStore
 from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.bus.memory import MemoryBus
-from runtime.bus.port import Outgoing, Producer, Record
+from runtime.bus.port import Outgoing, Partition, Producer, Record
 from runtime.clock import ManualClock
 from runtime.errors import Misconfigured, Permanent, StateLost, Transient
 from runtime.settings import Settings
@@ -111,7 +110,7 @@ async def make_bench(tmp_path: Path, faults: list[Exception] | None = None, stor
     await bus.create_topics({name: (1, {}) for name in (TOPIC, "said", settings.topic("quarantine"))})
     store = store or MemoryStore(clock)
     step, places, stopped = Recorder(store), AssignedPartitions(bus, store, "events", 0), list[ExitCode]()
-    await places.assign([TP(TOPIC, 0)])
+    await places.assign([Partition(TOPIC, 0)])
     producer = Wrapped(await bus.producer(), faults if faults is not None else [])
     applier = Applier(settings, step, assigned=places, store=store, producer=producer, clock=clock, stop=stopped.append)
     return ApplierBench(settings, store, bus, step, places, applier, stopped)

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from faust.types import TP
 
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition, Writes
 from runtime.bus.memory import MemoryBus
-from runtime.bus.port import Record
+from runtime.bus.port import Partition, Record
 from runtime.clock import ManualClock
 from runtime.errors import Transient
 from runtime.settings import Settings
@@ -70,7 +69,7 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TimedApplier
     monkeypatch.setattr(module, "RETRY_BASE_MS", 0)
     made = TimedApplierBench(tmp_path)
     await made.bus.create_topics({TOPIC: (1, {})})
-    await made.places.assign([TP(TOPIC, 0)])
+    await made.places.assign([Partition(TOPIC, 0)])
     made.places.pop_earliest_timer(PLACE)
     return made
 
@@ -132,5 +131,5 @@ async def test_fence_of_writers_resets_the_known_next_timer(bench: TimedApplierB
 
 
 async def test_assignment_resets_the_known_next_timer(bench: TimedApplierBench) -> None:
-    await bench.places.assign([TP(TOPIC, 0)])
+    await bench.places.assign([Partition(TOPIC, 0)])
     assert bench.places.pop_earliest_timer(PLACE) == 0

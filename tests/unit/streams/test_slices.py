@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 from faust.types import TP
 
+from runtime.bus.port import Partition
 from runtime.settings import Settings
 from streams.faust_app import create_faust_app
-from streams.partition_queues import PartitionQueues
 from streams.slices import Slice, SliceConsumer, SliceScheduler
 
 TP0, TP1 = TP("onefold.events", 0), TP("onefold.events", 1)
@@ -28,11 +28,11 @@ class Starts:
     """An assignment with what a store would say."""
 
     def __init__(self) -> None:
-        self.latest: dict[TP, int] = {}
+        self.stored: dict[Partition, int] = {}
         self.errors: list[BaseException] = []
 
-    async def on_assigned(self, partitions: Collection[TP]) -> Mapping[TP, int]:
-        return {tp: self.latest[tp] for tp in partitions if tp in self.latest}
+    async def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        return {partition: self.stored[partition] for partition in partitions if partition in self.stored}
 
     async def on_revoked(self) -> None:
         return
@@ -68,10 +68,10 @@ def starts() -> Starts:
 
 @pytest.fixture
 async def consumer(tmp_path: Path, starts: Starts) -> AsyncIterator[SliceConsumerBench]:
-    async def handle(_: object) -> bool:
-        return True
+    async def deliver(_: object) -> None:
+        return
 
-    app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", assignment=starts, queues=PartitionQueues(handle, print))
+    app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", assignment=starts, deliver=deliver)
     app.consumer_generation_id = 1
     cast("Any", app.topics)._acking_topics.add(TP0.topic)  # what a subscription does
     bench = SliceConsumerBench(app.transport, print, print, print)
@@ -155,7 +155,7 @@ async def test_a_partition_starts_from_the_smaller_of_committed_and_stored(
     consumer: SliceConsumerBench, starts: Starts, committed: int | None, stored: int | None, earliest: int, start: int
 ) -> None:
     consumer.committed, consumer.earliest = {TP0: committed}, earliest
-    starts.latest = {} if stored is None else {TP0: stored}
+    starts.stored = {} if stored is None else {Partition(TP0.topic, TP0.partition): stored}
     await consumer.perform_seek()
     assert consumer.sought == {TP0: start}
 

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition, Writes
 from runtime.bus.memory import MemoryBus
-from runtime.bus.port import Outgoing, Producer
+from runtime.bus.port import Outgoing, Partition, Producer
 from runtime.clock import ManualClock
 from runtime.errors import Transient
 from runtime.settings import Settings
@@ -68,7 +67,7 @@ class TimersBench:
         topic = self.settings.topic("touched")
         await self.bus.create_topics({topic: (partitions, {})})
         self.places = AssignedPartitions(self.bus, self.store, "touched", 0)
-        await self.places.assign([TP(topic, number) for number in range(partitions)])
+        await self.places.assign([Partition(topic, number) for number in range(partitions)])
         producer = FailingProducer(await self.bus.producer(), self.faults)
         self.timers = self.make_timers(producer, self.store)
 
@@ -85,7 +84,7 @@ class TimersBench:
     async def lose_memory(self) -> None:
         """Start over as a new worker would: what it knew of its partitions and of their timers is gone."""
         self.places = AssignedPartitions(self.bus, self.store, "touched", 0)
-        await self.places.assign([TP(self.settings.topic("touched"), 0)])
+        await self.places.assign([Partition(self.settings.topic("touched"), 0)])
         self.timers = self.make_timers(await self.bus.producer(), self.store)
 
     async def set(self, **timers: int | None) -> None:
@@ -290,7 +289,7 @@ async def test_after_a_rebuild_that_wiped_them_timers_come_anew_from_evaluations
 async def test_reassigned_topic_partition_is_polled_anew(bench: TimersBench) -> None:
     await bench.set(soon=10_000)
     await bench.look()
-    tps = [TP(bench.settings.topic("touched"), 0)]
+    tps = [Partition(bench.settings.topic("touched"), 0)]
     await bench.places.assign([])
     await bench.look()
     await bench.store.save(PLACE, 0, 7, Writes(timers={"soon": bench.clock.now_ms()}))  # another worker
