@@ -28,11 +28,11 @@ def test_every_metric_of_the_register_is_written_somewhere(name: str) -> None:
     assert any(f'"{name}"' in path.read_text() for package in packages for path in (ROOT / package).rglob("*.py"))
 
 
-def test_changelog_starts_with_the_version() -> None:
+def test_changelog_starts_with_what_is_unreleased_or_with_the_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    found = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert found is not None
-    assert found[1] == version
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert next(heading for heading in headings if heading != "Unreleased") == version
+    assert "Unreleased" not in headings[1:]
 
 
 def test_links_between_documents_lead_somewhere() -> None:
