@@ -6,7 +6,8 @@ from typing import Final
 
 from activation.policy import LIVE_CAUSES
 from domain.definitions.kinds import Destination
-from ops.account import EventAccount, measure
+from domain.intake.event_account import EventAccount
+from ops.account import measure
 from ops.connect import Connection
 from warehouse import named_queries
 

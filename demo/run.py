@@ -37,7 +37,7 @@ from ops import definitions_topic
 from ops.apply.backfill import Backfill
 from ops.apply.backfill_history import BackfillHistory
 from ops.connect import Connection
-from ops.definition_files import check, read_directory
+from ops.definition_files import read_directory, require_consistent
 from ops.prepare import prepare
 from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
@@ -179,7 +179,7 @@ async def _apply_definitions(connection: Connection, url: str) -> Destination:
         raise TypeError("demo-webhook is no Destination")
     webhook = webhook.model_copy(update={"spec": webhook.spec.model_copy(update={"url": HttpUrl(url)})})
     requested[webhook.key] = webhook
-    check(requested, await definitions_topic.read_live(connection.settings, connection.bus))
+    require_consistent(requested, await definitions_topic.read_live(connection.settings, connection.bus))
     clock = SystemClock()
     store = open_store(connection.settings, clock)
 

@@ -1,77 +1,25 @@
-"""Law 1, added up: accepted = stored + duplicate + suppressed + quarantined + in flight.
+"""The account of accepted events, read from Kafka and ClickHouse: the law Accounted, measured.
 
 Each side comes from another place: accepted from Kafka's offsets, stored from the events table, duplicates from the ledger's
-rows less its distinct messages, quarantined from the quarantine table. All tables are read up to the positions that the
-consumer had noted before, so a batch that is being inserted is in flight as a whole.
+rows less its distinct messages, quarantined from the quarantine table. The consumers' positions are read first, and all
+tables only up to them. So a batch that is being inserted at that moment counts as in flight as a whole, and never as half
+stored.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from domain.intake.event_account import AccountInputs, EventAccount, add_up
 from runtime.bus.port import Bus
 from runtime.settings import Settings
 from warehouse import named_queries
 from warehouse.client import Warehouse
 
 
-@dataclass(frozen=True, slots=True)
-class AccountInputs:
-    """What each place says, before anything is added up.
-
-    `end_offsets` and `positions` are next offsets of `events` by partition, in Kafka and in ClickHouse. `unread_records` counts
-    records of `touchpoints` and `quarantine` that have not been read yet; each stands for one event until it is.
-    """
-
-    end_offsets: Mapping[int, int]
-    positions: Mapping[int, int]
-    unread_records: int
-    stored: int
-    ledger_stored: int
-    ledger_messages: int
-    ledger_suppressed: int
-    ledger_quarantined: int
-    quarantined_from_events: int
-    quarantined_elsewhere: int
-    replayed_from_events: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class EventAccount:
-    """The account at one moment. At a quiet one nothing is in flight."""
-
-    accepted: int
-    stored: int
-    duplicate: int
-    suppressed: int
-    quarantined: int
-    in_flight: int
-    balanced: bool
-
-
-def add_up(inputs: AccountInputs) -> EventAccount:
-    """Pure. A record booked as quarantined whose quarantine record has not arrived is in flight.
-
-    A replayed record is accepted and stored as the event that it became, and counts as quarantined no more.
-    """
-    unconsumed = sum(max(end - inputs.positions.get(partition, 0), 0) for partition, end in inputs.end_offsets.items())
-    unarrived = max(inputs.ledger_quarantined - inputs.quarantined_from_events, 0)
-    accepted = sum(inputs.end_offsets.values()) + inputs.quarantined_elsewhere + inputs.unread_records - inputs.replayed_from_events
-    duplicate = inputs.ledger_stored - inputs.ledger_messages
-    quarantined = inputs.quarantined_elsewhere + inputs.quarantined_from_events - inputs.replayed_from_events
-    in_flight = unconsumed + unarrived + inputs.unread_records
-    return EventAccount(
-        accepted=accepted,
-        stored=inputs.stored,
-        duplicate=duplicate,
-        suppressed=inputs.ledger_suppressed,
-        quarantined=quarantined,
-        in_flight=in_flight,
-        balanced=accepted == inputs.stored + duplicate + inputs.ledger_suppressed + quarantined + in_flight,
-    )
-
-
 async def measure(settings: Settings, bus: Bus, warehouse: Warehouse) -> EventAccount:
-    """The account now. Raises Transient when Kafka or ClickHouse does not answer, Misconfigured when nothing was prepared."""
+    """Measure the account now.
+
+    Raises Transient when Kafka or ClickHouse does not answer, Misconfigured when topics or tables have not been prepared.
+    """
     events, quarantine, touchpoints = (settings.topic(name) for name in ("events", "quarantine", "touchpoints"))
     positions = dict(await named_queries.fetch_rows(warehouse, "positions", topic=events))
     quarantine_positions = dict(await named_queries.fetch_rows(warehouse, "positions", topic=quarantine))
@@ -83,6 +31,7 @@ async def measure(settings: Settings, bus: Bus, warehouse: Warehouse) -> EventAc
     )[0]
     unread_records = _lag(quarantine_positions, await bus.end_offsets(quarantine), {})
     unread_records += _lag(accepted_offsets, await bus.end_offsets(touchpoints), await bus.start_offsets(touchpoints))
+    # Kafka's ends are read last: an event that arrives meanwhile is in flight, and not stored without having been accepted.
     return add_up(
         AccountInputs(
             end_offsets=await bus.end_offsets(events),

@@ -1,13 +1,11 @@
-"""Definitions from a directory: read, checked together with what is live, and compared with it."""
+"""Reading definitions from files, and refusing those that do not fit together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from domain.definitions.kinds import Definition, InvalidDefinition, TrackingPlan, load_yaml
-from domain.definitions.references import find_undefined
-from domain.definitions.segment_plan import segment_plan_of
-from domain.segments.plan import CyclicSegments
+from domain.definitions.consistency import find_inconsistencies
+from domain.definitions.kinds import Definition, InvalidDefinition, load_yaml
 from ops.definitions_topic import DefinitionsByKey
 from runtime.errors import Invalid
 
@@ -15,7 +13,7 @@ SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
 
 def read_directory(directory: Path) -> DefinitionsByKey:
-    """All definitions of the directory and the ones below it, by key. Raises Invalid that names every document at fault."""
+    """Read all definitions of a directory and the directories below it, by key. Raises Invalid that names every faulty document."""
     if not directory.is_dir():
         raise Invalid(f"{directory} is no directory: name one that holds definitions", path=str(directory), reason="missing")
     by_key: DefinitionsByKey = {}
@@ -40,39 +38,7 @@ def read_directory(directory: Path) -> DefinitionsByKey:
     return by_key
 
 
-def check(requested: Mapping[str, Definition], live: Mapping[str, Definition]) -> None:
-    """Hold what would be live against itself: names of segments, lists and computed traits that nothing defines, segments that name
-    each other in a circle, and tracking plans that name the same source.
-
-    Pure. Raises Invalid that names every fault.
-    """
-    combined = {**live, **requested}
-    faults = find_undefined(combined, combined)
-    faults += _sources_with_two_plans(definition for definition in combined.values() if isinstance(definition, TrackingPlan))
-    try:
-        segment_plan_of(combined.values())
-    except CyclicSegments as error:
-        faults.append(str(error))
-    if faults:
+def require_consistent(requested: Mapping[str, Definition], live: Mapping[str, Definition]) -> None:
+    """Raise Invalid, with a line for each fault, when the requested definitions do not fit each other and the live ones."""
+    if faults := find_inconsistencies(requested, live):
         raise Invalid("\n".join(faults), reason="bad_definition")
-
-
-def _sources_with_two_plans(plans: Iterable[TrackingPlan]) -> list[str]:
-    """A fault for each source with two plans."""
-    by_source: dict[str, list[str]] = {}
-    for plan in plans:
-        for source in set(plan.sources):
-            by_source.setdefault(source, []).append(plan.key)
-    return [
-        f"{' and '.join(sorted(keys))}: are both for the source {source}: leave it to one of them"
-        for source, keys in sorted(by_source.items())
-        if len(keys) > 1
-    ]
-
-
-def classify_changes(requested: Iterable[Definition], live: Mapping[str, Definition]) -> dict[str, str]:
-    """`create`, `change` or `unchanged` by key. Pure."""
-    return {
-        definition.key: "create" if definition.key not in live else "unchanged" if live[definition.key] == definition else "change"
-        for definition in requested
-    }

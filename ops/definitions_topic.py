@@ -1,69 +1,55 @@
-"""The definitions topic: what is live now, and writing what should be."""
+"""The definitions topic: reading the definitions that are live, and making others live."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
-from domain.definitions.kinds import AnyDefinition, SegmentList, decode_definition, encode_definition
-from runtime.bus.port import Bus, Outgoing, Partition
-from runtime.errors import Transient
+from domain.definitions.kinds import AnyDefinition, IdentityRules, SegmentList, decode_definition, encode_definition
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
+from runtime.bus.compacted import read_to_end
+from runtime.bus.port import Bus, Outgoing
 from runtime.settings import Settings
 
 DefinitionsByKey = dict[str, AnyDefinition]
 """`kind/name` → definition."""
 
-POLL_MS: Final = 500
-_MAX_EMPTY_POLLS: Final = 40
-
 
 async def read_live(settings: Settings, bus: Bus) -> DefinitionsByKey:
-    """The definitions that are live: the last record of each key, deletions left out.
+    """Return the definitions that are live: the last record of each key, without the removed ones.
 
-    Raises Transient when the topic cannot be read to its end, BadDefinition for a record that is none.
+    Raises Transient when the topic cannot be read to its end, InvalidDefinition for a record that is no definition.
     """
     topic = settings.topic("definitions")
     values = await read_to_end(bus, topic)
     return {key: decode_definition(value, f"definitions {key}") for key, value in values.items() if value}
 
 
-async def read_to_end(bus: Bus, topic: str) -> dict[str, bytes | None]:
-    """The last value of each key of a compacted topic."""
-    starts, ends = await bus.start_offsets(topic), await bus.end_offsets(topic)
-    remaining = {
-        Partition(topic, partition_number): end for partition_number, end in ends.items() if end > starts.get(partition_number, 0)
-    }
-    latest_values: dict[str, bytes | None] = {}
-    if not remaining:
-        return latest_values
-    reader = await bus.reader([topic])
-    empty_polls = 0
-    try:
-        while remaining:
-            records_by_partition = await reader.poll(POLL_MS, 1_000)
-            empty_polls = 0 if records_by_partition else empty_polls + 1
-            if empty_polls > _MAX_EMPTY_POLLS:
-                raise Transient(f"{topic} could not be read to its end")
-            for partition, records in records_by_partition.items():
-                for record in records:
-                    latest_values[(record.key or b"").decode()] = record.value
-                if records and records[-1].offset + 1 >= remaining.get(partition, 0):
-                    remaining.pop(partition, None)
-    finally:
-        await reader.aclose()
-    return latest_values
+def identity_rules_of(settings: Settings, definitions: DefinitionsByKey) -> CompiledIdentityRules:
+    """Return the identity rules among these definitions, compiled with the settings; without a definition the default rules."""
+    specs = (definition.spec for definition in definitions.values() if isinstance(definition, IdentityRules))
+    spec = next(specs, None)
+    return DEFAULT_RULES if spec is None else compile_identity_rules(settings, spec)
+
+
+def compile_identity_rules(settings: Settings, spec: IdentityRulesSpec) -> CompiledIdentityRules:
+    """Compile identity rules with the secret and the default country of the settings."""
+    secret = settings.tenant_secret.get_secret_value().encode()
+    return CompiledIdentityRules.from_spec(spec, secret=secret, country=settings.default_country)
 
 
 async def write(settings: Settings, bus: Bus, definitions: Iterable[AnyDefinition]) -> int:
-    """Make these definitions live; returns the topic's next offset after them, 0 when there are none. Lists are sealed."""
+    """Make these definitions live, lists sealed; return the topic's next offset after them, 0 when there are none."""
     return await _send(settings, bus, {definition.key: encode_definition(definition) for definition in seal(settings, definitions)})
 
 
 async def remove(settings: Settings, bus: Bus, key: str) -> int:
-    """Make a definition live no more; returns the topic's next offset after that."""
+    """Remove a definition; return the topic's next offset after that."""
     return await _send(settings, bus, {key: None})
 
 
 def seal(settings: Settings, definitions: Iterable[AnyDefinition]) -> list[AnyDefinition]:
-    """The same definitions, lists with hashes in place of values. Raises BadDefinition for a value that is no identifier."""
+    """Return the definitions with the values of lists replaced by hashes: no identifier may lie on the topic in the clear.
+
+    Raises InvalidDefinition for a value that is no identifier.
+    """
     secret, country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
     return [
         definition.with_hashed_values(secret, country) if isinstance(definition, SegmentList) else definition

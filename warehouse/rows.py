@@ -1,6 +1,6 @@
 """Records of the topics as rows of the tables. Pure: the same record gives the same rows, so that a replay changes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -9,7 +9,7 @@ from domain.identity.evidence import edge_of_link
 from domain.identity.model import Edge
 from runtime.bus.port import Record
 from schemas.codec import Undecodable
-from schemas.events import Event
+from schemas.events import EVENT_VERSION, Event
 from schemas.hashes import short_hash
 from schemas.records import Delivery, GroupRecord, Identity, Link, LinkDecision, LinkRecord, Profile, QuarantineRecord, Transition
 
@@ -70,6 +70,30 @@ def event_row(record: Record, event: Event) -> TableRow:
         [tuple(violation) for violation in event.observed],
         record.partition,
         record.offset,
+    )
+
+
+def event_from_row(row: Iterable[object]) -> Event:
+    """Return the event of a row of the named query `events`: the inverse of `event_row`, without partition and offset."""
+    owner, message, kind, name, source, time_ms, received_ms, nodes, identifiers, properties, traits, context, flags = row
+    return msgspec.convert(
+        {
+            "version": EVENT_VERSION,
+            "id": message,
+            "type": kind,
+            "name": name,
+            "source": source,
+            "time_ms": time_ms,
+            "received_ms": received_ms,
+            "owner": owner,
+            "nodes": nodes,
+            "identifiers": identifiers,
+            "properties": msgspec.json.decode(str(properties)),
+            "traits": msgspec.json.decode(str(traits)),
+            "context": msgspec.json.decode(str(context)),
+            "flags": flags,
+        },
+        Event,
     )
 
 

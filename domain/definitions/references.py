@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from domain.definitions.error_messages import closest_words, did_you_mean
-from domain.definitions.kinds import ComputedTrait, Definition, Destination, Segment, SegmentList
+from domain.definitions.kinds import AnyDefinition, ComputedTrait, Definition, Destination, Segment, SegmentList
 from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
 from domain.segments.language import (
     CalendarCondition,
@@ -15,7 +15,9 @@ from domain.segments.language import (
     RfmCondition,
     TraitCondition,
     nodes_with_paths,
+    walk_nodes,
 )
+from domain.segments.plan import trait_paths_of
 
 COMPUTED_PREFIX = "computed."
 
@@ -83,3 +85,23 @@ def find_undefined(definitions: Mapping[str, Definition], keys: Iterable[str]) -
                 fault = f"names the {reference.kind} {reference.name}, which is not defined"
             faults.append(f"{key}: {reference.path}: {fault}: {suggestion}")
     return faults
+
+
+def referencing_keys(key: str, live_definitions: Mapping[str, AnyDefinition]) -> list[str]:
+    """Return the keys of the live definitions that name the definition `key`, and so would not work without it."""
+    kind, _, name = key.partition("/")
+    return sorted(other for other, definition in live_definitions.items() if other != key and _references(definition, kind, name))
+
+
+def _references(definition: AnyDefinition, kind: str, name: str) -> bool:
+    if isinstance(definition, Destination):
+        return kind == "Segment" and any(trigger.segment == name for trigger in definition.spec.triggers)
+    if not isinstance(definition, Segment):
+        return False
+    nodes = list(walk_nodes(definition.spec.where))
+    if kind == "Segment":
+        return any(isinstance(node, InSegmentCondition) and node.in_segment == name for node in nodes)
+    if kind == "List":
+        return any(isinstance(node, InListCondition) and node.list == name for node in nodes)
+    computed_traits = {path.split(".")[1] for node in nodes for path in trait_paths_of(node) if path.startswith("computed.")}
+    return kind == "ComputedTrait" and name in computed_traits and name not in DEFAULT_COMPUTED_TRAITS

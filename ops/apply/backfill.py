@@ -17,21 +17,20 @@ from dataclasses import dataclass, field
 from domain.definitions.kinds import AnyDefinition
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import CompiledIdentityRules
+from domain.profiles.baseline import Baseline, SegmentTally
 from domain.profiles.fragment import decode_fragment, encode_fragment
 from domain.profiles.membership import encode_membership
+from domain.profiles.register_seeds import RegisterSeeds
 from domain.segments.plan import SegmentPlan
+from domain.segments.plan_changes import PlanChanges, compare_plans
 from ops import definitions_topic
 from ops.apply.backfill_history import BackfillHistory, Offsets
-from ops.apply.baseline import Baseline, SegmentTally
 from ops.apply.group_contributions import GroupContributionBackfill
 from ops.apply.paused_partitions import PausedPartitions
-from ops.apply.plan_changes import PlanChanges, compare_plans
 from ops.apply.reevaluation import BackfillCheckpoint, Reevaluation, require_definitions_offset
-from ops.apply.register_seeds import RegisterSeeds
 from ops.apply.stored_profiles import CHUNK, chunks, read_profiles
 from ops.definitions_topic import DefinitionsByKey
 from ops.progress import ProgressReporter, report_nothing
-from ops.rebuild.profile_state import identity_rules_of
 from ops.writers_pause import topic_partitions_of, writers_paused
 from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition
 from runtime.bus.port import Bus, Outgoing
@@ -124,7 +123,7 @@ class Backfill:
             await self._fold_recent(seeds, changes, starts, paused, result)
             await self._write_seeds(seeds, stale_owners, paused, result)
             if changes.recount_households:
-                await self._recount_households(after, identity_rules_of(self._settings, resulting), paused)
+                await self._recount_households(after, definitions_topic.identity_rules_of(self._settings, resulting), paused)
             now_ms = await self._publish_baseline(after, changes, paused, result)
             offsets = paused.offsets("events")
             backfill_checkpoint = BackfillCheckpoint("backfill", now_ms, tuple(offsets[number] for number in sorted(offsets)))
@@ -274,6 +273,6 @@ class Backfill:
         for name in names:
             tally = result.segments[name] = baseline.tallies.get(name, SegmentTally())
             tally.before = len(before[name])
-            tally.now = tally.before + tally.entered - tally.left
+            tally.after = tally.before + tally.entered - tally.exited
         await self._after_step("compared")
         return now_ms

@@ -6,13 +6,13 @@ from typing import Final
 from domain.segments.plan import SegmentPlan
 from domain.segments.sql import SqlQuery, membership_query
 from domain.segments.sql.preview import preview_query
-from ops.rebuild.profile_state import event_from_row
 from runtime.bus.port import Bus
 from runtime.settings import Settings
 from schemas.events import Event
 from warehouse import named_queries
 from warehouse.client import Warehouse
 from warehouse.consumed import consumed_offsets
+from warehouse.rows import event_from_row
 
 END_OFFSET: Final = (1 << 63) - 1
 """An offset after all others."""

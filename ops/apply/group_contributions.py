@@ -17,9 +17,9 @@ from domain.identity.groups import (
     profile_contributions,
 )
 from domain.identity.rules import HouseholdRules
+from domain.profiles.baseline import StoredProfile
 from domain.profiles.membership import decode_membership, encode_membership
 from domain.segments.plan import SegmentPlan
-from ops.apply.baseline import StoredProfile
 from ops.apply.paused_partitions import PausedPartitions
 from ops.apply.stored_profiles import chunks, read_profiles
 from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition

@@ -7,9 +7,9 @@ from typing import Final
 from domain.definitions.kinds import AnyDefinition
 from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
+from domain.segments.plan_changes import compare_plans
 from domain.segments.register_bounds import RegisterBound, register_bounds
 from ops.apply.backfill_history import BackfillHistory
-from ops.apply.plan_changes import compare_plans
 
 SAMPLE: Final = 10
 

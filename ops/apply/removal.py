@@ -6,11 +6,9 @@ Cut off anywhere, the same command run a second time completes it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from domain.definitions.kinds import AnyDefinition, Destination, Segment
+from domain.definitions.kinds import AnyDefinition
+from domain.definitions.references import referencing_keys
 from domain.definitions.segment_plan import segment_plan_of
-from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
-from domain.segments.language import InListCondition, InSegmentCondition, walk_nodes
-from domain.segments.plan import trait_paths_of
 from ops import definitions_topic
 from ops.apply.reevaluation import BackfillCheckpoint, Reevaluation, require_definitions_offset
 from ops.progress import ProgressReporter, report_nothing
@@ -60,26 +58,6 @@ class DefinitionRemoval:
             return RemovalResult(key)
         await require_definitions_offset(self._store, (await self._bus.end_offsets(self._settings.topic("definitions"))).get(0, 0))
         return RemovalResult(key, await self._reevaluation.run(pending))
-
-
-def referencing_keys(key: str, live_definitions: Mapping[str, AnyDefinition]) -> list[str]:
-    """The keys of the definitions that need this one. Pure."""
-    kind, _, name = key.partition("/")
-    return sorted(other for other, definition in live_definitions.items() if other != key and _references(definition, kind, name))
-
-
-def _references(definition: AnyDefinition, kind: str, name: str) -> bool:
-    if isinstance(definition, Destination):
-        return kind == "Segment" and any(trigger.segment == name for trigger in definition.spec.triggers)
-    if not isinstance(definition, Segment):
-        return False
-    nodes = list(walk_nodes(definition.spec.where))
-    if kind == "Segment":
-        return any(isinstance(node, InSegmentCondition) and node.in_segment == name for node in nodes)
-    if kind == "List":
-        return any(isinstance(node, InListCondition) and node.list == name for node in nodes)
-    computed_traits = {path.split(".")[1] for node in nodes for path in trait_paths_of(node) if path.startswith("computed.")}
-    return kind == "ComputedTrait" and name in computed_traits and name not in DEFAULT_COMPUTED_TRAITS
 
 
 def _suggestion(key: str, live_definitions: Mapping[str, AnyDefinition]) -> str:

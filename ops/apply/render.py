@@ -1,7 +1,7 @@
-"""What `onefold plan` and `onefold apply` print, and their JSON. Pure."""
+"""What `onefold plan` and `onefold apply` print. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -44,7 +44,7 @@ def render_applied(changes: Mapping[str, str], result: ApplyResult, new_bounds: 
     if result.segments:
         table = Table("segment", "in it", "entered", "left", title="Segments, by history", title_justify="left")
         for name, tally in result.segments.items():
-            table.add_row(name, f"{tally.now:,}", f"{tally.entered:,}", f"{tally.left:,}")
+            table.add_row(name, f"{tally.after:,}", f"{tally.entered:,}", f"{tally.exited:,}")
         parts.append(table)
     if result.registers or result.segments:
         parts.append(
@@ -61,25 +61,3 @@ def _changes_table(changes: Mapping[str, str], title: str) -> Table:
     for key, change in sorted(changes.items()):
         table.add_row(key, change, style=_STYLE[change])
     return table
-
-
-def planned_to_json(preview: ApplyPreview) -> dict[str, Any]:
-    """The JSON of `onefold plan`."""
-    return {
-        "changes": dict(preview.changes),
-        "segments": [
-            {
-                "segment": segment_size.segment,
-                "before": segment_size.before,
-                "now": segment_size.after,
-                "entering": segment_size.entering,
-                "leaving": segment_size.leaving,
-                "sample": list(segment_size.sample),
-            }
-            for segment_size in preview.segments
-        ],
-        "bounds": [
-            {"owner": one.owner, "path": one.path, "entries": one.entries, "bytes": one.bytes, "exact_while": one.exact_while}
-            for one in preview.bounds
-        ],
-    }

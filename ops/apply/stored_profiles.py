@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
+from domain.profiles.baseline import StoredProfile
 from domain.profiles.fragment import decode_fragment
-from ops.apply.baseline import StoredProfile
 from profile_store.port import GuardedDocument, ProfileStore
 
 CHUNK: Final = 500

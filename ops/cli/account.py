@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops.account import EventAccount, measure
+from domain.intake.event_account import EventAccount
+from ops.account import measure
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.connect import connect
 

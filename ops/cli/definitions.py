@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from domain.definitions.consistency import classify_changes
 from domain.definitions.kinds import AnyDefinition, InvalidDefinition
 from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.register_bounds import RegisterBound
@@ -17,8 +18,9 @@ from ops.apply.backfill import ApplyResult, Backfill
 from ops.apply.connect import open_apply_context
 from ops.apply.preview import ApplyPreview, changed_bounds, preview_apply
 from ops.apply.removal import DefinitionRemoval, RemovalResult
+from ops.apply.to_json import applied_to_json, planned_to_json
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
-from ops.definition_files import check, classify_changes, read_directory
+from ops.definition_files import read_directory, require_consistent
 from ops.definitions_topic import seal
 from ops.progress import progress_on_stderr
 from runtime.errors import Invalid
@@ -42,7 +44,7 @@ def plan(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = D
     """
     planned = asyncio.run(_plan(directory, data_dir))
     if as_json:
-        typer.echo(json.dumps(render.planned_to_json(planned), ensure_ascii=False))
+        typer.echo(json.dumps(planned_to_json(planned), ensure_ascii=False))
     else:
         Console(highlight=False).print(render.render_planned(planned))
 
@@ -55,7 +57,7 @@ def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = 
     """
     changes_by_key, applied, bounds = asyncio.run(_apply(directory, data_dir))
     if as_json:
-        typer.echo(json.dumps({"changes": changes_by_key, **asdict(applied)}, ensure_ascii=False))
+        typer.echo(json.dumps(applied_to_json(changes_by_key, applied), ensure_ascii=False))
     else:
         Console(highlight=False).print(render.render_applied(changes_by_key, applied, bounds))
 
@@ -75,7 +77,7 @@ def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR
 async def _plan(directory: Path, data_dir: Path) -> ApplyPreview:
     async with open_apply_context(data_dir) as context:
         requested, live = _read_directory(directory, context.settings), await context.live_definitions()
-        check(requested, live)
+        require_consistent(requested, live)
         changes_by_key = classify_changes(requested.values(), live)
         return await preview_apply(live, requested.values(), changes_by_key, context.history, context.clock.now_ms())
 
@@ -83,7 +85,7 @@ async def _plan(directory: Path, data_dir: Path) -> ApplyPreview:
 async def _apply(directory: Path, data_dir: Path) -> tuple[dict[str, str], ApplyResult, tuple[RegisterBound, ...]]:
     async with open_apply_context(data_dir) as context:
         requested, live = _read_directory(directory, context.settings), await context.live_definitions()
-        check(requested, live)
+        require_consistent(requested, live)
         changes_by_key = classify_changes(requested.values(), live)
         with progress_on_stderr() as report:
             backfill = Backfill(context.settings, context.bus, context.store, context.history, context.clock, report)

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from ops import quality
+from domain.intake.quality_score import QualityParts, by_source
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.connect import find_settings
 from ops.identity.render import escape_controls
-from ops.quality import QualityParts, QualityReport
+from ops.quality import QualityReport, measure_quality
 from runtime.clock import SystemClock
 from warehouse.client import Warehouse
 
@@ -44,7 +44,7 @@ def show(*, source: Source = "", day: Day = None, as_json: AsJson = False, data_
 async def _load_report(data_dir: Path, day: date, source: str) -> QualityReport:
     warehouse = await Warehouse.connect(find_settings(data_dir))
     try:
-        return await quality.measure_quality(warehouse, day, source)
+        return await measure_quality(warehouse, day, source)
     finally:
         await warehouse.aclose()
 
@@ -80,7 +80,7 @@ def _print_report(report: QualityReport) -> None:
             *lags,
         )
     console.print(table)
-    for name, total in quality.by_source(report.rows).items():
+    for name, total in by_source(report.rows).items():
         console.print(Text(f"{escape_controls(name)}: {total:.0f}"))
     if report.hours:
         hour_table = Table("source", "event", "hour", "events", "usual", "z", title="Hours of unusual volume", title_justify="left")

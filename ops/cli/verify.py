@@ -14,7 +14,6 @@ from ops import definitions_topic
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.connect import connect_with_store
 from ops.rebuild.compare_stores import StoreComparison, compare_stores
-from ops.rebuild.profile_state import identity_rules_of
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +55,6 @@ async def _compare(data_dir: Path) -> StoreComparison:
         return await compare_stores(
             store,
             connection.warehouse,
-            identity_rules_of(connection.settings, live_definitions),
+            definitions_topic.identity_rules_of(connection.settings, live_definitions),
             segment_plan_of(live_definitions.values()),
         )

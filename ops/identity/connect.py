@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from domain.definitions.kinds import IdentityRules, InvalidDefinition, load_yaml
+from domain.identity.rule_changes import compare_rules
 from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec
 from ops import definitions_topic
 from ops.connect import connect, find_settings
 from ops.identity.audit import IdentityHistory
-from ops.identity.preview import compare_rules, load_evidence, preview_to_json, read_identifiers_of, shown_nodes
+from ops.identity.preview import load_evidence, preview_to_json, read_identifiers_of, shown_nodes
 from ops.identity.service import IdentityService
 from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
@@ -47,7 +48,7 @@ async def preview_rules_file(data_dir: Path, path: Path, limit: int) -> dict[str
     spec = load_rules_file(path)
     async with connect(data_dir) as connection:
         current = await read_live_rules(connection.settings, connection.bus)
-        proposed = compile_rules(spec, connection.settings)
+        proposed = definitions_topic.compile_identity_rules(connection.settings, spec)
         before, after = await load_evidence(connection.warehouse, (current, proposed))
         comparison = await asyncio.to_thread(compare_rules, (before, current), (after, proposed))
         identifiers = await read_identifiers_of(connection.warehouse, shown_nodes(comparison, limit)) if comparison.changes else {}
@@ -57,17 +58,9 @@ async def preview_rules_file(data_dir: Path, path: Path, limit: int) -> dict[str
 async def read_live_rules(settings: Settings, bus: Bus) -> CompiledIdentityRules:
     """The identity rules that are defined now."""
     try:
-        definition = (await definitions_topic.read_live(settings, bus)).get("IdentityRules/default")
+        return definitions_topic.identity_rules_of(settings, await definitions_topic.read_live(settings, bus))
     except InvalidDefinition as error:
         raise Invalid(str(error), reason="bad_definition") from error
-    return compile_rules(definition.spec if isinstance(definition, IdentityRules) else IdentityRulesSpec(), settings)
-
-
-def compile_rules(spec: IdentityRulesSpec, settings: Settings) -> CompiledIdentityRules:
-    """Rules as they are used with these settings."""
-    return CompiledIdentityRules.from_spec(
-        spec, secret=settings.tenant_secret.get_secret_value().encode(), country=settings.default_country
-    )
 
 
 def load_rules_file(path: Path) -> IdentityRulesSpec:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
+from domain.identity.state import identity_hash
+from domain.profiles.state import count_differing_labels, state_hash
 from domain.segments.plan import SegmentPlan
-from ops.rebuild import identity_state as ties
-from ops.rebuild import profile_state as state
+from ops.rebuild.store_states import read_identity_from_redis, read_profiles_from_redis, recompute_from_clickhouse
 from profile_store.port import ProfileStore
 from warehouse import named_queries
 from warehouse.client import Warehouse
@@ -40,16 +41,13 @@ async def compare_stores(
 
     Raises Transient when a store does not answer.
     """
-    redis_profiles, redis_evidence = await state.read_redis(store), await ties.read_redis(store)
+    redis_profiles = await read_profiles_from_redis(store)
+    redis_evidence = await read_identity_from_redis(store)
     plan = plan or SegmentPlan()
-    recomputed = await state.recompute_from_clickhouse(warehouse, plan, rules)
-    redis, clickhouse = (
-        state.state_hash(profile_contents, plan.registers) for profile_contents in (redis_profiles, recomputed.state)
-    )
-    evidence_redis, evidence_clickhouse = ties.identity_hash(redis_evidence), ties.identity_hash(recomputed.identity)
-    labels_differ = state.count_differing_labels(
-        redis_profiles.labels, dict(await named_queries.fetch_rows(warehouse, "known_labels"))
-    )
+    recomputed = await recompute_from_clickhouse(warehouse, plan, rules)
+    redis, clickhouse = (state_hash(profile_contents, plan.registers) for profile_contents in (redis_profiles, recomputed.state))
+    evidence_redis, evidence_clickhouse = identity_hash(redis_evidence), identity_hash(recomputed.identity)
+    labels_differ = count_differing_labels(redis_profiles.labels, dict(await named_queries.fetch_rows(warehouse, "known_labels")))
     return StoreComparison(
         redis=redis,
         clickhouse=clickhouse,

@@ -14,12 +14,12 @@ from domain.identity.groups import membership_groups_from_records
 from domain.identity.model import Members
 from domain.identity.relabelling import identity_record
 from domain.identity.rules import CompiledIdentityRules
+from domain.profiles.state import RecomputedState, state_hash
 from domain.segments.plan import SegmentPlan
 from ops import definitions_topic
-from ops.rebuild import profile_state as state
 from ops.rebuild import refill
-from ops.rebuild.profile_state import RecomputedState
 from ops.rebuild.refill import DocumentsByPartition, ProfileHistory, RebuiltIdentities, RefillOffsets
+from ops.rebuild.store_states import read_profiles_from_redis, recompute_from_clickhouse
 from ops.writers_pause import topic_partitions_of, writers_paused
 from profile_store import encoding
 from profile_store.port import DEFINITIONS_PARTITION, ProfileStore, TopicPartition, Writes
@@ -68,14 +68,14 @@ class Rebuild:
         async with writers_paused(self._store):
             positions = await self._wait_for_quiet_workers()
             await self._wait_for_clickhouse(positions)
-            before = state.state_hash(await state.read_redis(self._store), plan.registers)
+            before = state_hash(await read_profiles_from_redis(self._store), plan.registers)
             version, contributions = (
                 1 + await self._newest_version(),
                 [contribution async for contribution in groups.stream_group_records(self._warehouse)],
             )
             history = await _read_profile_history(self._warehouse, contributions)
             refill_offsets = await self._refill_offsets(positions)
-            recomputed = await state.recompute_from_clickhouse(
+            recomputed = await recompute_from_clickhouse(
                 self._warehouse,
                 plan,
                 rules,
@@ -90,7 +90,7 @@ class Rebuild:
                 refill.group_documents(contributions, refill_offsets.groups),
             )
             await self._refill(recomputed, identities, documents, refill_offsets)
-            after = state.state_hash(await state.read_redis(self._store), plan.registers)
+            after = state_hash(await read_profiles_from_redis(self._store), plan.registers)
             profiles = recomputed.state.profiles()
             profile_ids = {
                 profile_id for partition_documents in membership_documents.values() for _, profile_id in partition_documents
@@ -101,7 +101,7 @@ class Rebuild:
     async def _live_plan_and_rules(self) -> tuple[SegmentPlan, CompiledIdentityRules]:
         live_definitions = await definitions_topic.read_live(self._settings, self._bus)
         plan = segment_plan_of(live_definitions.values())
-        return plan, state.identity_rules_of(self._settings, live_definitions)
+        return plan, definitions_topic.identity_rules_of(self._settings, live_definitions)
 
     async def _refill(
         self,

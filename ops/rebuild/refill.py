@@ -10,7 +10,7 @@ from domain.identity.groups import documents_from_records, encode_group
 from domain.identity.model import Label, Members
 from domain.profiles.fragment import encode_fragment
 from domain.profiles.membership import DISSOLVED_INTO_MANY, Membership, SegmentState, encode_membership
-from ops.rebuild.profile_state import RecomputedState
+from domain.profiles.state import RecomputedState
 from profile_store.port import DocumentKind, GuardedDocument, TopicPartition, Writes
 from runtime.bus.partitioner import partition_of
 from schemas.records import GroupRecord

@@ -8,7 +8,6 @@ from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.sql import membership_query
 from ops import definitions_topic
 from ops.connect import connect_with_store, find_settings
-from ops.rebuild.profile_state import identity_rules_of
 from ops.segments.service import SegmentService
 from ops.segments.verifier import SegmentVerifier
 from profile_store.connect import open_store
@@ -27,7 +26,7 @@ async def open_segment_service(data_dir: Path) -> AsyncIterator[SegmentService]:
     try:
         async with KafkaBus(settings) as bus:
             live_definitions = await definitions_topic.read_live(settings, bus)
-        plan, rules = segment_plan_of(live_definitions.values()), identity_rules_of(settings, live_definitions)
+        plan, rules = segment_plan_of(live_definitions.values()), definitions_topic.identity_rules_of(settings, live_definitions)
         yield SegmentService(settings, store, clock, lambda: plan, lambda: rules, warehouse.get)
     finally:
         await warehouse.aclose()
@@ -39,7 +38,10 @@ async def open_segment_verifier(data_dir: Path) -> AsyncIterator[SegmentVerifier
     """The same for whoever compares stream and SQL."""
     async with connect_with_store(data_dir) as (connection, store):
         live_definitions = await definitions_topic.read_live(connection.settings, connection.bus)
-        plan, rules = segment_plan_of(live_definitions.values()), identity_rules_of(connection.settings, live_definitions)
+        plan, rules = (
+            segment_plan_of(live_definitions.values()),
+            definitions_topic.identity_rules_of(connection.settings, live_definitions),
+        )
 
         async def warehouse() -> Warehouse:
             return connection.warehouse

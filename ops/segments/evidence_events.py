@@ -8,13 +8,13 @@ from typing import Any, Final
 from domain.segments.explain import ExplainedNode, NodeEvidence
 from domain.segments.registers import Entry, Register, amount_to_number
 from ops.identity.references import format_instant
-from ops.rebuild.profile_state import event_from_row
 from ops.segments.profile_snapshot import ProfileSnapshot
 from runtime.errors import OnefoldError
 from schemas.events import Event
 from schemas.hashes import message_hash
 from warehouse import named_queries
 from warehouse.client import Warehouse
+from warehouse.rows import event_from_row
 
 MAX_SHOWN: Final = 10
 """Events shown of one leaf, the latest."""

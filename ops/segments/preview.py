@@ -11,7 +11,7 @@ from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
 from ops.apply.connect import ApplyContext, open_apply_context
 from ops.apply.preview import SAMPLE
-from ops.definition_files import check
+from ops.definition_files import require_consistent
 from ops.definitions_topic import seal
 from runtime.errors import Invalid
 
@@ -54,7 +54,7 @@ def plan_with_file(
 
     Raises Invalid when there is none.
     """
-    check(defined, live)
+    require_consistent(defined, live)
     plan = segment_plan_of({**live, **defined}.values())
     names = (
         [definition.metadata.name for definition in defined.values() if isinstance(definition, Segment)] if defined else [segment]

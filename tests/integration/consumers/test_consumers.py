@@ -8,7 +8,8 @@ import pytest
 
 from consumers.feeds import FEEDS
 from consumers.loop import ConsumerLoop
-from ops.account import EventAccount, measure
+from domain.intake.event_account import EventAccount
+from ops.account import measure
 from ops.prepare import create_topics
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing

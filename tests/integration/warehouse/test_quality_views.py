@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ops.quality import by_source, freshness, measure_quality, validity
-from ops.rebuild.profile_state import event_from_row
+from domain.intake.quality_score import by_source, freshness, validity
+from ops.quality import measure_quality
 from runtime.bus.port import Record
 from runtime.clock import SystemClock
 from schemas.events import Event, PlanViolation
@@ -18,6 +18,7 @@ from schemas.records import QuarantineRecord
 from tests.support.events import event
 from warehouse import named_queries, rows
 from warehouse.client import Warehouse
+from warehouse.rows import event_from_row
 from warehouse.tables import EVENT_STORE, LEDGER, QUARANTINE
 from warehouse.writer import ClickHouseWriter
 

@@ -7,7 +7,7 @@ import pytest
 from consumers.batch import Feed
 from consumers.feeds import IDENTITIES_FEED, LINKS_FEED
 from domain.identity.model import Decision
-from ops.rebuild import identity_state as ties
+from ops.rebuild.store_states import read_identity_from_redis
 from tests.support.identity_histories import random_history, run_history
 from tests.support.simulated_pipeline import Pipeline
 from warehouse import rows
@@ -41,7 +41,7 @@ async def test_warehouse_labels_equal_store_labels(part: int) -> None:
         labels = {node: profile_id for node, profile_id, _ in writer.rows(LABELS)}
         held = await pipeline.store.labels(history.nodes)
         assert {node: labels.get(node, node) for node in history.nodes} == {node: label.profile_id for node, label in held.items()}
-        kept = await ties.read_redis(pipeline.store)
+        kept = await read_identity_from_redis(pipeline.store)
         assert writer.rows(EVIDENCE) == [rows.evidence_row(a, b, edge) for (a, b), edge in sorted(kept.edges.items())]
         register: dict[tuple[str, str, str], Decision] = {}
         for operation, _, kind, a, b, on, at_ms, *_ in writer.rows(DECISIONS):

@@ -8,8 +8,8 @@ from demo.figures import Figures
 from demo.run import DEFINITIONS
 from demo.screen import DemoScene, DemoScreen, scene_line, scene_tables
 from demo.verdict import DemoObservation, judge, movement_table
-from ops.account import EventAccount
-from ops.definition_files import check, read_directory
+from domain.intake.event_account import EventAccount
+from ops.definition_files import read_directory, require_consistent
 
 BALANCED = EventAccount(10, 8, 1, 0, 1, 0, balanced=True)
 DUE = {"k1": "vip entered", "k2": "cart-open exited"}
@@ -65,7 +65,7 @@ def test_on_a_terminal_the_tables_hold_the_same_figures() -> None:
 
 def test_the_demos_definitions_are_sound() -> None:
     found = read_directory(DEFINITIONS)
-    check(found, {})
+    require_consistent(found, {})
     assert {key.partition("/")[0] for key in found} == {"Source", "ComputedTrait", "Segment", "Destination"}
 
 

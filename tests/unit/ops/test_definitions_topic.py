@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from domain.definitions.consistency import classify_changes
 from domain.definitions.kinds import Source, load_yaml, source_for_key
 from ops import definitions_topic
-from ops.definition_files import check, classify_changes, read_directory
+from ops.definition_files import read_directory, require_consistent
 from ops.prepare import create_topics, declare_source
 from runtime.bus.memory import MemoryBus
 from runtime.clock import ManualClock
@@ -60,20 +61,20 @@ def test_a_directory_without_definitions_is_refused(tmp_path: Path, name: str) -
 def test_a_segment_that_nobody_defines_is_refused_wherever_it_is_named(tmp_path: Path) -> None:
     wanted = read_directory(put(tmp_path, hook=HOOK, a=segment("a", "{in_segment: nowhere}")))
     with pytest.raises(Invalid) as caught:
-        check(wanted, {})
+        require_consistent(wanted, {})
     assert "Destination/hook: spec.triggers.0.segment: names the segment khach-quen" in str(caught.value)
     assert "Segment/a: spec.where.in_segment: names the segment nowhere" in str(caught.value)
 
 
 def test_a_segment_that_is_live_may_be_named(tmp_path: Path) -> None:
     wanted = read_directory(put(tmp_path, hook=HOOK))
-    check(wanted, {d.key: d for d in load_yaml(segment("khach-quen"), "live")})
+    require_consistent(wanted, {d.key: d for d in load_yaml(segment("khach-quen"), "live")})
 
 
 def test_a_circle_through_what_is_live_is_refused(tmp_path: Path) -> None:
     live = {d.key: d for d in load_yaml(segment("b", "{in_segment: a}"), "live")}
     with pytest.raises(Invalid, match="circle"):
-        check(read_directory(put(tmp_path, a=segment("a", "{in_segment: b}"))), live)
+        require_consistent(read_directory(put(tmp_path, a=segment("a", "{in_segment: b}"))), live)
 
 
 def test_changes_are_told_from_what_is_live() -> None:

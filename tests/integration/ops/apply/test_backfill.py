@@ -10,12 +10,12 @@ import pytest
 from domain.definitions.kinds import AnyDefinition, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.groups import build_profile_facts
+from domain.profiles.baseline import SegmentTally
 from domain.profiles.fragment import Fragment, apply_event, encode_fragment
 from domain.profiles.join import join_fragments
 from ops import definitions_topic
 from ops.apply.backfill import Backfill
 from ops.apply.backfill_history import BackfillHistory
-from ops.apply.baseline import SegmentTally
 from ops.apply.preview import ApplyPreview, preview_apply
 from ops.apply.reevaluation import Reevaluation
 from profile_store.port import DEFINITIONS_PARTITION
@@ -103,8 +103,8 @@ async def test_backfilled_members_are_silent_and_later_members_enter_live(world:
     await world.wait_until_idle()
     applied = await world.backfill().apply(documents())
     assert set(applied.written) == {"ComputedTrait/spent", "Segment/buyers", "Segment/vip"}
-    assert applied.segments["buyers"].now == 6
-    assert (applied.segments["vip"].now, applied.profiles) == (3, 12)
+    assert applied.segments["buyers"].after == 6
+    assert (applied.segments["vip"].after, applied.profiles) == (3, 12)
     await as_from_the_start(world, events)
     said = await world.transitions()
     assert {one.cause for one in said} == {"backfill"}
@@ -183,7 +183,7 @@ async def test_order_pending_at_the_switch_makes_its_profile_enter(world: LivePi
             await eventually_async(lambda: world.has_inserted("events", 2), within_s=10, every_s=0.01)
 
     applied = await busy(world, order_again).apply(documents())
-    assert applied.segments["buyers"].now == 0
+    assert applied.segments["buyers"].after == 0
     await as_from_the_start(world, events)
     assert await turns(world) == {("buyers", "entered", "event", "u1-2"): 1}
 

@@ -10,10 +10,11 @@ import pytest
 from pydantic import SecretStr
 
 from api.main import main
+from domain.identity.rule_changes import compare_rules
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
 from embedded.ports import free_port
 from ops.identity.audit import IdentityHistory
-from ops.identity.preview import compare_rules, load_evidence, read_identifiers_of
+from ops.identity.preview import load_evidence, read_identifiers_of
 from ops.identity.references import render_node
 from runtime.errors import Transient
 from runtime.settings import Settings

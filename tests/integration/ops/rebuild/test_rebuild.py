@@ -15,10 +15,9 @@ from domain.profiles.membership import SegmentState, decode_membership
 from domain.segments.plan import SegmentPlan
 from ops import definitions_topic
 from ops.prepare import create_topics
-from ops.rebuild import identity_state as ties
-from ops.rebuild import profile_state as state
 from ops.rebuild.compare_stores import compare_stores
 from ops.rebuild.rebuild import Rebuild
+from ops.rebuild.store_states import read_identity_from_redis, read_profiles_from_redis
 from profile_store.memory import MemoryStore
 from profile_store.port import GuardedDocument, TopicPartition, Writes
 from runtime.bus.partitioner import partition_of
@@ -148,7 +147,7 @@ async def test_rebuild_uses_the_live_identity_rules(world: RebuildWorld) -> None
     definition = decode_definition(document.encode(), "rules")
     await create_topics(world.settings, world.bus)
     await definitions_topic.write(world.settings, world.bus, [definition])
-    rules = state.identity_rules_of(world.settings, await definitions_topic.read_live(world.settings, world.bus))
+    rules = definitions_topic.identity_rules_of(world.settings, await definitions_topic.read_live(world.settings, world.bus))
     pipeline = Pipeline(
         random.Random(9), partitions=world.settings.partitions, clock=world.clock, external_store=world.store, rules=DEFAULT_RULES
     )
@@ -230,7 +229,7 @@ async def test_verify_detects_lost_evidence_lost_decision_and_wrong_label(world:
     pipeline.feed_decision(LinkDecision(operation="o1", action="cut", pairs=(("cut", a, b),), on=True, at_ms=5))
     await world.run_agents_and_consume(pipeline, {})
     assert (await compare_stores(world.store, world.warehouse)).agree
-    kept = await ties.read_redis(world.store)
+    kept = await read_identity_from_redis(world.store)
     place = TopicPartition("links", 0, 1)
     position = (await world.store.checkpoint(place)).position
     assert position is not None
@@ -277,7 +276,7 @@ async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
         pipeline.feed(one)
     await world.run_agents_and_consume(pipeline, said)
     assert (await compare_stores(world.store, world.warehouse)).agree
-    labels = (await state.read_redis(world.store)).labels
+    labels = (await read_profiles_from_redis(world.store)).labels
     shared = next(one for one in events if len(one.nodes) == 2 and len({labels[node] for node in one.nodes}) == 1)
     a, b = sorted(shared.nodes)
     pairs: tuple[tuple[DecisionKind, str, str], ...] = (("cut", a, b), ("apart", a, b))
@@ -285,7 +284,7 @@ async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
         LinkDecision(operation="o1", action="cut", pairs=pairs, on=True, at_ms=world.clock.now_ms(), by="Ánh", reason="nhầm")
     )
     await world.run_agents_and_consume(pipeline, said)
-    before, kept = await state.read_redis(world.store), await ties.read_redis(world.store)
+    before, kept = await read_profiles_from_redis(world.store), await read_identity_from_redis(world.store)
     changes = await world.warehouse.query("SELECT * FROM identity_changes ORDER BY ALL")
     verified = await compare_stores(world.store, world.warehouse)
     assert verified.agree
@@ -297,9 +296,9 @@ async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
     await world.consume()
     assert done.before == done.after == verified.redis
     assert await compare_stores(world.store, world.warehouse) == verified
-    after = await state.read_redis(world.store)
+    after = await read_profiles_from_redis(world.store)
     assert (after.labels, after.members) == (before.labels, before.members)
-    again = await ties.read_redis(world.store)
+    again = await read_identity_from_redis(world.store)
     assert (again.decisions, again.edges.keys()) == (kept.decisions, kept.edges.keys())
     renewed = await world.store.members(sorted(before.labels))
     assert {name: replace(entry, version=0) for name, entry in renewed.items()} == {

@@ -3,7 +3,7 @@
 import pytest
 
 from domain.definitions.kinds import AnyDefinition, load_yaml
-from ops.definition_files import check
+from ops.definition_files import require_consistent
 from runtime.errors import Invalid
 
 LIVE = """
@@ -53,7 +53,7 @@ def test_a_name_that_nothing_defines_is_refused_with_the_nearest(where: str, lin
             segment(where)
         return
     with pytest.raises(Invalid) as raised:
-        check(segment(where), documents(LIVE))
+        require_consistent(segment(where), documents(LIVE))
     assert str(raised.value).startswith(f"Segment/a: {line}")
 
 
@@ -68,14 +68,14 @@ def test_a_name_that_nothing_defines_is_refused_with_the_nearest(where: str, lin
     ],
 )  # fmt: skip
 def test_what_is_live_shipped_or_defined_beside_may_be_named(where: str) -> None:
-    check(segment(where), documents(LIVE))
+    require_consistent(segment(where), documents(LIVE))
 
 
 def test_several_faults_of_several_documents_are_said_at_once() -> None:
     hook = """{apiVersion: onefold/v1, kind: Destination, metadata: {name: hook}, spec: {type: webhook, url: "https://a.vn/x",
       secret_env: S, triggers: [{segment: vip}, {segment: b}]}}"""
     with pytest.raises(Invalid) as raised:
-        check({**segment("{any: [{in_segment: b}, {list: c}]}"), **documents(hook)}, documents(LIVE))
+        require_consistent({**segment("{any: [{in_segment: b}, {list: c}]}"), **documents(hook)}, documents(LIVE))
     assert [line.split(": ")[:2] for line in str(raised.value).splitlines()] == [
         ["Destination/hook", "spec.triggers.1.segment"],
         ["Segment/a", "spec.where.any.0.in_segment"],

@@ -10,18 +10,20 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from domain.definitions.kinds import SegmentList, load_yaml
+from domain.definitions.references import referencing_keys
 from domain.definitions.segment_plan import segment_plan_of
+from domain.profiles.baseline import SegmentTally
 from domain.profiles.fragment import Fragment, apply_event, encode_fragment, feed_registers
+from domain.profiles.register_seeds import RegisterSeeds
 from domain.segments.plan import SegmentPlan
 from domain.segments.register_bounds import register_bounds
 from ops import definitions_topic
 from ops.apply import render
 from ops.apply.backfill import ApplyResult
-from ops.apply.baseline import SegmentTally
 from ops.apply.paused_partitions import PausedPartitions
 from ops.apply.preview import ApplyPreview, SegmentSize
-from ops.apply.register_seeds import RegisterSeeds
-from ops.apply.removal import DefinitionRemoval, referencing_keys
+from ops.apply.removal import DefinitionRemoval
+from ops.apply.to_json import planned_to_json
 from ops.prepare import create_topics
 from ops.progress import progress_on_stderr
 from ops.segments.preview import parse_instant, plan_with_file
@@ -211,7 +213,7 @@ def test_plan_and_result_are_rendered() -> None:
         "7 profiles looked at again",
     ):
         assert word in text
-    shaped = render.planned_to_json(found)
+    shaped = planned_to_json(found)
     assert json.loads(json.dumps(shaped)) == shaped
     assert shaped["segments"][0]["sample"] == list(sizes[0].sample)
 

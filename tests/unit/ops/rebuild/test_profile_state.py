@@ -11,18 +11,18 @@ from domain.definitions.kinds import decode_definition
 from domain.identity.evidence import edge_of_event
 from domain.identity.model import Decision, Edges, Label, Members, ordered_pair
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
+from domain.identity.state import merge_event_evidence
 from domain.profiles.fragment import Fragment
 from domain.profiles.membership import DISSOLVED_INTO_MANY, Membership, decode_membership
-from domain.segments.plan import SegmentPlan
-from ops.rebuild.identity_state import merge_event_evidence
-from ops.rebuild.profile_state import (
+from domain.profiles.state import (
     ProfileState,
     RecomputedState,
     count_contradictions,
     count_differing_labels,
-    identity_rules_of,
     state_hash,
 )
+from domain.segments.plan import SegmentPlan
+from ops import definitions_topic
 from ops.rebuild.refill import (
     CHUNK,
     ProfileHistory,
@@ -126,8 +126,13 @@ def test_clusters_follow_cuts_and_the_rules_that_hold() -> None:
 def test_the_rules_are_those_of_the_definition() -> None:
     document = """{"apiVersion": "onefold/v1", "kind": "IdentityRules", "metadata": {"name": "default"},
         "spec": {"max_members": 7}}"""
-    assert identity_rules_of(Settings(), {"IdentityRules/default": decode_definition(document.encode(), "x")}).max_members == 7
-    assert identity_rules_of(Settings(), {}) == DEFAULT_RULES
+    assert (
+        definitions_topic.identity_rules_of(
+            Settings(), {"IdentityRules/default": decode_definition(document.encode(), "x")}
+        ).max_members
+        == 7
+    )
+    assert definitions_topic.identity_rules_of(Settings(), {}) == DEFAULT_RULES
 
 
 def test_a_node_without_a_label_is_its_own_profile() -> None:

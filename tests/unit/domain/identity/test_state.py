@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from domain.identity.model import Decision, Edge
-from ops.rebuild.identity_state import IdentityState, identity_hash, merge_node_fields, read_redis
+from domain.identity.state import IdentityState, identity_hash
+from ops.rebuild.store_states import merge_node_fields, read_identity_from_redis
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition, Writes
 from runtime.clock import ManualClock
@@ -21,7 +22,7 @@ STORED = IdentityState(
 async def test_identity_state_reads_back_what_was_written() -> None:
     store = MemoryStore(ManualClock())
     await store.save(TopicPartition("links", 0, 1), None, 1, Writes(edges=STORED.edges, decisions=STORED.decisions))
-    assert await read_redis(store) == STORED
+    assert await read_identity_from_redis(store) == STORED
 
 
 def test_the_hash_depends_neither_on_order_nor_on_which_event_of_an_instant_was_first() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from domain.definitions.kinds import load_yaml
-from ops.definition_files import check
+from ops.definition_files import require_consistent
 from runtime.errors import Invalid
 
 
@@ -13,7 +13,7 @@ def plan(name: str, sources: str = "[]") -> str:
 
 def test_a_source_has_one_plan() -> None:
     live = {held.key: held for held in load_yaml(plan("shop"), "live")}
-    check({held.key: held for held in load_yaml(plan("app", "[app, web]"), "wanted")}, live)
-    check({held.key: held for held in load_yaml(plan("shop", "[shop, shop]"), "wanted")}, live)
+    require_consistent({held.key: held for held in load_yaml(plan("app", "[app, web]"), "wanted")}, live)
+    require_consistent({held.key: held for held in load_yaml(plan("shop", "[shop, shop]"), "wanted")}, live)
     with pytest.raises(Invalid, match="TrackingPlan/app and TrackingPlan/shop: are both for the source shop"):
-        check({held.key: held for held in load_yaml(plan("app", "[app, shop]"), "wanted")}, live)
+        require_consistent({held.key: held for held in load_yaml(plan("app", "[app, shop]"), "wanted")}, live)

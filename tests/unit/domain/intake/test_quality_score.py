@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.quality import STALE_MS, WEIGHTS, EventQuality, QualityParts, by_source, freshness, score, validity
+from domain.intake.quality_score import STALE_MS, WEIGHTS, EventQuality, QualityParts, by_source, freshness, score, validity
 
 SHARES = st.none() | st.floats(0, 1)
 PARTS = st.builds(QualityParts, *(SHARES for _ in fields(QualityParts)))

@@ -1,4 +1,21 @@
-"""Who is in new and changed segments at the switch, compared with what their membership documents say. Pure."""
+"""The baseline of segments: who is a member at the moment when their definition becomes live, and what has to be published
+for that. Pure.
+
+**Why.** Everybody who is a member of a new segment by history has to be in it at once, without a message to a channel: these
+people did nothing just now. So their transitions are published with the cause `backfill`, which activation ignores, before
+any agent evaluates the segment. An agent that evaluates a profile afterwards finds the membership already there, and
+publishes nothing.
+
+**Invariant.** A transition is published only where the profile's membership document does not have it yet. So an interrupted
+backfill can run again: it publishes what is missing, and repeats at most the transitions whose documents were not written,
+with larger numbers.
+
+**Example.** By SQL the segment `vip` has the profiles A and B at 12:00. A's document says that A is a member with number 5:
+nothing is published of A. B's document does not mention `vip`: B enters with the instant in milliseconds as its number. C is
+not a member by SQL, but C's document says member with number 7, from an earlier version of `vip`: C exits. An event of D is
+in ClickHouse, but D's fragment has not applied it. SQL counts that event and the fragments do not, so D is evaluated from the
+fragments, and the event makes D enter later, live.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +36,7 @@ _NEVER_MEMBER = SegmentState(member=False, seq=0, since_ms=0)
 
 @dataclass(frozen=True, slots=True)
 class StoredProfile:
-    """What is stored of one profile: its membership document, its members, and their fragments."""
+    """What the profile store has of one profile: the bytes of its membership document, its members, and their fragments."""
 
     membership_data: bytes | None
     members: Members
@@ -27,31 +44,31 @@ class StoredProfile:
 
     @property
     def is_alive(self) -> bool:
-        """Whether there is anybody."""
+        """Whether the profile exists: it was not merged into another one, and an event of it is stored."""
         return not self.members.merged_into and bool(self.fragments)
 
     def join(self, plan: SegmentPlan) -> JoinedProfile:
-        """The profile."""
+        """Return the join of the fragments, with the registers of the plan."""
         return join_fragments(self.fragments, plan.registers, self.members.nodes)
 
 
 @dataclass(slots=True)
 class SegmentTally:
-    """Of one segment: how many were in it, are in it, entered and left it."""
+    """How many profiles were in one segment before the backfill and are in it after, and how many entered and exited by it."""
 
     before: int = 0
-    now: int = 0
+    after: int = 0
     entered: int = 0
-    left: int = 0
+    exited: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The members of the segments to compute by SQL, at `now_ms`. Of the profiles in `is_behind` SQL knows events that the
-    stream has
-    yet to apply: who is a member of them is found from the fragments, but for segments that look at groups (`group_segments`),
-    which their
-    next evaluation settles."""
+    """The members of the computed segments by SQL at the instant `now_ms`, against which single profiles are compared.
+
+    `members` are the profile ids by segment. `group_segments` are the segments that read accounts or households. `tallies` counts
+    by segment the transitions that `decide` returned.
+    """
 
     plan: SegmentPlan
     now_ms: int
@@ -62,7 +79,12 @@ class Baseline:
     def decide(
         self, profile_id: str, profile: StoredProfile, *, is_behind: bool
     ) -> tuple[Membership | None, tuple[Transition, ...]]:
-        """The document that the profile is to have (None: the one that it has) and what is to be said."""
+        """Return the membership document to write, None when the stored one is right, and the transitions to publish before that.
+
+        `is_behind` says that ClickHouse has events of the profile that its fragments have not applied. Its members are then found
+        from the fragments, except those of `group_segments`: a group cannot be read from one profile's fragments, so the next
+        evaluation of the profile settles these.
+        """
         if not profile.is_alive:
             return None, ()
         before = decode_membership(profile.membership_data)
@@ -80,6 +102,7 @@ class Baseline:
         computed = self._computed(self._facts(profile_id, profile, joined))
         segments, transitions = dict(before.segments), []
         for name, member in changed.items():
+            # Numbers of a segment only grow, also when an interrupted backfill is repeated: consumers keep the largest one.
             seq = max(segments.get(name, _NEVER_MEMBER).seq + 1, self.now_ms)
             segments[name] = SegmentState(member=member, seq=seq, since_ms=self.now_ms)
             transitions.append(
@@ -97,7 +120,8 @@ class Baseline:
                 )
             )
             tally = self.tallies.setdefault(name, SegmentTally())
-            tally.entered, tally.left = tally.entered + member, tally.left + (not member)
+            tally.entered += member
+            tally.exited += not member
         return msgspec.structs.replace(before, segments=segments), tuple(transitions)
 
     def _members_from_fragments(self, profile_id: str, profile: StoredProfile) -> dict[str, bool]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.account import AccountInputs, EventAccount, add_up
+from domain.intake.event_account import AccountInputs, EventAccount, add_up
 
 QUIET = AccountInputs(
     end_offsets={0: 60, 1: 40},

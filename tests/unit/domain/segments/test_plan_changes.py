@@ -8,7 +8,7 @@ import pytest
 from domain.definitions.kinds import AnyDefinition
 from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
-from ops.apply.plan_changes import compare_plans
+from domain.segments.plan_changes import compare_plans
 from tests.support.segments import computed, list_definition, segment
 
 BUYER = segment("buyer", {"did": {"event": "Bought", "within": "7d"}})

@@ -1,0 +1,41 @@
+"""Reading a compacted topic whole."""
+
+from typing import Final
+
+from runtime.bus.port import Bus, Partition
+from runtime.errors import Transient
+
+POLL_MS: Final = 500
+MAX_EMPTY_POLLS: Final = 40
+"""So many empty polls in a row, 20 seconds, end the reading."""
+
+
+async def read_to_end(bus: Bus, topic: str) -> dict[str, bytes | None]:
+    """Return the last value of each key, read from the earliest record to the end that the topic had at the call.
+
+    A key whose last value is None was removed. Raises Transient when nothing arrives for MAX_EMPTY_POLLS polls although the end is
+    not reached.
+    """
+    starts, ends = await bus.start_offsets(topic), await bus.end_offsets(topic)
+    remaining = {
+        Partition(topic, partition_number): end for partition_number, end in ends.items() if end > starts.get(partition_number, 0)
+    }
+    latest_values: dict[str, bytes | None] = {}
+    if not remaining:
+        return latest_values
+    reader = await bus.reader([topic])
+    empty_polls = 0
+    try:
+        while remaining:
+            records_by_partition = await reader.poll(POLL_MS, 1_000)
+            empty_polls = 0 if records_by_partition else empty_polls + 1
+            if empty_polls > MAX_EMPTY_POLLS:
+                raise Transient(f"{topic} could not be read to its end: does the broker answer?")
+            for partition, records in records_by_partition.items():
+                for record in records:
+                    latest_values[(record.key or b"").decode()] = record.value
+                if records and records[-1].offset + 1 >= remaining.get(partition, 0):
+                    remaining.pop(partition, None)
+    finally:
+        await reader.aclose()
+    return latest_values
