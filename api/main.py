@@ -11,7 +11,7 @@ import uvicorn
 from api.app import Api
 from api.profile_reader import ProfileReader
 from api.quarantine_routes import QuarantineDependencies
-from domain.segments.sql import membership_query
+from domain.segments.sql.compile import membership_query
 from ops.identity.audit import IdentityHistory
 from ops.identity.service import IdentityService
 from ops.quarantine.replay_decider import ReplayDecider

@@ -10,16 +10,14 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, TypeAdapter
 
 from domain.definitions.kinds import AnyDefinition
-from domain.fields import DURATION_SCHEMA
-from domain.segments.comparisons import INSTANT_PATTERN, MAX_OPTIONS, RELATIVE_OPS, TEXT_OPS
-from domain.segments.language import KEYWORDS, AllOf, AnyOf, Leaf, Not, keyword_of
+from domain.segments.language import NODE_TYPES
+from domain.segments.leaves import LEAVES
+from domain.segments.leaves.leaf import LeafCondition
+from domain.segments.schema_rules import comparison_rules
 
 JsonSchema = dict[str, Any]
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 ANY_KIND: Final = "definition"
-_NODE_TYPES: Final = {keyword_of(kind): kind for kind in (*get_args(Leaf), AllOf, AnyOf, Not)}
-_SCALAR: Final = {"type": ["string", "number", "boolean"]}
-_OTHER_OPS: Final = ("in", "exists", "before", "after", *RELATIVE_OPS)
 
 
 def _kind_slug(model: type[BaseModel]) -> str:
@@ -74,12 +72,14 @@ def _any_kind_schema() -> JsonSchema:
 def _node_schema() -> JsonSchema:
     """A condition as one object with exactly one key: an editor completes and names keys, where alternatives would only fail."""
     conditions: JsonSchema = {}
-    for keyword in KEYWORDS:
-        node_schema = _NODE_TYPES[keyword].model_json_schema(ref_template="#/$defs/{model}")
-        node_schema = node_schema["$defs"][_NODE_TYPES[keyword].__name__] if "$ref" in node_schema else node_schema
+    for keyword, node_type in NODE_TYPES.items():
+        node_schema = node_type.model_json_schema(ref_template="#/$defs/{model}")
+        node_schema = node_schema["$defs"][node_type.__name__] if "$ref" in node_schema else node_schema
         conditions[keyword] = {key: value for key, value in _simplify(node_schema["properties"][keyword]).items() if key != "title"}
-        if _NODE_TYPES[keyword].__doc__:
-            conditions[keyword]["description"] = _single_line(_NODE_TYPES[keyword].__doc__ or "")
+        if node_type.__doc__:
+            conditions[keyword]["description"] = _single_line(node_type.__doc__)
+        if issubclass(node_type, LeafCondition):
+            conditions[keyword]["examples"] = [node_type.example[keyword]]
     return {
         "title": "Node",
         "description": "A condition: exactly one of the language's words.",
@@ -91,7 +91,7 @@ def _node_schema() -> JsonSchema:
     }
 
 
-_NODE_NAMES: Final = {kind.__name__ for kind in _NODE_TYPES.values()}
+_NODE_NAMES: Final = {kind.__name__ for kind in NODE_TYPES.values()}
 _NODE_REFERENCE: Final[JsonSchema] = {"$ref": "#/$defs/Node"}
 
 
@@ -148,47 +148,9 @@ def _references(generated: Any) -> Iterator[str]:
             yield from _references(value)
 
 
-def _when_op(ops: tuple[str, ...], value: JsonSchema, *, is_required: bool = True) -> JsonSchema:
-    consequence: JsonSchema = {"properties": {"value": value}, **({"required": ["value"]} if is_required else {})}
-    return {"if": {"properties": {"op": {"enum": list(ops)}}, "required": ["op"]}, "then": consequence}
-
-
-def _comparison(*, relative: bool) -> JsonSchema:
-    """Which value goes with which `op`."""
-    rules = [
-        _when_op(("in",), {"type": "array", "minItems": 1, "maxItems": MAX_OPTIONS}),
-        _when_op(("exists",), {"type": "boolean"}, is_required=False),
-        _when_op(("before", "after"), {"type": "string", "pattern": INSTANT_PATTERN}),
-        {
-            "if": {"not": {"properties": {"op": {"enum": list(_OTHER_OPS)}}, "required": ["op"]}},
-            "then": {"properties": {"value": _SCALAR}, "required": ["value"]},
-        },
-        {
-            "if": {"properties": {"fold": {"const": True}}, "required": ["fold"]},
-            "then": {"properties": {"op": {"enum": list(TEXT_OPS)}}},
-        },
-    ]
-    return {"allOf": [*rules, *([_when_op(RELATIVE_OPS, DURATION_SCHEMA)] if relative else [])]}
-
-
-def _requires_any_of(*names: str) -> JsonSchema:
-    return {"anyOf": [{"required": [name]} for name in names]}
-
-
-def _group_rules(*names: str) -> JsonSchema:
-    """A group has no computed traits, and its dates are not relative."""
-    trait = {"path": {"not": {"pattern": r"^computed\."}}, "op": {"not": {"enum": list(RELATIVE_OPS)}}}
-    return {**_requires_any_of(*names), "allOf": [{"properties": {"trait": {"properties": trait}}}]}
-
-
-_MODEL_RULES: Final[Mapping[str, JsonSchema]] = {
-    "TraitLeaf": _comparison(relative=True),
-    "PropertyComparison": _comparison(relative=False),
-    "DidLeaf": {"not": {"required": ["exactly"], "anyOf": [{"required": ["at_least"]}, {"required": ["at_most"]}]}},
-    "SequenceLeaf": {"oneOf": [{"required": ["then"]}, {"required": ["then_not"]}]},
-    "RfmLeaf": _requires_any_of("recency", "frequency", "monetary"),
-    "AccountLeaf": _group_rules("trait", "members"),
-    "HouseholdLeaf": _group_rules("trait", "members", "did"),
+_MODEL_RULES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "PropertyComparison": comparison_rules(with_relative_dates=False),
     "ComputedTraitSpec": {"minProperties": 1, "maxProperties": 1},
+    **{name: rules for leaf in LEAVES for name, rules in leaf.schema_rules.items()},
 }
 """What the models check beyond the kinds of their fields."""

@@ -6,20 +6,8 @@ from dataclasses import dataclass
 from domain.definitions.error_messages import closest_words, did_you_mean
 from domain.definitions.kinds import AnyDefinition, ComputedTrait, Definition, Destination, Segment, SegmentList
 from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
-from domain.segments.language import (
-    CalendarCondition,
-    InListCondition,
-    InSegmentCondition,
-    LifecycleCondition,
-    Node,
-    RfmCondition,
-    TraitCondition,
-    nodes_with_paths,
-    walk_nodes,
-)
-from domain.segments.plan import trait_paths_of
-
-COMPUTED_PREFIX = "computed."
+from domain.segments.language import InSegmentCondition, Node, leaves_of, nodes_with_paths, segment_references
+from domain.segments.leaves.leaf import LeafCondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +33,12 @@ def name_references(definition: Definition) -> Iterator[NameReference]:
 def _node_references(path: str, node: Node) -> Iterator[NameReference]:
     if isinstance(node, InSegmentCondition):
         yield NameReference(path, "segment", node.in_segment)
-    elif isinstance(node, InListCondition):
-        yield NameReference(path, "list", node.list)
-    elif isinstance(node, RfmCondition):
-        yield NameReference(f"{path}.of", "computed trait", node.rfm.of, "rfm")
-    elif isinstance(node, LifecycleCondition):
-        yield NameReference(f"{path}.of", "computed trait", node.lifecycle.of, "lifecycle")
-    elif isinstance(node, TraitCondition):
-        yield from _trait_references(f"{path}.path", node.trait.path)
-    elif isinstance(node, CalendarCondition):
-        yield from _trait_references(f"{path}.trait", node.calendar.trait)
-        yield from _trait_references(f"{path}.zone_trait", node.calendar.zone_trait)
-
-
-def _trait_references(path: str, trait: str) -> Iterator[NameReference]:
-    if trait.startswith(COMPUTED_PREFIX):
-        yield NameReference(path, "computed trait", trait.removeprefix(COMPUTED_PREFIX).split(".")[0])
+    elif isinstance(node, LeafCondition):
+        for name in node.list_references():
+            yield NameReference(path, "list", name)
+        for reference in node.trait_references():
+            if reference.computed_name:
+                yield NameReference(f"{path}.{reference.field}", "computed trait", reference.computed_name, reference.computation)
 
 
 def find_undefined(definitions: Mapping[str, Definition], keys: Iterable[str]) -> list[str]:
@@ -98,10 +76,10 @@ def _references(definition: AnyDefinition, kind: str, name: str) -> bool:
         return kind == "Segment" and any(trigger.segment == name for trigger in definition.spec.triggers)
     if not isinstance(definition, Segment):
         return False
-    nodes = list(walk_nodes(definition.spec.where))
+    where, leaves = definition.spec.where, leaves_of(definition.spec.where)
     if kind == "Segment":
-        return any(isinstance(node, InSegmentCondition) and node.in_segment == name for node in nodes)
+        return name in segment_references(where)
     if kind == "List":
-        return any(isinstance(node, InListCondition) and node.list == name for node in nodes)
-    computed_traits = {path.split(".")[1] for node in nodes for path in trait_paths_of(node) if path.startswith("computed.")}
+        return any(name in leaf.list_references() for leaf in leaves)
+    computed_traits = {reference.computed_name for leaf in leaves for reference in leaf.trait_references()}
     return kind == "ComputedTrait" and name in computed_traits and name not in DEFAULT_COMPUTED_TRAITS

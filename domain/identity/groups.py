@@ -14,7 +14,6 @@ from domain.identity.households import group_id, group_kind, household_ids
 from domain.identity.rules import HouseholdRules
 from domain.profiles.fragment import TraitValue, supersedes
 from domain.profiles.join import JoinedProfile
-from domain.segments.evaluate import group_matches
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import GroupFacts, ProfileFacts
 from schemas.codec import encode as encode_record
@@ -122,20 +121,16 @@ def leaf_results(group: str, document: GroupDocument, plan: SegmentPlan, rule: H
     """All that the plan's segments can tell of a group: when this stays the same, nobody's membership changes by it."""
     if group_kind(group) == "account":
         account = account_facts(document)
-        return tuple(group_matches(leaf, account) for leaf in plan.account_leaves)
+        return tuple(condition.matches_group(account) for condition in plan.group_conditions["account"])
     household = household_facts(document, rule)
     if household is None:
         return ()
-    return (True, *(group_matches(leaf, household) for leaf in plan.household_leaves))
+    return (True, *(condition.matches_group(household) for condition in plan.group_conditions["household"]))
 
 
 def groups_needed_by(plan: SegmentPlan, contributions: Mapping[str, GroupRecord]) -> list[str]:
     """The groups of a profile that its segments look at."""
-    return [
-        name
-        for name, record in contributions.items()
-        if (plan.account_leaves if record.kind == "account" else plan.household_leaves)
-    ]
+    return [name for name, record in contributions.items() if plan.group_conditions[record.kind]]
 
 
 def build_profile_facts(

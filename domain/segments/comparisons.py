@@ -7,16 +7,15 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import date
-from functools import cached_property
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from domain.fields import DottedPath, Scalar, StrictModel, parse_duration
+from domain.fields import DottedPath, Scalar, StrictModel
 from schemas.instants import DAY_MS, NEVER
 
 ComparisonOp = Literal["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "exists", "before", "after"]
-RelativeDateOp = Literal["within_last", "within_next", "more_than_ago", "more_than_ahead"]
+RELATIVE_OPS: Final = ("within_last", "within_next", "more_than_ago", "more_than_ahead")
 TEXT_OPS: Final = ("eq", "ne", "in", "contains", "starts_with")
 MAX_OPTIONS: Final = 1_000
 INSTANT_PATTERN: Final = (
@@ -32,7 +31,7 @@ FIRST_YEAR, LAST_YEAR = 1900, 2299
 class Comparison(StrictModel):
     """A comparison of one value. `value` is a list for `in`, absent for `exists`, a date for `before` and `after`, else a scalar.
 
-    `fold_text` compares text without regard to case and accents.
+    `fold` compares text without regard to case and accents.
     """
 
     op: ComparisonOp = "eq"
@@ -54,7 +53,7 @@ class Comparison(StrictModel):
         elif value is None or isinstance(value, tuple):
             raise ValueError(f"`{op}` takes one value: a string, a number or a boolean")
         if self.fold and op not in TEXT_OPS:
-            raise ValueError(f"`fold_text` goes with {', '.join(TEXT_OPS)}")
+            raise ValueError(f"`fold` goes with {', '.join(TEXT_OPS)}")
         return self
 
 
@@ -62,42 +61,6 @@ class PropertyComparison(Comparison):
     """A condition on a property of the event; `prop` may be a dotted path."""
 
     prop: DottedPath
-
-
-class TraitLeaf(StrictModel):
-    """A condition on a trait of the profile; `path` may be dotted, and `computed.NAME` is a computed trait.
-
-    Beside the comparisons: `within_last`, `within_next`, `more_than_ago`, `more_than_ahead` with a duration, of a trait that is a
-    date: `within_last: 7d` is (now - 7d, now], `within_next: 7d` is (now, now + 7d].
-    """
-
-    path: DottedPath
-    op: ComparisonOp | RelativeDateOp = "eq"
-    value: Scalar | tuple[Scalar, ...] | None = Field(default=None, union_mode="left_to_right")
-    fold: StrictBool = False
-
-    @model_validator(mode="after")
-    def _value_fits_op(self) -> Self:
-        if self.op in RELATIVE_OPS:
-            parse_duration(self.value)
-            if self.fold:
-                raise ValueError(f"`fold_text` goes with {', '.join(TEXT_OPS)}")
-        else:
-            _ = self.comparison
-        return self
-
-    @cached_property
-    def relative_ms(self) -> int | None:
-        """The length of a relative date, None for a plain comparison."""
-        return parse_duration(self.value) if self.op in RELATIVE_OPS else None
-
-    @cached_property
-    def comparison(self) -> Comparison:
-        """The plain comparison."""
-        return Comparison.model_validate({"op": self.op, "value": self.value, "fold": self.fold})
-
-
-RELATIVE_OPS: Final = ("within_last", "within_next", "more_than_ago", "more_than_ahead")
 
 
 def lookup(values: Mapping[str, Any], path: str) -> Any:

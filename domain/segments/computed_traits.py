@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from domain.fields import DottedPath, Duration, EventName, FiniteNumber, StrictModel, WholeNumber
-from domain.segments.leaf_models import DEFAULT_RETAINED_EVENTS, EventFilter, PropertyComparisons, RetainedEvents
+from domain.segments.event_filter import DEFAULT_RETAINED_EVENTS, EventFilter, PropertyComparisons, RetainedEvents
 
 MAX_VALUES: Final = 100
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from domain.segments.amounts import aggregate_amounts
 from domain.segments.computed_traits import (
     AmountTrait,
     ComputedTraitSpec,
@@ -14,7 +15,6 @@ from domain.segments.computed_traits import (
     RfmTrait,
     ValuesTrait,
 )
-from domain.segments.evaluate import aggregate_amounts
 from domain.segments.profile_facts import LeafResult, ProfileFacts
 from domain.segments.registers import AMOUNT_SCALE, Register, amount_to_number, canonical_text, parse_canonical, to_millionths
 from domain.segments.windows import entries_in_window

@@ -1,30 +1,24 @@
 """Why a profile is in a segment, or not: the tree with what each leaf comes to, from which entries, and when it turns. Pure."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from domain.segments.comparisons import lookup
-from domain.segments.describe import describe_computed_trait, describe_expectation, describe_node
-from domain.segments.evaluate import group_matches, trait_value, zone_of
+from domain.segments.describe import describe_computed_trait, describe_node
 from domain.segments.language import (
     AllOf,
     AnyOf,
-    CalendarCondition,
-    InListCondition,
     InSegmentCondition,
     Node,
     Not,
     children_of,
     keyword_of,
-    walk_nodes,
+    leaves_of,
+    segment_references,
 )
-from domain.segments.leaf_models import AccountLeaf, AggregateLeaf, DidLeaf, DidNotLeaf, HouseholdLeaf, OccurrenceLeaf, SequenceLeaf
-from domain.segments.plan import SegmentPlan, trait_paths_of
-from domain.segments.profile_facts import GroupFacts, LeafResult, ProfileFacts
-from domain.segments.registers import Entry, Register
-from domain.segments.tree import CompiledLeaf, compile_leaf, leaf_of, registers_of
+from domain.segments.leaves.leaf import LeafCondition, LeafEvaluator, LeafInputs, NodeEvidence, bind_leaf, inputs_of
+from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import LeafResult, ProfileFacts
 from schemas.instants import NEVER
 
 MAX_WORK: Final = 100_000
@@ -34,13 +28,13 @@ COMPUTED_KEYWORD: Final = "computed"
 
 
 @dataclass(frozen=True, slots=True)
-class NodeEvidence:
-    """What a value comes from: entries of a register, `count` events of one that keeps none (`entries` is None), or a trait."""
+class _BoundLeaf:
+    """A leaf that was explained before: its evaluation, its inputs and its words, none of which depend on the profile."""
 
-    register: Register | None = None
-    entries: tuple[Entry, ...] | None = ()
-    count: int = 0
-    trait: str = ""
+    evaluate: LeafEvaluator
+    inputs: LeafInputs
+    text: str
+    expected: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +85,7 @@ class SegmentExplainer:
     """Explains segments of a plan; keeps what it has compiled of them."""
 
     plan: SegmentPlan
-    _compiled_leaves: dict[int, tuple[CompiledLeaf, str, str]] = field(default_factory=dict)
+    _bound_leaves: dict[int, _BoundLeaf] = field(default_factory=dict)
     _computed_by_segment: dict[str, set[str]] = field(default_factory=dict)
 
     def explain(self, name: str, facts: ProfileFacts, now_ms: int) -> SegmentExplanation:
@@ -135,10 +129,13 @@ class SegmentExplainer:
 
     def _computed_traits_of(self, name: str) -> Iterator[str]:
         """The computed traits that a segment looks at, through other segments too."""
-        for node in walk_nodes(self.plan.segments[name].where):
-            yield from (trait for path in trait_paths_of(node) if (trait := _computed_name(path)) in self.plan.computed)
-            if isinstance(node, InSegmentCondition) and node.in_segment in self.plan.segments:
-                yield from self._computed_traits_of(node.in_segment)
+        where = self.plan.segments[name].where
+        for leaf in leaves_of(where):
+            names = (reference.computed_name for reference in leaf.trait_references())
+            yield from (trait for trait in names if trait in self.plan.computed)
+        for segment in segment_references(where):
+            if segment in self.plan.segments:
+                yield from self._computed_traits_of(segment)
 
     def _explain_node(self, node: Node, facts: ProfileFacts, now_ms: int, computed: Mapping[str, LeafResult]) -> ExplainedNode:
         if isinstance(node, AllOf | AnyOf | Not):
@@ -147,33 +144,44 @@ class SegmentExplainer:
             return ExplainedNode(keyword_of(type(node)), describe_node(node), holds, next_change_ms=next_ms, children=children)
         if isinstance(node, InSegmentCondition):
             return self._explain_segment(node, facts, now_ms, computed)
-        if id(node) not in self._compiled_leaves:
-            self._compiled_leaves[id(node)] = (
-                compile_leaf(node, self.plan.registers, self.plan.lists),
-                describe_node(node),
-                describe_expectation(node),
-            )
-        evaluate, description, expectation = self._compiled_leaves[id(node)]
-        answer = evaluate(facts, now_ms)
-        registers = [self.plan.registers[register.key] for register in registers_of(node)]
-        paths = trait_paths_of(node)
+        return self._explain_leaf(node, facts, now_ms, computed)
+
+    def _explain_leaf(
+        self, leaf: LeafCondition, facts: ProfileFacts, now_ms: int, computed: Mapping[str, LeafResult]
+    ) -> ExplainedNode:
+        bound = self._bound_leaf(leaf)
+        result = bound.evaluate(facts, now_ms)
+        references = leaf.trait_references()
         children = tuple(
-            self._explain_computed(name, facts, computed[name]) for path in paths if (name := _computed_name(path)) in computed
+            self._explain_computed(reference.computed_name, facts, computed[reference.computed_name])
+            for reference in references
+            if reference.computed_name in computed
         )
+        traits = (NodeEvidence(trait=reference.path) for reference in references if not reference.computed_name)
         return ExplainedNode(
-            keyword=keyword_of(type(node)),
-            text=description,
-            holds=answer.holds,
-            value=self._displayed_value(node, answer, facts, now_ms),
-            expected=expectation,
-            is_lower_bound=_is_lower_bound(node, answer, registers),
-            next_change_ms=min(answer.next_change_ms, *(child.next_change_ms for child in children))
-            if children
-            else answer.next_change_ms,
-            is_approximate=answer.is_approximate,
-            evidence=(*_register_evidence(node, registers, answer, facts, now_ms), *_trait_evidence(paths)),
+            keyword=keyword_of(type(leaf)),
+            text=bound.text,
+            holds=result.holds,
+            value=leaf.displayed_value(result, bound.inputs, facts, now_ms),
+            expected=bound.expected,
+            is_lower_bound=leaf.is_lower_bound(result, bound.inputs),
+            # A computed trait below may change, and with it what is shown, before the answer can.
+            next_change_ms=min((result.next_change_ms, *(child.next_change_ms for child in children))),
+            is_approximate=result.is_approximate,
+            evidence=(*leaf.evidence(result, bound.inputs, facts, now_ms), *traits),
             children=children,
         )
+
+    def _bound_leaf(self, leaf: LeafCondition) -> _BoundLeaf:
+        """Return a leaf bound to the plan, made once: following changes evaluates the same leaves many times."""
+        if id(leaf) not in self._bound_leaves:
+            self._bound_leaves[id(leaf)] = _BoundLeaf(
+                evaluate=bind_leaf(leaf, self.plan.registers, self.plan.lists),
+                inputs=inputs_of(leaf, self.plan.registers, self.plan.lists),
+                text=describe_node(leaf),
+                expected=leaf.expectation(),
+            )
+        return self._bound_leaves[id(leaf)]
 
     def _explain_segment(
         self, node: InSegmentCondition, facts: ProfileFacts, now_ms: int, computed: Mapping[str, LeafResult]
@@ -203,28 +211,6 @@ class SegmentExplainer:
             evidence=(evidence,) if evidence.count else (),
         )
 
-    def _displayed_value(self, node: Node, answer: LeafResult, facts: ProfileFacts, now_ms: int) -> Any:
-        """What a leaf found, in full."""
-        if isinstance(node, InListCondition):
-            return len(self.plan.lists.get(node.list, frozenset()).intersection(facts.nodes))
-        if isinstance(node, CalendarCondition) and answer.value is not None:
-            zone = zone_of(trait_value(node.calendar.zone_trait, facts), node.calendar.zone)
-            today = datetime.fromtimestamp(now_ms / 1000, tz=UTC).astimezone(zone).date()
-            return {"date": answer.value, "today": today.isoformat(), "zone": zone.key}
-        leaf = leaf_of(node)
-        match leaf:
-            case OccurrenceLeaf():
-                return None if answer.value is None else {"at_ms": answer.value, **_occurrence_details(leaf, answer)}
-            case AccountLeaf():
-                return [{**_group_details(leaf, account), "fits": group_matches(leaf, account)} for account in facts.accounts]
-            case HouseholdLeaf():
-                return None if facts.household is None else _group_details(leaf, facts.household)
-        return None if leaf is True else answer.value
-
-
-def _computed_name(path: str) -> str:
-    return path.split(".")[1] if path.startswith("computed.") else ""
-
 
 def _combine_children(node: AllOf | AnyOf | Not, children: tuple[ExplainedNode, ...]) -> tuple[bool, int]:
     if isinstance(node, Not):
@@ -253,57 +239,3 @@ def _with_flips(tree: ExplainedNode, later: ExplainedNode, at_ms: int) -> Explai
     )
     has_flipped = tree.flips_at_ms == NEVER and tree.holds is not None and tree.holds is not later.holds
     return replace(tree, children=children, flips_at_ms=at_ms if has_flipped else tree.flips_at_ms)
-
-
-def _occurrence_details(leaf: OccurrenceLeaf, answer: LeafResult) -> dict[str, bool]:
-    return {"as_asked": answer.entries[0][2] is not False} if leaf.having else {}
-
-
-def _group_details(leaf: AccountLeaf | HouseholdLeaf, group: GroupFacts) -> dict[str, Any]:
-    details: dict[str, Any] = {"members": group.members}
-    if leaf.trait is not None:
-        details[leaf.trait.path] = lookup(group.traits, leaf.trait.path)
-    if isinstance(leaf, HouseholdLeaf) and leaf.did is not None:
-        details[leaf.did.event] = group.counters.get(leaf.did.event, 0)
-    return details
-
-
-def _is_lower_bound(node: Node, answer: LeafResult, registers: Collection[Register]) -> bool:
-    """Whether a count ends where its register does."""
-    leaf = leaf_of(node)
-    is_count = isinstance(leaf, DidLeaf | DidNotLeaf) or (isinstance(leaf, AggregateLeaf) and leaf.of == "distinct")
-    return is_count and any(len(answer.entries) >= register.capacity for register in registers)
-
-
-def _register_evidence(
-    node: Node, registers: list[Register], answer: LeafResult, facts: ProfileFacts, now_ms: int
-) -> Iterator[NodeEvidence]:
-    leaf = leaf_of(node)
-    for register in registers:
-        if register.form == "tally":
-            if tally_count := facts.tallies.get(register.key, {}).get(""):
-                yield NodeEvidence(register, None, tally_count[0])
-        elif register is registers[0]:
-            if answer.entries:
-                yield NodeEvidence(register, tuple(answer.entries), len(answer.entries))
-        elif isinstance(leaf, SequenceLeaf):
-            follow_up_within = leaf.follow_up.within
-            follow_ups = tuple(
-                entry
-                for entry in facts.entries(register)
-                if entry[0] <= now_ms
-                and any(
-                    start[0] < entry[0]
-                    and start[2] == entry[2]
-                    and (follow_up_within is None or entry[0] <= start[0] + follow_up_within)
-                    for start in answer.entries
-                )
-            )
-            if follow_ups:
-                yield NodeEvidence(register, follow_ups, len(follow_ups))
-
-
-def _trait_evidence(paths: tuple[str, ...]) -> Iterator[NodeEvidence]:
-    for path in paths:
-        if not path.startswith("computed."):
-            yield NodeEvidence(trait=path)

@@ -6,28 +6,14 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
+from domain.segments.computed_registers import computed_trait_registers
 from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS, ComputedTraitSpec
 from domain.segments.evaluate_computed import evaluate_computed_trait
-from domain.segments.language import (
-    AccountCondition,
-    CalendarCondition,
-    HouseholdCondition,
-    InListCondition,
-    InSegmentCondition,
-    LifecycleCondition,
-    Node,
-    PercentCondition,
-    RfmCondition,
-    SegmentSpec,
-    TraitCondition,
-    segment_version,
-    walk_nodes,
-)
-from domain.segments.leaf_models import AccountLeaf, HouseholdLeaf
-from domain.segments.leaf_registers import registers_for
+from domain.segments.language import SegmentSpec, leaves_of, segment_references, segment_version
+from domain.segments.leaves.leaf import Dependency, GroupCondition, GroupKind, LeafCondition
 from domain.segments.profile_facts import LeafResult, ProfileFacts
 from domain.segments.registers import Entry, Register
-from domain.segments.tree import CompiledTree, MembershipResult, compile_tree, registers_of
+from domain.segments.tree import CompiledTree, MembershipResult, compile_tree
 from schemas.events import Event
 from schemas.hashes import content_hash
 
@@ -73,13 +59,14 @@ class SegmentPlan:
         self.lists = dict(lists)
         specs = DEFAULT_COMPUTED_TRAITS | dict(computed)
         self.registers: dict[str, Register] = {}
-        self.account_leaves: list[AccountLeaf] = []
-        self.household_leaves: list[HouseholdLeaf] = []
+        self.group_conditions: dict[GroupKind, list[GroupCondition]] = {"account": [], "household": []}
         self.household_limits: dict[str, int] = {}
-        register_keys = {name: [self._add_register(one) for one in registers_for(spec)] for name, spec in sorted(specs.items())}
-        nodes = {name: walk_nodes(spec.where) for name, spec in self.segments.items()}
-        for segment_nodes in nodes.values():
-            self._add_registers_of(segment_nodes)
+        register_keys = {
+            name: [self._add_register(one) for one in computed_trait_registers(spec)] for name, spec in sorted(specs.items())
+        }
+        leaves = {name: leaves_of(spec.where) for name, spec in self.segments.items()}
+        for segment_leaves in leaves.values():
+            self._add_registers_of(segment_leaves)
         self.computed = {
             name: CompiledComputedTrait(
                 specs[name], [self.registers[key] for key in keys], content_hash(specs[name].model_dump(mode="json"))
@@ -90,7 +77,7 @@ class SegmentPlan:
             name: compile_tree(spec.where, self.registers, self.lists) for name, spec in self.segments.items()
         }
         self._registers_by_event = _by_event(self.registers.values())
-        self._index_changes(nodes)
+        self._index_changes(leaves)
         self.blank_computed, self.blank_results = self.evaluate_all(ProfileFacts(), 0)
         self.blank_members = {name for name, result in self.blank_results.items() if result.is_member}
         self.fingerprint = content_hash(
@@ -114,20 +101,16 @@ class SegmentPlan:
         self.registers[register.key] = register if existing is None else existing.enlarged_for(register)
         return register.key
 
-    def _add_registers_of(self, nodes: Iterable[Any]) -> None:
-        for node in nodes:
-            for register in registers_of(node):
+    def _add_registers_of(self, leaves: Iterable[LeafCondition]) -> None:
+        for leaf in leaves:
+            for register in leaf.registers():
                 self._add_register(register)
-            if isinstance(node, AccountCondition):
-                self.account_leaves.append(node.account)
-            elif isinstance(node, HouseholdCondition):
-                self.household_leaves.append(node.household)
-                if (count_leaf := node.household.did) is not None:
-                    self.household_limits[count_leaf.event] = max(
-                        self.household_limits.get(count_leaf.event, 0), count_leaf.at_least
-                    )
+            if isinstance(leaf, GroupCondition):
+                self.group_conditions[leaf.group_kind].append(leaf)
+                for event, limit in leaf.event_limits().items():
+                    self.household_limits[event] = max(self.household_limits.get(event, 0), limit)
 
-    def _index_changes(self, nodes: Mapping[str, Iterable[Any]]) -> None:
+    def _index_changes(self, leaves: Mapping[str, Iterable[LeafCondition]]) -> None:
         """Which computed traits and segments a change can concern; those that look at groups are looked at with every touch."""
         self._computed_by_change: dict[str, set[str]] = {}
         for name, computation in self.computed.items():
@@ -141,19 +124,19 @@ class SegmentPlan:
         self._group_segments: set[str] = set()
         self._referencing_segments: set[str] = set()
         self._identity_segments: set[str] = set()
-        for name, segment_nodes in nodes.items():
-            for node in segment_nodes:
-                if isinstance(node, AccountCondition | HouseholdCondition):
+        for name, segment_leaves in leaves.items():
+            for referenced in segment_references(self.segments[name].where):
+                self.dependents.setdefault(referenced, set()).add(name)
+                self._referencing_segments.add(name)
+            for leaf in segment_leaves:
+                if leaf.depends_on is Dependency.GROUPS:
                     self._group_segments.add(name)
-                elif isinstance(node, PercentCondition | InListCondition):
+                elif leaf.depends_on is Dependency.IDENTITY:
                     self._identity_segments.add(name)
-                elif isinstance(node, InSegmentCondition):
-                    self.dependents.setdefault(node.in_segment, set()).add(name)
-                    self._referencing_segments.add(name)
-                for register in registers_of(node):
+                for register in leaf.registers():
                     self._segments_by_change.setdefault(register.event, set()).add(name)
-                for path in trait_paths_of(node):
-                    self._index_trait_path(name, path)
+                for reference in leaf.trait_references():
+                    self._index_trait_path(name, reference.path)
 
     def _index_trait_path(self, segment: str, path: str) -> None:
         if path.startswith("computed."):
@@ -249,17 +232,6 @@ def _by_event(registers: Iterable[Register]) -> dict[str, list[Register]]:
     return by_event
 
 
-def trait_paths_of(node: Node) -> tuple[str, ...]:
-    """The traits that a leaf looks at; computed ones as `computed.NAME`."""
-    if isinstance(node, TraitCondition):
-        return (node.trait.path,)
-    if isinstance(node, CalendarCondition):
-        return (node.calendar.trait, node.calendar.zone_trait)
-    if isinstance(node, RfmCondition):
-        return (f"computed.{node.rfm.of}",)
-    return (f"computed.{node.lifecycle.of}",) if isinstance(node, LifecycleCondition) else ()
-
-
 def sort_by_reference(segments: Mapping[str, SegmentSpec]) -> dict[str, SegmentSpec]:
     """Order segments so that each comes after those that it refers to by `in_segment`; an undefined name has no members.
 
@@ -274,8 +246,8 @@ def sort_by_reference(segments: Mapping[str, SegmentSpec]) -> dict[str, SegmentS
         if name not in by_name:
             return 0
         if name not in depths:
-            referenced = [node.in_segment for node in walk_nodes(by_name[name].where) if isinstance(node, InSegmentCondition)]
-            depth = 1 + max((visit(other, (*trail, name)) for other in referenced), default=-1)
+            references = segment_references(by_name[name].where)
+            depth = 1 + max((visit(other, (*trail, name)) for other in references), default=-1)
             if depth > MAX_SEGMENT_DEPTH:
                 raise CyclicSegments(f"{name}: in_segment leads over more than {MAX_SEGMENT_DEPTH} segments: name them directly")
             depths[name] = depth

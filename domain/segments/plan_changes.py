@@ -17,7 +17,8 @@ but it names `buyers`, so its members may be others too, and it comes after `buy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from domain.segments.language import AccountCondition, HouseholdCondition, InListCondition, Node, walk_nodes
+from domain.segments.language import Node, leaves_of
+from domain.segments.leaves.leaf import Dependency
 from domain.segments.plan import SegmentPlan
 from domain.segments.registers import Register
 
@@ -105,8 +106,8 @@ def _needs_seed(stored: Register | None, required: Register) -> bool:
 
 
 def _list_names(where: Node) -> set[str]:
-    return {node.list for node in walk_nodes(where) if isinstance(node, InListCondition)}
+    return {name for leaf in leaves_of(where) for name in leaf.list_references()}
 
 
 def _reads_groups(where: Node) -> bool:
-    return any(isinstance(node, AccountCondition | HouseholdCondition) for node in walk_nodes(where))
+    return any(leaf.depends_on is Dependency.GROUPS for leaf in leaves_of(where))

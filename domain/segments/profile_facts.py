@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from domain.segments.comparisons import lookup
 from domain.segments.registers import Entry, Register, TallyCount
 from schemas.instants import NEVER
 
@@ -37,6 +38,12 @@ class ProfileFacts:
     nodes: Collection[str] = ()
     namespaces: Collection[str] = ()
     computed: Mapping[str, Any] = field(default_factory=dict)
+
+    def trait_value(self, path: str) -> Any:
+        """Return the trait at a dotted path, or the computed trait when the path is `computed.NAME`; None when there is none."""
+        if path.startswith("computed."):
+            return lookup(self.computed, path[len("computed.") :])
+        return lookup(self.traits, path)
 
     def entries(self, register: Register) -> Sequence[Entry]:
         """What is kept of a register."""

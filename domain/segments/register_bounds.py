@@ -5,20 +5,18 @@ Bytes are counted by encoding the largest entry that a register can hold, as fra
 read is kept once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import singledispatch
 from typing import Any, Final
 
 import msgspec
 
-from domain.fields import StrictModel, format_duration
 from domain.segments.computed_traits import AmountTrait, ComputedTraitSpec, CountTrait, RfmTrait, ValuesTrait
 from domain.segments.language import nodes_with_paths
-from domain.segments.leaf_models import AggregateLeaf, SequenceLeaf
+from domain.segments.leaves.leaf import LeafCondition
+from domain.segments.phrases import exactness_text
 from domain.segments.plan import SegmentPlan
 from domain.segments.registers import AMOUNT_SCALE, MAX_AMOUNT, MAX_KEY_CHARS, Register
-from domain.segments.tree import leaf_of, registers_of
 
 TEXT_BYTES: Final = 128
 """How long kept texts are taken to be, unless another length is asked for."""
@@ -58,12 +56,7 @@ class OwnerTotal:
 
 def register_bounds(plan: SegmentPlan, text_bytes: int = TEXT_BYTES) -> list[RegisterBound]:
     """Every register of every segment, then of every computed trait. Leaves that keep nothing have none."""
-    usages: list[tuple[str, str, Register, str]] = []
-    for name, spec in plan.segments.items():
-        for path, node in nodes_with_paths(spec.where):
-            usages += _plan_registers_of(plan, name, path, leaf_of(node), registers_of(node))
-    for name, computation in plan.computed.items():
-        usages += _plan_registers_of(plan, f"computed.{name}", computation.spec.kind, computation.spec, computation.registers)
+    usages = list(_bound_usages(plan))
     readers: dict[str, set[str]] = {}
     for owner, _, register, _ in usages:
         readers.setdefault(register.key, set()).add(owner)
@@ -96,7 +89,7 @@ def owner_totals(register_bounds_found: Iterable[RegisterBound]) -> list[OwnerTo
 
 def max_entries_of(register: Register) -> int:
     """The most entries (of a tally: counted values) that are kept per identifier."""
-    return 1 if _has_single_key(register) else register.capacity
+    return 1 if register.has_single_key else register.capacity
 
 
 def max_bytes_of(register: Register, text_bytes: int = TEXT_BYTES) -> int:
@@ -130,57 +123,25 @@ def _encoded_size(value: Any) -> int:
     return len(_ENCODER.encode(value))
 
 
-def _has_single_key(register: Register) -> bool:
-    """All entries have the same, empty key: the newest stands for all."""
-    return register.form == "newest_of_each" and register.extract == "key" and not register.paths
+def _bound_usages(plan: SegmentPlan) -> Iterator[tuple[str, str, Register, str]]:
+    """Yield (owner, path, register as large as the plan makes it, exactness) for every use of a register."""
+    for name, spec in plan.segments.items():
+        for path, node in nodes_with_paths(spec.where):
+            if not isinstance(node, LeafCondition):
+                continue
+            for suffix, required in zip(node.register_paths(), node.registers(), strict=True):
+                register = plan.registers[required.key]
+                yield name, f"{path}{suffix}", register, node.exactness_limit(register)
+    for name, computation in plan.computed.items():
+        for register in computation.registers:
+            yield f"computed.{name}", computation.spec.kind, register, computed_exactness_limit(computation.spec, register)
 
 
-def _plan_registers_of(
-    plan: SegmentPlan, owner: str, path: str, leaf: Any, required_registers: Sequence[Register]
-) -> list[tuple[str, str, Register, str]]:
-    registers = [plan.registers[register.key] for register in required_registers]
-    suffixes = _path_suffixes(leaf, len(registers))
-    return [
-        (owner, f"{path}{suffix}", register, exactness_limit(leaf, register))
-        for suffix, register in zip(suffixes, registers, strict=True)
-    ]
-
-
-def _path_suffixes(leaf: Any, register_count: int) -> tuple[str, ...]:
-    if isinstance(leaf, SequenceLeaf):
-        return ".first", ".then" if leaf.then is not None else ".then_not"
-    return ("",) * register_count
-
-
-@singledispatch
-def exactness_limit(_leaf: StrictModel, _register: Register) -> str:
-    """Up to where the answer of a leaf, or of a computed trait, is exact, of a register as large as the plan makes it."""
-    return ""
-
-
-@exactness_limit.register
-def _(leaf: AggregateLeaf, register: Register) -> str:
-    return "" if leaf.of == "distinct" or register.form != "newest" else _limit_text(register, leaf.within)
-
-
-@exactness_limit.register
-def _(leaf: SequenceLeaf, register: Register) -> str:
-    if _has_single_key(register):
-        return ""
-    return _limit_text(register, leaf.first.within, "different values of " + ", ".join(register.paths))
-
-
-@exactness_limit.register
-def _(spec: ComputedTraitSpec, register: Register) -> str:
-    inner = getattr(spec, spec.kind)
-    if isinstance(inner, CountTrait | AmountTrait | RfmTrait | ValuesTrait) and (
-        register.form == "newest" or isinstance(inner, ValuesTrait)
+def computed_exactness_limit(spec: ComputedTraitSpec, register: Register) -> str:
+    """Return up to where a computed trait is exact with a register of this size; empty when it always is."""
+    computation = getattr(spec, spec.kind)
+    if isinstance(computation, CountTrait | AmountTrait | RfmTrait | ValuesTrait) and (
+        register.form == "newest" or isinstance(computation, ValuesTrait)
     ):
-        return _limit_text(register, inner.within)
+        return exactness_text(register, computation.within)
     return ""
-
-
-def _limit_text(register: Register, within: int | None, distinct_text: str = "different values") -> str:
-    counted_text = "such events" if register.form == "newest" else distinct_text
-    window_text = "have come" if within is None else f"are within {format_duration(within)}"
-    return f"at most {register.capacity - 1} {counted_text} {window_text}"

@@ -60,6 +60,11 @@ class Register:
         ]  # fmt: skip
         object.__setattr__(self, "key", content_hash(identity))
 
+    @property
+    def has_single_key(self) -> bool:
+        """Whether all entries have the same, empty key, so that the newest one stands for all."""
+        return self.form == "newest_of_each" and self.extract == "key" and not self.paths
+
     def enlarged_for(self, other: "Register") -> "Register":
         """The same register, large enough for both."""
         horizons = (self.horizon_ms, other.horizon_ms)

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Final
 
 from domain.segments.plan import SegmentPlan
-from domain.segments.sql import SqlQuery, membership_query
+from domain.segments.sql.compile import membership_query
 from domain.segments.sql.preview import preview_query
+from domain.segments.sql.query import SqlQuery
 from runtime.bus.port import Bus
 from runtime.settings import Settings
 from schemas.events import Event

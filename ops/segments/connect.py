@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from domain.definitions.segment_plan import segment_plan_of
-from domain.segments.sql import membership_query
+from domain.segments.sql.compile import membership_query
 from ops import definitions_topic
 from ops.connect import connect_with_store, find_settings
 from ops.segments.service import SegmentService

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from domain.segments.explain import ExplainedNode, NodeEvidence
+from domain.segments.explain import ExplainedNode
+from domain.segments.leaves.leaf import NodeEvidence
 from domain.segments.registers import Entry, Register, amount_to_number
 from ops.identity.references import format_instant
 from ops.segments.profile_snapshot import ProfileSnapshot

@@ -8,7 +8,7 @@ from rich.table import Column, Table
 from rich.text import Text
 from rich.tree import Tree
 
-from domain.segments.describe import format_value
+from domain.segments.phrases import format_value
 from ops.identity.render import escape_controls
 
 JsonObject = Mapping[str, Any]

@@ -10,7 +10,7 @@ from domain.identity.rules import CompiledIdentityRules
 from domain.profiles.membership import decode_membership
 from domain.segments.explain import SegmentExplainer
 from domain.segments.plan import SegmentPlan
-from domain.segments.sql import SqlQuery
+from domain.segments.sql.query import SqlQuery
 from ops.segments import profile_snapshot as person
 from ops.touches import ProfileToucher
 from profile_store.agent_waiter import AGENT_TIMEOUT_S

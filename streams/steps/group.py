@@ -75,7 +75,7 @@ def decide(
         data = encode_group(group)
         if fresh and data != stored.data:
             changed["group", name] = GuardedDocument(data, topic_partition.guard_name, records[-1][0])
-        if plan.account_leaves if group_kind(name) == "account" else plan.household_leaves:
+        if plan.group_conditions[group_kind(name)]:
             everyone = len(fresh) < len(records) or leaf_results(name, group, plan, rule) != before
             touched |= dict.fromkeys(group.members() if everyone else _newcomers(fresh, present))
     results["touched"] += len(touched)

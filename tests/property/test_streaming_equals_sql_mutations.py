@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from domain.profiles import fragment
-from domain.segments import comparisons as conditions
-from domain.segments import evaluate, registers, windows
-from domain.segments import evaluate_computed as compute
-from domain.segments import evaluate_sequence as sequences
+from domain.segments import comparisons, registers, windows
+from domain.segments.leaves import calendar, sequence
 from domain.segments.profile_facts import ProfileFacts
+from tests.support.segment_mutations import LEAVES_PACKAGE, patch_in_package
 from tests.support.segment_sql_comparison import ComparisonBatch, SqlAnswers, compare_answers, query_sql
 from tests.support.segment_stream import SegmentStream
 from warehouse.client import Warehouse
@@ -28,33 +27,32 @@ def _as_is(value: Any) -> Any:
 
 
 def _no_nfc(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(conditions, conditions.normalise_nfc.__name__, _as_is)
+    patch.setattr(comparisons, comparisons.normalise_nfc.__name__, _as_is)
 
 
 def _distinct_without_nfc(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(registers, conditions.normalise_nfc.__name__, _as_is)
+    patch.setattr(registers, comparisons.normalise_nfc.__name__, _as_is)
 
 
 def _coercion(patch: pytest.MonkeyPatch) -> None:
     def number(value: Any) -> Any:
         return float(value) if isinstance(value, str) and re.fullmatch(r"[0-9]+", value) else value
 
-    holds = conditions.holds
-    patch.setattr(registers, conditions.holds.__name__, lambda condition, value: holds(condition, number(value)))
+    holds = comparisons.holds
+    patch.setattr(registers, comparisons.holds.__name__, lambda condition, value: holds(condition, number(value)))
 
 
 def _true_is_one(patch: pytest.MonkeyPatch) -> None:
-    kind_of = conditions.value_kind
-    patch.setattr(registers, conditions.value_kind.__name__, lambda value: "number" if isinstance(value, bool) else kind_of(value))
+    kind_of = comparisons.value_kind
+    patch.setattr(registers, comparisons.value_kind.__name__, lambda value: "number" if isinstance(value, bool) else kind_of(value))
 
 
 def _missing_differs(patch: pytest.MonkeyPatch) -> None:
-    holds = conditions.holds
-    patch.setattr(
-        evaluate,
-        conditions.holds.__name__,
+    holds = comparisons.holds
+    patch_in_package(
+        patch, LEAVES_PACKAGE, comparisons.holds.__name__,
         lambda condition, value: condition.op == "ne" if value is None else holds(condition, value),
-    )
+    )  # fmt: skip
 
 
 def _bots_count(patch: pytest.MonkeyPatch) -> None:
@@ -66,17 +64,16 @@ def _closed_windows(patch: pytest.MonkeyPatch) -> None:
         return windows_inside(entries, None if within is None else within + 1, now_ms)
 
     windows_inside = windows.entries_in_window
-    for module in (evaluate, compute):
-        patch.setattr(module, windows.entries_in_window.__name__, mutant)
+    patch_in_package(patch, "domain.segments", windows.entries_in_window.__name__, mutant)
 
 
 def _same_instant_follows(patch: pytest.MonkeyPatch) -> None:
-    followed = sequences._is_followed
+    followed = sequence._is_followed
 
     def mutant(first: Any, follows: Any, length: int | None) -> bool:
         return followed((first[0] - 1, *first[1:]), follows, None if length is None else length + 1)
 
-    patch.setattr(sequences, sequences._is_followed.__name__, mutant)
+    patch.setattr(sequence, sequence._is_followed.__name__, mutant)
 
 
 def _nested_only(patch: pytest.MonkeyPatch) -> None:
@@ -85,13 +82,12 @@ def _nested_only(patch: pytest.MonkeyPatch) -> None:
             values = values.get(part) if isinstance(values, dict) else None
         return values
 
-    for module in (evaluate, registers):
-        patch.setattr(module, conditions.lookup.__name__, mutant)
+    patch_in_package(patch, "domain.segments", comparisons.lookup.__name__, mutant)
 
 
 def _zones_ignored(patch: pytest.MonkeyPatch) -> None:
-    zone_of = evaluate.zone_of
-    patch.setattr(evaluate, evaluate.zone_of.__name__, lambda _name, _default: zone_of("UTC", "UTC"))
+    zone_of = calendar.zone_of
+    patch.setattr(calendar, calendar.zone_of.__name__, lambda _name, _default: zone_of("UTC", "UTC"))
 
 
 def _merges_ignored(patch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,19 @@ import pytest
 from msgspec import structs
 
 from domain.profiles import fragment, join
-from domain.segments import evaluate, registers, windows
 from domain.segments import evaluation as verdicts
+from domain.segments import registers, windows
+from domain.segments.leaves.aggregate import AggregateCondition
+from domain.segments.leaves.calendar import CalendarCondition
+from domain.segments.leaves.did import DidCondition
+from domain.segments.leaves.occurrence import OccurrenceCondition
+from domain.segments.leaves.regularly import RegularlyCondition
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan
 from domain.segments.profile_facts import LeafResult
 from domain.segments.registers import Register
 from schemas.instants import NEVER
 from tests.support.segment_laws import SegmentWorld, check_all
+from tests.support.segment_mutations import LEAVES_PACKAGE, patch_in_package
 
 SEEDS = 150
 Mutation = Callable[[pytest.MonkeyPatch], None]
@@ -32,26 +38,27 @@ def _not_concerned(forgotten: Callable[[str], bool]) -> Mutation:
     return mutate
 
 
-def _late(leaf: str, by_ms: int) -> Mutation:
-    """A leaf announces its changes later than they are."""
-    kind, honest = next((kind, one) for kind, one in evaluate.EVALUATORS.items() if kind.__name__ == leaf)
+def _late(leaf: Any, by_ms: int) -> Mutation:
+    """Make a leaf announce its changes later than they are."""
+    honest = leaf.evaluate
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
         def mutant(*arguments: Any) -> LeafResult:
-            answer = honest(*arguments)
-            return (
-                structs.replace(answer, next_change_ms=answer.next_change_ms + by_ms) if answer.next_change_ms < NEVER else answer
-            )
+            answer: LeafResult = honest(*arguments)
+            if answer.next_change_ms == NEVER:
+                return answer
+            return structs.replace(answer, next_change_ms=answer.next_change_ms + by_ms)
 
-        patch.setitem(evaluate.EVALUATORS, kind, mutant)
+        patch.setattr(leaf, "evaluate", mutant)
 
     return mutate
 
 
 def _closed_windows(patch: pytest.MonkeyPatch) -> None:
     inside = windows.entries_in_window
-    patch.setattr(
-        evaluate,
+    patch_in_package(
+        patch,
+        LEAVES_PACKAGE,
         windows.entries_in_window.__name__,
         lambda entries, within, now_ms: inside(entries, None if within is None else within + 1, now_ms),
     )
@@ -110,11 +117,11 @@ MUTATIONS: dict[str, Mutation] = {
     "a changed trait concerns the segments that look at it": _not_concerned(lambda one: one.startswith("*trait ")),
     "an event concerns what it feeds": _not_concerned(lambda one: one == "Product Viewed"),
     "a new identifier concerns the lifecycle": _not_concerned(lambda one: one == NAMESPACES_CHANGED),
-    "did changes when its window ends": _late("DidLeaf", 1),
-    "an aggregate changes when its window ends": _late("AggregateLeaf", 1),
-    "first and last change when their windows end": _late("OccurrenceLeaf", 1),
-    "regularly changes when a period ends": _late("RegularlyLeaf", 1),
-    "an anniversary begins at midnight": _late("CalendarLeaf", 3_600_000),
+    "did changes when its window ends": _late(DidCondition, 1),
+    "an aggregate changes when its window ends": _late(AggregateCondition, 1),
+    "first and last change when their windows end": _late(OccurrenceCondition, 1),
+    "regularly changes when a period ends": _late(RegularlyCondition, 1),
+    "an anniversary begins at midnight": _late(CalendarCondition, 3_600_000),
     "a window is open where it begins": _closed_windows,
     "ties are broken by the message": _tie_by_time_alone,
     "of traits of one instant the larger id wins": _last_said_wins,

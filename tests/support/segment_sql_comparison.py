@@ -11,7 +11,7 @@ import yaml
 
 from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.plan import SegmentPlan
-from domain.segments.sql import computed_values_query, membership_query
+from domain.segments.sql.compile import computed_values_query, membership_query
 from runtime.bus.port import Record
 from tests.support.random_definitions import random_definitions
 from tests.support.random_values import BASES, DAY_MS, SPAN_DAYS, STEP_MS

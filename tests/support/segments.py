@@ -7,9 +7,9 @@ from domain.definitions.kinds import AnyDefinition, ComputedTrait, Segment, Segm
 from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles.fragment import Fragment, apply_event, decode_fragment, encode_fragment
 from domain.profiles.join import join_fragments
+from domain.segments.leaves.leaf import LeafCondition, bind_leaf
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import LeafResult, ProfileFacts
-from domain.segments.tree import compile_leaf
 from schemas.events import Event
 from tests.support.events import event
 
@@ -78,4 +78,6 @@ def evaluate_leaf(where: Any, events: Iterable[Event], now_ms: int, **more: Any)
     if "computed" not in more:
         values, _ = plan.evaluate_all(profile_facts, now_ms)
         profile_facts = facts(plan, events, computed=values, **more)
-    return compile_leaf(definition.spec.where, plan.registers, plan.lists)(profile_facts, now_ms)
+    leaf = definition.spec.where
+    assert isinstance(leaf, LeafCondition)
+    return bind_leaf(leaf, plan.registers, plan.lists)(profile_facts, now_ms)

@@ -8,7 +8,7 @@ from domain.profiles.fragment import Fragment, apply_event
 from domain.profiles.join import join_fragments
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
-from domain.segments.sql import computed_values_query, membership_query
+from domain.segments.sql.compile import computed_values_query, membership_query
 from runtime.bus.port import Record
 from schemas.events import Event
 from warehouse import rows

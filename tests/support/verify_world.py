@@ -9,7 +9,7 @@ from domain.definitions.kinds import Segment
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES
 from domain.profiles.membership import SegmentState, decode_membership, encode_membership
-from domain.segments.sql import membership_query
+from domain.segments.sql.compile import membership_query
 from ops.segments.verifier import SegmentVerifier
 from profile_store.port import GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.bus.port import Bus, Outgoing, Producer

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from domain.segments.comparisons import PropertyComparison
-from domain.segments.sql.comparisons import at_path, holds, value_below
+from domain.segments.sql.comparisons import comparison_sql, value_at_path, value_below
 from domain.segments.sql.query import QueryParameters, all_of, any_of
 
 CURRENT_LABELS_SQL = "(SELECT node, argMax(profile_id, version) AS profile_id FROM labels GROUP BY node)"
@@ -44,12 +44,14 @@ class ProfileColumns:
     def matches_event(self, label: str, where: Sequence[PropertyComparison], within: int | None = None) -> str:
         """Whether an event has this label and its properties are as `where` says."""
         is_named = self.has_label(label, within)
-        conditions = [holds(self.parameters, comparison, self.property_value(is_named, comparison.prop)) for comparison in where]
+        conditions = [
+            comparison_sql(self.parameters, comparison, self.property_value(is_named, comparison.prop)) for comparison in where
+        ]
         return self.event_column(all_of([is_named, *conditions])) if conditions else is_named
 
     def property_value(self, event_condition: str, path: str) -> str:
         """The property at a path, of the events that `event_condition` says."""
-        return self.event_column(f"if({event_condition}, {at_path(self.parameters, 'properties', path)}, '')")
+        return self.event_column(f"if({event_condition}, {value_at_path(self.parameters, 'properties', path)}, '')")
 
     def tie_breaker(self, event_condition: str) -> str:
         """What tells events of one instant apart, of the events that `event_condition` says."""

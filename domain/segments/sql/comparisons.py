@@ -1,15 +1,15 @@
-"""Comparing one value in SQL, as `conditions.holds` does in Python. A value is an expression of JSON text. Pure."""
+"""Comparing one value in SQL, as `comparisons.holds` does in Python. A value is an expression of JSON text. Pure."""
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from domain.segments.comparisons import Comparison, TraitLeaf, fold_text, normalise_nfc, parse_instant, value_kind
-from domain.segments.sql.query import QueryParameters, all_of, any_of
+from domain.segments.comparisons import Comparison, fold_text, normalise_nfc, parse_instant, value_kind
+from domain.segments.sql.query import QueryParameters, any_of
 
 _ORDER_OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
-def at_path(parameters: QueryParameters, document: str, path: str) -> str:
+def value_at_path(parameters: QueryParameters, document: str, path: str) -> str:
     """The value at a path of an object, the whole path as a key first, even when its value is null."""
     whole_path, keys = parameters.text(path), path.split(".")
     whole_value = f"JSONExtractRaw({document}, {whole_path})"
@@ -25,7 +25,7 @@ def value_below(parameters: QueryParameters, document: str, keys: Sequence[str])
     return f"JSONExtractRaw({', '.join((document, *(parameters.text(key) for key in keys)))})" if keys else document
 
 
-def holds(parameters: QueryParameters, comparison: Comparison, value: str) -> str:
+def comparison_sql(parameters: QueryParameters, comparison: Comparison, value: str) -> str:
     """Whether a condition holds of a value."""
     op, right_operand = comparison.op, comparison.value
     is_given = f"is_given({value})"
@@ -90,18 +90,3 @@ def _compare_text(parameters: QueryParameters, comparison: Comparison, value: st
             f"arrayExists(item -> {_equals_any(parameters, comparison, 'item', (right_operand,))}, JSONExtractArrayRaw({value}))"
         )
     return any_of(alternatives)
-
-
-def trait_matches(parameters: QueryParameters, leaf: TraitLeaf, value: str, at_ms: int) -> str:
-    """Whether what a leaf asks of a trait holds of its value."""
-    length_ms = leaf.relative_ms
-    if length_ms is None:
-        return holds(parameters, leaf.comparison, value)
-    instant, now_ms, length_parameter = f"instant_of({value})", parameters.integer(at_ms), parameters.integer(length_ms)
-    window_conditions = {
-        "within_last": [f"{instant} <= {now_ms}", f"{now_ms} < {instant} + {length_parameter}"],
-        "within_next": [f"{instant} - {length_parameter} <= {now_ms}", f"{now_ms} < {instant}"],
-        "more_than_ago": [f"{now_ms} >= {instant} + {length_parameter}"],
-        "more_than_ahead": [f"{now_ms} < {instant} - {length_parameter}"],
-    }[leaf.op]
-    return f"ifNull({all_of(window_conditions)}, false)"

@@ -1,37 +1,16 @@
 """A whole segment, or computed trait, as one statement. Pure."""
 
 from functools import cached_property
-from typing import Any
 
-from domain.segments.language import (
-    AccountCondition,
-    AllOf,
-    AnyOf,
-    CalendarCondition,
-    EveryoneCondition,
-    FirstCondition,
-    HouseholdCondition,
-    InListCondition,
-    InSegmentCondition,
-    LastCondition,
-    LifecycleCondition,
-    Node,
-    Not,
-    PercentCondition,
-    RfmCondition,
-    SequenceCondition,
-    TraitCondition,
-)
+from domain.segments.language import AllOf, AnyOf, InSegmentCondition, Node, Not, children_of
+from domain.segments.leaves.leaf import COMPUTED_PREFIX, Dependency, bind_leaf
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
-from domain.segments.sql import groups, leaves
-from domain.segments.sql.calendar import calendar_sql
 from domain.segments.sql.columns import ProfileColumns
-from domain.segments.sql.comparisons import trait_matches, value_below
+from domain.segments.sql.comparisons import value_below
 from domain.segments.sql.computed_traits import computed_trait_sql
 from domain.segments.sql.functions import function_declarations
 from domain.segments.sql.query import QueryParameters, SqlQuery, all_of, any_of
-from domain.segments.tree import compile_leaf, leaf_of
 
 EMPTY_PROFILE = ProfileFacts()
 
@@ -68,8 +47,7 @@ class _ConditionCompiler:
     def __init__(self, plan: SegmentPlan, at_ms: int) -> None:
         self._plan = plan
         self._at_ms = at_ms
-        self._parameters = QueryParameters()
-        self.columns = ProfileColumns(self._parameters, at_ms)
+        self.columns = ProfileColumns(QueryParameters(), at_ms)
 
     def condition(self, node: Node) -> str:
         """A node as a condition over the columns of a profile."""
@@ -82,55 +60,23 @@ class _ConditionCompiler:
             return all_of(f"({self.condition(child)})" for child in node.all)
         if isinstance(node, AnyOf):
             return any_of(f"({self.condition(child)})" for child in node.any)
-        return self._leaf_sql(node)
+        return node.sql(self)
 
-    def _leaf_sql(self, node: Any) -> str:
-        match node:
-            case EveryoneCondition():
-                return "true"
-            case TraitCondition():
-                return trait_matches(self._parameters, node.trait, self._trait_value(node.trait.path), self._at_ms)
-            case FirstCondition():
-                return leaves.occurrence_sql(self.columns, node.first, "first")
-            case LastCondition():
-                return leaves.occurrence_sql(self.columns, node.last, "last")
-            case SequenceCondition():
-                return leaves.sequence_sql(self.columns, node.sequence)
-            case InListCondition():
-                return groups.list_sql(self._parameters, self._plan.lists.get(node.list, ()))
-            case AccountCondition():
-                return groups.account_sql(self._parameters, node.account)
-            case HouseholdCondition():
-                return groups.household_sql(self._parameters, node.household)
-            case CalendarCondition():
-                date_value, zone_value = self._trait_value(node.calendar.trait), self._trait_value(node.calendar.zone_trait)
-                return calendar_sql(self._parameters, node.calendar, date_value, zone_value, self._at_ms)
-            case LifecycleCondition():
-                stage = self._computed_value(node.lifecycle.of)
-                return self._parameters.is_one_of(stage, [f'"{name}"' for name in node.lifecycle.stage])
-            case RfmCondition():
-                return self._rfm_sql(node)
-        return str(leaves.EVENT_LEAF_SQL[type(leaf_of(node))](self.columns, leaf_of(node)))
-
-    def _rfm_sql(self, node: RfmCondition) -> str:
-        scores, leaf = self._computed_value(node.rfm.of), node.rfm
-        required = {"recency": leaf.recency, "frequency": leaf.frequency, "monetary": leaf.monetary}
-        return all_of(
-            any_of(f"JSONExtractRaw({scores}, '{name}') = '{score}'" for score in allowed)
-            for name, allowed in required.items()
-            if allowed
-        )
-
-    def _trait_value(self, path: str) -> str:
-        """The value at a path; `computed.NAME` is a computed trait."""
-        if not path.startswith("computed."):
+    def trait_value(self, path: str) -> str:
+        """Return the expression of a trait; `computed.NAME` is a computed trait."""
+        if not path.startswith(COMPUTED_PREFIX):
             return self.columns.trait_value(path)
-        name, *parts = path[len("computed.") :].split(".")
-        return value_below(self._parameters, self._computed_value(name), parts)
+        name, *keys = path.removeprefix(COMPUTED_PREFIX).split(".")
+        return value_below(self.columns.parameters, self.computed_value(name), keys)
 
-    def _computed_value(self, name: str) -> str:
+    def computed_value(self, name: str) -> str:
+        """Return the expression of a computed trait; '' when it is not defined."""
         computation = self._plan.computed.get(name)
         return "''" if computation is None else computed_trait_sql(self.columns, computation.spec)
+
+    def listed_nodes(self, name: str) -> frozenset[str]:
+        """Return the identifiers on a list; none when it is not defined."""
+        return self._plan.lists.get(name, frozenset())
 
     def result_without_facts(self, node: Node) -> bool | None:
         """What a node is for a profile of which nothing is known; None when that depends on the profile."""
@@ -142,11 +88,11 @@ class _ConditionCompiler:
             return None if negated is None else not negated
         if isinstance(node, AllOf | AnyOf):
             settling_value = isinstance(node, AnyOf)
-            children = {self.result_without_facts(child) for child in (node.any if isinstance(node, AnyOf) else node.all)}
+            children = {self.result_without_facts(child) for child in children_of(node)}
             return settling_value if settling_value in children else None if None in children else not settling_value
-        if isinstance(node, PercentCondition | InListCondition | AccountCondition | HouseholdCondition):
+        if node.depends_on is not Dependency.NOTHING:
             return None
-        return compile_leaf(node, self._plan.registers, self._plan.lists)(self._empty_profile, self._at_ms).holds
+        return bind_leaf(node, self._plan.registers, self._plan.lists)(self._empty_profile, self._at_ms).holds
 
     @cached_property
     def _empty_profile(self) -> ProfileFacts:

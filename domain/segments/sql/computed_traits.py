@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from domain.segments.amounts import amount_columns
 from domain.segments.computed_traits import (
     AmountTrait,
     ComputedTraitSpec,
@@ -14,9 +15,9 @@ from domain.segments.computed_traits import (
     ValuesTrait,
 )
 from domain.segments.evaluate_computed import LEAD_NAMESPACES
+from domain.segments.event_filter import event_sql
 from domain.segments.registers import to_millionths
 from domain.segments.sql.columns import ProfileColumns
-from domain.segments.sql.leaves import amount_columns, matches_event
 from domain.segments.sql.query import all_of, any_of
 from schemas.instants import DAY_MS
 
@@ -26,7 +27,7 @@ def computed_trait_sql(columns: ProfileColumns, spec: ComputedTraitSpec) -> str:
     computation = getattr(spec, spec.kind)
     match computation:
         case CountTrait():
-            return f"toString({columns.profile_column(f'countIf({matches_event(columns, computation)})')})"
+            return f"toString({columns.profile_column(f'countIf({event_sql(columns, computation)})')})"
         case AmountTrait():
             return _amount_sql(columns, computation, spec.kind)
         case OccurrenceTrait():

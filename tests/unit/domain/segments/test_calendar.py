@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import InvalidDefinition
-from domain.segments.evaluate import anniversary_in, local_midnight_ms
+from domain.segments.leaves.calendar import anniversary_in, local_midnight_ms
 from schemas.instants import DAY_MS, NEVER
 from tests.support.segments import customer_event, evaluate_leaf, segment
 

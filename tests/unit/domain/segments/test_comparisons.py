@@ -20,6 +20,7 @@ from domain.segments.comparisons import (
     value_kind,
 )
 from domain.segments.language import walk_nodes
+from domain.segments.leaves.trait import TraitCondition
 from schemas.instants import DAY_MS, NEVER
 from tests.support.segments import evaluate_leaf, segment
 
@@ -262,8 +263,9 @@ def test_the_kind_of_an_operand_survives_reading_writing_and_reading(value: Any)
     again = decode_definition(encode_definition(segment("s", where)), "test")
     assert isinstance(again, Segment)
     [node] = walk_nodes(again.spec.where)
-    held = list(node.trait.value) if isinstance(value, list) else node.trait.value
-    assert repr(held) == repr(value)
+    assert isinstance(node, TraitCondition)
+    operand = list(node.trait.value) if isinstance(node.trait.value, tuple) else node.trait.value
+    assert repr(operand) == repr(value)
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,11 @@ def test_without_a_household_the_leaf_is_false_and_its_not_true() -> None:
 def test_a_plan_knows_what_its_segments_ask_of_groups() -> None:
     asks = [{"household": {"did": {"event": "e", "at_least": n}}} for n in (2, 5, 3)]
     plan = segment_plan_of([segment({"any": [ENTERPRISE, *asks]})])
-    assert (len(plan.account_leaves), len(plan.household_leaves), plan.household_limits) == (1, 3, {"e": 5})
+    assert {kind: len(conditions) for kind, conditions in plan.group_conditions.items()} == {"account": 1, "household": 3}
+    assert plan.household_limits == {"e": 5}
     plain = segment_plan_of([segment({"trait": {"path": "x", "op": "exists"}})])
-    assert (plain.account_leaves, plain.household_leaves, plain.household_limits) == ([], [], {})
+    assert plain.group_conditions == {"account": [], "household": []}
+    assert plain.household_limits == {}
 
 
 @pytest.mark.parametrize(

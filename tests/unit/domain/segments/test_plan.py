@@ -7,8 +7,7 @@ import pytest
 from domain.definitions.kinds import AnyDefinition
 from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS
-from domain.segments.evaluate import EVALUATORS
-from domain.segments.leaf_models import DidLeaf
+from domain.segments.leaves.did import DidCondition
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan, trait_change_key
 from domain.segments.profile_facts import GroupFacts, ProfileFacts
 from domain.segments.registers import Register
@@ -128,17 +127,17 @@ def test_computed_trait_change_affects_segments_that_read_it(traits: set[str], s
 def test_thousand_unaffected_segments_are_not_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     fitted: list[str] = []
-    evaluate, entry = EVALUATORS[DidLeaf], Register.entry
+    evaluate, entry = DidCondition.evaluate, Register.entry
 
-    def counted(leaf: DidLeaf, *rest: Any) -> Any:
-        asked.append(leaf.event)
+    def counted(leaf: DidCondition, *rest: Any) -> Any:
+        asked.append(leaf.did.event)
         return evaluate(leaf, *rest)
 
     def counted_entry(register: Register, *rest: Any) -> Any:
         fitted.append(register.event)
         return entry(register, *rest)
 
-    monkeypatch.setattr("domain.segments.tree.EVALUATORS", dict(EVALUATORS) | {DidLeaf: counted})
+    monkeypatch.setattr(DidCondition, "evaluate", counted)
     monkeypatch.setattr(Register, "entry", counted_entry)
     plan = segment_plan_of(segment(f"s{number}", {"did": {"event": f"e{number}", "within": "1d"}}) for number in range(1_000))
     held = facts(plan, [customer_event("e7", 5)])

@@ -14,9 +14,9 @@ from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles.fragment import Fragment, apply_event
 from domain.profiles.join import join_fragments
 from domain.segments.language import nodes_with_paths
+from domain.segments.leaves.leaf import LeafCondition, bind_leaf
 from domain.segments.profile_facts import ProfileFacts
 from domain.segments.register_bounds import RegisterBound, owner_totals, register_bounds
-from domain.segments.tree import compile_leaf
 from ops.apply.bounds_table import render_bounds
 from ops.apply.preview import ApplyPreview
 from ops.apply.render import render_planned
@@ -126,7 +126,8 @@ def approximate(owner: str, path: str, facts: ProfileFacts) -> bool:
         name = owner.removeprefix("computed.")
         return PLAN.evaluate_computed(facts, now_ms, [name])[name].is_approximate
     node = dict(nodes_with_paths(PLAN.segments[owner].where))[path]
-    return compile_leaf(node, PLAN.registers, {})(facts, now_ms).is_approximate
+    assert isinstance(node, LeafCondition)
+    return bind_leaf(node, PLAN.registers, {})(facts, now_ms).is_approximate
 
 
 def test_every_register_of_the_plan_has_a_bound_and_every_leaf_is_named_as_it_was_written() -> None:

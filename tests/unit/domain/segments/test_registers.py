@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.comparisons import PropertyComparison
 from domain.segments.computed_traits import MAX_VALUES
-from domain.segments.leaf_models import MAX_DISTINCT
+from domain.segments.leaves.aggregate import MAX_DISTINCT
 from domain.segments.plan import SegmentPlan
 from domain.segments.registers import (
     AMOUNT_SCALE,

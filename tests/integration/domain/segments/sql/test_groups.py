@@ -8,7 +8,7 @@ import pytest
 from consumers.feeds import FEEDS
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules
-from domain.segments.sql import membership_query
+from domain.segments.sql.compile import membership_query
 from schemas.events import Event, EventType
 from tests.support.events import START_MS, event
 from tests.support.segments import segment

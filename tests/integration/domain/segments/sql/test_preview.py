@@ -3,7 +3,7 @@
 import pytest
 
 from domain.definitions.segment_plan import segment_plan_of
-from domain.segments.sql import membership_query
+from domain.segments.sql.compile import membership_query
 from domain.segments.sql.preview import preview_query
 from tests.support.segments import customer_event, segment
 from tests.support.sql_stream_comparison import load_history

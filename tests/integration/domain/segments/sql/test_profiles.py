@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from domain.definitions.segment_plan import segment_plan_of
-from domain.segments.sql import computed_values_query, membership_query
+from domain.segments.sql.compile import computed_values_query, membership_query
 from schemas.events import Event
 from schemas.identifiers import node
 from tests.support.events import SECRET, event
