@@ -1,4 +1,8 @@
-"""Slices that failed by a bug, remembered across restarts in a small file."""
+"""Failed slices: those that failed by a bug, remembered across restarts in a small file.
+
+A bug ends the process, so the memory of "this failed before" must outlive it. Without it a poison record would end the process for
+ever; with it the second failure applies the slice's records one by one and quarantines the one that fails.
+"""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +18,7 @@ log: Final = get_logger(__name__)
 
 
 class FailedSlice(msgspec.Struct, frozen=True):
-    """Consecutive records of one partition: `count` is of offsets, from `first_record`."""
+    """Consecutive records of one partition: the `count` offsets from `first`."""
 
     topic: str
     partition: int
@@ -22,7 +26,7 @@ class FailedSlice(msgspec.Struct, frozen=True):
     count: int
 
     def overlaps(self, records: Sequence[Record]) -> bool:
-        """Whether any of these records (of one partition) lies in it."""
+        """Tell whether any of these records, which are of one partition, lies in it."""
         return (
             self.topic == records[0].topic
             and self.partition == records[0].partition
@@ -32,18 +36,18 @@ class FailedSlice(msgspec.Struct, frozen=True):
 
 
 class FailedSlices:
-    """The failed slices of a role. Read when a slice fails, so that the workers of one data directory know of each other's."""
+    """The failed slices of one agent. The file is read at each failure: workers that share a data directory share it, too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._has_entries = path.exists()
 
     def has(self, records: Sequence[Record]) -> bool:
-        """Whether a slice with one of these records has failed before."""
+        """Tell whether a slice with one of these records has failed before. It may have had other bounds then."""
         return any(failed.overlaps(records) for failed in self._read())
 
     def add(self, records: Sequence[Record]) -> None:
-        """Remember that these records failed together. They are durable when this returns."""
+        """Note that these records failed together. The note is in the file when this returns."""
         first_record = records[0]
         failed = FailedSlice(
             first_record.topic, first_record.partition, first_record.offset, records[-1].offset - first_record.offset + 1
@@ -52,7 +56,7 @@ class FailedSlices:
         self._has_entries = True
 
     def forget(self, records: Sequence[Record]) -> None:
-        """Forget the failed slices that end within or before these records, which have now been dealt with."""
+        """Remove the notes of slices that end within or before these records, which are applied now."""
         if not self._has_entries:
             return
         last_record = records[-1]

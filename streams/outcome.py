@@ -1,4 +1,4 @@
-"""What a step decides for a slice. One place (`streams.applier`) turns it into effects."""
+"""What a step decides for a slice. Only the applier (`streams.applier`) turns it into effects."""
 
 from collections import Counter
 from dataclasses import dataclass, field

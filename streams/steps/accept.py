@@ -1,4 +1,4 @@
-"""Accept: what any system wrote to `touchpoints`, validated and normalised like the collector's events. Keeps no state."""
+"""Accept: validate and normalise what other systems wrote to `touchpoints`, as the collector does. Keeps no state."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -14,7 +14,11 @@ from streams.outcome import Outcome
 
 
 class AcceptStep:
-    """Reads `touchpoints`. `sources` gives the names that records may speak for, `admit` has the last word on each event."""
+    """Reads `touchpoints` and writes `events`.
+
+    `sources` returns the names of the sources that may write to the topic. `admit` enriches each event, or rejects it by the
+    tracking plan.
+    """
 
     name = "accept"
     topic = "touchpoints"
@@ -29,7 +33,7 @@ class AcceptStep:
         self._secret = settings.tenant_secret.get_secret_value().encode()
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
-        """Pure but for its signature: ids come from the records' places, so a replay says the same."""
+        """Parse each record into events. Their ids come from topic, partition and offset, so a replay gives the same events."""
         produce: list[Outgoing] = []
         results: Counter[str] = Counter()
         for record in records:

@@ -1,4 +1,4 @@
-"""What all steps need: decoding a slice, quarantining what does not decode, and addressing records."""
+"""What all steps share: reading definitions, decoding a slice, quarantining what does not decode, and addressing records."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
@@ -39,15 +39,18 @@ class DefinedStep:
 
 
 def must_wait(checkpoint: Checkpoint, definitions_offset: int) -> bool:
-    """Whether writers are held, or the state presumes definitions that this worker, who knows those before
-    `definitions_offset`, lacks."""
+    """Tell whether the step must not decide now.
+
+    That is so while the writers are paused, and while the stored state was made under definitions that this worker has not read:
+    it has those before `definitions_offset`, and the checkpoint names the offset that the state needs.
+    """
     return checkpoint.paused or checkpoint.definitions_offset > definitions_offset
 
 
 def decode_slice(
     kind: type[T], records: Sequence[Record], stage: str, settings: Settings, now_ms: int
 ) -> tuple[list[tuple[Record, T]], list[Outgoing]]:
-    """The records that decode, and a quarantine record for each that does not."""
+    """Return the records that decode as `kind`, each with its value, and a quarantine record for each that does not."""
     decoded: list[tuple[Record, T]] = []
     quarantine_records: list[Outgoing] = []
     for record in records:
@@ -59,7 +62,7 @@ def decode_slice(
 
 
 def to_quarantine(record: Record, stage: str, error: Undecodable, settings: Settings, now_ms: int) -> Outgoing:
-    """A record of ours for `to_quarantine`: the same id however often it is said."""
+    """Return the quarantine record of a record that does not decode. Its id is the same however often it is emitted."""
     coordinates = (record.topic, record.partition, record.offset)
     counted = record.topic == settings.topic("events")
     quarantine_record = build_quarantine_record(
@@ -69,10 +72,10 @@ def to_quarantine(record: Record, stage: str, error: Undecodable, settings: Sett
 
 
 def touch_record(settings: Settings, touched: Touched) -> Outgoing:
-    """A `touched` record, keyed by its profile."""
+    """Return a record of `touched`, keyed by its profile, so that all touches of a profile are in one partition."""
     return Outgoing(settings.topic("touched"), encode(touched), key=touched.profile_id.encode())
 
 
 def contribution_record(settings: Settings, grouped: GroupRecord) -> Outgoing:
-    """A `groups` record, keyed by its group."""
+    """Return a record of `groups`, keyed by its group, so that one partition has all that concerns the group."""
     return Outgoing(settings.topic("groups"), encode(grouped), key=grouped.group_id.encode())

@@ -1,4 +1,4 @@
-"""Group: fold what is said of accounts and households into their documents, touch the members whose segments may depend on it."""
+"""Group: fold the contributions of profiles into the documents of accounts and households, and touch the members they concern."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,13 +20,17 @@ GroupRecords = list[tuple[int, GroupRecord]]
 
 
 class GroupStep(DefinedStep):
-    """Reads `groups`. A profile that is touched says nothing of its groups that it has not said, so all comes to rest."""
+    """Reads `groups`; writes group documents, and emits `touched`.
+
+    A touched profile contributes to its groups only what has changed since its last contribution. So groups and profiles that touch
+    each other come to rest.
+    """
 
     name = "group"
     topic = "groups"
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
-        """Load the groups' documents in one round trip, decide."""
+        """Load the documents of the groups, in one round trip, and decide."""
         decoded, quarantine_records = decode_slice(GroupRecord, records, self.name, self._settings, now_ms)
         by_group: dict[str, GroupRecords] = {}
         for record, contribution in decoded:
@@ -59,7 +63,11 @@ def decide(
     documents: Mapping[str, GuardedDocument],
     now_ms: int,
 ) -> Outcome:
-    """Pure. Records that a document has seen change nothing, but its members are touched: a crash may have forgotten them."""
+    """Decide what the contributions change. Pure.
+
+    Records that a document has applied before change nothing, but its members are touched again, since a crash may have come before
+    their touches were sent.
+    """
     changed: dict[tuple[DocumentKind, str], GuardedDocument] = {}
     touched: dict[str, None] = {}
     results: Counter[str] = Counter()
@@ -83,7 +91,7 @@ def decide(
 
 
 def _newcomers(fresh: Iterable[GroupRecord], present: set[str]) -> list[str]:
-    """Those whom changes of the group did not touch until now: what they have seen of it may be of any time."""
+    """Return the profiles that join the group with these records. No change of the group has touched them until now."""
     return [
         contribution.profile_id
         for contribution in fresh

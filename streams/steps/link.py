@@ -1,4 +1,4 @@
-"""Link: keep evidence and decisions, compute the clusters they make, write flat labels, say every change and touch its profiles."""
+"""Link: join new evidence and decisions, compute the clusters they make, write labels, and emit every change and its touches."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,19 +20,21 @@ from streams.steps.common import decode_slice, touch_record
 
 
 class LinkState(msgspec.Struct):
-    """What the agent remembers of itself: the profiles whose change may not have been said, and the number of the rules that all
-    clusters stand for. `missed` says that a request to look again was done by other rules than it asked for."""
+    """What the agent stores about itself, beside its position."""
 
     unpublished_ids: tuple[str, ...] = ()
+    """The profiles that the last slice changed. A crash may have come before their records were sent."""
     rules: int = 0
+    """The number of the identity rules that all clusters follow."""
     missed: bool = False
+    """True when a request of the current round was decided by other rules than it asked for."""
 
 
 _STATE: Final = msgspec.json.Decoder(LinkState)
 
 
 async def load_link_state(store: ProfileStore, topic_partition: TopicPartition) -> LinkState:
-    """The agent's state at a place. Raises Transient."""
+    """Return the state of the link agent for a partition; an empty one if it was never stored. Raises Transient."""
     return _decode_state(await store.documents("link_outbox", [topic_partition.guard_name]), topic_partition)
 
 
@@ -42,7 +44,7 @@ def _decode_state(documents: Mapping[str, GuardedDocument], topic_partition: Top
 
 
 class LinkStep:
-    """Reads `links` (one partition: one writer of labels)."""
+    """Reads `links`, which has one partition, so that labels have one writer; emits `identities` and `touched`."""
 
     name = "link"
     topic = "links"
@@ -50,10 +52,12 @@ class LinkStep:
     def __init__(
         self, settings: Settings, store: ProfileStore, rules: Callable[[], CompiledIdentityRules] = lambda: DEFAULT_RULES
     ) -> None:
-        self._settings, self._store, self._rules = settings, store, rules
+        self._settings = settings
+        self._store = store
+        self._rules = rules
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
-        """Load what the slice's nodes are connected with, join the new evidence, relabel what changed."""
+        """Load all that the slice's nodes are connected with, join the new evidence, and relabel the clusters that changed."""
         decoded, quarantine_records = decode_slice(LinkRecord, records, self.name, self._settings, now_ms)
         rules = self._rules()
         checkpoint, documents, _ = await self._store.load(topic_partition, "link_outbox", [topic_partition.guard_name])
@@ -62,14 +66,16 @@ class LinkStep:
         new_evidence = join_records([record for _, record in decoded])
         closure = await ClusterLoader(self._store, rules).load(new_evidence.nodes, new_evidence.edges, new_evidence.decisions)
         change = decide(closure, new_evidence, rules, version=records[-1].offset + 1, now_ms=now_ms)
-        # The crash may have come between the state and its records: what that slice changed is said again.
+        # A replay: a crash may have come between the save and the send, so what that slice changed is emitted again.
         state = _decode_state(documents, topic_partition)
         unpublished_ids = state.unpublished_ids if records[0].offset < (checkpoint.position or 0) else ()
         republished = await self._store.members([name for name in unpublished_ids if name not in change.members])
         changed = {**republished, **change.members}
         apply_requests(state, new_evidence.requests, rules.sequence_number)
         state.unpublished_ids = tuple(sorted(changed))
-        offset = max(records[-1].offset, documents[topic_partition.guard_name].offset + 1)  # a replay's state is a new one
+        offset = max(
+            records[-1].offset, documents[topic_partition.guard_name].offset + 1
+        )  # the state of a replay must be taken, too
         writes = Writes(
             documents={
                 ("link_outbox", topic_partition.guard_name): GuardedDocument(
@@ -91,7 +97,7 @@ class LinkStep:
         )
 
     def _change_records(self, changed: Mapping[str, Members], now_ms: int) -> list[Outgoing]:
-        """Who a profile consists of now, for the warehouse, and a touch of it."""
+        """Return the record of each changed profile's members, for the warehouse, and a touch of each."""
         topic = self._settings.topic("identities")
         records = [Outgoing(topic, encode(identity_record(name, entry)), key=name.encode()) for name, entry in changed.items()]
         return records + [
@@ -101,7 +107,7 @@ class LinkStep:
 
 
 def apply_requests(state: LinkState, requests: Sequence[ReclusterRequest], rules_number: int) -> None:
-    """Note the requests to look again that were done by the rules of `rules_number`. The one without nodes ends a round."""
+    """Note in `state` that these requests were decided by the rules of `rules_number`. A request without nodes ends a round."""
     for request in requests:
         state.missed |= request.rules_number != rules_number
         if not request.nodes:

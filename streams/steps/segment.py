@@ -1,14 +1,13 @@
-"""Segment: join a touched profile, evaluate its segments now, say what changed, set one timer for the next change."""
+"""Segment: join the fragments of a touched profile, evaluate its segments, emit the changes, set a timer for the next one."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from domain.identity.groups import (
-    GroupDocument,
     build_profile_facts,
     changed_contributions,
     decode_group_summary,
@@ -32,37 +31,21 @@ from schemas.instants import NEVER
 from schemas.records import Cause, GroupRecord, Profile, Touched, Transition
 from streams.outcome import Outcome
 from streams.steps.common import DefinedStep, contribution_record, decode_slice, must_wait, touch_record
+from streams.steps.profile_view import ProfileView
 from streams.steps.touches import Touches, coalesce, forward
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileView:
-    """What is stored about one profile. `earlier` are the membership documents of its other members, `parent` is that of the
-    profile it was split from; both are given when the member list is new. It is `alive` when one of its members has events.
-    `contributions` is what it contributes to its groups, `held` are the documents of those that segments look at. `guards` are
-    those of its fragments, with their offsets."""
-
-    document: GuardedDocument
-    members: Members
-    joined: JoinedProfile
-    earlier: tuple[Membership, ...]
-    parent: Membership | None = None
-    alive: bool = True
-    contributions: Mapping[str, GroupRecord] = field(default_factory=dict)
-    visible_groups: Mapping[str, GroupDocument] = field(default_factory=dict)
-    guards: tuple[tuple[str, int], ...] = ()
-
-
 class SegmentStep(DefinedStep):
-    """Reads `touched`."""
+    """Reads `touched`; writes memberships and timers, and emits `memberships`, `profiles` and contributions to `groups`."""
 
     name = "segment"
     topic = "touched"
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
-        """Four round trips a slice: documents and labels, members, fragments, documents of members new to a profile.
+        """Load what is stored about the touched profiles, and decide.
 
-        One more for the documents of groups, if segments look at groups and one of the profiles is in any.
+        A slice takes four round trips: documents and labels, members, fragments, and documents of members that are new to a
+        profile. It takes a fifth for groups, if segments look at groups and one of the profiles is in any.
         """
         decoded, quarantine_records = decode_slice(Touched, records, self.name, self._settings, now_ms)
         touches = coalesce(decoded)
@@ -110,7 +93,7 @@ class SegmentStep(DefinedStep):
     async def _with_groups(
         self, views: Mapping[str, ProfileView], plan: SegmentPlan, rule: HouseholdRules | None
     ) -> dict[str, ProfileView]:
-        """The views with what there is to know of groups."""
+        """Return the views, completed by what each profile contributes to its groups and what segments see of them."""
         if rule is None and not any(view.joined.accounts for view in views.values()):
             return dict(views)
         secret = self._settings.tenant_secret.get_secret_value().encode()
@@ -132,7 +115,7 @@ class SegmentStep(DefinedStep):
 
 
 def _related_profiles(members: Members) -> set[str]:
-    """The profiles whose memberships may have become this one's."""
+    """Return the profiles whose memberships may have become this one's: by a merge, or by the split that it came from."""
     return {*members.nodes, members.split_from} - {""}
 
 
@@ -146,8 +129,11 @@ def decide(
     views: Mapping[str, ProfileView],
     now_ms: int,
 ) -> Outcome:
-    """Pure. A touch that the document has already seen says its last transitions and profile again, and decides nothing:
-    whatever changed since then has a touch of its own behind it."""
+    """Decide the memberships of the touched profiles at `now_ms`. Pure.
+
+    A touch that the document has applied before emits its last transitions and profile again, and decides nothing: whatever has
+    changed since then has a touch of its own, later in the partition.
+    """
     documents: dict[tuple[str, str], GuardedDocument] = {}
     timers: dict[str, int | None] = {}
     produce: list[Outgoing] = []
@@ -161,7 +147,7 @@ def decide(
         unpublished_transitions: tuple[Transition, ...] = ()
         unpublished_contributions: tuple[GroupRecord, ...] = ()
         if touched.first_offset <= applied:
-            # Perhaps unsaid: a crash after this slice's save must not forget them.
+            # Perhaps they were never sent: a crash after the save of this slice must not lose them.
             unpublished_transitions, unpublished_contributions = before.last, before.grouped
             produce += _change_records(
                 settings, unpublished_transitions, unpublished_contributions, _stored_profile(before, view, profile_id, now_ms)
@@ -211,7 +197,7 @@ def _count_changes(before: Membership, after: Membership, view: ProfileView) -> 
 
 
 def _stored_profile(before: Membership, view: ProfileView, profile_id: str, now_ms: int) -> Profile:
-    """The profile with the segments of its document: what a replay says."""
+    """Return the profile with the segments of its stored document: what a replay emits."""
     members = view.members if view.alive else replace(view.members, nodes=())
     return _profile(profile_id, members, view.joined, _member_segments(before.segments), now_ms, before.computed)
 
@@ -239,7 +225,7 @@ def _evaluate(
     rule: HouseholdRules | None,
     now_ms: int,
 ) -> tuple[Membership | None, Profile, Evaluation]:
-    """The document after an evaluation (None when nothing changed), the profile, and what was found."""
+    """Evaluate a profile. Returns its new document (None when nothing changed), the profile, and the evaluation."""
     joined = view.joined
     is_relabelled = before.label_version != view.members.version or bool(before.dissolved_into)
     facts = build_profile_facts(joined, view.contributions, view.visible_groups, rule, profile_id, view.members.nodes)
@@ -292,7 +278,7 @@ def _evaluate(
 def _by_time_since(
     plan: SegmentPlan, facts: ProfileFacts, since_ms: int, turned: Iterable[tuple[str, bool, Cause]]
 ) -> dict[str, int]:
-    """Of segments that have turned since the definitions changed, with no event since: when time alone turned them."""
+    """Return when time alone made each of the `turned` segments change, of those that changed since the definitions did."""
     verdicts_then = plan.evaluate_all(facts, since_ms)[1]
     change_times = {
         name: verdicts_then[name].next_change_ms
@@ -313,7 +299,7 @@ def _is_as_before(before: Membership, after: Membership) -> bool:
 def _turned_segments(
     before: Membership, view: ProfileView, evaluation: Evaluation, cause: Cause
 ) -> Iterator[tuple[str, bool, Cause]]:
-    """The segments that the profile enters or leaves, and why."""
+    """Yield the segments that the profile enters or leaves: (name, whether it is a member now, cause)."""
     merged = set(before.formerly if before.dissolved_into else ()).union(
         *(document.segments_inherited_by_merge(before.label_version) for document in view.earlier)
     )
@@ -334,7 +320,10 @@ def _turned_segments(
 
 
 def _dissolve(before: Membership, view: ProfileView, profile_id: str, now_ms: int) -> tuple[Membership | None, Profile, None]:
-    """The profile went into another one, or its parts went to several: it leaves its segments, and remembers which they were."""
+    """Have a profile leave its segments because it was merged into another one, or its members went to several.
+
+    Its document keeps the names of the segments, for the profiles that inherit them.
+    """
     into = view.members.merged_into or DISSOLVED_INTO_MANY
     profile = _profile(profile_id, replace(view.members, nodes=()), join_fragments((), {}), (), now_ms)
     if view.document.data is None or (before.dissolved_into == into and not before.groups):

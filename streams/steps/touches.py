@@ -1,4 +1,4 @@
-"""Touches: many of one profile in a slice are one evaluation, and those for a profile that went elsewhere follow it. Pure."""
+"""Touches: coalesce those of one profile into one evaluation, and forward those whose node belongs to another profile now. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from schemas.records import Cause, Touched
 
 @dataclass(frozen=True, slots=True)
 class Touches:
-    """All touches of one profile in a slice: one evaluation. `changed` is all that they say has changed, None for everything.
+    """All touches of one profile in a slice, which are one evaluation.
 
-    `since_ms` and `offsets` are those of touches that were only said because definitions changed.
+    `changed` is all that they name as changed; None stands for everything. `since_ms` and `offsets` are set if every one of the
+    touches was emitted because definitions changed: when that was, and the end offsets of `events` at that time.
     """
 
     cause: Cause
@@ -27,8 +28,10 @@ class Touches:
     offsets: tuple[int, ...] = ()
 
     def superseded_by_event(self, guards: Iterable[tuple[str, int]]) -> bool:
-        """Whether one of the profile's fragments, given as (guard, offset), has an event since then: its own touch comes, or came,
-        and all that is due is found by that, with the event as its cause."""
+        """Tell whether one of the profile's fragments, given as (guard, offset), has an event since the definitions changed.
+
+        The touch of that event has come or will come. It finds all that is due, with the event as the cause.
+        """
         offsets_by_guard = {
             TopicPartition("events", number, len(self.offsets)).guard_name: offset for number, offset in enumerate(self.offsets)
         }
@@ -40,11 +43,12 @@ _WEIGHT: Mapping[Cause, int] = {
     "definition": 0,
 }  # fmt: skip
 _ONLY_DUE_CAUSES: frozenset[Cause] = frozenset({"timer", "group"})
-"""A timer concerns what is due; a group those segments that look at groups, and they are looked at with every touch."""
+"""Causes whose touches name no change. A timer concerns what is due; a group concerns the segments that look at groups, and those
+are evaluated with every touch."""
 
 
 def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
-    """One entry per profile; the weightiest cause speaks, the latest of equals."""
+    """Return one entry for each profile, with the cause of the largest weight among its touches; of equals, the latest."""
     touches_by_profile: dict[str, Touches] = {}
     for record, touched in records:
         earlier = touches_by_profile.get(touched.profile_id)
@@ -72,7 +76,7 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
 
 
 def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms: int) -> list[Touched]:
-    """Touches whose node belongs to another profile by now, said again for that one, which knows nothing of what changed."""
+    """Return touches for the profiles to which touched nodes belong by now. They name no change, so everything is evaluated."""
     return [
         Touched(
             profile_id=labels[node].profile_id,

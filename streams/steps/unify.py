@@ -1,4 +1,4 @@
-"""Unify: fold a slice of events into the fragments of their owners, and say the new links and the touched profiles."""
+"""Unify: fold a slice of events into the fragments of their owners, and emit new links and touches of the profiles they changed."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,17 +29,17 @@ from streams.outcome import Outcome
 from streams.steps.common import DefinedStep, contribution_record, decode_slice, must_wait, touch_record
 
 EVERYTHING: Final = "*"
-"""What a replayed event may have changed: it is not known any more what it did."""
+"""Stands for all that a segment can look at: what a replayed event changed is not known any more."""
 
 
 class UnifyStep(DefinedStep):
-    """Reads `events`."""
+    """Reads `events`; writes fragments, and emits `links`, `touched` and the account traits of `groups`."""
 
     name = "unify"
     topic = "events"
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
-        """Load the owners' fragments and labels in one round trip, decide."""
+        """Load the fragments and labels of the events' owners, in one round trip, and decide."""
         events, quarantine_records = decode_slice(Event, records, self.name, self._settings, now_ms)
         owners = list(dict.fromkeys(event.owner for _, event in events))
         checkpoint, documents, labels = await self._store.load(topic_partition, "fragment", owners, owners)
@@ -70,11 +70,11 @@ def decide(
     labels: Mapping[str, Label],
     rules_version: str = "",
 ) -> tuple[Writes, list[Outgoing], Counter[str]]:
-    """Pure. `rules_version` is the version of the identity rules, for the evidence.
+    """Decide what the events change. Pure. Returns the writes, the records to send, and the results for the metrics.
 
-    An event at or before a fragment's applied offset changes nothing, but its links and touches are said again.
-
-    The crash may have come between the state and the record.
+    An event at or before the applied offset of its owner's fragment was applied before. It changes nothing, but its links and its
+    touch are emitted again, since a crash may have come between the save and the send. `rules_version` is the version of the
+    identity rules, which the evidence records.
     """
     fragments: dict[str, Fragment] = {}
     applied: dict[str, int] = {}
@@ -134,7 +134,7 @@ def _touches(
 
 
 def _add_account_traits(accounts: dict[str, dict[str, TraitValue]], event: Event) -> None:
-    """Join what a group call says of its account, by groupId."""
+    """Join the traits that a group call has of its account into `accounts`, by the call's groupId."""
     if event.traits and (name := account_of_group_call(event)) is not None:
         set_traits(accounts.setdefault(name, {}), event, message_hash(event.owner, event.id))
 
