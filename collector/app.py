@@ -1,4 +1,4 @@
-"""The collector's HTTP side. It answers only when the broker has the events."""
+"""The HTTP application of the collector. It answers success only when the broker has the events."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collector import openapi, responses
-from collector.pipeline import RequestPipeline
+from collector.context import CollectorParts, build_parts
 from collector.problems import Problem
 from collector.routes import analytics_js, email_tracking, import_files, pixel, tracking, webhooks
 from collector.source_registry import Sources
@@ -21,8 +21,8 @@ from runtime.clock import Clock
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 
-# Addresses by part. The first that fits answers, so `/v1/{call}` of the tracking API comes last.
-ROUTE_FACTORIES: Final[tuple[Callable[[RequestPipeline], list[Route]], ...]] = (
+# The first route that matches answers, so `/v1/{call}` of the tracking API comes last.
+ROUTE_FACTORIES: Final[tuple[Callable[[CollectorParts], list[Route]], ...]] = (
     analytics_js.routes,
     pixel.routes,
     webhooks.routes,
@@ -35,25 +35,26 @@ _REPEATED_SLASHES: Final = re.compile("//+")
 
 
 def create_app(settings: Settings, producer: Producer, clock: Clock, sources: Sources, metrics: Metrics) -> Starlette:
-    """The ASGI application; `state.desk` is what its addresses share."""
-    pipeline = RequestPipeline(settings, producer, clock, sources, metrics)
-    routes = [route for routes_of in ROUTE_FACTORIES for route in routes_of(pipeline)]
+    """Return the ASGI application. Its `state.parts` are the parts that its routes share."""
+    parts = build_parts(settings, producer, clock, sources, metrics)
+    routes = [route for routes_of in ROUTE_FACTORIES for route in routes_of(parts)]
     routes.append(Route("/health", _health, methods=["GET"]))
     app = Starlette(routes=[*routes, openapi.document_route(routes)], exception_handlers={HTTPException: _routing_error})
     app.router.redirect_slashes = False
     app.add_middleware(HeaderLimitMiddleware, max_header_bytes=settings.collector_max_header_bytes)
-    app.state.pipeline = pipeline
+    app.state.parts = parts
     return app
 
 
 class HeaderLimitMiddleware:
-    """Before all addresses: headers within their limit, and paths without the slashes that a client has put too many.
+    """Refuses headers over their limit, and removes repeated and trailing slashes from paths, before any route is chosen.
 
-    A redirect would cure them too, but two clients take it for success and lose their data.
+    A redirect would correct the slashes too, but two clients take it for success and lose their data.
     """
 
     def __init__(self, app: ASGIApp, max_header_bytes: int) -> None:
-        self._app, self._max_header_bytes = app, max_header_bytes
+        self._app = app
+        self._max_header_bytes = max_header_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,16 +69,16 @@ class HeaderLimitMiddleware:
 
 
 async def _health(request: Request) -> Response:
-    """GET /health: whether events can be taken, as far as this process knows by itself."""
-    pipeline: RequestPipeline = request.app.state.pipeline
-    ready = pipeline.sources.caught_up.is_set()
-    return responses.json_response({"ready": ready}, 200 if ready else 503, pipeline.cors.headers(request))
+    """GET /health: answer whether this process can take events, as far as it knows without asking the broker."""
+    parts: CollectorParts = request.app.state.parts
+    ready = parts.sources.caught_up.is_set()
+    return responses.json_response({"ready": ready}, 200 if ready else 503, parts.cors.headers(request))
 
 
 async def _routing_error(request: Request, error: Exception) -> Response:
-    """Errors of routing: JSON too, and never a redirect."""
-    pipeline: RequestPipeline = request.app.state.pipeline
-    headers = pipeline.cors.headers(request)
+    """Answer errors of routing as JSON too, and never with a redirect."""
+    parts: CollectorParts = request.app.state.parts
+    headers = parts.cors.headers(request)
     if isinstance(error, HTTPException) and error.status_code == 405:
         return responses.refused_response(Problem.METHOD, {**headers, **(error.headers or {})})
     return responses.refused_response(Problem.NOT_FOUND, headers)

@@ -1,64 +1,78 @@
-"""Reading a request's body within bounds of size, time and memory."""
+"""Read and decode a request's body within bounds of size, time and memory."""
 
 import asyncio
 import zlib
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 
 from collector.problems import Problem, RequestRefused
+from domain.intake.rejection import BodyProblem
+from domain.intake.values import Unparsable, loads
 
 READ_TIMEOUT_S: Final = 30.0
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31
 _MAX_GZIP_MEMBERS: Final = 64
-"""Streams that one gzip body may consist of: each costs a copy of what is left."""
+"""How many gzip streams one body may consist of: each one costs a copy of the bytes behind it."""
 _MAX_COMPRESSION_RATIO: Final = 200
-"""Events repeat themselves, and may well be packed to a hundredth. Blanks to a thousandth are no events."""
+"""Events repeat themselves and may well compress to a hundredth. Only blanks compress to a thousandth."""
 _ALWAYS_ALLOWED_BYTES: Final = 256 * 1024
 _ENCODINGS: Final = ("", "identity", "gzip", "x-gzip")
 
 
 class ConcurrencyLimiter:
-    """How much may be under way at once: requests, and bytes of bodies. What is more is refused, so that memory stays bounded."""
+    """Bounds the requests in progress and the bytes of their bodies, so that memory stays bounded. Anything beyond is refused."""
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
-        self._max_requests, self._max_bytes = max_requests, max_bytes
-        self.active_requests = self.reserved_bytes = 0
+        self._max_requests = max_requests
+        self._max_bytes = max_bytes
+        self.active_requests = 0
+        self.reserved_bytes = 0
 
     def acquire(self) -> "Permit":
-        """A pass, to be left again; raises Refusal when all are taken."""
+        """Return a permit for one request, which the caller must release. Raises RequestRefused when all are taken."""
         if self.active_requests >= self._max_requests:
             raise RequestRefused(Problem.BUSY)
         self.active_requests += 1
         return Permit(self)
 
     def reserve_bytes(self, size: int) -> None:
-        """Take `size` bytes of what there is; raises Refusal when it is too little."""
+        """Reserve `size` bytes. Raises RequestRefused when too few are left."""
         if self.reserved_bytes + size > self._max_bytes:
             raise RequestRefused(Problem.BUSY)
         self.reserved_bytes += size
 
 
 class Permit:
-    """One request under way."""
+    """One request in progress, and the bytes that it has reserved."""
 
     def __init__(self, limiter: ConcurrencyLimiter) -> None:
-        self._limiter, self._reserved_bytes = limiter, 0
+        self._limiter = limiter
+        self._reserved_bytes = 0
 
     def reserve_bytes(self, size: int) -> None:
-        """Account for `size` more bytes of this request; raises Refusal."""
+        """Reserve `size` more bytes for this request. Raises RequestRefused when too few are left."""
         self._limiter.reserve_bytes(size)
         self._reserved_bytes += size
 
     def release(self) -> None:
-        """Give everything back."""
+        """Give back everything that the request has taken."""
         self._limiter.active_requests -= 1
         self._limiter.reserved_bytes -= self._reserved_bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedBody:
+    """A decoded JSON value, and the uncompressed bytes that it was decoded from."""
+
+    value: Any
+    content: bytes
+
+
 async def read_body(request: Request, max_bytes: int, permit: Permit) -> bytes:
-    """The body as sent, at most `max_bytes`; raises Refusal."""
+    """Return the body as it was sent, at most `max_bytes`. Raises RequestRefused."""
     if request.headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
         raise RequestRefused(Problem.ENCODING)
     length = request.headers.get("content-length", "")
@@ -80,10 +94,22 @@ async def read_body(request: Request, max_bytes: int, permit: Permit) -> bytes:
     return b"".join(chunks)
 
 
-def decompress_gzip(body: bytes, max_bytes: int, permit: Permit) -> bytes | None:
-    """The body without gzip, told by its first bytes whatever the headers say; None when it is broken. Raises Refusal.
+def decode_body(raw: bytes, max_bytes: int, permit: Permit) -> DecodedBody | BodyProblem:
+    """Return the JSON value of a body, gzipped or not; UNPARSABLE when it is neither. Raises RequestRefused for its size."""
+    content = decompress_gzip(raw, max_bytes, permit)
+    if content is None:
+        return BodyProblem.UNPARSABLE
+    try:
+        return DecodedBody(loads(content), content)
+    except Unparsable:
+        return BodyProblem.UNPARSABLE
 
-    Never holds more than `max_bytes` and a little, nor more than what a body of this size may honestly hold.
+
+def decompress_gzip(body: bytes, max_bytes: int, permit: Permit) -> bytes | None:
+    """Return the body without gzip, None when it is broken. Raises RequestRefused when it decompresses to too much.
+
+    The first bytes decide whether it is gzip, because clients send the wrong header. Memory never holds more than `max_bytes`, nor
+    more than what a body of this size can honestly decompress to, plus one byte.
     """
     if not body.startswith(_GZIP_MAGIC):
         return body
@@ -95,6 +121,7 @@ def decompress_gzip(body: bytes, max_bytes: int, permit: Permit) -> bytes | None
             return None
         inflater = zlib.decompressobj(_GZIP_WINDOW)
         try:
+            # One byte more than is allowed shows that the body is too large without decompressing the rest of it.
             part = inflater.decompress(remaining, remaining_bytes + 1)
         except zlib.error:
             return None

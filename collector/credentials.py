@@ -1,15 +1,15 @@
-"""Which source a request comes from."""
+"""Where a request may carry its write key. Each function reads one place and returns None when no key is there."""
 
 import base64
 import binascii
-from typing import Any
 
-from starlette.datastructures import Headers
+from collector.body import DecodedBody
+from collector.context import RequestContext
 
 
-def basic_auth_key(headers: Headers) -> str | None:
-    """The write key of `Authorization: Basic`, where it is the user name."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+def basic_auth_key(context: RequestContext) -> str | None:
+    """Return the user name of `Authorization: Basic`."""
+    scheme, _, token = context.request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None
     try:
@@ -18,13 +18,25 @@ def basic_auth_key(headers: Headers) -> str | None:
         return None
 
 
-def bearer_token(headers: Headers) -> str | None:
-    """The token of `Authorization: Bearer`."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+def bearer_key(context: RequestContext) -> str | None:
+    """Return the token of `Authorization: Bearer`."""
+    scheme, _, token = context.request.headers.get("authorization", "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def body_write_key(body: Any) -> str | None:
-    """The write key that a decoded body names."""
-    write_key = body.get("writeKey") if isinstance(body, dict) else None
+def query_key(context: RequestContext) -> str | None:
+    """Return the query parameter `writeKey`."""
+    return context.request.query_params.get("writeKey")
+
+
+def path_key(context: RequestContext) -> str | None:
+    """Return the key in the path of analytics.js and its settings."""
+    key: str | None = context.request.path_params.get("write_key")
+    return key
+
+
+def body_key(context: RequestContext) -> str | None:
+    """Return the field `writeKey` of the decoded body."""
+    value = context.body.value if isinstance(context.body, DecodedBody) else None
+    write_key = value.get("writeKey") if isinstance(value, dict) else None
     return write_key if isinstance(write_key, str) and write_key else None

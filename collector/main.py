@@ -1,4 +1,4 @@
-"""The collector process."""
+"""The collector process: the HTTP server, the producer, and the follower of the definitions."""
 
 import asyncio
 import socket
@@ -10,6 +10,7 @@ import uvicorn
 from collector.app import create_app
 from collector.http_protocol import bounded_protocol
 from collector.producers import ReconnectingProducer
+from collector.routes import email_tracking
 from collector.source_registry import Sources, follow_sources
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
@@ -19,14 +20,14 @@ from runtime.metrics import Metrics
 from runtime.settings import Settings
 
 SEND_TIMEOUT_MS: Final = 8_000
-"""Shorter than any client waits, so that it hears 503 and does not have to guess."""
+"""Shorter than any client waits, so that the client is answered 503 and does not have to guess."""
 SHUTDOWN_GRACE_S: Final = 15
 KEEP_ALIVE_S: Final = 75
 BACKLOG: Final = 2048
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop`; requests under way are answered first. Raises Misconfigured when the port cannot be had."""
+    """Serve until `stop`, then answer the requests in progress. Raises Misconfigured when the port cannot be opened."""
     metrics, sources = Metrics(), Sources()
 
     async def check_sources() -> None:
@@ -45,7 +46,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # whom to believe is ONEFOLD_COLLECTOR_TRUSTED_HOPS's to say
+            proxy_headers=False,  # ONEFOLD_COLLECTOR_TRUSTED_HOPS decides which proxies to trust
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
             backlog=BACKLOG,
@@ -55,7 +56,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 with _listen(settings) as listener:
                     await _serve(QuietServer(config), listener, stop, follow_sources(settings, bus, sources), producer)
         finally:
-            await app.state.pipeline.aclose()
+            await email_tracking.aclose(app.state.parts)
             await producer.aclose()
 
 
@@ -65,7 +66,7 @@ def _listen(settings: Settings) -> socket.socket:
         return socket.create_server((settings.collector_host, settings.collector_port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise Misconfigured(
-            "the collector cannot listen: is ONEFOLD_COLLECTOR_PORT taken, ONEFOLD_COLLECTOR_HOST of this machine?"
+            "the collector cannot listen: is ONEFOLD_COLLECTOR_PORT taken? Is ONEFOLD_COLLECTOR_HOST an address of this machine?"
         ) from error
 
 
@@ -76,7 +77,7 @@ async def _serve(
     follower: Coroutine[Any, Any, None],
     producer: ReconnectingProducer,
 ) -> None:
-    """Serve until `stop`, or until a task beside it fails: its error is raised once the server has ended in order."""
+    """Serve until `stop`, or until a background task fails; its error is raised after the server has shut down in order."""
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     connecting = asyncio.create_task(producer.connect(), name="producer")
     following = asyncio.create_task(follower, name="sources")

@@ -1,142 +1,252 @@
-"""What every address of the collector shares: the way through the gate, whose write key it is, the broker, the metrics."""
+"""The way of a request through the collector: a list of steps, each a plain function from one context to the next.
+
+A route names its steps in their order; nothing else decides what happens to its requests. For the calls of Segment's API:
+
+    authenticate_by(basic_auth_key)          the source of the key, if a header carries it
+    check_origin, check_rate                 refuse before the body is read: that costs the collector nothing
+    read, decode                             the bytes within their bounds, then the JSON value
+    authenticate_by(body_key, bearer_key)    Segment allows the key in the body, so this cannot come earlier
+    parse_calls, charge_rate, decide_calls   the calls of the body; their number is charged once; then each is decided
+    publish, answer                          the answer promises that the broker has every record
+
+Three rules keep the answers honest. A step that refuses raises RequestRefused, and the answer carries the headers of the last
+context: those of the source, as soon as it is known. `received_ms` is taken when the whole body has arrived. The rate limit is
+charged after the calls are counted and before they are parsed, so that a client over its rate costs no parsing.
+"""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from collector import responses
-from collector.body import ConcurrencyLimiter, Permit
+from collector.body import DecodedBody, decode_body, read_body
 from collector.client_address import client_address
-from collector.problems import Problem, RequestRefused
-from collector.producers import BoundedProducer
-from collector.source_registry import Sources
-from domain.definitions.kinds import Source
-from domain.intake.admission import Admission
-from domain.intake.context import INTAKE_STEPS, IntakeContext
-from domain.intake.decide_calls import STAGE, CallIntake, IntakeOutcome
-from runtime.bus.port import Producer
-from runtime.clock import Clock
+from collector.context import CollectorParts, RequestContext
+from collector.problems import PROBLEM_OF_BODY, Problem, RequestRefused
+from domain.intake.context import IntakeContext
+from domain.intake.decide_calls import STAGE, IntakeOutcome
+from domain.intake.raw_json import body_without_key
+from domain.intake.rejection import BODY_REJECTIONS, BodyProblem
+from runtime.bus.port import Outgoing
 from runtime.errors import OnefoldError
-from runtime.geoip import open_locator
 from runtime.logs import get_logger
-from runtime.metrics import Metrics
-from runtime.settings import Settings
-from runtime.token_buckets import TokenBuckets
 
-MAX_REQUESTS: Final = 1024
-MAX_FULL_SIZE_BODIES: Final = 16
-"""How many bodies of the largest size may be held at once; many more of the usual size."""
+MAX_USER_AGENT_CHARS: Final = 1024
 
-Handler = Callable[[Permit, dict[str, str]], Awaitable[Response]]
-"""Answers a request that has passed the gate, with these headers; raises Refusal."""
-Endpoint = Callable[[Request], Awaitable[Response]]
+RequestStep = Callable[[CollectorParts, RequestContext], RequestContext | Awaitable[RequestContext]]
+"""Returns the context with what the step has found out. Raises RequestRefused to end the request with a problem."""
+KeyReader = Callable[[RequestContext], str | None]
+"""Returns the write key of a request from one place, None when it is not there."""
 
 log: Final = get_logger(__name__)
 
 
-class RequestPipeline:
-    """What every address of the collector works with. They call `handle`, and within it `authenticate`,
-    `check_origin_and_rate`, `intake_context` and `publish`."""
+async def serve(parts: CollectorParts, request: Request, endpoint: str, steps: Sequence[RequestStep]) -> Response:
+    """Answer a request by its steps, within the limits of the collector. `endpoint` is its label in the metrics.
 
-    def __init__(self, settings: Settings, producer: Producer, clock: Clock, sources: Sources, metrics: Metrics) -> None:
-        self.settings, self.clock, self.sources, self.metrics = settings, clock, sources, metrics
-        self.producer = BoundedProducer(producer, settings.collector_max_pending_bytes, settings.collector_max_pending_records)
-        admission = Admission(open_locator(settings.geoip_file), self._count_violation)
-        sources.subscribe(admission.replace_all)
-        self.intake = CallIntake(settings, (*INTAKE_STEPS, lambda event, _: admission.admit(event)))
-        self.cors = responses.Cors(settings.collector_cors_origins)
-        self.limiter = ConcurrencyLimiter(MAX_REQUESTS, MAX_FULL_SIZE_BODIES * settings.collector_max_body_bytes)
-        self.rate_limits = TokenBuckets()
-        self.close_hooks: list[Callable[[], Awaitable[None]]] = []
-        """What must end before the producer does."""
-
-    async def handle(self, request: Request, path: str, handler: Handler) -> Response:
-        """The answer of `handler` within the gate's bounds, counted as `path`; a Refusal or a bug in it becomes an answer too."""
-        started_s, headers = time.monotonic(), self.cors.headers(request)
-        if request.method == "OPTIONS":
-            return self.cors.preflight(request, self.sources.origins())
+    A preflight request of a browser takes no permit and is not counted.
+    """
+    if request.method == "OPTIONS":
+        return parts.cors.preflight(request, parts.sources.origins())
+    started_s = time.monotonic()
+    headers = parts.cors.headers(request)
+    try:
+        permit = parts.limiter.acquire()
+    except RequestRefused as refusal:
+        response = responses.refused_response(refusal.problem, headers)
+    else:
         try:
-            permit = self.limiter.acquire()
-            try:
-                if not self.sources.caught_up.is_set():
-                    raise RequestRefused(Problem.STARTING)
-                response = await handler(permit, headers)
-            finally:
-                permit.release()
-        except RequestRefused as refusal:
-            response = responses.refused_response(
-                refusal.problem, {**headers, **refusal.headers}, retry_after_s=refusal.retry_after_s
-            )
-        except Exception as error:  # noqa: BLE001 - the client must hear that it shall send again
-            log.error("request_failed", kind=type(error).__name__)  # noqa: TRY400 - a traceback's text may quote what was sent
-            response = responses.refused_response(Problem.BUG, headers)
-        self.metrics.count("onefold_http_requests_total", path=path, status=str(response.status_code))
-        self.metrics.observe("onefold_http_request_seconds", time.monotonic() - started_s, path=path)
-        return response
+            response = await _run_steps(parts, RequestContext(request, permit, headers), steps)
+        finally:
+            permit.release()
+    parts.metrics.count("onefold_http_requests_total", path=endpoint, status=str(response.status_code))
+    parts.metrics.observe("onefold_http_request_seconds", time.monotonic() - started_s, path=endpoint)
+    return response
 
-    def source_name_of(self, write_key: str | None) -> str | None:
-        """The name of the source of a key, None without one; raises Refusal for a key that no source has."""
-        source = self.authenticate(write_key)
-        return None if source is None else source.metadata.name
 
-    def authenticate(self, write_key: str | None) -> Source | None:
-        """The source of a key, None without one; raises Refusal for a key that no source has, or no longer."""
-        if not write_key:
-            return None
-        source = self.sources.find(write_key, self.clock.now_ms())
+async def _run_steps(parts: CollectorParts, context: RequestContext, steps: Sequence[RequestStep]) -> Response:
+    """Return the response of the last step. A refusal, or a bug in a step, becomes a response too."""
+    try:
+        for step in (require_sources, *steps):
+            result = step(parts, context)
+            context = result if isinstance(result, RequestContext) else await result
+    except RequestRefused as refusal:
+        headers = context.headers if refusal.headers is None else refusal.headers
+        return responses.refused_response(refusal.problem, headers, retry_after_s=refusal.retry_after_s)
+    except Exception as error:  # noqa: BLE001 - the client must be told to send again
+        log.error("request_failed", kind=type(error).__name__)  # noqa: TRY400 - a traceback's text may quote what was sent
+        return responses.refused_response(Problem.BUG, context.headers)
+    if context.response is None:
+        raise RuntimeError(f"no step has answered: the last step was {steps[-1]}")
+    return context.response
+
+
+def require_sources(parts: CollectorParts, context: RequestContext) -> RequestContext:
+    """Refuse every request until the sources were read once: a right key must not be called wrong."""
+    if not parts.sources.caught_up.is_set():
+        raise RequestRefused(Problem.STARTING)
+    return context
+
+
+def authenticate_by(*readers: KeyReader) -> RequestStep:
+    """Return a step that finds the source by the first write key that `readers` find, asked in their order.
+
+    The step does nothing when the source is known already, or when there is no key. It refuses a key that no source has.
+    """
+
+    def authenticate(parts: CollectorParts, context: RequestContext) -> RequestContext:
+        if context.source is not None:
+            return context
+        write_key = next((key for reader in readers if (key := reader(context))), None)
+        if write_key is None:
+            return context
+        source = parts.sources.find(write_key, parts.clock.now_ms())
         if source is None:
             raise RequestRefused(Problem.WRITE_KEY)
-        return source
+        return replace(context, source=source)
 
-    def intake_context(self, request: Request, source: Source, received_ms: int) -> IntakeContext:
-        """What the request says besides its body."""
-        peer = request.client.host if request.client is not None else ""
-        return IntakeContext(
-            source=source.metadata.name,
-            received_ms=received_ms,
-            gpc=request.headers.get("sec-gpc", "").strip() == "1",
-            ip=client_address(peer, request.headers.getlist("x-forwarded-for"), self.settings.collector_trusted_hops),
-            record_ip=source.spec.record_ip,
-            user_agent=request.headers.get("user-agent", "")[:1024],
-        )
+    return authenticate
 
-    def check_origin_and_rate(self, request: Request, source: Source, event_count: int, headers: dict[str, str]) -> None:
-        """Raises Refusal when the source lets this origin not in, or has sent more events than its rate allows.
 
-        `headers` of the answer become those of the source. Ask with 0 events first: that costs nothing.
-        """
-        self.cors.restrict_to_source(request, source.spec.cors_origins, headers)
-        limit = source.spec.rate_limit
-        if limit is None:
-            return
-        now_ms = self.clock.now_ms()
-        wait_ms = self.rate_limits.consume(source.metadata.name, limit.events_per_second, limit.burst_events, event_count, now_ms)
-        if wait_ms:
-            wait_s = -(-wait_ms // 1000)
-            reset_s = -(-(now_ms + wait_ms) // 1000)
-            raise RequestRefused(Problem.RATE, retry_after_s=wait_s, headers={**headers, responses.RESET_HEADER: str(reset_s)})
+def require_source(_: CollectorParts, context: RequestContext) -> RequestContext:
+    """Refuse a request that named no write key."""
+    return replace(context, source=context.known_source)
 
-    async def publish(self, outcome: IntakeOutcome, source: str) -> None:
-        """Write all of a request's records; raises Refusal when the broker has not taken every one."""
-        if not outcome.records:
-            return
-        try:
-            await self.producer.send(outcome.records)
-        except OnefoldError as error:
-            log.warning("not_stored", kind=type(error).__name__, error=str(error), records=len(outcome.records))
-            raise RequestRefused(Problem.BROKER) from error
-        for event_type, count in outcome.accepted_by_type.items():
-            self.metrics.count("onefold_events_accepted_total", count, source=source, type=event_type)
-        for reason, count in outcome.rejected_by_reason.items():
-            self.metrics.count("onefold_events_quarantined_total", count, stage=STAGE, reason=reason)
 
-    def _count_violation(self, source: str, event: str, path: str, rule: str) -> None:
-        self.metrics.count("onefold_plan_violations_total", source=source, event=event, path=path, rule=rule)
+def check_origin(_: CollectorParts, context: RequestContext) -> RequestContext:
+    """Narrow the headers of the answer to the origins of the source. Refuses a browser on an origin that the source omits."""
+    if context.source is None:
+        return context
+    return replace(
+        context, headers=responses.source_cors_headers(context.request, context.source.spec.cors_origins, context.headers)
+    )
 
-    async def aclose(self) -> None:
-        """End what the addresses have under way."""
-        for close in self.close_hooks:
-            await close()
+
+def check_rate(parts: CollectorParts, context: RequestContext) -> RequestContext:
+    """Refuse a source whose rate is used up, before its body is read. This charges nothing."""
+    return _consume_rate(parts, context, 0)
+
+
+def charge_rate(parts: CollectorParts, context: RequestContext) -> RequestContext:
+    """Charge the events of the request to the rate of its source. This is the only step that charges."""
+    return _consume_rate(parts, context, context.event_count)
+
+
+def _consume_rate(parts: CollectorParts, context: RequestContext, event_count: int) -> RequestContext:
+    source = context.source
+    if source is None or (limit := source.spec.rate_limit) is None:
+        return context
+    now_ms = parts.clock.now_ms()
+    wait_ms = parts.rate_limits.consume(
+        source.metadata.name,
+        per_second=limit.events_per_second,
+        burst=limit.burst_events,
+        event_count=event_count,
+        now_ms=now_ms,
+    )
+    if wait_ms:
+        wait_s = -(-wait_ms // 1000)  # rounded up: a client that comes a moment early is refused again
+        reset_s = -(-(now_ms + wait_ms) // 1000)
+        headers = {**context.headers, responses.RESET_HEADER: str(reset_s)}
+        raise RequestRefused(Problem.RATE, retry_after_s=wait_s, headers=headers)
+    return context
+
+
+async def read(parts: CollectorParts, context: RequestContext) -> RequestContext:
+    """Read the body as it was sent."""
+    raw = await read_body(context.request, parts.settings.collector_max_body_bytes, context.permit)
+    return replace(context, raw=raw, received_ms=parts.clock.now_ms())
+
+
+def decode(parts: CollectorParts, context: RequestContext) -> RequestContext:
+    """Decode the body. The bytes of a body that cannot be decoded stay, so that it can be quarantined as it was sent."""
+    body = decode_body(context.raw, parts.settings.collector_max_body_bytes, context.permit)
+    return replace(context, body=body, raw=context.raw if isinstance(body, BodyProblem) else b"")
+
+
+def decide_calls(parts: CollectorParts, context: RequestContext) -> RequestContext:
+    """Decide on every call of the envelope. A body that holds no calls becomes one event in quarantine."""
+    envelope = context.envelope
+    outcome = envelope if isinstance(envelope, BodyProblem) else parts.intake.decide(envelope, intake_context_of(parts, context))
+    if isinstance(outcome, IntakeOutcome):
+        return with_outcome(context, outcome)
+    if outcome not in BODY_REJECTIONS:
+        raise RequestRefused(PROBLEM_OF_BODY[outcome])
+    return quarantine_body(parts, context, outcome)
+
+
+def quarantine_body(parts: CollectorParts, context: RequestContext, problem: BodyProblem) -> RequestContext:
+    """Return the context with the body as one event in quarantine, answered with its problem. The write key is left out."""
+    body = context.body
+    raw = body_without_key(body.value, body.content) if isinstance(body, DecodedBody) else context.raw
+    outcome = parts.intake.reject_whole(raw, BODY_REJECTIONS[problem], intake_context_of(parts, context))
+    return with_outcome(context, outcome, PROBLEM_OF_BODY[problem])
+
+
+def with_outcome(context: RequestContext, outcome: IntakeOutcome, problem: Problem | None = None) -> RequestContext:
+    """Return the context with what is to be published, and without the body: its events are encoded in the outcome."""
+    return replace(context, outcome=outcome, problem=problem, raw=b"", body=BodyProblem.UNPARSABLE, envelope=BodyProblem.UNPARSABLE)
+
+
+async def publish(parts: CollectorParts, context: RequestContext) -> RequestContext:
+    """Publish the outcome. When the step returns, every record is durable."""
+    await publish_outcome(parts, context.outcome, context.known_source.metadata.name)
+    return context
+
+
+async def publish_outcome(parts: CollectorParts, outcome: IntakeOutcome, source_name: str) -> None:
+    """Publish all records of an outcome, then count them. Raises RequestRefused when the broker has not taken every one.
+
+    The broker may have taken some of them. The client sends all of them again: events with their ids are duplicates, and ids of
+    quarantine records are made so that a second attempt gets the same ones.
+    """
+    if not outcome.records:
+        return
+    topics = {name: parts.settings.topic(name) for name in ("events", "quarantine")}
+    try:
+        await parts.producer.send([Outgoing(topics[record.topic], record.value, record.key) for record in outcome.records])
+    except OnefoldError as error:
+        log.warning("publish_failed", kind=type(error).__name__, error=str(error), records=len(outcome.records))
+        raise RequestRefused(Problem.BROKER) from error
+    for event_type, count in outcome.accepted_by_type.items():
+        parts.metrics.count("onefold_events_accepted_total", count, source=source_name, type=event_type)
+    for reason, count in outcome.rejected_by_reason.items():
+        parts.metrics.count("onefold_events_quarantined_total", count, stage=STAGE, reason=reason)
+
+
+def answer(_: CollectorParts, context: RequestContext) -> RequestContext:
+    """Answer which calls became events and which are in quarantine, or with the problem of the whole body."""
+    outcome = context.outcome
+    if context.problem is not None:
+        response = responses.refused_response(context.problem, context.headers, outcome.rejections)
+    else:
+        response = responses.accepted_response(outcome.rejections, outcome.accepted, context.headers)
+    return replace(context, response=response)
+
+
+def intake_context_of(parts: CollectorParts, context: RequestContext) -> IntakeContext:
+    """Return what the request declares for all of its calls."""
+    request, source = context.request, context.known_source
+    peer = request.client.host if request.client is not None else ""
+    return IntakeContext(
+        source=source.metadata.name,
+        received_ms=context.received_ms,
+        gpc=sends_gpc(request),
+        ip=client_address(peer, request.headers.getlist("x-forwarded-for"), parts.settings.collector_trusted_hops),
+        record_ip=source.spec.record_ip,
+        user_agent=user_agent_of(request),
+    )
+
+
+def sends_gpc(request: Request) -> bool:
+    """Return whether the browser sends the Global Privacy Control signal."""
+    return request.headers.get("sec-gpc", "").strip() == "1"
+
+
+def user_agent_of(request: Request) -> str:
+    """Return the user agent, cut off where no real one reaches."""
+    return request.headers.get("user-agent", "")[:MAX_USER_AGENT_CHARS]

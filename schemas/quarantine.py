@@ -1,8 +1,12 @@
 """How a record of Kafka becomes a record of `quarantine`: one form for every stage."""
 
 import base64
+from typing import Final
 
 from schemas.records import QuarantineRecord
+
+NO_POSITION: Final = ("", -1, -1)
+"""The position of something that came by HTTP and never was a record on a topic."""
 
 
 def build_quarantine_record(
@@ -16,19 +20,22 @@ def build_quarantine_record(
     counted: bool,
     suffix: str = "",
     id_prefix: str = "",
+    record_id: str = "",
+    source: str = "",
 ) -> QuarantineRecord:
     """`position` is (topic, partition, offset): with the stage (or `id_prefix`, who it was there) it makes an id that a replay
     makes again.
 
-    `suffix` tells the parts of one record apart (a line). `value` is kept whole.
+    `suffix` tells the parts of one record apart (a line). `value` is kept whole. A record that never was on a topic has
+    NO_POSITION, a `record_id` of its own and the name of its `source`.
     """
     topic, partition, offset = position
     return QuarantineRecord(
-        id=f"{id_prefix or stage}-{topic}-{partition}-{offset}{suffix}",
+        id=record_id or f"{id_prefix or stage}-{topic}-{partition}-{offset}{suffix}",
         stage=stage,
         reason=reason,
         detail=detail,
-        source="",
+        source=source,
         topic=topic,
         partition=partition,
         offset=offset,

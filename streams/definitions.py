@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Final
 
+from domain.definitions.admission_rules import admission_rules
 from domain.definitions.kinds import AnyDefinition, IdentityRules, InvalidDefinition, Segment, Source, decode_definition
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
@@ -50,7 +51,7 @@ class Definitions:
                 self._plan = None
             self.sources = [definition for definition in definitions.values() if isinstance(definition, Source)]
             if key.startswith(ADMISSION_KINDS):
-                self.admission.replace_all(definitions.values())
+                self.admission.replace_rules(admission_rules(definitions.values()))
             if key == RULES_KEY:
                 self.rules = self._build_rules(definitions.get(key), record.offset)
             self._definitions = definitions

@@ -12,7 +12,7 @@ from domain.definitions.model_shapes import shape_of
 from domain.definitions.yaml_text import DocumentTooLarge, check_document_size, yaml_documents
 from domain.fields import NAME_PATTERN, StrictModel
 from domain.identity.rules import IdentityRulesSpec
-from domain.intake.enrichment.enrich import EnrichSpec
+from domain.intake.enrichment.spec import EnrichSpec
 from domain.intake.tracking_plan import TrackingPlanSpec
 from domain.intake.webhook_spec import WebhookSpec
 from domain.segments.computed_traits import ComputedTraitSpec

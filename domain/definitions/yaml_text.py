@@ -85,6 +85,11 @@ def yaml_text(document: Any) -> str:
     return yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
 
 
+def commented_yaml(document: Any, comment: str) -> str:
+    """Return the YAML text of a document under a comment, as `onefold apply` reads it."""
+    return "".join(f"# {line}\n" for line in comment.splitlines()) + yaml_text(document)
+
+
 def yaml_documents(text: str) -> list[Any]:
     """The values of a YAML text, one for each document. Raises TooMuch, or yaml.YAMLError with the place."""
     try:

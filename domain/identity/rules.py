@@ -11,6 +11,7 @@ import re2
 from pydantic import Field, field_validator, model_validator
 
 from domain.fields import StrictModel
+from domain.re2_options import re2_options
 from schemas.hashes import content_hash
 from schemas.identifiers import Identifier, namespace_of, node, normalise
 
@@ -49,7 +50,7 @@ class NamespaceRules(StrictModel):
     def _patterns_compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in patterns:
             try:
-                re2.compile(pattern, _regex_options())
+                re2.compile(pattern, re2_options())
             except re2.error:
                 raise ValueError("a pattern is not an RE2 expression: see https://github.com/google/re2/wiki/Syntax") from None
         return patterns
@@ -85,13 +86,6 @@ class IdentityRulesSpec(StrictModel):
     household: HouseholdRules | None = Field(default=None, description="what makes a household; without it there are none")
 
 
-def _regex_options() -> Any:
-    options = re2.Options()
-    options.max_mem = 8 << 20
-    options.log_errors = False
-    return options
-
-
 @dataclass(frozen=True, slots=True)
 class CompiledIdentityRules:
     """Compiled rules. `sequence_number` orders them in time (it grows with each definition), `version` is a hash of what they
@@ -125,7 +119,7 @@ class CompiledIdentityRules:
             normalised_values = (normalise(namespace, value, country) for value in namespace_rules.blocked)
             blocked |= {node(secret, (namespace, value)) for value in normalised_values if value is not None}
             if namespace_rules.blocked_patterns:
-                patterns[namespace] = tuple(re2.compile(pattern, _regex_options()) for pattern in namespace_rules.blocked_patterns)
+                patterns[namespace] = tuple(re2.compile(pattern, re2_options()) for pattern in namespace_rules.blocked_patterns)
         return cls(
             max_neighbours=max_neighbours,
             max_per_profile=max_per_profile,

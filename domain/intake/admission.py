@@ -1,56 +1,57 @@
-"""What becomes of an event once it was parsed: enriched as its source wants, then held against its source's tracking plan.
+"""Enrich a parsed event as its source asks for, then check it against the tracking plan of its source.
 
-The collector and the accept agent use the same, so an event is the same by whatever way it came.
+The collector, the accept agent and the replay of the quarantine use the same code, so an event is the same whichever way it came.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from domain.definitions.kinds import AnyDefinition, Source, TrackingPlan
-from domain.intake.enrichment.enrich import DEFAULT_ENRICHMENT, EnrichSpec, enrich
+from domain.intake.enrichment.enrich import enrich
 from domain.intake.enrichment.geoip import cached_locator
+from domain.intake.enrichment.spec import DEFAULT_ENRICHMENT, EnrichSpec
 from domain.intake.enrichment.types import GeoRecordLookup
-from domain.intake.parse import Rejection
+from domain.intake.rejection import Rejection
 from domain.intake.tracking_plan_check import RULE_DESCRIPTIONS, CompiledPlan, PlanCheck, metric_path
 from schemas.events import Event
 from schemas.reasons import Reason
 
 ViolationCounter = Callable[[str, str, str, str], None]
-"""(source, event, path, rule) of a violation. All four are bounded by the definitions."""
+"""Called with (source, event, path, rule) of each violation. The definitions bound how many different values each has."""
 UNPLANNED_EVENT: Final = "*"
+"""The label of all events that a plan does not name: clients make up their names, so their number has no bound."""
 
 
 def count_nothing(source: str, event: str, path: str, rule: str) -> None:
-    """Counts nothing."""
+    """Ignore a violation."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRules:
+    """What the definitions ask for, by the name of the source. A source that is not named is enriched and has no plan."""
+
+    enrich_by_source: Mapping[str, EnrichSpec] = field(default_factory=dict)
+    plan_by_source: Mapping[str, CompiledPlan] = field(default_factory=dict)
 
 
 class Admission:
-    """Decides with the definitions that it was last given; before, every event is enriched and no plan holds."""
+    """Admits events by the rules that it was last given. Until then it enriches every event and checks no plan."""
 
     def __init__(self, geo_lookup: GeoRecordLookup | None = None, count_violation: ViolationCounter = count_nothing) -> None:
-        self._locate, self._count_violation = None if geo_lookup is None else cached_locator(geo_lookup), count_violation
-        self._enrich_by_source: dict[str, EnrichSpec] = {}
-        self._plan_by_source: dict[str, CompiledPlan] = {}
+        self._locate = None if geo_lookup is None else cached_locator(geo_lookup)
+        self._count_violation = count_violation
+        self._rules = AdmissionRules()
 
-    def replace_all(self, definitions: Iterable[AnyDefinition]) -> None:
-        """Use these and no others. Of two plans for one source the first by name holds."""
-        enrich_by_source: dict[str, EnrichSpec] = {}
-        plan_by_source: dict[str, CompiledPlan] = {}
-        for definition in sorted(definitions, key=lambda item: item.key):
-            if isinstance(definition, Source):
-                enrich_by_source[definition.metadata.name] = definition.spec.enrich
-            elif isinstance(definition, TrackingPlan):
-                compiled = CompiledPlan(definition.metadata.name, definition.spec)
-                for source in definition.sources:
-                    plan_by_source.setdefault(source, compiled)
-        self._enrich_by_source, self._plan_by_source = enrich_by_source, plan_by_source
+    def replace_rules(self, rules: AdmissionRules) -> None:
+        """Admit events by `rules` from now on."""
+        self._rules = rules
 
     def admit(self, event: Event) -> Event | Rejection:
-        """The event as it goes on, or why its plan does not let it."""
-        enriched = enrich(event, self._enrich_by_source.get(event.source, DEFAULT_ENRICHMENT), self._locate)
-        plan = self._plan_by_source.get(event.source)
+        """Return the enriched event, or the rejection if its plan blocks it."""
+        enriched = enrich(event, self._rules.enrich_by_source.get(event.source, DEFAULT_ENRICHMENT), self._locate)
+        plan = self._rules.plan_by_source.get(event.source)
         if plan is None:
             return enriched
         plan_check = plan.check(enriched)

@@ -1,14 +1,15 @@
-"""The calls of a call centre: their fields, checked, and laid out as intake reads every call. Pure.
+"""Check the fields of a call centre's events, and lay them out as intake reads every call. Pure.
 
 A call-centre event may be written flat (`{"type": "call_ended", "call_id": "c-1", "talk_seconds": 95}`) or with its fields in
-`properties`, in snake or camel case; whichever way it came, its event is the same.
+`properties`, in snake case or camel case. The event is the same, whichever way it was written.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from domain.intake.values import instant_ms, text_of
+from domain.intake.call_fields import optional_object, optional_text
+from domain.intake.rejection import CallRejected
+from domain.intake.values import instant_ms, iso_instant, text_of
 from schemas.hashes import short_hash
 from schemas.identifiers import normalise
 from schemas.reasons import Reason
@@ -19,14 +20,14 @@ _MAX_TEXT_CHARS: Final = 256
 _MAX_CALL_ID_CHARS: Final = 128
 
 _IDENTIFIER_FIELDS: Final = ("user_id", "crm_id", "email", "phone")
-"""Who it is about, as far as the agent knows: written beside the fields, they become identifiers and no properties."""
+"""Who the call is about, as far as the agent knows. They become identifiers, and are no properties."""
 _COMMON_FIELDS: Final = frozenset(
     {
         "type", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt", "userId", "anonymousId", "identifiers",
         "traits", "properties", "context", "integrations", "source", "writeKey",
     }
 )  # fmt: skip
-"""What lies beside a call's fields and is read as in every call: none of it is a property."""
+"""Fields that every call has. None of them is a property of the call centre's event."""
 _REQUIRED_FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "call_started": ("call_id",),
     "call_connected": ("call_id",),
@@ -39,39 +40,32 @@ _REQUIRED_FIELDS: Final[dict[str, tuple[str, ...]]] = {
 _DISTINGUISHING_FIELD: Final = {
     "call_connected": "agent", "call_disposition": "disposition", "callback_scheduled": "scheduled_at", "note_added": "note",
 }  # fmt: skip
-"""What differs between two events of one type in one call: a transfer has another agent, a second note another text."""
-
-
-class InvalidCall(Exception):
-    """A call-centre event that cannot be used: why, and at which field."""
-
-    def __init__(self, reason: Reason, detail: str, path: str) -> None:
-        super().__init__(reason)
-        self.reason, self.detail, self.path = reason, detail, path
+"""The field that differs between two events of one type in one call: a transfer has another agent, a second note another text."""
 
 
 def normalise_call(call: dict[str, Any], call_type: str, country: str) -> dict[str, Any]:
-    """The call with its fields checked and in `properties`, who it is about in `identifiers`, and a message id if it can have one.
+    """Return the call with its checked fields in `properties` and the people it is about in `identifiers`.
 
-    The default message id is made of the call's id and type, so that the same event delivered again, by any way, is a duplicate.
-    Raises BadCall with the path of the field.
+    A call without a message id gets one made of its call id and type, so that the same event is a duplicate by whatever way it
+    comes again. Raises CallRejected with the path of the field that is wrong.
     """
     fields = _collect_fields(call)
-    identifiers = dict(_optional_object(call, "identifiers"))
+    identifiers = dict(optional_object(call, "identifiers"))
     for name in _IDENTIFIER_FIELDS:
-        identifier_value = fields.pop(name, None)
-        if identifier_value is not None and identifiers.get(name) is None:
-            identifiers[name] = _identifier(identifier_value, name)
+        identifier = optional_text(fields, name, "identifiers.") if identifiers.get(name) is None else None
+        fields.pop(name, None)
+        if identifier is not None:
+            identifiers[name] = identifier
     for name, check in _FIELD_CHECKS.items():
         value = check(fields.pop(name, None), name)
         if value is not None:
             fields[name] = value
     for name in _REQUIRED_FIELDS[call_type]:
         if name not in fields:
-            raise InvalidCall(Reason.MISSING_FIELD, "is missing", f"properties.{name}")
+            raise CallRejected(Reason.MISSING_FIELD, "is missing", f"properties.{name}")
     if (number := fields.get("caller_number")) is not None:
         identifiers.setdefault("caller_number", number)
-        # A withheld number ("anonymous") names nobody and stays as it was said.
+        # A withheld number ("anonymous") names nobody and stays as it was sent.
         fields["caller_number"] = normalise("caller_number", number, country) or number
     normalised = {name: value for name, value in call.items() if name in _COMMON_FIELDS}
     normalised |= {"properties": fields, "identifiers": {name: value for name, value in identifiers.items() if value is not None}}
@@ -81,7 +75,7 @@ def normalise_call(call: dict[str, Any], call_type: str, country: str) -> dict[s
 
 
 def default_message_id(call_type: str, properties: dict[str, Any]) -> str:
-    """The default message id of a checked call-centre event: call id, type, and what tells it from others of its type."""
+    """Return the default message id of a checked event: its call id, its type, and what tells it from others of its type."""
     parts = [properties["call_id"], call_type]
     if (sequence := properties.get("sequence")) is not None:
         parts.append(sequence)
@@ -93,30 +87,14 @@ def default_message_id(call_type: str, properties: dict[str, Any]) -> str:
 
 
 def _collect_fields(call: dict[str, Any]) -> dict[str, Any]:
-    """All fields in snake case: what lies beside wins over `properties`; what is unknown keeps its name."""
+    """Return all fields in snake case. A field beside `properties` wins over one inside; an unknown field keeps its name."""
     fields: dict[str, Any] = {}
     flat_fields = {name: value for name, value in call.items() if name not in _COMMON_FIELDS}
-    for source_fields in (_optional_object(call, "properties"), flat_fields):
+    for source_fields in (optional_object(call, "properties"), flat_fields):
         for name, value in source_fields.items():
             if value is not None:
                 fields[_SPELLINGS.get(name, name)] = value
     return fields
-
-
-def _optional_object(call: dict[str, Any], field: str) -> dict[str, Any]:
-    value = call.get(field)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InvalidCall(Reason.WRONG_TYPE, "must be an object", field)
-    return value
-
-
-def _identifier(value: Any, name: str) -> str:
-    text = text_of(value)
-    if text is None:
-        raise InvalidCall(Reason.WRONG_TYPE, "must be text or a whole number", f"identifiers.{name}")
-    return text
 
 
 def _text_check(max_chars: int) -> Callable[[Any, str], str | None]:
@@ -125,9 +103,9 @@ def _text_check(max_chars: int) -> Callable[[Any, str], str | None]:
             return None
         text = text_of(value)
         if text is None:
-            raise InvalidCall(Reason.WRONG_TYPE, "must be text or a whole number", f"properties.{name}")
+            raise CallRejected(Reason.WRONG_TYPE, "must be text or a whole number", f"properties.{name}")
         if len(text) > max_chars:
-            raise InvalidCall(Reason.WRONG_TYPE, f"is longer than {max_chars} characters", f"properties.{name}")
+            raise CallRejected(Reason.WRONG_TYPE, f"is longer than {max_chars} characters", f"properties.{name}")
         return text.strip() or None
 
     return check
@@ -137,29 +115,29 @@ def _check_seconds(value: Any, name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidCall(Reason.WRONG_TYPE, "must be a number of seconds", f"properties.{name}")
+        raise CallRejected(Reason.WRONG_TYPE, "must be a number of seconds", f"properties.{name}")
     if value < 0:
-        raise InvalidCall(Reason.WRONG_TYPE, "must not be negative", f"properties.{name}")
+        raise CallRejected(Reason.WRONG_TYPE, "must not be negative", f"properties.{name}")
     return value
 
 
 def _check_direction(value: Any, name: str) -> str | None:
     if value is None or value in DIRECTIONS:
         return value if isinstance(value, str) else None
-    raise InvalidCall(Reason.WRONG_TYPE, f"must be {' or '.join(DIRECTIONS)}", f"properties.{name}")
+    raise CallRejected(Reason.WRONG_TYPE, f"must be {' or '.join(DIRECTIONS)}", f"properties.{name}")
 
 
 def _check_instant(value: Any, name: str) -> str | None:
-    """In one spelling, of one length: text that sorts as the instants do."""
+    """Return the instant in one spelling of one length, so that the texts sort as the instants do."""
     if value is None:
         return None
     at_ms = instant_ms(value)
     if at_ms is None:
-        raise InvalidCall(Reason.WRONG_TYPE, "must be an ISO 8601 or epoch instant from 1970 on", f"properties.{name}")
-    try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        raise InvalidCall(Reason.WRONG_TYPE, "must lie before the year 10000", f"properties.{name}") from None
+        raise CallRejected(Reason.WRONG_TYPE, "must be an ISO 8601 or epoch instant from 1970 on", f"properties.{name}")
+    instant = iso_instant(at_ms)
+    if instant is None:
+        raise CallRejected(Reason.WRONG_TYPE, "must lie before the year 10000", f"properties.{name}")
+    return instant
 
 
 def _to_camel_case(name: str) -> str:

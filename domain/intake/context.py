@@ -1,4 +1,4 @@
-"""What a request says of all of its calls, and the steps that every event goes through after `parse_call`. Pure."""
+"""What a request declares for all of its calls, and the steps that every event passes after `parse_call`. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,13 +6,17 @@ from typing import Final
 
 import msgspec
 
-from domain.intake.parse import Rejection
+from domain.intake.rejection import Rejection
 from schemas.events import Event
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeContext:
-    """`source` is its name. `ip` is who sent the request ("" if that is not known): only `record_ip` allows it into an event."""
+    """What one request declares for all of its calls.
+
+    `source` is the name of the source. `received_ms` is the time when the whole body had arrived. `ip` is the client's address, ""
+    if it is unknown; it gets into an event only if `record_ip` allows it. `gpc` is the browser's Global Privacy Control signal.
+    """
 
     source: str
     received_ms: int
@@ -23,13 +27,13 @@ class IntakeContext:
 
 
 IntakeStep = Callable[[Event, IntakeContext], Event | Rejection]
-"""Changes an event before it is written, or says why it is none. Must not raise and must not look at a clock."""
+"""Changes an event before it is published, or rejects it. A step must not raise and must not read a clock."""
 
 
 def add_connection_context(event: Event, intake_context: IntakeContext) -> Event:
-    """The event with what the connection says: Global Privacy Control, and the client's address if the source records it.
+    """Return the event with what the connection told: Global Privacy Control, and the client's address if the source records it.
 
-    An address that the client itself has put into the context stays: a server speaks of its visitor.
+    An address that the client itself has put into the context stays: a server sends the address of its visitor.
     """
     if not intake_context.gpc and not (intake_context.record_ip and intake_context.ip):
         return event
@@ -41,5 +45,5 @@ def add_connection_context(event: Event, intake_context: IntakeContext) -> Event
     return msgspec.structs.replace(event, context=context)
 
 
-# In this order. A step of your own goes behind those that it reads from.
+# The order matters: a step reads what the steps before it have added.
 INTAKE_STEPS: Final[tuple[IntakeStep, ...]] = (add_connection_context,)

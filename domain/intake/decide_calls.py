@@ -1,49 +1,85 @@
-"""What becomes of a request's calls: events, and quarantine records for those that are none. Pure but for random ids."""
+"""Decide what becomes of the calls of a request: each call becomes an event, or a quarantine record that holds it whole.
 
-import base64
+The invariant is that every accepted event is accounted for: a batch of n calls makes exactly n records, on `events` or on
+`quarantine`. A bug that one call meets costs that call alone: it goes into quarantine with the reason `poison`.
+
+Example: a batch of three calls of which the second names nobody gives two records on `events`, one on `quarantine`,
+`accepted_by_type == {"track": 2}` and one rejection with index 1 and the reason `no_identifier`.
+
+Pure: the clock's time comes with the context, and ids come from the callable that the caller passes in.
+"""
+
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Final
-from uuid import uuid4
+from typing import Any, Final, NamedTuple
 
-import orjson
-
-from collector.problems import Problem
 from domain.intake.context import INTAKE_STEPS, IntakeContext, IntakeStep
 from domain.intake.envelope import Envelope
-from domain.intake.parse import Rejection, parse_call
+from domain.intake.parse import parse_call
+from domain.intake.raw_json import encode_fast, encode_losslessly
+from domain.intake.rejection import BodyProblem, Rejection
 from domain.intake.values import find_violation, text_of
-from runtime.bus.port import Outgoing
-from runtime.bus.record_limits import MAX_RECORD_BYTES
-from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import Event
+from schemas.quarantine import NO_POSITION, build_quarantine_record
 from schemas.reasons import Reason
-from schemas.records import QuarantineRecord
 
 STAGE: Final = "collector"
-_MAX_RAW_BYTES: Final = (MAX_RECORD_BYTES - 8 * 1024) // 4 * 3
-"""How many bytes fit into a quarantine record, written in base64."""
+_QUARANTINE_FIELDS_BYTES: Final = 8 * 1024
+"""Room in a quarantine record for everything but the raw bytes."""
 _SMALLEST_MS: Final = 10**11
-"""A smaller number would be read as seconds."""
+"""A smaller number would be read as seconds by whoever replays the call."""
 _MAX_QUOTED_ID_CHARS: Final = 256
 """How much of a message id an answer repeats."""
 
 
+@dataclass(frozen=True, slots=True)
+class IntakeLimits:
+    """How much one request may bring. `max_record_bytes` is the largest record that the bus takes."""
+
+    max_batch_events: int
+    max_event_bytes: int
+    max_body_bytes: int
+    max_record_bytes: int
+
+    @property
+    def max_raw_bytes(self) -> int:
+        """How many raw bytes fit into a quarantine record, where base64 makes four of three."""
+        return (self.max_record_bytes - _QUARANTINE_FIELDS_BYTES) // 4 * 3
+
+
+class EncodedRecord(NamedTuple):
+    """A record that is ready to be published. `topic` is the topic's name without the environment's prefix."""
+
+    topic: str
+    value: bytes
+    key: bytes | None = None
+
+
 @dataclass(slots=True)
 class IntakeOutcome:
-    """What to write, and what to answer: `rejections` names the calls that were not kept."""
+    """What to publish for a request, and what to answer. `rejections` names the calls that went into quarantine."""
 
-    records: list[Outgoing] = field(default_factory=list)
+    records: list[EncodedRecord] = field(default_factory=list)
     accepted_by_type: Counter[str] = field(default_factory=Counter)
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
     rejections: list[dict[str, Any]] = field(default_factory=list)
 
-    def add_rejection(self, record: Outgoing, rejection: Rejection, index: int, message_id: str | None) -> None:
-        """Add a call, the `index`-th of its request, that goes into quarantine as `record`."""
+    @property
+    def accepted(self) -> int:
+        """How many calls became events."""
+        return self.accepted_by_type.total()
+
+    def add_event(self, event: Event) -> None:
+        """Add the event of a call. It is encoded at once, so that the outcome of a large batch does not keep its body alive."""
+        self.records.append(EncodedRecord("events", encode(event), event.owner.encode()))
+        self.accepted_by_type[event.type] += 1
+
+    def add_rejection(self, record: EncodedRecord, rejection: Rejection, index: int, message_id: str | None) -> None:
+        """Add a call that goes into quarantine as `record`. `index` is its place among the calls of the request."""
         self.records.append(record)
         self.rejected_by_reason[rejection.reason] += 1
         self.rejections.append(
@@ -52,52 +88,94 @@ class IntakeOutcome:
 
 
 class CallIntake:
-    """Decides on calls with this deployment's settings. Every event goes through `steps`."""
+    """Decides on calls with the limits and the secret of one deployment. Every event passes `steps` in their order.
 
-    def __init__(self, settings: Settings, steps: Sequence[IntakeStep] = INTAKE_STEPS) -> None:
-        self._settings, self._steps = settings, steps
-        self._events, self._quarantine = settings.topic("events"), settings.topic("quarantine")
-        self._secret, self._country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
+    `new_id` returns a random id. It is asked for calls that bring no message id of their own.
+    """
 
-    def decide(self, envelope: Envelope, intake_context: IntakeContext) -> IntakeOutcome | Problem:
-        """Every call's fate. Problem: too many, too large with the batch's context in each, or nested beyond all reason."""
-        if len(envelope.calls) > self._settings.collector_max_batch_events:
-            return Problem.TOO_MANY
+    def __init__(
+        self,
+        limits: IntakeLimits,
+        *,
+        secret: bytes,
+        country: str,
+        new_id: Callable[[], str],
+        steps: Sequence[IntakeStep] = INTAKE_STEPS,
+    ) -> None:
+        self.limits = limits
+        self._secret = secret
+        self._country = country
+        self._new_id = new_id
+        self._steps = steps
+
+    def decide(self, envelope: Envelope, intake_context: IntakeContext) -> IntakeOutcome | BodyProblem:
+        """Decide on every call of a body.
+
+        Returns a problem of the whole body, and decides on none of its calls, when there are too many calls (TOO_MANY), when the
+        batch's context copied into each call is larger than a body may be (TOO_LARGE), or when the nesting exhausts the stack
+        (UNPARSABLE).
+        """
+        if len(envelope.calls) > self.limits.max_batch_events:
+            return BodyProblem.TOO_MANY
         outcome = IntakeOutcome()
         try:
-            shared_bytes = len(_encode_fast(envelope.shared_fields)) if envelope.shared_fields else 0
-            if shared_bytes * len(envelope.calls) > self._settings.collector_max_body_bytes:
-                return Problem.TOO_LARGE
+            # 20 kB of shared context in each of 2,500 calls would be 50 MB of events from a body of 60 kB.
+            shared_bytes = len(encode_fast(envelope.shared_fields)) if envelope.shared_fields else 0
+            if shared_bytes * len(envelope.calls) > self.limits.max_body_bytes:
+                return BodyProblem.TOO_LARGE
             for index in range(len(envelope.calls)):
                 self._decide_call(outcome, index, envelope.call(index), envelope, intake_context)
         except RecursionError:
-            return Problem.UNPARSABLE
+            return BodyProblem.UNPARSABLE
         return outcome
+
+    def reject_whole(self, raw: bytes, rejection: Rejection, intake_context: IntakeContext, id_suffix: str = "") -> IntakeOutcome:
+        """Return the outcome of a body that is kept whole in quarantine. It counts as one event."""
+        outcome = IntakeOutcome()
+        outcome.add_rejection(self.quarantine(raw, rejection, intake_context, id_suffix), rejection, index=0, message_id=None)
+        return outcome
+
+    def quarantine(self, raw: bytes, rejection: Rejection, intake_context: IntakeContext, id_suffix: str = "") -> EncodedRecord:
+        """Return the quarantine record of something that was accepted and became no event.
+
+        `id_suffix` must be the same when the client sends the same thing again, so that both count once. Without one the record
+        gets a random id. Bytes beyond what a record can hold are cut off, and the detail tells how many.
+        """
+        detail = f"{rejection.path}: {rejection.detail}" if rejection.path else rejection.detail
+        max_raw_bytes = self.limits.max_raw_bytes
+        if len(raw) > max_raw_bytes:
+            raw, detail = raw[:max_raw_bytes], f"{detail}; of {len(raw)} bytes the first {max_raw_bytes} are kept"
+        record = build_quarantine_record(
+            STAGE,
+            NO_POSITION,
+            raw,
+            rejection.reason,
+            detail,
+            record_id=f"{STAGE}-{id_suffix or self._new_id()}",
+            source=intake_context.source,
+            at_ms=intake_context.received_ms,
+            counted=True,
+        )
+        return EncodedRecord("quarantine", encode(record))
 
     def _decide_call(
         self, outcome: IntakeOutcome, index: int, call: Any, envelope: Envelope, intake_context: IntakeContext
     ) -> None:
-        result = self._parse(call, len(_encode_fast(call)), envelope, intake_context)
+        result = self._parse(call, len(encode_fast(call)), envelope, intake_context)
         if isinstance(result, Event):
-            outcome.records.append(Outgoing(self._events, encode(result), result.owner.encode()))
-            outcome.accepted_by_type[result.type] += 1
+            outcome.add_event(result)
             return
         message_id = text_of(call.get("messageId")) if isinstance(call, dict) else None
-        id_suffix = _retry_stable_suffix(call, message_id, envelope.call_type, intake_context.source) if message_id else uuid4().hex
-        record = self.quarantine_record(
-            _encode_losslessly(_self_contained(call, envelope, intake_context)),
-            result,
-            intake_context.source,
-            intake_context.received_ms,
-            id_suffix,
-        )
+        id_suffix = _retry_stable_suffix(call, message_id, envelope.call_type, intake_context.source) if message_id else ""
+        raw = encode_losslessly(_self_contained(call, envelope, intake_context))
+        record = self.quarantine(raw, result, intake_context, id_suffix)
         is_quotable = message_id is not None and len(message_id) <= _MAX_QUOTED_ID_CHARS and not find_violation(message_id)
         outcome.add_rejection(record, result, index, message_id if is_quotable else None)
 
-    def _parse(self, call: Any, size: int, envelope: Envelope, intake_context: IntakeContext) -> Event | Rejection:
-        max_bytes = self._settings.collector_max_event_bytes
-        if size > max_bytes:
-            return Rejection(Reason.TOO_LARGE, f"{size} bytes, the limit is {max_bytes}")
+    def _parse(self, call: Any, size_bytes: int, envelope: Envelope, intake_context: IntakeContext) -> Event | Rejection:
+        max_bytes = self.limits.max_event_bytes
+        if size_bytes > max_bytes:
+            return Rejection(Reason.TOO_LARGE, f"{size_bytes} bytes, the limit is {max_bytes}")
         try:
             result = parse_call(
                 call,
@@ -107,7 +185,7 @@ class CallIntake:
                 sent_ms=envelope.sent_ms,
                 secret=self._secret,
                 country=self._country,
-                default_id=uuid4().hex,
+                default_id=self._new_id(),
             )
             for step in self._steps:
                 if isinstance(result, Rejection):
@@ -119,29 +197,9 @@ class CallIntake:
             return Rejection(Reason.POISON, type(error).__name__)
         return result
 
-    def quarantine_record(self, raw: bytes, rejection: Rejection, source: str, received_ms: int, id_suffix: str = "") -> Outgoing:
-        """The quarantine record of one accepted event that is none; `id_suffix` is the same when the same one comes again."""
-        detail = f"{rejection.path}: {rejection.detail}" if rejection.path else rejection.detail
-        if len(raw) > _MAX_RAW_BYTES:
-            raw, detail = raw[:_MAX_RAW_BYTES], f"{detail}; of {len(raw)} bytes the first {_MAX_RAW_BYTES} are kept"
-        record = QuarantineRecord(
-            id=f"{STAGE}-{id_suffix or uuid4().hex}",
-            stage=STAGE,
-            reason=rejection.reason,
-            detail=detail,
-            source=source,
-            topic="",
-            partition=-1,
-            offset=-1,
-            raw=base64.b64encode(raw).decode(),
-            at_ms=received_ms,
-            counted=True,
-        )
-        return Outgoing(self._quarantine, encode(record))
-
 
 def _self_contained(call: Any, envelope: Envelope, intake_context: IntakeContext) -> Any:
-    """A call with what only its address, its batch and its connection had said, so that it can be understood later, by itself."""
+    """Return a call with what only its address, its batch and its connection declared, so that it can be replayed by itself."""
     if not isinstance(call, dict):
         return call
     standalone = dict(call)
@@ -161,38 +219,11 @@ def _self_contained(call: Any, envelope: Envelope, intake_context: IntakeContext
 
 
 def _retry_stable_suffix(call: dict[str, Any], message_id: str, kind: str | None, source: str) -> str:
-    """A name that a call with this message id gets again when its client, not having heard the answer, sends it again.
+    """Return an id that the same call gets again when its client did not hear the answer and sends it once more.
 
-    Clients write a new `sentAt` each time. A call without a message id is a new one each time: two equal ones may be two events.
+    Clients write a new `sentAt` for each attempt, so it is left out. A call without a message id gets no stable id: two equal calls
+    may be two events.
     """
     content = {name: value for name, value in call.items() if name != "sentAt"}
     identity = json.dumps([source, kind, message_id], ensure_ascii=True).encode()
-    return blake2b(identity + b"\n" + _encode_losslessly(content), digest_size=16).hexdigest()
-
-
-def body_without_key(body: Any, raw: bytes) -> bytes:
-    """A body's bytes, without the write key in it: a secret must not get into quarantine."""
-    if not isinstance(body, dict) or "writeKey" not in body:
-        return raw
-    try:
-        return _encode_losslessly(body)
-    except RecursionError:
-        return raw
-
-
-def _encode_fast(value: Any) -> bytes:
-    """The value as JSON, fast, for its size."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return _encode_losslessly(value)
-
-
-def _encode_losslessly(value: Any) -> bytes:
-    """The value as JSON without a write key; NaN, large integers and lone surrogates as they came. RecursionError when too deep."""
-    if isinstance(value, dict) and "writeKey" in value:
-        value = {name: item for name, item in value.items() if name != "writeKey"}
-    try:
-        return json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value).encode()
+    return blake2b(identity + b"\n" + encode_losslessly(content), digest_size=16).hexdigest()

@@ -1,18 +1,19 @@
-"""The signed tokens in the pixel and the links of an e-mail: who it was sent to, which message, where a link leads. Pure.
+"""The signed tokens in the pixel and the links of an e-mail: the recipient, the message, the target of a link. Pure.
 
 A token is base64url of a JSON list, a dot, and base64url of 16 bytes of an HMAC. It is signed, not hidden: name the recipient by
-`user_id` or `crm_id` rather than by an address. Whoever sends e-mails makes tokens with `sign`; the collector reads them.
+`user_id` or `crm_id` rather than by an address. The sender of e-mails makes tokens with `sign`; the collector verifies them.
 """
 
 import base64
 import binascii
 import hmac
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import orjson
 
+from schemas.hashes import short_hash
 from schemas.identifiers import NAMESPACE_RANK, Identifier
 
 VERSION: Final = 1
@@ -21,11 +22,13 @@ MAX_URL_CHARS: Final = 2048
 MAX_ID_CHARS: Final = 128
 _MAC_BYTES: Final = 16
 _PURPOSE: Final = b"onefold e-mail links 1"
+_MINUTE_MS: Final = 60_000
+_EVENT_NAMES: Final = {"open": "Email Opened", "click": "Email Link Clicked"}
 
 
 @dataclass(frozen=True, slots=True)
 class EmailLink:
-    """`identifier` (namespace, value) names the recipient. `url` is the target of a click, "" for the pixel of an opening."""
+    """What a token holds. `identifier` (namespace, value) names the recipient. `url` is the target of a click, "" for a pixel."""
 
     message_id: str
     identifier: Identifier
@@ -35,17 +38,17 @@ class EmailLink:
 
     @property
     def kind(self) -> Literal["open", "click"]:
-        """What a request with it tells."""
+        """Whether a request with this token means an opened e-mail or a clicked link."""
         return "click" if self.url else "open"
 
 
 def derive_key(tenant_secret: bytes) -> bytes:
-    """The key of these tokens: derived, so that a token says nothing about the secret of the identifiers' hashes."""
+    """Derive the key that signs tokens. A token then reveals nothing about the secret with which identifiers are hashed."""
     return hmac.digest(hmac.digest(_PURPOSE, tenant_secret, "sha256"), _PURPOSE + b"\x01", "sha256")
 
 
 def sign(key: bytes, link: EmailLink) -> str:
-    """The token of a link. ValueError when the link is none: the message names the field."""
+    """Return the token of a link. Raises ValueError for an invalid link; the message names the field."""
     if (problem := _find_problem(link)) is not None:
         raise ValueError(problem)
     namespace, value = link.identifier
@@ -57,7 +60,7 @@ def sign(key: bytes, link: EmailLink) -> str:
 
 
 def verify(key: bytes, token: str, now_ms: int) -> EmailLink | None:
-    """The link that `key` signed, None when it did not, or the link has expired."""
+    """Return the link in a token; None when `key` did not sign it, or the link has expired."""
     if len(token) > MAX_TOKEN_CHARS or not token.isascii():
         return None
     payload, mac = (_decode_base64url(part) for part in (token.partition(".")[0], token.partition(".")[2]))
@@ -67,8 +70,32 @@ def verify(key: bytes, token: str, now_ms: int) -> EmailLink | None:
     return link if link is not None and now_ms <= link.expires_ms else None
 
 
+def build_call(link: EmailLink, now_ms: int, user_agent: str) -> dict[str, Any]:
+    """Return the track call of a request with a valid token.
+
+    Its message id is the same for all requests within one minute, so that they count as one event: mail programs often fetch an
+    image more than once.
+    """
+    namespace, value = link.identifier
+    properties = {"email_id": link.message_id, "campaign_id": link.campaign, "link_url": link.url}
+    campaign = {"name": link.campaign, "medium": "email"} if link.campaign else {}
+    url_hash = [short_hash(link.url)] if link.url else []
+    return {
+        "type": "track",
+        "event": _EVENT_NAMES[link.kind],
+        "messageId": "-".join((link.message_id, link.kind, *url_hash, str(now_ms // _MINUTE_MS))),
+        "identifiers": {namespace: value},
+        "properties": {name: text for name, text in properties.items() if text},
+        "context": {
+            "channel": "email",
+            **({"campaign": campaign} if campaign else {}),
+            **({"userAgent": user_agent} if user_agent else {}),
+        },
+    }
+
+
 def _decode_link(payload: bytes) -> EmailLink | None:
-    """What was signed, looked at again: an older version may have been laxer."""
+    """Decode and check what was signed. It is checked again because an older version may have signed more."""
     match orjson.loads(payload):
         case [1, str(message_id), str(namespace), str(value), str(campaign), int(expires_ms), str(url)]:
             link = EmailLink(message_id, (namespace, value), campaign, expires_ms, url)
@@ -88,7 +115,7 @@ def _find_problem(link: EmailLink) -> str | None:
 
 
 def _find_url_problem(url: str) -> str | None:
-    """Only whole web addresses: nothing that a browser would run, or take for an address of ours."""
+    """Return why a URL cannot be a target. Only whole web addresses can: nothing that a browser runs or resolves against ours."""
     if len(url) > MAX_URL_CHARS or not url.isascii() or any(letter <= " " or letter in '\\"<>\x7f' for letter in url):
         return f"url must be ASCII (percent-encoded), without blanks and backslashes, at most {MAX_URL_CHARS} characters"
     try:

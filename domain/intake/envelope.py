@@ -1,32 +1,40 @@
-"""What a request's body holds: one call, or a batch of them. Pure."""
+"""Find the calls in a decoded body: one call, or a batch of them. Pure."""
 
 from dataclasses import dataclass
 from typing import Any, Final
 
-from collector.problems import Problem
+from domain.intake.raw_json import without_key
+from domain.intake.rejection import BodyProblem
 from domain.intake.values import instant_ms
 
 CALL_TYPE_BY_PATH: Final = {
     "identify": "identify", "i": "identify", "track": "track", "t": "track", "page": "page", "p": "page", "screen": "screen",
     "s": "screen", "group": "group", "g": "group", "alias": "alias", "a": "alias", "merge": "merge",
 }  # fmt: skip
-"""The type that an address gives. `merge` is none that Onefold has: such a call goes into quarantine, and the answer says so."""
+"""The last part of the address, and the type that it gives to the call.
+
+Onefold has no call of type `merge`: such a call goes into quarantine, and the answer names the reason.
+"""
 CALL_CENTRE_PATH: Final = "calls"
 BATCH_PATHS: Final = frozenset({"batch", "b", "import", CALL_CENTRE_PATH})
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """`call_type` is the type that the address gives to every call; None in a batch, where each names its own."""
+    """The calls of one body, and what the body or its address declares for all of them.
+
+    `call_type` is the type that the address gives to every call. It is None for a batch, where each call names its own type.
+    `sent_ms` is the batch's own `sentAt`.
+    """
 
     calls: list[Any]
     call_type: str | None
     sent_ms: int | None
     shared_fields: dict[str, dict[str, Any]]
-    """What the batch says for all of its calls: `context`, `integrations`."""
+    """`context` and `integrations` of the batch. Each call inherits them under its own."""
 
     def call(self, index: int) -> Any:
-        """A call with the batch's context and integrations under its own."""
+        """Return a call with the batch's context and integrations filled in where the call has none of its own."""
         call = self.calls[index]
         if not isinstance(call, dict):
             return call
@@ -37,27 +45,27 @@ class Envelope:
         return call
 
 
-def parse_envelope(path: str, body: Any) -> Envelope | Problem:
-    """The calls of a decoded body; `path` is the last part of the address, a key of KINDS or one of BATCHES.
+def single_calls(calls: list[Any]) -> Envelope:
+    """Wrap calls that name their own types and share nothing: rows of a file, calls made from a webhook."""
+    return Envelope(calls, None, None, {})
 
-    The address of the call centre takes one event and a list of them too.
+
+def parse_envelope(path: str, body: Any) -> Envelope | BodyProblem:
+    """Return the calls of a decoded body, or why it holds none.
+
+    `path` is the last part of the address: a key of CALL_TYPE_BY_PATH or a member of BATCH_PATHS. The address of the call centre
+    also takes one event, or a list of events.
     """
     if path == CALL_CENTRE_PATH:
         if isinstance(body, list):
-            return Envelope(body, None, None, {})
+            return single_calls(body)
         if isinstance(body, dict) and "batch" not in body:
-            return Envelope([call_without_key(body)], None, None, {})
+            return single_calls([without_key(body)])
     if not isinstance(body, dict):
-        return Problem.NOT_AN_OBJECT
+        return BodyProblem.NOT_AN_OBJECT
     if path in CALL_TYPE_BY_PATH:
-        # The key is a secret: it must not get into quarantine.
-        return Envelope([{name: value for name, value in body.items() if name != "writeKey"}], CALL_TYPE_BY_PATH[path], None, {})
+        return Envelope([without_key(body)], CALL_TYPE_BY_PATH[path], None, {})
     batch, shared = body.get("batch"), {field: body.get(field) for field in ("context", "integrations")}
     if not isinstance(batch, list) or not all(value is None or isinstance(value, dict) for value in shared.values()):
-        return Problem.NO_BATCH
+        return BodyProblem.NO_BATCH
     return Envelope(batch, None, instant_ms(body.get("sentAt")), {field: value for field, value in shared.items() if value})
-
-
-def call_without_key(body: dict[str, Any]) -> dict[str, Any]:
-    """The call without its write key: a secret, which must not get into quarantine."""
-    return {name: value for name, value in body.items() if name != "writeKey"}

@@ -1,4 +1,4 @@
-"""Rows of a file, CSV or JSONL, as calls. Pure but for the lines that it is given to read."""
+"""Read the rows of a file, CSV or JSONL, as calls. Pure: the caller passes in the lines."""
 
 import csv
 from collections.abc import Iterator
@@ -20,48 +20,43 @@ from domain.intake.import_columns import (
     target_of_column,
 )
 from domain.intake.import_values import parse_day, parse_instant, parse_number
-from domain.intake.parse import Rejection
+from domain.intake.rejection import CallRejected, Rejection
 from domain.intake.values import Unparsable, find_violation, loads
 from schemas.reasons import Reason
 
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _CALL_TYPE_BY_KIND: Final[dict[ImportKind, str]] = {"customers": "identify", "events": "track"}
-_SAMPLE: Final = 512
+_ENCODING_SAMPLE_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRow:
-    """A row that began at `line` (from 1), as it stands in the file, and the call that it is, or why it is none."""
+    """A row: the line where it begins (from 1), its text in the file, and its call or why it has none."""
 
     line: int
     raw: str
     call: dict[str, Any] | Rejection
 
 
-class _CellRejected(Exception):
-    def __init__(self, reason: Reason, detail: str, path: str) -> None:
-        super().__init__(reason)
-        self.rejection = Rejection(reason, detail, path)
-
-
 def detect_encoding(start: bytes) -> tuple[str, str]:
-    """How a file that begins so is encoded, and how to go on at bytes that are not: UTF-16 by its mark or its zeros, else UTF-8.
+    """Return the encoding of a file that begins with `start`, and how the decoder treats bytes that do not fit it.
 
-    Bytes that are no UTF-8 become lone surrogates, by which their row is found and refused.
+    A byte order mark or many zero bytes mean UTF-16, anything else UTF-8. Bytes that are no UTF-8 become lone surrogates, so that
+    only the row with them is rejected.
     """
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16", "replace"
-    sample = start[:_SAMPLE]
+    sample = start[:_ENCODING_SAMPLE_BYTES]
     if len(sample) >= 8 and max(sample[::2].count(0), sample[1::2].count(0)) * 4 > len(sample):
         return ("utf-16-be" if sample[::2].count(0) > sample[1::2].count(0) else "utf-16-le"), "replace"
     return "utf-8-sig", "surrogateescape"
 
 
 def read_rows(kind: ImportKind, lines: Iterator[str], mapping: ImportMapping) -> Iterator[ImportRow]:
-    """The rows of a file, in order; empty ones are left out. A first letter `{` makes it JSONL, anything else CSV with a header.
+    """Yield the rows of a file in order, without the empty ones. A first letter `{` means JSONL, anything else CSV with a header.
 
-    Equal content makes the equal message id, counted up when the file holds it more than once: reading the file again, or a longer
-    one, makes the same calls.
+    Equal rows get equal message ids, with a number behind the second and later ones of a file. So a file that is read again, or a
+    longer version of it, makes the same calls, and what was imported before is a duplicate.
     """
     recording = _RecordingLines(lines)
     first = next((line for line in recording if line.strip()), "")
@@ -77,16 +72,19 @@ def read_rows(kind: ImportKind, lines: Iterator[str], mapping: ImportMapping) ->
 
 
 def header_targets(kind: ImportKind, names: list[str], mapping: ImportMapping) -> list[str | None]:
-    """The targets of columns with these names; a column without a name has `column 3`."""
+    """Return the targets of columns with these names. The third column, if it has no name, is called `column 3`."""
     return [target_of_column(kind, name.strip() or f"column {number}", mapping) for number, name in enumerate(names, 1)]
 
 
 class _RecordingLines:
-    """Lines, and which of them were read since the last look."""
+    """An iterator of lines that also records which lines were read since they were last taken: the text of a CSV row."""
 
     def __init__(self, lines: Iterator[str]) -> None:
-        self._lines, self._pushed_back = lines, ""
-        self.number, self._recorded_lines, self._first_number = 0, [""], 1
+        self._lines = lines
+        self._pushed_back = ""
+        self.number = 0
+        self._recorded_lines = [""]
+        self._first_number = 1
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -105,7 +103,7 @@ class _RecordingLines:
         self._first_number = self.number + 1
 
     def pop_recorded(self) -> tuple[int, str]:
-        """The number of the first line since the last look, and all lines since."""
+        """Return the number of the first recorded line and the text of all of them, and start recording anew."""
         start, raw = self._first_number, "".join(self._recorded_lines).rstrip("\r\n")
         self._recorded_lines.clear()
         self._first_number = self.number + 1
@@ -166,7 +164,7 @@ def _read_csv(kind: ImportKind, lines: _RecordingLines, mapping: ImportMapping) 
 
 
 def _reject_every_line(lines: _RecordingLines) -> Iterator[ImportRow]:
-    """All lines of a file whose header no CSV can have."""
+    """Yield every line of a file as rejected, because its header cannot be read as CSV."""
     rejection = Rejection(Reason.UNPARSABLE, "the header has a cell that is too long: is this CSV?")
     yield ImportRow(*lines.pop_recorded(), rejection)
     for _ in lines:
@@ -174,13 +172,13 @@ def _reject_every_line(lines: _RecordingLines) -> Iterator[ImportRow]:
 
 
 def _guess_delimiter(header: str) -> str:
-    """The separator that the header holds most of, outside quotation marks."""
+    """Return the delimiter that occurs most often in the header, outside quotation marks."""
     outside = "".join(header.split('"')[::2])
     return max(_DELIMITERS, key=outside.count)
 
 
 def _build_call(kind: ImportKind, cells: list[tuple[str, str | None, Any]], mapping: ImportMapping) -> dict[str, Any] | Rejection:
-    """The call of a row's cells: (name, target, value)."""
+    """Return the call of a row, whose cells are (name, target, value), or why it has none."""
     call: dict[str, Any] = {"type": _CALL_TYPE_BY_KIND[kind]}
     own_prefix = f"{'traits' if kind == 'customers' else 'properties'}."
     try:
@@ -199,7 +197,7 @@ def _build_call(kind: ImportKind, cells: list[tuple[str, str | None, Any]], mapp
                 set_value(call, kind, f"{own_prefix}{name.strip()}", value)
         for target, value in mapping.constants.items():
             set_value(call, kind, target, _convert(value, target, mapping))
-    except _CellRejected as error:
+    except CallRejected as error:
         return error.rejection
     if kind == "events":
         call.setdefault("event", DEFAULT_EVENT)
@@ -209,7 +207,7 @@ def _build_call(kind: ImportKind, cells: list[tuple[str, str | None, Any]], mapp
 
 
 def _convert(value: Any, target: str, mapping: ImportMapping) -> Any:
-    """The value as its target wants it. Raises _Bad with the column's target: its name may be anybody's."""
+    """Return the value as its target needs it. Raises CallRejected with the target: a column's own name may be personal."""
     if target in NUMBER_TARGETS or target in mapping.numbers:
         converted: Any = parse_number(value)
         expected = "a number"
@@ -222,12 +220,12 @@ def _convert(value: Any, target: str, mapping: ImportMapping) -> Any:
     else:
         return value
     if converted is None:
-        raise _CellRejected(Reason.WRONG_TYPE, f"cannot be read as {expected}", target)
+        raise CallRejected(Reason.WRONG_TYPE, f"cannot be read as {expected}", target)
     return converted
 
 
 def _set_message_id(call: dict[str, Any], kind: ImportKind, occurrences: dict[int, int]) -> None:
-    """A message id of the call's content, if it has none."""
+    """Give a call without a message id one made of its content."""
     if call.get("messageId"):
         return
     content = orjson.dumps([kind, call], option=orjson.OPT_SORT_KEYS)

@@ -1,11 +1,11 @@
-"""Cells of files, as people and spreadsheets write them: numbers, instants, days. Pure."""
+"""Read cells of files as people and spreadsheets write them: numbers, instants, days. Pure."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from domain.intake.values import instant_ms
+from domain.intake.values import instant_ms, iso_instant
 
 _CURRENCY: Final = re.compile(r"(?:\s*(?:đ|₫|vnđ|vnd|dong|đồng))$|^(?:₫|\$|€)\s*", re.IGNORECASE)
 _WHOLE: Final = re.compile(r"[+-]?\d{1,15}")
@@ -15,7 +15,10 @@ _DAY: Final = re.compile(r"(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})(?:[ T,]+(\d{1,2
 
 
 def parse_number(value: Any) -> int | float | None:
-    """A number: `1250000`, `1.250.000`, `1,250,000.50`, `1.250.000,5 ₫`. One separator before three digits is one of thousands."""
+    """Return a number written as `1250000`, `1.250.000`, `1,250,000.50` or `1.250.000,5 ₫`; None for anything else.
+
+    A single separator before exactly three digits separates thousands: `1.250` is 1250.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     if not isinstance(value, str):
@@ -32,22 +35,23 @@ def parse_number(value: Any) -> int | float | None:
 
 
 def parse_instant(value: Any, zone: ZoneInfo, *, day_first: bool) -> str | None:
-    """An instant in ISO 8601, UTC: from ISO 8601, an epoch number, or `15/06/2025 14:30`. Without a zone of its own, in `zone`."""
+    """Return an instant in ISO 8601 and UTC, from ISO 8601, an epoch number or `15/06/2025 14:30`; None for anything else.
+
+    A time that names no zone is in `zone`.
+    """
     at = _parse_local(value, zone, day_first=day_first) if isinstance(value, str) else None
     at_ms = instant_ms(value) if at is None else int(at.timestamp() * 1000)
-    if at_ms is None or not 0 <= at_ms < 253_402_300_800_000:
-        return None
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if at_ms is None else iso_instant(at_ms)
 
 
 def parse_day(value: Any, *, day_first: bool) -> Any:
-    """A day as `1990-06-15`, from `15/06/1990`; what is written otherwise stays as it is."""
+    """Return `15/06/1990` as `1990-06-15`. Anything written otherwise stays as it is."""
     at = _parse_written(value.strip(), day_first=day_first) if isinstance(value, str) else None
     return value if at is None else at.date().isoformat()
 
 
 def _parse_local(value: str, zone: ZoneInfo, *, day_first: bool) -> datetime | None:
-    """The instant of a text that names no zone; None when it names one, or is no time."""
+    """Return the instant of a text that names no zone; None when it names one, or is no time."""
     text = value.strip()
     at = _parse_written(text, day_first=day_first)
     if at is None and not text.isdigit():

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domain.definitions.yaml_text import yaml_text
-
 REQUIRED_SHARE: Final = 0.999
 MIN_EVENTS: Final = 100
 """Of fewer events than this nothing is said to be required, nor to be one of a few values."""
@@ -69,12 +67,6 @@ def propose(source: str, events: Sequence[tuple[str, int]], statistics: Sequence
         planned_events[name] = sections
     spec = {"sources": [source], "mode": "observe", "events": planned_events}
     return {"apiVersion": "onefold/v1", "kind": "TrackingPlan", "metadata": {"name": source}, "spec": spec}
-
-
-def as_yaml(document: dict[str, Any], about: str) -> str:
-    """The document as `onefold apply` reads it, under a comment."""
-    comment = "".join(f"# {line}\n" for line in about.splitlines())
-    return comment + yaml_text(document)
 
 
 def _property_rule(statistics: PropertyStatistics, events: int) -> dict[str, Any]:

@@ -1,21 +1,21 @@
-"""Tracking plans: what a source's events should look like, as a definition says it.
+"""The specification of a tracking plan: what a source's events should look like.
 
 Patterns are RE2 expressions, so none can take exponential time.
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import re2
 from pydantic import Field, field_validator, model_validator
 
 from domain.fields import NAME_PATTERN, StrictModel
+from domain.re2_options import re2_options
 
 PlanMode = Literal["observe", "annotate", "block"]
 UnknownPolicy = Literal["allow", "annotate", "block"]
 PropertyType = Literal["string", "integer", "number", "boolean", "datetime", "array", "object", "money"]
 Pii = Literal["none", "identifier", "contact", "sensitive"]
-Section = Literal["properties", "traits"]
 EventName = Annotated[str, Field(min_length=1, max_length=512)]
 PropertyName = Annotated[str, Field(min_length=1, max_length=256)]
 SourceName = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -30,14 +30,6 @@ _TYPES_BY_RULE: Final[dict[str, frozenset[str | None]]] = {
     "properties": frozenset({None, "object"}),
     "items": frozenset({None, "array"}),
 }
-
-
-def re2_options() -> Any:
-    """How patterns are compiled: within bounds of memory, and silent."""
-    compile_options = re2.Options()
-    compile_options.max_mem = 8 << 20
-    compile_options.log_errors = False
-    return compile_options
 
 
 class PropertySpec(StrictModel):
@@ -81,7 +73,7 @@ class PropertySpec(StrictModel):
 
 
 def nesting_depth(spec: PropertySpec) -> int:
-    """How many levels a property has, itself counted."""
+    """Return how many levels a property has, itself included."""
     inner = [*spec.properties.values(), *([spec.items] if spec.items is not None else [])]
     return 1 + max(map(nesting_depth, inner), default=0)
 

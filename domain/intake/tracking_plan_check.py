@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import re2
 
-from domain.intake.tracking_plan import EventSpec, PlanMode, PropertySpec, TrackingPlanSpec, UnknownPolicy, re2_options
+from domain.intake.tracking_plan import EventSpec, PlanMode, PropertySpec, TrackingPlanSpec, UnknownPolicy
+from domain.re2_options import re2_options
 from schemas.events import Event, PlanViolation
 
 MAX_VIOLATIONS: Final = 20

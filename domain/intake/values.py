@@ -1,4 +1,4 @@
-"""JSON values from outside: decoding them, what they must not hold, and the instants that clients write."""
+"""JSON values from outside: how they are decoded, what they must not hold, and how clients write instants. Pure."""
 
 import json
 import math
@@ -18,6 +18,7 @@ _LARGEST_INT: Final = 2**64 - 1
 _LARGEST_EXACT_FLOAT: Final = 2**53
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_YEAR_10000_MS: Final = 253_402_300_800_000
 _DAY_OF_YEAR: Final = re.compile(r"([0-9]{4})-?(?!000)(36[0-6]|3[0-5][0-9]|[0-2][0-9]{2})(?=T|$)")
 _HOUR_24: Final = re.compile(r"(?<=[0-9])([T ])24((?::?00){0,2}(?:[.,]0+)?(?:Z|[+-][0-9:]+)?)$")
 _SECOND_60: Final = re.compile(r"([0-9]{2}:?[0-9]{2}:?)(60)(?=[.,Z+-]|$)")
@@ -30,11 +31,10 @@ class Unparsable(ValueError):
 
 
 def loads(raw: bytes) -> Any:
-    """The JSON value of UTF-8 bytes; raises Unparsable.
+    """Return the JSON value of UTF-8 bytes. Raises Unparsable.
 
-    What only `json` decodes (lone surrogates, NaN, very large integers) comes back as it is, for `find_violation` to find: one
-    such event
-    must not take its whole batch with it.
+    What orjson refuses and `json` decodes (lone surrogates, NaN, very large integers) is returned as it is, and `find_violation`
+    finds it later: one event with such a value must not cost its whole batch.
     """
     try:
         return orjson.loads(raw)
@@ -47,7 +47,7 @@ def loads(raw: bytes) -> Any:
 
 
 class Violation(NamedTuple):
-    """Why a value cannot travel on; `description` names no value."""
+    """Why a value cannot be stored; `description` quotes no value."""
 
     reason: Reason
     description: str
@@ -63,8 +63,10 @@ _NAME_TOO_LONG: Final = Violation(Reason.NAME_TOO_LONG, f"a name longer than {MA
 
 
 def find_violation(value: Any, depth: int = MAX_DEPTH) -> Violation | None:
-    """Why a decoded JSON value cannot travel on: what no store keeps (NaN, an integer beyond 64 bits, a lone surrogate), or a shape
-    beyond the limits; None when it can."""
+    """Return why a decoded JSON value cannot be stored, None when it can.
+
+    No store keeps NaN, an integer beyond 64 bits or a lone surrogate, and limits bound depth, names and their length.
+    """
     if isinstance(value, str):
         return None if value.isascii() else _unencodable(value)
     if value is None or isinstance(value, bool):
@@ -108,7 +110,7 @@ def _unencodable(text: str) -> Violation | None:
 
 
 def text_of(value: Any) -> str | None:
-    """An identifier as text: a string as it is, an exact whole number by its digits; None for any other kind of value."""
+    """Return an identifier as text: a string as it is, an exact whole number by its digits; None for any other value."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -121,9 +123,10 @@ def text_of(value: Any) -> str | None:
 
 
 def instant_ms(value: Any) -> int | None:
-    """An instant in milliseconds since the epoch: ISO 8601 (UTC when it names no zone) or an epoch number; None if it is neither.
+    """Return an instant in milliseconds since the epoch; None when the value is no instant, or lies before 1970.
 
-    Epoch numbers are taken as seconds, milliseconds, microseconds or nanoseconds by their size. Instants before 1970 are none.
+    An instant is ISO 8601 (in UTC when it names no zone) or an epoch number. The size of an epoch number decides whether it is
+    taken as seconds, milliseconds, microseconds or nanoseconds.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -133,6 +136,13 @@ def instant_ms(value: Any) -> int | None:
     else:
         epoch_ms = _epoch_ms(value)
     return epoch_ms if epoch_ms is not None and epoch_ms >= 0 else None
+
+
+def iso_instant(at_ms: float) -> str | None:
+    """Return an instant as Onefold writes every instant, `2025-06-15T15:06:40.000Z`; None outside the years 1970 to 9999."""
+    if not 0 <= at_ms < _YEAR_10000_MS:
+        return None
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _epoch_ms(number: float) -> int | None:
@@ -158,9 +168,10 @@ def _iso_ms(text: str) -> int | None:
 
 
 def _to_parsable_iso(text: str) -> tuple[str, timedelta]:
-    """ISO 8601 forms that `fromisoformat` refuses, as one that it takes and what is missing then.
+    """Rewrite forms of ISO 8601 that `fromisoformat` refuses, and return what must be added to the result.
 
-    A small z, a day of the year, the hour 24 and the leap second.
+    The forms are a small z, a day of the year, the hour 24 and the leap second. `2025-06-15T24:00Z` becomes `2025-06-15T00:00Z`
+    and one day.
     """
     plain, correction = text.upper(), timedelta()
     if match := _DAY_OF_YEAR.match(plain):

@@ -1,12 +1,16 @@
-"""From a webhook's payload to calls as clients send them, by the mapping of its Source. Pure, and never raises for a payload."""
+"""Turn a webhook's payload into calls as clients send them, by the mapping of its Source. Pure; no payload makes it raise.
+
+Example: the rule `{when: {"$.status": "paid"}, events: [{type: track, name: Order Completed, identifiers: {email: "$.mail"}}]}`
+turns the payload `{"status": "paid", "mail": "a@b.vn"}` into the call
+`{"type": "track", "event": "Order Completed", "identifiers": {"email": "a@b.vn"}}`.
+"""
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from domain.intake.parse import Rejection
-from domain.intake.values import instant_ms, text_of
+from domain.intake.rejection import CallRejected, Rejection
+from domain.intake.values import instant_ms, iso_instant, text_of
 from domain.intake.webhook_spec import (
     Constant,
     EventMapping,
@@ -25,34 +29,21 @@ from schemas.reasons import Reason
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
 
 
-@dataclass(frozen=True, slots=True)
-class MappedCalls:
-    """The calls of a payload; none when its rule says that it is to be ignored."""
+def map_payload(spec: MappingSpec, payload: Any, max_calls: int) -> list[dict[str, Any]] | Rejection:
+    """Return the calls that the first rule that applies makes of a decoded payload, or why it makes none.
 
-    calls: list[dict[str, Any]]
-    ignored: bool = False
-
-
-class _MappingFailed(Exception):
-    def __init__(self, reason: Reason, detail: str, path: str) -> None:
-        super().__init__(reason)
-        self.rejection = Rejection(reason, detail, path)
-
-
-def map_payload(spec: MappingSpec, payload: Any, max_calls: int) -> MappedCalls | Rejection:
-    """The calls that the first rule that applies makes of a decoded payload, at most `max_calls`; else why there are none.
-
-    A rejected payload names a path in it where something could not be read, or the field of the event that needed it.
+    The list is empty when the rule ignores the payload. More than `max_calls` calls are a rejection. The path of a rejection is the
+    path in the payload that could not be read, or the field of the event that needed it.
     """
     try:
         for rule in spec.rules:
             if _applies(rule, payload):
-                return MappedCalls([], ignored=True) if rule.ignore else MappedCalls(_build_calls(rule, payload, max_calls))
-    except _MappingFailed as error:
+                return [] if rule.ignore else _build_calls(rule, payload, max_calls)
+    except CallRejected as error:
         return error.rejection
     except RecursionError:
         return Rejection(Reason.WRONG_TYPE, "is nested too deeply")
-    return Rejection(Reason.UNKNOWN_TYPE, "no rule of the source's mapping is for this payload", "mapping.rules")
+    return Rejection(Reason.UNKNOWN_TYPE, "no rule of the source's mapping applies to this payload", "mapping.rules")
 
 
 def _applies(rule: MappingRule, payload: Any) -> bool:
@@ -64,16 +55,16 @@ def _applies(rule: MappingRule, payload: Any) -> bool:
 
 
 def _is_same(actual: Any, expected: Any) -> bool:
-    """Equal and of one kind: 1 is not true."""
+    """Return whether two values are equal and of one kind: 1 is not true."""
     return bool(actual == expected) and isinstance(actual, bool) == isinstance(expected, bool)
 
 
 def _build_calls(rule: MappingRule, payload: Any, max_calls: int) -> list[dict[str, Any]]:
     elements = [None] if rule.each is None else _elements(rule.each, payload, None)
     if elements is None:
-        raise _MappingFailed(Reason.MISSING_FIELD, "is missing: the rule makes an event of each of its elements", rule.each or "")
+        raise CallRejected(Reason.MISSING_FIELD, "is missing: the rule makes an event of each of its elements", rule.each or "")
     if len(elements) * len(rule.events) > max_calls:
-        raise _MappingFailed(
+        raise CallRejected(
             Reason.TOO_MANY, f"makes {len(elements) * len(rule.events)} events, the limit is {max_calls}", rule.each or ""
         )
     return [_build_call(event, payload, element) for element in elements for event in rule.events]
@@ -98,13 +89,13 @@ def _build_call(event: EventMapping, payload: Any, element: Any) -> dict[str, An
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Where paths look: `$` is the payload, `@` the element of the innermost `each`."""
+    """The values that paths start from: `$` is the payload, `@` the element of the innermost `each`."""
 
     payload: Any
     element: Any
 
     def fields(self, fields: MappingFields, target: str) -> Any:
-        """Values by name, dotted names nested; or the object at a path, whatever it is: intake says if it is none."""
+        """Return values by name, with dotted names nested; or the value at a path, which intake rejects if it is no object."""
         if isinstance(fields, str):
             return _value_at(fields, self.payload, self.element)
         result: dict[str, Any] = {}
@@ -117,12 +108,12 @@ class _Scope:
             for parent in parents:
                 inner = inner.setdefault(parent, {})
                 if not isinstance(inner, dict):
-                    raise _MappingFailed(Reason.WRONG_TYPE, "another field of the mapping has its place", f"{target}.{name}")
+                    raise CallRejected(Reason.WRONG_TYPE, "another field of the mapping has its place", f"{target}.{name}")
             inner[leaf] = resolved
         return result
 
     def value(self, value: MappingValue, target: str) -> Any:
-        """What a value of the mapping is for this payload; None when there is nothing."""
+        """Return what a value of the mapping is for this payload; None when the payload has nothing there."""
         if isinstance(value, str):
             return _value_at(value, self.payload, self.element) if value[:1] in ("$", "@") else value
         if isinstance(value, Constant):
@@ -149,15 +140,15 @@ class _Scope:
 
 
 def _elements(path: str, payload: Any, element: Any) -> list[Any] | None:
-    """The elements at a path, `[*]` at its end or not; None when there is nothing."""
+    """Return the elements of the list at a path, with `[*]` at its end or without; None when there is nothing."""
     elements = _value_at(path.removesuffix("[*]"), payload, element)
     if elements is not None and not isinstance(elements, list):
-        raise _MappingFailed(Reason.WRONG_TYPE, "must be a list", path)
+        raise CallRejected(Reason.WRONG_TYPE, "must be a list", path)
     return elements
 
 
 def _value_at(path: str, payload: Any, element: Any) -> Any:
-    """What is at a path, None if nothing is; with `[*]` in it the list of all that is there."""
+    """Return the value at a path, None if there is none; with `[*]` in the path the list of all values there."""
     return _walk(element if path.startswith("@") else payload, path_steps(path))
 
 
@@ -179,14 +170,14 @@ def _walk(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 def _transform(value: Any, transform: Transform, path: str, target: str) -> Any:
-    """The transform of a value, or of each of a list's."""
+    """Return the transformed value; of a list, the list of its transformed elements."""
     if value is None:
         return None
     if isinstance(value, list):
         return [_transform(item, transform, path, target) for item in value]
     transformed = _TRANSFORMS[transform](value)
     if transformed is None:
-        raise _MappingFailed(Reason.WRONG_TYPE, f"cannot be read as `{transform}` for {target}", path)
+        raise CallRejected(Reason.WRONG_TYPE, f"cannot be read as `{transform}` for {target}", path)
     return transformed
 
 
@@ -200,16 +191,9 @@ def _number(value: Any) -> int | float | None:
     return float(text) if "." in text else int(text)
 
 
-def _iso(at_ms: float | None) -> str | None:
-    """An instant as every instant is spelt."""
-    if at_ms is None or not 0 <= at_ms < 253_402_300_800_000:
-        return None
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _epoch(value: Any, factor: int) -> str | None:
     number = _number(value)
-    return None if number is None else _iso(number * factor)
+    return None if number is None else iso_instant(number * factor)
 
 
 def _string(value: Any) -> str | None:
@@ -222,7 +206,7 @@ _TRANSFORMS: Final[dict[Transform, Any]] = {
     "trim": lambda value: value.strip() if isinstance(value, str) else None,
     "string": _string,
     "number": _number,
-    "iso": lambda value: _iso(instant_ms(value)),
+    "iso": lambda value: None if (at_ms := instant_ms(value)) is None else iso_instant(at_ms),
     "epoch_seconds": lambda value: _epoch(value, 1000),
     "epoch_ms": lambda value: _epoch(value, 1),
 }

@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from domain.intake.plan_learning import PropertyStatistics, as_yaml, propose
+from domain.definitions.yaml_text import commented_yaml
+from domain.intake.plan_learning import PropertyStatistics, propose
 from ops.cli.options import DEFAULT_DIR, DataDir
 from ops.connect import find_settings
 from runtime.clock import SystemClock
@@ -68,7 +69,7 @@ async def learn_plan(warehouse: Warehouse, source: str, since: str, from_ms: int
     total = sum(count for _, count in event_counts)
     document = propose(source, [(name, count) for name, count in event_counts], [PropertyStatistics(*row) for row in property_rows])
     header = f"Proposed from {total} events of {since}. Read it before you apply it: enum, required and pii are guesses."
-    return total, as_yaml(document, header)
+    return total, commented_yaml(document, header)
 
 
 def _group_callback() -> None:

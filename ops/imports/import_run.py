@@ -10,7 +10,7 @@ import orjson
 
 from domain.intake.import_columns import ImportKind, ImportMapping
 from domain.intake.import_rows import ImportRow, read_rows
-from domain.intake.parse import Rejection
+from domain.intake.rejection import Rejection
 from ops.imports.collector_client import CollectorClient
 from ops.imports.import_file import open_import_file
 from runtime.errors import Invalid

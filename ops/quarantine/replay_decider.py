@@ -3,27 +3,31 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 
-from collector.problems import Problem
-from collector.routes import webhooks
 from domain.definitions.kinds import Source
 from domain.intake.admission import Admission
 from domain.intake.context import INTAKE_STEPS, IntakeContext
-from domain.intake.decide_calls import CallIntake, IntakeOutcome
+from domain.intake.decide_calls import STAGE, CallIntake, IntakeLimits, IntakeOutcome
+from domain.intake.decide_rows import IMPORT_ID_PREFIX
 from domain.intake.envelope import CALL_CENTRE_PATH, parse_envelope
-from domain.intake.parse import DEFAULT_SOURCE
+from domain.intake.rejection import BodyProblem
+from domain.intake.touchpoints import DEFAULT_SOURCE
 from domain.intake.values import Unparsable, loads
+from domain.intake.webhook_delivery import WEBHOOK_ID_PREFIX, decide_delivery
 from ops.quarantine.entries import QuarantineEntry
 from runtime.bus.port import Outgoing
+from runtime.bus.record_limits import MAX_RECORD_BYTES
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode
 from schemas.events import CALL_TYPES, Event
 from schemas.records import Delivery, GroupRecord, Identity, LinkRecord, Profile, Touched, Transition
 
-WEBHOOK_PREFIX: Final = "collector-webhook-"
-IMPORT_PREFIX: Final = "collector-import-"
+_WEBHOOK_RECORD: Final = f"{STAGE}-{WEBHOOK_ID_PREFIX}"
+_IMPORTED_ROW: Final = f"{STAGE}-{IMPORT_ID_PREFIX}"
+"""How the ids of records begin that the collector put into quarantine from a webhook, or from a file."""
 RECORD_TYPES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "events": (Event, "owner"),
     "links": (LinkRecord, ""),
@@ -50,41 +54,52 @@ class ReplayDecider:
     def __init__(self, settings: Settings, sources: Iterable[Source], admission: Admission) -> None:
         self._settings = settings
         self._sources = {source.metadata.name: source for source in sources}
-        self._accept = CallIntake(settings, (*INTAKE_STEPS, lambda event, _: admission.admit(event)))
+        self._intake = CallIntake(
+            IntakeLimits(
+                max_batch_events=settings.collector_max_batch_events,
+                max_event_bytes=settings.collector_max_event_bytes,
+                max_body_bytes=settings.collector_max_body_bytes,
+                max_record_bytes=MAX_RECORD_BYTES,
+            ),
+            secret=settings.tenant_secret.get_secret_value().encode(),
+            country=settings.default_country,
+            new_id=lambda: uuid4().hex,
+            steps=(*INTAKE_STEPS, lambda event, _: admission.admit(event)),
+        )
 
     def records(self, entry: QuarantineEntry, raw: bytes) -> list[Outgoing] | ReplayRefusal:
         """The records to send for `raw`, the record of the entry or what was made of it."""
         if entry.stage not in ("collector", "accept"):
             return self._stage_records(entry, raw)
-        if entry.id.startswith(IMPORT_PREFIX):
+        if entry.id.startswith(_IMPORTED_ROW):
             return ReplayRefusal("a row of a file: mend the file and import it again, what was kept of it is not doubled")
         try:
             call = loads(raw)
         except Unparsable:
             return ReplayRefusal("not JSON in UTF-8")
-        accepted = self._webhook(entry, call, raw) if entry.id.startswith(WEBHOOK_PREFIX) else self._call(entry, call)
-        if isinstance(accepted, ReplayRefusal):
-            return accepted
-        if accepted.rejections:
-            first = accepted.rejections[0]
+        outcome = self._webhook(entry, call, raw) if entry.id.startswith(_WEBHOOK_RECORD) else self._call(entry, call)
+        if isinstance(outcome, ReplayRefusal):
+            return outcome
+        if outcome.rejections:
+            first = outcome.rejections[0]
             return ReplayRefusal(f"{first['reason']}{': ' + first['path'] if first['path'] else ''}")
-        return accepted.records
+        return [Outgoing(self._settings.topic(record.topic), record.value, record.key) for record in outcome.records]
 
     def _call(self, entry: QuarantineEntry, body: Any) -> IntakeOutcome | ReplayRefusal:
         """One call, or those of a body, received when they were. What has no message id of its own is named after the entry."""
-        enclosed = parse_envelope(CALL_CENTRE_PATH, body)
-        if isinstance(enclosed, Problem):
-            return ReplayRefusal(enclosed.value.code)
-        has_several = len(enclosed.calls) != 1
+        envelope = parse_envelope(CALL_CENTRE_PATH, body)
+        if isinstance(envelope, BodyProblem):
+            return ReplayRefusal(envelope.value)
+        has_several = len(envelope.calls) != 1
         calls = [
             _with_message_id(call, f"{entry.id}-{number}" if has_several else entry.id)
-            for number, call in enumerate(enclosed.calls)
+            for number, call in enumerate(envelope.calls)
         ]
         source = entry.source or self._declared_source(body)
-        accepted = self._accept.decide(replace(enclosed, calls=calls), IntakeContext(source, entry.at_ms))
-        if isinstance(accepted, Problem):
-            return ReplayRefusal(accepted.value.code)
-        return accepted if calls else ReplayRefusal("it holds no call")
+        outcome = self._intake.decide(replace(envelope, calls=calls), IntakeContext(source, entry.at_ms))
+        if isinstance(outcome, BodyProblem):
+            return ReplayRefusal(outcome.value)
+        return outcome if calls else ReplayRefusal("it holds no call")
 
     def _declared_source(self, call: Any) -> str:
         """The source that a touchpoint names, if it may."""
@@ -96,9 +111,7 @@ class ReplayDecider:
         source = self._sources.get(entry.source)
         if source is None or source.spec.webhook is None:
             return ReplayRefusal("its source has no webhook by now")
-        return webhooks.decide_delivery(
-            self._accept, source.spec.webhook.mapping, payload, raw, IntakeContext(entry.source, entry.at_ms)
-        )
+        return decide_delivery(self._intake, source.spec.webhook.mapping, payload, raw, IntakeContext(entry.source, entry.at_ms))
 
     def _stage_records(self, entry: QuarantineEntry, raw: bytes) -> list[Outgoing] | ReplayRefusal:
         name = entry.topic.removeprefix(f"{self._settings.environment}.")

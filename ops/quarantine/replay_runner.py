@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from domain.definitions.admission_rules import admission_rules
 from domain.definitions.kinds import Source
 from domain.intake.admission import Admission
 from ops import definitions_topic
@@ -38,7 +39,7 @@ async def load_replay_decider(connection: Connection) -> ReplayDecider:
     """The decisions of now, by the live definitions. Raises Transient."""
     live_definitions = await definitions_topic.read_live(connection.settings, connection.bus)
     admission = Admission(open_locator(connection.settings.geoip_file))
-    admission.replace_all(live_definitions.values())
+    admission.replace_rules(admission_rules(live_definitions.values()))
     return ReplayDecider(
         connection.settings, [definition for definition in live_definitions.values() if isinstance(definition, Source)], admission
     )

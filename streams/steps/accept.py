@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
-from domain.intake.parse import Rejection, parse_touchpoint
+from domain.intake.rejection import Rejection
+from domain.intake.touchpoints import parse_touchpoint
 from profile_store.port import TopicPartition
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings

@@ -5,7 +5,7 @@ import pytest
 from consumers.events import EVENTS_FEED
 from consumers.feeds import GROUPS_FEED
 from domain.identity.rules import DEFAULT_RULES
-from domain.intake.parse import parse_touchpoint
+from domain.intake.touchpoints import parse_touchpoint
 from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition

@@ -11,7 +11,7 @@ import orjson
 from starlette.applications import Starlette
 
 from collector.app import create_app
-from collector.pipeline import RequestPipeline
+from collector.context import CollectorParts
 from collector.source_registry import Sources
 from domain.definitions.kinds import Metadata, Source, SourceSpec, key_hash
 from runtime.bus.memory import MemoryBus
@@ -62,7 +62,7 @@ class CollectorHarness:
     metrics: Metrics
     sources: Sources
     app: Starlette
-    request_pipeline: RequestPipeline
+    parts: CollectorParts
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW_MS))
 
     async def post(self, path: str, body: Any = None, *, content: bytes | None = None, **more: Any) -> httpx.Response:
@@ -113,4 +113,4 @@ async def collector_harness(
     inner: Producer = UnreachableProducer() if away else await bus.producer()
     app = create_app(settings, producer(inner) if producer else inner, clock, sources, metrics)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://collector.test") as http:
-        yield CollectorHarness(http, bus, settings, metrics, sources, app, app.state.pipeline, clock)
+        yield CollectorHarness(http, bus, settings, metrics, sources, app, app.state.parts, clock)

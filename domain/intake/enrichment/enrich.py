@@ -1,17 +1,18 @@
-"""Enriching an event: what can be said of its surroundings from what it says itself. Pure: the same event gives the same event.
+"""Enrich an event: derive facts about the visitor's surroundings from the event itself. Pure: equal events give equal events.
 
 What the client sent is never changed. `context.campaign` and `context.referrer` are added when they are missing, as Segment's
-clients would have sent them; everything else is in `context.enriched`, a name that is ours alone.
+clients would have sent them. Everything else goes into `context.enriched`, a name that only Onefold writes.
+
+Example: `context.userAgent` of Chrome 126 on Android adds `context.enriched.browser == {"name": "Chrome Mobile", "version": ...}`.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from pydantic import Field
 
-from domain.fields import StrictModel
 from domain.intake.enrichment import arrival, user_agent
+from domain.intake.enrichment.spec import DEFAULT_ENRICHMENT, EnrichSpec
 from domain.intake.enrichment.timezones import current_name
 from domain.intake.enrichment.types import GeoLocator
 from schemas.events import BOT_FLAG, Event
@@ -19,22 +20,8 @@ from schemas.events import BOT_FLAG, Event
 ENRICHED: Final = "enriched"
 
 
-class EnrichSpec(StrictModel):
-    """What is added to a source's events. All of it is on; `geo` does nothing without a database of places."""
-
-    user_agent: bool = Field(default=True, description="browser, os and device from context.userAgent")
-    bots: bool = Field(default=True, description="the flag `bot`, by context.userAgent")
-    campaign: bool = Field(default=True, description="context.campaign and the advertising click from the page's address")
-    referrer: bool = Field(default=True, description="context.referrer: what kind of place the visitor came from")
-    geo: bool = Field(default=True, description="location from context.ip")
-    timezone: bool = Field(default=True, description="the name that context.timezone has today")
-
-
-DEFAULT_ENRICHMENT: Final = EnrichSpec()
-
-
 def enrich(event: Event, spec: EnrichSpec = DEFAULT_ENRICHMENT, locate: GeoLocator | None = None) -> Event:
-    """The event with what its own words tell. Doing it again changes nothing."""
+    """Return the event with what `spec` asks for added. Enriching an enriched event changes nothing."""
     context = event.context
     if not context:
         return event
@@ -63,7 +50,7 @@ def enrich(event: Event, spec: EnrichSpec = DEFAULT_ENRICHMENT, locate: GeoLocat
 def _add_arrival(
     context: Mapping[str, Any], page: Mapping[str, Any], spec: EnrichSpec, additions: dict[str, Any], enriched: dict[str, Any]
 ) -> None:
-    """What the page's address and its referrer tell."""
+    """Add the campaign, the advertising click and the kind of referrer of the page."""
     url = _text_at(page, "url")
     if spec.campaign and url:
         if context.get("campaign") is None and (campaign := arrival.parse_campaign(url)):

@@ -8,18 +8,14 @@ from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 from ua_parser import Device, parse
 
 from domain.intake.enrichment.types import UserAgentDetails
+from domain.re2_options import re2_options
 
 MAX_CHARS: Final = 1024
 """How much of a text is looked at: real ones are shorter, and the price of what is sent must not be the client's to set."""
 CACHE_SIZE: Final = 8_192
 _HTTP_LIBRARY: Final = "http-library"
-
-
-def _re2_options() -> re2.Options:
-    options = re2.Options()
-    options.max_mem = 64 << 20
-    options.log_errors = False
-    return options
+_BOT_PATTERN_MEMORY_BYTES: Final = 64 << 20
+"""The patterns of all bots are one expression of more than a thousand alternatives."""
 
 
 def _bot_pattern() -> str:
@@ -28,7 +24,7 @@ def _bot_pattern() -> str:
     return "|".join(f"(?:{pattern})" for pattern in listed)
 
 
-_BOT_PATTERN: Final = re2.compile(_bot_pattern(), _re2_options())
+_BOT_PATTERN: Final = re2.compile(_bot_pattern(), re2_options(_BOT_PATTERN_MEMORY_BYTES))
 _PERSONAL_FETCHERS: Final = ("GoogleImageProxy", "YahooMailProxy")
 """Fetchers that the list has, but that work for a person who has just opened a mail."""
 _SPIDER: Final = "Spider"

@@ -278,7 +278,7 @@ async def test_a_body_over_the_limit_is_refused_whole(content: bytes, code: str)
         answer = await at.post("/v1/batch", content=content)
         assert (answer.status_code, answer.json()["code"]) == (413, code)
         assert await at.records("events") == await at.records("quarantine") == []
-        assert (at.request_pipeline.limiter.active_requests, at.request_pipeline.limiter.reserved_bytes) == (0, 0)
+        assert (at.parts.limiter.active_requests, at.parts.limiter.reserved_bytes) == (0, 0)
 
 
 async def test_a_body_of_very_many_streams_is_not_unpacked() -> None:
@@ -346,7 +346,7 @@ async def test_before_the_sources_are_known_no_key_is_called_wrong() -> None:
 
 async def test_requests_above_the_concurrency_limit_are_deferred() -> None:
     async with collector_harness() as at:
-        passes = [at.request_pipeline.limiter.acquire() for _ in range(1024)]
+        passes = [at.parts.limiter.acquire() for _ in range(1024)]
         answer = await at.post("/v1/track", TRACK)
         assert (answer.status_code, answer.headers["retry-after"], answer.json()["code"]) == (503, "1", "overloaded")
         passes.pop().release()
@@ -374,7 +374,7 @@ async def test_an_unexpected_error_keeps_the_data_with_the_client(monkeypatch: p
             async def broken(_: Any, error: Exception = error) -> Any:
                 raise error
 
-            monkeypatch.setattr(at.request_pipeline.producer, "send", broken)
+            monkeypatch.setattr(at.parts.producer, "send", broken)
             answer = await at.post("/v1/track", TRACK)
             assert answer.status_code == 503
             assert int(answer.headers["retry-after"]) > 0

@@ -74,10 +74,10 @@ async def test_requests_above_the_in_flight_limit_are_deferred(bound: dict[str, 
             put_off = put_off[5:]
         assert {event.id for event in await at.events()} == {f"m{number}-{n}" for number in numbers for n in range(10)}
         assert (
-            at.request_pipeline.producer.pending_bytes,
-            at.request_pipeline.producer.pending_records,
-            at.request_pipeline.limiter.reserved_bytes,
-            at.request_pipeline.limiter.active_requests,
+            at.parts.producer.pending_bytes,
+            at.parts.producer.pending_records,
+            at.parts.limiter.reserved_bytes,
+            at.parts.limiter.active_requests,
         ) == (0, 0, 0, 0)
 
 
@@ -87,11 +87,13 @@ async def test_unresponsive_bus_times_out() -> None:
             await asyncio.Event().wait()
             raise AssertionError(records)
 
-    async with collector_harness(producer=Silent) as at:
-        at.request_pipeline.producer = BoundedProducer(Silent(at.request_pipeline.producer), 1000, 10, timeout_s=0.01)
+    def impatient(inner: Producer) -> Producer:
+        return BoundedProducer(Silent(inner), 1000, 10, timeout_s=0.01)
+
+    async with collector_harness(producer=impatient) as at:
         answer = await at.post("/v1/track", TRACK)
         assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "unavailable", "2")
-        assert (at.request_pipeline.producer.pending_bytes, at.request_pipeline.producer.pending_records) == (0, 0)
+        assert (at.parts.producer.pending_bytes, at.parts.producer.pending_records) == (0, 0)
 
 
 async def test_one_request_larger_than_the_bound_is_not_stuck_for_ever() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from collector.problems import Problem, RequestRefused
 from collector.retry_buffer import RetryBuffer
+from collector.routes.email_tracking import aclose
 from domain.intake.email_links import EmailLink, derive_key, sign
 from runtime.bus.port import Outgoing, Producer
 from runtime.errors import Transient
@@ -94,7 +95,7 @@ async def test_a_customer_does_not_wait_for_sources_or_the_broker(monkeypatch: p
     async with collector_harness(away=True, caught_up=False) as at:
         assert (await clicked(at)).headers["location"] == TARGET
         assert (await opened(at)).status_code == 200
-        await at.request_pipeline.aclose()
+        await aclose(at.parts)
         assert b'onefold_email_requests_total{kind="any",result="lost"} 2.0' in at.metrics.exposition()
 
 
@@ -117,10 +118,9 @@ class Returning:
 async def test_an_event_is_kept_until_the_broker_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collector.retry_buffer.BASE_MS", 1)
     monkeypatch.setattr("collector.routes.email_tracking.WAIT_S", 0)
-    async with collector_harness() as at:
-        at.request_pipeline.producer = Returning(at.request_pipeline.producer, 3)  # type: ignore[assignment]  # a producer within a producer
+    async with collector_harness(producer=lambda inner: Returning(inner, 3)) as at:
         assert (await clicked(at)).status_code == 302
-        await at.request_pipeline.aclose()
+        await aclose(at.parts)
         (event,) = await at.events()
         assert event.name == "Email Link Clicked"
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from domain.intake.import_columns import ImportKind, ImportMapping, fold_column_name
 from domain.intake.import_rows import ImportRow, detect_encoding, read_rows
 from domain.intake.import_values import parse_day, parse_instant, parse_number
-from domain.intake.parse import Rejection
+from domain.intake.rejection import Rejection
 from tests.support.collector_harness import collector_harness
 
 HANOI = ImportMapping(timezone="Asia/Ho_Chi_Minh")

@@ -5,7 +5,8 @@ import orjson
 import pytest
 from starlette.datastructures import QueryParams
 
-from collector.routes.pixel import GIF, call_from_query
+from collector.routes.pixel import GIF
+from domain.intake.query_call import call_from_query
 from tests.support.collector_harness import KEY, collector_harness
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from collector.webhook_signature import Proof, ReplayCache
 from domain.definitions.kinds import InvalidDefinition, Source, decode_definition, encode_definition, load_yaml
-from domain.intake.parse import Rejection
-from domain.intake.webhook_mapping import MappedCalls, map_payload
+from domain.intake.rejection import Rejection
+from domain.intake.webhook_mapping import map_payload
 from domain.intake.webhook_spec import MappingSpec
 from schemas.reasons import Reason
 from tests.support.collector_harness import KEY, NOW_MS, CollectorHarness, collector_harness, source
@@ -320,8 +320,8 @@ def spec(text: str) -> MappingSpec:
 )  # fmt: skip
 def test_values(value: Any, payload: Any, expected: Any) -> None:
     result = map_payload(spec(json.dumps({"properties": {"it": value}})), payload, 10)
-    assert isinstance(result, MappedCalls)
-    assert result.calls[0].get("properties", {}).get("it") == expected
+    assert isinstance(result, list)
+    assert result[0].get("properties", {}).get("it") == expected
 
 
 @pytest.mark.parametrize(
@@ -353,9 +353,9 @@ def test_the_first_rule_that_applies_decides() -> None:
     )
     for payload, name in (({"a": 1, "b": "y"}, "both"), ({"a": 1, "b": "z"}, "else"), ({"a": True}, "true"), ({"a": "1"}, "else")):
         result = map_payload(found, payload, 10)
-        assert isinstance(result, MappedCalls)
-        assert result.calls[0]["event"] == name
-    assert map_payload(found, {}, 10) == MappedCalls([], ignored=True)
+        assert isinstance(result, list)
+        assert result[0]["event"] == name
+    assert map_payload(found, {}, 10) == []
 
 
 def test_definitions_say_what_is_wrong_and_survive_the_topic() -> None:

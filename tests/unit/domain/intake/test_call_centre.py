@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.intake.call_centre import MAX_NOTE_CHARS
-from domain.intake.parse import Rejection, parse_call
+from domain.intake.parse import parse_call
+from domain.intake.rejection import Rejection
 from schemas.events import CALL_TYPES, CallType, Event
 from schemas.reasons import Reason
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.intake.enrichment import arrival, timezones, user_agent
-from domain.intake.enrichment.enrich import EnrichSpec, enrich
+from domain.intake.enrichment.enrich import enrich
 from domain.intake.enrichment.geoip import cached_locator, geo_location
+from domain.intake.enrichment.spec import EnrichSpec
 from runtime.geoip import open_locator
 from schemas.codec import decode, encode
 from schemas.events import Event

@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 
-from domain.intake.parse import MAX_ID_CHARS, Rejection, parse_call, parse_touchpoint
+from domain.intake.parse import MAX_ID_CHARS, parse_call
+from domain.intake.rejection import Rejection
+from domain.intake.touchpoints import parse_touchpoint
 from schemas.events import EVENT_VERSION, Event
 from schemas.identifiers import node
 from schemas.reasons import Reason

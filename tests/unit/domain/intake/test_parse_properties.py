@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from docs.topic_documents import record_schema
-from domain.intake.parse import Rejection, parse_call, parse_touchpoint
+from domain.intake.parse import parse_call
+from domain.intake.rejection import Rejection
+from domain.intake.touchpoints import parse_touchpoint
 from schemas.codec import Undecodable, decode, encode
 from schemas.events import EVENT_TYPES, Event
 

@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import TrackingPlan, load_yaml
-from domain.intake.plan_learning import PropertyStatistics, as_yaml, propose
+from domain.definitions.yaml_text import commented_yaml
+from domain.intake.plan_learning import PropertyStatistics, propose
 from ops.cli.tracking_plan import parse_since_ms
 from runtime.errors import Invalid
 
 
 def proposed(seen: PropertyStatistics, events: int = 1_000) -> dict[str, Any]:
     document = propose("shop", [("Đặt hàng", events)], [seen])
-    [plan] = load_yaml(as_yaml(document, "about"), "plan.yaml")
+    [plan] = load_yaml(commented_yaml(document, "about"), "plan.yaml")
     assert isinstance(plan, TrackingPlan)
     assert plan.sources == ("shop",)
     assert plan.spec.mode == "observe"
@@ -100,7 +101,7 @@ _OBSERVED = st.builds(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(_OBSERVED, max_size=8), _COUNTS)
 def test_whatever_was_seen_the_proposal_is_a_plan(found: list[PropertyStatistics], events: int) -> None:
-    text = as_yaml(propose("shop", [("Đặt hàng", events), ("$identify", 5)], found), "read it")
+    text = commented_yaml(propose("shop", [("Đặt hàng", events), ("$identify", 5)], found), "read it")
     [plan] = load_yaml(text, "plan.yaml")
     assert isinstance(plan, TrackingPlan)
 

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.definitions import kinds
+from domain.definitions.admission_rules import admission_rules
 from domain.definitions.kinds import InvalidDefinition, TrackingPlan, load_yaml
 from domain.intake.admission import Admission
-from domain.intake.parse import Rejection
+from domain.intake.rejection import Rejection
 from domain.intake.tracking_plan_check import MAX_VIOLATIONS, RULE_DESCRIPTIONS, CompiledPlan, PlanCheck, json_kind, metric_path
 from schemas.codec import decode, encode
 from schemas.events import Event, PlanViolation
@@ -156,7 +157,7 @@ def test_a_plan_survives_its_topic() -> None:
 def admission(**changed: Any) -> tuple[Admission, list[tuple[str, str, str, str]]]:
     noted: list[tuple[str, str, str, str]] = []
     made = Admission(count_violation=lambda *said: noted.append(said))
-    made.replace_all([plan(**changed)])
+    made.replace_rules(admission_rules([plan(**changed)]))
     return made, noted
 
 

@@ -1,0 +1,31 @@
+"""Optional fields of a call, read with their type checked. Each function raises CallRejected with the path of the field."""
+
+from typing import Any
+
+from domain.intake.rejection import CallRejected
+from domain.intake.values import text_of
+from schemas.reasons import Reason
+
+
+def optional_object(call: dict[str, Any], field: str) -> dict[str, Any]:
+    """Return the object at a field, empty when the field is null or absent."""
+    value = call.get(field)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise CallRejected(Reason.WRONG_TYPE, "must be an object", field)
+    return value
+
+
+def optional_text(call: dict[str, Any], field: str, parent: str = "") -> str | None:
+    """Return the text at a field, None when the field is null or absent. A whole number becomes its digits.
+
+    `parent` is the path of `call` itself, with a dot at its end: it goes before the field in the path of a rejection.
+    """
+    value = call.get(field)
+    if value is None:
+        return None
+    text = text_of(value)
+    if text is None:
+        raise CallRejected(Reason.WRONG_TYPE, "must be text or a whole number", f"{parent}{field}")
+    return text

@@ -1,0 +1,49 @@
+"""Read a call from the parameters of a URL: for pixels, which can send nothing else. Pure."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any, Final
+
+from domain.intake.values import Unparsable, loads
+
+_OBJECT_FIELDS: Final = ("properties", "traits", "context", "identifiers", "integrations")
+
+
+def call_from_query(query: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the call that a query describes; None when its `data` is not base64 of a JSON object.
+
+    `properties`, `traits` and the like may be JSON objects. A dot leads into them: `properties.total=5` sets `total`. Such values
+    stay text, because a query cannot tell a number from a text.
+    """
+    if (data := query.get("data")) is not None:
+        return _decode_data(data)
+    call: dict[str, Any] = {}
+    for name, value in query.items():
+        field, dot, key = name.partition(".")
+        if name == "writeKey":
+            continue
+        if not dot:
+            json_object = _json_object(value) if name in _OBJECT_FIELDS else {}
+            call[name] = {**json_object, **call.get(name, {})} if json_object else value
+        elif field in _OBJECT_FIELDS and key and isinstance(call.setdefault(field, {}), dict):
+            call[field][key] = value
+    return call
+
+
+def _json_object(value: str) -> dict[str, Any]:
+    try:
+        decoded = loads(value.encode())
+    except (Unparsable, UnicodeEncodeError):
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _decode_data(data: str) -> dict[str, Any] | None:
+    """Decode base64 as browsers and as URLs write it, with its padding or without."""
+    padded = data.replace(" ", "+").replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        decoded = loads(base64.b64decode(padded + "=" * (-len(padded) % 4), validate=True))
+    except (binascii.Error, ValueError):
+        return None
+    return decoded if isinstance(decoded, dict) else None
