@@ -1,7 +1,6 @@
 """Definitions as this process knows them: read from their topic at the start, then followed."""
 
 import asyncio
-import logging
 from typing import Final
 
 from domain.definitions.admission_rules import admission_rules
@@ -14,10 +13,11 @@ from runtime.bus.follow import RETRY_S, follow
 from runtime.bus.port import Bus, Record
 from runtime.errors import Transient
 from runtime.geoip import open_locator
+from runtime.logs import get_logger
 from runtime.settings import Settings
 from streams import metrics
 
-log: Final = logging.getLogger(__name__)
+log: Final = get_logger(__name__)
 
 RULES_KEY: Final = "IdentityRules/default"
 ADMISSION_KINDS: Final = ("Source/", "TrackingPlan/")
@@ -56,10 +56,8 @@ class Definitions:
                 self.rules = self._build_rules(definitions.get(key), record.offset)
             self._definitions = definitions
         except InvalidDefinition as error:
-            log.warning(
-                "a definition cannot be used; what held before it holds on",
-                extra={"action": "definition_skipped", "offset": record.offset, "reason": str(error)},
-            )
+            # The earlier version of the definition stays in force.
+            log.warning("definition_skipped", offset=record.offset, reason=str(error))
         self.next_offset = record.offset + 1
 
     @property
@@ -79,9 +77,7 @@ class Definitions:
             try:
                 sort_by_reference({item.metadata.name: item.spec for item in (*accepted, definition) if isinstance(item, Segment)})
             except CyclicSegments as error:
-                log.warning(
-                    "a segment cannot be used", extra={"action": "definition_skipped", "key": definition.key, "reason": str(error)}
-                )
+                log.warning("definition_skipped", key=definition.key, reason=str(error))
                 continue
             accepted.append(definition)
         return accepted
@@ -111,5 +107,5 @@ async def _end_offset(bus: Bus, topic: str) -> int:
         try:
             return (await bus.end_offsets(topic)).get(0, 0)
         except Transient as error:
-            log.warning("the definitions wait for the broker", extra={"action": "definitions_wait", "reason": str(error)})
+            log.warning("definitions_wait", reason=str(error))
             await asyncio.sleep(RETRY_S)

@@ -1,4 +1,4 @@
-"""Law 7, looked at: hashes of what Redis holds, and of what ClickHouse's events, links and decisions come to."""
+"""Stores are projections, checked: hashes of what Redis holds, and of what ClickHouse's events, links and decisions come to."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Law 7, done: the profile store made anew from ClickHouse. Stream workers wait meanwhile and go on by themselves.
+"""Stores are projections, applied: the profile store made anew from ClickHouse. Stream workers wait meanwhile and then go on.
 
 Positions are written last: a rebuild that is cut off leaves a store that says it stands at the beginning, never one that says
 it holds what it does not. Workers that notice read the log again, which is harmless; running the rebuild again completes it.

@@ -1,4 +1,4 @@
-"""Law 4, looked at in production: who the stream has in each segment, and who ClickHouse's SQL has, at the same instant."""
+"""Streaming equals SQL, checked: the stream's members of each segment and those of ClickHouse's SQL at one instant."""
 
 import asyncio
 from collections import Counter

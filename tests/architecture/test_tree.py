@@ -2,11 +2,10 @@
 
 import ast
 import statistics
-import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.source_tree import ROOT, production_files, tracked_files, tree_of
+
 ALLOWED_AT_ROOT = {
     ".ci",
     ".dockerignore",
@@ -39,50 +38,26 @@ ALLOWED_AT_ROOT = {
     "tests",
     "warehouse",
 }
-PACKAGES = (
-    "activation",
-    "api",
-    "collector",
-    "consumers",
-    "demo",
-    "domain",
-    "embedded",
-    "ops",
-    "profile_store",
-    "runtime",
-    "schemas",
-    "streams",
-    "warehouse",
-)
-
-
-def tracked() -> list[Path]:
-    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return [Path(line) for line in listing.splitlines() if (ROOT / line).is_file()]
-
-
-def sources() -> list[Path]:
-    return [path for path in tracked() if path.suffix == ".py" and path.parts[0] in PACKAGES]
 
 
 def test_root_holds_only_what_is_allowed() -> None:
-    assert {path.parts[0] for path in tracked()} <= ALLOWED_AT_ROOT
+    assert {path.parts[0] for path in tracked_files()} <= ALLOWED_AT_ROOT
 
 
 def test_no_package_shadows_the_standard_library() -> None:
-    assert not {path.parts[0].removesuffix(".py") for path in sources()} & sys.stdlib_module_names
+    assert not {path.parts[0].removesuffix(".py") for path in production_files()} & sys.stdlib_module_names
 
 
 def test_files_stay_within_the_size_budget() -> None:
-    sizes = {path: len((ROOT / path).read_text().splitlines()) for path in tracked() if path.suffix == ".py"}
+    sizes = {path: len((ROOT / path).read_text().splitlines()) for path in tracked_files() if path.suffix == ".py"}
     assert {str(path): size for path, size in sizes.items() if size > 400} == {}
-    assert statistics.median(sizes[path] for path in sources() if sizes[path] > 1) <= 150
+    assert statistics.median(sizes[path] for path in production_files() if sizes[path] > 1) <= 150
 
 
 def test_functions_fit_a_screen() -> None:
     long = {}
-    for path in sources():
-        for item in ast.walk(ast.parse((ROOT / path).read_text())):
+    for path in production_files():
+        for item in ast.walk(tree_of(path)):
             if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.end_lineno is not None:
                 size = item.end_lineno - item.lineno + 1
                 if size > 60:
@@ -92,8 +67,8 @@ def test_functions_fit_a_screen() -> None:
 
 def test_only_the_clock_reads_the_time() -> None:
     readers = set()
-    for path in sources():
-        for item in ast.walk(ast.parse((ROOT / path).read_text())):
+    for path in production_files():
+        for item in ast.walk(tree_of(path)):
             name = ast.unparse(item) if isinstance(item, ast.Attribute) else ""
             if name in {"time.time", "time.time_ns", "datetime.now", "datetime.datetime.now", "datetime.utcnow"}:
                 readers.add(str(path))

@@ -1,4 +1,4 @@
-"""Law 2: the state is a function of the set of events. Random histories, orders, duplicates, slicings and crashes."""
+"""Order does not matter: the state is a function of the set of events. Random orders, duplicates, slicings and crashes."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Laws 2 to 5 through the real steps: sequences, numbers, computed traits and timers, with crashes, replays and zombies."""
+"""The laws of segments through the real steps: sequences, numbers, computed traits and timers, with crashes and replays."""
 
 import random
 from collections.abc import Sequence

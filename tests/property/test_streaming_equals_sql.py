@@ -1,4 +1,4 @@
-"""Law 4: streaming equals SQL, over random definitions, random histories and random instants, on the real engine.
+"""Streaming equals SQL, over random definitions, random histories and random instants, on the real engine.
 
 A verdict is that on one segment, of one history (up to three people whose identifiers join and part), at one instant.
 """

@@ -1,4 +1,4 @@
-"""Law 4 can fail: SQL's answers to a few batches are kept, and each of these mistakes in the stream soon says something else."""
+"""The comparison of stream and SQL can fail: with each of these mistakes in the stream, it soon differs from SQL's answers."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Laws 2, 3 and 5 of segments: what is kept incrementally is what an evaluation from nothing says, at any instant, in any order."""
+"""Memberships that are updated incrementally equal an evaluation from nothing, at any instant and in any order of events."""
 
 import os
 

@@ -90,7 +90,7 @@ async def test_a_body_of_frames_without_end_is_cut_off() -> None:
 
 
 async def test_idle_connection_without_headers_is_closed() -> None:
-    hasty = type("Hasty", (bounded_protocol(40_000, 100_000),), {"headers_within_s": 0.01})
+    hasty = type("Hasty", (bounded_protocol(40_000, 100_000),), {"headers_timeout_s": 0.01})
     async with serving(hasty) as port:
         assert await answer_to(port, b"") == b""
         assert await answer_to(port, b"POST /v1/track HTTP/1.1\r\nX: ") == b""
