@@ -149,9 +149,7 @@ def decide(
         if touched.first_offset <= applied:
             # Perhaps they were never sent: a crash after the save of this slice must not lose them.
             unpublished_transitions, unpublished_contributions = before.last, before.grouped
-            produce += _change_records(
-                settings, unpublished_transitions, unpublished_contributions, _stored_profile(before, view, profile_id, now_ms)
-            )
+            produce += _change_records(settings, before.last, before.grouped, _stored_profile(before, view, profile_id, now_ms))
             results["replayed"] += 1
         if touched.last_offset <= applied or touched.superseded_by_event(view.guards):
             continue
@@ -174,9 +172,8 @@ def decide(
         documents["membership", profile_id] = GuardedDocument(
             encode_membership(after), topic_partition.guard_name, touched.last_offset
         )
-    writes = Writes(documents=documents, timers=timers)  # type: ignore[arg-type]  # the kind is a literal
     return Outcome(
-        writes=writes,
+        writes=Writes(documents=documents, timers=timers),  # type: ignore[arg-type]  # the kind is a literal
         produce=tuple(produce),
         results=results,
         approximate=tuple(approximate),
