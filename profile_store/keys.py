@@ -4,6 +4,7 @@
     <env>:s:<profile>    string  memberships of a profile: header and data         until erased
     <env>:g:<group>      string  an account or a household: header and data        until erased
     <env>:u:<place>      string  what the link agent must remember of itself       until wiped
+    <env>:c:<place>      string  checkpoint of a backfill: profiles are to be evaluated     until they are
     <env>:l:<node>       string  label: `<version> <profile>`                      until relabelled
     <env>:m:<profile>    string  members: JSON, see values.pack_members            until relabelled
     <env>:e:<node>       hash    neighbour -> evidence, `-` or `!` and neighbour -> a person's decision; kept at both ends
@@ -11,6 +12,7 @@
     <env>:p:<place>      string  position: the next offset to read                 until wiped
     <env>:b:<place>      string  fence: how often its writers were shut out        until wiped
     <env>:d:<key>        string  delivery settled: until when, in ms               as long as the caller asks
+    <env>:r:<name>       string  a run that one process has claimed: until when    as long as the caller asks
     <env>:hold           string  writers wait: until when, in ms                   60 s
 
 On a cluster a place's keys share one slot by a hash tag, and there is one more of them:
@@ -20,8 +22,8 @@ On a cluster a place's keys share one slot by a hash tag, and there is one more 
     <env>:b:{<place>}    string  as above
     <env>:w:{<place>}    string  write-ahead entry: what a slice's save is about to write    until it is written, some ms
 
-and what `save` wrote (fragments, memberships, groups, link_outbox, labels, members, evidence, decisions) begins with its fence, see
-lua/place.lua. All other keys stand alone, so a cluster spreads them evenly.
+and what `save` wrote (fragments, memberships, groups, link_outbox, backfill_checkpoint, labels, members, evidence, decisions)
+begins with its fence, see lua/place.lua. All other keys stand alone, so a cluster spreads them evenly.
 """
 
 from collections.abc import Sequence
@@ -32,6 +34,7 @@ KIND_LETTERS: Final = {
     "membership": "s",
     "group": "g",
     "link_outbox": "u",
+    "backfill_checkpoint": "c",
     "label": "l",
     "members": "m",
     "edges": "e",
@@ -73,6 +76,10 @@ class Keys:
     def delivery(self, key: str) -> str:
         """The key of a settled delivery."""
         return f"{self._environment}:d:{key}"
+
+    def run(self, name: str) -> str:
+        """Return the key of a run that one process of several claims."""
+        return f"{self._environment}:r:{name}"
 
     def pattern(self, kind: str) -> str:
         """A SCAN pattern for all entries of a kind. Environments hold no character that is special in it."""

@@ -37,6 +37,7 @@ class MemoryStore:
             "membership": {},
             "group": {},
             "link_outbox": {},
+            "backfill_checkpoint": {},
         }
         self._labels: dict[str, Label] = {}
         self._members: dict[str, Members] = {}
@@ -45,6 +46,7 @@ class MemoryStore:
         self._positions: dict[str, int] = {}
         self._fences: dict[str, int] = {}
         self._deliveries: dict[str, int] = {}
+        self._runs: dict[str, int] = {}
         self._paused_until_ms = 0
 
     async def checkpoint(self, topic_partition: TopicPartition) -> Checkpoint:
@@ -127,6 +129,13 @@ class MemoryStore:
     async def settle_delivery(self, key: str, ttl_ms: int) -> None:
         self._deliveries[key] = self._clock.now_ms() + ttl_ms
 
+    async def claim_run(self, name: str, ttl_ms: int) -> bool:
+        now_ms = self._clock.now_ms()
+        if self._runs.get(name, 0) > now_ms:
+            return False
+        self._runs[name] = now_ms + ttl_ms
+        return True
+
     async def pause_writers(self, paused: bool) -> None:  # noqa: FBT001 - a switch, as the port has it
         self._paused_until_ms = self._clock.now_ms() + WRITER_PAUSE_MS if paused else 0
 
@@ -149,6 +158,7 @@ class MemoryStore:
             "membership": self._documents["membership"],
             "group": self._documents["group"],
             "link_outbox": self._documents["link_outbox"],
+            "backfill_checkpoint": self._documents["backfill_checkpoint"],
             "label": self._labels,
             "members": self._members,
             "edges": self._neighbour_fields,

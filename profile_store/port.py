@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol
 
 from domain.identity.model import MAX_NEIGHBOURS, Decision, DecisionKind, Edge, Label, Members, Neighbours
 
-DocumentKind = Literal["fragment", "membership", "group", "link_outbox"]
+DocumentKind = Literal["fragment", "membership", "group", "link_outbox", "backfill_checkpoint"]
 ScannableKind = Literal["fragment", "membership", "group", "label", "members", "edges"]
 
 MAX_FIELDS: Final = MAX_NEIGHBOURS + 1_000
@@ -140,6 +140,10 @@ class ProfileStore(Protocol):
 
     async def settle_delivery(self, key: str, ttl_ms: int) -> None:
         """Remember a delivery key as settled for `ttl_ms`."""
+        ...
+
+    async def claim_run(self, name: str, ttl_ms: int) -> bool:
+        """Claim a run that one process of several is to do; return whether this call was the first one within `ttl_ms`."""
         ...
 
     async def pause_writers(self, paused: bool) -> None:  # noqa: FBT001 - a switch

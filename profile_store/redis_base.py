@@ -134,6 +134,9 @@ class RedisBase(ABC):
     async def settle_delivery(self, key: str, ttl_ms: int) -> None:
         await self._run_command("SET", self._keys.delivery(key), self._clock.now_ms() + ttl_ms, "PX", ttl_ms)
 
+    async def claim_run(self, name: str, ttl_ms: int) -> bool:
+        return await self._run_command("SET", self._keys.run(name), self._clock.now_ms() + ttl_ms, "NX", "PX", ttl_ms) is not None
+
     async def pause_writers(self, paused: bool) -> None:  # noqa: FBT001 - a switch, as the port has it
         if paused:
             await self._run_command("SET", self._keys.writer_pause, self._clock.now_ms() + WRITER_PAUSE_MS, "PX", WRITER_PAUSE_MS)

@@ -1,6 +1,17 @@
-"""Households that are to count what they did not count before: what each profile contributes is said anew before anybody looks.
+"""Counts that households are asked for the first time: each profile's contribution is published before the new definitions
+are live.
 
-Else members of a new segment would be found one by one, as their profiles are looked at again, and not in silence.
+**Why.** A household counts what its members have contributed. When a new segment asks for a count that nobody contributed
+yet, the agents would find it out profile by profile in the evaluation that follows the switch, and every household that
+fulfils the segment would enter it then, with live transitions and messages to channels. Contributed beforehand, they enter
+silently by the baseline.
+
+**Invariant.** Published, folded into the groups' documents, and noted in the membership documents, in this order. A crash in
+between repeats records, which is harmless: a group takes a contribution only when its number is larger than the stored one.
+
+**Example.** A household of An and Binh is asked for "at least 3 orders". An has 2 orders and Binh 1. Two records are
+published, An: 2 and Binh: 1, and the group's document then says 3. Both membership documents note the hash of what was
+contributed, so that the group agent's next evaluation of An has nothing to publish.
 """
 
 from collections.abc import Collection
@@ -20,20 +31,18 @@ from domain.identity.rules import HouseholdRules
 from domain.profiles.baseline import StoredProfile
 from domain.profiles.membership import decode_membership, encode_membership
 from domain.segments.plan import SegmentPlan
-from ops.apply.paused_partitions import PausedPartitions
+from ops.apply.paused_partitions import DocumentWrites, PausedPartitions
 from ops.apply.stored_profiles import chunks, read_profiles
-from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition
+from profile_store.port import ProfileStore
 from runtime.bus.port import Outgoing, Producer
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import GroupRecord
 
-DocumentWrites = dict[TopicPartition, dict[tuple[DocumentKind, str], tuple[bytes, GuardedDocument]]]
-
 
 @dataclass(frozen=True, slots=True)
 class GroupContributionBackfill:
-    """`plan` and `rule` are those to come."""
+    """Publishes contributions by `plan` and `rule`, which are about to become live, as of `now_ms`."""
 
     settings: Settings
     store: ProfileStore
@@ -42,7 +51,10 @@ class GroupContributionBackfill:
     now_ms: int
 
     async def run(self, profile_ids: Collection[str], paused: PausedPartitions, producer: Producer) -> None:
-        """Say what these profiles contribute, then write it into the groups' documents, and into theirs that it was said."""
+        """Publish what these profiles contribute and have not contributed yet, and write it into the documents.
+
+        Call this while the writers are paused. Raises Transient.
+        """
         for part in chunks(profile_ids):
             records: list[GroupRecord] = []
             writes: DocumentWrites = {}
@@ -66,7 +78,7 @@ class GroupContributionBackfill:
                 await paused.write_documents(topic_partition, documents)
 
     def contributions_of(self, profile_id: str, profile: StoredProfile) -> GroupContributions | None:
-        """What is to be said of a profile's groups; None when all of it has been."""
+        """Return the contributions to publish of a profile, None when all of them have been published."""
         if not profile.is_alive:
             return None
         before = decode_membership(profile.membership_data)
@@ -76,6 +88,7 @@ class GroupContributionBackfill:
         return contributions if contributions.records else None
 
     async def _fold_into_groups(self, records: list[GroupRecord], paused: PausedPartitions) -> None:
+        """Fold the records into the documents of their groups, as the group agent will when it reads them."""
         by_group: dict[str, list[GroupRecord]] = {}
         for record in records:
             by_group.setdefault(record.group_id, []).append(record)

@@ -1,7 +1,21 @@
-"""A profile store whose writers are shut out: how far each place stands, and writing beside them."""
+"""The partitions of a profile store whose writers are paused: how far each one has come, and writing documents in place of
+its agent.
+
+**Why.** A backfill changes documents that agents own. It may do so only while no agent can write, and it must leave each
+document guarded as if the agent itself had written it, so that the agent's replays of older records are refused afterwards.
+
+**Invariant.** A document that was written here has the guard of its partition at the last offset that it stands for. So
+whatever the agent reads again up to that offset changes nothing, and whatever comes after that is applied.
+
+**Example.** Partition 3 of `events` has the position 500. A fragment was last written at offset 420, so it has seen
+everything of its owner up to 499, because nothing of the partition before the position is missing in any document. It is
+written with the guard at 499. After a crash the agent may read from 480 again: its writes at 480 to 499 are refused, and the
+one at 500 is taken.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from ops.writers_pause import topic_partitions_of
 from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, TopicPartition, Writes
@@ -9,12 +23,19 @@ from runtime.bus.partitioner import partition_of
 from runtime.bus.port import Bus
 from runtime.settings import Settings
 
-TOPICS = ("events", "links", "touched", "groups")
+TOPICS: Final = ("events", "links", "touched", "groups")
+"""The topics whose agents keep state in the profile store: all of them are fenced."""
+DocumentWrites = dict[TopicPartition, dict[tuple[DocumentKind, str], tuple[bytes, GuardedDocument]]]
+"""By topic partition, the new bytes of documents and the documents as they were read."""
 
 
 @dataclass(slots=True)
 class PausedPartitions:
-    """Made under a hold, and good as long as that lasts."""
+    """The fenced partitions of one pause; of no use once the pause has ended.
+
+    `topic_partitions` are by topic and partition number. `positions` are the positions that the store has for them, None when
+    it was never written; a write changes None to 0.
+    """
 
     store: ProfileStore
     topic_partitions: Mapping[str, Mapping[int, TopicPartition]]
@@ -22,7 +43,11 @@ class PausedPartitions:
 
     @classmethod
     async def fence(cls, settings: Settings, bus: Bus, store: ProfileStore) -> "PausedPartitions":
-        """Shut the writers of every place out: whoever loads from now on sees the hold, whatever was loaded before is refused."""
+        """Fence the writers of every partition; call this while they are paused.
+
+        The pause alone is not enough: a worker may have loaded its slice just before it, and would save it at any time after. The
+        fence makes that save fail, and a worker that loads again sees the pause and waits. Raises Transient.
+        """
         topic_partitions: dict[str, dict[int, TopicPartition]] = {topic: {} for topic in TOPICS}
         positions: dict[TopicPartition, int | None] = {}
         for topic_partition in await topic_partitions_of(settings, bus, *TOPICS):
@@ -31,27 +56,32 @@ class PausedPartitions:
         return cls(store, topic_partitions, positions)
 
     def offsets(self, topic: str) -> dict[int, int]:
-        """By partition, the next offset that the topic's agent reads."""
+        """Return by partition the next offset that the topic's agent will apply."""
         return {
             partition: self.positions[topic_partition] or 0 for partition, topic_partition in self.topic_partitions[topic].items()
         }
 
     def topic_partition_of(self, topic: str, key: str) -> TopicPartition:
-        """The place whose partition a key falls into."""
+        """Return the topic partition that records with this key are in, and whose agent owns the document of that name."""
         by_number = self.topic_partitions[topic]
         return by_number[partition_of(key.encode(), len(by_number))]
 
     def applied_offset(self, topic_partition: TopicPartition, document: GuardedDocument) -> int:
-        """Up to which offset of its place a document stands for: nothing of the place before its position is missing in it."""
+        """Return the last offset of its partition that a document stands for.
+
+        It may be ahead of the position: a worker writes documents first, and may have died before it wrote the position.
+        """
         return max(document.applied_offset(topic_partition), (self.positions[topic_partition] or 0) - 1)
 
     async def write_documents(
         self, topic_partition: TopicPartition, documents: Mapping[tuple[DocumentKind, str], tuple[bytes, GuardedDocument]]
     ) -> None:
-        """Write data in place of each document, with a guard that refuses whatever comes again; the position stays.
+        """Replace the data of documents of one partition, and leave their guards and the position as they are.
 
-        A document that was written at the place's very last offset is refused: that one is written under another guard first. Cut
-        off in between, it has a guard that refuses nothing, and the message ids of its window do until it is written again.
+        The store refuses a write whose offset is not larger than the stored one, so a document that was last written at the
+        very offset that it stands for would be refused. Such a document is written under another guard first, which clears
+        the comparison, and then under its own. Interrupted in between it has a guard that refuses nothing; until the backfill
+        is run again, the message ids that a fragment remembers keep replayed events from counting twice. Raises Transient.
         """
         guarded = {
             name: GuardedDocument(data, topic_partition.guard_name, self.applied_offset(topic_partition, before))
@@ -68,5 +98,6 @@ class PausedPartitions:
     ) -> frozenset[tuple[DocumentKind, str]]:
         expected_position = self.positions[topic_partition]
         refused = await self.store.save(topic_partition, expected_position, expected_position or 0, Writes(documents=documents))
+        # A save stores the position as well, so a partition that was never written has position 0 from now on.
         self.positions[topic_partition] = expected_position or 0
         return refused

@@ -1,4 +1,9 @@
-"""Having every profile looked at again, in chunks, and remembering that it must be done until it is."""
+"""Evaluating every profile again after definitions have changed, and remembering that until it is done.
+
+**Invariant.** The checkpoint is in the store from before the definitions change until the last profile has been evaluated. So
+a command that is interrupted leaves it behind, and the same command run again finds it and completes the work, although the
+definitions are live by then and there is nothing else to change.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -18,11 +23,15 @@ from schemas.records import Cause, Touched
 
 CHUNK: Final = 1_000
 """Owners whose labels one query to the store names."""
-_CHECKPOINT_KEY: Final = ("link_outbox", DEFINITIONS_PARTITION.guard_name)
+_CHECKPOINT_KEY: Final = ("backfill_checkpoint", DEFINITIONS_PARTITION.guard_name)
 
 
 class BackfillCheckpoint(msgspec.Struct, frozen=True):
-    """What the touches say: see Touched. Without `offsets` it is not known yet since when the definitions hold."""
+    """The fields of the touches of one evaluation of everybody; `Touched` describes them.
+
+    Without `offsets` it is not known yet which events were applied by the old definitions: they are read when the touching
+    begins.
+    """
 
     cause: Cause
     since_ms: int = 0
@@ -30,29 +39,36 @@ class BackfillCheckpoint(msgspec.Struct, frozen=True):
 
 
 class Reevaluation:
-    """The note that profiles are to be touched stands in the store from before the definitions change until all have been."""
+    """Touches every profile, and keeps the checkpoint that says so."""
 
     def __init__(
         self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, report: ProgressReporter = report_nothing
     ) -> None:
-        self._settings, self._bus, self._store, self._clock, self._report = settings, bus, store, clock, report
+        self._settings = settings
+        self._bus = bus
+        self._store = store
+        self._clock = clock
+        self._report = report
 
     async def begin(self, checkpoint: BackfillCheckpoint) -> None:
-        """Note that all profiles are to be touched."""
+        """Save the checkpoint: from now on all profiles are to be evaluated. Raises Transient."""
         await self._save_checkpoint(msgspec.json.encode(checkpoint))
 
     async def pending(self) -> BackfillCheckpoint | None:
-        """The touches that were begun and not ended, by this command or an earlier one that was cut off."""
-        data = (await self._store.documents("link_outbox", [DEFINITIONS_PARTITION.guard_name]))[
+        """Return the checkpoint of an evaluation that was begun and not ended, None when there is none."""
+        data = (await self._store.documents("backfill_checkpoint", [DEFINITIONS_PARTITION.guard_name]))[
             DEFINITIONS_PARTITION.guard_name
         ].data
         return None if data is None else msgspec.json.decode(data, type=BackfillCheckpoint)
 
     async def run(self, checkpoint: BackfillCheckpoint) -> int:
-        """Touch all profiles and wait until the segment agent has come past that; returns how many. Whoever lacks the definitions
-        must wait already (`require_definitions_offset`). Raises Transient when the agent does not keep up: the command run
-        again completes it."""
+        """Touch all profiles, wait until the segment agent has passed the touches, and return how many they were.
+
+        Workers that lack the definitions must be waiting already (`require_definitions_offset`), else they would evaluate by
+        the old ones. Raises Transient when the agent is behind: the same command, run again, completes it.
+        """
         if not checkpoint.offsets:
+            # Saved with its offsets before the first touch, so that a second run sends the same touches, and not later ones.
             checkpoint = BackfillCheckpoint(checkpoint.cause, self._clock.now_ms(), await self._applied_offsets())
             await self.begin(checkpoint)
         touching = checkpoint
@@ -81,12 +97,12 @@ class Reevaluation:
         return len(profile_ids)
 
     async def _applied_offsets(self) -> tuple[int, ...]:
-        """What the store has applied of `events`, by partition."""
+        """Return the positions of `events` in the order of the partitions."""
         topic_partitions = await topic_partitions_of(self._settings, self._bus, "events")
         return tuple([(await self._store.checkpoint(topic_partition)).position or 0 for topic_partition in topic_partitions])
 
     async def _profiles(self) -> set[str]:
-        """All profiles that have events."""
+        """Return the ids of all profiles that have events."""
         profile_ids: set[str] = set()
         async for owners in self._owners():
             profile_ids |= {label.profile_id for label in (await self._store.labels(owners)).values()}
@@ -103,12 +119,14 @@ class Reevaluation:
 
     async def _save_checkpoint(self, data: bytes | None) -> None:
         position = (await self._store.checkpoint(DEFINITIONS_PARTITION)).position
-        stored = (await self._store.documents("link_outbox", [DEFINITIONS_PARTITION.guard_name]))[DEFINITIONS_PARTITION.guard_name]
+        stored = (await self._store.documents("backfill_checkpoint", [DEFINITIONS_PARTITION.guard_name]))[
+            DEFINITIONS_PARTITION.guard_name
+        ]
         document = GuardedDocument(data, DEFINITIONS_PARTITION.guard_name, stored.offset + 1)
         await self._store.save(DEFINITIONS_PARTITION, position, position or 0, Writes(documents={_CHECKPOINT_KEY: document}))
 
 
 async def require_definitions_offset(store: ProfileStore, offset: int) -> None:
-    """From now on whoever knows only definitions before that offset waits."""
+    """Make every worker wait from now on that does not know the definitions up to `offset` (the next one to read)."""
     position = (await store.checkpoint(DEFINITIONS_PARTITION)).position
     await store.save(DEFINITIONS_PARTITION, position, max(position or 0, offset), Writes())

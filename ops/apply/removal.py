@@ -1,6 +1,12 @@
-"""A definition taken back. What history says stays where it is: applied again, the definition is as it was.
+"""Removing a definition: its members leave without messages, and nothing of history is lost.
 
-Cut off anywhere, the same command run a second time completes it.
+**Invariant.** Registers and events stay as they are, so the same definition applied again is as it was. A definition that
+another one names cannot be removed. While profiles are being evaluated, a checkpoint in the store says so: interrupted
+anywhere, the same command run again completes the removal.
+
+**Example.** `onefold remove Segment/vip` saves the checkpoint, writes the removal to the definitions topic at offset 12,
+requires workers to know offset 13, and touches 40,000 profiles. Killed after 10,000, the next run finds that `Segment/vip` is
+not live but that a checkpoint is pending, and touches all of them; the 10,000 have nothing to change.
 """
 
 from collections.abc import Mapping
@@ -21,25 +27,28 @@ from runtime.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class RemovalResult:
-    """`profiles` is how many were looked at again."""
+    """The key of the removed definition, and how many profiles were evaluated again."""
 
     key: str
     profiles: int = 0
 
 
 class DefinitionRemoval:
-    """Takes definitions back."""
+    """Removes definitions."""
 
     def __init__(
         self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, report: ProgressReporter = report_nothing
     ) -> None:
-        self._settings, self._bus, self._store = settings, bus, store
+        self._settings = settings
+        self._bus = bus
+        self._store = store
         self._reevaluation = Reevaluation(settings, bus, store, clock, report)
 
     async def remove(self, key: str) -> RemovalResult:
-        """Take a definition back; whoever is in its segment leaves, silently.
+        """Remove a definition, and have every profile evaluated without it; members of a removed segment exit silently.
 
-        Raises Invalid when there is none, or another definition names it; Transient when the workers do not keep up.
+        Raises Invalid when no definition has this key or another one names it, Transient when the segment agent is behind:
+        then the same command, run again, completes it.
         """
         live_definitions = await definitions_topic.read_live(self._settings, self._bus)
         pending = await self._reevaluation.pending()
@@ -50,7 +59,10 @@ class DefinitionRemoval:
                 message = f"{key} is named by {', '.join(references)}: change or remove that first"
                 raise Invalid(message, path="definition", reason="named")
             remaining = [definition for name, definition in live_definitions.items() if name != key]
+            # A source or a destination changes no profile, so nobody is touched for it.
             if segment_plan_of(live_definitions.values()).fingerprint != segment_plan_of(remaining).fingerprint:
+                # Before the removal, since afterwards nothing would say that there are profiles left to evaluate. It has no
+                # offsets yet: from when on the definition is gone is known only once the removal is on the topic.
                 pending = BackfillCheckpoint("definition")
                 await self._reevaluation.begin(pending)
             await definitions_topic.remove(self._settings, self._bus, key)

@@ -34,7 +34,10 @@ from warehouse import named_queries
 from warehouse.client import Warehouse
 from warehouse.consumed import consumed_offsets, wait_until_consumed
 
-KINDS: Final = ("fragment", "membership", "group", "link_outbox", "label", "members", "edges", "timer", "position")
+KINDS: Final = (
+    "fragment", "membership", "group", "link_outbox", "backfill_checkpoint", "label", "members", "edges", "timer", "position",
+)  # fmt: skip
+"""All that a rebuild wipes. Fences stay, so that no worker from before can save. Settled deliveries stay: ClickHouse has none."""
 QUIET_S: Final = 2.0
 CATCH_UP_S: Final = 120.0
 POLL_S: Final = 0.25

@@ -1,4 +1,7 @@
-"""Every night: compare what the stream and SQL say of all segments, and mend what differs. One API process of several does it."""
+"""The nightly reconciliation: compare all segments in the stream with their SQL, and evaluate again the profiles that differ.
+
+Every API process waits for the same instant, and the one that claims the run in the profile store does it.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -12,13 +15,18 @@ from runtime.logs import get_logger
 from runtime.metrics import Metrics
 
 WAIT_S: Final = 30.0
+"""The longest sleep before the clock is read again, so that a clock that was set is noticed."""
 CLAIM_TTL_MS: Final = 2 * 86_400_000
+"""How long a claimed run is remembered: longer than any clock of another process may be behind."""
 
 log: Final = get_logger(__name__)
 
 
 async def reconcile_daily(at: str, verifier: SegmentVerifier, metrics: Metrics, definitions_loaded: Callable[[], bool]) -> None:
-    """For ever: at `at` (HH:MM, UTC) each day, verify with repair. Empty: never. A run that fails is logged, the next one comes."""
+    """Verify with repair at `at` (HH:MM in UTC) each day, until cancelled; return at once when `at` is empty.
+
+    A run that fails is logged, and the next one is done the day after.
+    """
     if not at:
         return
     due_ms = next_run(at, verifier.clock.now_ms())
@@ -30,7 +38,7 @@ async def reconcile_daily(at: str, verifier: SegmentVerifier, metrics: Metrics, 
 
 
 def next_run(at: str, now_ms: int) -> int:
-    """The next instant after `now_ms` at which a clock in UTC shows HH:MM. Pure."""
+    """Return the next instant after `now_ms`, in ms, at which a clock in UTC shows `at` (HH:MM)."""
     current = datetime.fromtimestamp(now_ms / 1_000, UTC)
     today = datetime.combine(current.date(), time.fromisoformat(at), UTC)
     due = today if today > current else today + timedelta(days=1)
@@ -38,22 +46,23 @@ def next_run(at: str, now_ms: int) -> int:
 
 
 async def reconcile(verifier: SegmentVerifier, metrics: Metrics, due_ms: int) -> SegmentVerification | None:
-    """The run that was due at `due_ms`, unless another process has taken it; then its figures are the ones to be shown.
+    """Do the run that was due at `due_ms` and show its figures as metrics; return None if another process does it or it failed.
 
-    Two processes that take it at one moment do no harm.
+    A process that does not do the run shows no figures, so that the figures of two nights are never mixed.
     """
     verification = await _claim_and_verify(verifier, f"reconcile:{due_ms}")
     segments = () if verification is None else verification.segments
     metrics.set_all("onefold_segment_drift_profiles", {segment.segment: len(segment.differing.profiles) for segment in segments})
-    metrics.set_all("onefold_segment_members", {one.segment: one.both + len(one.differing.stream) for one in segments})
+    metrics.set_all(
+        "onefold_segment_members", {segment.segment: segment.both + len(segment.differing.stream) for segment in segments}
+    )
     return verification
 
 
-async def _claim_and_verify(verifier: SegmentVerifier, key: str) -> SegmentVerification | None:
+async def _claim_and_verify(verifier: SegmentVerifier, run_name: str) -> SegmentVerification | None:
     try:
-        if not await verifier.store.is_delivery_open(key):
+        if not await verifier.store.claim_run(run_name, CLAIM_TTL_MS):
             return None
-        await verifier.store.settle_delivery(key, CLAIM_TTL_MS)
         verification = await verifier.verify(repair=True)
     except OnefoldError as error:
         log.warning("segments_not_reconciled", error=str(error))
@@ -67,8 +76,8 @@ async def _claim_and_verify(verifier: SegmentVerifier, key: str) -> SegmentVerif
         "segments_reconciled",
         segments=len(verification.segments),
         repaired=verification.repaired,
-        left=remaining_drift,
-        looks=verification.comparisons,
+        remaining_drift=remaining_drift,
+        comparisons=verification.comparisons,
     )
     return verification
 

@@ -14,8 +14,8 @@ from runtime.errors import StateLost
 from tests.support.stores import STORES, store_named
 
 PLACE = TopicPartition("events", 1, 4)
-DOCUMENTS: tuple[DocumentKind, ...] = ("fragment", "membership", "group", "link_outbox")
-KINDS = ("fragment", "membership", "group", "link_outbox", "label", "members", "edges", "timer", "position")
+DOCUMENTS: tuple[DocumentKind, ...] = ("fragment", "membership", "group", "link_outbox", "backfill_checkpoint")
+KINDS = ("fragment", "membership", "group", "link_outbox", "backfill_checkpoint", "label", "members", "edges", "timer", "position")
 EDGE = Edge(1_700_000_000_000, "Đơn hàng 1", 1_700_086_400_000, "Đơn hàng 2", "cửa hàng", "a", "together", "quy tắc 3")
 CUT = Decision(on=True, at_ms=5, operation="Nguyễn cắt")
 
@@ -293,6 +293,13 @@ async def test_settled_delivery_is_remembered_for_its_ttl(store: ProfileStore, c
     assert await store.is_delivery_open("k")
 
 
+async def test_a_run_is_claimed_once(store: ProfileStore) -> None:
+    assert await store.claim_run("reconcile:5", 60_000)
+    assert not await store.claim_run("reconcile:5", 60_000)
+    assert await store.claim_run("reconcile:6", 60_000)
+    assert await store.is_delivery_open("reconcile:5")
+
+
 async def written_in_full(store: ProfileStore) -> None:
     writes = Writes(
         documents={(kind, name): GuardedDocument(name.encode(), PLACE.guard_name, 1) for kind in DOCUMENTS for name in ("a", "b")},
@@ -343,6 +350,7 @@ async def test_a_wipe_takes_its_kind_and_nothing_else(store: ProfileStore, kind:
         "membership": (await store.documents("membership", ["a"]))["a"].data is not None,
         "group": (await store.documents("group", ["a"]))["a"].data is not None,
         "link_outbox": (await store.documents("link_outbox", ["a"]))["a"].data is not None,
+        "backfill_checkpoint": (await store.documents("backfill_checkpoint", ["a"]))["a"].data is not None,
         "label": (await store.labels(["a"]))["a"].version > 0,
         "members": (await store.members(["p"]))["p"].version > 0,
         "edges": (await store.neighbours(["a"]))["a"] != Neighbours(),

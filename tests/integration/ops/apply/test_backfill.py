@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from domain.profiles.baseline import SegmentTally
 from domain.profiles.fragment import Fragment, apply_event, encode_fragment
 from domain.profiles.join import join_fragments
 from ops import definitions_topic
-from ops.apply.backfill import Backfill
+from ops.apply.backfill import Backfill, BackfillStep, StepObserver
 from ops.apply.backfill_history import BackfillHistory
 from ops.apply.preview import ApplyPreview, preview_apply
 from ops.apply.reevaluation import Reevaluation
@@ -48,7 +48,10 @@ kind: Segment
 metadata: {name: vip}
 spec: {where: {all: [{trait: {path: computed.spent, op: gte, value: 30}}, {in_segment: buyers}]}}
 """
-STEPS = ("read", "caught up", "planted", "said", "compared", "noted", "written", "released")
+STEPS: tuple[BackfillStep, ...] = (
+    "history folded", "clickhouse caught up", "seeds written", "transitions published", "baseline written", "checkpoint saved",
+    "definitions published", "writers resumed",
+)  # fmt: skip
 
 
 def documents(text: str = SPOKEN) -> list[AnyDefinition]:
@@ -133,21 +136,10 @@ async def test_apply_without_effective_change_does_nothing(world: LivePipeline) 
     assert await world.transitions() == said
 
 
-class InterleavedBackfill(Backfill):
-    """Something happens at every step."""
-
-    happening: Callable[[str], Awaitable[None]]
-
-    async def _after_step(self, step: str) -> None:
-        await self.happening(step)
-
-
-def busy(world: LivePipeline, happening: Callable[[str], Awaitable[None]]) -> Backfill:
-    found = InterleavedBackfill(
-        world.settings, world.bus, world.store, BackfillHistory(world.settings, world.bus, world.connect_warehouse), world.clock
-    )
-    found.happening = happening
-    return found
+def observed_backfill(world: LivePipeline, observe: StepObserver) -> Backfill:
+    """A run of `apply` that is observed after each of its steps."""
+    history_reader = BackfillHistory(world.settings, world.bus, world.connect_warehouse)
+    return Backfill(world.settings, world.bus, world.store, history_reader, world.clock, observe=observe)
 
 
 @pytest.mark.parametrize("settle", [False, True])
@@ -156,7 +148,7 @@ async def test_events_during_apply_are_counted_once(world: LivePipeline, *, sett
     await world.send_events(events)
     await world.wait_until_idle()
 
-    async def order_again(step: str) -> None:
+    async def order_again(step: BackfillStep) -> None:
         """Somebody new orders twice, somebody known once more; ClickHouse may hear of it before the switch goes on."""
         new = [order(f"{step}-{len(events)}", 1), order(f"{step}-{len(events)}", 2), order("u1", len(events))]
         events.extend(new)
@@ -164,7 +156,7 @@ async def test_events_during_apply_are_counted_once(world: LivePipeline, *, sett
         if settle:
             await asyncio.sleep(0.05)
 
-    await busy(world, order_again).apply(documents())
+    await observed_backfill(world, order_again).apply(documents())
     await as_from_the_start(world, events)
     said = await world.transitions()
     assert set(Counter((one.profile_id, one.segment) for one in said).values()) == {1}
@@ -176,13 +168,13 @@ async def test_order_pending_at_the_switch_makes_its_profile_enter(world: LivePi
     await world.send_events(events)
     await world.wait_until_idle()
 
-    async def order_again(step: str) -> None:
-        if step == "caught up":
+    async def order_again(step: BackfillStep) -> None:
+        if step == "clickhouse caught up":
             events.append(order("u1", 2))
             await world.send_events(events[1:])
             await eventually_async(lambda: world.has_inserted("events", 2), within_s=10, every_s=0.01)
 
-    applied = await busy(world, order_again).apply(documents())
+    applied = await observed_backfill(world, order_again).apply(documents())
     assert applied.segments["buyers"].after == 0
     await as_from_the_start(world, events)
     assert await turns(world) == {("buyers", "entered", "event", "u1-2"): 1}
@@ -193,17 +185,17 @@ class ApplyKilled(Exception):
 
 
 @pytest.mark.parametrize("where", STEPS)
-async def test_second_apply_completes_an_interrupted_one(world: LivePipeline, where: str) -> None:
+async def test_second_apply_completes_an_interrupted_one(world: LivePipeline, where: BackfillStep) -> None:
     events = history()
     await world.send_events(events)
     await world.wait_until_idle()
 
-    async def die(step: str) -> None:
+    async def die(step: BackfillStep) -> None:
         if step == where:
             raise ApplyKilled
 
     with pytest.raises(ApplyKilled):
-        await busy(world, die).apply(documents())
+        await observed_backfill(world, die).apply(documents())
     await world.send_events([order("u1", 7), order("u2", 7)])
     events += [order("u1", 7), order("u2", 7)]
     world.clock.advance(61_000)  # a hold that nobody lifts has lapsed
@@ -295,12 +287,12 @@ async def test_concurrent_definition_change_aborts_apply(world: LivePipeline) ->
     await world.wait_until_idle()
     other = "apiVersion: onefold/v1\nkind: Source\nmetadata: {name: tong-dai}\nspec: {topic_ingress: true}\n"
 
-    async def meddle(step: str) -> None:
-        if step == "read":
+    async def meddle(step: BackfillStep) -> None:
+        if step == "history folded":
             await definitions_topic.write(world.settings, world.bus, documents(other))
 
     with pytest.raises(Transient, match="run it again"):
-        await busy(world, meddle).apply(documents())
+        await observed_backfill(world, meddle).apply(documents())
     assert not (await world.store.checkpoint(DEFINITIONS_PARTITION)).paused
     await world.backfill().apply(documents())
     await as_from_the_start(world, history())
