@@ -5,15 +5,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from activation.worker import Worker
-from domain.definitions.kinds import Destination, InvalidDefinition, decode_definition
-from runtime.bus.follow import follow
-from runtime.bus.port import Bus, Record
+from domain.definitions.kinds import Destination
+from domain.definitions.live import LiveDefinitions
+from runtime.bus.follow import TopicFollower
+from runtime.bus.port import Bus
 from runtime.errors import Misconfigured
 from runtime.logs import get_logger
 from runtime.settings import Settings
 
 SECRET_RETRY_S: Final = 5.0
-KEY_PREFIX: Final = b"Destination/"
+KEY_PREFIX: Final = "Destination/"
 
 log: Final = get_logger(__name__)
 
@@ -25,9 +26,14 @@ class Fleet:
     """Follows the definitions topic. `caught_up` is set once what was defined at the start is known."""
 
     def __init__(self, settings: Settings, bus: Bus, make_worker: MakeWorker) -> None:
-        self._topic, self._bus, self._make_worker = settings.topic("definitions"), bus, make_worker
+        self._make_worker = make_worker
+        self._definitions = LiveDefinitions(
+            prefixes=(KEY_PREFIX,),
+            report_invalid=lambda key, reason: log.warning("definition_skipped", key=key, reason=reason),
+        )
+        self._follower = TopicFollower(bus, settings.topic("definitions"), self._definitions, self._apply_changes)
         self._running: dict[str, tuple[Destination, asyncio.Event, asyncio.Task[None]]] = {}
-        self.caught_up = asyncio.Event()
+        self.caught_up = self._follower.caught_up
 
     def addresses(self) -> dict[str, str]:
         """Where the destinations that run now lead, by name."""
@@ -35,7 +41,7 @@ class Fleet:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; all workers have ended when it returns."""
-        following = asyncio.create_task(self._follow(), name="definitions")
+        following = asyncio.create_task(self._follower.run(), name="definitions")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             await asyncio.wait((following, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -47,34 +53,16 @@ class Fleet:
             await asyncio.gather(following, stopping, return_exceptions=True)
             await asyncio.gather(*(self._stop_worker(name) for name in list(self._running)))
 
-    async def _follow(self) -> None:
-        latest: dict[str, Destination | None] = {}
-
-        async def on_update() -> None:
-            await self._apply_changes(latest)
-            latest.clear()
-            self.caught_up.set()
-
-        await follow(self._bus, self._topic, lambda record: self._read_definition(record, latest), on_update)
-
-    def _read_definition(self, record: Record, latest: dict[str, Destination | None]) -> None:
-        if record.key is None or not record.key.startswith(KEY_PREFIX):
-            return
-        name = record.key.removeprefix(KEY_PREFIX).decode(errors="replace")
-        try:
-            definition = None if record.value is None else decode_definition(record.value, name)
-        except InvalidDefinition as error:
-            log.warning("definition_skipped", destination=name, error=str(error))
-            return
-        latest[name] = definition if isinstance(definition, Destination) else None
-
-    async def _apply_changes(self, latest: dict[str, Destination | None]) -> None:
-        for name, definition in latest.items():
+    async def _apply_changes(self) -> None:
+        """Start, stop or replace the workers of the destinations whose definition has changed."""
+        for key in sorted(self._definitions.pop_changed_keys()):
+            name, definition = key.removeprefix(KEY_PREFIX), self._definitions.get(key)
             running = self._running.get(name)
             if running is not None and running[0] == definition:
                 continue
+            # The old worker ends before the new one starts: two would be members of one group and share its partitions.
             await self._stop_worker(name)
-            if definition is not None:
+            if isinstance(definition, Destination):
                 worker_stop = asyncio.Event()
                 task = asyncio.create_task(self._run_worker(definition, worker_stop), name=f"destination {name}")
                 self._running[name] = (definition, worker_stop, task)

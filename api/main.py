@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -11,6 +11,8 @@ import uvicorn
 from api.app import Api
 from api.profile_reader import ProfileReader
 from api.quarantine_routes import QuarantineDependencies
+from domain.definitions.live import LiveDefinitions
+from domain.intake.admission import Admission
 from domain.segments.sql.compile import membership_query
 from ops.identity.audit import IdentityHistory
 from ops.identity.service import IdentityService
@@ -20,21 +22,24 @@ from ops.segments.service import SegmentService
 from ops.segments.verifier import SegmentVerifier
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
+from runtime.bus.follow import TopicFollower
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Misconfigured, OnefoldError, Transient
+from runtime.geoip import open_locator
 from runtime.health import HealthServer, QuietServer
 from runtime.lazy_connection import LazyConnection
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
+from runtime.retry import Backoff
 from runtime.settings import Settings
-from streams.definitions import Definitions, follow_definitions
 from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 GRACE_SECONDS: Final = 5
 BROKER_MS: Final = 5_000
 DECISION_S: Final = 5.0
-RETRY_S: Final = 5.0
+RETRY_BASE_MS: Final = 500
+RETRY_MAX_MS: Final = 10_000
 
 log: Final = get_logger(__name__)
 
@@ -71,14 +76,20 @@ async def _services(
 
     Meanwhile segments are reconciled every night.
     """
-    clock, definitions = SystemClock(), Definitions(settings)
+    clock, definitions = SystemClock(), _build_definitions(settings)
     warehouse = LazyConnection(lambda: Warehouse.connect(settings), clock)
     history = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)
     async with KafkaBus(settings, timeout_ms=BROKER_MS) as bus:
         producer = LazyConnection(bus.producer, clock)
+        follower = TopicFollower(bus, settings.topic("definitions"), definitions)
+        caught_up = follower.caught_up.is_set
         tasks = [
-            asyncio.create_task(_follow_until_cancelled(settings, bus, definitions)),
-            asyncio.create_task(_reconcile_nightly(settings, store, bus, history, definitions, metrics)),
+            asyncio.create_task(_follow_until_cancelled(follower)),
+            asyncio.create_task(
+                _reconcile_nightly(
+                    settings, store, bus, history=history, definitions=definitions, metrics=metrics, caught_up=caught_up
+                )
+            ),
         ]
         try:
             identity_service = IdentityService(
@@ -89,11 +100,11 @@ async def _services(
                 IdentityHistory(warehouse.get),
                 producer.get,
                 timeout_s=DECISION_S,
-                rules_known=definitions.caught_up.is_set,
+                rules_known=caught_up,
             )
 
             def make_decider() -> ReplayDecider:
-                if not definitions.caught_up.is_set():
+                if not caught_up():
                     raise Transient("the definitions are not known here yet: try again")
                 return ReplayDecider(settings, definitions.sources, definitions.admission)
 
@@ -104,7 +115,7 @@ async def _services(
                 lambda: definitions.plan,
                 lambda: definitions.rules,
                 warehouse.get,
-                definitions_loaded=definitions.caught_up.is_set,
+                definitions_loaded=caught_up,
             )
             yield (
                 identity_service,
@@ -120,28 +131,40 @@ async def _services(
             await history.aclose()
 
 
-async def _follow_until_cancelled(settings: Settings, bus: KafkaBus, definitions: Definitions) -> None:
-    """Follow the definitions for ever; a broker that is away, or not prepared yet, is asked again."""
+def _build_definitions(settings: Settings) -> LiveDefinitions:
+    return LiveDefinitions(
+        secret=settings.tenant_secret.get_secret_value().encode(),
+        country=settings.default_country,
+        admission=Admission(open_locator(settings.geoip_file)),
+        report_invalid=lambda key, reason: log.warning("definition_skipped", key=key, reason=reason),
+    )
+
+
+async def _follow_until_cancelled(follower: TopicFollower) -> None:
+    """Follow the definitions until cancelled. A topic that does not exist yet is waited for: reading profiles needs no Kafka."""
+    backoff = Backoff(RETRY_BASE_MS, RETRY_MAX_MS)
     while True:
         try:
-            await follow_definitions(settings, bus, definitions)
+            await follower.run()
         except OnefoldError as error:
             log.warning("definitions_not_followed", error=str(error))
-        await asyncio.sleep(RETRY_S)
+        await backoff.wait()
 
 
 async def _reconcile_nightly(
     settings: Settings,
     store: ProfileStore,
     bus: KafkaBus,
+    *,
     history: LazyConnection[Warehouse],
-    definitions: Definitions,
+    definitions: LiveDefinitions,
     metrics: Metrics,
+    caught_up: Callable[[], bool],
 ) -> None:
     """Compare segments with their SQL every night, by the definitions that are live then."""
     plan, rules = (lambda: definitions.plan), (lambda: definitions.rules)
     verifier = SegmentVerifier(settings, store, history.get, bus, SystemClock(), plan, rules, membership_query)
-    await reconcile_daily(settings.reconcile_at, verifier, metrics, definitions.caught_up.is_set)
+    await reconcile_daily(settings.reconcile_at, verifier, metrics, caught_up)
 
 
 def _bind_listener(settings: Settings) -> socket.socket:

@@ -6,16 +6,15 @@ from typing import Final
 
 from domain.definitions.kinds import (
     AnyDefinition,
-    InvalidDefinition,
     Source,
     TrackingPlan,
-    decode_definition,
     key_hash,
     source_for_key,
     write_keys_of,
 )
-from runtime.bus.follow import follow
-from runtime.bus.port import Bus, Record
+from domain.definitions.live import LiveDefinitions
+from runtime.bus.follow import TopicFollower
+from runtime.bus.port import Bus
 from runtime.logs import get_logger
 from runtime.settings import Settings
 
@@ -76,28 +75,13 @@ class Sources:
 
 
 async def follow_sources(settings: Settings, bus: Bus, sources: Sources) -> None:
-    """Keep `sources` true to the topic, for ever. Raises Permanent when the topic does not exist."""
-    definitions: dict[str, AnyDefinition] = {}
+    """Keep `sources` equal to the definitions topic until cancelled. Raises Permanent when the topic does not exist."""
+    definitions = LiveDefinitions(
+        prefixes=(SOURCE_PREFIX, PLAN_PREFIX),
+        report_invalid=lambda key, reason: log.warning("definition_skipped", key=key, reason=reason),
+    )
 
     async def replace_sources() -> None:
-        plans = [definition for definition in definitions.values() if isinstance(definition, TrackingPlan)]
-        sources.replace_all({key: definition for key, definition in definitions.items() if isinstance(definition, Source)}, plans)
+        sources.replace_all({source.key: source for source in definitions.sources}, definitions.of_kind(TrackingPlan))
 
-    await follow(bus, settings.topic("definitions"), lambda record: _apply_record(record, definitions), replace_sources)
-
-
-def _apply_record(record: Record, definitions: dict[str, AnyDefinition]) -> None:
-    """Take a record into `held`. One that cannot be used is logged and changes nothing."""
-    key = (record.key or b"").decode(errors="replace")
-    if not key.startswith((SOURCE_PREFIX, PLAN_PREFIX)):
-        return
-    if record.value is None:
-        definitions.pop(key, None)
-        return
-    try:
-        definition = decode_definition(record.value, key)
-    except InvalidDefinition as error:
-        log.warning("definition_skipped", offset=record.offset, reason=str(error))
-        return
-    if definition.key == key:
-        definitions[key] = definition
+    await TopicFollower(bus, settings.topic("definitions"), definitions, replace_sources).run()

@@ -20,7 +20,7 @@ def _host_accept(dependencies: StepDependencies) -> HostedStep:
     step = AcceptStep(
         dependencies.settings,
         sources=lambda: {source.metadata.name for source in definitions.sources if source.spec.topic_ingress},
-        admit=definitions.admission.admit,
+        admit=lambda event: definitions.admission.admit(event),
     )
     return HostedStep(step, stateful=False)
 

@@ -4,12 +4,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from domain.definitions.live import LiveDefinitions
 from profile_store.port import ProfileStore
 from runtime.bus.port import Producer
 from runtime.clock import Clock
 from runtime.settings import Settings
 from streams.assigned_partitions import AssignedPartitions
-from streams.definitions import Definitions
 from streams.step import Step
 
 
@@ -20,7 +20,7 @@ class StepDependencies:
     settings: Settings
     store: ProfileStore
     clock: Clock
-    definitions: Definitions
+    definitions: LiveDefinitions
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from profile_store.port import ProfileStore
+from runtime.bus.follow import TopicFollower
 from runtime.bus.port import Bus
 from runtime.clock import Clock
 from runtime.errors import Transient
@@ -18,7 +19,7 @@ from runtime.logs import get_logger
 from runtime.settings import Settings
 from streams.agent import Agent
 from streams.applier import ExitCode
-from streams.definitions import Definitions, follow_definitions
+from streams.definitions import build_definitions
 from streams.faust_app import FaustSliceSource
 from streams.hosting import AgentResources, HostedStep, StepDependencies
 from streams.slice_source import OpenSliceSource
@@ -112,10 +113,11 @@ class StreamProcess:
         return await self._exit_code
 
     async def _start(self, build_steps: BuildSteps, stack: AsyncExitStack) -> None:
-        definitions = Definitions(self._settings)
+        definitions = build_definitions(self._settings)
+        follower = TopicFollower(self._bus, self._settings.topic("definitions"), definitions)
         # An agent must not decide before it knows the definitions, so nothing else starts until they are read to their end.
-        self._spawn("definitions", follow_definitions(self._settings, self._bus, definitions))
-        await definitions.caught_up.wait()
+        self._spawn("definitions", follower.run())
+        await follower.caught_up.wait()
         producer = await self._bus.producer()
         stack.push_async_callback(producer.aclose)
         hosted_steps = build_steps(StepDependencies(self._settings, self._store, self._clock, definitions))

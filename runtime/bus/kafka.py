@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from runtime.bus.kafka_admin import KafkaAdmin
-from runtime.bus.kafka_consumer import KafkaConsumer
+from runtime.bus.kafka_consumer import KafkaConsumer, KafkaReader
 from runtime.bus.kafka_producer import KafkaProducer
 from runtime.bus.partitioner import partition_of
 from runtime.bus.record_limits import FETCH_WAIT_MS
@@ -54,20 +54,25 @@ class KafkaBus:
 
     async def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:
         session_ms = self._settings.session_timeout_ms
-        return await self._consume(
+        inner = await self._consume(
             topics,
             group_id=group,
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=min(3_000, session_ms // 4),
             max_poll_interval_ms=self._settings.max_slice_ms,
         )
+        consumer = KafkaConsumer(inner, self._timeout_s)
+        await consumer.connect()
+        return consumer
 
-    async def reader(self, topics: Sequence[str]) -> KafkaConsumer:
-        return await self._consume(topics, group_id=None)
+    async def reader(self, topics: Sequence[str]) -> KafkaReader:
+        reader = KafkaReader(await self._consume(topics, group_id=None), self._timeout_s)
+        await reader.connect()
+        return reader
 
-    async def _consume(self, topics: Sequence[str], **options: Any) -> KafkaConsumer:
+    async def _consume(self, topics: Sequence[str], **options: Any) -> AIOKafkaConsumer:
         await self._admin.partitions(topics)
-        inner = AIOKafkaConsumer(
+        return AIOKafkaConsumer(
             *topics,
             **self._common,
             **options,
@@ -76,9 +81,6 @@ class KafkaBus:
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )
-        consumer = KafkaConsumer(inner, grouped=options["group_id"] is not None, timeout_s=self._timeout_s)
-        await consumer.connect()
-        return consumer
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
         return await self._admin.offsets(topic, "end")

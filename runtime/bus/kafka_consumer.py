@@ -1,8 +1,9 @@
-"""A consumer on Kafka, in a group or reading everything."""
+"""Consumers on Kafka: a member of a group, and a reader of whole topics."""
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -15,10 +16,11 @@ _CLOSE_TIMEOUT_S: Final = 10.0
 
 
 class KafkaConsumer:
-    """Wraps one aiokafka consumer. Not for more than one task at a time."""
+    """Wraps one aiokafka consumer that is a member of a group. Not for more than one task at a time."""
 
-    def __init__(self, inner: AIOKafkaConsumer, *, grouped: bool, timeout_s: float) -> None:
-        self._inner, self._grouped, self._timeout_s = inner, grouped, timeout_s
+    def __init__(self, inner: AIOKafkaConsumer, timeout_s: float) -> None:
+        self._inner = inner
+        self._timeout_s = timeout_s
 
     async def connect(self) -> None:
         """Join, and wait for the first assignment."""
@@ -41,8 +43,6 @@ class KafkaConsumer:
         }
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        if not self._grouped:
-            return
         assignment = self._inner.assignment()
         owned_offsets = {
             topic_partition: offset
@@ -71,3 +71,67 @@ class KafkaConsumer:
             # aiokafka stops half way when a fetch of its own was cancelled or the broker is away; its sockets are left open.
             with suppress(KafkaError, OSError, TimeoutError):
                 await self._inner._client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What was known of a partition at the end of a poll: the offset to fetch, and when the broker last answered a fetch of it."""
+
+    position: int
+    answered_ms: int | None
+
+
+class KafkaReader(KafkaConsumer):
+    """Reads whole topics outside of any group.
+
+    aiokafka moves the position of a partition over compacted offsets only when records or an empty batch follow them. At the end of
+    a partition nothing follows, so its position would stay there for ever. Therefore each poll notes when the broker last answered:
+    an answer to a fetch at the present position that brought no record says that there is nothing up to its high watermark.
+    aiokafka drops answers to other positions, so an answer that came in while the position stayed is one to this position.
+    """
+
+    def __init__(self, inner: AIOKafkaConsumer, timeout_s: float) -> None:
+        super().__init__(inner, timeout_s)
+        self._answers: dict[TopicPartition, _Answer] = {}
+        self._empty_until: dict[TopicPartition, tuple[int, int]] = {}
+        """(position, high watermark): no record lies between the two."""
+
+    async def poll(self, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
+        polled = await super().poll(timeout_ms, max_records)
+        for topic_partition in self._inner.assignment():
+            high_watermark = self._inner.highwater(topic_partition)
+            if high_watermark is not None:
+                await self._note_answer(topic_partition, high_watermark, is_drained=not polled)
+        return polled
+
+    async def _note_answer(self, topic_partition: TopicPartition, high_watermark: int, *, is_drained: bool) -> None:
+        """Note an answer. A poll without records has drained the buffer, so no answer with records waits behind it."""
+        answered_ms = self._inner.last_poll_timestamp(topic_partition)
+        answer = _Answer(await self._read_position(topic_partition), answered_ms)
+        previous = self._answers.get(topic_partition)
+        is_new = previous is None or (previous.position == answer.position and previous.answered_ms != answered_ms)
+        if is_drained and is_new:
+            self._empty_until[topic_partition] = (answer.position, high_watermark)
+        self._answers[topic_partition] = answer
+
+    async def position(self, partition: Partition) -> int:
+        topic_partition = TopicPartition(partition.topic, partition.number)
+        position = await self._read_position(topic_partition)
+        empty_from, empty_until = self._empty_until.get(topic_partition, (-1, -1))
+        return max(position, empty_until) if position == empty_from else position
+
+    async def _read_position(self, topic_partition: TopicPartition) -> int:
+        # aiokafka waits for a broker that is away for as long as it takes, when it has no position yet.
+        async with translate_errors("a position"), asyncio.timeout(self._timeout_s):
+            position: int = await self._inner.position(topic_partition)
+            return position
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        await super().seek(partition, offset)
+        topic_partition = TopicPartition(partition.topic, partition.number)
+        if topic_partition in self._inner.assignment():
+            # Answers that came before the seek say nothing about the new position.
+            self._answers[topic_partition] = _Answer(offset, self._inner.last_poll_timestamp(topic_partition))
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Do nothing: a reader has no group."""

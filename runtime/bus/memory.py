@@ -27,7 +27,8 @@ class MemoryBus:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._topics: dict[str, list[list[Record]]] = {}
+        self._topics: dict[str, list[list[Record | None]]] = {}
+        """The log of each partition; None where compaction has taken a record, so that an offset stays an index."""
         self._groups: dict[str, _GroupState] = {}
         self._keyless = count()
         self._appended = asyncio.Condition()
@@ -74,7 +75,17 @@ class MemoryBus:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    def _logs(self, topic: str) -> list[list[Record]]:
+    async def compact(self, topic: str) -> None:
+        """Do what a broker does with a compacted topic in its own time: keep the last record of each key, and drop deletions."""
+        for log in self._logs(topic):
+            last_offsets = {record.key: record.offset for record in log if record is not None}
+            for offset, record in enumerate(log):
+                if record is not None and (record.value is None or last_offsets[record.key] != offset):
+                    log[offset] = None
+        async with self._appended:
+            self._appended.notify_all()
+
+    def _logs(self, topic: str) -> list[list[Record | None]]:
         self._require([topic])
         return self._topics[topic]
 
@@ -157,7 +168,10 @@ class MemoryConsumer:
         except TimeoutError:
             return {}
 
-    def _log(self, partition: Partition) -> list[Record]:
+    async def position(self, partition: Partition) -> int:
+        return self.positions[partition]
+
+    def _log(self, partition: Partition) -> list[Record | None]:
         return self._bus._topics[partition.topic][partition.number]
 
     def _has_unread(self) -> bool:
@@ -169,12 +183,19 @@ class MemoryConsumer:
             offset, log = self.positions[partition], self._log(partition)
             if offset > len(log):  # out of range: back to the earliest
                 offset = 0
-            if records := log[offset : offset + remaining]:
-                # To the end of the line, so that the next poll starts with another partition.
-                del self.positions[partition]
-                self.positions[partition] = offset + len(records)
-                polled[partition] = records
-                remaining -= len(records)
+            records: list[Record] = []
+            while offset < len(log) and len(records) < remaining:
+                if (record := log[offset]) is not None:
+                    records.append(record)
+                offset += 1
+            if not records:
+                self.positions[partition] = offset  # nothing but compacted offsets is left
+                continue
+            # To the end of the line, so that the next poll starts with another partition.
+            del self.positions[partition]
+            self.positions[partition] = offset
+            polled[partition] = records
+            remaining -= len(records)
             if remaining <= 0:
                 break
         return polled

@@ -73,6 +73,18 @@ class Consumer(Protocol):
         ...
 
 
+class Reader(Consumer, Protocol):
+    """A consumer without a group: it reads every partition of its topics from the earliest record, and commits nothing."""
+
+    async def position(self, partition: Partition) -> int:
+        """Return the next offset to read: every record before it that the broker still has was returned by a poll.
+
+        Offsets without a record (compaction took it, or it marks a transaction) are passed over, at the end of the topic too, by
+        polls that return nothing. Raises Transient while the broker does not answer.
+        """
+        ...
+
+
 class Bus(Protocol):
     """A broker."""
 
@@ -84,8 +96,8 @@ class Bus(Protocol):
         """A new member of `group` reading `topics` (all partitions, shared with the other members)."""
         ...
 
-    async def reader(self, topics: Sequence[str]) -> Consumer:
-        """A consumer without a group: reads every partition from the earliest record; commit does nothing."""
+    async def reader(self, topics: Sequence[str]) -> Reader:
+        """A new reader of `topics`."""
         ...
 
     async def end_offsets(self, topic: str) -> dict[int, int]:

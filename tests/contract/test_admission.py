@@ -14,7 +14,7 @@ from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.records import QuarantineRecord
-from streams.definitions import Definitions
+from streams.definitions import build_definitions
 from streams.steps.accept import AcceptStep
 from tests.support.collector_harness import KEY, NOW_MS, CollectorHarness, collector_harness, source
 from tests.support.geoip_file import geoip_file
@@ -46,10 +46,10 @@ spec:
 
 
 def accepting(settings: Settings, *definitions: Source | TrackingPlan) -> AcceptStep:
-    known = Definitions(settings)
+    live = build_definitions(settings)
     for offset, definition in enumerate(definitions):
-        known.apply(Record("onefold.definitions", 0, offset, 1, definition.key.encode(), encode_definition(definition)))
-    return AcceptStep(settings, lambda: {"default"}, known.admission.admit)
+        live.apply(definition.key.encode(), encode_definition(definition), offset)
+    return AcceptStep(settings, lambda: {"default"}, live.admission.admit)
 
 
 async def by_kafka(step: AcceptStep, call: dict[str, Any]) -> list[tuple[str, bytes | None]]:

@@ -286,6 +286,24 @@ async def test_a_reader_sees_everything_and_commits_nothing(bus: Bus, topic: str
         await reader.aclose()
 
 
+async def test_a_readers_position_is_the_end_only_after_every_record_was_returned(bus: Bus, topic: str) -> None:
+    await write(bus, [Outgoing(topic, str(n).encode(), partition=1) for n in range(10)])
+    reader, partition = await bus.reader([topic]), Partition(topic, 1)
+    assert await reader.position(partition) == 0
+    returned = 0
+    async with asyncio.timeout(WITHIN_S):
+        while returned < 10:
+            returned += sum(len(records) for records in (await reader.poll(500, 3)).values())
+            assert await reader.position(partition) == returned
+    await reader.poll(50, 3)
+    assert await reader.position(partition) == 10
+    assert await reader.position(Partition(topic, 2)) == 0
+    await reader.seek(partition, 4)
+    assert await reader.position(partition) == 4
+    assert values(await read(reader, 6)) == list(range(4, 10))
+    await reader.aclose()
+
+
 async def test_starts_and_ends_cover_every_partition(bus: Bus, topic: str) -> None:
     assert await bus.end_offsets(topic) == dict.fromkeys(range(PARTITIONS), 0)
     await numbered(bus, topic, 6)

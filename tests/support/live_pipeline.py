@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from domain.definitions.live import LiveDefinitions
 from domain.profiles.fragment import Fragment, decode_fragment
 from domain.profiles.membership import decode_membership
 from ops.apply.backfill import Backfill
@@ -23,7 +24,6 @@ from schemas.codec import decode, encode
 from schemas.events import Event
 from schemas.records import Transition
 from streams.agents import build_agents
-from streams.definitions import Definitions
 from streams.hosting import HostedStep, StepDependencies
 from streams.testing import RunningStreams, run_streams
 from tests.support.running_consumers import RunningConsumers, running_consumers
@@ -38,7 +38,7 @@ class LivePipeline:
 
     streams: RunningStreams
     consumers: RunningConsumers
-    definitions: Definitions
+    definitions: LiveDefinitions
 
     def __init__(self, settings: Settings, warehouse: Warehouse, store: ProfileStore | None, clock: ManualClock) -> None:
         self.settings, self.warehouse, self.clock = settings, warehouse, clock

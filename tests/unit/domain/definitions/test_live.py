@@ -1,88 +1,140 @@
-"""Definitions are read to the end before anything starts, and a bad one changes nothing."""
+"""A fold over the definitions topic: the last record of a key counts, and a bad one changes nothing."""
 
-import asyncio
+from typing import Any
 
-import pytest
-
-from domain.definitions.kinds import encode_definition, parse_definition
-from runtime.bus.memory import MemoryBus
-from runtime.bus.port import Outgoing, Record
-from runtime.settings import Settings
-from streams.definitions import Definitions, follow_definitions
+from domain.definitions.kinds import AnyDefinition, Destination, TrackingPlan, encode_definition, parse_definition
+from domain.definitions.live import LiveDefinitions
+from domain.identity.rules import DEFAULT_RULES
 
 
-def segment(name: str, where: object) -> bytes:
-    document = {"apiVersion": "onefold/v1", "kind": "Segment", "metadata": {"name": name}, "spec": {"where": where}}
-    return encode_definition(parse_definition(document, name))
+def define(kind: str, name: str, spec: dict[str, Any]) -> AnyDefinition:
+    return parse_definition({"apiVersion": "onefold/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}, name)
+
+
+def segment(name: str, where: object) -> AnyDefinition:
+    return define("Segment", name, {"where": where})
+
+
+class Topic:
+    """Applies records at growing offsets, and collects what is reported."""
+
+    def __init__(self, *prefixes: str) -> None:
+        self.reported: list[tuple[str, str]] = []
+        chosen: dict[str, Any] = {"prefixes": prefixes} if prefixes else {}
+        self.live = LiveDefinitions(
+            **chosen, secret=b"s", country="VN", report_invalid=lambda key, reason: self.reported.append((key, reason))
+        )
+        self._offset = 0
+
+    def write(self, *definitions: AnyDefinition) -> None:
+        for definition in definitions:
+            self.write_value(definition.key, encode_definition(definition))
+
+    def write_value(self, key: str, value: bytes | None) -> None:
+        self.live.apply(key.encode(), value, self._offset)
+        self._offset += 1
 
 
 BUYERS = {"did": {"event": "Order Completed"}}
-
-
-def record(key: str, value: bytes | None, offset: int = 0) -> Record:
-    return Record("onefold.definitions", 0, offset, 1, key.encode(), value)
-
-
-async def test_all_that_the_topic_holds_is_known_after_catching_up() -> None:
-    settings, bus = Settings(), MemoryBus()
-    topic = settings.topic("definitions")
-    await bus.create_topics({topic: (1, {})})
-    producer = await bus.producer()
-    await producer.send([Outgoing(topic, segment(f"s{n}", BUYERS), f"Segment/s{n}".encode()) for n in range(700)])
-    definitions = Definitions(Settings())
-    following = asyncio.create_task(follow_definitions(settings, bus, definitions))
-    await asyncio.wait_for(definitions.caught_up.wait(), 10)
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
-    assert len(definitions.plan.segments) == 700
-    assert definitions.next_offset == 700
+SIGNED_UP = {"did": {"event": "Signed Up"}}
+HOOK = {"type": "webhook", "url": "https://example.com/", "secret_env": "S", "triggers": [{"segment": "a"}]}
 
 
 def test_a_later_record_replaces_and_a_tombstone_removes() -> None:
-    definitions = Definitions(Settings())
-    definitions.apply(record("Segment/a", segment("a", BUYERS)))
-    first = definitions.plan.versions["a"]
-    definitions.apply(record("Segment/a", segment("a", {"did": {"event": "Signed Up"}})))
-    assert definitions.plan.versions["a"] != first
-    definitions.apply(record("Segment/a", None))
-    assert definitions.plan.segments == {}
+    topic = Topic()
+    topic.write(segment("a", BUYERS))
+    first = topic.live.plan.versions["a"]
+    topic.write(segment("a", SIGNED_UP))
+    assert topic.live.plan.versions["a"] != first
+    topic.write_value("Segment/a", None)
+    assert topic.live.plan.segments == {}
 
 
-def test_a_record_that_is_no_definition_changes_nothing() -> None:
-    definitions = Definitions(Settings())
-    definitions.apply(record("Segment/a", segment("a", BUYERS)))
-    plan = definitions.plan
-    definitions.apply(record("Segment/a", b"{}"))
-    assert definitions.plan is plan
+def test_a_record_that_is_no_definition_is_reported_and_changes_nothing() -> None:
+    topic = Topic()
+    topic.write(segment("a", BUYERS))
+    plan = topic.live.plan
+    topic.write_value("Segment/a", b"{}")
+    assert topic.live.plan is plan
+    assert [key for key, _ in topic.reported] == ["Segment/a"]
 
 
-def test_a_circle_is_left_out_and_what_comes_after_it_is_taken() -> None:
-    definitions = Definitions(Settings())
-    definitions.apply(record("Segment/a", segment("a", {"in_segment": "b"})))
-    definitions.apply(record("Segment/b", segment("b", {"in_segment": "a"})))
-    definitions.apply(record("Segment/c", segment("c", BUYERS)))
-    assert set(definitions.plan.segments) == {"a", "c"}
+def test_a_definition_under_another_key_is_reported_and_changes_nothing() -> None:
+    topic = Topic()
+    topic.write(segment("a", BUYERS))
+    plan = topic.live.plan
+    topic.write_value("Segment/a", encode_definition(segment("b", SIGNED_UP)))
+    assert topic.live.plan is plan
+    assert topic.live.get("Segment/b") is None
+    assert [key for key, _ in topic.reported] == ["Segment/a"]
 
 
-async def test_definitions_offset_covers_compacted_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings, bus = Settings(), MemoryBus()
-    topic = settings.topic("definitions")
-    await bus.create_topics({topic: (1, {})})
-
-    async def ends(_: str) -> dict[int, int]:
-        return {0: 3}
-
-    monkeypatch.setattr(bus, "end_offsets", ends)
-    monkeypatch.setattr("runtime.bus.follow.POLL_MS", 1)
-    definitions = Definitions(settings)
-    following = asyncio.create_task(follow_definitions(settings, bus, definitions))
-    await asyncio.wait_for(definitions.caught_up.wait(), 10)
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
-    assert definitions.next_offset == 3
+def test_a_circle_is_reported_and_left_out_and_a_later_segment_is_taken() -> None:
+    topic = Topic()
+    topic.write(segment("a", {"in_segment": "b"}), segment("b", {"in_segment": "a"}), segment("c", BUYERS))
+    assert set(topic.live.plan.segments) == {"a", "c"}
+    assert [key for key, _ in topic.reported] == ["Segment/b"]
 
 
-def test_unusable_record_still_advances_the_definitions_offset() -> None:
-    definitions = Definitions(Settings())
-    definitions.apply(record("Segment/a", b"{}", 4))
-    assert definitions.next_offset == 5
+def test_the_segment_whose_last_record_closes_a_circle_is_left_out() -> None:
+    topic = Topic()
+    topic.write(segment("a", BUYERS), segment("b", {"in_segment": "a"}), segment("a", {"in_segment": "b"}))
+    assert set(topic.live.plan.segments) == {"b"}
+
+
+def test_every_record_advances_the_next_offset() -> None:
+    topic = Topic("Destination/")
+    topic.live.apply(b"Segment/a", b"{}", 4)
+    assert topic.live.next_offset == 5
+    topic.live.apply(b"Destination/a", b"{}", 5)
+    assert topic.live.next_offset == 6
+    topic.live.apply(None, b"{}", 6)
+    assert topic.live.next_offset == 7
+
+
+def test_the_end_of_the_topic_never_moves_the_next_offset_back() -> None:
+    live = LiveDefinitions()
+    live.advance_to(3)
+    live.advance_to(2)
+    assert live.next_offset == 3
+
+
+def test_kinds_that_were_not_asked_for_are_ignored() -> None:
+    topic = Topic("Source/", "TrackingPlan/")
+    shop, plan = define("Source", "shop", {}), define("TrackingPlan", "shop", {"mode": "block"})
+    topic.write(shop, plan, segment("a", BUYERS))
+    topic.write_value("Segment/b", b"nonsense")
+    assert topic.live.sources == [shop]
+    assert topic.live.of_kind(TrackingPlan) == [plan]
+    assert topic.live.plan.segments == {}
+    assert topic.reported == []
+
+
+def test_changed_keys_are_handed_out_once() -> None:
+    topic = Topic("Destination/")
+    topic.write(define("Destination", "hook", HOOK), segment("a", BUYERS))
+    assert topic.live.pop_changed_keys() == {"Destination/hook"}
+    assert isinstance(topic.live.get("Destination/hook"), Destination)
+    assert topic.live.pop_changed_keys() == frozenset()
+    topic.write_value("Destination/hook", b"nonsense")
+    assert topic.live.pop_changed_keys() == frozenset()
+    topic.write_value("Destination/hook", None)
+    assert topic.live.pop_changed_keys() == {"Destination/hook"}
+    assert topic.live.get("Destination/hook") is None
+
+
+def test_the_rules_number_grows_with_each_change_and_a_tombstone_brings_the_default_rules_back() -> None:
+    topic = Topic()
+    assert topic.live.rules is DEFAULT_RULES
+    topic.write(segment("a", BUYERS), define("IdentityRules", "default", {}))
+    assert topic.live.rules.sequence_number == 2
+    topic.write_value("IdentityRules/default", None)
+    assert topic.live.rules.sequence_number == 3
+
+
+def test_the_admission_is_the_same_object_and_follows_the_plans() -> None:
+    topic = Topic()
+    admission = topic.live.admission
+    topic.write(define("Source", "shop", {}), define("TrackingPlan", "shop", {"mode": "block"}))
+    assert topic.live.admission is admission
+    assert set(admission._rules.plan_by_source) == {"shop"}

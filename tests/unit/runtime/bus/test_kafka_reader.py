@@ -1,0 +1,91 @@
+"""A reader passes offsets that no record has, but never one that an unread record may have."""
+
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from runtime.bus.kafka_consumer import KafkaReader
+from runtime.bus.port import Partition
+
+TP = TopicPartition("t", 0)
+
+
+class ScriptedConsumer:
+    """What KafkaReader asks of aiokafka: `fetched` is the offset to fetch next, `answered_ms` when the broker last answered."""
+
+    def __init__(self) -> None:
+        self.fetched = 0
+        self.high_watermark: int | None = None
+        self.answered_ms: int | None = None
+        self.records: list[Any] = []
+
+    def answer(self, high_watermark: int) -> None:
+        self.high_watermark = high_watermark
+        self.answered_ms = (self.answered_ms or 0) + 50
+
+    def assignment(self) -> set[TopicPartition]:
+        return {TP}
+
+    def highwater(self, _: TopicPartition) -> int | None:
+        return self.high_watermark
+
+    def last_poll_timestamp(self, _: TopicPartition) -> int | None:
+        return self.answered_ms
+
+    async def position(self, _: TopicPartition) -> int:
+        return self.fetched
+
+    def seek(self, _: TopicPartition, offset: int) -> None:
+        self.fetched = offset
+
+    async def getmany(self, **_: int) -> dict[TopicPartition, list[Any]]:
+        return {}
+
+
+async def position_after_poll(reader: KafkaReader) -> int:
+    await reader.poll(0, 10)
+    return await reader.position(Partition("t", 0))
+
+
+async def test_an_answer_without_records_moves_the_position_to_the_high_watermark() -> None:
+    consumer = ScriptedConsumer()
+    reader = KafkaReader(consumer, 1)
+    consumer.answer(high_watermark=7)
+    assert await position_after_poll(reader) == 7
+
+
+async def test_without_an_answer_the_position_stays_however_many_polls_bring_nothing() -> None:
+    consumer = ScriptedConsumer()
+    reader = KafkaReader(consumer, 1)
+    assert [await position_after_poll(reader) for _ in range(5)] == [0] * 5
+
+
+async def test_an_answer_from_before_the_position_moved_does_not_count_for_the_new_position() -> None:
+    consumer = ScriptedConsumer()
+    reader = KafkaReader(consumer, 1)
+    consumer.answer(high_watermark=7)
+    await reader.poll(0, 10)
+    consumer.fetched = 3  # a batch without records was passed; the fetch from 3 on is not answered yet
+    consumer.high_watermark = 9
+    assert [await position_after_poll(reader) for _ in range(3)] == [3] * 3
+    consumer.answer(high_watermark=9)
+    assert await position_after_poll(reader) == 9
+
+
+async def test_an_answer_from_before_a_seek_does_not_count_after_it() -> None:
+    consumer = ScriptedConsumer()
+    reader = KafkaReader(consumer, 1)
+    consumer.answer(high_watermark=7)
+    await reader.seek(Partition("t", 0), 2)
+    assert [await position_after_poll(reader) for _ in range(3)] == [2] * 3
+    consumer.answer(high_watermark=7)
+    assert await position_after_poll(reader) == 7
+
+
+async def test_the_position_moves_back_with_a_seek_after_the_end_was_reached() -> None:
+    consumer = ScriptedConsumer()
+    reader = KafkaReader(consumer, 1)
+    consumer.answer(high_watermark=7)
+    assert await position_after_poll(reader) == 7
+    await reader.seek(Partition("t", 0), 2)
+    assert await reader.position(Partition("t", 0)) == 2
