@@ -1,4 +1,4 @@
-"""Stores are projections, checked: hashes of what Redis holds, and of what ClickHouse's events, links and decisions come to."""
+"""The law Stores are projections, checked by hashes of the state in Redis and of the state recomputed from ClickHouse."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ from warehouse.client import Warehouse
 
 @dataclass(frozen=True, slots=True)
 class StoreComparison:
-    """Hashes of each store, of its profiles and of its evidence with the decisions.
+    """The hashes of both stores: one of the profiles, and one of the evidence with the decisions.
 
-    `torn` counts labels and members of Redis that contradict each other, `labels_differ` the nodes that Redis and ClickHouse have
-    in different profiles. The stores agree when the hashes do and no label differs.
+    `torn` counts labels and members of Redis that contradict each other. `labels_differ` counts nodes that Redis and
+    ClickHouse have in different profiles. The stores agree when both pairs of hashes are equal and no label differs.
     """
 
     redis: str
@@ -34,12 +34,10 @@ class StoreComparison:
 async def compare_stores(
     store: ProfileStore, warehouse: Warehouse, rules: CompiledIdentityRules = DEFAULT_RULES, plan: SegmentPlan | None = None
 ) -> StoreComparison:
-    """Both states now, by the identity rules and the plan that hold (None: the shipped computed traits alone).
+    """Compare both stores as they are now, by the live identity rules and the live plan (None: the shipped computed traits alone).
 
-    What a definition that is not live any more left in registers is not looked at. At a quiet moment the stores agree; while events
-    flow, one may be ahead.
-
-    Raises Transient when a store does not answer.
+    Registers of definitions that are not live any more are not compared. When no event has come for some seconds the stores
+    agree; while events flow, one of them may be ahead. Raises Transient when a store does not answer.
     """
     redis_profiles = await read_profiles_from_redis(store)
     redis_evidence = await read_identity_from_redis(store)

@@ -1,7 +1,22 @@
-"""Stores are projections, applied: the profile store made anew from ClickHouse. Stream workers wait meanwhile and then go on.
+"""The rebuild: the law Stores are projections, carried out. The profile store is made anew from ClickHouse.
 
-Positions are written last: a rebuild that is cut off leaves a store that says it stands at the beginning, never one that says
-it holds what it does not. Workers that notice read the log again, which is harmless; running the rebuild again completes it.
+**Why.** Redis may lose everything, and a fault may leave it in a state that no event explains. ClickHouse has every event,
+link, decision and transition, and Kafka has the tail that ClickHouse has not consumed yet. That is enough to make Redis
+again.
+
+**Steps.** 1. The writers are paused, and the positions stand still. 2. ClickHouse catches up with them. 3. The state is
+recomputed in memory, while the old one is still in place. 4. The old state is wiped, and the new one is written. 5. The
+positions are written. 6. Every identity is published again, and every profile is touched, so that its timers and read models
+are made again.
+
+**Invariant.** Positions are written last. A rebuild that is interrupted leaves partitions without a position: a store that
+says "read from the beginning", and never one that claims to have applied what it lost. Workers that start then read the log
+again, which is harmless because documents are guarded; running the rebuild again completes it.
+
+**Example.** Partition 0 of `events` has the position 1,000 in Redis, and ClickHouse has noted 1,004, since the consumers are
+ahead. The fragments are recomputed from the events before 1,004 and guarded at 1,003, and the position becomes 1,004: the
+events 1,000 to 1,003 are in the fragments already, and the agent begins after them. The segment agent's own position is kept,
+because `touched` is not in ClickHouse.
 """
 
 import asyncio
@@ -24,6 +39,7 @@ from ops.writers_pause import topic_partitions_of, writers_paused
 from profile_store import encoding
 from profile_store.port import DEFINITIONS_PARTITION, ProfileStore, TopicPartition, Writes
 from runtime.bus.port import Bus, Outgoing
+from runtime.chunks import chunked
 from runtime.clock import Clock
 from runtime.errors import Transient
 from runtime.settings import Settings
@@ -39,14 +55,16 @@ KINDS: Final = (
 )  # fmt: skip
 """All that a rebuild wipes. Fences stay, so that no worker from before can save. Settled deliveries stay: ClickHouse has none."""
 QUIET_S: Final = 2.0
+"""How long no position may move before the workers count as paused: longer than one slice takes."""
 CATCH_UP_S: Final = 120.0
+"""How long the workers may take to pause, and ClickHouse to catch up."""
 POLL_S: Final = 0.25
 _UNKNOWN_OFFSET: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RebuildResult:
-    """What was written, and the state hash before and after."""
+    """How much was written, and the state hash before and after: they are equal when nothing was lost or wrong."""
 
     events: int
     fragments: int
@@ -57,25 +75,31 @@ class RebuildResult:
 
 
 class Rebuild:
-    """One rebuild of the profile store. `quiet_s` is how long positions must stand before the old state is given up."""
+    """One rebuild of the profile store. `quiet_s` is how long no position may move before the old state is replaced."""
 
     def __init__(
         self, settings: Settings, bus: Bus, store: ProfileStore, warehouse: Warehouse, clock: Clock, *, quiet_s: float = QUIET_S
     ) -> None:
-        self._settings, self._bus, self._store, self._warehouse = settings, bus, store, warehouse
-        self._clock, self._quiet_s = clock, quiet_s
+        self._settings = settings
+        self._bus = bus
+        self._store = store
+        self._warehouse = warehouse
+        self._clock = clock
+        self._quiet_s = quiet_s
 
     async def run(self) -> RebuildResult:
-        """Hold the workers, refill the store, let them go on. Raises Transient, before anything was wiped, when stores lag."""
+        """Pause the workers, refill the store, and let the workers go on.
+
+        Raises Transient when a worker does not pause or ClickHouse is behind, before anything was wiped; and whenever a store
+        does not answer, after which the rebuild must be run again.
+        """
         plan, rules = await self._live_plan_and_rules()
         async with writers_paused(self._store):
             positions = await self._wait_for_quiet_workers()
             await self._wait_for_clickhouse(positions)
             before = state_hash(await read_profiles_from_redis(self._store), plan.registers)
-            version, contributions = (
-                1 + await self._newest_version(),
-                [contribution async for contribution in groups.stream_group_records(self._warehouse)],
-            )
+            version = 1 + await self._newest_version()
+            contributions = [contribution async for contribution in groups.stream_group_records(self._warehouse)]
             history = await _read_profile_history(self._warehouse, contributions)
             refill_offsets = await self._refill_offsets(positions)
             recomputed = await recompute_from_clickhouse(
@@ -113,7 +137,9 @@ class Rebuild:
         documents: Iterable[DocumentsByPartition],
         refill_offsets: RefillOffsets,
     ) -> None:
-        """Give the old state up and write the new one, the positions last."""
+        """Wipe the old state and write the new one, the positions last."""
+        # Which definitions the registers stand for is not lost with them: the seeds of a backfill are recomputed by the live
+        # plan.
         definitions_offset = (await self._store.checkpoint(DEFINITIONS_PARTITION)).definitions_offset
         await self._store.wipe(KINDS)
         for by_partition in documents:
@@ -129,7 +155,10 @@ class Rebuild:
             await self._store.save(topic_partition, (await self._store.checkpoint(topic_partition)).position, offset, Writes())
 
     async def _wait_for_quiet_workers(self) -> dict[TopicPartition, int]:
-        """The positions once no worker has moved one for a while: slices in hand when the hold came have ended."""
+        """Return the positions once none has moved for `quiet_s`: slices that were in progress when the pause began have ended.
+
+        The writers are not fenced, so that a worker ends its slice in peace. Raises Transient when positions go on moving.
+        """
         topic_partitions = await topic_partitions_of(self._settings, self._bus, "events", "links", "touched", "groups")
         loop = asyncio.get_running_loop()
         positions: dict[TopicPartition, int] = {}
@@ -144,10 +173,15 @@ class Rebuild:
             elif loop.time() - quiet_since_s >= self._quiet_s:
                 return positions
             await asyncio.sleep(min(POLL_S, self._quiet_s))
-        raise Transient("the stream workers do not stand still: is one of them older than this command? nothing was changed")
+        raise Transient(
+            "the stream workers do not pause: is one of them older than this command? see `onefold status`; nothing was changed"
+        )
 
     async def _wait_for_clickhouse(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Wait until ClickHouse has all that the store has seen, and all that was said of profiles."""
+        """Wait until ClickHouse has everything that the store has applied, and everything that was published about profiles.
+
+        Raises ClickHouseBehind. Transitions and read models are part of it: their numbers must go on where they were.
+        """
         required: dict[str, dict[int, int]] = {
             topic: await self._bus.end_offsets(self._settings.topic(topic))
             for topic in ("identities", "memberships", "profiles", "groups")
@@ -163,12 +197,10 @@ class Rebuild:
         return await consumed_offsets(self._warehouse, self._settings.topic(topic))
 
     async def _refill_offsets(self, positions: Mapping[TopicPartition, int]) -> RefillOffsets:
-        """What the refilled state stands for: ClickHouse's positions; where the segment agent stood stays."""
-        event_offsets, link_offsets, group_offsets = (
-            await self._consumed_offsets("events"),
-            await self._consumed_offsets("links"),
-            await self._consumed_offsets("groups"),
-        )
+        """Return the offsets that the refilled state stands for: those of ClickHouse, and the segment agent's own for `touched`."""
+        event_offsets = await self._consumed_offsets("events")
+        link_offsets = await self._consumed_offsets("links")
+        group_offsets = await self._consumed_offsets("groups")
         return RefillOffsets(
             events={
                 topic_partition: event_offsets.get(topic_partition.partition, _UNKNOWN_OFFSET)
@@ -191,23 +223,25 @@ class Rebuild:
         )
 
     async def _newest_version(self) -> int:
-        """The largest label version that either store has seen: the new one must win over all of them."""
+        """Return the largest label version in either store: the new labels must be newer than all of them, or readers ignore them."""
         newest = int((await named_queries.fetch_rows(self._warehouse, "labels"))[0][0] or 0)
         async for profile_id, data in self._store.scan("members"):
             newest = max(newest, encoding.unpack_members(profile_id, data).version)
         return newest
 
     async def _write(self, topic_partition: TopicPartition, writes: Writes) -> None:
+        """Save writes in parts, with the position 0: the state is not complete before the last part of the last partition."""
         for part in refill.split_writes(writes):
             await self._store.save(topic_partition, (await self._store.checkpoint(topic_partition)).position, _UNKNOWN_OFFSET, part)
 
     async def _publish(self, rebuilt_identities: RebuiltIdentities, profile_ids: Iterable[str]) -> None:
-        """Tell ClickHouse who the profiles consist of, and have them evaluated: timers and read models come anew by that."""
-        identities_topic, touched_topic, now_ms = (
-            self._settings.topic("identities"),
-            self._settings.topic("touched"),
-            self._clock.now_ms(),
-        )
+        """Publish the members of every profile, and touch every profile, which makes its timers and read models again.
+
+        The agents are paused, so this does not wait for them.
+        """
+        identities_topic = self._settings.topic("identities")
+        touched_topic = self._settings.topic("touched")
+        now_ms = self._clock.now_ms()
         records = [
             Outgoing(identities_topic, encode(identity_record(name, entry)), key=name.encode())
             for name, entry in rebuilt_identities.members.items()
@@ -222,13 +256,14 @@ class Rebuild:
         ]
         producer = await self._bus.producer()
         try:
-            for start in range(0, len(records), refill.CHUNK):
-                await producer.send(records[start : start + refill.CHUNK])
+            for chunk in chunked(records, refill.CHUNK):
+                await producer.send(chunk)
         finally:
             await producer.aclose()
 
 
 async def _read_profile_history(warehouse: Warehouse, contributions: Iterable[GroupRecord]) -> ProfileHistory:
+    """Read what was published about profiles, as ClickHouse has it."""
     profiles = {
         profile_id: Members(tuple(nodes), version, *change)
         for profile_id, version, nodes, *change in await named_queries.fetch_rows(warehouse, "known_profiles")

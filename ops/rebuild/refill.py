@@ -1,4 +1,19 @@
-"""What a rebuilt profile store holds, as writes by place. Pure."""
+"""The contents of a rebuilt profile store, as writes by topic partition. Pure.
+
+**Why.** A rebuilt store must not only have the right state, it must continue the old one: nobody may enter a segment anew,
+numbers of transitions must go on growing, and a record that is read again must be refused. All of that is decided here, from
+what ClickHouse was told.
+
+**Invariant.** Every document is guarded at the last offset that its partition stands for. Label versions are larger than any
+version before. A member list that is the same as the last published one keeps its cause and its instant, so that `why` still
+gives the old answer.
+
+**Example.** Profile P has the nodes a and b since March (cause: merge, version 40), and the newest version anywhere is 57.
+The evidence still joins a and b, so P's member list is written with version 58, cause merge and the instant of March. P was
+last evaluated at version 41, after that merge, so its memberships are marked as evaluated at 58: the segment agent treats
+nobody as moved. Had P been evaluated at version 39, before the merge, the mark would stay 39, and the agent would handle the
+merge now, as it would have without the rebuild.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,13 +31,14 @@ from runtime.bus.partitioner import partition_of
 from schemas.records import GroupRecord
 
 CHUNK: Final = 500
+"""Entries of one write, and records of one send."""
 DocumentsByPartition = dict[TopicPartition, dict[tuple[DocumentKind, str], GuardedDocument]]
-"""Guarded documents by the place that they are written for."""
+"""Guarded documents by the topic partition whose agent owns them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefillOffsets:
-    """The places of the four agents that keep state, each with the next offset that its state stands for."""
+    """The topic partitions of the four agents that keep state, each with the next offset that its refilled state stands for."""
 
     events: Mapping[TopicPartition, int]
     links: Mapping[TopicPartition, int]
@@ -30,18 +46,18 @@ class RefillOffsets:
     groups: Mapping[TopicPartition, int] = field(default_factory=dict)
 
     def by_topic_partition(self) -> dict[TopicPartition, int]:
-        """All of them."""
+        """Return the offsets of all four topics together."""
         return {**self.events, **self.links, **self.touched, **self.groups}
 
 
 def topic_partition_of(offsets: Mapping[TopicPartition, int], key: str) -> TopicPartition:
-    """The place whose partition the key falls into."""
+    """Return the topic partition that records with this key are in."""
     by_partition = {topic_partition.partition: topic_partition for topic_partition in offsets}
     return by_partition[partition_of(key.encode(), len(by_partition))]
 
 
 def fragment_documents(recomputed: RecomputedState, offsets: Mapping[TopicPartition, int]) -> DocumentsByPartition:
-    """Every owner's fragment, guarded by all that its partition had stored: whatever comes again before that is refused."""
+    """Return every owner's fragment, guarded so that events before its partition's offset are refused when they come again."""
     documents: DocumentsByPartition = {topic_partition: {} for topic_partition in offsets}
     for owner, fragment in recomputed.state.fragments.items():
         topic_partition = topic_partition_of(offsets, owner)
@@ -53,8 +69,12 @@ def fragment_documents(recomputed: RecomputedState, offsets: Mapping[TopicPartit
 
 @dataclass(frozen=True, slots=True)
 class ProfileHistory:
-    """What ClickHouse was told of profiles: their nodes' labels, their last change, the version of the member list that each was
-    last evaluated at, which of them are shown, and what each contributed to which groups: see `membership_groups_from_records`."""
+    """What was published about profiles before the rebuild, as ClickHouse has it.
+
+    `labels` are the profile ids by node. `profiles` are the last published member lists. `evaluated` is by profile the version of
+    the member list at its last evaluation. `shown` are the profiles whose read model is not deleted. `contributed` is by profile
+    the hash of its contribution to each group, and the number of the last one.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     profiles: Mapping[str, Members] = field(default_factory=dict)
@@ -65,7 +85,7 @@ class ProfileHistory:
 
 @dataclass(frozen=True, slots=True)
 class RebuiltIdentities:
-    """Labels, member lists, and of which profiles the member list is what it was: they are as they were last evaluated."""
+    """The new labels and member lists, and the profiles whose member list is the same as the last published one."""
 
     labels: dict[str, Label]
     members: dict[str, Members]
@@ -73,10 +93,11 @@ class RebuiltIdentities:
 
 
 def rebuild_identities(recomputed: RecomputedState, history: ProfileHistory, version: int, now_ms: int) -> RebuiltIdentities:
-    """Labels and members of every profile that is linked or ever was, at a version that is larger than any before.
+    """Return labels and members of every profile that is linked or ever was, at `version`, which is larger than any before.
 
-    A member list that is the last one said keeps what was said of it; another one is the rebuild's doing.
+    A member list that is the same as the last published one keeps its cause and instant. Another one has the cause `rebuild`.
     """
+    # A node that was labelled and has no evidence any more is its own profile again, and must be written as such.
     target_labels = dict.fromkeys(history.labels, "") | recomputed.state.labels
     clusters = {
         profile_id: nodes
@@ -88,6 +109,7 @@ def rebuild_identities(recomputed: RecomputedState, history: ProfileHistory, ver
     unchanged = set()
     for node, label in labels.items():
         nodes = clusters.get(node, ())
+        # A node without members of its own is in the profile of its label: readers of the old id follow `merged_into`.
         merged_into = "" if nodes else label.profile_id
         previous = history.profiles.get(node)
         if previous is not None and (previous.nodes, previous.merged_into) == (nodes, merged_into):
@@ -105,10 +127,11 @@ def membership_documents(
     recomputed: RecomputedState,
     offsets: Mapping[TopicPartition, int],
 ) -> DocumentsByPartition:
-    """Each profile's memberships from its last transitions, so that numbers go on where they were and nobody enters anew.
+    """Return each profile's memberships from its last transitions, so that numbers go on where they were and nobody enters anew.
 
-    A profile that is no more but still shown has a document too: it is yet to be evaluated. So has one that is in a group: it must
-    know which, to say so when it leaves.
+    `rows` are the last transition of each profile and segment. A dissolved profile whose read model is still shown gets a
+    document too, because its last evaluation is yet to come. So does a profile that contributes to a group: it must know the
+    group, to take the contribution back when it leaves.
     """
     by_profile: dict[str, Membership] = {}
     moved_segments: dict[str, set[str]] = {}
@@ -132,6 +155,7 @@ def membership_documents(
         members = document.active_segments()
         if profile_id in dissolved and not members and profile_id not in history.shown:
             document.dissolved_into = dissolved[profile_id]
+            # It left these segments by a merge or a split, so its successors do not enter them: they have been in all along.
             document.formerly = tuple(sorted(moved_segments.get(profile_id, ())))
         else:
             document.formerly = tuple(sorted(members))
@@ -144,7 +168,7 @@ def membership_documents(
 
 
 def group_documents(contributions: Iterable[GroupRecord], offsets: Mapping[TopicPartition, int]) -> DocumentsByPartition:
-    """Every group's document, from all that was said of groups."""
+    """Return every group's document, from all contributions that were published."""
     documents: DocumentsByPartition = {topic_partition: {} for topic_partition in offsets}
     for name, document in documents_from_records(contributions).items():
         topic_partition = topic_partition_of(offsets, name)
@@ -155,7 +179,7 @@ def group_documents(contributions: Iterable[GroupRecord], offsets: Mapping[Topic
 
 
 def _dissolved_into(profile_id: str, rebuilt: RebuiltIdentities, recomputed: RecomputedState) -> str:
-    """Where a profile went that is no more, empty when it is alive."""
+    """Return the profile that a dissolved one went into, DISSOLVED_INTO_MANY for several, and "" for one that exists."""
     entry = rebuilt.members.get(profile_id, Members((profile_id,), 0))
     if entry.merged_into:
         return entry.merged_into
@@ -163,8 +187,12 @@ def _dissolved_into(profile_id: str, rebuilt: RebuiltIdentities, recomputed: Rec
 
 
 def _evaluated_version(profile_id: str, rebuilt: RebuiltIdentities, history: ProfileHistory, *, is_alive: bool) -> int:
-    """The version of the member list that the profile's memberships stand for: the new one if it was evaluated since its last
-    change. One that is no more counts for others by when it went."""
+    """Return the version of the member list that the profile's memberships stand for.
+
+    It is the new version if the profile was evaluated after its member list last changed, and else the old one: then the segment
+    agent still has to handle that change. A dissolved profile keeps the version of its last evaluation, because the profile that
+    took its members over compares that version with its own to find out whether it has inherited the memberships already.
+    """
     evaluated = history.evaluated.get(profile_id, 0)
     if not is_alive or profile_id not in rebuilt.unchanged or evaluated < history.profiles[profile_id].version:
         return evaluated
@@ -172,7 +200,7 @@ def _evaluated_version(profile_id: str, rebuilt: RebuiltIdentities, history: Pro
 
 
 def split_writes(writes: Writes) -> Iterator[Writes]:
-    """The same writes in handy pieces."""
+    """Split writes into parts of at most CHUNK entries: one call with millions of entries would exceed the store's time-out."""
     yield from (Writes(documents=part) for part in _dict_chunks(writes.documents))
     yield from (Writes(labels=part) for part in _dict_chunks(writes.labels))
     yield from (Writes(members=part) for part in _dict_chunks(writes.members))

@@ -1,4 +1,17 @@
-"""Streaming equals SQL, checked: the stream's members of each segment and those of ClickHouse's SQL at one instant."""
+"""The law Streaming equals SQL, checked in production: the members of each segment in the stream, and by ClickHouse's SQL.
+
+**Why.** The agents keep memberships incrementally, and the same definition compiled to SQL says who is a member over all of
+history. Every fault of the agents, of a register or of a lost record ends as a difference of these two, so one comparison
+finds all of them.
+
+**Invariant.** A difference counts only if it stays. Events, labels and timers reach the two stores at different moments, so
+profiles that differ are compared again, at a later instant each time, and what agrees once is not named any more.
+
+**Example.** At 02:00:00 the stream has 10,000 members of `buyers`, and SQL has 10,003. Of these, 9,998 are in both: 2 are in
+the stream alone and 5 by SQL alone. Three seconds later the 7 are compared again: 6 agree by now, since their events were on
+the way. The last one still differs after five comparisons, so it is drift. With `repair` it is touched, the segment agent
+evaluates it, and it is compared again.
+"""
 
 import asyncio
 from collections import Counter
@@ -24,32 +37,36 @@ from schemas.records import Touched
 from warehouse.client import Warehouse
 
 MAX_COMPARISONS: Final = 5
-"""How often profiles that differ are looked at: what differs once may be an event on its way."""
+"""How often profiles that differ are compared before they count as drift."""
 PAUSE_S: Final = 3.0
-"""Between two looks: longer than an event, a label or a timer takes to reach both stores."""
+"""Seconds between two comparisons: longer than an event, a label or a timer takes to reach both stores."""
 CHUNK: Final = 1_000
 """Profiles that one query to a store names."""
 MAX_EXPLAINED: Final = 200
-"""Of how many differing profiles of a segment the cause is looked for."""
+"""How many differing profiles of a segment are examined for the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class DifferingProfiles:
-    """Profiles that only one of the two has in a segment."""
+    """The profiles that are members of a segment in one of the two alone."""
 
     stream: frozenset[str] = frozenset()
     sql: frozenset[str] = frozenset()
 
     @property
     def profiles(self) -> frozenset[str]:
-        """All of them."""
+        """The profiles of both sides."""
         return self.stream | self.sql
 
 
 @dataclass(frozen=True, slots=True)
 class DriftCauses:
-    """Why profiles differ, of the first MOST_EXPLAINED: a register was too small (`approximate`; `leaves` are those, in words, with
-    how many profiles each); an evaluation would mend it (`stale`); the registers hold something else than history (`registers`)."""
+    """Why profiles differ, counted over the first MAX_EXPLAINED of a segment.
+
+    `approximate`: more happened than a register keeps; `leaves` are the texts of such conditions, each with its number of
+    profiles. `stale`: an evaluation of the profile as it is now agrees with SQL. `registers`: the registers contradict
+    history.
+    """
 
     approximate: int = 0
     stale: int = 0
@@ -59,7 +76,7 @@ class DriftCauses:
 
 @dataclass(frozen=True, slots=True)
 class SegmentComparison:
-    """One segment: how many profiles both have in it, and those that kept differing."""
+    """The result for one segment: how many profiles are members in both, and the profiles that still differ."""
 
     segment: str
     version: str
@@ -69,14 +86,17 @@ class SegmentComparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether both say the same."""
+        """Whether no profile differs."""
         return not self.differing.profiles
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentVerification:
-    """All segments that were looked at, in order; how often, and the instant of the last look. `repaired` is how many profiles were
-    evaluated anew, None when that was not asked for."""
+    """The results of all compared segments, in the order of their names.
+
+    `comparisons` is how often profiles were compared, and `at_ms` the instant of the last comparison. `repaired` is how many
+    profiles were evaluated again, None when repair was not requested.
+    """
 
     segments: tuple[SegmentComparison, ...]
     comparisons: int
@@ -85,13 +105,17 @@ class SegmentVerification:
 
     @property
     def agrees(self) -> bool:
-        """Whether stream and SQL say the same of all."""
+        """Whether stream and SQL agree about every segment."""
         return all(segment.agrees for segment in self.segments)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentVerifier:
-    """`membership_query` makes the SQL of a segment at an instant. `pause_s` lies between two looks at what differs."""
+    """Compares segments, and repairs them on request.
+
+    `plan` and `rules` return those that are live. `membership_query` compiles a segment at an instant to SQL. `pause_s` is
+    the time between two comparisons.
+    """
 
     settings: Settings
     store: ProfileStore
@@ -106,9 +130,10 @@ class SegmentVerifier:
     repair_timeout_s: float = AGENT_TIMEOUT_S
 
     async def verify(self, names: Sequence[str] = (), *, repair: bool = False) -> SegmentVerification:
-        """Compare the segments `names` (none: all). With `repair`, what keeps differing is evaluated anew and compared again.
+        """Compare the segments `names`, or all. With `repair`, profiles that still differ are evaluated and compared again.
 
-        Raises Invalid for a segment that does not exist, Transient when a store or the broker is away.
+        Raises Invalid for a segment that does not exist, AgentBehind when the segment agent does not come to the touches,
+        Transient when a store or the broker does not answer.
         """
         plan = self.plan()
         unknown = sorted(set(names) - plan.segments.keys())
@@ -137,7 +162,7 @@ class SegmentVerifier:
 
 @dataclass(slots=True)
 class _Comparison:
-    """One comparison under way."""
+    """A comparison in progress: the counts and the differences of each segment, as of the last comparison at `at_ms`."""
 
     verifier: SegmentVerifier
     plan: SegmentPlan
@@ -148,15 +173,18 @@ class _Comparison:
     at_ms: int = 0
 
     async def compare_all(self) -> None:
-        """All profiles. Of each segment one set is held, of ids in 16 bytes: what both have leaves it again."""
-        self.comparisons, self.at_ms = 1, self.verifier.clock.now_ms()
+        """Compare all profiles. In memory are the stream's members of all segments, 16 bytes each; SQL's are streamed past them."""
+        self.comparisons = 1
+        self.at_ms = self.verifier.clock.now_ms()
         stream: dict[str, set[bytes]] = {name: set() for name in self.names}
         async for profile_id, data in self.verifier.store.scan("membership"):
             for name in _member_segments(data) & stream.keys():
                 stream[name].add(bytes.fromhex(profile_id))
         warehouse = await self.verifier.warehouse()
         for name in self.names:
-            only_stream, only_sql, both = stream.pop(name), set(), 0
+            only_stream = stream.pop(name)
+            only_sql: set[str] = set()
+            both = 0
             query = self.verifier.membership_query(self.plan, name, self.at_ms)
             async for block in warehouse.stream_query(query.sql, query.parameters):
                 for (profile_id,) in block:
@@ -167,21 +195,25 @@ class _Comparison:
                     else:
                         only_sql.add(profile_id)
             self.both[name] = both
-            self.differing[name] = DifferingProfiles(frozenset(found.hex() for found in only_stream), frozenset(only_sql))
+            self.differing[name] = DifferingProfiles(
+                frozenset(profile_bytes.hex() for profile_bytes in only_stream), frozenset(only_sql)
+            )
 
     async def recheck(self) -> None:
-        """Those that differ, until none does or it was looked at often enough."""
+        """Compare the differing profiles again, until none differs or `max_comparisons` is reached."""
         for _ in range(self.verifier.max_comparisons - 1):
             if not any(differing.profiles for differing in self.differing.values()):
                 return
             await asyncio.sleep(self.verifier.pause_s)
-            self.comparisons, self.at_ms = self.comparisons + 1, self.verifier.clock.now_ms()
+            self.comparisons += 1
+            # A new instant: membership by SQL at the old one would miss what the stream has done since then.
+            self.at_ms = self.verifier.clock.now_ms()
             for name, differing in self.differing.items():
                 if differing.profiles:
                     await self._compare_again(name, differing.profiles)
 
     async def result(self, repaired: int | None = None) -> SegmentVerification:
-        """What came out, with the causes of what differs."""
+        """Return the result, with the causes of the differences."""
         compared = [
             SegmentComparison(name, self.plan.versions[name], self.both[name], self.differing[name], await self._causes(name))
             for name in self.names
@@ -189,32 +221,38 @@ class _Comparison:
         return SegmentVerification(tuple(compared), self.comparisons, self.at_ms, repaired)
 
     async def _compare_again(self, name: str, profile_ids: frozenset[str]) -> None:
+        """Compare these profiles of one segment anew. A profile that was merged meanwhile is a member in neither, and so agrees."""
         stream: set[str] = set()
         for part in chunked(sorted(profile_ids), CHUNK):
             for profile_id, document in (await self.verifier.store.documents("membership", part)).items():
                 if name in _member_segments(document.data):
                     stream.add(profile_id)
         sql = await self._sql(name, profile_ids)
+        # Profiles that left both sides meanwhile were never counted as members of both, so nothing is subtracted.
         self.both[name] += len(stream & sql)
         self.differing[name] = DifferingProfiles(frozenset(stream - sql), frozenset(sql - stream))
 
     async def _sql(self, name: str, profile_ids: frozenset[str]) -> set[str]:
-        """Who of these profiles is a member by history at `at_ms`."""
-        query, warehouse = self.verifier.membership_query(self.plan, name, self.at_ms), await self.verifier.warehouse()
+        """Return the members among these profiles by SQL at `at_ms`."""
+        query = self.verifier.membership_query(self.plan, name, self.at_ms)
+        warehouse = await self.verifier.warehouse()
         if len(profile_ids) > CHUNK:
             blocks = warehouse.stream_query(query.sql, query.parameters)
             return {row[0] async for block in blocks for row in block if row[0] in profile_ids}
-        narrowed = f"SELECT profile_id FROM ({query.sql}) WHERE profile_id IN {{looked_at:Array(String)}}"  # noqa: S608 - our own SQL
-        rows = await warehouse.query(narrowed, {**query.parameters, "looked_at": sorted(profile_ids)})
+        narrowed = f"SELECT profile_id FROM ({query.sql}) WHERE profile_id IN {{compared_profiles:Array(String)}}"  # noqa: S608 - our own SQL
+        rows = await warehouse.query(narrowed, {**query.parameters, "compared_profiles": sorted(profile_ids)})
         return {row[0] for row in rows}
 
     async def _causes(self, name: str) -> DriftCauses:
-        counts, leaves = dict.fromkeys(("approximate", "stale", "registers"), 0), Counter[str]()
-        differing, explainer = self.differing[name], SegmentExplainer(self.plan)
+        counts = dict.fromkeys(("approximate", "stale", "registers"), 0)
+        leaves = Counter[str]()
+        differing = self.differing[name]
+        explainer = SegmentExplainer(self.plan)
         household = self.verifier.rules().household
         for profile_id in sorted(differing.profiles)[:MAX_EXPLAINED]:
             snapshot = await person.read_snapshot(self.verifier.settings, self.verifier.store, self.plan, household, profile_id)
             if snapshot is None or snapshot.profile_id != profile_id:
+                # The profile has gone into another one: its membership document waits for the evaluation that dissolves it.
                 counts["stale"] += 1
                 continue
             tree = explainer.tree_at(name, snapshot.facts, self.at_ms)
@@ -230,6 +268,6 @@ class _Comparison:
 
 
 def _member_segments(data: bytes | None) -> set[str]:
-    """The segments that a membership document has its profile in."""
+    """Return the segments that a membership document has its profile in; none for a profile that was merged into another."""
     document = decode_membership(data)
     return set() if document.dissolved_into else document.active_segments()
