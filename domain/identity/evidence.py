@@ -47,10 +47,10 @@ def add_event_edges(edges: Edges, event: Event) -> None:
         add_edge(edges, pair, edge_of_event(event))
 
 
-def add_decision(decisions: Decisions, decided: LinkDecision) -> None:
+def add_decision(decisions: Decisions, record: LinkDecision) -> None:
     """Join what a person decided."""
-    decision = Decision(decided.on, decided.at_ms, decided.operation)
-    for key in decided.pairs:
+    decision = Decision(record.on, record.at_ms, record.operation)
+    for key in record.pairs:
         stored = decisions.get(key)
         decisions[key] = decision if stored is None else stored.join(decision)
 

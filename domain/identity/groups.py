@@ -153,7 +153,7 @@ def build_profile_facts(
             households.append(household)
     return ProfileFacts(
         traits=joined.traits,
-        register_entries=joined.entries_by_register,
+        register_entries=joined.register_entries,
         tallies=joined.tallies,
         accounts=accounts,
         household=households[0] if households else None,
@@ -192,7 +192,7 @@ class GroupContributions:
     """What is said of a profile's groups: the records of what changed; what has been said of which, by hash; the last number."""
 
     records: tuple[GroupRecord, ...]
-    groups: dict[str, str]
+    emitted_hashes: dict[str, str]
     seq: int
 
 

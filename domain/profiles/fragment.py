@@ -37,15 +37,15 @@ class Fragment(msgspec.Struct):
     `first_ms` and `last_ms` mean nothing while there are no counters: then no event has been applied.
     """
 
-    version: int = 2
+    version: int = 3
     identifiers: dict[str, tuple[str, str]] = {}
     traits: dict[str, TraitValue] = {}
     counters: dict[str, int] = {}
-    kept: dict[str, list[Entry]] = {}
+    register_entries: dict[str, list[Entry]] = {}
     tallies: dict[str, dict[str, TallyCount]] = {}
     first_ms: int = 0
     last_ms: int = 0
-    seen: dict[str, int] = {}
+    message_times: dict[str, int] = {}
     links: dict[str, tuple[int, int]] = {}
     accounts: tuple[str, ...] = ()
 
@@ -64,11 +64,11 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan) -> Effect:
     """Fold one event of the owner into its fragment."""
     links = _observe_links(fragment, event)
     message = message_hash(event.owner, event.id)
-    if message in fragment.seen:
+    if message in fragment.message_times:
         return Effect(is_new=False, changed_links=links)
-    fragment.seen[message] = event.time_ms
-    if len(fragment.seen) > DEDUPLICATION_LIMIT:
-        del fragment.seen[min(zip(fragment.seen.values(), fragment.seen, strict=True))[1]]
+    fragment.message_times[message] = event.time_ms
+    if len(fragment.message_times) > DEDUPLICATION_LIMIT:
+        del fragment.message_times[min(zip(fragment.message_times.values(), fragment.message_times, strict=True))[1]]
     changes = _add_identifiers(fragment, event)
     if event.type == "identify":
         set_traits(fragment.traits, event, message)
@@ -90,7 +90,7 @@ def feed_registers(fragment: Fragment, event: Event, message: str, plan: Segment
         if register.form == "tally":
             count_entry(fragment.tallies.setdefault(register.key, {}), entry, register.capacity)
         else:
-            fragment.kept[register.key] = list(register.add(fragment.kept.get(register.key, ()), entry))
+            fragment.register_entries[register.key] = list(register.add(fragment.register_entries.get(register.key, ()), entry))
 
 
 def _add_identifiers(fragment: Fragment, event: Event) -> set[str]:

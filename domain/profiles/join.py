@@ -20,7 +20,7 @@ class JoinedProfile:
     identifiers: tuple[tuple[str, str], ...]
     traits: dict[str, Any]
     counters: dict[str, int]
-    entries_by_register: dict[str, list[Entry]]
+    register_entries: dict[str, list[Entry]]
     tallies: dict[str, dict[str, TallyCount]]
     first_seen_ms: int
     last_seen_ms: int
@@ -59,7 +59,7 @@ def join_fragments(
         identifiers=tuple(sorted(pair for node, pair in identifiers.items() if members is None or node in members)),
         traits={name: traits[name].value for name in sorted(traits) if traits[name].value is not None},
         counters=dict(sorted(counters.items())),
-        entries_by_register=_join_entries(member_fragments, registers),
+        register_entries=_join_entries(member_fragments, registers),
         tallies=_join_tallies(member_fragments, registers),
         first_seen_ms=first_seen_ms or 0,
         last_seen_ms=last_seen_ms,
@@ -70,8 +70,11 @@ def join_fragments(
 
 
 def _join_entries(fragments: Sequence[Fragment], registers: Mapping[str, Register]) -> dict[str, list[Entry]]:
-    keys = sorted({key for fragment in fragments for key in fragment.kept if key in registers})
-    return {key: _join_states(registers[key], [part.kept[key] for part in fragments if key in part.kept]) for key in keys}
+    keys = sorted({key for fragment in fragments for key in fragment.register_entries if key in registers})
+    return {
+        key: _join_states(registers[key], [part.register_entries[key] for part in fragments if key in part.register_entries])
+        for key in keys
+    }
 
 
 def _join_states(register: Register, states: Sequence[list[Entry]]) -> list[Entry]:

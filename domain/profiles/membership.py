@@ -32,24 +32,24 @@ class Membership(msgspec.Struct):
     change by themselves; `plan` is the fingerprint of the definitions that all this was evaluated by.
     """
 
-    version: int = 2
+    version: int = 3
     segments: dict[str, SegmentState] = {}
-    last: tuple[Transition, ...] = ()
+    latest_transitions: tuple[Transition, ...] = ()
     profile_hash: str = ""
     label_version: int = 0
     dissolved_into: str = ""
-    formerly: tuple[str, ...] = ()
-    groups: dict[str, str] = {}
+    previous_segments: tuple[str, ...] = ()
+    emitted_group_hashes: dict[str, str] = {}
     group_seq: int = 0
-    grouped: tuple[GroupRecord, ...] = ()
+    latest_group_records: tuple[GroupRecord, ...] = ()
     computed: dict[str, Any] = {}
-    due: dict[str, int] = {}
-    plan: str = ""
+    next_change_ms: dict[str, int] = {}
+    plan_fingerprint: str = ""
 
     def active_segments(self) -> set[str]:
         """The segments that the profile is in; of a dissolved one those that it was in."""
         if self.dissolved_into:
-            return set(self.formerly)
+            return set(self.previous_segments)
         return {name for name, state in self.segments.items() if state.member}
 
     def segments_inherited_by_merge(self, label_version: int) -> set[str]:
@@ -61,7 +61,7 @@ class Membership(msgspec.Struct):
 
     def segments_inherited_by_split(self, label_version: int) -> set[str]:
         """What a profile that is split off at `label_version` finds of this one, evaluated since or not."""
-        return set(self.formerly) if self.label_version >= label_version else self.active_segments()
+        return set(self.previous_segments) if self.label_version >= label_version else self.active_segments()
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")

@@ -63,7 +63,7 @@ class RegisterSeeds:
         # Replace and never add: an earlier life of the definition, or an earlier run of this backfill that was interrupted,
         # may have left entries of the same events. This also empties the registers of an owner who has no events for them.
         for key in self._register_keys:
-            fragment.kept.pop(key, None)
+            fragment.register_entries.pop(key, None)
             fragment.tallies.pop(key, None)
-        fragment.kept.update(seed.kept)
+        fragment.register_entries.update(seed.register_entries)
         fragment.tallies.update(seed.tallies)

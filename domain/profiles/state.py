@@ -78,7 +78,7 @@ def state_hash(state: ProfileState, registers: Mapping[str, Register]) -> str:
             joined.traits,
             joined.counters,
             joined.accounts,
-            joined.entries_by_register,
+            joined.register_entries,
             joined.tallies,
             joined.first_seen_ms,
             joined.last_seen_ms,

@@ -39,8 +39,8 @@ def evaluate_profile(
     plan: SegmentPlan, before: Membership, facts: ProfileFacts, changed: Collection[str] | None, now_ms: int
 ) -> Evaluation:
     """Evaluate what `changed` concerns (None: all), what is due, and all of it when the definitions are others than before."""
-    complete = changed is None or before.plan != plan.fingerprint
-    computed, due = (dict(plan.blank_computed), {}) if complete else (dict(before.computed), dict(before.due))
+    complete = changed is None or before.plan_fingerprint != plan.fingerprint
+    computed, due = (dict(plan.blank_computed), {}) if complete else (dict(before.computed), dict(before.next_change_ms))
     by_time: frozenset[str] = frozenset()
     if changed is None or complete:
         computed_names, names = plan.affected_by_facts(facts)

@@ -64,7 +64,7 @@ class GroupContributionBackfill:
                     continue
                 records += contributions.records
                 membership = msgspec.structs.replace(
-                    decode_membership(document.data), groups=contributions.groups, group_seq=contributions.seq
+                    decode_membership(document.data), emitted_group_hashes=contributions.emitted_hashes, group_seq=contributions.seq
                 )
                 topic_partition = paused.topic_partition_of("touched", profile_id)
                 writes.setdefault(topic_partition, {})["membership", profile_id] = (
@@ -84,7 +84,7 @@ class GroupContributionBackfill:
         before = decode_membership(profile.membership_data)
         secret = self.settings.tenant_secret.get_secret_value().encode()
         current = profile_contributions(profile.join(self.plan), profile_id, self.plan, self.rule, secret)
-        contributions = changed_contributions(before.groups, before.group_seq, current, profile_id, self.now_ms)
+        contributions = changed_contributions(before.emitted_group_hashes, before.group_seq, current, profile_id, self.now_ms)
         return contributions if contributions.records else None
 
     async def _fold_into_groups(self, records: list[GroupRecord], paused: PausedPartitions) -> None:

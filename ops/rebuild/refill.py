@@ -142,7 +142,7 @@ def membership_documents(
             moved_segments.setdefault(profile_id, set()).add(segment)
     for profile_id, (joined, seq) in history.contributed.items():
         document = by_profile.setdefault(profile_id, Membership(segments={}))
-        document.groups, document.group_seq = joined, seq
+        document.emitted_group_hashes, document.group_seq = joined, seq
     dissolved = {
         name: target_profile
         for name in by_profile.keys() | history.shown
@@ -156,9 +156,9 @@ def membership_documents(
         if profile_id in dissolved and not members and profile_id not in history.shown:
             document.dissolved_into = dissolved[profile_id]
             # It left these segments by a merge or a split, so its successors do not enter them: they have been in all along.
-            document.formerly = tuple(sorted(moved_segments.get(profile_id, ())))
+            document.previous_segments = tuple(sorted(moved_segments.get(profile_id, ())))
         else:
-            document.formerly = tuple(sorted(members))
+            document.previous_segments = tuple(sorted(members))
         document.label_version = _evaluated_version(profile_id, rebuilt, history, is_alive=profile_id not in dissolved)
         topic_partition = topic_partition_of(offsets, profile_id)
         documents[topic_partition]["membership", profile_id] = GuardedDocument(

@@ -75,6 +75,6 @@ def _overview(plan: SegmentPlan, snapshot: ProfileSnapshot, now_ms: int) -> dict
     return {
         "profile_id": snapshot.profile_id,
         "at": format_instant(now_ms),
-        "evaluated": snapshot.membership.plan == plan.fingerprint,
+        "evaluated": snapshot.membership.plan_fingerprint == plan.fingerprint,
         "segments": rows,
     }

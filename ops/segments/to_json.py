@@ -30,7 +30,7 @@ def why_to_json(
         "tree": node_to_json(tree, evidence, now_ms),
         "stored": stored_membership(snapshot, explanation.segment),
         "agrees": is_stored_member(snapshot, explanation.segment) is tree.holds,
-        "evaluated": snapshot.membership.plan == plan.fingerprint,
+        "evaluated": snapshot.membership.plan_fingerprint == plan.fingerprint,
         "transition": evidence.transition,
         "history": evidence.complete,
     }

@@ -148,8 +148,10 @@ def decide(
         unpublished_contributions: tuple[GroupRecord, ...] = ()
         if touched.first_offset <= applied:
             # Perhaps they were never sent: a crash after the save of this slice must not lose them.
-            unpublished_transitions, unpublished_contributions = before.last, before.grouped
-            produce += _change_records(settings, before.last, before.grouped, _stored_profile(before, view, profile_id, now_ms))
+            unpublished_transitions, unpublished_contributions = before.latest_transitions, before.latest_group_records
+            produce += _change_records(
+                settings, before.latest_transitions, before.latest_group_records, _stored_profile(before, view, profile_id, now_ms)
+            )
             results["replayed"] += 1
         if touched.last_offset <= applied or touched.superseded_by_event(view.guards):
             continue
@@ -165,10 +167,16 @@ def decide(
         if after is None:
             continue
         produce += _change_records(
-            settings, after.last, after.grouped, profile if after.profile_hash != before.profile_hash else None
+            settings,
+            after.latest_transitions,
+            after.latest_group_records,
+            profile if after.profile_hash != before.profile_hash else None,
         )
         results += _count_changes(before, after, view)
-        after.last, after.grouped = (*unpublished_transitions, *after.last), (*unpublished_contributions, *after.grouped)
+        after.latest_transitions, after.latest_group_records = (
+            (*unpublished_transitions, *after.latest_transitions),
+            (*unpublished_contributions, *after.latest_group_records),
+        )
         documents["membership", profile_id] = GuardedDocument(
             encode_membership(after), topic_partition.guard_name, touched.last_offset
         )
@@ -186,10 +194,10 @@ def _count_changes(before: Membership, after: Membership, view: ProfileView) -> 
     members = view.members
     return Counter(
         evaluated=1,
-        transitions=len(after.last),
+        transitions=len(after.latest_transitions),
         merges=int(bool(members.merged_into and not before.dissolved_into)),
         splits=int(bool(members.split_from and view.alive and before.label_version < members.version)),
-        grouped=len(after.grouped),
+        grouped=len(after.latest_group_records),
     )
 
 
@@ -227,10 +235,10 @@ def _evaluate(
     is_relabelled = before.label_version != view.members.version or bool(before.dissolved_into)
     facts = build_profile_facts(joined, view.contributions, view.visible_groups, rule, profile_id, view.members.nodes)
     evaluation = evaluate_profile(plan, before, facts, None if is_relabelled else touched.changed, now_ms)
-    contributed = changed_contributions(before.groups, before.group_seq, view.contributions, profile_id, now_ms)
+    contributed = changed_contributions(before.emitted_group_hashes, before.group_seq, view.contributions, profile_id, now_ms)
     segments, transitions = dict(before.segments), []
     turned = list(_turned_segments(before, view, evaluation, touched.cause))
-    due = before.due
+    due = before.next_change_ms
     if turned and touched.since_ms:
         due = _by_time_since(plan, facts, touched.since_ms, turned)
         turned = [(name, member, "timer" if name in due and cause == touched.cause else cause) for name, member, cause in turned]
@@ -257,16 +265,18 @@ def _evaluate(
     profile = _profile(profile_id, view.members, joined, _member_segments(segments), now_ms, evaluation.computed)
     after = Membership(
         segments=segments,
-        last=tuple(transitions),
+        latest_transitions=tuple(transitions),
         profile_hash=_hash(profile),
         label_version=view.members.version,
-        formerly=before.formerly if before.label_version >= view.members.version else tuple(sorted(before.active_segments())),
-        groups=contributed.groups,
+        previous_segments=before.previous_segments
+        if before.label_version >= view.members.version
+        else tuple(sorted(before.active_segments())),
+        emitted_group_hashes=contributed.emitted_hashes,
         group_seq=contributed.seq,
-        grouped=contributed.records,
+        latest_group_records=contributed.records,
         computed=evaluation.computed,
-        due=evaluation.due,
-        plan=plan.fingerprint,
+        next_change_ms=evaluation.due,
+        plan_fingerprint=plan.fingerprint,
     )
     is_unchanged = not transitions and not contributed.records and not before.dissolved_into and _is_as_before(before, after)
     return None if is_unchanged and view.document.data is not None else after, profile, evaluation
@@ -289,15 +299,15 @@ _OUTSIDE = SegmentState(member=False, seq=0, since_ms=0)
 
 
 def _is_as_before(before: Membership, after: Membership) -> bool:
-    stored_state = (before.profile_hash, before.due, before.computed, before.plan)
-    return stored_state == (after.profile_hash, after.due, after.computed, after.plan)
+    stored_state = (before.profile_hash, before.next_change_ms, before.computed, before.plan_fingerprint)
+    return stored_state == (after.profile_hash, after.next_change_ms, after.computed, after.plan_fingerprint)
 
 
 def _turned_segments(
     before: Membership, view: ProfileView, evaluation: Evaluation, cause: Cause
 ) -> Iterator[tuple[str, bool, Cause]]:
     """Yield the segments that the profile enters or leaves: (name, whether it is a member now, cause)."""
-    merged = set(before.formerly if before.dissolved_into else ()).union(
+    merged = set(before.previous_segments if before.dissolved_into else ()).union(
         *(document.segments_inherited_by_merge(before.label_version) for document in view.earlier)
     )
     split = view.parent.segments_inherited_by_split(view.members.version) if view.parent is not None else set()
@@ -323,7 +333,7 @@ def _dissolve(before: Membership, view: ProfileView, profile_id: str, now_ms: in
     """
     into = view.members.merged_into or DISSOLVED_INTO_MANY
     profile = _profile(profile_id, replace(view.members, nodes=()), join_fragments((), {}), (), now_ms)
-    if view.document.data is None or (before.dissolved_into == into and not before.groups):
+    if view.document.data is None or (before.dissolved_into == into and not before.emitted_group_hashes):
         return None, profile, None
     transitions = [
         Transition(
@@ -340,16 +350,16 @@ def _dissolve(before: Membership, view: ProfileView, profile_id: str, now_ms: in
         for name, state in sorted(before.segments.items())
         if state.member
     ]
-    withdrawn = changed_contributions(before.groups, before.group_seq, {}, profile_id, now_ms)
+    withdrawn = changed_contributions(before.emitted_group_hashes, before.group_seq, {}, profile_id, now_ms)
     after = Membership(
         segments=before.segments | {t.segment: SegmentState(member=False, seq=t.seq, since_ms=now_ms) for t in transitions},
-        last=tuple(transitions),
+        latest_transitions=tuple(transitions),
         profile_hash=_hash(profile),
         label_version=view.members.version,
         dissolved_into=into,
-        formerly=() if before.dissolved_into else tuple(sorted(before.active_segments())),
+        previous_segments=() if before.dissolved_into else tuple(sorted(before.active_segments())),
         group_seq=withdrawn.seq,
-        grouped=withdrawn.records,
+        latest_group_records=withdrawn.records,
     )
     return after, profile, None
 

@@ -61,7 +61,9 @@ def probes(stream: SegmentStream, rng: random.Random, until_ms: int, most: int) 
     start = stream.now_ms
     if until_ms - start < 2:
         return []
-    announced = [at_ms for document in stream.documents.values() for at_ms in document.due.values() if start < at_ms < until_ms]
+    announced = [
+        at_ms for document in stream.documents.values() for at_ms in document.next_change_ms.values() if start < at_ms < until_ms
+    ]
     near = [at_ms + beside for at_ms in announced for beside in (-1, 0, 1)]
     near += [rng.randrange(start + 1, until_ms) for _ in range(2)]
     return sorted(at_ms for at_ms in rng.sample(near, min(most, len(near))) if start < at_ms < until_ms)
@@ -130,6 +132,6 @@ def spread(parts: Sequence[Sequence[Event]], plan: SegmentPlan) -> dict[str, Any
             apply_event(fragment, event, plan)
     joined = join_fragments(fragments, plan.registers)
     return {
-        "traits": joined.traits, "counters": joined.counters, "kept": joined.entries_by_register, "tallies": joined.tallies,
+        "traits": joined.traits, "counters": joined.counters, "kept": joined.register_entries, "tallies": joined.tallies,
         "named": joined.event_identifiers, "accounts": joined.accounts, "seen": (joined.first_seen_ms, joined.last_seen_ms),
     }  # fmt: skip

@@ -72,7 +72,7 @@ class SegmentStream:
 
     def due(self) -> dict[str, int]:
         """The timers that are set, by profile."""
-        return {name: min(document.due.values()) for name, document in self.documents.items() if document.due}
+        return {name: min(document.next_change_ms.values()) for name, document in self.documents.items() if document.next_change_ms}
 
     def evaluate(self, name: str, changed: Collection[str] | None) -> None:
         """What the segment agent does for a profile now."""
@@ -123,4 +123,9 @@ def membership_after(plan: SegmentPlan, before: Membership, evaluation: Evaluati
     """The document after an evaluation."""
     unchanged: Iterable[tuple[str, SegmentState]] = () if evaluation.complete else before.segments.items()
     evaluated = {name: SegmentState(member, 0, 0) for name, member in evaluation.members.items()}
-    return Membership(segments=dict(unchanged) | evaluated, computed=evaluation.computed, due=evaluation.due, plan=plan.fingerprint)
+    return Membership(
+        segments=dict(unchanged) | evaluated,
+        computed=evaluation.computed,
+        next_change_ms=evaluation.due,
+        plan_fingerprint=plan.fingerprint,
+    )

@@ -61,7 +61,7 @@ def facts(plan: SegmentPlan, events: Iterable[Event], **more: Any) -> ProfileFac
         **(
             {
                 "traits": joined.traits,
-                "register_entries": joined.entries_by_register,
+                "register_entries": joined.register_entries,
                 "tallies": joined.tallies,
                 "namespaces": named,
             }

@@ -36,7 +36,7 @@ def stream_facts(plan: SegmentPlan, events: Sequence[Event], labels: Mapping[str
         nodes = {profile_id, *(node for node, label in labels.items() if label == profile_id)}
         named = {namespace for namespace, _ in joined.event_identifiers}
         facts_by_profile[profile_id] = ProfileFacts(
-            joined.traits, joined.entries_by_register, joined.tallies, profile_id=profile_id, nodes=nodes, namespaces=named
+            joined.traits, joined.register_entries, joined.tallies, profile_id=profile_id, nodes=nodes, namespaces=named
         )
     return facts_by_profile
 

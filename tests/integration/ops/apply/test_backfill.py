@@ -82,8 +82,8 @@ async def as_from_the_start(world: LivePipeline, events: list[Event], text: str 
     for one in events:
         apply_event(expected.setdefault(one.owner, Fragment()), one, plan)
     found = await world.fragments()
-    assert {owner: (fragment.kept, fragment.tallies) for owner, fragment in found.items()} == {
-        owner: (fragment.kept, fragment.tallies) for owner, fragment in expected.items()
+    assert {owner: (fragment.register_entries, fragment.tallies) for owner, fragment in found.items()} == {
+        owner: (fragment.register_entries, fragment.tallies) for owner, fragment in expected.items()
     }
     assert {owner: encode_fragment(fragment) for owner, fragment in found.items()} == {
         owner: encode_fragment(fragment) for owner, fragment in expected.items()

@@ -210,7 +210,9 @@ async def checkpoint_of(world: RebuildWorld) -> tuple[dict[str, object], list[tu
     """Every profile's segments and computed traits, when they change by themselves, and the timers."""
     held = {name: decode_membership(data) async for name, data in world.store.scan("membership")}
     standing: dict[str, object] = {
-        name: (one.active_segments(), one.computed, one.due, one.plan) for name, one in held.items() if not one.dissolved_into
+        name: (one.active_segments(), one.computed, one.next_change_ms, one.plan_fingerprint)
+        for name, one in held.items()
+        if not one.dissolved_into
     }
     partitions = world.settings.partitions
     timers = [
@@ -263,7 +265,7 @@ async def test_rebuild_preserves_membership_sequence_numbers_and_dissolved_membe
         for name, document in (await world.store.documents("membership", [root, other])).items()
     }
     assert held[root].segments["vip"] == SegmentState(member=True, seq=5, since_ms=5)
-    assert (held[other].dissolved_into, held[other].formerly) == (root, ("vip",))
+    assert (held[other].dissolved_into, held[other].previous_segments) == (root, ("vip",))
     assert (await world.store.members([other]))[other].merged_into == root
     assert {one.profile_id for one in await world.touched()} == {root, other}
 

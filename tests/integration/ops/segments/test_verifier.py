@@ -165,7 +165,7 @@ async def test_registers_that_lost_an_event_are_named_as_the_cause(verify_world:
     owner = event({"user_id": "khách-1"}, id="-").owner
     store = verify_world.pipeline.store
     fragment = decode_fragment((await store.documents("fragment", [owner]))[owner].data)
-    fragment.kept.clear()
+    fragment.register_entries.clear()
     expected = (await store.checkpoint(TOPIC_PARTITION)).position
     at = (expected or 0) + 1
     writes = Writes(documents={("fragment", owner): GuardedDocument(encode_fragment(fragment), TOPIC_PARTITION.guard_name, at)})

@@ -171,10 +171,10 @@ def test_only_changed_contributions_are_emitted_with_growing_sequence_numbers() 
     now = profile_contributions(joined(phone="+842838221234", accounts=("b",)), "0a", SegmentPlan(), RULE, SECRET)
     first = changed_contributions({}, 0, now, "0a", 100)
     assert [(said.seq, said.present) for said in first.records] == [(100, True), (100, True)]
-    assert changed_contributions(first.groups, first.seq, now, "0a", 200).records == ()
-    left = changed_contributions(first.groups, first.seq, {HOME: now[HOME]}, "0a", 50)
+    assert changed_contributions(first.emitted_hashes, first.seq, now, "0a", 200).records == ()
+    left = changed_contributions(first.emitted_hashes, first.seq, {HOME: now[HOME]}, "0a", 50)
     assert [(said.kind, said.present, said.seq) for said in left.records] == [("account", False, 101)]
-    again = changed_contributions(left.groups, left.seq, now, "0a", 50)
+    again = changed_contributions(left.emitted_hashes, left.seq, now, "0a", 50)
     assert [(said.kind, said.present, said.seq) for said in again.records] == [("account", True, 102)]
 
 

@@ -119,7 +119,7 @@ def test_more_events_than_the_window_holds_give_the_same_bytes_in_any_order(seed
 def test_the_window_keeps_the_newest_message_ids() -> None:
     history = [event({"user_id": "u"}, id=f"m{number}", time_ms=number) for number in range(DEDUPLICATION_LIMIT + 3)]
     fragment = folded(history)
-    assert sorted(fragment.seen.values()) == list(range(3, DEDUPLICATION_LIMIT + 3))
+    assert sorted(fragment.message_times.values()) == list(range(3, DEDUPLICATION_LIMIT + 3))
     assert not apply_event(fragment, history[-1], PLAN).is_new
 
 
@@ -176,7 +176,7 @@ def test_grouping_events_into_fragments_in_any_way_gives_the_same_profile(histor
 def test_a_fragment_joined_twice_changes_nothing_but_what_counts(histories: tuple[list[Event], ...]) -> None:
     fragments = [folded(history) for history in histories]
     once, twice = join_fragments(fragments, PLAN.registers), join_fragments([*fragments, *fragments], PLAN.registers)
-    assert (twice.identifiers, twice.traits, twice.entries_by_register) == (once.identifiers, once.traits, once.entries_by_register)
+    assert (twice.identifiers, twice.traits, twice.register_entries) == (once.identifiers, once.traits, once.register_entries)
     assert (twice.first_seen_ms, twice.last_seen_ms) == (once.first_seen_ms, once.last_seen_ms)
 
 
@@ -223,9 +223,9 @@ def test_two_owners_with_one_message_id_at_one_instant_agree_on_a_trait(values: 
 
 def test_unused_register_is_dropped() -> None:
     fragment = folded([event({"user_id": "u"}, id="1", name="Đặt hàng", properties={"total": 90})])
-    assert fragment.kept
+    assert fragment.register_entries
     assert fragment.tallies
-    assert (join_fragments([fragment], {}).entries_by_register, join_fragments([fragment], {}).tallies) == ({}, {})
+    assert (join_fragments([fragment], {}).register_entries, join_fragments([fragment], {}).tallies) == ({}, {})
 
 
 def test_calls_are_counted_by_their_kind_and_tracks_by_their_name() -> None:
@@ -239,12 +239,18 @@ def test_bot_event_feeds_no_counter_or_register_but_is_deduplicated() -> None:
     assert apply_event(fragment, bot, PLAN).is_new
     assert not apply_event(fragment, bot, PLAN).is_new
     apply_event(fragment, event({"user_id": "u"}, id="2", name="Đặt hàng", properties={"total": 90}, flags=("bot",)), PLAN)
-    assert (fragment.counters, fragment.kept, fragment.tallies, fragment.first_ms, fragment.last_ms) == ({}, {}, {}, 0, 0)
+    assert (fragment.counters, fragment.register_entries, fragment.tallies, fragment.first_ms, fragment.last_ms) == (
+        {},
+        {},
+        {},
+        0,
+        0,
+    )
     assert fragment.identifiers
     assert fragment.traits["tên"].value == "Ánh"
     apply_event(fragment, event({"user_id": "u"}, id="3", name="Đặt hàng"), PLAN)
     assert fragment.counters == {"Đặt hàng": 1}
-    assert fragment.kept
+    assert fragment.register_entries
 
 
 @pytest.mark.parametrize(

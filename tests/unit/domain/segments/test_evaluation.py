@@ -40,7 +40,7 @@ ALWAYS = {"team"}
 def membership_after(standing: Evaluation, before: Membership, plan: SegmentPlan = PLAN) -> Membership:
     """The document that the next evaluation finds."""
     segments = dict(before.segments) | {name: SegmentState(inside, 1, 0) for name, inside in standing.members.items()}
-    return Membership(segments=segments, computed=standing.computed, due=standing.due, plan=plan.fingerprint)
+    return Membership(segments=segments, computed=standing.computed, next_change_ms=standing.due, plan_fingerprint=plan.fingerprint)
 
 
 def evaluate(events: Sequence[Event], changed: Collection[str] | None, now_ms: int, before: Membership) -> Evaluation:
@@ -76,7 +76,7 @@ def test_only_affected_segments_are_evaluated(changed: set[str], looked: set[str
     standing = evaluate(VIEWED, changed, T + 1, FIRST)
     assert set(standing.members) == looked | ALWAYS
     assert not standing.complete
-    assert (standing.computed, standing.due, standing.by_time) == (FIRST.computed, FIRST.due, frozenset())
+    assert (standing.computed, standing.due, standing.by_time) == (FIRST.computed, FIRST.next_change_ms, frozenset())
 
 
 def test_unknown_change_evaluates_every_segment() -> None:
@@ -126,7 +126,7 @@ def test_computed_trait_without_a_value_is_removed() -> None:
 
 def test_due_segment_is_evaluated_and_its_timer_cleared() -> None:
     early = evaluate(VIEWED, (), T + HOUR - 1, FIRST)
-    assert (set(early.members), early.due) == (ALWAYS, FIRST.due)
+    assert (set(early.members), early.due) == (ALWAYS, FIRST.next_change_ms)
     standing = evaluate(VIEWED, (), T + HOUR, FIRST)
     assert standing.members == {"recent": False, "quiet": True, "fan": False, "team": False}
     assert (standing.due, standing.next_ms) == ({}, None)
@@ -218,7 +218,7 @@ async def test_members_of_a_removed_segment_exit_with_cause_definition() -> None
     said = [(one.segment, one.op, one.cause) for one in line.transitions()[2:]]
     assert sorted(said) == [("gone", "exited", "definition"), ("new", "entered", "definition")]
     after = await document(line, profile_id)
-    assert (after.active_segments(), after.plan) == ({"stays", "new"}, changed.fingerprint)
+    assert (after.active_segments(), after.plan_fingerprint) == ({"stays", "new"}, changed.fingerprint)
     assert line.profiles()[profile_id].segments == ("new", "stays")
 
 

@@ -100,12 +100,12 @@ def test_no_state_of_any_events_is_larger_than_its_bound(mine: Any, others: Any)
     for number, (fragment, happening) in enumerate([*((fragments[0], h) for h in mine), *((fragments[1], h) for h in others)]):
         apply_event(fragment, event_from(number, happening), PLAN)
     joined = join_fragments(fragments, PLAN.registers)
-    states = [(joined.entries_by_register, joined.tallies), *((fragment.kept, fragment.tallies) for fragment in fragments)]
+    states = [(joined.register_entries, joined.tallies), *((fragment.register_entries, fragment.tallies) for fragment in fragments)]
     for registers, tallies in states:
         for key, kept in (*registers.items(), *tallies.items()):
             assert len(kept) <= BY_KEY[key].entries
             assert len(msgspec.msgpack.encode({key: kept})) - 1 <= BY_KEY[key].bytes
-    facts = ProfileFacts(register_entries=joined.entries_by_register, tallies=joined.tallies)
+    facts = ProfileFacts(register_entries=joined.register_entries, tallies=joined.tallies)
     for (owner, path), exact in always_exact().items():
         assert not (exact and approximate(owner, path, facts)), (owner, path)
 

@@ -70,7 +70,7 @@ def test_a_seed_is_what_would_be_there_in_any_order_and_wherever_it_is_cut(rng: 
     fragment = Fragment()
     for one in EVENTS:
         apply_event(fragment, one, SegmentPlan())
-    fragment.kept |= {key: [(1, "of an earlier life", None)] for key in list(PLAN.registers)[:2]}
+    fragment.register_entries |= {key: [(1, "of an earlier life", None)] for key in list(PLAN.registers)[:2]}
     assert set(seeds.owners) == {EVENTS[0].owner}
     seeds.apply_to(EVENTS[0].owner, fragment, applied_offset=29)
     assert encode_fragment(fragment) == encode_fragment(expected)
@@ -85,13 +85,13 @@ def test_events_not_yet_applied_by_an_owner_are_not_seeded() -> None:
     for one in EVENTS[10:]:
         feed_registers(fragment, one, message_hash(one.owner, one.id), PLAN)
     expected = from_the_start()
-    assert (fragment.kept, fragment.tallies) == (expected.kept, expected.tallies)
+    assert (fragment.register_entries, fragment.tallies) == (expected.register_entries, expected.tallies)
 
 
 def test_stale_register_without_a_seed_is_removed() -> None:
     fragment = from_the_start()
     RegisterSeeds(PLAN.registers).apply_to(EVENTS[0].owner, fragment, applied_offset=0)
-    assert (fragment.kept, fragment.tallies) == ({}, {})
+    assert (fragment.register_entries, fragment.tallies) == ({}, {})
 
 
 @pytest.mark.parametrize("offset", [3, 9, 12])

@@ -93,8 +93,8 @@ def test_the_hash_sees_any_difference(other: dict[str, object]) -> None:
 def test_the_hash_sees_what_a_live_register_holds_and_no_other() -> None:
     events = [event({"user_id": "u1"}, id=f"m{n}", name="Order Completed", properties={"total": 1000}) for n in range(3)]
     full, poor = state_of(events).state, state_of(events).state
-    poor.fragments[events[0].owner].kept = {}
-    assert full.fragments[events[0].owner].kept
+    poor.fragments[events[0].owner].register_entries = {}
+    assert full.fragments[events[0].owner].register_entries
     assert state_hash(full, REGISTERS) != state_hash(poor, REGISTERS)
     assert state_hash(full, {}) == state_hash(poor, {})
 
@@ -225,7 +225,7 @@ def test_dissolved_profile_still_shown_is_scheduled_for_evaluation() -> None:
     shown = documents_of([], found, ProfileHistory(shown=frozenset({"0a", "5b", "3e"})), "0a", "5b")
     assert {name: document.dissolved_into for name, document in shown.items()} == {"5b": "", "3e": ""}
     left = documents_of([("3e", "vip", 4, "exited", 10, "split")], found, ProfileHistory(), "0a", "5b")
-    assert (left["3e"].dissolved_into, left["3e"].formerly) == (DISSOLVED_INTO_MANY, ("vip",))
+    assert (left["3e"].dissolved_into, left["3e"].previous_segments) == (DISSOLVED_INTO_MANY, ("vip",))
 
 
 def test_writes_are_cut_into_pieces_that_together_are_all() -> None:
