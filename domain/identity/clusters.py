@@ -1,12 +1,21 @@
-"""Clusters as a pure, total function of evidence, decisions and rules. Order of arrival cannot matter: it is not an input.
+"""Clusters of nodes as a pure, total function of evidence, decisions and rules.
 
-1. An edge is dead when a person cut it, or when one of its nodes is *blocked* (names nobody by the rules), *crowded* (more than
-   MAX_NEIGHBOURS neighbours) or *generic* (more distinct neighbours of stronger or equal namespaces than the rules allow).
-2. The live edges are taken one by one, the newest first (the day last seen, then the earlier first seen, then the pair), each
-   unless it would put more values of a namespace into one cluster than a profile may have, or more identifiers, or two nodes
-   that a person said are to stay apart.
+Why a function of the whole evidence and not a union-find that grows: limits that count in the order of arrival give other profiles
+after a replay, a rebuild, or with other workers. The order of arrival is no input here, so it cannot matter.
 
-The profile id is the smallest member. Components of live edges do not influence each other.
+1. An edge is *dead* by itself when a person cut it, or when one of its nodes is *blocked* (the rules say that the value identifies
+   nobody), *crowded* (more than MAX_NEIGHBOURS neighbours) or *generic* (more distinct neighbours of stronger or equal namespaces
+   than the rules allow).
+2. The live edges are replayed one by one, the newest first: by the day last seen, then by the earlier first seen, then by the pair.
+   Each joins two clusters, unless the joined cluster would exceed a limit of a profile (values of one namespace, members in all)
+   or would hold two nodes that a person set apart.
+
+The profile id is the smallest member. Invariant: clusters that no live edge connects do not influence each other, so resolving one
+closure of nodes (see `domain.identity.closure`) gives the same labels as resolving everything.
+
+Example: a tablet t was used by user u1 on day 1 and by user u2 on day 2, and a profile may have one `user_id`. Both edges are live.
+The edge (u2, t) is newer and is replayed first, so t joins u2. Then (u1, t) would put two user ids into one profile: it is left out
+with the reason `unique`. The labels are {u1: u1, u2: u2, t: u2}, whichever event arrived first.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -19,12 +28,15 @@ from schemas.identifiers import namespace_of
 
 DeadEdgeReason = Literal["cut", "blocked", "generic", "crowded", "unique", "size", "apart"]
 LOCAL_REASONS: Final[frozenset[DeadEdgeReason]] = frozenset({"cut", "blocked", "generic", "crowded"})
-"""Reasons that depend on an edge and its two nodes alone."""
+"""Reasons that depend on an edge and its two nodes alone, and not on what was joined before the edge's turn."""
 
 
 @dataclass(slots=True)
 class Evidence:
-    """What is known: edges, decisions, which nodes the rules block, and which are crowded so that their edges were not read."""
+    """The input of a resolution.
+
+    `blocked` are the nodes that the rules block. `crowded` are nodes with so many neighbours that their edges were not read.
+    """
 
     edges: dict[Pair, Edge] = field(default_factory=dict)
     decisions: dict[tuple[DecisionKind, str, str], Decision] = field(default_factory=dict)
@@ -34,8 +46,11 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class DeadEdge:
-    """Why an edge joins nothing. `subject` is the node, the namespace or the operation that it is about, `count` a number
-    beside it."""
+    """Why an edge joins nothing.
+
+    `subject` is the node (blocked, generic, crowded), the namespace (unique) or the operation (cut, apart) behind the reason.
+    `count` is the number of neighbours of a generic node, or the limit that an edge exceeds (crowded, unique, size).
+    """
 
     reason: DeadEdgeReason
     subject: str = ""
@@ -44,9 +59,14 @@ class DeadEdge:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """`labels`: node → profile id. `dead_edges`: why each edge that joined nothing was left out. `joining_edges`: the edges
-    that joined two
-    clusters, in the order they did; the edges in neither confirmed what was already joined."""
+    """The outcome for some nodes.
+
+    Attributes:
+        labels: the profile id of each node.
+        dead_edges: why an edge joined nothing, for every edge that was left out.
+        joining_edges: the edges that joined two clusters, in the order of the replay. An edge that is neither here nor dead
+            confirmed a cluster that earlier edges had joined already.
+    """
 
     labels: dict[str, str]
     dead_edges: dict[Pair, DeadEdge]
@@ -54,25 +74,31 @@ class Resolution:
 
 
 class Liveness:
-    """Which edges are dead by themselves (rule 1). Whoever adds an edge to the evidence later must `count` it."""
+    """Decides which edges are dead by themselves (rule 1 of this module).
+
+    It counts the neighbours of every node once. A caller that adds an edge to the evidence later must call `add_edge` for it.
+    """
 
     def __init__(self, evidence: Evidence, rules: CompiledIdentityRules) -> None:
-        self._evidence, self._rules = evidence, rules
+        self._evidence = evidence
+        self._rules = rules
         self._degree: dict[str, int] = {}
         self._strong_degree: dict[str, int] = {}
         for a, b in evidence.edges:
             self.add_edge(a, b)
 
     def add_edge(self, a: str, b: str) -> None:
-        """Take note of an edge that was not in the evidence before; a < b."""
+        """Count an edge that was not in the evidence before, where a < b."""
         self._degree[a] = self._degree.get(a, 0) + 1
         self._degree[b] = self._degree.get(b, 0) + 1
+        # a < b, so `a` is of a stronger or equal namespace and always counts for b. For `a`, b counts only if both namespaces are
+        # equal: sixty cookies on one e-mail are one customer with many browsers, six customers on one e-mail are a shop's address.
         self._strong_degree[b] = self._strong_degree.get(b, 0) + 1
-        if a[0] == b[0]:
+        if a[0] == b[0]:  # the first character of a node is the rank of its namespace
             self._strong_degree[a] = self._strong_degree.get(a, 0) + 1
 
     def dead_node(self, node: str) -> DeadEdge | None:
-        """Why no edge of the node can be live, None when they can. All its edges must be known."""
+        """Return why no edge of the node can be live, or None when edges can be. All edges of the node must have been counted."""
         if node in self._evidence.blocked:
             return DeadEdge("blocked", node)
         if node in self._evidence.crowded or self._degree.get(node, 0) > MAX_NEIGHBOURS:
@@ -81,7 +107,7 @@ class Liveness:
         return DeadEdge("generic", node, degree) if limit is not None and degree > limit else None
 
     def dead_edge(self, a: str, b: str) -> DeadEdge | None:
-        """Why the edge is dead by itself, None when it lives."""
+        """Return why the edge is dead by itself, or None when it is live; a < b."""
         cut = self._evidence.decisions.get(("cut", a, b))
         if cut is not None and cut.on:
             return DeadEdge("cut", cut.operation)
@@ -91,10 +117,10 @@ class Liveness:
 def resolve(
     evidence: Evidence, rules: CompiledIdentityRules, only_nodes: Collection[str] | None = None, liveness: Liveness | None = None
 ) -> Resolution:
-    """The clusters, and why each edge counts or does not.
+    """Return the clusters, and why each edge counts or does not.
 
-    `only_nodes` limits the answer to nodes that are closed under live edges; None means all. Nodes without edges stand alone.
-    `liveness` is that of this evidence, if the caller has it.
+    `only_nodes` restricts the answer to nodes that are closed under live edges; None means all nodes. A node without edges is a
+    cluster of its own. `liveness` is that of this evidence, for a caller that has counted it already.
     """
     liveness = liveness or Liveness(evidence, rules)
     dead_edges: dict[Pair, DeadEdge] = {}
@@ -107,6 +133,7 @@ def resolve(
         if dead_edge is not None:
             dead_edges[edge_pair] = dead_edge
         elif edge_pair[0] in nodes and edge_pair[1] in nodes:
+            # Closed nodes have no live edge to the outside. If one is given, its other end belongs to a cluster of another call.
             live.append((edge_pair, edge))
     clusters = _Clusters(nodes, rules, _apart_pairs(evidence, nodes))
     joining_edges = []
@@ -120,21 +147,26 @@ def resolve(
 
 
 def preference_key(rules: CompiledIdentityRules) -> Callable[[tuple[Pair, Edge]], tuple[int, int, Pair]]:
-    """The key by which live edges are taken, the first one first."""
+    """Return the sort key of the replay: the edge with the smallest key has the first claim on a profile's limits."""
     if rules.prefer == "first":
         return lambda item: (item[1].first_ms, 0, item[0])
+    # By the day and not by the millisecond: a pair is published once a day, so what happened later within the day may be unknown.
+    # Within one day the older acquaintance wins, and the pair decides last so that the order is total.
     return lambda item: (-item[1].last_day, item[1].first_ms, item[0])
 
 
 def _apart_pairs(evidence: Evidence, nodes: Collection[str]) -> Iterator[tuple[str, str, str]]:
-    """(a, b, operation) of the pairs that are to stay apart."""
+    """Yield (a, b, operation) for each pair among the nodes that a person set apart."""
     for (kind, a, b), decision in evidence.decisions.items():
         if kind == "apart" and decision.on and a in nodes and b in nodes:
             yield a, b, decision.operation
 
 
 class _Clusters:
-    """Union-find by the smaller node, with what each cluster holds: how many of each namespace, and whom it must not meet."""
+    """Union-find whose root is the smallest node, with what limits need: sizes, counts by namespace, and the nodes set apart.
+
+    Counts and forbidden nodes are stored at the root alone and move to the new root when two clusters join.
+    """
 
     def __init__(self, nodes: Iterable[str], rules: CompiledIdentityRules, apart: Iterable[tuple[str, str, str]]) -> None:
         self._rules = rules
@@ -148,19 +180,23 @@ class _Clusters:
             self._forbidden.setdefault(b, {})[a] = operation
 
     def root(self, node: str) -> str:
+        """Return the smallest node of the cluster, which is the profile id."""
         while self._parent[node] != node:
             self._parent[node] = self._parent[self._parent[node]]
             node = self._parent[node]
         return node
 
     def join(self, a: str, b: str) -> DeadEdge | bool:
-        """Join the clusters of two nodes: true when they were two, false when one, or why they stay two."""
+        """Join the clusters of two nodes.
+
+        Return True when two clusters became one, False when both nodes were in one cluster already, or why the clusters stay two.
+        """
         low, high = sorted((self.root(a), self.root(b)))
         if low == high:
             return False
         if refusal := self._find_refusal(low, high):
             return refusal
-        self._parent[high] = low
+        self._parent[high] = low  # the smaller root stays the root: the profile id does not depend on the order of joins
         self._size[low] += self._size[high]
         if counts := self._limited_counts.pop(high, None):
             low_counts = self._limited_counts.setdefault(low, {})
@@ -171,6 +207,7 @@ class _Clusters:
         return True
 
     def _find_refusal(self, low: str, high: str) -> DeadEdge | None:
+        """Return the first limit that the joined cluster would exceed, or None."""
         for namespace, count in self._limited_counts.get(high, {}).items():
             limit = self._rules.max_per_profile.get(namespace)
             combined = count + self._limited_counts.get(low, {}).get(namespace, 0)
@@ -178,6 +215,7 @@ class _Clusters:
                 return DeadEdge("unique", namespace, limit)
         if self._size[low] + self._size[high] > self._rules.max_members:
             return DeadEdge("size", count=self._rules.max_members)
+        # Every pair that is set apart is recorded at both of its ends, so searching the shorter of the two lists finds it.
         smaller, other = sorted((low, high), key=lambda root: len(self._forbidden.get(root, ())))
         for node, operation in self._forbidden.get(smaller, {}).items():
             if self.root(node) == other:
@@ -186,7 +224,7 @@ class _Clusters:
 
 
 def members_of(labels: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """profile id → its nodes, sorted."""
+    """Return the nodes of each profile id in ascending order."""
     members: dict[str, list[str]] = {}
     for node, profile_id in labels.items():
         members.setdefault(profile_id, []).append(node)

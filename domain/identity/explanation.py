@@ -1,6 +1,12 @@
-"""Why two nodes are one profile, why not, and how a profile came about. Pure: a reading of what `identity.resolve` decided.
+"""Explains a resolution: why two nodes are one profile, why not, and how a profile came about. Pure.
 
-An answer is about the edges that a resolution judged: those with an end among its nodes.
+It decides nothing. It reads what `clusters.resolve` decided and adds the evidence, the rule and the earlier edges behind it, so
+that every answer can be checked by hand (Why is always answered). An explainer knows the edges that the resolution decided about:
+those with at least one end among its nodes.
+
+Example: the tablet t was used by user u1 on day 1 and by user u2 on day 2, and a profile may have one `user_id`. The pair (u1, t)
+is `apart`. The path is the single step from u1 to t, refused as `unique` with limit 1; `end_values` are (u1) and (u2), and
+`earlier_links` is the edge (u2, t), which was newer and took the place.
 """
 
 import heapq
@@ -19,13 +25,16 @@ EdgeOutcome = Literal["joined", "confirmed", "left_out"]
 
 @dataclass(frozen=True, slots=True)
 class EdgeRefusal:
-    """Why an edge joins nothing, with what stands behind it.
+    """Why an edge joins nothing, with the facts behind the reason.
 
-    `limit` is the rule's number (generic, crowded, unique, size). `decision` is what a person said (cut, apart), `pair` the two
-    nodes that are to stay apart. At a limit of a profile `end_values` are, for each end of the edge, what its cluster held when the
-    edge's turn came (unique: its values of the namespace; size: all its nodes). `earlier_links` are the edges, taken before,
-    that had
-    joined the ends with those values, or with the two that stay apart.
+    Attributes:
+        dead: the reason as the resolution gave it.
+        limit: the number that the rules set (generic, crowded, unique, size).
+        decision: what a person decided (cut, apart).
+        pair: the two nodes that a person set apart.
+        end_values: for each end of the edge, what its cluster held when the edge's turn came: its values of the namespace (unique)
+            or all its nodes (size).
+        earlier_links: the edges, replayed earlier, that had connected the ends with those values, or with the two nodes set apart.
     """
 
     dead: DeadEdge
@@ -38,7 +47,7 @@ class EdgeRefusal:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceStep:
-    """One piece of evidence on the way from `start` to `end`; `refusal` is None when it counts."""
+    """One edge of a path, walked from `start` to `end`; `refusal` is None when the edge counts."""
 
     start: str
     end: str
@@ -50,9 +59,13 @@ class EvidenceStep:
 class PairExplanation:
     """The answer about two nodes.
 
-    `together`: `steps` are the edges that joined them, the strongest way there is: no other one's weakest edge is stronger.
-    `apart`: `steps` are a way over all evidence with as few dead edges as any, of these the shortest. `same` and `never_together`:
-    no steps. `direct_step` is the evidence of the two themselves, whatever it counts.
+    Attributes:
+        relation: `same` (one node), `together` (one profile), `apart` (evidence connects them and does not count), or
+            `never_together` (no evidence connects them).
+        steps: for `together`, the joining edges between the two, the only path over joining edges. It is also the strongest path:
+            no other path has a stronger weakest edge. For `apart`, a path over all evidence with as few dead edges as possible and,
+            among these, as few edges. Otherwise empty.
+        direct_step: the evidence of the two nodes themselves, whether it counts or not.
     """
 
     relation: PairRelation
@@ -61,40 +74,44 @@ class PairExplanation:
 
     @property
     def refused_steps(self) -> tuple[EvidenceStep, ...]:
-        """The steps that keep the two apart."""
+        """Return the steps that keep the two nodes apart."""
         return tuple(step for step in self.steps if step.refusal is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayedEdge:
-    """One edge in the order of the replay: it `joined` two clusters, `confirmed` one that stood, or was `left_out`."""
+    """One edge of the replay: it `joined` two clusters, `confirmed` that both ends were in one already, or was `left_out`."""
 
     step: EvidenceStep
     outcome: EdgeOutcome
 
 
 class IdentityExplainer:
-    """Reads one resolution. Evidence, rules and resolution must belong together."""
+    """Explains one resolution. Evidence and rules must be those that the resolution was computed from."""
 
     def __init__(self, evidence: Evidence, rules: CompiledIdentityRules, resolution: Resolution) -> None:
-        self._evidence, self._rules, self._resolution = evidence, rules, resolution
+        self._evidence = evidence
+        self._rules = rules
+        self._resolution = resolution
         self._preference_key = preference_key(rules)
         self._joining_neighbours = _adjacency(resolution.joining_edges)
         self._join_rank = {edge_pair: number for number, edge_pair in enumerate(resolution.joining_edges)}
 
     def explain_pair(self, a: str, b: str) -> PairExplanation:
-        """Why the two are one profile, or why not. Total: a node that no evidence speaks of is never together with another."""
+        """Return why two nodes are one profile, or why not. A node without evidence is `never_together` with any other."""
         if a == b:
             return PairExplanation("same")
         labels = self._resolution.labels
         direct_step = self._step(a, b) if ordered_pair(a, b) in self._evidence.edges and (a in labels or b in labels) else None
         if labels.get(a, a) == labels.get(b, b):
+            # Joining edges form a tree within a cluster, since an edge between two joined nodes only confirms. The replay takes the
+            # strongest edge first, so this tree is a maximum spanning tree, whose paths are the strongest ones.
             return PairExplanation("together", self._steps(_shortest_path(self._joining_neighbours, a, b)), direct_step)
         path = self._path_with_fewest_dead_edges(a, b)
         return PairExplanation("apart", self._steps(path), direct_step) if path else PairExplanation("never_together")
 
     def replay(self, nodes: Collection[str]) -> tuple[ReplayedEdge, ...]:
-        """Every edge of these nodes in the order of the replay, the dead ones where their turn would have been."""
+        """Return every edge of these nodes in the order of the replay; a dead edge stands where its turn would have been."""
         selected = [item for item in self._judged_edges() if item[0][0] in nodes or item[0][1] in nodes]
         return tuple(ReplayedEdge(self._step(*key), self._outcome(key)) for key, _ in sorted(selected, key=self._preference_key))
 
@@ -104,6 +121,7 @@ class IdentityExplainer:
         return "joined" if key in self._join_rank else "confirmed"
 
     def _judged_edges(self) -> Iterator[tuple[Pair, Edge]]:
+        """Yield the edges that the resolution decided about: those with an end among its nodes."""
         labels = self._resolution.labels
         return ((key, edge) for key, edge in self._evidence.edges.items() if key[0] in labels or key[1] in labels)
 
@@ -116,9 +134,10 @@ class IdentityExplainer:
         return EvidenceStep(start, end, self._evidence.edges[key], None if dead is None else self._refusal(start, end, dead))
 
     def _path_with_fewest_dead_edges(self, a: str, b: str) -> list[tuple[str, str]]:
-        """A way over judged edges by (dead edges, edges); empty when there is none."""
+        """Return the path with the smallest (number of dead edges, number of edges); empty when there is no path."""
         dead_edges = self._resolution.dead_edges
         neighbours = _adjacency(key for key, _ in self._judged_edges())
+        # Dijkstra's algorithm with costs that are compared as tuples. Node names at the end make equal costs deterministic.
         predecessors: dict[str, str] = {}
         queue: list[tuple[int, int, str, str]] = [(0, 0, a, a)]
         while queue:
@@ -145,9 +164,10 @@ class IdentityExplainer:
         return self._refusal_at_turn(start, end, dead)
 
     def _refusal_at_turn(self, start: str, end: str, dead: DeadEdge) -> EdgeRefusal:
-        """A refusal that depends on what the clusters of both ends were when the edge's turn came."""
+        """Return a refusal that depends on the clusters of both ends at the moment when the edge's turn came."""
         key = ordered_pair(start, end)
         order_key = self._preference_key((key, self._evidence.edges[key]))
+        # The clusters of that moment are what the joining edges before this one connect.
         earlier_neighbours = _adjacency(
             edge_pair
             for edge_pair in self._resolution.joining_edges
@@ -175,7 +195,7 @@ class IdentityExplainer:
         end_clusters: Iterable[tuple[str, Collection[str]]],
         nodes: Iterable[str],
     ) -> tuple[Pair, ...]:
-        """The edges that had joined each end with those of the nodes that are on its side, in the order they were taken."""
+        """Return the edges that had connected each end with those nodes that are in its cluster, in the order of the replay."""
         targets = list(nodes)
         links = {
             ordered_pair(*step)
@@ -196,7 +216,7 @@ def _adjacency(pairs: Iterable[Pair]) -> dict[str, list[str]]:
 
 
 def _breadth_first(neighbours: Mapping[str, Collection[str]], start: str) -> dict[str, str]:
-    """Every node that can be reached, and the one before it on a shortest way."""
+    """Return every node that can be reached, with the node before it on a shortest path."""
     predecessors = {start: start}
     level = [start]
     while level:
@@ -219,7 +239,7 @@ def _shortest_path(neighbours: Mapping[str, Collection[str]], start: str, end: s
 
 
 def _trace_path(predecessors: Mapping[str, str], end: str) -> list[tuple[str, str]]:
-    """The steps to `end`; empty when it was not reached."""
+    """Return the steps that lead to `end`; empty when it was not reached."""
     steps = []
     while end in predecessors and predecessors[end] != end:
         steps.append((predecessors[end], end))

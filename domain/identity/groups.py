@@ -1,7 +1,11 @@
 """Accounts and households: what a profile contributes to each, and the document of one group as a join of contributions. Pure.
 
-Traits of an account join by (time, id) as a person's do; of what a profile contributed the largest number holds. So any order and
-duplication gives the same document.
+The segment agent computes what a profile contributes and publishes it on `groups` when it has changed. The group agent joins these
+records into one document per group. Invariant: any order and duplication of the records gives the same document, because traits
+join by the larger (time, message hash) and of each profile's contributions the one with the largest sequence number counts.
+
+Example: profile p contributes 2 orders with sequence number 5, and later leaves with number 8. If the record with number 5 arrives
+again, it finds number 8 and changes nothing, so p is not counted twice and does not come back.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -21,14 +25,14 @@ from schemas.hashes import short_hash
 from schemas.records import GroupKind, GroupRecord
 
 MAX_LISTED_MEMBERS: Final[Mapping[GroupKind, int]] = {"account": 10_000, "household": 1_000}
-"""How many members a document lists. A larger group is sampled: of its members those whose id ends in `depth` zero bits are kept,
-and each counts 2^depth times. Only those are looked at again when the group changes; the others are at their next event."""
+"""How many members a document lists. A larger group is sampled: only members whose id ends in `depth` zero bits are listed; each
+counts 2^depth times. When the group changes, listed members are evaluated at once and the others at their next event."""
 MAX_DEPARTED: Final = 256
-"""How many of those that left are remembered, so that what they contributed before and is said again late does not count."""
+"""How many departed members a document remembers, so that an older contribution of theirs that arrives late does not count."""
 
 
 class Contribution(msgspec.Struct, array_like=True, frozen=True):
-    """What one profile contributed, by the record with the number `seq`."""
+    """What one profile contributes, from its record with the sequence number `seq`; `present` is false once it has left."""
 
     seq: int
     present: bool
@@ -37,9 +41,15 @@ class Contribution(msgspec.Struct, array_like=True, frozen=True):
 
 
 class GroupDocument(msgspec.Struct):
-    """The document of one group. `apply_group_records` changes it in place: it belongs to the slice that decoded it.
+    """The document of one group. `apply_group_records` changes it in place, so a document belongs to the slice that decoded it.
 
-    `size` is how many members there are; an estimate once there are more than are listed (see MOST).
+    Attributes:
+        version: the version of this layout.
+        name: the `groupId` of an account; empty for a household.
+        traits: the traits of an account, each with the event that set it.
+        size: the number of members; an estimate when there are more than MAX_LISTED_MEMBERS.
+        depth: how often the list of members was halved.
+        contributions: the contribution of each listed or departed member, by profile id.
     """
 
     version: int = 1
@@ -50,12 +60,12 @@ class GroupDocument(msgspec.Struct):
     contributions: dict[str, Contribution] = {}
 
     def members(self) -> list[str]:
-        """The profiles that are listed, in order."""
+        """Return the profile ids of the listed members in ascending order."""
         return sorted(profile_id for profile_id, contribution in self.contributions.items() if contribution.present)
 
 
 def apply_group_records(group: GroupDocument, records: Iterable[GroupRecord]) -> None:
-    """Join records into their group, in any order."""
+    """Join records of one group into its document, in place. The order of the records does not matter."""
     max_members = MAX_LISTED_MEMBERS["account"]
     for record in records:
         max_members = MAX_LISTED_MEMBERS[record.kind]
@@ -82,6 +92,7 @@ def _apply_contribution(group: GroupDocument, record: GroupRecord) -> None:
 
 
 def _is_sampled(profile_id: str, depth: int) -> bool:
+    """Return whether a member is listed at this depth. Ids are hashes, so half of the members drop out at each further depth."""
     return int(profile_id[-8:], 16) & ((1 << depth) - 1) == 0
 
 
@@ -91,18 +102,21 @@ def _enforce_limits(group: GroupDocument, max_members: int) -> None:
     departed = sorted((contribution.seq, name) for name, contribution in group.contributions.items() if not contribution.present)
     for _, name in departed[:-MAX_DEPARTED]:
         del group.contributions[name]
-    while sum(held.present for held in group.contributions.values()) > max_members:
+    # The sample depends on the ids alone and the depth only grows, so any order of records ends with the same list.
+    while sum(contribution.present for contribution in group.contributions.values()) > max_members:
         group.depth += 1
-        group.contributions = {name: held for name, held in group.contributions.items() if _is_sampled(name, group.depth)}
+        group.contributions = {
+            name: contribution for name, contribution in group.contributions.items() if _is_sampled(name, group.depth)
+        }
 
 
 def account_facts(group: GroupDocument) -> GroupFacts:
-    """What segments see of an account."""
+    """Return what segments see of an account."""
     return GroupFacts({name: trait.value for name, trait in group.traits.items() if trait.value is not None}, group.size)
 
 
 def household_facts(group: GroupDocument, rule: HouseholdRules | None) -> GroupFacts | None:
-    """What segments see of a household; None when nobody is one by these rules."""
+    """Return what segments see of a household, or None when the rules do not count this group as a household."""
     size = group.size
     if rule is None or not 2 <= size <= rule.max_members:
         return None
@@ -118,7 +132,10 @@ def household_facts(group: GroupDocument, rule: HouseholdRules | None) -> GroupF
 
 
 def leaf_results(group: str, document: GroupDocument, plan: SegmentPlan, rule: HouseholdRules | None) -> tuple[bool, ...]:
-    """All that the plan's segments can tell of a group: when this stays the same, nobody's membership changes by it."""
+    """Return the result of every condition of the plan about this group.
+
+    While the result stays the same, no change of the group can change a membership, and no member need be evaluated.
+    """
     if group_kind(group) == "account":
         account = account_facts(document)
         return tuple(condition.matches_group(account) for condition in plan.group_conditions["account"])
@@ -129,7 +146,7 @@ def leaf_results(group: str, document: GroupDocument, plan: SegmentPlan, rule: H
 
 
 def groups_needed_by(plan: SegmentPlan, contributions: Mapping[str, GroupRecord]) -> list[str]:
-    """The groups of a profile that its segments look at."""
+    """Return the groups of a profile that conditions of the plan refer to."""
     return [name for name, record in contributions.items() if plan.group_conditions[record.kind]]
 
 
@@ -141,8 +158,11 @@ def build_profile_facts(
     profile_id: str,
     nodes: Collection[str],
 ) -> ProfileFacts:
-    """What segments look at. The household is the first that is one; `documents` are those of `groups_needed_by`, `nodes` the
-    members."""
+    """Return what segments see of a profile and its groups.
+
+    `documents` are those of `groups_needed_by`, and `nodes` the members of the profile. Of the households that the profile belongs
+    to, the first one that counts as a household by the rules is the person's household.
+    """
     accounts, households = [], []
     for name, record in contributions.items():
         if name not in documents:
@@ -166,7 +186,11 @@ def build_profile_facts(
 def profile_contributions(
     joined: JoinedProfile, profile_id: str, plan: SegmentPlan, rule: HouseholdRules | None, secret: bytes
 ) -> dict[str, GroupRecord]:
-    """What a profile contributes to each of its groups, by group id; accounts first, then households, the strongest sign first."""
+    """Return what a profile contributes to each of its groups, by group id.
+
+    Accounts come first, then households by the strongest sign. Counters are cut off at what household conditions ask for, so a
+    customer's hundredth order publishes nothing when no condition asks for more than three.
+    """
     by_group: dict[str, GroupRecord] = {}
     for name in joined.accounts:
         account = group_id(secret, "account", name)
@@ -189,7 +213,11 @@ def profile_contributions(
 
 @dataclass(frozen=True, slots=True)
 class GroupContributions:
-    """What is said of a profile's groups: the records of what changed; what has been said of which, by hash; the last number."""
+    """The contributions of a profile that must be published.
+
+    `records` are those that changed, `emitted_hashes` the hash of the present contribution to each group, `seq` the sequence number
+    of the latest change.
+    """
 
     records: tuple[GroupRecord, ...]
     emitted_hashes: dict[str, str]
@@ -199,7 +227,7 @@ class GroupContributions:
 def changed_contributions(
     emitted_hashes: Mapping[str, str], seq: int, current: Mapping[str, GroupRecord], profile_id: str, now_ms: int
 ) -> GroupContributions:
-    """The difference between what was said and what is so now; a group that the profile is no longer in hears that it left."""
+    """Return the contributions that differ from those published last, and a departure for each group that the profile has left."""
     groups = {name: short_hash(encode_record(record).decode()) for name, record in current.items()}
     changed = [record for name, record in current.items() if emitted_hashes.get(name) != groups[name]]
     departures = [
@@ -208,13 +236,14 @@ def changed_contributions(
     ]
     if not (changed or departures):
         return GroupContributions((), groups, seq)
+    # At least the time: if the membership document is lost, numbers do not start again below those that groups have seen.
     seq = max(seq + 1, now_ms)
     records = tuple(msgspec.structs.replace(record, seq=seq, at_ms=now_ms) for record in (*changed, *departures))
     return GroupContributions(records, groups, seq)
 
 
 def documents_from_records(records: Iterable[GroupRecord]) -> dict[str, GroupDocument]:
-    """The documents that these records make, in any order: what a lost store is filled with again."""
+    """Return the documents that these records make, by group id; used when a lost store is rebuilt."""
     by_group: dict[str, list[GroupRecord]] = {}
     for record in records:
         by_group.setdefault(record.group_id, []).append(record)
@@ -225,9 +254,10 @@ def documents_from_records(records: Iterable[GroupRecord]) -> dict[str, GroupDoc
 
 
 def membership_groups_from_records(records: Iterable[GroupRecord]) -> dict[str, tuple[dict[str, str], int]]:
-    """What a membership document that is made anew must know of what was said, by profile id: `groups` and `group_seq`.
+    """Return what a rebuilt membership document must remember of published contributions, by profile id: hashes and number.
 
-    The hashes are unknown, so whoever is evaluated next says all of it again, and leaves what it is no longer in.
+    The hashes are unknown and left empty. So the next evaluation of a profile publishes all its contributions again, and the
+    departure from each group that it is no longer in.
     """
     by_profile: dict[str, tuple[dict[str, str], int]] = {}
     latest_records: dict[tuple[str, str], GroupRecord] = {}
@@ -252,12 +282,12 @@ _DECODER: Final = msgspec.msgpack.Decoder(GroupDocument)
 
 
 def encode_group(group: GroupDocument) -> bytes:
-    """The document as it is kept: MessagePack, the same bytes for the same state."""
+    """Return the document as MessagePack; equal states have equal bytes."""
     return _ENCODER.encode(group)
 
 
 def decode_group_summary(name: str, data: bytes | None) -> GroupDocument:
-    """A document as far as segments look at it: the contributions to an account, thousands perhaps, are not read."""
+    """Return a document with what segments need; the contributions to an account, perhaps thousands, are not decoded."""
     if data is None or group_kind(name) == "household":
         return decode_group(data)
     summary = _SUMMARY_DECODER.decode(data)
@@ -265,5 +295,5 @@ def decode_group_summary(name: str, data: bytes | None) -> GroupDocument:
 
 
 def decode_group(data: bytes | None) -> GroupDocument:
-    """A document from its bytes; a new one when there are none yet."""
+    """Return the document in these bytes, or an empty document for None."""
     return GroupDocument() if data is None else _DECODER.decode(data)

@@ -1,4 +1,4 @@
-"""The signs by which people are one household, and the ids of groups. Pure."""
+"""The signs by which people are recognised as one household, and the ids of groups. Pure."""
 
 import hashlib
 import unicodedata
@@ -16,7 +16,7 @@ from schemas.identifiers import MAX_VALUE_CHARS, is_blocked
 from schemas.records import GroupKind
 
 MAX_HOUSEHOLD_KEYS: Final = 10
-"""How many signs of one profile count, the strongest: whoever has used more numbers than this shares them with no household."""
+"""How many signs of one profile count, the strongest first; a profile with more phone numbers than this is no ordinary person."""
 
 _LETTER_OF_KIND: Final[dict[GroupKind, str]] = {"account": "a", "household": "h"}
 _KIND_OF_LETTER: Final[dict[str, GroupKind]] = {letter: kind for kind, letter in _LETTER_OF_KIND.items()}
@@ -25,18 +25,18 @@ _PHONE_NAMESPACES: Final = frozenset({"phone", "caller_number"})
 
 @lru_cache(maxsize=65_536)
 def group_id(secret: bytes, kind: GroupKind, value: str) -> str:
-    """32 characters that stand for a group: a letter for its kind, 31 digits of a keyed hash. No node begins with a letter."""
+    """Return the id of a group: a letter for its kind and 31 digits of a keyed hash. No node begins with one of these letters."""
     digest = hashlib.blake2b(kind.encode() + b"\0" + value.encode(), key=secret[:64], person=b"group", digest_size=16).hexdigest()
     return f"{_LETTER_OF_KIND[kind]}{digest[:31]}"
 
 
 def group_kind(group: str) -> GroupKind:
-    """The kind that a group's id stands for."""
+    """Return the kind of a group, which the first letter of its id tells."""
     return _KIND_OF_LETTER[group[0]]
 
 
 def household_ids(joined: JoinedProfile, rule: HouseholdRules, secret: bytes) -> list[str]:
-    """The ids of the households that a profile would be in, by its signs, the strongest first."""
+    """Return the ids of the households that a profile belongs to by its signs, the strongest sign first."""
     keys = list(dict.fromkeys(_household_keys(joined, rule)))[:MAX_HOUSEHOLD_KEYS]
     return [group_id(secret, "household", key) for key in keys]
 
@@ -56,7 +56,7 @@ def _household_keys(joined: JoinedProfile, rule: HouseholdRules) -> Iterator[str
 
 
 def _explicit_household_id(value: Any) -> str | None:
-    """The text of an explicit household id, None when it is none."""
+    """Return the text of an explicit household id, or None for a value that identifies no household."""
     if not isinstance(value, str | int) or isinstance(value, bool):
         return None
     text = unicodedata.normalize("NFC", str(value)).strip()
@@ -64,7 +64,10 @@ def _explicit_household_id(value: Any) -> str | None:
 
 
 def _phone_numbers(joined: JoinedProfile) -> list[str]:
-    """The numbers that the profile's events named, whomever they belong to. A profile that is nothing but its number is nobody."""
+    """Return the phone numbers that the profile's events named, including those that belong to another profile or to nobody.
+
+    A number that is the profile's only identifier does not count: such a profile is a number, and not a person of the household.
+    """
     own_values = {value for _, value in joined.identifiers}
     return sorted(
         {value for namespace, value in joined.event_identifiers if namespace in _PHONE_NAMESPACES and own_values - {value}}
@@ -73,7 +76,7 @@ def _phone_numbers(joined: JoinedProfile) -> list[str]:
 
 @lru_cache(maxsize=65_536)
 def is_landline(number: str) -> bool:
-    """Whether a number in E.164 is a fixed line."""
+    """Return whether a phone number in E.164 is a fixed line."""
     try:
         return bool(phonenumbers.number_type(phonenumbers.parse(number)) == phonenumbers.PhoneNumberType.FIXED_LINE)
     except phonenumbers.NumberParseException:

@@ -1,4 +1,14 @@
-"""The values that identity is made of: labels, members, evidence and decisions, and the neighbours of a node. Pure."""
+"""The values that identity is made of: evidence, decisions of people, labels and member lists. Pure.
+
+A *node* is an identifier as a short text: one character for its namespace's rank, then a keyed hash (see `schemas.identifiers`).
+Nodes sort by strength, so in every pair the smaller node is the stronger one.
+
+Why these types join: records of `links` may arrive twice, late and in any order, and the evidence that is stored must be the same
+every time. So `Edge.join` and `Decision.join` are commutative, associative and idempotent.
+
+Example: a cookie c and a user u are seen together on day 3 at 10:00 (event e1), on day 3 at 12:00 (e2) and on day 5 at 09:00 (e3).
+Whatever the order of arrival, the edge (u, c) ends as first = (day 3 10:00, e1) and last = (day 5 09:00, e3).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,19 +17,21 @@ from typing import Final, Literal
 from schemas.instants import DAY_MS
 
 MAX_NEIGHBOURS: Final = 2_000
-"""A node seen with more than this many others names nobody, whatever its namespace: it is crowded."""
+"""A node with more neighbours than this is crowded: it identifies nobody, whatever its namespace, and its edges are not read."""
+
 
 Pair = tuple[str, str]
+"""Two nodes, the smaller (stronger) one first: see `ordered_pair`."""
 
 
 def ordered_pair(a: str, b: str) -> Pair:
-    """The two nodes in their order."""
+    """Return the two nodes in ascending order, so that a pair has one key whichever end it is reached from."""
     return (a, b) if a < b else (b, a)
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Which profile a node belongs to; `version` only grows."""
+    """The profile that a node belongs to. The version only grows, so of two labels of a node the larger version is newer."""
 
     profile_id: str
     version: int
@@ -27,10 +39,15 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The nodes of a profile, and what the last change of them was. A profile without nodes is dissolved.
+    """The member list of one profile, and what its latest change was.
 
-    `merged_into` is the profile that a dissolved one went into; `split_from` the one that a profile's nodes were part of before.
-    `cause` is the event or the operation behind the change, `at_ms` when it was decided.
+    Attributes:
+        nodes: the members in ascending order. A profile without members is dissolved.
+        version: the version of the labels that were written with this list.
+        merged_into: for a dissolved profile, the profile that its own node belongs to now.
+        split_from: for a profile that was part of another one before the change, that other profile.
+        cause: the id of the event, or of the operation of a person, that caused the change.
+        at_ms: when the link agent decided the change.
     """
 
     nodes: tuple[str, ...]
@@ -43,11 +60,15 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Evidence between two nodes that were seen together.
+    """The evidence between two nodes that were seen together.
 
-    `first_ms` is the earliest event, `last_ms` the earliest of the latest day (a day is enough to know what is newer, and saves
-    saying every event again). `owner` is the fragment of the first event, `rule` what made it evidence, `rules` the version of
-    the identity rules then.
+    Attributes:
+        first_ms: the time of the earliest event that named both nodes; `first_event` is its id.
+        last_ms: the time of the earliest event of the latest day; `last_event` is its id.
+        source: the source of the first event.
+        owner: the owner of the first event, whose fragment knows the values behind the nodes.
+        rule: what made the event evidence: `together` (named in one event) or `alias`.
+        rules: the version of the identity rules at the time of the first event.
     """
 
     first_ms: int
@@ -61,35 +82,42 @@ class Edge:
 
     @property
     def last_day(self) -> int:
-        """The day last seen, in days since 1970."""
+        """Return the latest day of the evidence, in days since 1970 (UTC)."""
         return self.last_ms // DAY_MS
 
     def join(self, other: "Edge") -> "Edge":
-        """The evidence of both; commutative, associative, idempotent."""
+        """Return the evidence of both edges; commutative, associative and idempotent."""
+        # Times can be equal, so every further field takes part: the choice must not depend on which edge is `self`.
         earliest = min(self, other, key=lambda e: (e.first_ms, e.first_event, e.source, e.owner, e.rule, e.rules))
+        # The latest day, but within it the earliest event. A pair is published once for each new day, not for each event. The
+        # latest event of the day would change with every event; the earliest one is reached after any order of the same events.
         latest = min(self, other, key=lambda e: (-e.last_day, e.last_ms, e.last_event))
         return replace(earliest, last_ms=latest.last_ms, last_event=latest.last_event)
 
 
 DecisionKind = Literal["cut", "apart"]
+"""`cut`: the edge between two nodes does not count. `apart`: two nodes must never be in one profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person said of two nodes: their edge is `cut`, or they must stay `apart`. The register of a pair: the latest wins."""
+    """The latest decision of a person about one pair and one kind: `on` sets it, an undo stores the same kind with `on` false."""
 
     on: bool
     at_ms: int
     operation: str
 
     def join(self, other: "Decision") -> "Decision":
-        """The later one; of two of one instant the one whose operation sorts last."""
+        """Return the later decision; at one instant, the one whose operation id sorts last."""
         return max(self, other, key=lambda d: (d.at_ms, d.operation, d.on))
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """All that is kept of one node's pairs, by the other node. `crowded`: there are more than MAX_FIELDS, none of which is read."""
+    """The edges and decisions of one node, by the other node of the pair.
+
+    `crowded` means that the store holds too many of them for this node: then none has been read, and both mappings are empty.
+    """
 
     edges: Mapping[str, Edge] = field(default_factory=dict)
     decisions: Mapping[tuple[DecisionKind, str], Decision] = field(default_factory=dict)
@@ -98,3 +126,4 @@ class Neighbours:
 
 Edges = dict[Pair, Edge]
 Decisions = dict[tuple[DecisionKind, str, str], Decision]
+"""Decisions by kind and the two nodes of the pair, the smaller one first."""

@@ -26,9 +26,10 @@ _NUMBERED: Final = re.compile(r"\b([pqf])0*(\d+)\b")
 
 
 def normalise_address(address: Any) -> str | None:
-    """The address of a text, or of an object with `street` and `city`, `state` or `postalCode`.
+    """Return the one spelling of an address: a text, or an object with `street` and `city`, `state` or `postalCode`.
 
-    None when it names no house: another kind of value, too long, or without a digit (whole villages share such a one).
+    Return None for an address that identifies no house: another kind of value, a text that is too long, or one without a digit,
+    which whole villages may share.
     """
     if isinstance(address, Mapping):
         return _normalise_parts(address)

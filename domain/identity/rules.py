@@ -1,6 +1,14 @@
-"""Identity rules: what a definition says of namespaces, values and limits, and the same compiled for use.
+"""Identity rules: what a definition may set about namespaces, values and limits, and the same compiled for use. Pure.
 
-Patterns are RE2 expressions, the dialect of ClickHouse, so none can take exponential time.
+Patterns are RE2 expressions, the dialect of ClickHouse, because an expression that backtracks can take exponential time on one
+value; RE2 takes linear time whatever the expression is.
+
+Invariant: rules are an input of `clusters.resolve`, never a filter of evidence. A value that is blocked today keeps its evidence,
+so rules that allow it tomorrow find its profile again.
+
+Example: with `email: {max_neighbours: 3}` an e-mail that three user ids were seen with still links them (as far as
+`max_per_profile` allows); with the fourth user id it is generic, none of its edges counts, and profiles that only these edges had
+joined come apart.
 """
 
 from collections.abc import Mapping
@@ -25,13 +33,13 @@ IdentifierValue = Annotated[str, Field(min_length=1, max_length=1024)]
 DEFAULT_MAX_NEIGHBOURS: Final[Mapping[str, int | None]] = {
     "user_id": None, "crm_id": None, "email": 5, "phone": 8, "caller_number": 8, "device_id": 20, "anonymous_id": 20,
 }  # fmt: skip
-"""How many distinct neighbours of stronger or equal namespaces a value may have before it counts as generic."""
+"""How many distinct neighbours of stronger or equal namespaces a value may have; with more it is generic. None: any number."""
 DEFAULT_MAX_PER_PROFILE: Final[Mapping[str, int | None]] = {"user_id": 1, "crm_id": 1}
-"""How many values of a namespace one profile may have; without an entry as many as fit."""
+"""How many values of a namespace one profile may have; a namespace without an entry is bounded by `max_members` alone."""
 
 
 class NamespaceRules(StrictModel):
-    """What differs from the defaults for one namespace. `unlimited` lifts a default limit."""
+    """The rules of one namespace, as far as they differ from the defaults. `unlimited` lifts a default limit."""
 
     max_neighbours: Annotated[int, Field(ge=1, le=2_000)] | Literal["unlimited"] | None = Field(
         default=None,
@@ -57,7 +65,7 @@ class NamespaceRules(StrictModel):
 
 
 class HouseholdRules(StrictModel):
-    """What makes people one household. Its signs are tried in the order of the fields."""
+    """What makes people one household. The signs are tried in the order of the fields."""
 
     id_trait: TraitName | None = Field(default=None, description="a trait that names the household; the path may be dotted")
     address_trait: TraitName | None = Field(
@@ -88,8 +96,11 @@ class IdentityRulesSpec(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class CompiledIdentityRules:
-    """Compiled rules. `sequence_number` orders them in time (it grows with each definition), `version` is a hash of what they
-    say."""
+    """Rules compiled for use by the agents.
+
+    `sequence_number` orders rules in time: it grows with each definition. `version` is a hash of their content, and is stored with
+    the evidence so that an explanation can name the rules of that time.
+    """
 
     max_neighbours: Mapping[str, int | None] = field(default_factory=lambda: DEFAULT_MAX_NEIGHBOURS)
     max_per_profile: Mapping[str, int | None] = field(default_factory=lambda: DEFAULT_MAX_PER_PROFILE)
@@ -103,7 +114,11 @@ class CompiledIdentityRules:
 
     @classmethod
     def from_spec(cls, spec: IdentityRulesSpec, *, secret: bytes, country: str, sequence_number: int = 0) -> Self:
-        """Rules from a definition; `secret` and `country` turn blocked values into nodes."""
+        """Compile a definition.
+
+        `secret` is the key of the node hash and `country` the default country of phone numbers: both are needed to turn blocked
+        values, which people write as they like, into nodes. `sequence_number` is the number of the definition's record.
+        """
         max_neighbours, max_per_profile = dict(DEFAULT_MAX_NEIGHBOURS), dict(DEFAULT_MAX_PER_PROFILE)
         blocked: set[str] = set()
         patterns: dict[str, tuple[Any, ...]] = {}
@@ -116,6 +131,7 @@ class CompiledIdentityRules:
                 max_per_profile[namespace] = (
                     None if namespace_rules.max_per_profile == "unlimited" else namespace_rules.max_per_profile
                 )
+            # Events carry normalised values, so a blocked value must be normalised too before its hash can match.
             normalised_values = (normalise(namespace, value, country) for value in namespace_rules.blocked)
             blocked |= {node(secret, (namespace, value)) for value in normalised_values if value is not None}
             if namespace_rules.blocked_patterns:
@@ -128,12 +144,13 @@ class CompiledIdentityRules:
             blocked=frozenset(blocked),
             patterns=patterns,
             household=spec.household,
+            # A definition that sets nothing is the same rules as no definition, so no cluster need be resolved again.
             version=DEFAULT_RULES.version if spec == IdentityRulesSpec() else rules_version(spec),
             sequence_number=sequence_number,
         )
 
     def is_blocked(self, node_id: str, identifier: Identifier | None) -> bool:
-        """Whether a node names nobody by these rules. `identifier` is its (namespace, value) if it is known."""
+        """Return whether a node identifies nobody by these rules; `identifier` is its (namespace, value), or None if unknown."""
         if node_id in self.blocked:
             return True
         if identifier is None or not self.patterns:
@@ -141,14 +158,14 @@ class CompiledIdentityRules:
         return any(pattern.search(identifier[1]) for pattern in self.patterns.get(identifier[0], ()))
 
     def has_patterns(self, node_id: str) -> bool:
-        """Whether the node's value must be known to say if it is blocked."""
+        """Return whether `is_blocked` needs the node's value, because the rules have patterns for its namespace."""
         return bool(self.patterns) and namespace_of(node_id) in self.patterns
 
 
 DEFAULT_RULES: Final = CompiledIdentityRules()
-"""What holds without a definition."""
+"""The rules in force when there is no definition."""
 
 
 def rules_version(spec: IdentityRulesSpec) -> str:
-    """Return a content hash of the rules."""
+    """Return a hash of the rules' content, so that equal rules have equal versions wherever they were written."""
     return content_hash(spec.model_dump(mode="json"))

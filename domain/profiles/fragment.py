@@ -1,7 +1,15 @@
-"""The state of one owner (a fragment), how an event changes it, and how fragments join into a profile. Pure.
+"""The state of one owner (a fragment), and how an event changes it. Pure; the unify agent applies events to fragments.
 
-Every part is a join: traits by (time, id); counters, tallies and first/last seen guarded by the ids of the deduplication window;
-kept registers as sets cut to their best. So any order, duplication and grouping gives the same profile.
+Why fragments: the owner of an event depends on the event alone, so an event is always applied to the same fragment, whatever the
+identity rules say today. A profile is the join of its members' fragments (`domain.profiles.join`). A merge or a split changes
+which fragments are joined and moves no state.
+
+Invariant: any order, any duplication within the deduplication window and any slicing of the same events give the same bytes. Each
+field is a join of what the events contribute: traits by the larger (time, message hash); counters, tallies and first/last time
+behind the check for duplicates; register entries as sets that are cut to the best ones; links by earliest and latest time.
+
+Example: event A sets city = Hue at 10:00, event B sets city = Hanoi at 09:00. If B arrives after A, `supersedes` compares 09:00
+with 10:00 and Hue stays. If A arrives twice, its message hash is found in `message_times`, and no counter moves.
 """
 
 import unicodedata
@@ -19,12 +27,18 @@ from schemas.identifiers import MAX_VALUE_CHARS, is_blocked, links_from_stronges
 from schemas.instants import DAY_MS
 
 DEDUPLICATION_LIMIT: Final = 512
+"""How many message ids a fragment remembers, the newest by event time. A duplicate that is older than all of them counts again."""
+
 MAX_ACCOUNTS: Final = 100
-"""How many accounts of one owner are kept: the first of them by their text, whatever the order they came in."""
+"""How many accounts a fragment remembers: the first ones in alphabetical order, which does not depend on the order of arrival."""
 
 
 class TraitValue(msgspec.Struct, array_like=True, frozen=True):
-    """A trait's value and the event that set it; the larger (time_ms, id) wins. A None value says that it was removed."""
+    """A trait's value, and the time and the message hash of the event that set it.
+
+    The value with the larger (time_ms, id) wins. None means that the trait was removed: the removal must be remembered, or an older
+    value that arrives late would bring the trait back.
+    """
 
     value: Any
     time_ms: int
@@ -32,9 +46,20 @@ class TraitValue(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Fragment(msgspec.Struct):
-    """The state of one owner. `apply_event` changes it in place: it belongs to the slice that decoded it.
+    """The state of one owner. `apply_event` changes it in place, so a fragment belongs to the slice that decoded it.
 
-    `first_ms` and `last_ms` mean nothing while there are no counters: then no event has been applied.
+    Attributes:
+        version: the version of this layout.
+        identifiers: namespace and value of every node that the owner's events named.
+        traits: the latest value of each trait.
+        counters: the number of events by label (see `Event.label`).
+        register_entries: the entries of each register by register key: what segments need to know about single events.
+        tallies: the counts of each tally register by register key.
+        first_ms: the time of the earliest event; without meaning while `counters` is empty.
+        last_ms: the time of the latest event; without meaning while `counters` is empty.
+        message_times: the event time by message hash: the deduplication window.
+        links: the first and the last time of each pair of nodes, by the two nodes written one after the other.
+        accounts: the accounts that the owner's group calls named.
     """
 
     version: int = 3
@@ -52,8 +77,13 @@ class Fragment(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What an event did: whether it was new to the fragment, the links that the link agent must hear of, and what it changed of all
-    that segments look at (see `SegmentPlan.concerned`)."""
+    """What an event did to a fragment.
+
+    Attributes:
+        is_new: false for a duplicate, which changed at most the links.
+        changed_links: the pairs of nodes whose evidence the link agent must receive.
+        changes: what changed for segments, in the words of `SegmentPlan.affected_by`.
+    """
 
     is_new: bool
     changed_links: tuple[tuple[str, str], ...]
@@ -61,13 +91,16 @@ class Effect:
 
 
 def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan) -> Effect:
-    """Fold one event of the owner into its fragment."""
+    """Apply one event of the owner to its fragment, in place; a duplicate is recognised by its message id."""
+    # Links come before the check for duplicates. Redis may have been written and the process died before the links were sent:
+    # then the replayed event is a duplicate to the fragment, and the caller sends its links once more.
     links = _observe_links(fragment, event)
     message = message_hash(event.owner, event.id)
     if message in fragment.message_times:
         return Effect(is_new=False, changed_links=links)
     fragment.message_times[message] = event.time_ms
     if len(fragment.message_times) > DEDUPLICATION_LIMIT:
+        # The oldest event time goes, not the oldest arrival, so that any order of the same events leaves the same window.
         del fragment.message_times[min(zip(fragment.message_times.values(), fragment.message_times, strict=True))[1]]
     changes = _add_identifiers(fragment, event)
     if event.type == "identify":
@@ -75,6 +108,7 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan) -> Effect:
         changes |= {trait_change_key(name) for name in event.traits}
     elif (account := account_of_group_call(event)) is not None:
         fragment.accounts = retain_accounts((*fragment.accounts, account))
+    # Traffic of bots is stored and deduplicated, but no segment may count it.
     if BOT_FLAG in event.flags:
         return Effect(is_new=True, changed_links=links, changes=frozenset(changes))
     fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
@@ -85,7 +119,7 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan) -> Effect:
 
 
 def feed_registers(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> None:
-    """Put what an event says into the registers. `message` is its `message_hash`."""
+    """Add an event to the registers of the plan; `message` is its `message_hash`. Also called when a new segment is backfilled."""
     for register, entry in plan.entries_from(event, message):
         if register.form == "tally":
             count_entry(fragment.tallies.setdefault(register.key, {}), entry, register.capacity)
@@ -94,14 +128,14 @@ def feed_registers(fragment: Fragment, event: Event, message: str, plan: Segment
 
 
 def _add_identifiers(fragment: Fragment, event: Event) -> set[str]:
-    """Note what the event's nodes stand for; says whether any of them is new."""
+    """Remember the values behind the event's nodes; return what that changes for segments."""
     count_before = len(fragment.identifiers)
     fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
     return {NAMESPACES_CHANGED} if len(fragment.identifiers) > count_before else set()
 
 
 def account_of_group_call(event: Event) -> str | None:
-    """The groupId of a group call: NFC and trimmed. None for other calls, and when it is one that names nothing."""
+    """Return the `groupId` of a group call, trimmed and in NFC, or None for other calls and for an id that names no account."""
     group = event.properties.get("groupId") if event.type == "group" else None
     if not isinstance(group, str):
         return None
@@ -110,13 +144,15 @@ def account_of_group_call(event: Event) -> str | None:
 
 
 def retain_accounts(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the accounts within MAX_ACCOUNTS. Retaining a join equals joining what was retained, so grouping does not matter."""
     return tuple(sorted(set(names))[:MAX_ACCOUNTS])
 
 
 def _observe_links(fragment: Fragment, event: Event) -> tuple[tuple[str, str], ...]:
-    """Note the event's star in the fragment; returns the pairs that are new or whose evidence grew.
+    """Add the event's pairs to the fragment's links; return the pairs that are new or whose evidence changed.
 
-    Kept are the earliest time, and the earliest of the latest day: so a pair is said again once a day, whatever the order.
+    The two times of a pair are those of `Edge`: the earliest event, and the earliest event of the latest day. So a customer with a
+    thousand events a day publishes each pair about once a day, and the stored times do not depend on the order of arrival.
     """
     at_ms = event.time_ms
     changed_pairs = []
@@ -136,7 +172,7 @@ def _observe_links(fragment: Fragment, event: Event) -> tuple[tuple[str, str], .
 
 
 def set_traits(traits: dict[str, TraitValue], event: Event, message: str) -> None:
-    """Join the event's traits into `traits`; `message` is its `message_hash`."""
+    """Join the event's traits into `traits`, in place; `message` is the event's `message_hash`."""
     for name, value in event.traits.items():
         trait = TraitValue(value, event.time_ms, message)
         if supersedes(trait, traits.get(name)):
@@ -144,7 +180,7 @@ def set_traits(traits: dict[str, TraitValue], event: Event, message: str) -> Non
 
 
 def supersedes(trait: TraitValue, current: TraitValue | None) -> bool:
-    """Whether a trait replaces the held one."""
+    """Return whether a trait replaces the current one: it is later, or of the same time with a larger message hash."""
     return current is None or (trait.time_ms, trait.id) > (current.time_ms, current.id)
 
 
@@ -153,10 +189,10 @@ _DECODER: Final = msgspec.msgpack.Decoder(Fragment)
 
 
 def encode_fragment(fragment: Fragment) -> bytes:
-    """The fragment as it is kept: MessagePack, the same bytes for the same state."""
+    """Return the fragment as MessagePack; equal states have equal bytes."""
     return _ENCODER.encode(fragment)
 
 
 def decode_fragment(data: bytes | None) -> Fragment:
-    """A fragment from its bytes; a new one when there are none yet."""
+    """Return the fragment in these bytes, or an empty fragment for None."""
     return Fragment() if data is None else _DECODER.decode(data)

@@ -1,4 +1,14 @@
-"""A profile as the join of its fragments. Pure."""
+"""A profile as the join of its members' fragments. Pure.
+
+Why a join: a join does not depend on the order and the grouping of its parts. So a merge only adds fragments to the join, a split
+takes them out again, and after a merge that is undone the profile is the same, byte for byte (Merges move nothing).
+
+Counters and tallies are added, which is safe because an event is applied to one fragment only. This is why each fragment must be
+given once: unlike the other fields, a sum is not idempotent.
+
+Example: the cookie's fragment has 2 orders and city = Hue set on day 3; the user's fragment has 1 order and city = Hanoi set on
+day 5. Their profile has 3 orders and city = Hanoi. After a split the cookie's profile has 2 orders and city = Hue, as before.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +22,17 @@ from domain.segments.registers import Entry, Register, TallyCount, sum_tallies
 class JoinedProfile:
     """A profile: the join of its members' fragments.
 
-    `identifiers` are its own. `event_identifiers` are all that its events named, also those that belong to another profile or
-    to nobody.
-    `trait_values` are the traits with the event that set each, removed ones too.
+    Attributes:
+        identifiers: namespace and value of the members, sorted.
+        traits: the values of the traits, without removed ones, sorted by name.
+        counters: the number of events by label, sorted by label.
+        register_entries: the joined entries of each register by register key.
+        tallies: the added counts of each tally register by register key.
+        first_seen_ms: the time of the earliest event; 0 when there is none.
+        last_seen_ms: the time of the latest event; 0 when there is none.
+        event_identifiers: all identifiers that the events named, also those that belong to another profile or to nobody.
+        trait_values: the traits with the event that set each, removed ones included.
+        accounts: the accounts of the profile, sorted.
     """
 
     identifiers: tuple[tuple[str, str], ...]
@@ -32,10 +50,10 @@ class JoinedProfile:
 def join_fragments(
     fragments: Iterable[Fragment], registers: Mapping[str, Register], members: Collection[str] | None = None
 ) -> JoinedProfile:
-    """The profile of these fragments, each given once; `registers` are the registers that are joined (`SegmentPlan.registers`).
+    """Return the profile of these fragments, of which each must be given once.
 
-    Of the identifiers that its events named, only `members` are the profile's own: a shared phone may belong to nobody, a cookie
-    to whoever used it last. None takes all.
+    `registers` are the registers to join (`SegmentPlan.registers`); entries of other registers are left out. `members` are the
+    nodes of the profile; with None every identifier that the events named counts as the profile's own.
     """
     identifiers: dict[str, tuple[str, str]] = {}
     traits: dict[str, TraitValue] = {}
@@ -56,9 +74,10 @@ def join_fragments(
             first_seen_ms = fragment.first_ms if first_seen_ms is None else min(first_seen_ms, fragment.first_ms)
         last_seen_ms = max(last_seen_ms, fragment.last_ms)
     return JoinedProfile(
+        # An event may name a node that is no member: a shared phone may belong to nobody, a cookie to the person who used it last.
         identifiers=tuple(sorted(pair for node, pair in identifiers.items() if members is None or node in members)),
         traits={name: traits[name].value for name in sorted(traits) if traits[name].value is not None},
-        counters=dict(sorted(counters.items())),
+        counters=dict(sorted(counters.items())),  # sorted, so that equal profiles have equal bytes in records
         register_entries=_join_entries(member_fragments, registers),
         tallies=_join_tallies(member_fragments, registers),
         first_seen_ms=first_seen_ms or 0,
@@ -78,7 +97,7 @@ def _join_entries(fragments: Sequence[Fragment], registers: Mapping[str, Registe
 
 
 def _join_states(register: Register, states: Sequence[list[Entry]]) -> list[Entry]:
-    """The join; what one fragment alone keeps needs none."""
+    """Return the join of a register's states; the state of a single fragment is its own join, which saves the work."""
     return states[0] if len(states) == 1 and register.is_within_capacity(states[0]) else register.join(states)
 
 

@@ -131,7 +131,7 @@ def _mates_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def _live_edges_not_followed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity_loader.ClusterLoader, identity_loader.ClusterLoader._live_neighbours.__name__, lambda *_: set())
+    patch.setattr(Closure, Closure.live_neighbours.__name__, lambda *_: set())
 
 
 def _blocked_not_judged(patch: pytest.MonkeyPatch) -> None:
