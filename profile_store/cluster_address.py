@@ -1,4 +1,4 @@
-"""The address of a Redis Cluster: `redis+cluster://user:password@host:port,host:port?option=value`."""
+"""Reads the address of a Redis Cluster: `redis+cluster://user:password@host:port,host:port?option=value`."""
 
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 from redis.asyncio.connection import SSLConnection, parse_url
 
 CLUSTER_SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
-"""The schemes of clusters, and what one of their nodes has."""
+"""The schemes of a cluster's address, each with the scheme of its single nodes."""
 DEFAULT_PORT: Final = 6379
 
 
 def parse_cluster_url(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
-    """Hosts with their ports, and the driver's options. Raises ValueError when `url` is no such address."""
+    """Return the hosts with their ports, and the driver's options. Raises ValueError when `url` is not the address of a cluster."""
     scheme, _, address = url.partition("://")
     if scheme not in CLUSTER_SCHEMES:
         raise ValueError("not an address of a cluster")
@@ -32,6 +32,6 @@ def parse_cluster_url(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
 
 
 def _split_authority(address: str) -> tuple[str, str, str]:
-    """Authority, the character that ends it, what follows."""
+    """Return the authority of an address, the character that ends it, and the rest."""
     end = min((address.index(mark) for mark in "/?" if mark in address), default=len(address))
     return address[:end], address[end : end + 1], address[end + 1 :]

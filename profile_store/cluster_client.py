@@ -1,4 +1,7 @@
-"""Calls of one slot each, sent to the primaries of a Redis Cluster: one round trip for each primary, side by side."""
+"""Sends calls to the primaries of a Redis Cluster, one round trip for each primary, all at the same time.
+
+Every call concerns one slot. The client follows slots that move to another primary, which is a normal event in a cluster.
+"""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -22,14 +25,14 @@ from profile_store.cluster_address import parse_cluster_url
 from profile_store.redis_base import CONNECT_TIMEOUT_S, MAX_CONNECTIONS, Script
 
 MAX_REDIRECT_ROUNDS: Final = 16
-"""So many times a call follows a slot that moves; a slot that moves more often than that is a fault of the cluster."""
+"""How many times a call follows a slot that moves; a slot that moves more often means that the cluster is broken."""
 TRY_AGAIN_DELAY_S: Final = 0.02
-"""A script of several keys cannot run while some of them have moved and some have not: that takes as long as a slot takes."""
+"""The pause before a call is sent again while its slot is moving: a script cannot run when only some of its keys have arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotCall:
-    """A command, or a script, all of whose keys share the slot of `key`."""
+    """A command or a script whose keys all share the slot of `key`."""
 
     key: str
     name: str | Script
@@ -37,11 +40,11 @@ class SlotCall:
 
     @classmethod
     def of_script(cls, script: Script, keys: Sequence[str], *arguments: Any) -> "SlotCall":
-        """A call of a script."""
+        """Return a call of a script with these keys and arguments."""
         return cls(keys[0], script, (len(keys), *keys, *arguments))
 
     def command_parts(self, *, with_script_text: bool = False) -> tuple[Any, ...]:
-        """What is sent. `with_script_text`: a script's text and not its name."""
+        """Return the parts of the command to send; with `with_script_text` a script is sent as text, not by its hash."""
         if isinstance(self.name, str):
             return (self.name, *self.arguments)
         return ("EVAL", self.name.text, *self.arguments) if with_script_text else ("EVALSHA", self.name.sha, *self.arguments)
@@ -49,7 +52,7 @@ class SlotCall:
 
 @dataclass(slots=True)
 class _InFlightCall:
-    """A call on its way: which of the calls it is, where it went, and the answer or error."""
+    """A call that was sent: its index among the calls, the node that it went to, and its answer or error."""
 
     index: int
     node: ClusterNode
@@ -57,28 +60,32 @@ class _InFlightCall:
 
 
 class ClusterClient:
-    """Follows slots that move and loads scripts where they are missing; any other error is raised, and the cluster's layout is read
-    anew before the next call. A call is not repeated after an error: whether it took place is not known."""
+    """A client that follows slots that move and loads scripts where they are missing.
+
+    Any other error is raised, and the layout of the cluster is read again before the next call. A call is not repeated after an
+    error, because it is not known whether it was executed.
+    """
 
     def __init__(self, url: str) -> None:
-        """Raises ValueError or TypeError when `url` is not an address of a cluster, or has an option that there is none of."""
+        """Prepare the client without connecting. Raises ValueError or TypeError for a wrong address or an unknown option."""
         hosts, options = parse_cluster_url(url)
         client = RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in hosts],
             max_connections=2 * MAX_CONNECTIONS,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=None,  # the caller's bound
+            socket_timeout=None,  # the caller limits the time of a call
             retry=Retry(NoBackoff(), 0),
             protocol=2,
             **options,
         )
-        self._nodes, self._seeds = client.nodes_manager, client.startup_nodes
+        self._nodes = client.nodes_manager
+        self._seeds = client.startup_nodes
         self._slot_of_key = client.keyslot
         self._slots_in_use = asyncio.Semaphore(MAX_CONNECTIONS)
         self._layout_is_stale = True
 
     async def run(self, calls: Sequence[SlotCall]) -> list[Any]:
-        """The answers in the order of the calls. Raises the first error; other calls may have taken place."""
+        """Return the answers in the order of the calls. Raises the first error; the other calls may have been executed."""
         async with self._slots_in_use:
             try:
                 await self._ensure_layout()
@@ -91,12 +98,12 @@ class ClusterClient:
                 raise
 
     async def primaries(self) -> list[ClusterNode]:
-        """All primaries, for what has no key."""
+        """Return all primaries, for commands without a key."""
         await self._ensure_layout()
         return self._nodes.get_nodes_by_server_type("primary")
 
     async def run_on(self, node: ClusterNode, *parts: Any) -> Any:
-        """The answer of one primary."""
+        """Return the answer of one primary to a command."""
         async with self._slots_in_use:
             try:
                 return await node.execute_command(*parts)
@@ -116,7 +123,7 @@ class ClusterClient:
         if self._layout_is_stale:
             try:
                 await self._nodes.initialize()
-            except BaseException:  # all nodes may have gone elsewhere: next time the address is asked again
+            except BaseException:  # all known nodes may have been replaced: the configured address is tried again next time
                 for node in self._seeds:
                     self._nodes.startup_nodes.setdefault(node.name, node)
                 raise
@@ -162,7 +169,7 @@ class ClusterClient:
                 calls_of_node[0].node.execute_pipeline([in_flight.command for in_flight in calls_of_node])
                 for calls_of_node in groups.values()
             ),
-            return_exceptions=True,  # none is left behind, running on
+            return_exceptions=True,  # wait for all pipelines, so that none is still running when an error is raised
         )
         for error in results:
             if isinstance(error, BaseException):
@@ -170,7 +177,11 @@ class ClusterClient:
         return [sent for group in groups.values() for sent in group if sent.index >= 0]
 
     async def _handle_redirects(self, calls: Sequence[SlotCall], failed: Sequence[_InFlightCall]) -> dict[int, ClusterNode]:
-        """Do what the errors ask for; returns the nodes that are to be asked. Raises an error that asks for nothing."""
+        """React to the errors of calls: learn new homes of slots, load missing scripts.
+
+        Return, by index of the call, the node that must be asked for a slot that is just moving. Raises an error that calls for no
+        reaction.
+        """
         ask_targets: dict[int, ClusterNode] = {}
         missing_scripts: dict[tuple[str, str], tuple[ClusterNode, Script]] = {}
         for in_flight in failed:

@@ -1,4 +1,4 @@
-"""The profile store in a Redis Cluster: the same promises, with the keys of a slice spread over many primaries."""
+"""The profile store in a Redis Cluster: the promises of the port, though the keys of a slice are spread over many primaries."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -22,12 +22,13 @@ _CHECKPOINT_SCRIPT: Final = Script.load("checkpoint")
 _WRITE_FENCED_SCRIPT: Final = Script.load("write_fenced")
 _NEIGHBOURS_SCRIPT: Final = Script.load("neighbours")
 FENCE_BYTES: Final = 14
-"""A fence and the space after it."""
+"""The length of an entry's fence (13 digits) and the space after it."""
 ENTRY_FORMAT: Final = 1
 
 
 class WriteAheadEntry(msgspec.Struct, frozen=True, array_like=True):
-    """The body of a write-ahead entry. `format` comes first, so that another one is seen before anything else is read."""
+    """The body of a write-ahead entry. `format` comes first, so that a reader can refuse another format before it reads the
+    rest."""
 
     format: int
     position: int
@@ -41,13 +42,15 @@ _ENTRY_DECODER: Final = msgspec.msgpack.Decoder(WriteAheadEntry)
 class ClusterStore(RedisBase):
     """A ProfileStore over a Redis Cluster.
 
-    `save` takes three steps. First all writes go into the place's write-ahead entry, in the slot of the position, if that is the
-    expected one: from here on the slice is saved. Then every key is written where it lives. Last, in the place's slot, the
-    position and the timers move and the entry goes. Whoever meets an entry that is not finished finishes it before anything
-    else, so a crash between the steps leaves all of a slice or nothing.
+    A script of a cluster reaches one slot only, so `save` takes three steps. First all writes go into the partition's write-ahead
+    entry, which lies in the slot of the position, provided that the position is the expected one: from here on the slice counts as
+    saved. Then every key is written where it lives. Last, in the partition's slot, the position and the timers move and the entry
+    is deleted. Every worker that finds an unfinished entry finishes it before it does anything else. So a crash between the steps
+    leaves all of a slice or nothing.
 
-    Every entry has a fence, a number that grows, kept with each value that it writes. So a worker that was cut off half way and
-    comes back late overwrites nothing newer, and finishing an entry twice is finishing it once.
+    Every entry has a fence, a number that grows with every entry of the partition, and every value that the entry writes is stored
+    with it. A worker that stalled half way and continues late overwrites nothing newer, and an entry that is finished twice has the
+    same effect as one that is finished once.
     """
 
     def __init__(self, settings: Settings, clock: Clock, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
@@ -63,7 +66,7 @@ class ClusterStore(RedisBase):
 
     async def checkpoint(self, topic_partition: TopicPartition) -> Checkpoint:
         checkpoint: Checkpoint
-        checkpoint, _ = await self._with_timeout("standing", lambda: self._load_consistent(topic_partition, []))
+        checkpoint, _ = await self._with_timeout("checkpoint", lambda: self._load_consistent(topic_partition, []))
         return checkpoint
 
     async def load(
@@ -76,30 +79,27 @@ class ClusterStore(RedisBase):
         return checkpoint, documents, {n: encoding.unpack_label(n, value) for n, value in zip(labels, raw_labels, strict=True)}
 
     async def _load_consistent(self, topic_partition: TopicPartition, keys: Sequence[str]) -> tuple[Checkpoint, list[bytes | None]]:
-        """The place's standing, and values that are not older than it.
+        """Return the checkpoint of the partition, and values that are not older than it.
 
-        Values come from other primaries than the position, in the same moment. They could be older than a position that moved
-        in that very moment; so they are read again, unless the position is one that was seen before they were asked for. So is
-        the hold, which may be older than the fence.
+        The values are read at the same moment as the position, but from other primaries, so they may be older than a position that
+        moved in that moment. Therefore they are read again, unless the position had been seen before they were requested. The same
+        holds for the pause of writers, which may be older than the fence.
         """
         calls = _get_calls([self._keys.of(WRITE_AHEAD, topic_partition.guard_name), *self._checkpoint_keys(topic_partition), *keys])
         while True:
-            observed_position, observed_fence = (
-                self._observed_positions.get(topic_partition.guard_name, b"never"),
-                self._observed_fences.get(topic_partition.guard_name, b"never"),
-            )
+            observed_position = self._observed_positions.get(topic_partition.guard_name, b"never")
+            observed_fence = self._observed_fences.get(topic_partition.guard_name, b"never")
             raw_entry, raw_position, paused_until, fence, definitions_offset, *raw_values = await self._link.run(calls)
             if raw_entry is not None:
                 await self._finish_entry(topic_partition, raw_entry)
                 continue
             if fence == observed_fence and (not keys or raw_position == observed_position):
-                return self._checkpoint(
+                checkpoint = self._checkpoint(
                     _parse_position(raw_position), paused_until, fence, _parse_position(definitions_offset)
-                ), _strip_fences(raw_values)
-            self._observed_positions[topic_partition.guard_name], self._observed_fences[topic_partition.guard_name] = (
-                raw_position,
-                fence,
-            )
+                )
+                return checkpoint, _strip_fences(raw_values)
+            self._observed_positions[topic_partition.guard_name] = raw_position
+            self._observed_fences[topic_partition.guard_name] = fence
 
     async def save(
         self, topic_partition: TopicPartition, expected: int | None, position: int, writes: Writes, fence: int | None = None
@@ -134,20 +134,21 @@ class ClusterStore(RedisBase):
         return await self._write_entry(topic_partition, reply[0], entry)
 
     async def _finish_entry(self, topic_partition: TopicPartition, raw_entry: bytes) -> None:
-        """Do what an unfinished entry says."""
+        """Execute the writes of an entry that another worker, or this one before a failure, did not finish."""
         body = raw_entry[FENCE_BYTES:]
         try:
             entry = _ENTRY_DECODER.decode(body)
         except msgspec.DecodeError as error:
             raise Transient(
-                f"{topic_partition.guard_name}: a write-ahead entry of another version of Onefold; it ends with that worker"
+                f"{topic_partition.guard_name}: another version of Onefold wrote the write-ahead entry; a worker of that version "
+                "must finish it"
             ) from error
         await self._write_entry(topic_partition, raw_entry[: FENCE_BYTES - 1], entry)
 
     async def _write_entry(
         self, topic_partition: TopicPartition, fence: bytes, entry: WriteAheadEntry
     ) -> list[tuple[DocumentKind, str]]:
-        """Write all of an entry, then finish it; returns the refused documents."""
+        """Execute all writes of an entry, then finish the entry; return the documents that were refused."""
         writes = entry.writes
         replies = await self._link.run(self._fenced_calls(fence, writes))
         status, *_ = await self._run_partition_script(
@@ -159,7 +160,7 @@ class ClusterStore(RedisBase):
         return [(kind, name) for (kind, name, _), reply in documents if reply == 0]
 
     def _fenced_calls(self, fence: bytes, writes: PackedWrites) -> list[SlotCall]:
-        """A call for every key of an entry, documents first."""
+        """Return one call for every key of an entry, documents first."""
         of = self._keys.of
         calls = [
             SlotCall.of_script(_WRITE_FENCED_SCRIPT, [of(kind, name)], fence, "document", value)
@@ -247,7 +248,6 @@ def _parse_position(raw_position: bytes | None) -> int | None:
 
 
 def _strip_fences(fenced_values: Sequence[bytes | None]) -> list[bytes | None]:
-    """Values without their fences."""
     return [None if value is None else value[FENCE_BYTES:] for value in fenced_values]
 
 

@@ -1,4 +1,4 @@
-"""The profile store that the settings name."""
+"""Opens the profile store that the settings name."""
 
 from profile_store.cluster_address import CLUSTER_SCHEMES
 from profile_store.cluster_store import ClusterStore
@@ -9,6 +9,9 @@ from runtime.settings import Settings
 
 
 def open_store(settings: Settings, clock: Clock) -> ProfileStore:
-    """A driver for ONEFOLD_REDIS_URL, not yet connected: of a cluster when its scheme says so. Raises Misconfigured."""
+    """Return a driver for ONEFOLD_REDIS_URL; it connects at the first call. Raises Misconfigured for an address that is none.
+
+    The scheme decides between one server and a cluster.
+    """
     scheme = settings.redis_url.get_secret_value().partition("://")[0]
     return ClusterStore(settings, clock) if scheme in CLUSTER_SCHEMES else RedisStore(settings, clock)

@@ -1,4 +1,4 @@
-"""The bytes of the store's values, and what `scan` says of each. Pure."""
+"""The bytes of the values in the store, and of those that `scan` yields. Pure; shared by the Redis drivers and the twin."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -9,7 +9,7 @@ from domain.identity.model import Decision, DecisionKind, Edge, Label, Members, 
 from profile_store.port import MAX_FIELDS, DocumentKind, GuardedDocument, Writes
 
 MAX_GUARD_BYTES: Final = 128
-"""With the offset's 20 digits this fits the header bytes that `lua/save.lua` reads."""
+"""How long a guard may be: with the 20 digits of an offset it fits into the header bytes that `lua/save.lua` reads."""
 
 _JSON: Final = msgspec.json.Encoder(order="deterministic")
 _MEMBERS_DECODER: Final = msgspec.json.Decoder(tuple[tuple[str, ...], int, str, str, str, int])
@@ -23,20 +23,22 @@ _ABSENT: Final = b"-"
 
 
 def pack_document(document: GuardedDocument) -> bytes:
-    """`<offset> <guard>\\n`, a byte that says whether there is data, the data."""
+    """Return `<offset> <guard>\\n`, a byte that tells whether there is data, and the data. Raises ValueError for a wrong guard."""
     check_guard(document)
     header = f"{document.offset} {document.guard}\n".encode()
     return header + (_ABSENT if document.data is None else _PRESENT + document.data)
 
 
 def check_guard(document: GuardedDocument) -> None:
-    """Refuse a guard that cannot be stored: a programming error, hence ValueError."""
+    """Raise ValueError for a guard that cannot be stored, which is a programming error."""
     if "\n" in document.guard or len(document.guard.encode()) > MAX_GUARD_BYTES:
-        raise ValueError(f"a document's guard is one line of at most {MAX_GUARD_BYTES} bytes: take it from Place.name")
+        raise ValueError(
+            f"a document's guard is one line of at most {MAX_GUARD_BYTES} bytes: take it from TopicPartition.guard_name"
+        )
 
 
 def unpack_document(value: bytes | None) -> GuardedDocument:
-    """The document in a stored value; an empty one when there is none."""
+    """Return the document in a stored value, or an empty document for None."""
     if value is None:
         return GuardedDocument()
     end = value.index(b"\n")
@@ -46,12 +48,12 @@ def unpack_document(value: bytes | None) -> GuardedDocument:
 
 
 def pack_label(label: Label) -> bytes:
-    """`<version> <profile>`."""
+    """Return `<version> <profile>`."""
     return f"{label.version} {label.profile_id}".encode()
 
 
 def unpack_label(node: str, value: bytes | None) -> Label:
-    """The label in a stored value; the node itself at version 0 when there is none."""
+    """Return the label in a stored value, or (the node itself, version 0) for None."""
     if value is None:
         return Label(node, 0)
     version, _, profile_id = value.decode().partition(" ")
@@ -59,39 +61,39 @@ def unpack_label(node: str, value: bytes | None) -> Label:
 
 
 def pack_members(members: Members) -> bytes:
-    """JSON `[nodes, version, merged_into, split_from, cause, at_ms]`."""
+    """Return the JSON array `[nodes, version, merged_into, split_from, cause, at_ms]`."""
     m = members
     return _JSON.encode((m.nodes, m.version, m.merged_into, m.split_from, m.cause, m.at_ms))
 
 
 def unpack_members(profile_id: str, value: bytes | None) -> Members:
-    """The members in a stored value; the profile id alone at version 0 when there is none."""
+    """Return the member list in a stored value, or the profile id alone at version 0 for None."""
     return Members((profile_id,), 0) if value is None else Members(*_MEMBERS_DECODER.decode(value))
 
 
 def pack_edge(edge: Edge) -> bytes:
-    """JSON `[first_ms, first_event, last_ms, last_event, source, owner, rule, rules]`."""
+    """Return the JSON array `[first_ms, first_event, last_ms, last_event, source, owner, rule, rules]`."""
     e = edge
     return _JSON.encode((e.first_ms, e.first_event, e.last_ms, e.last_event, e.source, e.owner, e.rule, e.rules))
 
 
 def unpack_edge(value: bytes) -> Edge:
-    """The edge in a stored value."""
+    """Return the edge in a stored value."""
     return Edge(*_EDGE_DECODER.decode(value))
 
 
 def pack_decision(decision: Decision) -> bytes:
-    """JSON `[on, at_ms, operation]`."""
+    """Return the JSON array `[on, at_ms, operation]`."""
     return _JSON.encode((decision.on, decision.at_ms, decision.operation))
 
 
 def decision_field(kind: DecisionKind, neighbour: str) -> str:
-    """The hash field of a decision: a mark before the neighbour, so that no edge has it."""
+    """Return the hash field of a decision: the neighbour after a mark that no node begins with, so that no edge has this field."""
     return _MARK_OF_KIND[kind] + neighbour
 
 
 def unpack_neighbours(fields: Mapping[bytes, bytes]) -> Neighbours:
-    """What a node's hash holds."""
+    """Return the edges and decisions in a node's hash; more than MAX_FIELDS make the node crowded."""
     if len(fields) > MAX_FIELDS:
         return Neighbours(crowded=True)
     edges: dict[str, Edge] = {}
@@ -106,12 +108,12 @@ def unpack_neighbours(fields: Mapping[bytes, bytes]) -> Neighbours:
 
 
 def pack_scanned_neighbours(fields: Mapping[bytes, bytes]) -> bytes:
-    """A node's hash as one value: JSON `{field: value}`, fields sorted."""
+    """Return a node's hash as one value: the JSON object `{field: value}` with sorted fields."""
     return _JSON.encode({name.decode(): msgspec.Raw(value) for name, value in fields.items()})
 
 
 def unpack_scanned_neighbours(value: bytes) -> dict[str, Edge | Decision]:
-    """The fields of a scanned node by their names: edges by neighbour, decisions by `decision_field`."""
+    """Return the fields of a scanned node by name: edges by neighbour, decisions by `decision_field`."""
     entries: dict[str, Edge | Decision] = {}
     for name, raw in _SCANNED_DECODER.decode(value).items():
         entries[name] = Decision(*_DECISION_DECODER.decode(raw)) if name[0] in _KIND_OF_MARK else unpack_edge(bytes(raw))
@@ -119,7 +121,7 @@ def unpack_scanned_neighbours(value: bytes) -> dict[str, Edge | Decision]:
 
 
 class PackedWrites(msgspec.Struct, frozen=True, array_like=True):
-    """A slice's writes in bytes. `fields` holds both ends of every edge and decision: (node, field, value)."""
+    """The writes of a slice as bytes. `fields` holds every edge and decision twice, for both nodes: (node, field, value)."""
 
     documents: list[tuple[DocumentKind, str, bytes]]
     plain: list[tuple[Literal["label", "members"], str, bytes]]
@@ -128,7 +130,7 @@ class PackedWrites(msgspec.Struct, frozen=True, array_like=True):
 
 
 def pack_writes(writes: Writes) -> PackedWrites:
-    """The bytes of all writes. Raises ValueError for a guard that cannot be stored."""
+    """Encode the writes of a slice. Raises ValueError for a guard that cannot be stored."""
     fields: list[tuple[str, str, bytes]] = []
     for (a, b), edge in writes.edges.items():
         value = pack_edge(edge)

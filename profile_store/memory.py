@@ -1,4 +1,4 @@
-"""The store's twin in memory: the same promises in one process, for tests and dry runs."""
+"""A profile store in memory with the promises of the port, for tests, dry runs and previews."""
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 

@@ -1,8 +1,18 @@
-"""What Onefold asks of the store of what is true now. The Redis driver and the in-memory twin keep the same promises.
+"""The store of the present state, as the rest of Onefold sees it. The Redis drivers and the in-memory twin make the same promises.
 
-A *guarded* document is written as a whole with one single-slot compare-and-set: the write is refused when the stored document was
-written by the same partition at an offset that is not smaller. So replays and zombie workers are harmless. When the number of
-partitions changes the guard names another partition, and the write is taken.
+Checkpoint: beside the state that a slice changed, `save` stores the partition's next offset in one step. So after a crash a worker
+continues exactly where the state is, and what it replays changes nothing.
+
+Guard: a document is written as a whole with one compare-and-set on one key. The write is refused when the stored document was
+written by the same partition at an offset that is not smaller. So a replay, or a worker that has lost its partition and does not
+know it, does no harm. When the number of partitions changes, the guard names another partition and the write is accepted.
+
+Fence: each partition has a number that `fence_writers` raises. A save that gives the number from before is refused, so what a
+worker decided on an older state cannot be written any more.
+
+Example: worker A loads events:3/12 at position 100 and stalls. Worker B takes over and saves offsets 100 to 149, so the position
+is 150. A wakes up and saves with `expected` = 100. The stored position is 150: A gets StateLost, and nothing of its slice is
+written.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -15,12 +25,15 @@ DocumentKind = Literal["fragment", "membership", "group", "link_outbox", "backfi
 ScannableKind = Literal["fragment", "membership", "group", "label", "members", "edges"]
 
 MAX_FIELDS: Final = MAX_NEIGHBOURS + 1_000
-"""More edges and decisions of one node than this are not read: the node is crowded anyway."""
+"""How many edges and decisions of one node are read at most; with more the node is crowded, and none of them is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicPartition:
-    """Which partition a worker speaks for. `guard_name` is what guards and positions are kept under."""
+    """A partition of a topic, with the number of partitions that the topic has.
+
+    The number is a part of the identity: when it changes, keys go to other partitions, and offsets of before mean nothing.
+    """
 
     topic: str
     partition: int
@@ -28,29 +41,44 @@ class TopicPartition:
 
     @property
     def guard_name(self) -> str:
+        """Return the name of the partition in guards of documents and in keys of the store, such as `events:3/12`."""
         return f"{self.topic}:{self.partition}/{self.partition_count}"
 
 
 DEFINITIONS_PARTITION: Final = TopicPartition("definitions", 0, 1)
-"""The place whose position is the next offset of the definitions that the state presumes: whoever knows fewer of them waits."""
+"""A pseudo partition whose position is the `definitions_offset` of every checkpoint. Registers in the store were backfilled for the
+definitions before that offset, so a worker that has read fewer definitions must wait before it evaluates."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuardedDocument:
-    """A guarded document as stored; `data` is None when absent. `offset` is the last one applied by `guard` (a Place's name)."""
+    """A document as stored, and its guard.
+
+    `data` is None when the document is absent. `guard` is the `guard_name` of the partition that wrote it, and `offset` the last
+    offset of that partition which the data contains.
+    """
 
     data: bytes | None = None
     guard: str = ""
     offset: int = -1
 
     def applied_offset(self, topic_partition: TopicPartition) -> int:
-        """The last offset of `topic_partition` that this document has seen; -1 when none."""
+        """Return the last offset of `topic_partition` that the document contains, or -1 when another partition wrote it."""
         return self.offset if self.guard == topic_partition.guard_name else -1
 
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """All that one slice changes. Applied in one pipeline, the position last."""
+    """Everything that one slice changes in the store.
+
+    Attributes:
+        documents: guarded documents by kind and id.
+        labels: the labels of nodes.
+        members: the member lists of profiles.
+        edges: evidence by pair; the store keeps it at both nodes.
+        decisions: decisions of people by kind and pair; the store keeps them at both nodes.
+        timers: the due time in ms by profile id; None clears the profile's timer.
+    """
 
     documents: Mapping[tuple[DocumentKind, str], GuardedDocument] = field(default_factory=dict)
     labels: Mapping[str, Label] = field(default_factory=dict)
@@ -62,10 +90,13 @@ class Writes:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where a place stands: the next offset stored beside its state (None: never written), and whether writers must hold.
+    """What the store knows about a partition.
 
-    `fence` says how often the place's writers were shut out, `definitions_offset` is the position of DEFINITIONS (0: none is
-    presumed).
+    Attributes:
+        position: the next offset to read, as stored with the state; None when nothing was ever saved.
+        paused: writers must wait, because a rebuild or a backfill is under way.
+        fence: how often the partition's writers were fenced.
+        definitions_offset: the position of DEFINITIONS_PARTITION; 0 when the state needs no definitions.
     """
 
     position: int | None
@@ -75,71 +106,79 @@ class Checkpoint:
 
 
 class ProfileStore(Protocol):
-    """All methods raise Transient when the store cannot be reached within their bound. One round trip each, whatever the size."""
+    """The store of the present state. Every method raises Transient when the store does not answer within its time limit.
+
+    Each method costs a fixed number of round trips, whatever the number of ids. Pauses of writers and settled deliveries expire by
+    the clock of the worker that asks, not by that of the server: the clocks of all workers must agree within some seconds.
+    """
 
     async def checkpoint(self, topic_partition: TopicPartition) -> Checkpoint:
-        """The stored position of a place and the hold."""
+        """Return the checkpoint of a partition."""
         ...
 
     async def load(
         self, topic_partition: TopicPartition, kind: DocumentKind, ids: Sequence[str], labels: Sequence[str] = ()
     ) -> tuple[Checkpoint, dict[str, GuardedDocument], dict[str, Label]]:
-        """Documents and labels with the place's standing. Every id asked for is answered: an absent label is (node itself, 0)."""
+        """Return the checkpoint of a partition together with documents and labels that are not older than it.
+
+        Every id is answered: an absent document is an empty one, an absent label is (the node itself, version 0).
+        """
         ...
 
     async def documents(self, kind: DocumentKind, ids: Sequence[str]) -> dict[str, GuardedDocument]:
-        """Documents alone."""
+        """Return documents by id; an absent one is empty."""
         ...
 
     async def labels(self, nodes: Sequence[str]) -> dict[str, Label]:
-        """Labels; an absent one is (node itself, 0)."""
+        """Return labels by node; an absent one is (the node itself, version 0)."""
         ...
 
     async def members(self, profile_ids: Sequence[str]) -> dict[str, Members]:
-        """Members; an absent entry is the profile id alone, version 0."""
+        """Return member lists by profile id; an absent one holds the profile id alone, at version 0."""
         ...
 
     async def neighbours(self, nodes: Sequence[str]) -> dict[str, Neighbours]:
-        """Evidence and decisions of nodes; a node without any is answered with empty ones."""
+        """Return the edges and decisions of nodes; a node without any is answered with empty mappings."""
         ...
 
     async def save(
         self, topic_partition: TopicPartition, expected: int | None, position: int, writes: Writes, fence: int | None = None
     ) -> frozenset[tuple[DocumentKind, str]]:
-        """Apply a slice's writes, then store `position` (the next offset). Returns the documents that were refused.
+        """Apply the writes of a slice and move the partition's position, all or nothing; return the documents that were refused.
 
-        Timers go with the shard of `topic_partition`; None clears one. `expected` is the position the caller saw; when the
-        stored one
-        is another by now, nothing but guarded documents may have been written and StateLost is raised (a zombie, or a store
-        that came back without its last writes). The same when `fence` is given and the stored one is another: whatever was
-        decided on what was loaded before that must not be written.
+        `expected` is the position that the caller loaded (None: there was none), `position` the next one, and `fence` the fence
+        that the caller loaded (None: not checked). Raises StateLost when the stored position or fence differs: then another
+        worker has the partition, or the store came back without its latest writes, and at most guarded documents have been
+        written. Timers belong to this partition.
         """
         ...
 
     async def fence_writers(self, topic_partition: TopicPartition) -> Checkpoint:
-        """Raise a place's fence: what its writers have loaded before can be saved no more. Returns where it stands then.
+        """Raise the fence of a partition and return its checkpoint.
 
-        Under a hold that began before, nothing of the place changes after that, but by whoever holds.
+        Everything that its writers have loaded before can no longer be saved. If writers were paused before the call, nothing of
+        the partition changes after it, except by the caller.
         """
         ...
 
     async def due_timers(self, topic_partition: TopicPartition, until_ms: int, limit: int) -> list[tuple[str, int]]:
-        """Timers of a place's shard that are due: (profile id, due_ms), earliest first, of one instant by profile id.
+        """Return the timers of a partition that are due by `until_ms` as (profile id, due_ms).
 
-        At most `limit` of them, at a cost that does not depend on how many are set. They stay until set anew or cleared.
+        The earliest come first, those of one instant by profile id. At most `limit` are returned, and the cost does not depend on
+        how many timers there are. A timer stays until a save sets it to another time or clears it.
         """
         ...
 
     async def next_timer(self, topic_partition: TopicPartition, after_ms: int | None = None) -> int | None:
-        """The earliest due_ms of a place's shard, of those after `after_ms` if that is given; None when there is none."""
+        """Return the earliest due time of a partition's timers, later than `after_ms` if that is given, or None without a timer."""
         ...
 
     async def is_delivery_open(self, key: str) -> bool:
-        """Whether a delivery key is not settled yet."""
+        """Return whether a delivery has not been settled yet. This reserves nothing: two workers may both be told True."""
         ...
 
     async def settle_delivery(self, key: str, ttl_ms: int) -> None:
-        """Remember a delivery key as settled for `ttl_ms`."""
+        """Remember for `ttl_ms` that a delivery is settled."""
         ...
 
     async def claim_run(self, name: str, ttl_ms: int) -> bool:
@@ -147,19 +186,22 @@ class ProfileStore(Protocol):
         ...
 
     async def pause_writers(self, paused: bool) -> None:  # noqa: FBT001 - a switch
-        """Ask every writer to wait (a rebuild is under way), or let them go on. A hold lapses by itself after 60 s."""
+        """Pause all writers of the environment, or let them continue. A pause ends by itself after 60 s unless it is renewed.
+
+        Writers see the pause in the checkpoint that they load; a rebuild or a backfill then works on a state that stands still.
+        """
         ...
 
     def scan(self, kind: ScannableKind) -> AsyncIterator[tuple[str, bytes]]:
-        """All entries of a kind as (id, bytes) in no order; for verify and rebuild."""
+        """Yield all entries of a kind as (id, bytes), in no order; for `onefold verify`, rebuilds and backfills."""
         ...
 
     async def wipe(self, kinds: Collection[str]) -> None:
-        """Delete all entries of these kinds (those of `keys.LETTERS`)."""
+        """Delete all entries of these kinds. Raises ValueError for a kind that is not in `keys.KIND_LETTERS`."""
         ...
 
     async def ping(self) -> None:
-        """Ask the store; raises Transient when it does not answer in time."""
+        """Return when the store answers; raise Transient when it does not answer in time."""
         ...
 
     async def aclose(self) -> None:

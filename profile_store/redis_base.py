@@ -1,4 +1,4 @@
-"""What the drivers of a Redis server and of a Redis Cluster have in common."""
+"""What the drivers for one Redis server and for a Redis Cluster have in common."""
 
 import asyncio
 import hashlib
@@ -30,43 +30,45 @@ CALL_TIMEOUT_S: Final = 5.0
 CONNECT_TIMEOUT_S: Final = 2.0
 """A local or same-zone server accepts at once; one that does not is down."""
 MAX_CONNECTIONS: Final = 16
-"""One for each call under way; more callers than that wait for one, within the call's bound."""
+"""Each call in flight uses one connection; further callers wait for a free one, within the time limit of their call."""
 SCAN_COUNT: Final = 1000
 SCAN_FIELDS: Final = 1_000_000
-"""A node with more neighbours than this is left out of a scan of the evidence: its other ends have it."""
+"""A node with more fields than this is left out of a scan of the evidence; its edges are found at their other ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script and the name that a server knows it by."""
+    """A Lua script, and the hash by which a server knows it."""
 
     text: bytes
     sha: str
 
     @classmethod
     def load(cls, name: str) -> "Script":
-        """The script of `lua/<name>.lua`."""
+        """Return the script in `lua/<name>.lua`."""
         text = files("profile_store").joinpath("lua", f"{name}.lua").read_bytes()
         return cls(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
 
 class RedisBase(ABC):
-    """All of a ProfileStore that does not depend on where keys are. A driver adds `standing`, `load` and `save`."""
+    """The methods of a ProfileStore that do not depend on where keys live. A driver adds `checkpoint`, `load` and `save`."""
 
     def __init__(self, keys: Keys, clock: Clock, call_timeout_s: float) -> None:
-        self._keys, self._clock, self._call_timeout_s = keys, clock, call_timeout_s
+        self._keys = keys
+        self._clock = clock
+        self._call_timeout_s = call_timeout_s
 
     @abstractmethod
     async def _execute(self, *parts: Any) -> Any:
-        """The answer of a command of at most one key."""
+        """Return the answer to a command with at most one key."""
 
     @abstractmethod
     async def _fetch_values(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The values of entries that `save` wrote."""
+        """Return the values of keys that `save` wrote; None for an absent key."""
 
     @abstractmethod
     async def _fetch_flat_hashes(self, keys: Sequence[str], max_fields: int) -> list[list[bytes] | None]:
-        """Of each hash names and values in turn; None for one that has more than `max_fields` fields."""
+        """Return for each hash its names and values in turn, or None for a hash with more than `max_fields` fields."""
 
     @abstractmethod
     async def _unlink(self, keys: Sequence[str]) -> None:
@@ -74,7 +76,7 @@ class RedisBase(ABC):
 
     @abstractmethod
     def _scan_key_pages(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        """The keys that match a SCAN pattern, in pages. A key may come twice."""
+        """Yield the keys that match a SCAN pattern, in pages. A key may come twice."""
 
     async def documents(self, kind: DocumentKind, ids: Sequence[str]) -> dict[str, GuardedDocument]:
         raw_values = await self._load_values(kind, ids)
@@ -96,7 +98,7 @@ class RedisBase(ABC):
         }
 
     async def _load_hashes(self, nodes: Sequence[str], max_fields: int) -> dict[str, dict[bytes, bytes] | None]:
-        """The fields of the nodes' hashes; None for one that has more than `max_fields`."""
+        """Return the fields of the nodes' hashes, or None for a hash with more than `max_fields`."""
         if not nodes:
             return {}
         keys = self._keys.of_many("edges", nodes)
@@ -172,7 +174,7 @@ class RedisBase(ABC):
         await self._run_command("PING")
 
     async def _scan_names(self, kind: str) -> AsyncGenerator[list[str], None]:
-        """The names of all entries of a kind, in pages, each once."""
+        """Yield the names of all entries of a kind, in pages, each name once."""
         yielded: set[str] = set()
         async for page in self._scan_key_pages(self._keys.pattern(kind)):
             new_names = {self._keys.name(kind, key) for key in page} - yielded
@@ -191,7 +193,7 @@ class RedisBase(ABC):
         return Checkpoint(position, not self._is_expired(paused_until), int(fence or 0), definitions_offset or 0)
 
     def _checkpoint_keys(self, topic_partition: TopicPartition) -> list[str]:
-        """The keys of a standing, in the order that it is made of."""
+        """Return the keys of a checkpoint, in the order of the parameters of `_checkpoint`."""
         of = self._keys.of
         return [
             of("position", topic_partition.guard_name),
@@ -201,14 +203,17 @@ class RedisBase(ABC):
         ]
 
     def _is_expired(self, until_ms: bytes | None) -> bool:
-        """Whether an entry's time is over. Its value says so by the injected clock; the server's expiry only clears it away."""
+        """Return whether the time in a value is over by this worker's clock; the expiry of the key only frees memory."""
         return until_ms is None or int(until_ms) <= self._clock.now_ms()
 
     async def _run_command(self, *parts: Any) -> Any:
         return await self._with_timeout(parts[0], lambda: self._execute(*parts))
 
     async def _with_timeout(self, operation: str, call: Callable[[], Awaitable[Any]]) -> Any:
-        """The answer of a call within the bound; raises Transient, or Misconfigured when an operator must do something."""
+        """Return the answer of a call within the time limit.
+
+        Raises Transient when Redis fails or does not answer, Misconfigured when an operator must correct something.
+        """
         try:
             async with asyncio.timeout(self._call_timeout_s):
                 return await call()
@@ -220,7 +225,7 @@ class RedisBase(ABC):
             raise Transient(f"Redis failed {operation}: {type(error).__name__}") from error
 
     def _remedy(self, error: BaseException) -> str | None:
-        """What an operator must do about an error, if it will not pass by itself."""
+        """Return what an operator must do about an error, or None for an error that may pass by itself."""
         if isinstance(error, AuthenticationError):
             return "Redis refuses the user or password in ONEFOLD_REDIS_URL: correct them"
         return None

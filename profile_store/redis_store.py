@@ -24,10 +24,11 @@ _NEIGHBOURS_SCRIPT: Final = Script.load("neighbours")
 class RedisStore(RedisBase):
     """A ProfileStore over one Redis server.
 
-    `save` is one Lua script: position checked, all written, position moved, with nothing in between. So a worker whose
-    position has moved on without it writes nothing at all, and the append-only file never holds half a slice.
+    `save` is one Lua script: it checks position and fence, writes everything and moves the position, and nothing else runs in
+    between. So a worker whose position has moved on without it writes nothing at all, and the append-only file never holds half a
+    slice.
 
-    A call is not retried here: whether a `save` that was cut off took place is known from the position, by `load`.
+    The driver repeats no call. Whether an interrupted `save` was executed is seen from the position at the next `load`.
     """
 
     def __init__(self, settings: Settings, clock: Clock, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
@@ -36,9 +37,9 @@ class RedisStore(RedisBase):
             pool = BlockingConnectionPool.from_url(
                 settings.redis_url.get_secret_value(),
                 max_connections=MAX_CONNECTIONS,
-                timeout=None,  # the call's bound covers the wait
+                timeout=None,  # the time limit of the call includes this wait
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
-                socket_timeout=None,  # the same
+                socket_timeout=None,  # as above
                 retry=Retry(NoBackoff(), 0),
                 protocol=2,
             )
@@ -92,7 +93,7 @@ class RedisStore(RedisBase):
         return await self.checkpoint(topic_partition)
 
     def _script_arguments(self, topic_partition: TopicPartition, writes: Writes) -> tuple[list[str], list[str | bytes | int]]:
-        """KEYS, and ARGV from the counts on, as `lua/save.lua` wants them."""
+        """Return KEYS, and ARGV from the counts on, in the order of `lua/save.lua`."""
         of = self._keys.of
         keys = [of("position", topic_partition.guard_name), of("fence", topic_partition.guard_name)]
         packed = encoding.pack_writes(writes)
@@ -114,7 +115,7 @@ class RedisStore(RedisBase):
     async def _run_script(self, script: Script, *arguments: Any) -> Any:
         try:
             return await self._execute_command("EVALSHA", script.sha, *arguments)
-        except NoScriptError:  # a new or restarted server; nothing has run
+        except NoScriptError:  # the server is new or was restarted; the script did not run
             return await self._execute_command("EVAL", script.text, *arguments)
 
     async def _execute(self, *parts: Any) -> Any:

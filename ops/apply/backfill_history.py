@@ -38,7 +38,7 @@ class BackfillHistory:
 
     async def count_events(self, labels: Sequence[str]) -> int:
         """About how many events have these labels."""
-        return int((await named_queries.fetch_rows(await self._connect(), "events_of_count", labels=list(labels)))[0][0])
+        return int((await named_queries.fetch_rows(await self._connect(), "count_events_by_label", labels=list(labels)))[0][0])
 
     async def events(self, labels: Sequence[str], starts: Offsets, ends: Offsets) -> AsyncIterator[list[tuple[int, int, Event]]]:
         """Events of these labels with offsets in [start, end) of their partition, as (partition, offset, event), block by block."""
@@ -47,7 +47,7 @@ class BackfillHistory:
         if not partitions or not labels:
             return
         async for block in named_queries.stream_rows(
-            await self._connect(), "events_of", labels=list(labels), partitions=partitions, **bounds
+            await self._connect(), "events_by_label", labels=list(labels), partitions=partitions, **bounds
         ):
             yield [(partition, offset, event_from_row(fields)) for *fields, partition, offset in block]
 
@@ -57,7 +57,7 @@ class BackfillHistory:
             return set()
         partitions = sorted(starts)
         rows = await named_queries.fetch_rows(
-            await self._connect(), "owners_from", partitions=partitions, starts=[starts[n] for n in partitions]
+            await self._connect(), "owners_since_offsets", partitions=partitions, starts=[starts[n] for n in partitions]
         )
         return {row[0] for row in rows}
 
@@ -78,4 +78,4 @@ class BackfillHistory:
 
     async def published_members(self, name: str) -> set[str]:
         """Who is in a segment by what was said of it."""
-        return {row[0] for row in await named_queries.fetch_rows(await self._connect(), "members_of", segment=name)}
+        return {row[0] for row in await named_queries.fetch_rows(await self._connect(), "segment_members", segment=name)}

@@ -224,7 +224,7 @@ class Rebuild:
 
     async def _newest_version(self) -> int:
         """Return the largest label version in either store: the new labels must be newer than all of them, or readers ignore them."""
-        newest = int((await named_queries.fetch_rows(self._warehouse, "labels"))[0][0] or 0)
+        newest = int((await named_queries.fetch_rows(self._warehouse, "newest_label_version"))[0][0] or 0)
         async for profile_id, data in self._store.scan("members"):
             newest = max(newest, encoding.unpack_members(profile_id, data).version)
         return newest
@@ -268,7 +268,7 @@ async def _read_profile_history(warehouse: Warehouse, contributions: Iterable[Gr
         profile_id: Members(tuple(nodes), version, *change)
         for profile_id, version, nodes, *change in await named_queries.fetch_rows(warehouse, "known_profiles")
     }
-    evaluated = await named_queries.fetch_rows(warehouse, "evaluated")
+    evaluated = await named_queries.fetch_rows(warehouse, "evaluated_versions")
     return ProfileHistory(
         labels=dict(await named_queries.fetch_rows(warehouse, "known_labels")),
         profiles=profiles,

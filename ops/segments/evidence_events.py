@@ -141,7 +141,7 @@ async def _read_events(
 ) -> list[Event]:
     owners = list(snapshot.members)
     rows = await named_queries.fetch_rows(
-        warehouse, "events_behind", owners=owners, label=label, bots=bots, limit=MAX_READ, **window
+        warehouse, "evidence_events", owners=owners, label=label, bots=bots, limit=MAX_READ, **window
     )
     return [event_from_row(row) for row in rows]
 

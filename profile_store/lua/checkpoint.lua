@@ -1,19 +1,23 @@
--- A place on a cluster: its position, its timers and its write-ahead entry, in one slot.
+-- Move the checkpoint of a topic partition on a cluster: its position, its timers and its write-ahead entry, which share one slot.
 --
--- KEYS  position, entry, timers, the fence of the place's writers
--- ARGV  'begin', expected position ('' for none), body, expected fence ('' when it does not matter)
---           keep the body as the entry: what it says is to be done from now on, whoever does it
+-- KEYS  position, write-ahead entry, timers, fence of the partition's writers
+-- ARGV  'begin', expected position ('' for none), body, expected fence of the writers ('' to skip the check)
+--           Store the body as the write-ahead entry. From now on the slice counts as saved, and every worker may execute the entry.
 --       'finish', the entry's fence, new position, '', timers
---           all that the entry of this fence says has been done
---       'move', expected position, new position, expected fence, timers
---           writes that touch nothing outside this slot: both at once
---       timers are member, due ('' clears it)
--- Position: `<position> <fence>`. Entry: `<fence> <body>`. A fence is a time in ms, of 13 digits, and grows with every entry of the
--- place; being a time, it also grows when the position was wiped or the server came back without its last writes.
--- Returns {1, the entry's fence}; {0} when the position or the fence of the writers is another, or the entry of this fence is no more;
--- {2, entry} when one is not finished.
+--           Everything in the entry with this fence has been written: move the position and the timers, delete the entry.
+--       'move', expected position, new position, expected fence of the writers, timers
+--           For a slice that writes nothing outside this slot: check and move in one step, without an entry.
+--       timers are pairs of member and due time in ms ('' clears the timer)
+--
+-- Stored position: `<position> <entry fence>`. Stored entry: `<entry fence> <body>`.
+-- The fence of an entry is the server's time in ms, in 13 digits, and at least one more than that of the entry before. It is no
+-- counter, because a counter would start again when the position is wiped, or fall back when the server loses its latest writes;
+-- time does not. (The fence of the writers, KEYS[4], is another number: it is raised by fence_writers.)
+--
+-- Returns {1, entry fence} when done; {2, entry} when an unfinished entry must be finished first;
+-- {0} when the position or the writers' fence is not the expected one, or, for 'finish', the entry was finished already.
 
-local what, position = ARGV[1], ARGV[3]
+local action, position = ARGV[1], ARGV[3]
 local stored = redis.call('GET', KEYS[1]) or ''
 local stored_position, stored_fence = string.match(stored, '^(%-?%d+) (%d+)$')
 
@@ -27,7 +31,7 @@ local function set_timers()
   end
 end
 
-if what == 'finish' then
+if action == 'finish' then
   if redis.call('GETRANGE', KEYS[2], 0, 12) ~= ARGV[2] then
     return {0}
   end
@@ -48,10 +52,10 @@ if ARGV[4] ~= '' and (redis.call('GET', KEYS[4]) or '0') ~= ARGV[4] then
   return {0}
 end
 
-local now = redis.call('TIME')
-local fence = math.max(tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000), (tonumber(stored_fence) or 0) + 1)
+local time = redis.call('TIME')  -- seconds, and microseconds within the second
+local fence = math.max(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), (tonumber(stored_fence) or 0) + 1)
 fence = string.format('%013.0f', fence)
-if what == 'begin' then
+if action == 'begin' then
   redis.call('SET', KEYS[2], fence .. ' ' .. ARGV[3])
 else
   set_timers()

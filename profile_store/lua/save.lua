@@ -1,13 +1,18 @@
--- Apply one slice's writes and move its position, or touch nothing when the position or the fence is another than the caller saw.
+-- Apply the writes of one slice and move its position, or write nothing when the position or the fence is not the expected one.
 --
--- KEYS  position, fence, then one for each write in the order of ARGV (a key may come twice)
--- ARGV  expected position ('' for none), new position, expected fence ('' when it does not matter),
---       how many documents, plain values, hash fields and timers follow;
---       then for a document: header and data; a plain value: the value; a field: name, value; a timer: member, due ('' clears it)
--- A document begins with `<offset> <guard>\n`: it is refused when the stored one has its guard and an offset that is not smaller.
--- Returns {1, refused...} with refused as indices of documents from 0; {0} when the position or the fence is another.
+-- KEYS  position, fence of the partition's writers, then one key for each write in the order of ARGV (a key may come twice)
+-- ARGV  expected position ('' for none), new position, expected fence ('' to skip the check),
+--       the numbers of documents, plain values, hash fields and timers that follow,
+--       then for a document: header and data; for a plain value: the value; for a hash field: name, value;
+--       for a timer: member, due time in ms ('' clears the timer)
+--
+-- A document begins with its guard, `<offset> <guard>\n`. It is refused when the stored document has the same guard and an offset
+-- that is not smaller. Under another guard (the number of partitions changed) it is accepted, because offsets of two partitions
+-- cannot be compared.
+--
+-- Returns {1, refused...}, with refused documents as indices from 0; {0} when the position or the fence is not the expected one.
 
-local HEADER_BYTES = 160
+local HEADER_BYTES = 160  -- at least 20 digits, a space, the longest guard (128 bytes) and the line break
 
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
   return {0}

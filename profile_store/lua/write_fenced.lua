@@ -1,20 +1,23 @@
--- One key of a write-ahead entry. Run again, or late, it changes nothing: every value stands behind the fence of its entry.
+-- Write one key of a write-ahead entry. Executed again, or late, it changes nothing: every value is stored with the fence of
+-- its entry, and a value with a later fence is left alone.
 --
 -- KEYS  the key
--- ARGV  fence, then
---       'document', value   refused when the stored one has the same guard and an offset that is not smaller, or another
---                           guard and a later fence; one of this very guard and fence is this value, written by another hand
---       'plain', value      kept unless the stored one has a later fence
---       'fields', name, value, name, value...   the same for each field of a hash
--- Stored is `<fence> <value>`; a document's value begins with `<offset> <guard>\n`.
+-- ARGV  the entry's fence, then
+--       'document', value           Refused when the stored document has the same guard and an offset that is not smaller, or
+--                                   another guard and a later fence. The same guard and the same fence mean that another worker
+--                                   has written this very value already.
+--       'plain', value              Ignored when the stored value has a later fence.
+--       'fields', name, value, ...  The same for each field of a hash.
+--
+-- Stored is `<fence> <value>`. The value of a document begins with its guard, `<offset> <guard>\n`.
 -- Returns 0 for a refused document, else 1.
 
-local HEADER_BYTES = 174
+local HEADER_BYTES = 174  -- as in save.lua, and the fence with a space before it
 local FENCE_BYTES = 13
 
-local key, fence, what = KEYS[1], ARGV[1], ARGV[2]
+local key, fence, action = KEYS[1], ARGV[1], ARGV[2]
 
-if what == 'fields' then
+if action == 'fields' then
   for arg = 3, #ARGV, 2 do
     local stored = redis.call('HGET', key, ARGV[arg])
     if not stored or string.sub(stored, 1, FENCE_BYTES) <= fence then
@@ -24,7 +27,7 @@ if what == 'fields' then
   return 1
 end
 
-if what == 'plain' then
+if action == 'plain' then
   if redis.call('GETRANGE', key, 0, FENCE_BYTES - 1) <= fence then
     redis.call('SET', key, fence .. ' ' .. ARGV[3])
   end

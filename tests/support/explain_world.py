@@ -39,7 +39,7 @@ class Told:
             said = [t for t in self.pipeline.transitions() if (t.profile_id, t.segment) == (given["profile_id"], given["segment"])]
             said.sort(key=lambda t: -t.seq)
             return [(t.op, t.at_ms, t.evaluated_ms, t.cause, t.event_id, t.seq, t.segment_version) for t in said[:1]]
-        assert sql == named_queries.query_text("events_behind")
+        assert sql == named_queries.query_text("evidence_events")
         return [_event_row(e) for e in sorted(self.events(), key=lambda e: (-e.time_ms, e.id)) if _matches_query(e, given)][
             : given["limit"]
         ]

@@ -1,4 +1,4 @@
--- What the tables say of the records before the given positions. One row.
+-- The numbers of records before the given positions by their outcome. One row.
 WITH transform(partition, {partitions:Array(UInt32)}, {positions:Array(UInt64)}, toUInt64(0)) AS position
 SELECT
     (SELECT count() FROM event_store FINAL WHERE offset < position) AS stored,

@@ -1,4 +1,4 @@
--- Every event once, as it arrived first, with the place of it.
+-- Every event once, as it arrived first, with its partition and offset.
 SELECT owner, id, type, name, source, toUnixTimestamp64Milli(time), toUnixTimestamp64Milli(received), nodes,
     arrayMap(pair -> [pair.1, pair.2], identifiers) AS identifiers, properties, traits, context, flags, partition, offset
 FROM event_store FINAL

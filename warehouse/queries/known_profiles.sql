@@ -1,4 +1,4 @@
--- What was last said of every profile that has ever been changed.
+-- The latest change of every profile that was ever merged or split.
 SELECT profile_id, latest.1 AS version, latest.2 AS members, latest.3 AS merged_into, latest.4 AS split_from, latest.5 AS cause,
     toUnixTimestamp64Milli(latest.6) AS at_ms
 FROM

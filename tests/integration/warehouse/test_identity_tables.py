@@ -241,7 +241,7 @@ async def test_old_events_follow_a_merge_and_a_split_at_once(warehouse: Warehous
     renewed = Identity(profile_id=root, members=(root,), label_version=12, cause="o1", at_ms=90)
     await insert_records(writer, [renewed])
     assert await named_queries.fetch_rows(warehouse, "identity_changes", profile_ids=[root, other]) == changes
-    assert await named_queries.fetch_rows(warehouse, "labels") == [(12,)]
+    assert await named_queries.fetch_rows(warehouse, "newest_label_version") == [(12,)]
 
 
 async def test_every_column_of_events_is_the_same_at_once(warehouse: Warehouse) -> None:

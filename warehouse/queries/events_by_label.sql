@@ -1,4 +1,5 @@
--- Every event of these labels once, as it arrived first, with the place of it, none of a bot's: those between two sets of offsets.
+-- The events with these labels between two sets of offsets, without those of bots: each once, as it arrived first, with its partition
+-- and offset.
 SELECT owner, id, type, name, source, toUnixTimestamp64Milli(time), toUnixTimestamp64Milli(received), nodes,
     arrayMap(pair -> [pair.1, pair.2], identifiers) AS identifiers, properties, traits, context, flags, partition, offset
 FROM event_store FINAL

@@ -1,4 +1,5 @@
--- Events of some owners by what segments call them, the latest first; `times` (in ms) narrows them to these instants unless it is empty.
+-- The events behind a condition: those of some owners with one label (a track event's name, or $page, $identify ...), the latest
+-- first. `times` (in ms) restricts them to these instants unless it is empty.
 SELECT owner, id, type, name, source, toUnixTimestamp64Milli(time) AS time_ms, toUnixTimestamp64Milli(received) AS received_ms, nodes,
     arrayMap(pair -> [pair.1, pair.2], identifiers) AS pairs, properties, traits, context, flags
 FROM event_store FINAL

@@ -1,0 +1,2 @@
+-- The largest version of any label.
+SELECT max(version) FROM labels
