@@ -280,7 +280,7 @@ class Backfill:
     async def _write_seeds(
         self, seeds: RegisterSeeds, stale_owners: set[str], paused: PausedPartitions, result: ApplyResult
     ) -> None:
-        """Put the seeds into the fragments of their owners, and empty the registers of the other owners that have entries in them."""
+        """Put the seeds into the fragments of their owners, and empty the registers of other owners that have entries in them."""
         owners = {*seeds.owners, *stale_owners}
         for number, part in enumerate(chunks(owners)):
             fragment_documents = await self._store.documents("fragment", part)
