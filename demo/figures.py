@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from activation.policy import LIVE_CAUSES
 from domain.definitions.kinds import Destination
 from domain.intake.event_account import EventAccount
 from ops.account import measure
 from ops.connect import Connection
+from schemas.records import LIVE_CAUSES
 from warehouse import named_queries
 
 _COUNTS: Final = """

@@ -7,12 +7,15 @@ from these descriptions, and a test compares them. Units are part of a name: `_m
 (`schemas.codec`); it quarantines a newer one with the reason `unknown_version`. A new field therefore has a default.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 Cause = Literal["event", "link", "timer", "merge", "split", "group", "rebuild", "backfill", "reconcile", "definition"]
+LIVE_CAUSES: Final[frozenset[Cause]] = frozenset({"event", "link", "timer", "group"})
+"""The causes that mean that something happened to the customer, or to their account or household. Transitions by any other cause
+only restate, relabel or repair what was known; activation sends none of them to a channel by itself."""
 LinkRule = Literal["together", "alias"]
 DecisionKind = Literal["cut", "apart"]
 DecisionAction = Literal["cut", "split", "undo"]

@@ -31,11 +31,11 @@ async def read_to_end(bus: Bus, topic: str) -> dict[str, bytes | None]:
             empty_polls = 0 if records_by_partition else empty_polls + 1
             if empty_polls > MAX_EMPTY_POLLS:
                 raise Transient(f"{topic} could not be read to its end: does the broker answer?")
-            for partition, records in records_by_partition.items():
+            for records in records_by_partition.values():
                 for record in records:
                     latest_values[(record.key or b"").decode()] = record.value
-                if records and records[-1].offset + 1 >= remaining.get(partition, 0):
-                    remaining.pop(partition, None)
+            # By position, because compaction may have taken the last records: no poll would ever bring them.
+            remaining = {partition: end for partition, end in remaining.items() if await reader.position(partition) < end}
     finally:
         await reader.aclose()
     return latest_values

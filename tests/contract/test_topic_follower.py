@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runtime.bus.compacted import read_to_end
 from runtime.bus.follow import TopicFollower
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.memory import MemoryBus
@@ -250,3 +251,11 @@ async def test_a_fault_of_an_update_ends_the_follower() -> None:
     with pytest.raises(Transient, match="a store"):
         await follower.run()
     assert not follower.caught_up.is_set()
+
+
+async def test_a_topic_whose_last_records_were_compacted_is_read_whole_once() -> None:
+    bus = MemoryBus()
+    await bus.create_topics({"t": (1, {})})
+    await write(bus, "t", (b"a", b"1"), (b"b", b"1"), (b"b", None))
+    await bus.compact("t")
+    assert await asyncio.wait_for(read_to_end(bus, "t"), 10) == {"a": b"1"}
