@@ -1,9 +1,7 @@
-"""Numbers over events, exact in whole millionths: what the leaf `aggregate` and the computed traits sum, avg, min and
-max share. Pure.
+"""Numbers over events, exact in whole millionths, for the leaf `aggregate` and the computed traits sum, avg, min and max. Pure.
 
-Without a window nothing but the number itself is stored: a tally adds up, and of the smallest or largest one entry is
-enough. In a window the newest amounts are stored one by one, because each of them leaves the window at an instant of
-its own.
+Without a window nothing but the number itself is stored: a tally adds up, and of the smallest or largest one entry is enough. In a
+window the newest amounts are stored one by one, because each of them leaves the window at an instant of its own.
 """
 
 from collections.abc import Sequence

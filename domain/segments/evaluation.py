@@ -1,4 +1,15 @@
-"""What a profile's computed traits and segments come to now: only what a change can concern is looked at. Pure."""
+"""Evaluate one profile after a change or when something is due: only the traits and segments that can have changed. Pure.
+
+Why: a profile has thousands of segments and an event concerns a few. The stored membership document (`before`) has the
+results of the last evaluation and, in `due`, the instant at which each of them can change by time. The invariant: the
+result equals an evaluation of everything from nothing at `now_ms`. It holds because each name is in one of three sets:
+it is affected by the change, or it is overdue, or neither its inputs changed nor its instant came, so its last result
+still stands ("Time passes by itself").
+
+An example: segment `recent` = "did Viewed within 1h", entered at 10:00, due at 11:00. An event `Bought` at 10:30 does
+not concern it, so it is not evaluated and stays a member. A timer at 11:00 finds it overdue: it is evaluated, leaves,
+and is in `by_time`, so the transition has the cause `timer` and not that of an event.
+"""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -11,15 +22,19 @@ from domain.segments.tree import MembershipResult
 from schemas.instants import NEVER
 
 COMPUTED = "computed."
+"""Before the names of computed traits in `due` and `approximate`, where they stand beside names of segments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All computed traits with a value, what is due when, and the verdicts on the segments that were looked at.
+    """What an evaluation found.
 
-    `complete` says that all segments were: the profile is in no other, and whatever else it was in is defined no more.
-    `approximate` are those, and the computed traits, that looked at a register too small for all that they ask about. `by_time`
-    were looked at only because they were due, so whatever turned there turned by itself.
+    `computed` are all computed traits that have a value. `due` is the next instant (ms) at which each result can change
+    by time, for those that can. `members` says for each segment that was evaluated whether the profile is in it.
+    `complete` says that `members` is exhaustive: the profile is in no other segment, and any other segment that it was
+    in is no longer defined. `approximate` names the segments and computed traits whose register was too small for their
+    question. `by_time` names the segments that were evaluated only because they were due: a change there was caused by
+    time.
     """
 
     computed: dict[str, Any]
@@ -31,18 +46,23 @@ class Evaluation:
 
     @property
     def next_ms(self) -> int | None:
-        """When something changes by itself."""
+        """The earliest instant (ms) at which something can change by time, for the profile's one timer; None when nothing can."""
         return min(self.due.values(), default=None)
 
 
 def evaluate_profile(
     plan: SegmentPlan, before: Membership, facts: ProfileFacts, changed: Collection[str] | None, now_ms: int
 ) -> Evaluation:
-    """Evaluate what `changed` concerns (None: all), what is due, and all of it when the definitions are others than before."""
+    """Evaluate what `changed` concerns, what is due, and everything when the definitions are not those of the last evaluation.
+
+    `changed` are event labels, trait change keys and NAMESPACES_CHANGED; None means that anything may have changed.
+    """
+    # Results of another plan cannot be carried over: names, versions and registers may all differ.
     complete = changed is None or before.plan_fingerprint != plan.fingerprint
     computed, due = (dict(plan.blank_computed), {}) if complete else (dict(before.computed), dict(before.next_change_ms))
     by_time: frozenset[str] = frozenset()
     if changed is None or complete:
+        # Segments that none of the facts concern have their blank results, which were computed once for the plan.
         computed_names, names = plan.affected_by_facts(facts)
     else:
         computed_names, names = plan.affected_by(changed)
@@ -50,23 +70,25 @@ def evaluate_profile(
         computed_names |= {name.removeprefix(COMPUTED) for name in overdue if name.startswith(COMPUTED)}
         by_time = frozenset(name for name in overdue if not name.startswith(COMPUTED)) - names
         names |= by_time
+    # Computed traits first: a segment reads the values of now, and a value that stayed the same wakes no segment.
     approximate: list[str] = []
-    for name, result in plan.evaluate_computed(facts, now_ms, computed_names).items():
-        if result.is_approximate:
+    for name, trait in plan.evaluate_computed(facts, now_ms, computed_names).items():
+        if trait.is_approximate:
             approximate.append(COMPUTED + name)
-        if not _same(result.value, computed.get(name)):
+        if not _same(trait.value, computed.get(name)):
             names |= plan.segments_using_computed((name,))
         computed.pop(name, None)
-        if result.value is not None:
-            computed[name] = result.value
-        _set_due(due, COMPUTED + name, result.next_change_ms)
-    earlier = plan.blank_results if complete else dict(_earlier_verdicts(before, due))
-    verdicts = plan.evaluate(replace(facts, computed=computed), now_ms, names, earlier)
-    for name, verdict in verdicts.items():
-        _set_due(due, name, verdict.next_change_ms)
-        if verdict.is_approximate:
+        if trait.value is not None:
+            computed[name] = trait.value
+        _set_due(due, COMPUTED + name, trait.next_change_ms)
+    # `earlier` is what `in_segment` reads for segments that are not evaluated now.
+    earlier = plan.blank_results if complete else dict(_earlier_results(before, due))
+    results = plan.evaluate(replace(facts, computed=computed), now_ms, names, earlier)
+    for name, result in results.items():
+        _set_due(due, name, result.next_change_ms)
+        if result.is_approximate:
             approximate.append(name)
-    members = {name: verdict.is_member for name, verdict in verdicts.items()}
+    members = {name: result.is_member for name, result in results.items()}
     if complete:
         blank_names = (plan.blank_results.keys() & before.segments.keys()) | plan.blank_members
         members = {name: plan.blank_results[name].is_member for name in blank_names} | members
@@ -74,7 +96,7 @@ def evaluate_profile(
 
 
 def _same(first: Any, second: Any) -> bool:
-    """Whether two values are equal and of one kind: to Python 1 is True, to a segment it is not."""
+    """Return whether two values are equal and of one kind: to Python 1 equals True, to a segment it does not."""
     if isinstance(first, list) and isinstance(second, list):
         return len(first) == len(second) and all(map(_same, first, second))
     return type(first) is type(second) and bool(first == second)
@@ -86,7 +108,7 @@ def _set_due(due: dict[str, int], name: str, at_ms: int) -> None:
         due[name] = at_ms
 
 
-def _earlier_verdicts(before: Membership, due: dict[str, int]) -> Iterator[tuple[str, MembershipResult]]:
+def _earlier_results(before: Membership, due: dict[str, int]) -> Iterator[tuple[str, MembershipResult]]:
     for name in before.segments.keys() | due.keys():
         if not name.startswith(COMPUTED):
             state = before.segments.get(name)

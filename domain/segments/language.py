@@ -1,5 +1,7 @@
-"""The segment language: a tree of `all`, `any`, `not` and `in_segment` over leaves, read from YAML or JSON. No
-free-text expressions.
+"""The segment language: a tree of `all`, `any`, `not` and `in_segment` over leaves, read from YAML or JSON.
+
+There are no expressions in text: whatever can be asked has a word, so its cost is known before an event comes, and the stream and
+ClickHouse's SQL can answer it alike.
 
 A node is a document with exactly one keyword. The keywords of the tree are here; those of the leaves come from the table
 `domain.segments.leaves.LEAVES`, and nothing here knows a single leaf.

@@ -1,4 +1,18 @@
-"""All segments and computed traits together: what an event feeds, what a change touches, who is a member now. Pure."""
+"""All segments and computed traits compiled together: what an event feeds, whom a change affects, who is a member now. Pure.
+
+Why: the cost of an event must depend on the segments that ask about it, not on how many segments there are. So the plan
+indexes, once per change of a definition, which registers each event feeds and which segments and computed traits each
+kind of change can affect.
+
+The invariant: evaluating only what `affected_by(changed)` returns, and what is due, gives the same results as
+evaluating everything. It holds since a leaf names all its inputs: registers (so events), traits, computed traits,
+lists, groups, the profile's identity, other segments.
+
+An example: segments `buyers` = "did Bought" and `loyal` = "in_segment buyers and computed.orders >= 5". The event
+`Bought` feeds one register of `buyers` and the one behind `computed.orders`; `affected_by({"Bought"})` returns
+({"orders"}, {"buyers"}). If `buyers` or the value of `orders` changes, `loyal` is evaluated as well; a profile's
+`Viewed` evaluates none of them, nor do a thousand other segments.
+"""
 
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,9 +32,9 @@ from schemas.events import Event
 from schemas.hashes import content_hash
 
 MAX_SEGMENT_DEPTH: Final = 3
-"""How far `in_segment` may lead from segment to segment."""
+"""How many segments `in_segment` may lead through: each level is evaluated again when the one below changes."""
 NAMESPACES_CHANGED: Final = "*named"
-"""What changed when a profile's events name identifiers that they did not name before."""
+"""The change key for events that name identifiers of a namespace for the first time; stored in records, so its text stays."""
 
 NO_SEGMENTS: Final[Mapping[str, SegmentSpec]] = MappingProxyType({})
 NO_COMPUTED_TRAITS: Final[Mapping[str, ComputedTraitSpec]] = MappingProxyType({})
@@ -28,17 +42,20 @@ NO_LISTS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
 
 
 class CyclicSegments(ValueError):
-    """`in_segment` leads back to the segment itself, or too far; the text names the way."""
+    """`in_segment` leads back to the segment itself, or through too many segments; the text names the path."""
 
 
 def trait_change_key(name: str) -> str:
-    """What changed when a trait did."""
+    """Return the change key for a trait.
+
+    A track event may bear the same text as its name: then a few segments too many are evaluated, which changes no result.
+    """
     return f"*trait {name}"
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledComputedTrait:
-    """A computed trait, its registers and its version."""
+    """A computed trait with its registers, each as large as the plan makes it, and the hash of its definition."""
 
     spec: ComputedTraitSpec
     registers: Sequence[Register]
@@ -46,7 +63,14 @@ class CompiledComputedTrait:
 
 
 class SegmentPlan:
-    """Compiled definitions. Holds no state; made anew when a definition changes."""
+    """Compiled definitions. It never changes: another one is built when a definition changes.
+
+    `segments` are in the order of their references, `registers` by key. `group_conditions` are the leaves about
+    accounts and households; `household_limits` say, by event, up to which count it matters how often a household did
+    it. `blank_computed` and `blank_results` are the results for a profile without any facts, `blank_members` the
+    segments that such a profile is in. `fingerprint` is a hash of everything that can change a result; a stored
+    membership with another fingerprint has to be evaluated completely.
+    """
 
     def __init__(
         self,
@@ -57,12 +81,14 @@ class SegmentPlan:
         self.segments: dict[str, SegmentSpec] = sort_by_reference(segments)
         self.versions = {name: segment_version(spec) for name, spec in self.segments.items()}
         self.lists = dict(lists)
+        # A definition named `rfm` or `lifecycle` replaces the default of that name.
         specs = DEFAULT_COMPUTED_TRAITS | dict(computed)
         self.registers: dict[str, Register] = {}
         self.group_conditions: dict[GroupKind, list[GroupCondition]] = {"account": [], "household": []}
         self.household_limits: dict[str, int] = {}
         register_keys = {
-            name: [self._add_register(one) for one in computed_trait_registers(spec)] for name, spec in sorted(specs.items())
+            name: [self._add_register(register) for register in computed_trait_registers(spec)]
+            for name, spec in sorted(specs.items())
         }
         leaves = {name: leaves_of(spec.where) for name, spec in self.segments.items()}
         for segment_leaves in leaves.values():
@@ -73,6 +99,7 @@ class SegmentPlan:
             )
             for name, keys in register_keys.items()
         }
+        # Trees are compiled only now: every register has its final size.
         self._compiled: dict[str, CompiledTree] = {
             name: compile_tree(spec.where, self.registers, self.lists) for name, spec in self.segments.items()
         }
@@ -83,8 +110,8 @@ class SegmentPlan:
         self.fingerprint = content_hash(
             [
                 self.versions,
-                {name: one.version for name, one in self.computed.items()},
-                {name: sorted(found) for name, found in self.lists.items()},
+                {name: computation.version for name, computation in self.computed.items()},
+                {name: sorted(nodes) for name, nodes in self.lists.items()},
             ]
         )
 
@@ -97,6 +124,7 @@ class SegmentPlan:
         return plan
 
     def _add_register(self, register: Register) -> str:
+        """Add a register, or enlarge the one with the same key, and return the key."""
         existing = self.registers.get(register.key)
         self.registers[register.key] = register if existing is None else existing.enlarged_for(register)
         return register.key
@@ -111,7 +139,11 @@ class SegmentPlan:
                     self.household_limits[event] = max(self.household_limits.get(event, 0), limit)
 
     def _index_changes(self, leaves: Mapping[str, Iterable[LeafCondition]]) -> None:
-        """Which computed traits and segments a change can concern; those that look at groups are looked at with every touch."""
+        """Index which computed traits and segments a change can affect.
+
+        Segments that read groups are evaluated with every change of a profile: which of them its groups affect is not known here.
+        """
+        # The stage `lead` depends on the namespaces that a profile's events name, which no register has.
         self._computed_by_change: dict[str, set[str]] = {}
         for name, computation in self.computed.items():
             for register in computation.registers:
@@ -142,11 +174,13 @@ class SegmentPlan:
         if path.startswith("computed."):
             self._segments_by_computed_trait.setdefault(path.split(".")[1], set()).add(segment)
         else:
+            # `address.city` may be a trait of that name or a part of the trait `address`: a change of either one
+            # affects the segment.
             for trait in {path, path.split(".")[0]}:
                 self._segments_by_change.setdefault(trait_change_key(trait), set()).add(segment)
 
     def entries_from(self, event: Event, tie_breaker: str) -> list[tuple[Register, Entry]]:
-        """What an event adds to which registers. `tie_breaker` is the message's."""
+        """Return the entries that an event adds, with their registers. `tie_breaker` is the hash of the message's owner and id."""
         return [
             (register, entry)
             for register in self._registers_by_event.get(event.label, ())
@@ -154,9 +188,12 @@ class SegmentPlan:
         ]
 
     def affected_by(self, changed: Collection[str] | None) -> tuple[set[str], set[str]]:
-        """The computed traits and the segments that these changes can concern (None: everything may have changed).
+        """Return the names of (computed traits, segments) that these changes can affect directly (None: everything may
+        have changed).
 
-        Segments that name other segments or computed traits are not among them: see `evaluate`.
+        `changed` are event labels, `trait_change_key` and NAMESPACES_CHANGED. Segments that are affected only through
+        another segment or through a computed trait are not among them: they follow from results, see `evaluate` and
+        `segments_using_computed`.
         """
         if changed is None:
             return set(self.computed), set(self.segments)
@@ -165,23 +202,23 @@ class SegmentPlan:
         return computed, segments | self._group_segments
 
     def affected_by_facts(self, facts: ProfileFacts) -> tuple[set[str], set[str]]:
-        """The computed traits and the segments that anything of these facts can concern.
+        """Return the names of (computed traits, segments) that any of these facts can affect.
 
-        All others come to what they come to without any facts, at any time: `blank_computed` and `blank_results`.
+        All others have, at any time, the results of a profile without facts: `blank_computed` and `blank_results`.
         """
         registers_events = {self.registers[key].event for key in (*facts.register_entries, *facts.tallies) if key in self.registers}
         computed, segments = self.affected_by({NAMESPACES_CHANGED, *registers_events, *map(trait_change_key, facts.traits)})
         return computed, segments | self._identity_segments
 
     def evaluate_computed(self, facts: ProfileFacts, now_ms: int, names: Iterable[str] | None = None) -> dict[str, LeafResult]:
-        """The values of computed traits."""
+        """Return the results of computed traits, `names` or all of them."""
         return {
             name: evaluate_computed_trait(self.computed[name].spec, self.computed[name].registers, facts, now_ms)
             for name in (self.computed if names is None else sorted(names))
         }
 
     def segments_using_computed(self, computed: Iterable[str]) -> set[str]:
-        """The segments that look at one of these computed traits."""
+        """Return the segments with a leaf that reads one of these computed traits."""
         return {name for trait in computed for name in self._segments_by_computed_trait.get(trait, ())}
 
     def evaluate(
@@ -191,9 +228,12 @@ class SegmentPlan:
         names: Collection[str] | None = None,
         earlier: Mapping[str, MembershipResult] | None = None,
     ) -> dict[str, MembershipResult]:
-        """Verdicts at `now_ms` of the segments `names` (None: of all), and of those that name one whose verdict changes by it.
+        """Return the results at `now_ms` of the segments `names` (None: of all), and of those that refer to one whose
+        result changed.
 
-        `earlier` are the verdicts that held before. `facts.computed` must be what they are now.
+        `earlier` are the results before; a segment that is not evaluated counts as it did there. `facts.computed` must
+        be the values of now. The order matters: a segment is evaluated after those that it refers to, so it reads their
+        results of this same instant.
         """
         earlier_results = {} if earlier is None else earlier
         requested = set(self.segments) if names is None else set(names)
@@ -203,23 +243,25 @@ class SegmentPlan:
             if name not in requested:
                 continue
             results[name] = self._compiled[name](facts, now_ms, all_results)
+            # Not membership alone: another next change or approximation is a change for the segments above, too.
             if results[name] != earlier_results.get(name):
                 requested |= self.dependents.get(name, set())
         return results
 
     def _in_reference_order(self, requested: Collection[str]) -> Iterable[str]:
-        """All that may have to be looked at, those that others name first."""
+        """Return everything that may have to be evaluated, each segment after those that it refers to."""
         reachable, pending = set(requested), list(requested)
         while pending:
             unvisited = self.dependents.get(pending.pop(), set()) - reachable
             reachable |= unvisited
             pending += unvisited
+        # Without references any order will do; sorting a few names is far cheaper than walking through thousands of segments.
         if reachable.isdisjoint(self._referencing_segments):
             return sorted(reachable & self.segments.keys())
         return [name for name in self.segments if name in reachable]
 
     def evaluate_all(self, facts: ProfileFacts, now_ms: int) -> tuple[dict[str, Any], dict[str, MembershipResult]]:
-        """All computed traits and all verdicts at an instant, from nothing."""
+        """Return all computed traits with a value and the results of all segments, evaluated from nothing."""
         computed = {name: answer.value for name, answer in self.evaluate_computed(facts, now_ms).items()}
         present_computed = {name: value for name, value in computed.items() if value is not None}
         return present_computed, self.evaluate(replace(facts, computed=present_computed), now_ms)

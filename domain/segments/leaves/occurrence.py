@@ -21,8 +21,7 @@ from schemas.instants import NEVER
 
 
 class OccurrenceLeaf(EventFilter):
-    """The first, or the last, such event: its properties are as `having` says, it is in the window `within` and not in
-    the window `not_within`."""
+    """The first or last such event: it has properties as `having` says, is in the window `within` and not in `not_within`."""
 
     having: PropertyComparisons = ()
     not_within: Duration | None = None
