@@ -1,4 +1,7 @@
-"""The HTTP face of the profile API. Every answer is JSON; no identifier reaches a log or an error text."""
+"""The HTTP API of profiles, identity, segments and quarantine.
+
+Every answer is JSON; no identifier reaches a log or an error text.
+"""
 
 import hmac
 from typing import Any, Final
@@ -29,13 +32,13 @@ MAX_PATH_CHARS: Final = 4_096
 
 
 class Api:
-    """Profiles, identity, segments and quarantine, with `Authorization: Bearer <token>`.
+    """The routes of the API, each with `Authorization: Bearer <token>`.
 
-    `GET /v1/profiles/{namespace}:{value}`, `GET /v1/profiles/id/{profile_id}`, and with a desk `GET /v1/identity/why?a=&b=`,
-    `GET /v1/identity/how/{profile}`, `POST /v1/identity/cut`, `/split`, `/undo`.
-    With somebody to be `segment_explainer` about segments `GET /v1/segments/why?profile=&segment=` (without a segment: all of
-    them).
-    With a quarantine `GET /v1/quarantine`, `GET /v1/quarantine/{id}`, `POST /v1/quarantine/{id}/replay` and `/discard`.
+    `GET /v1/profiles/{namespace}:{value}` and `GET /v1/profiles/id/{profile_id}` are always there. The other routes need
+    the service that answers them: `GET /v1/identity/why?a=&b=`, `GET /v1/identity/how/{profile}` and `POST
+    /v1/identity/cut`, `/split`, `/undo` the `identity_service`; `GET /v1/segments/why?profile=&segment=` (without a
+    segment: all of them) the `segment_explainer`; `GET /v1/quarantine`, `GET /v1/quarantine/{id}`, `POST
+    /v1/quarantine/{id}/replay` and `/discard` the `quarantine`.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class Api:
         self._token = reader.settings.api_token.get_secret_value().encode()
 
     def application(self) -> Starlette:
-        """The ASGI application."""
+        """Return the ASGI application."""
         return Starlette(
             routes=[
                 *(IdentityRoutes(self._identity_service, self._authorise).routes() if self._identity_service is not None else ()),

@@ -1,4 +1,4 @@
-"""The identity routes: why and how are read, cut, split and undo decided. Bodies are JSON objects."""
+"""The identity routes: `why` and `how` explain, `cut`, `split` and `undo` decide. Bodies are JSON objects."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, TypeVar
@@ -53,13 +53,13 @@ B = TypeVar("B", CutRequest, SplitRequest, UndoRequest)
 
 
 class IdentityRoutes:
-    """`authorise` raises for a request that may not come in."""
+    """Answers the identity routes; `authorise` raises for a request without the API token."""
 
     def __init__(self, service: IdentityService, authorise: Callable[[Request], None]) -> None:
         self._service, self._authorise = service, authorise
 
     def routes(self) -> list[Route]:
-        """To be mounted before those of profiles."""
+        """Return the routes; they must be mounted before those of profiles, whose pattern matches everything."""
         return [
             Route("/v1/identity/why", self._why),
             Route("/v1/identity/how/{profile:path}", self._how),
@@ -96,6 +96,6 @@ class IdentityRoutes:
 
 
 async def _decision_response(decision: Awaitable[dict[str, Any]]) -> Response:
-    """200 when the link agent has applied it, 202 when it is only in the log yet."""
+    """Answer 200 when the link agent has applied the decision, and 202 when the decision is only in the log yet."""
     outcome = await decision
     return json_response(200 if outcome["applied"] else 202, outcome)

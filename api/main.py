@@ -72,9 +72,10 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 async def _services(
     settings: Settings, store: ProfileStore, metrics: Metrics
 ) -> AsyncIterator[tuple[IdentityService, QuarantineDependencies, SegmentService]]:
-    """What answers, by the live definitions once the broker has told them; it reaches for the rest when it is asked.
+    """Provide the services that answer requests, and reconcile segments every night meanwhile.
 
-    Meanwhile segments are reconciled every night.
+    The services follow the live definitions. ClickHouse and the producer are connected when the first request needs them,
+    so the API starts and answers profiles while ClickHouse or the broker is away.
     """
     clock, definitions = SystemClock(), _build_definitions(settings)
     warehouse = LazyConnection(lambda: Warehouse.connect(settings), clock)

@@ -1,4 +1,4 @@
-"""A profile as the API answers it: read, joined and shaped."""
+"""Reading a profile for the API: its fragments are joined when the request comes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,16 +20,17 @@ from schemas.records import GroupRecord
 
 @dataclass(frozen=True, slots=True)
 class ProfileReader:
-    """Joins on read, so an answer is as fresh as the fragments."""
+    """Reads profiles from the profile store. Nothing is cached, so an answer is as fresh as the fragments."""
 
     settings: Settings
     store: ProfileStore
     rules: Callable[[], CompiledIdentityRules] = lambda: DEFAULT_RULES
 
     async def by_identifier(self, namespace: str, value: str) -> dict[str, Any] | None:
-        """The profile that an identifier belongs to, None when nobody is known by it.
+        """Return the profile that an identifier belongs to, None when no event has named it.
 
-        Raises Invalid for a namespace that does not exist or a value that no identifier of it can have.
+        Raises Invalid for a namespace that does not exist, or a value that no identifier of the namespace can have;
+        Transient when Redis does not answer.
         """
         if namespace not in NAMESPACE_RANK:
             raise Invalid(
@@ -42,7 +43,10 @@ class ProfileReader:
         return await self.by_id(node(secret, (namespace, normalised)))
 
     async def by_id(self, profile_id: str) -> dict[str, Any] | None:
-        """The profile of that id; for one that went into another profile, that one."""
+        """Return the profile with this id; the id of a profile that was merged leads to the profile that it was merged into.
+
+        Returns None when there is no event of it. Raises Invalid for a malformed id, Transient when Redis does not answer.
+        """
         if not is_node(profile_id):
             raise Invalid("profile_id is not 32 hexadecimal digits", path="profile_id", reason="unusable_value")
         current = (await self.store.labels([profile_id]))[profile_id].profile_id
@@ -56,7 +60,7 @@ class ProfileReader:
         return profile_to_json(current, members, joined, membership) | await self._groups(current, joined)
 
     async def _groups(self, profile_id: str, joined: JoinedProfile) -> dict[str, Any]:
-        """The profile's accounts, and its household by the rules that are live."""
+        """Return the profile's accounts, and its household by the live rules, as JSON."""
         rule, secret = self.rules().household, self.settings.tenant_secret.get_secret_value().encode()
         contributions = profile_contributions(joined, profile_id, SegmentPlan(), rule, secret)
         documents = await self.store.documents("group", list(contributions)) if contributions else {}
@@ -82,7 +86,7 @@ def groups_to_json(
 
 
 def profile_to_json(profile_id: str, members: tuple[str, ...], joined: JoinedProfile, membership: Membership) -> dict[str, Any]:
-    """What the answer says of the person. Pure."""
+    """Return the profile as the answer has it. Pure."""
     return {
         "profile_id": profile_id,
         "identifiers": [{"namespace": namespace, "value": value} for namespace, value in joined.identifiers],

@@ -1,4 +1,4 @@
-"""Quarantine over HTTP: what was not kept, sent again or given up. Bodies are JSON objects."""
+"""The quarantine routes: records that could not be stored are listed, shown, sent again or discarded. Bodies are JSON objects."""
 
 import base64
 from collections.abc import Awaitable, Callable
@@ -32,7 +32,7 @@ ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /v1/quarantine/{id}/replay`: `raw` is the mended record, the stored one goes without."""
+    """The body of `POST /v1/quarantine/{id}/replay`. `raw` is the repaired record; without it the stored one is sent again."""
 
     by: ShortText
     raw: Annotated[str, msgspec.Meta(max_length=1_000_000)] | None = None
@@ -47,7 +47,7 @@ class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class QuarantineDependencies:
-    """What the routes work with; the warehouse and the producer are reached for when they are needed."""
+    """What the routes work with. The warehouse and the producer are connected when a request needs them."""
 
     settings: Settings
     clock: Clock
@@ -57,13 +57,13 @@ class QuarantineDependencies:
 
 
 class QuarantineRoutes:
-    """`authorise` raises for a request that may not come in."""
+    """Answers the quarantine routes; `authorise` raises for a request without the API token."""
 
     def __init__(self, dependencies: QuarantineDependencies, authorise: Callable[[Request], None]) -> None:
         self._dependencies, self._authorise, self._buckets = dependencies, authorise, TokenBuckets()
 
     def routes(self) -> list[Route]:
-        """All of them."""
+        """Return the routes."""
         return [
             Route("/v1/quarantine", self._list),
             Route("/v1/quarantine/{id:path}/replay", self._replay, methods=["POST"]),
@@ -124,7 +124,7 @@ class QuarantineRoutes:
 
 
 def _ignore_progress(_: int) -> None:
-    """Nobody watches."""
+    """Report progress to nobody."""
 
 
 def _parse_count(text: str, path: str, maximum: int) -> int:

@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON objects of a known shape, read up to a limit."""
+"""Reading bodies of requests: JSON objects of a declared type, up to a limit."""
 
 from typing import Final, TypeVar
 
@@ -14,7 +14,11 @@ B = TypeVar("B", bound=msgspec.Struct)
 
 
 async def read_body(request: Request, body_type: type[B], max_bytes: int = MAX_BODY_BYTES) -> B:
-    """The body, read up to `max_bytes` bytes only. Raises Invalid that names the field, never its value."""
+    """Read and decode the body of a request.
+
+    Raises HTTPException (413) as soon as more than `max_bytes` have come, and Invalid, which names the field and never its
+    value, for a body that is not JSON or not of the type.
+    """
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
@@ -29,6 +33,6 @@ async def read_body(request: Request, body_type: type[B], max_bytes: int = MAX_B
 
 
 def _without_values(error: msgspec.ValidationError) -> str:
-    """What is wrong and where. An unknown field is named by whoever sent it, so its name is left out."""
+    """Return the error's text. The name of an unknown field is left out: the client chose it, and it may be personal data."""
     text = str(error)
     return "it has a field that does not belong there" if "unknown field" in text else text

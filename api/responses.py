@@ -1,4 +1,4 @@
-"""What every answer of the API has in common. No identifier reaches an error text."""
+"""The form that all answers of the API have in common. No identifier reaches an error text."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,18 +19,18 @@ _STATUS_BY_REASON: Final[Mapping[str, int]] = {
 
 
 def json_response(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer that no cache may keep."""
+    """Return a JSON answer that no cache may store."""
     response_headers = {"Cache-Control": "no-store", **(headers or {})}
     return Response(_JSON.encode(body), status, response_headers, media_type="application/json")
 
 
 def error_response(status: int, reason: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An error as JSON: `{"error": {"reason", "message"}}`."""
+    """Return an error as JSON: `{"error": {"reason", "message"}}`."""
     return json_response(status, {"error": {"reason": reason, "message": message}}, headers)
 
 
 async def handle_http_error(_request: Request, problem: Exception) -> Response:
-    """A request that HTTP itself forbids."""
+    """Answer a request that HTTP itself forbids."""
     if not isinstance(problem, HTTPException):
         raise problem
     return error_response(
@@ -39,17 +39,17 @@ async def handle_http_error(_request: Request, problem: Exception) -> Response:
 
 
 async def handle_invalid(_request: Request, problem: Exception) -> Response:
-    """Input that cannot be used."""
+    """Answer input that cannot be used."""
     if not isinstance(problem, Invalid):
         raise problem
     return error_response(_STATUS_BY_REASON.get(problem.reason, 400), problem.reason, str(problem))
 
 
 async def handle_unavailable(_request: Request, _problem: Exception) -> Response:
-    """A store or the broker does not answer."""
+    """Answer 503 when a store or the broker does not answer."""
     return error_response(503, "store_away", "a store or the broker does not answer: try again", {"Retry-After": "1"})
 
 
 async def handle_internal_error(_request: Request, _problem: Exception) -> Response:
-    """A fault of the API itself."""
+    """Answer 500 for a fault of the API itself; the log has the details."""
     return error_response(500, "internal", "the API failed: see its log")

@@ -1,4 +1,4 @@
-"""The segment routes: why somebody is in a segment, or in which of all."""
+"""The segment routes: why somebody is in one segment or is not, or the state of all segments."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ from ops.segments.service import SegmentService
 
 
 class SegmentRoutes:
-    """`authorise` raises for a request that may not come in."""
+    """Answers the segment routes; `authorise` raises for a request without the API token."""
 
     def __init__(self, explainer: SegmentService, authorise: Callable[[Request], None]) -> None:
         self._explainer, self._authorise = explainer, authorise
 
     def routes(self) -> list[Route]:
-        """To be mounted before those of profiles."""
+        """Return the routes; they must be mounted before those of profiles, whose pattern matches everything."""
         return [Route("/v1/segments/why", self._why)]
 
     async def _why(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Connect a command to the Onefold that it is about: the embedded stack of a data directory, or servers by the environment."""
+"""Finding and connecting the Onefold that a command works on."""
 
 import os
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Settings, broker and warehouse of the Onefold that was found."""
+    """The settings, the broker and the warehouse of the Onefold that a command works on."""
 
     settings: Settings
     bus: Bus
@@ -27,16 +27,16 @@ class Connection:
 
 
 def find_settings(data_dir: Path) -> Settings:
-    """Settings of the stack that runs in `data_dir`, or with ONEFOLD_MODE=server those of the environment.
+    """Return the settings of the stack that runs in `data_dir`, or with ONEFOLD_MODE=server those of the environment.
 
-    Raises Misconfigured when nothing runs there, or a variable is wrong.
+    Raises Misconfigured when no stack runs there, or a variable is wrong.
     """
     return load_settings() if os.environ.get("ONEFOLD_MODE") == "server" else settings_of_running(data_dir)
 
 
 @asynccontextmanager
 async def connect(data_dir: Path) -> AsyncIterator[Connection]:
-    """Broker and warehouse, connected; closed on the way out."""
+    """Connect to broker and warehouse, and close the connections at the end."""
     settings = find_settings(data_dir)
     warehouse = await Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S)
     try:
@@ -48,7 +48,7 @@ async def connect(data_dir: Path) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def connect_with_store(data_dir: Path) -> AsyncIterator[tuple[Connection, ProfileStore]]:
-    """The same, and the profile store."""
+    """Connect to broker, warehouse and profile store, and close the connections at the end."""
     async with connect(data_dir) as connection:
         store = open_store(connection.settings, SystemClock())
         try:

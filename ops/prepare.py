@@ -1,4 +1,4 @@
-"""Makes what every process expects to find: topics, tables, and the source `default`. Doing it again changes nothing."""
+"""Preparing what every process needs: topics, tables, and the source `default`. Preparing again changes nothing."""
 
 import os
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ DEFAULT_SOURCE = "default"
 
 @dataclass(frozen=True, slots=True)
 class PrepareResult:
-    """What had to be done."""
+    """The migrations that were applied, and whether the source was written."""
 
     migrations: tuple[str, ...]
     source_written: bool
 
 
 async def prepare(settings: Settings) -> PrepareResult:
-    """Topics by the register, then tables by the migrations, then the source. Raises Transient while a store is away."""
+    """Create topics, apply migrations and declare the source, in this order. Raises Transient while a store is away."""
     async with KafkaBus(settings) as bus:
         await create_topics(settings, bus)
         applied_migrations = await migrate(settings)
@@ -33,7 +33,7 @@ async def prepare(settings: Settings) -> PrepareResult:
 
 
 async def create_topics(settings: Settings, bus: Bus) -> None:
-    """Every topic of the register that does not exist yet."""
+    """Create every topic of the register that does not exist yet."""
     await bus.create_topics(
         {
             settings.topic(topic.name): (1 if topic.is_single_partition else settings.partitions, dict(topic.config))
@@ -43,16 +43,16 @@ async def create_topics(settings: Settings, bus: Bus) -> None:
 
 
 def write_key(settings: Settings) -> str | None:
-    """The write key of the source `default`: the embedded stack's own, else ONEFOLD_WRITE_KEY; None makes no source."""
+    """Return the write key of the source `default`: the embedded stack's own, else ONEFOLD_WRITE_KEY; None makes no source."""
     if settings.mode == "embedded":
         return secrets.load_or_create(settings.data_dir / "run" / "secrets.json").write_key
     return os.environ.get("ONEFOLD_WRITE_KEY") or None
 
 
 async def declare_source(settings: Settings, bus: Bus, key: str | None) -> bool:
-    """Let events come in by `key` at the source `default`; whether a record had to be written.
+    """Add the write key to the source `default`; return whether a record had to be written.
 
-    What the source says besides stays: an operator may be rotating.
+    The source's other keys and settings stay, because an operator may be rotating keys.
     """
     if key is None:
         return False

@@ -1,4 +1,4 @@
-"""Holding the stream workers: they wait, and go on by themselves."""
+"""Pausing the writers of the profile store: the agents wait, and go on by themselves when the pause ends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,14 +14,18 @@ RENEW_PAUSE_S: Final = 15.0
 
 
 class WriterPause:
-    """A hold under way. While `leave_to_expire` is true it is not lifted at the end: it ends by itself, a minute later."""
+    """A pause in progress. While `leave_to_expire` is true the pause is not lifted at the end, and expires a minute later."""
 
     leave_to_expire: bool = False
 
 
 @asynccontextmanager
 async def writers_paused(store: ProfileStore) -> AsyncIterator[WriterPause]:
-    """Hold every writer, again and again since a hold lapses; let them go on at the end, however it comes."""
+    """Pause every writer for the duration of the block, and let the writers go on at the end, even after an error.
+
+    A pause expires by itself, so that a process that dies does not stop the pipeline for good; hence it is renewed until
+    the end. Raises Transient when the store does not answer at the beginning.
+    """
 
     async def renew() -> None:
         while True:
@@ -40,7 +44,7 @@ async def writers_paused(store: ProfileStore) -> AsyncIterator[WriterPause]:
 
 
 async def topic_partitions_of(settings: Settings, bus: Bus, *topics: str) -> list[TopicPartition]:
-    """The places of all partitions of these topics of the register."""
+    """Return all topic partitions of these topics of the register."""
     topic_partitions = []
     for topic in topics:
         end_offsets = await bus.end_offsets(settings.topic(topic))

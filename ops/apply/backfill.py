@@ -319,7 +319,7 @@ class Backfill:
     async def _publish_baseline(
         self, after: SegmentPlan, changes: PlanChanges, paused: PausedPartitions, result: ApplyResult
     ) -> int:
-        """Publish who enters and exits the computed segments, write it into the membership documents, and return the instant of it.
+        """Publish who enters and exits the computed segments, write it into the membership documents, and return its instant.
 
         Only profiles that could differ are read: those that SQL and the published transitions do not agree on, and those that
         ClickHouse has unapplied events of.

@@ -1,4 +1,4 @@
-"""Reading ClickHouse for a backfill: the events that feed registers, and who is a member by SQL."""
+"""What a backfill reads from ClickHouse: the events that feed registers, and the members of segments by SQL."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
@@ -23,25 +23,25 @@ ConnectWarehouse = Callable[[], Awaitable[Warehouse]]
 
 
 class BackfillHistory:
-    """ClickHouse as a backfill asks it, reached when it is first asked. `sql` makes the statement of a segment's members."""
+    """Reads history; ClickHouse is connected with the first query. `sql` compiles the statement of a segment's members."""
 
     def __init__(self, settings: Settings, bus: Bus, connect: ConnectWarehouse, sql: MembershipQuery = membership_query) -> None:
         self._settings, self._bus, self._connect, self._sql = settings, bus, connect, sql
 
     async def consumed_offsets(self, topic: str) -> dict[int, int]:
-        """How far ClickHouse has consumed a topic of the register."""
+        """Return by partition how far ClickHouse has consumed a topic of the register."""
         return await consumed_offsets(await self._connect(), self._settings.topic(topic))
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
-        """Where a topic of the register ends now."""
+        """Return by partition where a topic of the register ends now."""
         return await self._bus.end_offsets(self._settings.topic(topic))
 
     async def count_events(self, labels: Sequence[str]) -> int:
-        """About how many events have these labels."""
+        """Return approximately how many events have these labels."""
         return int((await named_queries.fetch_rows(await self._connect(), "count_events_by_label", labels=list(labels)))[0][0])
 
     async def events(self, labels: Sequence[str], starts: Offsets, ends: Offsets) -> AsyncIterator[list[tuple[int, int, Event]]]:
-        """Events of these labels with offsets in [start, end) of their partition, as (partition, offset, event), block by block."""
+        """Yield the events of these labels in [start, end) of their partition, as (partition, offset, event), block by block."""
         partitions = sorted(starts.keys() | ends.keys())
         bounds = {"starts": [starts.get(n, 0) for n in partitions], "ends": [ends.get(n, END_OFFSET) for n in partitions]}
         if not partitions or not labels:
@@ -52,7 +52,7 @@ class BackfillHistory:
             yield [(partition, offset, event_from_row(fields)) for *fields, partition, offset in block]
 
     async def owners_from(self, starts: Offsets) -> set[str]:
-        """Whose events have come at these offsets or later."""
+        """Return the owners of the events at these offsets or later."""
         if not starts:
             return set()
         partitions = sorted(starts)
@@ -62,20 +62,20 @@ class BackfillHistory:
         return {row[0] for row in rows}
 
     async def household_members(self) -> set[str]:
-        """Who contributes to a household."""
+        """Return the profiles that contribute to a household."""
         return {row[0] for row in await named_queries.fetch_rows(await self._connect(), "household_members")}
 
     async def members(self, plan: SegmentPlan, name: str, at_ms: int) -> set[str]:
-        """Who is in a segment at an instant, by its SQL over all events."""
+        """Return the members of a segment at an instant, by its SQL over all events."""
         query = self._sql(plan, name, at_ms)
         return {row[0] async for block in (await self._connect()).stream_query(query.sql, query.parameters) for row in block}
 
     async def size_and_sample(self, plan: SegmentPlan, name: str, at_ms: int, sample_size: int) -> tuple[int, tuple[str, ...]]:
-        """How many are in a segment at an instant, and some of them, counted where the events are."""
+        """Return how many are in a segment at an instant, and some of them, without moving the ids of all."""
         query = preview_query(plan, name, at_ms, sample_size)
         member_count, sample = (await (await self._connect()).query(query.sql, query.parameters))[0]
         return member_count, tuple(sample)
 
     async def published_members(self, name: str) -> set[str]:
-        """Who is in a segment by what was said of it."""
+        """Return the members of a segment by the transitions that were published."""
         return {row[0] for row in await named_queries.fetch_rows(await self._connect(), "segment_members", segment=name)}

@@ -1,4 +1,4 @@
-"""What definitions cost, as a table."""
+"""The table of what definitions store for each identifier at most."""
 
 from collections.abc import Collection, Sequence
 
@@ -8,7 +8,10 @@ from domain.segments.register_bounds import TEXT_BYTES, RegisterBound, owner_tot
 
 
 def render_bounds(bounds: Sequence[RegisterBound], owners: Collection[str] | None = None) -> Table:
-    """The bounds of `owners` (None: of all), each with its total, and below them what is kept altogether. 80 columns suffice."""
+    """Return the table of the bounds of `owners` (None: of all), each with its total, and the total of everything at the end.
+
+    It fits into 80 columns.
+    """
     rendered = Table(
         "segment or trait, and leaf",
         title="Kept per identifier, at most",
@@ -35,7 +38,7 @@ def render_bounds(bounds: Sequence[RegisterBound], owners: Collection[str] | Non
 
 
 def describe_exactness(bound: RegisterBound) -> str:
-    """How exact the answer is, and who reads the same."""
+    """Return up to where the answer is exact, and who reads the same register."""
     exactness = f"exact while {bound.exact_while}" if bound.exact_while else "exact"
     if not bound.shared_with:
         return exactness

@@ -1,4 +1,4 @@
-"""What a command about definitions reaches. ClickHouse is only asked when history is: a new source needs none."""
+"""Connecting the services that apply definitions. ClickHouse is connected when history is needed: a new source needs none."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 @dataclass(frozen=True, slots=True)
 class ApplyContext:
-    """The parts."""
+    """The connected parts that applying definitions needs."""
 
     settings: Settings
     bus: Bus
@@ -32,7 +32,7 @@ class ApplyContext:
     clock: Clock
 
     async def live_definitions(self) -> DefinitionsByKey:
-        """The definitions that are live. Raises Invalid when one of them cannot be read."""
+        """Read the live definitions. Raises Invalid when one of them cannot be decoded, Transient."""
         try:
             return await definitions_topic.read_live(self.settings, self.bus)
         except InvalidDefinition as error:
@@ -41,7 +41,7 @@ class ApplyContext:
 
 @asynccontextmanager
 async def open_apply_context(data_dir: Path) -> AsyncIterator[ApplyContext]:
-    """The parts, closed on the way out."""
+    """Connect to the Onefold of `data_dir`, and close everything at the end."""
     settings, clock = find_settings(data_dir), SystemClock()
     store = open_store(settings, clock)
     warehouse = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)

@@ -1,5 +1,4 @@
-"""Counts that households are asked for the first time: each profile's contribution is published before the new definitions
-are live.
+"""Counts that households are asked for the first time: contributions are published before the new definitions are live.
 
 **Why.** A household counts what its members have contributed. When a new segment asks for a count that nobody contributed
 yet, the agents would find it out profile by profile in the evaluation that follows the switch, and every household that

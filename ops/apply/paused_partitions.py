@@ -1,5 +1,4 @@
-"""The partitions of a profile store whose writers are paused: how far each one has come, and writing documents in place of
-its agent.
+"""The partitions of a profile store whose writers are paused, and writing documents in place of their agents.
 
 **Why.** A backfill changes documents that agents own. It may do so only while no agent can write, and it must leave each
 document guarded as if the agent itself had written it, so that the agent's replays of older records are refused afterwards.

@@ -1,4 +1,4 @@
-"""What definitions would do, before they are live: how large segments would be, who would enter and leave, what they keep."""
+"""The preview of an apply: how large segments would be, who would enter and leave, and what the definitions would store."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,10 @@ SAMPLE: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class SegmentSize:
-    """Of one segment: how many profiles are in it now and would be in it, how many would enter and leave, some that would enter."""
+    """The change of one segment: how many profiles are in it and would be in it, how many would enter and leave.
+
+    `sample` are some of those that would enter.
+    """
 
     segment: str
     before: int
@@ -28,7 +31,11 @@ class SegmentSize:
 
 @dataclass(frozen=True, slots=True)
 class ApplyPreview:
-    """What would be done: `changes` by key, the segments that would be computed, and what those and new computed traits keep."""
+    """The outcome that an apply would have.
+
+    `changes` are by key. `segments` are those that would be computed. `bounds` are what these and new computed traits store
+    at most.
+    """
 
     changes: Mapping[str, str]
     segments: tuple[SegmentSize, ...] = ()
@@ -42,7 +49,10 @@ async def preview_apply(
     history: BackfillHistory,
     now_ms: int,
 ) -> ApplyPreview:
-    """Compute by SQL, over the events that ClickHouse has; nothing is changed."""
+    """Compute the preview by SQL, over the events that ClickHouse has; nothing is changed.
+
+    Raises Transient when ClickHouse does not answer.
+    """
     before, after = (
         segment_plan_of(live.values()),
         segment_plan_of({**live, **{definition.key: definition for definition in requested}}.values()),
@@ -53,14 +63,14 @@ async def preview_apply(
 
 
 def changed_bounds(before: SegmentPlan, after: SegmentPlan) -> tuple[RegisterBound, ...]:
-    """What the segments and computed traits that are others by the new definitions keep at most."""
+    """Return the bounds of the segments and computed traits that differ between two plans."""
     plan_changes = compare_plans(before, after)
     owners = {*plan_changes.segments, *(f"computed.{name}" for name in plan_changes.computed)}
     return tuple(bound for bound in register_bounds(after) if bound.owner in owners)
 
 
 async def measure_segment(history: BackfillHistory, plan: SegmentPlan, name: str, at_ms: int) -> SegmentSize:
-    """One segment by SQL, against what was said of it."""
+    """Compare the members of one segment by SQL with the members that were published."""
     members, published = await history.members(plan, name, at_ms), await history.published_members(name)
     entering = members - published
     return SegmentSize(

@@ -15,7 +15,7 @@ _STYLE: Final = {"create": "green", "change": "yellow", "unchanged": "dim"}
 
 
 def render_planned(preview: ApplyPreview) -> RenderableType:
-    """What would be done."""
+    """Return what an apply would do."""
     parts: list[RenderableType] = [_changes_table(preview.changes, "Would be done")]
     if preview.segments:
         table = Table("segment", "now", "then", "enter", "leave", title="Segments, by history", title_justify="left")
@@ -39,7 +39,7 @@ def _ellipsis(segment_size: SegmentSize) -> str:
 
 
 def render_applied(changes: Mapping[str, str], result: ApplyResult, new_bounds: Sequence[RegisterBound] = ()) -> RenderableType:
-    """What was done, and what is kept of everybody from now on."""
+    """Return what an apply has done, and the bounds of what is stored for each identifier from now on."""
     parts: list[RenderableType] = [_changes_table(changes, "Done")]
     if result.segments:
         table = Table("segment", "in it", "entered", "left", title="Segments, by history", title_justify="left")

@@ -11,13 +11,13 @@ CHUNK: Final = 500
 
 
 def chunks(names: Collection[str]) -> Iterator[Sequence[str]]:
-    """In their order, so many at a time."""
+    """Yield the names in their order, CHUNK at a time."""
     ordered = sorted(names)
     return (ordered[start : start + CHUNK] for start in range(0, len(ordered), CHUNK))
 
 
 async def read_profiles(store: ProfileStore, profile_ids: Sequence[str]) -> dict[str, tuple[GuardedDocument, StoredProfile]]:
-    """Each profile's membership document, and what it is made of."""
+    """Read each profile's membership document and the profile itself. Raises Transient."""
     documents = await store.documents("membership", profile_ids)
     members = await store.members(profile_ids)
     nodes = sorted({node for entry in members.values() for node in entry.nodes})

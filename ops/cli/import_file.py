@@ -87,7 +87,7 @@ def _progress_bar(console: Console) -> Progress:
 
 
 def _print_summary(summary: ImportSummary, seconds: float) -> None:
-    print(f"{summary.rows:,} rows in {seconds:.1f} s: {summary.kept:,} stored", end="")
+    print(f"{summary.rows:,} rows in {seconds:.1f} s: {summary.stored:,} stored", end="")
     if not summary.report:
         print()
         return

@@ -1,4 +1,4 @@
-"""What ClickHouse remembers of events and operations. Explaining does without it when it is away; taking back does not."""
+"""The audit of identity in ClickHouse: events behind evidence, and operations. Explanations do without it; an undo needs it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -23,7 +23,7 @@ OPERATION_FIELDS: Final = ("operation", "action", "on", "at_ms", "of", "by", "re
 
 @dataclass(frozen=True, slots=True)
 class EventFacts:
-    """What is told of an event."""
+    """The fields of an event that answers show."""
 
     type: str
     name: str
@@ -34,7 +34,7 @@ class EventFacts:
 
 @dataclass(frozen=True, slots=True)
 class IdentityOperation:
-    """What one operation decided, and who said so."""
+    """One operation: what it decided about which pairs, who decided it, and why."""
 
     name: str
     action: DecisionAction
@@ -48,7 +48,7 @@ class IdentityOperation:
 
 @dataclass(slots=True)
 class EvidenceAudit:
-    """What was found for one answer. `complete` is false when ClickHouse was away."""
+    """The events and operations behind one answer. `complete` is false when ClickHouse did not answer in time."""
 
     events: dict[tuple[Pair, str], EventFacts]
     operations: dict[str, IdentityOperation]
@@ -56,13 +56,16 @@ class EvidenceAudit:
 
 
 class IdentityHistory:
-    """Asks ClickHouse; `connect` may raise."""
+    """Reads the audit; `connect` may raise when ClickHouse is away."""
 
     def __init__(self, connect: Callable[[], Awaitable[Warehouse]]) -> None:
         self._connect = connect
 
     async def load_audit(self, evidence: Evidence, pairs: Iterable[Pair], operations: Iterable[str]) -> EvidenceAudit:
-        """The events behind these pairs' evidence, and these operations, as far as they are known. Does not raise."""
+        """Read the events behind the evidence of these pairs, and these operations, as far as ClickHouse has them.
+
+        Never raises.
+        """
         audit = EvidenceAudit({}, {})
         try:
             async with asyncio.timeout(WAREHOUSE_TIMEOUT_S):
@@ -82,11 +85,11 @@ class IdentityHistory:
                 audit.events[key, event] = facts
 
     async def operation(self, name: str) -> IdentityOperation | None:
-        """What an operation decided; None when it is not known (yet). Raises Transient when ClickHouse is away."""
+        """Read what an operation decided; None when ClickHouse does not have it (yet). Raises Transient."""
         return await _read_operation(await self._connect(), name)
 
     async def operations(self, limit: int) -> list[dict[str, Any]]:
-        """The latest operations, the newest first."""
+        """Read the latest operations, the newest first. Raises Transient."""
         rows = await named_queries.fetch_rows(await self._connect(), "operations", limit=limit)
         entries = [dict(zip(OPERATION_FIELDS, row, strict=True)) for row in rows]
         return [{"at": format_instant(entry.pop("at_ms")), **entry, "on": bool(entry["on"])} for entry in entries]
@@ -97,7 +100,7 @@ def _first_and_last_event(edge: Edge) -> tuple[str, str]:
 
 
 def _owners(evidence: Evidence, key: Pair) -> list[str]:
-    """Whose event may have been evidence for a pair: the known owner, the two themselves, others seen with the stronger one."""
+    """Return the owners whose event may be the evidence of a pair: the recorded one, the nodes, and their neighbours."""
     others = (a if b == key[0] else b for a, b in evidence.edges if key[0] in (a, b))
     return list(dict.fromkeys([evidence.edges[key].owner, *key, *others]))[: MAX_OWNERS + 1]
 
@@ -119,7 +122,7 @@ async def _read_operation(warehouse: Warehouse, name: str) -> IdentityOperation 
 
 
 def event_to_json(event: str, facts: EventFacts | None) -> Mapping[str, Any]:
-    """An event as JSON; its id alone when nothing else is known."""
+    """Return an event as JSON; its id alone when nothing else is known."""
     if facts is None:
         return {"id": event}
     return {

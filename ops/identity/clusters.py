@@ -18,7 +18,7 @@ MAX_NODES: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class ResolvedClusters:
-    """One reading of the store, and the clusters that these rules make of it. `profiles` are the profiles that the store says."""
+    """One reading of the store, and the clusters that the rules make of it; the store's own labels may be older."""
 
     rules: CompiledIdentityRules
     closure: Closure
@@ -26,20 +26,20 @@ class ResolvedClusters:
 
     @property
     def evidence(self) -> Evidence:
-        """All evidence that was read."""
+        """The evidence and the decisions that were read."""
         return self.closure.evidence
 
     @property
     def explainer(self) -> IdentityExplainer:
-        """Reads this resolution."""
+        """An explainer of this resolution."""
         return IdentityExplainer(self.evidence, self.rules, self.resolution)
 
     def stored_profile_id(self, node: str) -> str:
-        """The profile that the store has a node in."""
+        """Return the profile that the store has a node in."""
         return self.closure.labels[node].profile_id if node in self.closure.labels else node
 
     def members(self, node: str) -> set[str]:
-        """All nodes that evidence and rules put into one profile with a node."""
+        """Return the nodes that evidence and rules put into one profile with a node, the node included."""
         profile_id = self.resolution.labels[node]
         return {other for other, label in self.resolution.labels.items() if label == profile_id}
 
@@ -48,7 +48,7 @@ class ResolvedClusters:
         return all(self.stored_profile_id(node) == self.resolution.labels.get(node, node) for node in nodes)
 
     def has_evidence(self, node: str) -> bool:
-        """Whether anything at all is known of a node's company: evidence, a decision, a profile of several."""
+        """Return whether the store has evidence or a decision about a node, or a profile of several nodes with it."""
         closure = self.closure
         if any(node in key for key in self.evidence.edges) or any(node in key for key in self.evidence.decisions):
             return True
@@ -56,7 +56,7 @@ class ResolvedClusters:
 
 
 async def load_clusters(store: ProfileStore, rules: CompiledIdentityRules, nodes: Iterable[str]) -> ResolvedClusters:
-    """The whole clusters of some nodes. Raises Transient."""
+    """Load the whole clusters of some nodes. Raises Transient."""
     closure = await ClusterLoader(store, rules).load(nodes, {}, {})
     return ResolvedClusters(rules, closure, resolve(closure.evidence, rules, closure.nodes))
 
@@ -64,7 +64,11 @@ async def load_clusters(store: ProfileStore, rules: CompiledIdentityRules, nodes
 async def load_clusters_between(
     store: ProfileStore, rules: CompiledIdentityRules, a: str, b: str
 ) -> tuple[ResolvedClusters, PairExplanation]:
-    """The clusters of two nodes, and of what lies between them: evidence that joins nothing is followed within bounds."""
+    """Load the clusters of two nodes, and what lies between them.
+
+    Evidence that joins nothing is followed too, within MAX_ROUNDS and MAX_NODES, because it explains what keeps the two
+    apart. Raises Transient.
+    """
     start_nodes = {a, b}
     for _ in range(MAX_ROUNDS):
         clusters = await load_clusters(store, rules, start_nodes)

@@ -1,4 +1,4 @@
-"""The desk of the Onefold that a command is about, and what it reads for a preview."""
+"""Connecting the identity service, and reading what a preview of identity rules needs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ from warehouse.client import Warehouse
 
 @asynccontextmanager
 async def open_identity_service(data_dir: Path) -> AsyncIterator[IdentityService]:
-    """A desk with the rules that are live now. ClickHouse is reached when it is needed."""
+    """Open the identity service with the live rules; ClickHouse and the producer are connected when they are needed."""
     settings, clock = find_settings(data_dir), SystemClock()
     store = open_store(settings, clock)
     warehouse = LazyConnection(lambda: Warehouse.connect(settings), clock)
@@ -44,7 +44,7 @@ async def open_identity_service(data_dir: Path) -> AsyncIterator[IdentityService
 
 
 async def preview_rules_file(data_dir: Path, path: Path, limit: int) -> dict[str, Any]:
-    """What the rules of a file would change. Raises Invalid when the file is none of identity rules."""
+    """Compute what the rules of a file would change. Raises Invalid when the file has no identity rules, Transient."""
     spec = load_rules_file(path)
     async with connect(data_dir) as connection:
         current = await read_live_rules(connection.settings, connection.bus)
@@ -56,7 +56,7 @@ async def preview_rules_file(data_dir: Path, path: Path, limit: int) -> dict[str
 
 
 async def read_live_rules(settings: Settings, bus: Bus) -> CompiledIdentityRules:
-    """The identity rules that are defined now."""
+    """Read the live identity rules. Raises Invalid when the definition cannot be decoded, Transient."""
     try:
         return definitions_topic.identity_rules_of(settings, await definitions_topic.read_live(settings, bus))
     except InvalidDefinition as error:
@@ -64,7 +64,7 @@ async def read_live_rules(settings: Settings, bus: Bus) -> CompiledIdentityRules
 
 
 def load_rules_file(path: Path) -> IdentityRulesSpec:
-    """The identity rules in a file. Raises Invalid that names the file and the cure."""
+    """Read the identity rules of a file. Raises Invalid that names the file and the cure."""
     try:
         documents = load_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a person may decide, as records. Pure."""
+"""Decisions of a person about identity, as records for the link agent. Pure."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ NOISE_BITS: Final = 5 * _NOISE_DIGITS
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Who decides, and why."""
+    """Who decides, and why: both are stored with the decision."""
 
     name: str
     reason: str
 
 
 def check_attribution(name: str, reason: str) -> Attribution:
-    """The same, checked. Raises Invalid."""
+    """Return the attribution without surrounding blanks. Raises Invalid when a part is empty or too long."""
     for path, text, max_chars in (("by", name, MAX_BY_CHARS), ("reason", reason, MAX_REASON_CHARS)):
         if not text.strip() or len(text) > max_chars:
             raise Invalid(f"{path} is empty or longer than {max_chars:,} characters", path=path, reason="unusable_value")
@@ -38,12 +38,12 @@ def check_attribution(name: str, reason: str) -> Attribution:
 
 
 def operation_id(at_ms: int, noise: int) -> str:
-    """A name for an operation: sorts by time (in base 32), then by `noise`, a random number of NOISE_BITS bits."""
+    """Return the id of an operation: it sorts by time (in base 32), then by `noise`, a random number of NOISE_BITS bits."""
     return "op-" + _base32(at_ms, _TIME_DIGITS) + _base32(noise, _NOISE_DIGITS)
 
 
 def operation_time_ms(operation: str) -> int | None:
-    """When an operation was named; None when it is no name of an operation."""
+    """Return when an operation was named, in ms; None for a text that is not the id of an operation."""
     digits = operation.removeprefix("op-")
     if len(digits) != _TIME_DIGITS + _NOISE_DIGITS or digits == operation or not set(digits) <= set(_DIGITS):
         return None
@@ -58,7 +58,7 @@ def _base32(number: int, digits: int) -> str:
 
 
 def decide_cut(clusters: ResolvedClusters, a: str, b: str) -> tuple[DecisionKey, ...]:
-    """Take the evidence of two nodes away. Raises Invalid when there is none, or it is cut already."""
+    """Decide to take the evidence between two nodes away. Raises Invalid when there is none, or it is cut already."""
     if a == b:
         raise Invalid("a and b are one identifier: there is nothing between them", path="b", reason="nothing_to_cut")
     key = ordered_pair(a, b)
@@ -76,7 +76,7 @@ def decide_cut(clusters: ResolvedClusters, a: str, b: str) -> tuple[DecisionKey,
 
 
 def decide_split(clusters: ResolvedClusters, members: Collection[str], moved: Collection[str]) -> tuple[DecisionKey, ...]:
-    """Cut every live edge between the moved nodes and the other members, and keep the strongest of each side apart.
+    """Decide to cut every live edge between the moved nodes and the other members, and to keep the strongest of each side apart.
 
     Raises Invalid when a part is empty.
     """
@@ -92,9 +92,9 @@ def decide_split(clusters: ResolvedClusters, members: Collection[str], moved: Co
 
 
 def decide_undo(operation: IdentityOperation, stored: Decisions) -> tuple[DecisionKey, ...]:
-    """The pairs of an operation that nobody has decided anew since.
+    """Return the pairs of an operation that no later operation has decided.
 
-    Raises Invalid when there are none, Transient when the link agent has not come to the operation yet.
+    Raises Invalid when there are none, Transient when the link agent has not applied the operation yet.
     """
     own_decision = decision_of(operation)
     if any(key not in stored or stored[key].join(own_decision) != stored[key] for key in operation.pairs):
@@ -109,7 +109,7 @@ def decide_undo(operation: IdentityOperation, stored: Decisions) -> tuple[Decisi
 
 
 def decision_of(operation: IdentityOperation) -> StoredDecision:
-    """What an operation says of each of its pairs."""
+    """Return the decision that an operation stored for each of its pairs."""
     return StoredDecision(operation.on, operation.at_ms, operation.name)
 
 
@@ -124,7 +124,7 @@ def build_record(
     on: bool = True,
     of: str = "",
 ) -> LinkDecision:
-    """What goes to the log: later than all that was decided of these pairs, so that it holds."""
+    """Build the record of a decision, with an instant after all stored decisions about its pairs, so that it supersedes them."""
     at_ms = max([now_ms, *(stored[key].at_ms + 1 for key in pairs if key in stored)])
     return LinkDecision(
         operation=operation_id(at_ms, noise),

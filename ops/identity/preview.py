@@ -1,4 +1,4 @@
-"""What other identity rules would make of all that happened: which profiles would merge, which would split."""
+"""The preview of other identity rules: reading the evidence from ClickHouse, and the answer as JSON."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -17,7 +17,7 @@ MAX_SHOWN_MEMBERS: Final = 50
 
 
 async def load_evidence(warehouse: Warehouse, rules: Iterable[CompiledIdentityRules]) -> list[Evidence]:
-    """All evidence and decisions that ClickHouse remembers, once for each of these rules with what they block."""
+    """Read all evidence and decisions, once for each set of rules with the nodes that these rules block. Raises Transient."""
     edges: dict[tuple[str, str], Edge] = {}
     async for block in named_queries.stream_rows(warehouse, "evidence"):
         edges |= {(a, b): Edge(*rest) for a, b, *rest in block}
@@ -32,7 +32,7 @@ async def load_evidence(warehouse: Warehouse, rules: Iterable[CompiledIdentityRu
 
 
 async def read_identifiers_of(warehouse: Warehouse, nodes: set[str]) -> dict[str, Identifier]:
-    """What these nodes stand for."""
+    """Read the identifiers that these nodes stand for. Raises Transient."""
     identifiers: dict[str, Identifier] = {}
     async for block in named_queries.stream_rows(warehouse, "identifiers"):
         identifiers |= {node: (namespace, value) for node, namespace, value in block if node in nodes}
@@ -40,7 +40,7 @@ async def read_identifiers_of(warehouse: Warehouse, nodes: set[str]) -> dict[str
 
 
 def preview_to_json(preview: IdentityPreview, limit: int, identifiers: Mapping[str, Identifier]) -> dict[str, Any]:
-    """The answer as JSON."""
+    """Return the answer as JSON, with the first `limit` changes."""
     return {
         "merges": preview.count("merge"),
         "splits": preview.count("split"),
@@ -72,7 +72,7 @@ def _cluster_to_json(cluster: Cluster, identifiers: Mapping[str, Identifier]) ->
 
 
 def shown_nodes(preview: IdentityPreview, limit: int) -> set[str]:
-    """The nodes that the answer names."""
+    """Return the nodes that the answer names."""
     return {
         node
         for change in preview.changes[:limit]

@@ -1,4 +1,4 @@
-"""From what people write to nodes, and back."""
+"""References to identifiers and profiles as people write them, and nodes as people read them."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -23,24 +23,24 @@ IdentifiersByNode = Mapping[str, Identifier]
 
 @dataclass(frozen=True, slots=True)
 class NodeReference:
-    """A node that somebody spoke of; `identifier` is None when it was given as a node."""
+    """A node that a request refers to; `identifier` is None when it was given as a node."""
 
     node: str
     identifier: Identifier | None = None
 
     @property
     def identifiers(self) -> dict[str, Identifier]:
-        """What it says of itself."""
+        """The identifier of the node, if the reference had one."""
         return {} if self.identifier is None else {self.node: self.identifier}
 
 
 def is_node(text: str) -> bool:
-    """Whether a text can be a node or a profile id."""
+    """Return whether a text has the form of a node or a profile id."""
     return len(text) == NODE_DIGITS and set(text) <= set("0123456789abcdef") and int(text[0], 16) < len(NAMESPACE_RANK)
 
 
 def parse_reference(text: str, settings: Settings, path: str = "identifier") -> NodeReference:
-    """The node that `namespace:value`, or 32 hexadecimal digits, stand for. Raises Invalid; `path` names the field."""
+    """Return the node of `namespace:value`, or of 32 hexadecimal digits. Raises Invalid; `path` names the field."""
     if is_node(text):
         return NodeReference(text)
     namespace, colon, value = text.partition(":")
@@ -65,7 +65,10 @@ def parse_reference(text: str, settings: Settings, path: str = "identifier") -> 
 
 
 async def read_identifiers(store: ProfileStore, evidence: Evidence, nodes: Iterable[str]) -> dict[str, Identifier]:
-    """What these nodes stand for: from their own fragments, and from those of the events that they were first seen in."""
+    """Read the identifiers that these nodes stand for, from their own fragments and those of the events that first named them.
+
+    Raises Transient.
+    """
     requested = set(nodes)
     owners = {edge.owner for key, edge in evidence.edges.items() if edge.owner and not requested.isdisjoint(key)}
     fragments_to_read = [*sorted(requested), *sorted(owners - requested)][:MAX_FRAGMENTS]
@@ -78,7 +81,7 @@ async def read_identifiers(store: ProfileStore, evidence: Evidence, nodes: Itera
 
 
 def node_to_json(node_id: str, identifiers: IdentifiersByNode) -> dict[str, Any]:
-    """A node as JSON; its value is null when no stored event knows it."""
+    """Return a node as JSON; its value is null when no stored event names it."""
     return {
         "node": node_id,
         "namespace": namespace_of(node_id),
@@ -87,10 +90,10 @@ def node_to_json(node_id: str, identifiers: IdentifiersByNode) -> dict[str, Any]
 
 
 def render_node(node: Mapping[str, Any]) -> str:
-    """The same for people: namespace:value, or the node."""
+    """Return a node of an answer for people: namespace:value, or the namespace and the node without a value."""
     return f"{node['namespace']}:{node['value']}" if node["value"] is not None else f"{node['namespace']} {node['node']}"
 
 
 def format_instant(at_ms: int) -> str:
-    """An instant as ISO 8601 in UTC with milliseconds."""
+    """Return an instant as ISO 8601 in UTC with milliseconds."""
     return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1_000:03d}Z"

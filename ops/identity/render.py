@@ -1,4 +1,4 @@
-"""Answers as people read them on a terminal. Pure: each is a list of lines."""
+"""Answers about identity as lines for a terminal. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -12,12 +12,12 @@ _OUTCOMES: Final = {"joined": "joined", "confirmed": "confirmed", "left_out": "l
 
 
 def escape_controls(text: str) -> str:
-    """The text for a terminal: what an identifier holds must not steer it, so control characters are written out."""
+    """Return the text with control characters written out, because the value of an identifier must not steer a terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def why(answer: JsonObject) -> list[str]:
-    """The answer to `why`."""
+    """Return the lines of the answer to `why`."""
     a, b = answer["a"], answer["b"]
     verdict = answer["verdict"]
     if verdict == "same":
@@ -40,7 +40,7 @@ def why(answer: JsonObject) -> list[str]:
 
 
 def how(answer: JsonObject) -> list[str]:
-    """The answer to `how`."""
+    """Return the lines of the answer to `how`."""
     first = {"last": "seen last", "first": "first seen"}[answer["prefer"]]
     lines = [f"Profile {answer['profile_id']}", *(f"  {render_node(identifier)}" for identifier in answer["identifiers"])]
     if not answer["turns"]:
@@ -52,7 +52,7 @@ def how(answer: JsonObject) -> list[str]:
 
 
 def decision(answer: JsonObject) -> list[str]:
-    """The answer to `cut`, `split` and `undo`."""
+    """Return the lines of the answer to `cut`, `split` and `undo`."""
     of = f" of {answer['of']}" if answer["of"] else ""
     lines = [f"operation {answer['operation']}: {answer['action']}{of}, by {answer['by']} at {answer['at']}"]
     for decided_pair in answer["pairs"]:
@@ -78,7 +78,7 @@ def decision(answer: JsonObject) -> list[str]:
 
 
 def preview(answer: JsonObject) -> list[str]:
-    """The answer to `preview`."""
+    """Return the lines of the answer to `preview`."""
     lines = [f"{answer['merges']:,} merges, {answer['splits']:,} splits, {answer['regroups']:,} regroupings of several profiles"]
     lines.append(f"  {'':<24}{'now':>12}{'then':>12}")
     rows = (("profiles", "profiles"), ("largest", "largest profile"), ("blocked", "blocked values"))

@@ -1,4 +1,4 @@
-"""Where questions about identity are answered and decisions are taken: what the command and the API have in common."""
+"""The identity service: questions about identity are answered and decisions are made; the command and the API share it."""
 
 import asyncio
 import secrets
@@ -35,8 +35,12 @@ RECENT_MS: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class IdentityService:
-    """`rules` are those that are live now; while they are not yet known (`rules_known`) the default ones stand in, answers say so,
-    and nothing is decided. `timeout_s` bounds how long a decision is waited for, and an operation looked for."""
+    """Answers why and how profiles came about, and publishes cuts, splits and undos.
+
+    `rules` returns the live identity rules. Until they have been read (`rules_known` returns false) it returns the default
+    ones: answers say so, and nothing is decided. `timeout_s` bounds the wait for the link agent after a decision, and the
+    search for a fresh operation.
+    """
 
     settings: Settings
     store: ProfileStore
@@ -48,7 +52,10 @@ class IdentityService:
     rules_known: Callable[[], bool] = lambda: True
 
     async def why(self, a: str, b: str) -> dict[str, Any]:
-        """Why the two are one profile, or why not. Raises Invalid for what is no identifier, Transient when Redis is away."""
+        """Explain why two identifiers are one profile, or why not.
+
+        Raises Invalid for a malformed reference, Transient when Redis is away.
+        """
         first, second = parse_reference(a, self.settings, "a"), parse_reference(b, self.settings, "b")
         clusters, why = await load_clusters_between(self.store, self.rules(), first.node, second.node)
         return await self._answer(clusters, why, first, second)
@@ -65,7 +72,7 @@ class IdentityService:
         return {**answer, "rules_known": self.rules_known()}
 
     async def how(self, profile: str) -> dict[str, Any]:
-        """How a profile came about. Raises Invalid for what is no identifier or is not known."""
+        """Explain how a profile came about. Raises Invalid for a malformed or unknown reference, Transient when Redis is away."""
         reference = parse_reference(profile, self.settings, "profile")
         clusters = await self._load_clusters(reference)
         profile_id, nodes = clusters.resolution.labels[reference.node], clusters.members(reference.node)
@@ -79,9 +86,10 @@ class IdentityService:
         }
 
     async def cut(self, a: str, b: str, *, by: str, reason: str) -> dict[str, Any]:
-        """Take the direct evidence of two identifiers away. Raises Invalid when there is none, Transient when a part is away.
+        """Cut the direct evidence between two identifiers; return the operation and the profiles after it.
 
-        Says the operation, what the profiles are then, and whether the two are still together by another way.
+        The answer also says whether the two are still together by other evidence. Raises Invalid when there is no evidence
+        between them, Transient when Redis or the broker is away.
         """
         attribution = decisions.check_attribution(by, reason)
         first, second = parse_reference(a, self.settings, "a"), parse_reference(b, self.settings, "b")
@@ -98,10 +106,11 @@ class IdentityService:
     async def split(
         self, profile: str, *, keep: Collection[str] = (), move: Collection[str] = (), by: str, reason: str
     ) -> dict[str, Any]:
-        """Take a profile apart: the identifiers that move against all others. Either those or the ones that stay are named.
+        """Split a profile in two, by naming either the identifiers that stay or those that move.
 
-        Raises Invalid for parts that are none, Transient when a part is away. `mixed` are the profiles that still hold
-        identifiers of both parts, by evidence that lies outside of the profile.
+        The answer names as `mixed` the profiles that still have identifiers of both parts, joined by evidence outside of
+        the profile. Raises Invalid for a part that is empty or not of the profile, Transient when Redis or the broker is
+        away.
         """
         attribution = decisions.check_attribution(by, reason)
         if bool(keep) == bool(move):
@@ -122,7 +131,11 @@ class IdentityService:
         }
 
     async def undo(self, operation: str, *, by: str, reason: str) -> dict[str, Any]:
-        """Take an operation back, where nothing was decided since. Raises Invalid, Transient when ClickHouse is away."""
+        """Undo an operation, for the pairs that no later operation has decided. An undo can be undone.
+
+        Raises Invalid for an unknown operation or when nothing is left of it, Transient when ClickHouse, Redis or the
+        broker is away.
+        """
         attribution = decisions.check_attribution(by, reason)
         undone = await self._wait_for_operation(operation)
         nodes = {node for _, a, b in undone.pairs for node in (a, b)}
@@ -143,7 +156,7 @@ class IdentityService:
             raise Invalid(f"{path}: nobody is known by this identifier", path=path, reason="unknown_identifier")
 
     async def _wait_for_operation(self, name: str) -> IdentityOperation:
-        """An operation from the audit; one that was said a moment ago is waited for."""
+        """Read an operation from the audit, and wait for one that was made a moment ago until ClickHouse has it."""
         at_ms = decisions.operation_time_ms(name)
         if at_ms is None:
             raise Invalid("no operation has such a name: see `onefold identity operations`", path="operation", reason="malformed")
@@ -166,7 +179,10 @@ class IdentityService:
         on: bool = True,
         of: str = "",
     ) -> dict[str, Any]:
-        """Say a decision, wait until the link agent has come past it, and read what became of the nodes."""
+        """Publish a decision, wait until the link agent has applied it, and read the profiles of the nodes.
+
+        Nothing that happens after the publishing raises: the answer then has `applied` false.
+        """
         if not self.rules_known():
             raise Transient("the identity rules that hold are not known here yet: try again")
         noise = secrets.randbits(decisions.NOISE_BITS)
@@ -205,7 +221,7 @@ class IdentityService:
 
 
 def _is_mixed(profile: dict[str, Any], staying: Collection[str], moving: Collection[str]) -> bool:
-    """Whether a profile holds identifiers of both parts."""
+    """Return whether a profile of an answer has identifiers of both parts."""
     nodes = {identifier["node"] for identifier in profile["identifiers"]}
     return not nodes.isdisjoint(staying) and not nodes.isdisjoint(moving)
 
@@ -219,7 +235,7 @@ def _refusals(steps: Sequence[EvidenceStep]) -> list[EdgeRefusal]:
 
 
 def _nodes(steps: Sequence[EvidenceStep]) -> set[str]:
-    """Every node that the steps speak of."""
+    """Return every node that the steps and their refusals mention."""
     nodes = {node for step in steps for node in (step.start, step.end)}
     for refusal in _refusals(steps):
         nodes |= {node for side in refusal.end_values for node in side} | {node for link in refusal.earlier_links for node in link}

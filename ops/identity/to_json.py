@@ -1,4 +1,4 @@
-"""Answers as JSON. Pure."""
+"""Answers about identity as JSON. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -19,9 +19,10 @@ def why_to_json(
     identifiers: IdentifiersByNode,
     audit: EvidenceAudit,
 ) -> dict[str, Any]:
-    """The answer to `why`: a verdict, the way between the two, and the reasons that keep them apart. `seen_nodes` are those of
-    the two
-    of which anything is stored."""
+    """Return the answer to `why`: a verdict, the path between the two, and the reasons that keep them apart.
+
+    `seen_nodes` are those of the two that anything is stored about.
+    """
     a, b = ends
     steps = [step_to_json(step, clusters, identifiers, audit) for step in why.steps]
     direct = None if why.direct_step is None else step_to_json(why.direct_step, clusters, identifiers, audit)
@@ -42,7 +43,7 @@ def why_to_json(
 def how_to_json(
     profile_id: str, clusters: ResolvedClusters, turns: Iterable[ReplayedEdge], identifiers: IdentifiersByNode, audit: EvidenceAudit
 ) -> dict[str, Any]:
-    """The answer to `how`: a profile's members, and its evidence in the order of the replay."""
+    """Return the answer to `how`: a profile's members, and its evidence in the order in which it is applied."""
     nodes = [node for node, label in sorted(clusters.resolution.labels.items()) if label == profile_id]
     return {
         "profile_id": profile_id,
@@ -58,7 +59,7 @@ def how_to_json(
 def step_to_json(
     step: EvidenceStep, clusters: ResolvedClusters, identifiers: IdentifiersByNode, audit: EvidenceAudit
 ) -> dict[str, Any]:
-    """One piece of evidence."""
+    """Return one piece of evidence."""
     key, edge = ordered_pair(step.start, step.end), step.edge
     return {
         "from": node_to_json(step.start, identifiers),
@@ -77,7 +78,7 @@ def step_to_json(
 def refusal_to_json(
     refusal: EdgeRefusal, clusters: ResolvedClusters, identifiers: IdentifiersByNode, audit: EvidenceAudit
 ) -> dict[str, Any]:
-    """Why a piece of evidence joins nothing, in parts and as a sentence."""
+    """Return why a piece of evidence joins nothing, in parts and as a sentence."""
     dead = refusal.dead
     edges = clusters.evidence.edges
     answer: dict[str, Any] = {"reason": dead.reason}
@@ -113,7 +114,7 @@ def refusal_to_json(
 def operation_to_json(
     record: LinkDecision, profiles: Mapping[str, Members], identifiers: IdentifiersByNode, *, applied: bool
 ) -> dict[str, Any]:
-    """The answer to a decision. `profiles` are those that its nodes are in; when not yet `applied`, those of before."""
+    """Return the answer to a decision. `profiles` are those of its nodes, read before it is applied if not yet `applied`."""
     return {
         "operation": record.operation,
         "action": record.action,
@@ -134,14 +135,14 @@ def operation_to_json(
 
 
 def decision_to_json(decision: Decision, audit: EvidenceAudit) -> dict[str, Any]:
-    """What a person decided; who and why when the audit knows it."""
+    """Return a person's decision, with its author and reason when the audit has them."""
     operation = audit.operations.get(decision.operation)
     attribution = {} if operation is None else {"action": operation.action, "by": operation.by, "why": operation.reason}
     return {"operation": decision.operation, "at": format_instant(decision.at_ms), **attribution}
 
 
 def explain_refusal(refusal: Mapping[str, Any], prefer: str) -> str:
-    """A reason for people."""
+    """Return the reason of a refusal as a sentence."""
     reason = refusal["reason"]
     if reason == "cut":
         return f"cut {_attribution(refusal['decision'])}"

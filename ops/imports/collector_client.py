@@ -1,4 +1,4 @@
-"""Batches of calls to the collector, sent again for as long as it asks for that."""
+"""Batches of calls sent to the collector."""
 
 import gzip
 import time
@@ -28,10 +28,10 @@ class CollectorClient:
         self.retry_for_s = RETRY_FOR_S
 
     def send(self, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Keep the calls; the results of those that went into quarantine, by `index`.
+        """Send calls; return the results of those that went into quarantine, by `index`.
 
-        Raises Misconfigured for a wrong key or address, Transient when the collector could not keep them in time, Permanent when it
-        refuses them.
+        Raises Misconfigured for a wrong key or address, Transient when the collector did not take them within the bound,
+        Permanent when it refuses them.
         """
         response = self._post({"batch": calls})
         if response.status_code == 413 and len(calls) > 1:

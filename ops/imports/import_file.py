@@ -1,4 +1,4 @@
-"""The file: its lines, and how far it has been read."""
+"""The file of an import: its lines, its mapping, and how far it has been read."""
 
 import io
 from collections.abc import Iterator
@@ -20,20 +20,20 @@ _ENCODING_SAMPLE_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class ImportFile:
-    """A file that is being read. `size_bytes` in all, `read_bytes()` so far."""
+    """An open file. `lines` are read one by one; `size_bytes` is the size of the whole."""
 
     lines: Iterator[str]
     size_bytes: int
     handle: BinaryIO
 
     def read_bytes(self) -> int:
-        """How far the file was read, in bytes."""
+        """Return how far the file has been read, in bytes."""
         return self.handle.tell()
 
 
 @contextmanager
 def open_import_file(path: Path) -> Iterator[ImportFile]:
-    """The file's lines, with their ends. Raises Misconfigured when it cannot be read, Invalid for a line without end."""
+    """Open a file and detect its encoding. Raises Misconfigured when it cannot be read, Invalid for a line that is too long."""
     try:
         handle = path.open("rb")
         size = path.stat().st_size
@@ -56,7 +56,10 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
 
 
 def load_mapping(path: Path | None, event: str | None, timezone: str | None) -> ImportMapping:
-    """The mapping of a YAML file, with what the command line says besides. Raises Misconfigured that names file and field."""
+    """Return the mapping of a YAML file, completed by the options of the command line.
+
+    Raises Misconfigured that names the file and the field.
+    """
     document: object = {}
     if path is not None:
         try:

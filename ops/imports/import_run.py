@@ -1,4 +1,4 @@
-"""One import: rows to calls, calls to batches, and a report of what was not kept."""
+"""One import: rows become calls, calls are sent in batches, and a file beside it reports the rows that were not stored."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -26,10 +26,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class ImportSummary:
-    """`rows` = `kept` + `refused` (never sent) + `quarantined` (by the collector); `rejects` is the file with the latter two."""
+    """The counts of an import: `rows` = `stored` + `refused` (never sent) + `quarantined` (by the collector).
+
+    `reasons` counts the latter two by reason, and `report` is the name of the file that has them, "" when every row was
+    stored.
+    """
 
     rows: int = 0
-    kept: int = 0
+    stored: int = 0
     refused: int = 0
     quarantined: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
@@ -41,7 +45,7 @@ class ImportSummary:
 
 
 class RejectsFile:
-    """The rows that were not kept, as JSON lines beside the file, readable by its owner alone. Made with the first one."""
+    """The rows that were not stored, as JSON lines. The file is created with the first one, and only its owner may read it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,7 +53,7 @@ class RejectsFile:
         path.unlink(missing_ok=True)
 
     def add(self, row: ImportRow, reason: str, path: str, detail: str) -> None:
-        """Write a row's line, reason, path and text."""
+        """Write a row's line number, reason, path, detail and text."""
         if self._out is None:
             self._out = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
         raw = row.raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -57,7 +61,7 @@ class RejectsFile:
         self._out.write(orjson.dumps(entry) + b"\n")
 
     def close(self) -> str:
-        """The file's name, "" when every row was kept."""
+        """Close the file and return its name, "" when every row was stored."""
         if self._out is None:
             return ""
         self._out.close()
@@ -65,9 +69,10 @@ class RejectsFile:
 
 
 def run(kind: ImportKind, path: Path, mapping: ImportMapping, client: CollectorClient, progress: Progress) -> ImportSummary:
-    """Import a file. It may be run again at any time: message ids come from content, so what was kept already is a duplicate.
+    """Import a file. It may be run again at any time: message ids come from the content, so a row that is stored is a duplicate.
 
-    Raises what Client.send and `opened` raise, and Invalid when no column names anybody.
+    Raises what `CollectorClient.send` and `open_import_file` raise, and Invalid when no column of the first rows identifies
+    a person.
     """
     summary, rejects = ImportSummary(), RejectsFile(path.with_name(f"{path.name}.rejects.jsonl"))
     try:
@@ -83,7 +88,7 @@ def run(kind: ImportKind, path: Path, mapping: ImportMapping, client: CollectorC
 
 
 def batches(imported_rows: Iterator[ImportRow]) -> Iterator[list[ImportRow]]:
-    """Rows in batches of bounded count and size."""
+    """Yield the rows in batches of bounded count and size."""
     batch: list[ImportRow] = []
     size = 0
     for row in imported_rows:
@@ -97,8 +102,8 @@ def batches(imported_rows: Iterator[ImportRow]) -> Iterator[list[ImportRow]]:
 
 
 def _require_identifiers(summary: ImportSummary, batch: list[ImportRow]) -> None:
-    """Look at the first rows before anything is sent: a file without a column for identifiers would fill the quarantine."""
-    if summary.rows or len(batch) < 1:
+    """Raise Invalid when none of the first rows has an identifier: such a file would only fill the quarantine."""
+    if summary.rows:
         return
     calls = [row.call for row in batch[:_IDENTIFIER_CHECK_ROWS] if isinstance(row.call, dict)]
     if calls and not any(_has_identifier(call) for call in calls):
@@ -125,7 +130,7 @@ def _send(batch: list[ImportRow], client: CollectorClient, summary: ImportSummar
     ]
     summary.quarantined += len(results)
     summary.rows += len(batch)
-    summary.kept += len(sent) - len(results)
+    summary.stored += len(sent) - len(results)
     for row, reason, where, detail in sorted(rejected, key=lambda rejection: rejection[0].line):
         rejects.add(row, reason, where, detail)
         summary.reasons[reason] = summary.reasons.get(reason, 0) + 1

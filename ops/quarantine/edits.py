@@ -1,4 +1,4 @@
-"""Mending a raw record by rules: set, rename or drop a field by its dotted path. Pure."""
+"""Repairing a raw record by rules: set, rename or remove a field by its dotted path. Pure."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,10 @@ from runtime.errors import Invalid
 
 @dataclass(frozen=True, slots=True)
 class RecordEdits:
-    """What to do to each record, in this order: `rename` (from, to), `drop`, `put` (path, JSON value). `raw` replaces it whole."""
+    """The edits of each record, in this order: `rename` (from, to), `drop`, `put` (path, JSON value).
+
+    `raw` replaces the record before that.
+    """
 
     put: tuple[tuple[str, Any], ...] = ()
     drop: tuple[str, ...] = ()
@@ -22,7 +25,7 @@ class RecordEdits:
         return bool(self.put or self.drop or self.rename) or self.raw is not None
 
     def apply(self, raw: bytes) -> bytes:
-        """The mended record. Raises Invalid when fields are to be changed in what is no JSON object."""
+        """Return the edited record. Raises Invalid when fields are to be edited and the record is not a JSON object."""
         record = raw if self.raw is None else self.raw
         if not (self.put or self.drop or self.rename):
             return record
@@ -44,7 +47,7 @@ class RecordEdits:
 
 
 def _encode(value: dict[str, Any]) -> bytes:
-    """As JSON; a lone surrogate, which UTF-8 has not, stays an escape. Raises Invalid for a value nested beyond all reason."""
+    """Encode as JSON; a lone surrogate, which UTF-8 does not have, stays an escape. Raises Invalid when nested too deeply."""
     try:
         return json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -54,7 +57,7 @@ def _encode(value: dict[str, Any]) -> bytes:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """`path=value`: the value is JSON if it can be read as that, else text. Raises Invalid without a path."""
+    """Parse `path=value`; the value is JSON if it can be read as JSON, else text. Raises Invalid without a path."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip(". "):
         raise Invalid("write it as path=value", path="set", reason="malformed")
@@ -65,7 +68,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def parse_rename(text: str) -> tuple[str, str]:
-    """`old=new`, both dotted paths. Raises Invalid."""
+    """Parse `old=new`, both dotted paths. Raises Invalid."""
     old, equals, new = (part.strip() for part in text.partition("="))
     if not equals or not old.strip(".") or not new.strip("."):
         raise Invalid("write it as old=new", path="rename", reason="malformed")

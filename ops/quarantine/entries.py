@@ -1,4 +1,4 @@
-"""Records in quarantine as ClickHouse holds them."""
+"""Records in quarantine, read from ClickHouse."""
 
 import base64
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _RAW_COLUMN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class QuarantineQuery:
-    """Which records are meant; what is empty does not narrow them. `limit` bounds how many."""
+    """Which records to read; an empty field does not narrow them. `limit` bounds how many, after the first `skip`."""
 
     ids: tuple[str, ...] = ()
     reason: str = ""
@@ -30,7 +30,7 @@ class QuarantineQuery:
 
 @dataclass(frozen=True, slots=True)
 class QuarantineEntry:
-    """One record. `state` is open, replayed or discarded; `by` and `because` say who settled it and why."""
+    """One record. `state` is open, replayed or discarded; `by` and `because` say who changed the state and why."""
 
     id: str
     stage: str
@@ -49,7 +49,7 @@ class QuarantineEntry:
 
 
 async def list_entries(warehouse: Warehouse, query: QuarantineQuery) -> list[QuarantineEntry]:
-    """The records, newest first, without their bytes. Raises Transient."""
+    """Read the records of a query, newest first, without their bytes. Raises Transient."""
     rows = await named_queries.fetch_rows(
         warehouse, "quarantine_list", ids=list(query.ids), reason=query.reason, stage=query.stage, source=query.source,
         state=query.state, since_ms=query.since_ms, limit=query.limit, skip=query.skip,
@@ -58,12 +58,12 @@ async def list_entries(warehouse: Warehouse, query: QuarantineQuery) -> list[Qua
 
 
 def entry_to_json(entry: QuarantineEntry) -> dict[str, Any]:
-    """All but the bytes, for JSON."""
+    """Return all fields but the bytes, for JSON."""
     return {name: value for name, value in asdict(entry).items() if name != "raw"}
 
 
 async def read_entries(warehouse: Warehouse, ids: Sequence[str]) -> list[QuarantineEntry]:
-    """These records with their bytes, in the order of the ids; those that do not exist are left out. Raises Transient."""
+    """Read records with their bytes, in the order of the ids; ids that do not exist are left out. Raises Transient."""
     by_id: dict[str, QuarantineEntry] = {}
     for start in range(0, len(ids), PAGE):
         rows = await named_queries.fetch_rows(warehouse, "quarantine_show", ids=list(ids[start : start + PAGE]))

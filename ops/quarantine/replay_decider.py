@@ -1,4 +1,4 @@
-"""What a record in quarantine becomes when it is sent again: the same, however often. Pure."""
+"""What a record in quarantine becomes when it is sent again: always the same records, however often it is replayed. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -43,13 +43,13 @@ RECORD_TYPES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class ReplayRefusal:
-    """Why a record still cannot be kept; the text quotes no value."""
+    """Why a record still cannot be stored; the text quotes no value."""
 
     reason: str
 
 
 class ReplayDecider:
-    """Decides by these settings and definitions, as the collector and the agents would now."""
+    """Decides by the given settings and definitions, as the collector and the agents would now."""
 
     def __init__(self, settings: Settings, sources: Iterable[Source], admission: Admission) -> None:
         self._settings = settings
@@ -68,7 +68,7 @@ class ReplayDecider:
         )
 
     def records(self, entry: QuarantineEntry, raw: bytes) -> list[Outgoing] | ReplayRefusal:
-        """The records to send for `raw`, the record of the entry or what was made of it."""
+        """Return the records to send for `raw`, which is the entry's own record or the edited one, or the refusal."""
         if entry.stage not in ("collector", "accept"):
             return self._stage_records(entry, raw)
         if entry.id.startswith(_IMPORTED_ROW):
@@ -86,7 +86,7 @@ class ReplayDecider:
         return [Outgoing(self._settings.topic(record.topic), record.value, record.key) for record in outcome.records]
 
     def _call(self, entry: QuarantineEntry, body: Any) -> IntakeOutcome | ReplayRefusal:
-        """One call, or those of a body, received when they were. What has no message id of its own is named after the entry."""
+        """Decide the calls of a body, as received when they were. A call without a message id is named after the entry."""
         envelope = parse_envelope(CALL_CENTRE_PATH, body)
         if isinstance(envelope, BodyProblem):
             return ReplayRefusal(envelope.value)
@@ -102,7 +102,7 @@ class ReplayDecider:
         return outcome if calls else ReplayRefusal("it holds no call")
 
     def _declared_source(self, call: Any) -> str:
-        """The source that a touchpoint names, if it may."""
+        """Return the source that a touchpoint names, if that source allows it, else the default one."""
         source_name = call.get("source") if isinstance(call, dict) else None
         source = self._sources.get(source_name) if isinstance(source_name, str) else None
         return source.metadata.name if source is not None and source.spec.topic_ingress else DEFAULT_SOURCE
@@ -129,7 +129,7 @@ class ReplayDecider:
 
 
 def _with_message_id(call: Any, name: str) -> Any:
-    """The call with this message id, unless it has one, or intake makes it of the id of a call in a call centre."""
+    """Return the call with this message id, unless it has one, or intake derives one from the id of a phone call."""
     if not isinstance(call, dict) or call.get("messageId"):
         return call
     properties = call.get("properties")

@@ -1,4 +1,4 @@
-"""Sending records again, and giving them up: at a bounded rate, each settled in the open only once it is sent."""
+"""Replaying and discarding records at a bounded rate. A record's state changes only once its replacement has been sent."""
 
 import asyncio
 import getpass
@@ -29,14 +29,14 @@ MAX_RECORDS: Final = 1_000_000
 
 @dataclass(slots=True)
 class ReplayResult:
-    """How many records were sent again, and which were not, with the reason."""
+    """How many records were sent again, and the ids of the others with the reason."""
 
     sent: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
 async def load_replay_decider(connection: Connection) -> ReplayDecider:
-    """The decisions of now, by the live definitions. Raises Transient."""
+    """Build a decider of the live definitions. Raises Transient."""
     live_definitions = await definitions_topic.read_live(connection.settings, connection.bus)
     admission = Admission(open_locator(connection.settings.geoip_file))
     admission.replace_rules(admission_rules(live_definitions.values()))
@@ -46,7 +46,7 @@ async def load_replay_decider(connection: Connection) -> ReplayDecider:
 
 
 async def matching_ids(warehouse: Warehouse, query: QuarantineQuery) -> list[str]:
-    """The ids of all records that are wanted. Raises Invalid when an id that was named does not exist, or is settled."""
+    """Return the ids of the records of a query. Raises Invalid when an id of the query does not exist or is not open."""
     ids = [entry.id for entry in await list_entries(warehouse, query)]
     if query.ids and (missing := set(query.ids) - set(ids)):
         raise Invalid(f"{len(missing)} of the ids name no open record: see `onefold quarantine list --state all`", path="id")
@@ -54,7 +54,7 @@ async def matching_ids(warehouse: Warehouse, query: QuarantineQuery) -> list[str
 
 
 class ReplayRunner:
-    """Works on records, a chunk at a time. `rate` is records a second; `progress` hears of every chunk."""
+    """Works on records, a chunk at a time. `rate` is records per second; `progress` hears how many each chunk had."""
 
     def __init__(
         self, settings: Settings, producer: Producer | None, clock: Clock, by: str, *, rate: int, progress: Callable[[int], None]
@@ -63,9 +63,10 @@ class ReplayRunner:
         self._by, self._rate, self._progress = by, rate, progress
 
     async def replay(self, warehouse: Warehouse, ids: Sequence[str], decider: ReplayDecider, edits: RecordEdits) -> ReplayResult:
-        """Send these again; without a producer only look. What is refused stays as it is. Raises Transient: say it again then.
+        """Send records again; without a producer only decide. A refused record stays as it is.
 
-        Sent twice, a record changes nothing: its event has the same id.
+        Sent twice, a record changes nothing, because its event has the same id. Raises Transient: then run the replay
+        again.
         """
         result = ReplayResult()
         for start in range(0, len(ids), CHUNK):
@@ -84,7 +85,7 @@ class ReplayRunner:
         return result
 
     async def discard(self, warehouse: Warehouse, ids: Sequence[str], because: str) -> int:
-        """Give these up; returns how many. They stay in quarantine, marked. Raises Transient."""
+        """Mark records as discarded and return how many; they stay in quarantine. Raises Transient."""
         for start in range(0, len(ids), PAGE):
             entries = await read_entries(warehouse, ids[start : start + PAGE])
             await self._send([], [self._settlement(entry, "discarded", because) for entry in entries], len(entries))
@@ -116,7 +117,7 @@ def _decide(decider: ReplayDecider, entry: QuarantineEntry, edits: RecordEdits) 
 
 
 def operator() -> str:
-    """Who runs this command, for the audit."""
+    """Return the user of the operating system who runs this command, for the audit."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

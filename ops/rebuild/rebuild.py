@@ -223,7 +223,7 @@ class Rebuild:
         )
 
     async def _newest_version(self) -> int:
-        """Return the largest label version in either store: new labels must be newer than all of them, or readers ignore them."""
+        """Return the largest label version in either store; the new labels must be newer, or readers would ignore them."""
         newest = int((await named_queries.fetch_rows(self._warehouse, "newest_label_version"))[0][0] or 0)
         async for profile_id, data in self._store.scan("members"):
             newest = max(newest, encoding.unpack_members(profile_id, data).version)

@@ -1,4 +1,4 @@
-"""What a question about segments is asked of: the stores of the Onefold that a command is about, and its live definitions."""
+"""Connecting the services about segments to the Onefold that a command works on, with its live definitions."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 @asynccontextmanager
 async def open_segment_service(data_dir: Path) -> AsyncIterator[SegmentService]:
-    """With the definitions that are live now. ClickHouse is reached when it is needed."""
+    """Open the segment service; ClickHouse is connected when it is needed."""
     settings, clock = find_settings(data_dir), SystemClock()
     store = open_store(settings, clock)
     warehouse = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)
@@ -35,7 +35,7 @@ async def open_segment_service(data_dir: Path) -> AsyncIterator[SegmentService]:
 
 @asynccontextmanager
 async def open_segment_verifier(data_dir: Path) -> AsyncIterator[SegmentVerifier]:
-    """The same for whoever compares stream and SQL."""
+    """Open the verifier, with all stores connected."""
     async with connect_with_store(data_dir) as (connection, store):
         live_definitions = await definitions_topic.read_live(connection.settings, connection.bus)
         plan, rules = (

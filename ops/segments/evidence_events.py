@@ -1,4 +1,4 @@
-"""The events behind a leaf: its entries know when, ClickHouse knows what."""
+"""The events behind a condition: a register's entries have the instants, and ClickHouse has the events."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -33,8 +33,11 @@ EventsJson = list[dict[str, Any]]
 
 @dataclass(slots=True)
 class EventEvidence:
-    """The events of each `NodeEvidence` (by its identity), the last transition; `complete` is false when ClickHouse did not
-    tell all."""
+    """The events behind the conditions of one explanation, and the last transition.
+
+    `events` are by the identity (`id()`) of a `NodeEvidence`. `complete` is false when ClickHouse did not answer for all of
+    them.
+    """
 
     events: dict[int, EventsJson] = field(default_factory=dict)
     transition: dict[str, Any] | None = None
@@ -44,7 +47,7 @@ class EventEvidence:
 async def load_event_evidence(
     connect: Callable[[], Awaitable[Warehouse]], snapshot: ProfileSnapshot, segment: str, tree: ExplainedNode
 ) -> EventEvidence:
-    """What ClickHouse knows of a tree's entries and of the last transition. Does not raise when it is away."""
+    """Read the events of a tree's entries and the last transition. Never raises: without ClickHouse only instants are shown."""
     evidence = EventEvidence()
     requested = [behind for node in tree.walk() for behind in node.evidence]
     evidence.complete = len(requested) <= MAX_LOOKUPS
@@ -108,7 +111,7 @@ async def _events(warehouse: Warehouse, snapshot: ProfileSnapshot, behind: NodeE
 
 
 def _shown_entries(behind: NodeEvidence, snapshot: ProfileSnapshot) -> Sequence[Entry]:
-    """The entries that are shown: the latest of a register's, or that of the event that set a trait."""
+    """Return the entries that are shown: the latest of a register, or that of the event that set a trait."""
     if behind.register is not None:
         return (behind.entries or ())[:MAX_SHOWN]
     registers = snapshot.joined.trait_values
@@ -117,7 +120,7 @@ def _shown_entries(behind: NodeEvidence, snapshot: ProfileSnapshot) -> Sequence[
 
 
 def _window(register: Register, entries: Sequence[Entry]) -> Mapping[str, Any]:
-    """Which instants are asked for: those of the entries, or all that a register without instants can mean."""
+    """Return the instants to read: those of the entries, or everything that a register without instants can mean."""
     if register.form in TIMED_FORMS and entries:
         times = [entry[0] for entry in entries]
         return {"from_ms": min(times), "until_ms": max(times), "times": times}
@@ -162,7 +165,7 @@ def _event_with_value(event: Event, register: Register | None = None, entry: Ent
 
 
 def _times_only(register: Register | None, entries: Iterable[Entry]) -> EventsJson:
-    """Entries whose events ClickHouse does not have (yet), or did not tell: when they were is known, if the register says that."""
+    """Return entries whose events ClickHouse does not have, by their instants, if the register has these."""
     if register is not None and register.form not in TIMED_FORMS:
         return []
     return [{"time": format_instant(entry[0])} for entry in entries]

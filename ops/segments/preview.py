@@ -27,7 +27,7 @@ class SegmentPreview:
 
 
 def parse_instant(text: str) -> int | None:
-    """An ISO 8601 instant in ms, UTC if it names no zone; None for no text. Raises Invalid for anything else."""
+    """Parse an ISO 8601 instant to ms, in UTC if it names no zone; None for an empty text. Raises Invalid for anything else."""
     if not text:
         return None
     try:
@@ -50,9 +50,9 @@ def preview_to_json(segment_preview: SegmentPreview) -> dict[str, Any]:
 def plan_with_file(
     segment: str, live: Mapping[str, AnyDefinition], defined: Mapping[str, AnyDefinition]
 ) -> tuple[SegmentPlan, list[str]]:
-    """The plan with what a file defines (`found`), and the names of its segments; without a file the live segment `segment`. Pure.
+    """Return the plan with a file's definitions, and the names of the file's segments; without a file the live `segment`.
 
-    Raises Invalid when there is none.
+    Raises Invalid when there is no such segment. Pure.
     """
     require_consistent(defined, live)
     plan = segment_plan_of({**live, **defined}.values())
@@ -81,7 +81,7 @@ async def preview_segments(which: str, at_ms: int | None, data_dir: Path) -> lis
 
 
 def _read_file(context: ApplyContext, path: Path) -> dict[str, AnyDefinition]:
-    """The definitions of a file; none when there is no such file."""
+    """Read the definitions of a file by key; empty when there is no such file."""
     if not path.is_file():
         return {}
     try:

@@ -1,4 +1,4 @@
-"""What is stored about one person now, as segments see it."""
+"""The stored state of one profile, as segments see it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,10 @@ class ProfileSnapshot:
 async def read_snapshot(
     settings: Settings, store: ProfileStore, plan: SegmentPlan, rule: HouseholdRules | None, node: str
 ) -> ProfileSnapshot | None:
-    """The person that a node (or a profile id, also one of before) belongs to; None when there are no events of it."""
+    """Read the profile that a node or a profile id (also an earlier one) belongs to; None when it has no events.
+
+    Raises Transient.
+    """
     profile_id = (await store.labels([node]))[node].profile_id
     members = (await store.members([profile_id]))[profile_id].nodes
     documents = await store.documents("fragment", members)

@@ -1,4 +1,4 @@
-"""Answers about segments as people read them on a terminal. Pure."""
+"""Answers about segments for a terminal. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -25,7 +25,7 @@ _APPROXIMATE: Final = "Approximate: more happened than a leaf keeps (`keep` in i
 
 
 def why(answer: JsonObject) -> RenderableType:
-    """The answer to `why` about one segment."""
+    """Return the answer to `why` about one segment."""
     verdict = "is in" if answer["member"] else "is not in"
     head = [Text(f"{answer['profile_id']} {verdict} {answer['segment']} (version {answer['version']})", "bold")]
     head.append(_text(_next_change(answer, "leaves" if answer["member"] else "enters")))
@@ -35,7 +35,7 @@ def why(answer: JsonObject) -> RenderableType:
 
 
 def overview(answer: JsonObject) -> RenderableType:
-    """The table of all segments of a profile."""
+    """Return the table of all segments of a profile."""
     table = Table(Column("segment", overflow="fold"), "", "since", Column("turns by itself", overflow="fold"), box=None)
     for row in answer["segments"]:
         mark, style = _MARKS[row["member"]]
@@ -48,7 +48,7 @@ def overview(answer: JsonObject) -> RenderableType:
 
 
 def verification(answer: JsonObject) -> RenderableType:
-    """The answer to `verify`."""
+    """Return the answer to `verify`."""
     right_aligned = {"justify": "right"}
     head = Column("segment", overflow="fold"), *(Column(name, **right_aligned) for name in ("both", "only stream", "only SQL"))  # type: ignore[arg-type]  # a literal
     table = Table(*head, box=None)
@@ -77,7 +77,7 @@ def _drift(answer: JsonObject) -> Iterable[str]:
 
 
 def time_ahead(length_ms: int) -> str:
-    """How far ahead: `in 29 min`."""
+    """Return a length of time as in `in 29 min`."""
     size, unit = next(((size, unit) for size, unit in _UNITS if length_ms >= 2 * size), (1_000, "s"))
     return f"in {length_ms // size} {unit}"
 

@@ -1,4 +1,4 @@
-"""Where questions about one person's segments are answered: what the command and the API have in common."""
+"""The segment service: questions about one person's segments are answered; the command and the API share it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,8 +22,11 @@ from warehouse.client import Warehouse
 
 @dataclass(frozen=True, slots=True)
 class SegmentService:
-    """`plan` and `rules` are those that are live now, once they are `definitions_loaded`. `warehouse` may raise: then history
-    is not told."""
+    """Answers why a person is in a segment.
+
+    `plan` and `rules` return the live ones once `definitions_loaded` returns true. `warehouse` may raise: then the answer
+    has no history.
+    """
 
     settings: Settings
     store: ProfileStore
@@ -34,9 +37,9 @@ class SegmentService:
     definitions_loaded: Callable[[], bool] = lambda: True
 
     async def why(self, profile: str, segment: str) -> dict[str, Any]:
-        """Why a person is in a segment now, or why not.
+        """Explain why a person is in a segment now, or why not.
 
-        Raises Invalid for what is no identifier, nobody, or no segment; Transient when Redis is away.
+        Raises Invalid for a malformed or unknown identifier and for an unknown segment, Transient when Redis is away.
         """
         plan = self._plan()
         if segment not in plan.segments:
@@ -48,7 +51,7 @@ class SegmentService:
         return why_to_json(explanation, snapshot, evidence, plan, now_ms)
 
     async def overview(self, profile: str) -> dict[str, Any]:
-        """All segments: in or out, since when, and when that turns by itself. Raises as `why`."""
+        """List all segments: in or out, since when, and when that changes by itself. Raises as `why`."""
         plan = self._plan()
         snapshot = await self._snapshot(profile, plan)
         now_ms = self.clock.now_ms()

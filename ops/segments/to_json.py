@@ -1,4 +1,4 @@
-"""Answers to why as JSON. Pure."""
+"""Answers about segments as JSON. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,8 +15,11 @@ from schemas.instants import NEVER
 def why_to_json(
     explanation: SegmentExplanation, snapshot: ProfileSnapshot, evidence: EventEvidence, plan: SegmentPlan, now_ms: int
 ) -> dict[str, Any]:
-    """The answer about one segment. `agrees` says whether the stored membership is the one explained here; `evaluated` whether it
-    was last looked at by the definitions of now."""
+    """Return the answer about one segment.
+
+    `agrees` says whether the stored membership is the one that is explained here, and `evaluated` whether the stored one
+    was evaluated by the live definitions.
+    """
     tree = explanation.tree
     return {
         "profile_id": snapshot.profile_id,
@@ -37,7 +40,7 @@ def why_to_json(
 
 
 def node_to_json(node: ExplainedNode, evidence: EventEvidence, now_ms: int) -> dict[str, Any]:
-    """A node and all below it."""
+    """Return a node of the tree and all nodes below it."""
     answer: dict[str, Any] = {"node": node.keyword, "text": node.text, "holds": node.holds}
     leaf = node.keyword not in ("all", "any", "not", "in_segment", "everyone")
     if leaf:
@@ -74,19 +77,19 @@ def row_to_json(name: str, snapshot: ProfileSnapshot, turns: tuple[bool, int], n
 
 
 def is_stored_member(snapshot: ProfileSnapshot, segment: str) -> bool:
-    """Whether the stored membership has the person in a segment."""
+    """Return whether the person is in a segment by the stored membership."""
     state = snapshot.membership.segments.get(segment)
     return state is not None and state.member and not snapshot.membership.dissolved_into
 
 
 def stored_membership(snapshot: ProfileSnapshot, segment: str) -> dict[str, Any] | None:
-    """The stored membership, None when the person was never in."""
+    """Return the stored membership, None when the person was never in the segment."""
     state = snapshot.membership.segments.get(segment)
     return None if state is None else {"member": state.member, "since": format_instant(state.since_ms), "seq": state.seq}
 
 
 def optional_instant(at_ms: int) -> str | None:
-    """An instant; None for one that does not come."""
+    """Return an instant as text; None for NEVER."""
     return None if at_ms >= NEVER else format_instant(at_ms)
 
 
@@ -101,7 +104,7 @@ def _value(value: Any) -> Any:
 
 
 def verification_to_json(verification: SegmentVerification) -> dict[str, Any]:
-    """The answer to verify. Of each segment the first CHUNK profiles that differ either way are named."""
+    """Return the answer to `verify`. Of each segment the first CHUNK differing profiles of each side are named."""
     return {
         "agrees": verification.agrees,
         "looks": verification.comparisons,

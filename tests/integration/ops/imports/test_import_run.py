@@ -38,7 +38,7 @@ def test_a_file_of_customers_arrives_once_however_often_it_is_imported(kafka: st
     report = file.with_name("khách hàng.csv.rejects.jsonl")
     with collector_process(kafka, tmp_path, source("default", KEY)) as process:
         code, summary = imported(process, "customers", str(file))
-        assert (code, summary["rows"], summary["kept"]) == (1, ROWS, ROWS - 2)
+        assert (code, summary["rows"], summary["stored"]) == (1, ROWS, ROWS - 2)
         assert (summary["refused"], summary["quarantined"], summary["report"]) == (1, 1, str(report))
         said = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
         assert [(one["line"], one["reason"], one["raw"]) for one in said] == [
@@ -50,7 +50,7 @@ def test_a_file_of_customers_arrives_once_however_often_it_is_imported(kafka: st
         (one,) = [event for event in events if ("user_id", "KH-7") in event.identifiers]
         assert one.traits["name"] == "Nguyễn Thị Ánh 7"
         assert one.traits["birthday"] == "1990-06-15"
-        assert imported(process, "customers", str(file))[1]["kept"] == ROWS - 2
+        assert imported(process, "customers", str(file))[1]["stored"] == ROWS - 2
         again = process.read("events", 2 * (ROWS - 2))
         assert {(event.id, event.owner) for event in again} == {(event.id, event.owner) for event in first.values()}
 
@@ -65,7 +65,7 @@ def test_past_purchases_have_their_own_time_and_a_mapping(kafka: str, tmp_path: 
     with collector_process(kafka, tmp_path, source("default", KEY)) as process:
         argv = ("events", str(file), "--mapping", str(mapping), "--timezone", "Asia/Ho_Chi_Minh", "--event", "Mua hàng")
         code, summary = imported(process, *argv)
-        assert (code, summary["kept"], summary["report"]) == (0, 1, "")
+        assert (code, summary["stored"], summary["report"]) == (0, 1, "")
         (event,) = process.read("events", 1)
         assert (event.name, event.time_ms) == ("Mua hàng", 1_749_972_600_000)
         assert event.properties == {"total": 1_250_000, "order_id": 7, "currency": "VND"}

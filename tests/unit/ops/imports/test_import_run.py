@@ -110,9 +110,9 @@ def test_a_second_run_after_a_break_sends_the_same_calls(tmp_path: Path) -> None
     broken.client.retry_for_s = -1
     with pytest.raises(Transient):
         imported(file, broken)
-    assert imported(file, whole).kept == 1200
+    assert imported(file, whole).stored == 1200
     again = Collector()
-    assert imported(file, again).kept == 1200
+    assert imported(file, again).stored == 1200
     assert again.batches == whole.batches
     assert [len(batch) for batch in whole.batches] == [500, 500, 200]
 
