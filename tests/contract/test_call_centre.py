@@ -205,7 +205,9 @@ async def test_every_intake_path_refuses_for_the_same_reason(way: str, case: str
     call, reason, path = REFUSED[case]
     events, (held,) = await WAYS[way](call)
     assert events == []
-    assert (held.reason, path_of(held), held.counted) == (reason, path, True)
+    assert held.reason == reason
+    assert path_of(held) == path
+    assert held.counted is True
 
 
 async def test_event_counts_once_over_any_intake_paths_and_order() -> None:

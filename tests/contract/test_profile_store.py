@@ -124,7 +124,8 @@ async def test_changed_partition_count_accepts_a_smaller_offset(store: ProfileSt
     assert await store.save(after, None, 1, fragment(0, b"after", after)) == frozenset()
     document = await stored(store)
     assert document == GuardedDocument(b"after", after.guard_name, 0)
-    assert (document.applied_offset(after), document.applied_offset(PLACE)) == (0, -1)
+    assert document.applied_offset(after) == 0
+    assert document.applied_offset(PLACE) == -1
 
 
 async def test_kinds_do_not_share_documents(store: ProfileStore) -> None:
@@ -207,10 +208,8 @@ async def test_a_zombie_between_load_and_save_is_fenced(store: ProfileStore) -> 
     await store.save(PLACE, successor.position, 5, fragment(4, b"successor"))
     with pytest.raises(StateLost):
         await store.save(PLACE, zombie.position, 3, fragment(2, b"zombie"))
-    assert (await stored(store), (await store.checkpoint(PLACE)).position) == (
-        GuardedDocument(b"successor", PLACE.guard_name, 4),
-        5,
-    )
+    assert await stored(store) == GuardedDocument(b"successor", PLACE.guard_name, 4)
+    assert (await store.checkpoint(PLACE)).position == 5
 
 
 async def test_a_zombie_first_is_overtaken_by_its_successor_after_a_fresh_start(store: ProfileStore) -> None:

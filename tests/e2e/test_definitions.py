@@ -71,9 +71,13 @@ def test_a_segment_applied_over_history_is_silent_then_live_and_comes_back(tmp_p
         asked = ("plan", str(folder))
         planned = eventually(lambda: onefold.json(*asked), lambda found: found["segments"][0]["now"] == 3)
         (size,) = planned["segments"]
-        assert (size["before"], size["entering"], size["leaving"], len(size["sample"])) == (0, 3, 0, 3)
+        assert size["before"] == 0
+        assert size["entering"] == 3
+        assert size["leaving"] == 0
+        assert len(size["sample"]) == 3
         preview = onefold.json("segments", "preview", str(folder / "segment.yaml"))
-        assert (preview[0]["members"], preview[0]["sample"]) == (3, size["sample"])
+        assert preview[0]["members"] == 3
+        assert preview[0]["sample"] == size["sample"]
 
         applied = onefold.json("apply", str(folder))
         assert applied["segments"]["khach-quen"] == {"before": 0, "now": 3, "entered": 3, "left": 0}

@@ -45,7 +45,8 @@ def test_up_says_where_everything_is_and_sigterm_ends_it_in_order(command: Onefo
     assert state["addresses"]["kafka"] in command.output()
     assert state["api_token"] not in command.output()
     printed = command.run("status", "--json")
-    assert (printed.returncode, json.loads(printed.stdout)) == (0, state)
+    assert printed.returncode == 0
+    assert json.loads(printed.stdout) == state
     those = pids(command)
     assert command.process is not None
     command.process.send_signal(signal.SIGTERM)
@@ -84,19 +85,22 @@ def test_killed_up_stops_its_children_and_restart_keeps_ports_and_secrets(comman
     with Redis.from_url(second["addresses"]["redis"], decode_responses=True) as redis:
         assert redis.get("kept") == "Nguyễn"
     assert all_gone(those)
-    assert (second["addresses"], second["write_keys"]) == (first["addresses"], first["write_keys"])
+    assert second["addresses"] == first["addresses"]
+    assert second["write_keys"] == first["write_keys"]
 
 
 def test_detached_stack_runs_until_down(command: OnefoldProcess) -> None:
     started = command.run("up", "--detach")
-    assert (started.returncode, started.stderr) == (0, "")
+    assert started.returncode == 0
+    assert started.stderr == ""
     assert "Onefold is ready" in started.stdout
     those = pids(command)
     assert command.run("status").returncode == 0
     assert command.run("down").returncode == 0
     assert all_gone(those)
     after = command.run("status", "--json")
-    assert (after.returncode, json.loads(after.stdout)["ready"]) == (1, False)
+    assert after.returncode == 1
+    assert json.loads(after.stdout)["ready"] is False
     assert "start it with `onefold up`" in after.stderr
 
 
@@ -129,5 +133,6 @@ def test_without_a_network_or_jars_up_says_what_to_do(command: OnefoldProcess, t
 
 def test_down_where_nothing_runs_is_no_error(command: OnefoldProcess) -> None:
     done = command.run("down")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr == ""
     assert "nothing runs in" in done.stdout

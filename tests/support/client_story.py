@@ -167,7 +167,10 @@ class ClientTrial:
         assert strongest is not None
         assert event.owner == node(secret, strongest)
         assert event.nodes == tuple(node(secret, pair) for pair in event.identifiers)
-        assert (event.source, event.flags, event.violations, event.observed) == ("default", (), (), ())
+        assert event.source == "default"
+        assert event.flags == ()
+        assert event.violations == ()
+        assert event.observed == ()
 
 
 async def end_offsets(settings: Settings) -> EndOffsets:

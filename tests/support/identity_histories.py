@@ -169,9 +169,10 @@ async def check_profiles(history: RandomIdentityHistory, pipeline: Pipeline, lab
         assert (profile_id in live) == bool(owners), "a profile is said without events, or not said with some"
         if owners:
             published = live[profile_id]
-            assert (published.members, published.identifiers, published.traits, published.counters) == (
-                tuple(nodes), joined.identifiers, joined.traits, joined.counters,
-            ), "the profile last said is not the one in the store"  # fmt: skip
+            assert published.members == tuple(nodes), "the profile last said is not the one in the store"
+            assert published.identifiers == joined.identifiers, "the profile last said is not the one in the store"
+            assert published.traits == joined.traits, "the profile last said is not the one in the store"
+            assert published.counters == joined.counters, "the profile last said is not the one in the store"
     assert live.keys() <= groups.keys(), "a profile that is no more was never taken back"
     assert counted == Counter(item.label for item in history.events), "an event is counted twice, or lost"
 

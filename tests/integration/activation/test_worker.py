@@ -97,7 +97,10 @@ async def test_a_due_transition_is_delivered_once_and_recorded(world: Activation
     (got,) = receiver.requests
     (said,) = await world.deliveries()
     assert got.id == said.key == idempotency_key(transition(), "hook")
-    assert (said.state, said.verdict, said.attempts, said.status) == ("delivered", "due", 1, 204)
+    assert said.state == "delivered"
+    assert said.verdict == "due"
+    assert said.attempts == 1
+    assert said.status == 204
 
 
 async def test_silent_transition_is_recorded_but_not_sent(world: ActivationWorld) -> None:
@@ -106,7 +109,9 @@ async def test_silent_transition_is_recorded_but_not_sent(world: ActivationWorld
         await wait_until(world.deliveries)
         assert receiver.requests == []
     (said,) = await world.deliveries()
-    assert (said.state, said.verdict, said.attempts) == ("skipped", "silent_cause:merge", 0)
+    assert said.state == "skipped"
+    assert said.verdict == "silent_cause:merge"
+    assert said.attempts == 0
 
 
 async def test_a_crash_between_delivery_and_settling_repeats_the_same_message(world: ActivationWorld) -> None:
@@ -131,7 +136,8 @@ async def test_a_crash_between_delivery_and_settling_repeats_the_same_message(wo
 
             await wait_until(committed)
     first, second = receiver.requests
-    assert (first.id, first.raw) == (second.id, second.raw)
+    assert first.id == second.id
+    assert first.raw == second.raw
 
 
 async def test_store_outage_delays_messages_without_loss(world: ActivationWorld) -> None:
@@ -159,7 +165,9 @@ async def test_503_then_ok_is_one_delivery_with_one_id(world: ActivationWorld) -
         await world.publish([transition()])
         await wait_until(world.deliveries)
     (said,) = await world.deliveries()
-    assert (said.state, said.attempts, said.status) == ("delivered", 3, 200)
+    assert said.state == "delivered"
+    assert said.attempts == 3
+    assert said.status == 200
     assert len({got.id for got in receiver.requests}) == 1
 
 
@@ -184,7 +192,9 @@ async def test_retries_end_as_failed_at_their_age(world: ActivationWorld) -> Non
         await world.publish([transition()])
         await wait_until(world.deliveries)
     (said,) = await world.deliveries()
-    assert (said.state, said.verdict, said.status) == ("failed", "retries_exhausted", 500)
+    assert said.state == "failed"
+    assert said.verdict == "retries_exhausted"
+    assert said.status == 500
     assert said.attempts == len(receiver.requests) > 1
 
 
@@ -258,7 +268,9 @@ async def test_invalid_transition_is_quarantined_and_skipped(world: ActivationWo
 
         await wait_until(both)
     (held,) = await world.read("quarantine", QuarantineRecord)
-    assert (held.stage, held.reason, held.counted) == ("activation", "unparsable", False)
+    assert held.stage == "activation"
+    assert held.reason == "unparsable"
+    assert held.counted is False
 
 
 async def test_workers_follow_the_definitions(world: ActivationWorld) -> None:

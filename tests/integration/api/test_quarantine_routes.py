@@ -93,12 +93,15 @@ async def test_quarantined_record_is_shown_fixed_and_replayed_once(world: Quaran
     assert base64.b64decode(shown["raw"]).decode() == RAW
 
     refused = await world.http.post("/v1/quarantine/collector-1/replay", json={"by": "lan"})
-    assert (refused.status_code, await world.records("events")) == (409, [])
+    assert refused.status_code == 409
+    assert await world.records("events") == []
     sent = await world.http.post("/v1/quarantine/collector-1/replay", json={"by": "lan", "raw": MENDED})
     assert sent.status_code == 202
     (record,) = await world.records("events")
     said = decode(Event, record.value)
-    assert (said.name, said.id, said.received_ms) == ("Đặt hàng", "collector-1", AT_MS + 1)
+    assert said.name == "Đặt hàng"
+    assert said.id == "collector-1"
+    assert said.received_ms == AT_MS + 1
 
     await world.consumed()
     assert await world.state("collector-1") == "replayed"
@@ -113,7 +116,9 @@ async def test_quarantined_record_is_discarded_with_a_reason(world: QuarantineWo
     assert (await world.http.post("/v1/quarantine/collector-0/discard", json=given_up)).status_code == 202
     await world.consumed()
     shown = (await world.http.get("/v1/quarantine/collector-0")).json()
-    assert (shown["state"], shown["by"], shown["because"]) == ("discarded", "lan", "thử nghiệm")
+    assert shown["state"] == "discarded"
+    assert shown["by"] == "lan"
+    assert shown["because"] == "thử nghiệm"
     assert len((await world.http.get("/v1/quarantine")).json()["records"]) == 2
 
 
@@ -123,5 +128,6 @@ async def test_without_the_token_and_beyond_the_rate_nothing_is_sent(world: Quar
     answers = {(await world.http.post(missing, json={"by": "lan"})).status_code for _ in range(REPLAYS_PER_SECOND)}
     assert all(400 <= status < 500 and status != 429 for status in answers)
     limited = await world.http.post("/v1/quarantine/collector-1/replay", json={"by": "lan", "raw": MENDED})
-    assert (limited.status_code, limited.headers["Retry-After"]) == (429, "1")
+    assert limited.status_code == 429
+    assert limited.headers["Retry-After"] == "1"
     assert await world.records("events") == []

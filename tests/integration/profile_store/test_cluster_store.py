@@ -105,7 +105,8 @@ async def test_interrupted_save_is_completed_by_the_next_load(two_stores: tuple[
     await dies(first, lives, None, 2, WRITES)
     standing, documents, labels = await second.load(PLACE, "fragment", ["a", "b"], ["a", "b"])
     assert standing == Checkpoint(position=2, paused=False)
-    assert (documents, labels) == (WRITTEN["fragments"], WRITTEN["labels"])
+    assert documents == WRITTEN["fragments"]
+    assert labels == WRITTEN["labels"]
     assert await everything(second) == WRITTEN
 
 
@@ -227,7 +228,8 @@ async def test_documents_are_never_older_than_the_position_they_are_loaded_with(
 
     monkeypatch.setattr(reader._link, "run", position_last)
     standing, documents, _ = await reader.load(PLACE, "fragment", ["a"])
-    assert (standing.position, documents["a"].offset) == (2, 1)
+    assert standing.position == 2
+    assert documents["a"].offset == 1
 
 
 async def test_write_ahead_entry_of_another_version_is_left_alone(

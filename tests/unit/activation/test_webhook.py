@@ -42,7 +42,8 @@ async def test_another_attempt_has_the_same_id_and_a_new_time() -> None:
         now.advance(5_000)
         await deliver(receiver.url, clock=now)
     first, second = receiver.requests
-    assert (first.id, first.raw) == (second.id, second.raw)
+    assert first.id == second.id
+    assert first.raw == second.raw
     assert int(second.timestamp) == int(first.timestamp) + 5
     assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
 

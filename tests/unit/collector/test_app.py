@@ -28,7 +28,10 @@ async def test_each_address_takes_its_call(path: str, kind: str) -> None:
         assert answer.json() == {"success": True, "results": []}
         assert answer.headers["x-onefold-result"] == "accepted=1; quarantined=0"
         (event,) = await at.events()
-        assert (event.type, event.id, event.source, event.received_ms) == (kind, "m1", "default", NOW_MS)
+        assert event.type == kind
+        assert event.id == "m1"
+        assert event.source == "default"
+        assert event.received_ms == NOW_MS
 
 
 @pytest.mark.parametrize("path", ["batch", "b", "import"])
@@ -47,7 +50,8 @@ async def test_an_event_lies_under_its_owner() -> None:
         await at.post("/v1/track", TRACK)
         (record,) = await at.records("events")
         owner = node(at.settings.tenant_secret.get_secret_value().encode(), ("user_id", "u1")).encode()
-        assert (record.key, record.partition) == (owner, partition_of(owner, 3))
+        assert record.key == owner
+        assert record.partition == partition_of(owner, 3)
 
 
 async def test_the_batchs_context_lies_under_each_events_own() -> None:
@@ -158,19 +162,19 @@ async def test_body_format_is_detected_from_its_content(content_type: str, zippe
 async def test_a_body_that_holds_no_calls_is_one_event_in_quarantine(path: str, content: bytes, code: str, reason: str) -> None:
     async with collector_harness() as at:
         answer = await at.post(f"/v1/{path}", content=content)
-        assert (answer.status_code, answer.json()["success"], answer.json()["code"]) == (400, False, code)
+        assert answer.status_code == 400
+        assert answer.json()["success"] is False
+        assert answer.json()["code"] == code
         path = "batch" if reason == "wrong_type" else ""
         assert answer.json()["results"] == [{"index": 0, "messageId": None, "reason": reason, "path": path}]
         named = f"0 {reason} {path}".strip()
         assert answer.headers["x-onefold-result"] == f'accepted=0; quarantined=1; not-kept="{named}"; code={code}'
         ((record, raw),) = await at.quarantined()
-        assert (record.stage, record.reason, record.source, record.counted, record.at_ms) == (
-            "collector",
-            reason,
-            "default",
-            True,
-            NOW_MS,
-        )
+        assert record.stage == "collector"
+        assert record.reason == reason
+        assert record.source == "default"
+        assert record.counted is True
+        assert record.at_ms == NOW_MS
         assert raw == content
 
 
@@ -261,7 +265,8 @@ async def test_write_keys_are_never_quarantined() -> None:
 async def test_an_empty_batch_is_kept() -> None:
     async with collector_harness() as at:
         answer = await at.post("/v1/batch", {"batch": []})
-        assert (answer.status_code, answer.headers["x-onefold-result"]) == (200, "accepted=0; quarantined=0")
+        assert answer.status_code == 200
+        assert answer.headers["x-onefold-result"] == "accepted=0; quarantined=0"
 
 
 @pytest.mark.parametrize(
@@ -276,15 +281,18 @@ async def test_an_empty_batch_is_kept() -> None:
 async def test_a_body_over_the_limit_is_refused_whole(content: bytes, code: str) -> None:
     async with collector_harness() as at:
         answer = await at.post("/v1/batch", content=content)
-        assert (answer.status_code, answer.json()["code"]) == (413, code)
+        assert answer.status_code == 413
+        assert answer.json()["code"] == code
         assert await at.records("events") == await at.records("quarantine") == []
-        assert (at.parts.limiter.active_requests, at.parts.limiter.reserved_bytes) == (0, 0)
+        assert at.parts.limiter.active_requests == 0
+        assert at.parts.limiter.reserved_bytes == 0
 
 
 async def test_a_body_of_very_many_streams_is_not_unpacked() -> None:
     async with collector_harness() as at:
         answer = await at.post("/v1/batch", content=gzip.compress(b"", mtime=0) * 10_000)
-        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+        assert answer.status_code == 400
+        assert answer.json()["code"] == "invalid_json"
         halves = gzip.compress(b'{"userId":"u1",') + gzip.compress(b'"event":"X"}')
         assert (await at.post("/v1/track", content=halves)).status_code == 200
 
@@ -307,7 +315,8 @@ async def test_a_batchs_context_cannot_blow_up_memory() -> None:
     batch = [{**TRACK, "type": "track"}] * 2000
     async with collector_harness() as at:
         answer = await at.post("/v1/batch", {"batch": batch, "context": {"a": "x" * 20_000}})
-        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        assert answer.status_code == 413
+        assert answer.json()["code"] == "too_large"
         assert await at.records("events") == []
 
 
@@ -315,7 +324,8 @@ async def test_a_batch_of_too_many_events_is_refused_whole() -> None:
     batch = [{**TRACK, "type": "track", "messageId": f"m{n}"} for n in range(2501)]
     async with collector_harness() as at:
         answer = await at.post("/v1/batch", {"batch": batch})
-        assert (answer.status_code, answer.json()["code"]) == (413, "too_many_events")
+        assert answer.status_code == 413
+        assert answer.json()["code"] == "too_many_events"
         assert await at.records("events") == []
         assert (await at.post("/v1/batch", {"batch": batch[:2500]})).status_code == 200
         assert len(await at.records("events")) == 2500
@@ -324,14 +334,16 @@ async def test_a_batch_of_too_many_events_is_refused_whole() -> None:
 async def test_another_encoding_is_refused() -> None:
     async with collector_harness() as at:
         answer = await at.post("/v1/track", TRACK, headers={"Content-Encoding": "br"})
-        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_encoding")
+        assert answer.status_code == 415
+        assert answer.json()["code"] == "unsupported_encoding"
 
 
 async def test_without_a_broker_the_client_is_asked_to_retry() -> None:
     async with collector_harness(away=True) as at:
         for content in (orjson.dumps(TRACK), b"{"):
             answer = await at.post("/v1/track", content=content)
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "2"
             assert answer.json()["code"] == "unavailable"
 
 
@@ -339,7 +351,8 @@ async def test_before_the_sources_are_known_no_key_is_called_wrong() -> None:
     async with collector_harness(caught_up=False) as at:
         for path in ("/v1/track", "/v1/batch"):
             answer = await at.post(path, TRACK)
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "1"
         assert (await at.http.get(f"/v1/projects/{KEY}/settings")).status_code == 503
         assert (await at.http.get("/health")).status_code == 503
 
@@ -348,7 +361,9 @@ async def test_requests_above_the_concurrency_limit_are_deferred() -> None:
     async with collector_harness() as at:
         passes = [at.parts.limiter.acquire() for _ in range(1024)]
         answer = await at.post("/v1/track", TRACK)
-        assert (answer.status_code, answer.headers["retry-after"], answer.json()["code"]) == (503, "1", "overloaded")
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["code"] == "overloaded"
         passes.pop().release()
         assert (await at.post("/v1/track", TRACK)).status_code == 200
         passes.pop().reserve_bytes(16 * 4 * 1024 * 1024)

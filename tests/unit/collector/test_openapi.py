@@ -23,7 +23,8 @@ async def test_the_document_is_served_and_names_every_reason() -> None:
     async with collector_harness() as at:
         answer = await at.http.get("/openapi.json")
         document = answer.json()
-        assert (answer.status_code, document["openapi"]) == (200, "3.1.0")
+        assert answer.status_code == 200
+        assert document["openapi"] == "3.1.0"
         assert {"/v1/track", "/v1/b", "/beacon/v1/batch", "/pixel/v1/page"} <= document["paths"].keys()
         assert "too_deep" in document["components"]["schemas"]["Reason"]["enum"]
         kinds = document["components"]["schemas"]["BatchedCall"]["properties"]["type"]["anyOf"]

@@ -68,8 +68,10 @@ async def test_a_source_beyond_its_rate_is_told_when_to_come_again() -> None:
         assert (await at.post("/v1/batch", {"batch": [TRACK, TRACK]})).status_code == 200
         for content in (b'{"userId":"u1","event":"X"}', b"not read at all"):
             answer = await at.post("/v1/track", content=content)
-            assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
-            assert (answer.headers["retry-after"], answer.headers["x-ratelimit-reset"]) == ("2", str(NOW_MS // 1000 + 2))
+            assert answer.status_code == 429
+            assert answer.json()["code"] == "rate_limited"
+            assert answer.headers["retry-after"] == "2"
+            assert answer.headers["x-ratelimit-reset"] == str(NOW_MS // 1000 + 2)
         at.clock.advance(1999)
         assert (await at.post("/v1/track", TRACK)).headers["retry-after"] == "1"
         at.clock.advance(1)

@@ -21,14 +21,16 @@ TRACK = {"userId": "u1", "event": "Order Completed"}
 async def test_other_addresses_are_refused_without_a_redirect(method: str, path: str, status: int, code: str) -> None:
     async with collector_harness() as at:
         answer = await at.http.request(method, path)
-        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert answer.status_code == status
+        assert answer.json()["code"] == code
 
 
 async def test_a_browsers_preflight_is_answered() -> None:
     async with collector_harness() as at:
         asked = {"Origin": "https://cho-que.vn", "Access-Control-Request-Headers": "authorization"}
         answer = await at.http.options("/v1/t", headers=asked)
-        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.status_code == 204
+        assert answer.content == b""
         assert answer.headers["access-control-allow-origin"] == "*"
         assert answer.headers["access-control-allow-headers"] == "authorization, content-type, x-retry-count, anonymousid"
         assert answer.headers["access-control-max-age"] == "7200"
@@ -42,7 +44,8 @@ async def test_a_browsers_preflight_is_answered() -> None:
 async def test_only_listed_origins_are_let_in() -> None:
     async with collector_harness(collector_cors_origins="https://cho-que.vn, https://app.cho-que.vn/") as at:
         good = await at.http.options("/v1/t", headers={"Origin": "https://app.cho-que.vn"})
-        assert (good.headers["access-control-allow-origin"], good.headers["vary"]) == ("https://app.cho-que.vn", "Origin")
+        assert good.headers["access-control-allow-origin"] == "https://app.cho-que.vn"
+        assert good.headers["vary"] == "Origin"
         bad = await at.http.options("/v1/t", headers={"Origin": "https://evil.test"})
         assert bad.status_code == 204
         assert "access-control-allow-origin" not in bad.headers
@@ -52,7 +55,9 @@ async def test_analytics_js_is_told_to_send_here() -> None:
     async with collector_harness() as at:
         answer = await at.http.get(f"/v1/projects/{KEY}/settings")
         target = answer.json()["integrations"]["Segment.io"]
-        assert (target["apiKey"], target["apiHost"], target["protocol"]) == (KEY, "collector.test/v1", "http")
+        assert target["apiKey"] == KEY
+        assert target["apiHost"] == "collector.test/v1"
+        assert target["protocol"] == "http"
         assert (await at.http.get("/v1/projects/wrong/settings")).status_code == 401
 
 

@@ -27,7 +27,8 @@ async def test_a_beacon_says_its_key_in_the_address() -> None:
         for path in ("/beacon/v1/batch", "/beacon/v1/batch/"):
             headers = {"Content-Type": "text/plain;charset=UTF-8", "Origin": SHOP}
             answer = await at.http.post(path, params={"writeKey": KEY}, content=body, headers=headers)
-            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+            assert answer.status_code == 200
+            assert answer.headers["access-control-allow-origin"] == "*"
         assert [event.id for event in await at.events()] == ["m1", "m1"]
         assert (await at.http.post("/beacon/v1/batch", params={"writeKey": "wrong"}, content=body)).status_code == 401
         assert (await at.http.post("/beacon/v1/batch", content=body)).status_code == 401
@@ -53,7 +54,8 @@ async def test_a_merge_is_kept_for_a_person_to_look_at() -> None:
 async def test_analytics_js_self_reports_are_ignored(path: str, content: bytes) -> None:
     async with collector_harness() as at:
         answer = await at.http.post(f"/v1/{path}", content=content)
-        assert (answer.status_code, answer.json()) == (200, {"success": True, "results": []})
+        assert answer.status_code == 200
+        assert answer.json() == {"success": True, "results": []}
         assert await at.records("events") == await at.records("quarantine") == []
 
 
@@ -71,10 +73,13 @@ async def test_a_source_with_origins_of_its_own_lets_no_other_in(path: str) -> N
     body: Any = {**TRACK, "batch": [{**TRACK, "type": "track"}]}
     async with collector_harness(spec={"cors_origins": (SHOP,)}, collector_cors_origins="https://other.vn") as at:
         good = await at.post(path, body, headers={"Origin": SHOP})
-        assert (good.status_code, good.headers["access-control-allow-origin"], good.headers["vary"]) == (200, SHOP, "Origin")
+        assert good.status_code == 200
+        assert good.headers["access-control-allow-origin"] == SHOP
+        assert good.headers["vary"] == "Origin"
         for origin in ("https://evil.test", "null", "https://other.vn"):
             bad = await at.post(path, body, headers={"Origin": origin})
-            assert (bad.status_code, bad.json()["code"]) == (403, "origin_not_allowed")
+            assert bad.status_code == 403
+            assert bad.json()["code"] == "origin_not_allowed"
             assert "access-control-allow-origin" not in bad.headers
         assert (await at.post(path, body)).status_code == 200
         assert len(await at.events()) == 2
@@ -100,7 +105,8 @@ async def test_the_classic_snippet_loads_analytics_js_from_the_collector(tmp_pat
     (tmp_path / "secret.txt").write_text("secret")
     async with collector_harness(collector_analytics_js_dir=tmp_path) as at:
         answer = await at.http.get(f"/analytics.js/v1/{KEY}/analytics.min.js", headers={"Origin": SHOP})
-        assert (answer.status_code, answer.text) == (200, "window.analytics = 1")
+        assert answer.status_code == 200
+        assert answer.text == "window.analytics = 1"
         assert answer.headers["content-type"].startswith("text/javascript")
         assert answer.headers["cache-control"] == "public, max-age=3600"
         assert (await at.http.get("/analytics-next/bundles/queryString.bundle.1f2e.js")).text == "part"
@@ -113,7 +119,8 @@ async def test_the_classic_snippet_loads_analytics_js_from_the_collector(tmp_pat
 async def test_without_the_file_the_answer_says_how_to_get_it(path: str) -> None:
     async with collector_harness() as at:
         answer = await at.http.get(path)
-        assert (answer.status_code, answer.json()["code"]) == (404, "no_analytics_js")
+        assert answer.status_code == 404
+        assert answer.json()["code"] == "no_analytics_js"
         assert "onefold analytics-js" in answer.json()["message"]
 
 
@@ -121,4 +128,5 @@ async def test_the_settings_name_the_scheme_that_the_proxy_heard() -> None:
     async with collector_harness(collector_trusted_hops=1) as at:
         answer = await at.http.get(f"/v1/projects/{KEY}/settings", headers={"X-Forwarded-Proto": "https", "Host": "cdp.cho-que.vn"})
         target = answer.json()["integrations"]["Segment.io"]
-        assert (target["apiHost"], target["protocol"]) == ("cdp.cho-que.vn/v1", "https")
+        assert target["apiHost"] == "cdp.cho-que.vn/v1"
+        assert target["protocol"] == "https"

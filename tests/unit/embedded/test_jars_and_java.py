@@ -144,7 +144,8 @@ def test_the_first_java_that_is_new_enough_is_taken(tmp_path: Path) -> None:
     broken = fake_java(tmp_path / "broken", "25", code=1)
     old, new = fake_java(tmp_path / "old", "11.0.2"), fake_java(tmp_path / "new", "21.0.1")
     found = find_java({"JAVA_HOME": str(old.parents[1]), "PATH": str(new.parent)}, bundled=broken)
-    assert (found.path, found.major) == (new, 21)
+    assert found.path == new
+    assert found.major == 21
 
 
 def test_no_java_is_one_line_with_the_cure(tmp_path: Path) -> None:

@@ -121,7 +121,9 @@ def test_attaching_reaches_the_running_stack(layout: Layout, monkeypatch: pytest
     with lock_directory(layout), pytest.raises(Misconfigured, match=r"^ONEFOLD_PARTITIONS: [^;]*$") as raised:
         settings_of_running(layout.root)
     assert "business" not in str(raised.value)
-    assert (settings.collector_port, settings.partitions, settings.data_dir) == (20_004, 8, layout.root)
+    assert settings.collector_port == 20_004
+    assert settings.partitions == 8
+    assert settings.data_dir == layout.root
 
 
 def test_addresses_give_people_the_reading_user(layout: Layout) -> None:

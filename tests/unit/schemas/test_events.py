@@ -15,7 +15,10 @@ OLD = {
 
 def test_an_event_of_the_first_version_is_read_as_one_of_the_newest() -> None:
     read = decode(Event, orjson.dumps(OLD))
-    assert (read.version, read.flags, read.violations, read.observed) == (EVENT_VERSION, (), (), ())
+    assert read.version == EVENT_VERSION
+    assert read.flags == ()
+    assert read.violations == ()
+    assert read.observed == ()
     assert decode(Event, encode(read)) == read
 
 

@@ -28,7 +28,8 @@ def test_timer_set_during_a_poll_schedules_the_next_poll() -> None:
     window.select([], NEVER, NOW_MS)
     assert window.next_ms == NOW_MS + 70
     window.update(1, NOW_MS + 60, 10)
-    assert (window.should_poll(NOW_MS + 59), window.should_poll(NOW_MS + 60)) == (False, True)
+    assert window.should_poll(NOW_MS + 59) is False
+    assert window.should_poll(NOW_MS + 60) is True
 
 
 def test_timer_evaluated_during_a_poll_is_not_sent_again_from_that_poll() -> None:

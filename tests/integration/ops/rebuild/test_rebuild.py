@@ -82,7 +82,9 @@ async def test_an_empty_store_is_refilled_and_agrees(world: RebuildWorld) -> Non
     assert (await compare_stores(world.store, world.warehouse)).labels_differ > 0
     await world.consume()
     found = await compare_stores(world.store, world.warehouse)
-    assert (found.agree, found.torn, found.labels_differ) == (True, 0, 0)
+    assert found.agree is True
+    assert found.torn == 0
+    assert found.labels_differ == 0
     assert found.evidence_redis == found.evidence_clickhouse
     assert done.after == found.redis != done.before
     assert done.events == len(events)
@@ -239,12 +241,15 @@ async def test_verify_detects_lost_evidence_lost_decision_and_wrong_label(world:
         await world.store.wipe(["edges"])
         await world.store.save(place, position, position, Writes(edges=edges, decisions=decisions))
         found = await compare_stores(world.store, world.warehouse)
-        assert (found.redis == found.clickhouse, found.agree) == (True, False)
+        assert (found.redis == found.clickhouse) is True
+        assert found.agree is False
     await world.store.save(place, position, position, Writes(edges=kept.edges, decisions=kept.decisions))
     assert (await compare_stores(world.store, world.warehouse)).agree
     await world.writer.insert(LABELS, [(a, b, 10_000)])
     found = await compare_stores(world.store, world.warehouse)
-    assert (found.labels_differ, found.evidence_redis == found.evidence_clickhouse, found.agree) == (1, True, False)
+    assert found.labels_differ == 1
+    assert (found.evidence_redis == found.evidence_clickhouse) is True
+    assert found.agree is False
 
 
 async def test_rebuild_preserves_membership_sequence_numbers_and_dissolved_memberships(world: RebuildWorld) -> None:
@@ -265,7 +270,8 @@ async def test_rebuild_preserves_membership_sequence_numbers_and_dissolved_membe
         for name, document in (await world.store.documents("membership", [root, other])).items()
     }
     assert held[root].segments["vip"] == SegmentState(member=True, seq=5, since_ms=5)
-    assert (held[other].dissolved_into, held[other].previous_segments) == (root, ("vip",))
+    assert held[other].dissolved_into == root
+    assert held[other].previous_segments == ("vip",)
     assert (await world.store.members([other]))[other].merged_into == root
     assert {one.profile_id for one in await world.touched()} == {root, other}
 
@@ -299,9 +305,11 @@ async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
     assert done.before == done.after == verified.redis
     assert await compare_stores(world.store, world.warehouse) == verified
     after = await read_profiles_from_redis(world.store)
-    assert (after.labels, after.members) == (before.labels, before.members)
+    assert after.labels == before.labels
+    assert after.members == before.members
     again = await read_identity_from_redis(world.store)
-    assert (again.decisions, again.edges.keys()) == (kept.decisions, kept.edges.keys())
+    assert again.decisions == kept.decisions
+    assert again.edges.keys() == kept.edges.keys()
     renewed = await world.store.members(sorted(before.labels))
     assert {name: replace(entry, version=0) for name, entry in renewed.items()} == {
         name: replace(entry, version=0) for name, entry in members.items()

@@ -75,7 +75,9 @@ async def profile_of(verify_world: VerifyWorld, number: int) -> str:
 
 async def test_untouched_stream_and_sql_have_the_same_members(verify_world: VerifyWorld) -> None:
     found = await verify_world.verifier.verify(repair=True)
-    assert (found.agrees, found.comparisons, found.repaired) == (True, 1, 0)
+    assert found.agrees is True
+    assert found.comparisons == 1
+    assert found.repaired == 0
     assert {compared.segment: compared.both for compared in found.segments} == {
         "chi-nhieu": 0,
         "chua-mua": 3,
@@ -91,8 +93,11 @@ async def test_a_membership_that_was_tampered_with_is_found_in_both_directions(v
     await verify_world.tamper(second, {"nguoi-mua": False})
     found = await verify_world.verifier.verify(["nguoi-mua", "tat-ca"])
     differing = one(found, "nguoi-mua").differing
-    assert (differing.stream, differing.sql) == (frozenset({first}), frozenset({second}))
-    assert (found.agrees, found.comparisons, one(found, "nguoi-mua").both) == (False, verify_world.verifier.max_comparisons, 2)
+    assert differing.stream == frozenset({first})
+    assert differing.sql == frozenset({second})
+    assert found.agrees is False
+    assert found.comparisons == verify_world.verifier.max_comparisons
+    assert one(found, "nguoi-mua").both == 2
     assert one(found, "nguoi-mua").causes.stale == 2
     assert one(found, "tat-ca").agrees
     assert not verify_world.pipeline_bus.sent
@@ -109,7 +114,9 @@ async def test_profiles_beyond_one_query_page_are_compared(verify_world: VerifyW
     found = await verify_world.verifier.verify(["tat-ca"])
     assert one(found, "tat-ca").differing == DifferingProfiles(sql=frozenset(broken))
     repaired = await verify_world.verifier.verify(repair=True)
-    assert (repaired.agrees, repaired.repaired, one(repaired, "tat-ca").both) == (True, PROFILES, PROFILES)
+    assert repaired.agrees is True
+    assert repaired.repaired == PROFILES
+    assert one(repaired, "tat-ca").both == PROFILES
 
 
 async def test_repair_reevaluates_only_differing_profiles(verify_world: VerifyWorld) -> None:
@@ -118,7 +125,8 @@ async def test_repair_reevaluates_only_differing_profiles(verify_world: VerifyWo
     await verify_world.tamper(second, {"nguoi-mua": False})
     before = len(verify_world.pipeline.transitions())
     found = await verify_world.verifier.verify(repair=True)
-    assert (found.agrees, found.repaired) == (True, 2)
+    assert found.agrees is True
+    assert found.repaired == 2
     assert {compared.segment: compared.both for compared in found.segments}["nguoi-mua"] == 3
     said = [decode(Touched, record.value) for record in verify_world.pipeline_bus.sent]
     assert {(touched.profile_id, touched.cause) for touched in said} == {(first, "reconcile"), (second, "reconcile")}
@@ -145,7 +153,10 @@ async def test_records_in_flight_are_not_reported_as_drift(verify_world: VerifyW
     verify_world.pipeline.feed(event({"user_id": "khách-0"}, id="late", name="Đặt hàng", time_ms=NOW_MS))
     await verify_world.pipeline.drain()
     found = await replace(verify_world.verifier, warehouse=arriving).verify(["nguoi-mua"], repair=True)
-    assert (found.agrees, found.comparisons, found.repaired, one(found, "nguoi-mua").both) == (True, 2, 0, 4)
+    assert found.agrees is True
+    assert found.comparisons == 2
+    assert found.repaired == 0
+    assert one(found, "nguoi-mua").both == 4
 
 
 async def test_truncated_register_is_named_as_the_cause_of_drift(verify_world: VerifyWorld) -> None:
@@ -156,7 +167,9 @@ async def test_truncated_register_is_named_as_the_cause_of_drift(verify_world: V
     found = await verify_world.verifier.verify(["chi-nhieu"], repair=True)
     compared = one(found, "chi-nhieu")
     assert compared.differing.sql == {await profile_of(verify_world, 1)}
-    assert (compared.causes.approximate, compared.causes.stale, compared.causes.registers) == (1, 0, 0)
+    assert compared.causes.approximate == 1
+    assert compared.causes.stale == 0
+    assert compared.causes.registers == 0
     assert compared.causes.leaves == (("the sum of total, Đặt hàng in the last 1d ≥ 100", 1),)
     assert found.repaired == 1
 
@@ -173,7 +186,10 @@ async def test_registers_that_lost_an_event_are_named_as_the_cause(verify_world:
     await verify_world.tamper(await profile_of(verify_world, 1), {"nguoi-mua": False})
     found = await verify_world.verifier.verify(["nguoi-mua"], repair=True)
     lost = one(found, "nguoi-mua")
-    assert (found.repaired, lost.agrees, lost.causes.registers, lost.causes.stale) == (1, False, 1, 0)
+    assert found.repaired == 1
+    assert lost.agrees is False
+    assert lost.causes.registers == 1
+    assert lost.causes.stale == 0
 
 
 async def test_a_segment_agent_that_does_not_run_is_named(verify_world: VerifyWorld) -> None:
@@ -193,7 +209,8 @@ async def test_nightly_run_repairs_and_reports_once_a_day(verify_world: VerifyWo
     await verify_world.tamper(await profile_of(verify_world, 0), {"nguoi-mua": True})
     found = await reconcile(verify_world.verifier, metrics, NOW_MS)
     assert found is not None
-    assert (found.agrees, found.repaired) == (True, 1)
+    assert found.agrees is True
+    assert found.repaired == 1
     shown = metrics.exposition().decode()
     assert 'onefold_segment_drift_profiles{segment="nguoi-mua"} 0.0' in shown
     assert 'onefold_segment_members{segment="tat-ca"} 6.0' in shown

@@ -17,11 +17,16 @@ async def test_a_pixel_is_an_event(path: str) -> None:
     }  # fmt: skip
     async with collector_harness() as at:
         answer = await at.http.get(path, params=query)
-        assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, GIF, "image/gif")
+        assert answer.status_code == 200
+        assert answer.content == GIF
+        assert answer.headers["content-type"] == "image/gif"
         assert answer.headers["x-onefold-result"] == "accepted=1; quarantined=0"
         assert answer.headers["cache-control"] == "no-store"
         (event,) = await at.events()
-        assert (event.type, event.name, event.properties, event.context) == ("track", "Mở thư", {"campaign": "Tết"}, {"a": 1})
+        assert event.type == "track"
+        assert event.name == "Mở thư"
+        assert event.properties == {"campaign": "Tết"}
+        assert event.context == {"a": 1}
 
 
 async def test_a_page_and_segments_own_form() -> None:
@@ -52,7 +57,9 @@ async def test_a_pixel_that_is_no_event_says_so_and_is_still_an_image(
 ) -> None:
     async with collector_harness() as at:
         answer = await at.http.get(path, params=query)
-        assert (answer.status_code, answer.content, answer.headers["x-onefold-result"]) == (status, GIF, result)
+        assert answer.status_code == status
+        assert answer.content == GIF
+        assert answer.headers["x-onefold-result"] == result
         assert await at.records("events") == []
         assert KEY.encode() not in b"".join(raw for _, raw in await at.quarantined())
 
@@ -60,14 +67,17 @@ async def test_a_pixel_that_is_no_event_says_so_and_is_still_an_image(
 async def test_head_request_for_a_pixel_makes_no_event() -> None:
     async with collector_harness() as at:
         answer = await at.http.head("/pixel/v1/track", params={"writeKey": KEY, "userId": "u1", "event": "X"})
-        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/gif")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "image/gif"
         assert await at.records("events") == []
 
 
 async def test_a_pixel_without_a_broker_is_not_called_kept() -> None:
     async with collector_harness(away=True) as at:
         answer = await at.http.get("/pixel/v1/track", params={"writeKey": KEY, "userId": "u1", "event": "X"})
-        assert (answer.status_code, answer.headers["retry-after"], answer.content) == (503, "2", GIF)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "2"
+        assert answer.content == GIF
 
 
 @pytest.mark.parametrize(

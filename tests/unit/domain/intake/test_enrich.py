@@ -168,7 +168,9 @@ def test_nothing_that_was_sent_is_changed_and_doing_it_again_changes_nothing(con
     kept = {name: value for name, value in context.items() if name != "enriched" and value is not None}
     assert {name: result.context[name] for name in kept} == kept
     assert result.context.keys() - context.keys() <= {"campaign", "referrer", "enriched"}
-    assert (result.properties, result.traits, result.owner) == (said.properties, said.traits, said.owner)
+    assert result.properties == said.properties
+    assert result.traits == said.traits
+    assert result.owner == said.owner
 
 
 def test_how_long_a_text_is_makes_no_difference_to_what_is_looked_at() -> None:

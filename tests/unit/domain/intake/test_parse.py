@@ -105,7 +105,8 @@ def test_the_address_names_the_type() -> None:
 )
 def test_a_bad_call_is_rejected_with_its_reason_and_path(call: Any, reason: Reason, path: str) -> None:
     result = refused(call)
-    assert (result.reason, result.path) == (reason, path)
+    assert result.reason == reason
+    assert result.path == path
     assert result.detail
 
 
@@ -179,9 +180,11 @@ def test_an_alias_of_oneself_links_nothing() -> None:
 
 def test_a_group_keeps_its_id_and_a_page_its_category() -> None:
     group = parsed_event({"type": "group", "userId": "u1", "groupId": 5, "traits": {"name": "Cty Hoa Sen"}})
-    assert (group.properties, group.traits) == ({"groupId": "5"}, {"name": "Cty Hoa Sen"})
+    assert group.properties == {"groupId": "5"}
+    assert group.traits == {"name": "Cty Hoa Sen"}
     page = parsed_event({"type": "page", "userId": "u1", "name": "Trang chủ", "category": "Shop"})
-    assert (page.name, page.properties) == ("Trang chủ", {"category": "Shop"})
+    assert page.name == "Trang chủ"
+    assert page.properties == {"category": "Shop"}
 
 
 def test_a_message_id_is_kept_hashed_when_too_long_or_given_when_missing() -> None:
@@ -263,7 +266,8 @@ CALL = {"type": "track", "event": "Call Ended", "identifiers": {"caller_number":
 def test_a_touchpoint_is_one_object_even_on_several_lines() -> None:
     (event,) = touchpoints(b"\xef\xbb\xbf" + json.dumps({**CALL, "source": "call-centre"}, indent=2).encode())
     assert isinstance(event, Event)
-    assert (event.id, event.source) == ("t-0-7-0", "call-centre")
+    assert event.id == "t-0-7-0"
+    assert event.source == "call-centre"
 
 
 def test_each_json_line_has_its_own_result() -> None:
@@ -286,7 +290,8 @@ def test_each_json_line_has_its_own_result() -> None:
 def test_a_record_that_is_no_json_is_one_rejection(value: bytes | None) -> None:
     (result,) = touchpoints(value)
     assert isinstance(result, Rejection)
-    assert (result.reason, result.raw) == (Reason.UNPARSABLE, value or b"")
+    assert result.reason == Reason.UNPARSABLE
+    assert result.raw == (value or b"")
 
 
 def test_touchpoints_are_bounded_in_size_and_number() -> None:

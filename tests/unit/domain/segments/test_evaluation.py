@@ -59,7 +59,8 @@ def test_first_evaluation_covers_every_segment() -> None:
     standing = evaluate(VIEWED, {"Viewed"}, T, Membership())
     assert standing.complete
     assert members(membership_after(standing, Membership())) == {"recent"}
-    assert (standing.computed, standing.due) == ({"lifecycle": "lead"}, {"recent": T + HOUR, "quiet": T + HOUR})
+    assert standing.computed == {"lifecycle": "lead"}
+    assert standing.due == {"recent": T + HOUR, "quiet": T + HOUR}
     assert standing.next_ms == T + HOUR
     assert evaluate([], None, T, Membership()).next_ms is None
 
@@ -76,7 +77,9 @@ def test_only_affected_segments_are_evaluated(changed: set[str], looked: set[str
     standing = evaluate(VIEWED, changed, T + 1, FIRST)
     assert set(standing.members) == looked | ALWAYS
     assert not standing.complete
-    assert (standing.computed, standing.due, standing.by_time) == (FIRST.computed, FIRST.next_change_ms, frozenset())
+    assert standing.computed == FIRST.computed
+    assert standing.due == FIRST.next_change_ms
+    assert standing.by_time == frozenset()
 
 
 def test_unknown_change_evaluates_every_segment() -> None:
@@ -126,10 +129,12 @@ def test_computed_trait_without_a_value_is_removed() -> None:
 
 def test_due_segment_is_evaluated_and_its_timer_cleared() -> None:
     early = evaluate(VIEWED, (), T + HOUR - 1, FIRST)
-    assert (set(early.members), early.due) == (ALWAYS, FIRST.next_change_ms)
+    assert set(early.members) == ALWAYS
+    assert early.due == FIRST.next_change_ms
     standing = evaluate(VIEWED, (), T + HOUR, FIRST)
     assert standing.members == {"recent": False, "quiet": True, "fan": False, "team": False}
-    assert (standing.due, standing.next_ms) == ({}, None)
+    assert standing.due == {}
+    assert standing.next_ms is None
     assert standing.by_time == {"recent", "quiet"}
 
 
@@ -218,7 +223,8 @@ async def test_members_of_a_removed_segment_exit_with_cause_definition() -> None
     said = [(one.segment, one.op, one.cause) for one in line.transitions()[2:]]
     assert sorted(said) == [("gone", "exited", "definition"), ("new", "entered", "definition")]
     after = await document(line, profile_id)
-    assert (after.active_segments(), after.plan_fingerprint) == ({"stays", "new"}, changed.fingerprint)
+    assert after.active_segments() == {"stays", "new"}
+    assert after.plan_fingerprint == changed.fingerprint
     assert line.profiles()[profile_id].segments == ("new", "stays")
 
 

@@ -46,7 +46,8 @@ def test_leaves_over_the_same_events_share_a_register_of_the_largest_need(order:
     leaves = [{"at_least": 2, "within": "1d"}, {"at_least": 5, "within": "1h"}, {"at_most": 6, "within": "2h"}]
     plan = segment_plan_of([segment(f"s{n}", {"did": {"event": "e", **leaf}}) for n, leaf in enumerate(leaves[::order])])
     [register] = of_event(plan, "e")
-    assert (register.capacity, register.horizon_ms) == (7, 86_400_000 + 3_600_000)
+    assert register.capacity == 7
+    assert register.horizon_ms == 86_400_000 + 3_600_000
 
 
 def test_a_leaf_without_a_window_takes_the_horizon_away() -> None:
@@ -168,7 +169,8 @@ def test_a_list_has_the_profiles_with_a_node_on_it() -> None:
     )
     for own, inside in [((nodes[0],), True), ((nodes[2], nodes[1]), True), ((nodes[2],), False), ((), False)]:
         verdicts = plan.evaluate(ProfileFacts(nodes=own), 0)
-        assert (verdicts["in"].is_member, verdicts["gone"].is_member) == (inside, False)
+        assert verdicts["in"].is_member == inside
+        assert verdicts["gone"].is_member is False
 
 
 BASE: list[AnyDefinition] = [
@@ -232,7 +234,8 @@ def test_a_household_counts_what_its_segments_ask_for() -> None:
     assert plan.household_limits == {"e": 3}
     for times, inside in [(2, False), (3, True)]:
         verdict = plan.evaluate(ProfileFacts(household=GroupFacts({}, 2, {"e": times})), 0)["s"]
-        assert (verdict.is_member, verdict.next_change_ms) == (inside, NEVER)
+        assert verdict.is_member == inside
+        assert verdict.next_change_ms == NEVER
 
 
 def test_one_message_of_two_owners_is_two_events() -> None:

@@ -126,7 +126,8 @@ LEAVES: dict[str, Any] = {
 def test_a_tree_sleeps_as_long_as_it_cannot_change(word: str, children: list[str], inside: bool, next_ms: int) -> None:
     plan = segment_plan_of([segment("s", {word: [LEAVES[child] for child in children]})])
     verdict = plan.evaluate(facts(plan, [customer_event("a", 0)]), 5)["s"]
-    assert (verdict.is_member, verdict.next_change_ms) == (inside, next_ms)
+    assert verdict.is_member == inside
+    assert verdict.next_change_ms == next_ms
 
 
 VIP = {"trait": {"path": "tier", "value": "vip"}}
@@ -153,7 +154,8 @@ def test_the_next_change_reaches_through_in_segment() -> None:
 def test_a_segment_that_is_not_defined_has_no_members() -> None:
     plan = segment_plan_of([segment("a", {"in_segment": "gone"}), segment("b", {"not": {"in_segment": "gone"}})])
     verdicts = plan.evaluate(ProfileFacts(), 0)
-    assert (verdicts["a"].is_member, verdicts["b"].is_member) == (False, True)
+    assert verdicts["a"].is_member is False
+    assert verdicts["b"].is_member is True
 
 
 def test_a_circle_is_refused_and_named() -> None:

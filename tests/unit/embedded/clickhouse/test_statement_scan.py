@@ -62,7 +62,8 @@ def test_closed_things_are_found_however_they_are_written(sql: str) -> None:
 @pytest.mark.parametrize("sql", ORDINARY)
 def test_ordinary_statements_pass(sql: str) -> None:
     statement = scan(sql)
-    assert (statement.forbidden, statement.statement_count) == (None, 1)
+    assert statement.forbidden is None
+    assert statement.statement_count == 1
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,9 @@ def test_a_name_given_as_a_parameter_is_closed_too() -> None:
 def test_the_head_of_an_insert_is_cut_from_its_data(text: str, statement: str, named: str, data: str) -> None:
     head = insert_head(text, is_complete=True)
     assert isinstance(head, InsertHead)
-    assert (head.statement, head.format, text[head.data_at :]) == (statement, named, data)
+    assert head.statement == statement
+    assert head.format == named
+    assert text[head.data_at :] == data
 
 
 @pytest.mark.parametrize(

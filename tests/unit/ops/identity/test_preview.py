@@ -49,9 +49,14 @@ def test_a_tighter_limit_makes_a_value_generic_and_splits_who_shared_it() -> Non
     evidence = Evidence({(crm, email) if crm < email else (email, crm): edge(1), (user, email): edge(2)})
     spec = IdentityRulesSpec.model_validate({"namespaces": {"email": {"max_neighbours": 1}}})
     made = compare_rules((evidence, DEFAULT_RULES), (evidence, CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN")))
-    assert (made.count("split"), made.count("merge"), made.count("regroup")) == (1, 0, 0)
-    assert (made.current.profiles, made.current.largest) == (1, 3)
-    assert (made.proposed.profiles, made.proposed.largest, made.proposed.linking_nobody) == (0, 1, {"generic": 1})
+    assert made.count("split") == 1
+    assert made.count("merge") == 0
+    assert made.count("regroup") == 0
+    assert made.current.profiles == 1
+    assert made.current.largest == 3
+    assert made.proposed.profiles == 0
+    assert made.proposed.largest == 1
+    assert made.proposed.linking_nobody == {"generic": 1}
     assert shown_nodes(made, 1) == set(names)
     text = "\n".join(lines(preview_to_json(made, 1, names)))
     assert "1 splits" in text

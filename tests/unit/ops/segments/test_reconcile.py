@@ -75,7 +75,8 @@ class ScriptedVerifier:
         self.store = MemoryStore(self.clock)
 
     async def verify(self, names: Sequence[str] = (), *, repair: bool = False) -> SegmentVerification:
-        assert (list(names), repair) == ([], True)
+        assert list(names) == []
+        assert repair is True
         self.requests += 1
         found = self.answers.pop(0)
         if isinstance(found, Exception):
@@ -134,7 +135,8 @@ async def test_every_day_it_runs_once_and_not_before_the_definitions_are_known(m
     with pytest.raises(asyncio.CancelledError):
         await reconcile.reconcile_daily("16:06", as_verifier(comparing), Metrics(), knows)
     first = NOW_MS + 3_600_000 - 40_000
-    assert (runs, comparing.requests) == ([first, first + DAY, first + 2 * DAY], 2)
+    assert runs == [first, first + DAY, first + 2 * DAY]
+    assert comparing.requests == 2
 
 
 async def test_without_an_hour_it_never_runs() -> None:

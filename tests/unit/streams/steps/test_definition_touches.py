@@ -59,14 +59,19 @@ def transitions(outcome: Outcome) -> list[Transition]:
 async def test_membership_from_history_absent_in_the_baseline_is_silent(cause: Cause) -> None:
     line, profile_id = await line_of(customer_event("Viewed", NOW_MS - 5))
     [said] = transitions(await run_touches(line, profile_id, cause, (1,)))
-    assert (said.segment, said.op, said.cause, said.at_ms) == ("viewers", "entered", cause, NOW_MS)
+    assert said.segment == "viewers"
+    assert said.op == "entered"
+    assert said.cause == cause
+    assert said.at_ms == NOW_MS
 
 
 @pytest.mark.parametrize("cause", ["backfill", "definition"])
 async def test_profile_with_a_newer_event_is_left_to_that_events_touch(cause: Cause) -> None:
     line, profile_id = await line_of(customer_event("Other", NOW_MS - 5), customer_event("Viewed", NOW_MS - 4))
     outcome = await run_touches(line, profile_id, cause, (1,))
-    assert (outcome.writes.documents, outcome.writes.timers, outcome.produce) == ({}, {}, ())
+    assert outcome.writes.documents == {}
+    assert outcome.writes.timers == {}
+    assert outcome.produce == ()
     await line.drain()
     assert [(one.segment, one.cause) for one in line.transitions()] == [("viewers", "event")]
 
@@ -76,7 +81,9 @@ async def test_change_by_time_alone_has_cause_timer() -> None:
     line, profile_id = await line_of(called, inside=("lately",))
     line.clock.advance(2 * MINUTE)
     [said] = transitions(await run_touches(line, profile_id, "backfill", (1,)))
-    assert (said.op, said.cause, said.at_ms) == ("exited", "timer", called.time_ms + MINUTE)
+    assert said.op == "exited"
+    assert said.cause == "timer"
+    assert said.at_ms == called.time_ms + MINUTE
 
 
 async def test_pending_change_sets_its_timer() -> None:
@@ -92,10 +99,15 @@ def test_other_touch_in_the_slice_covers_the_definitions_touch() -> None:
     live = Touched(profile_id="p", node="p", cause="event", event_id="e", at_ms=NOW_MS, changed=("Viewed",))
     for order in ((of_definitions, live), (live, of_definitions)):
         found = coalesce([(Record("t", 0, number, 1, None, b""), one) for number, one in enumerate(order)])["p"]
-        assert (found.cause, found.event_id, found.changed, found.since_ms, found.offsets) == ("event", "e", None, 0, ())
+        assert found.cause == "event"
+        assert found.event_id == "e"
+        assert found.changed is None
+        assert found.since_ms == 0
+        assert found.offsets == ()
 
 
 def test_touches_after_two_definition_changes_use_the_earlier_baseline() -> None:
     both = [Touched(profile_id="p", node="p", cause="backfill", at_ms=n, since_ms=n, offsets=(n,)) for n in (5, 9)]
     found = coalesce([(Record("t", 0, number, 1, None, b""), one) for number, one in enumerate(both)])["p"]
-    assert (found.since_ms, found.offsets) == (5, (5,))
+    assert found.since_ms == 5
+    assert found.offsets == (5,)
