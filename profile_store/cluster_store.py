@@ -27,8 +27,7 @@ ENTRY_FORMAT: Final = 1
 
 
 class WriteAheadEntry(msgspec.Struct, frozen=True, array_like=True):
-    """The body of a write-ahead entry. `format` comes first, so that a reader can refuse another format before it reads the
-    rest."""
+    """The body of a write-ahead entry. `format` comes first, so that a reader can refuse an unknown format before it reads more."""
 
     format: int
     position: int

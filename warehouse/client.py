@@ -1,4 +1,4 @@
-"""A connection to ClickHouse over HTTP. Every foreign error leaves here as one of ours."""
+"""A client of ClickHouse over HTTP. It turns every error of the driver into an error of `runtime.errors`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from warehouse.tables import Table
 CONNECT_TIMEOUT_S: Final = 5.0
 READ_TIMEOUT_S: Final = 60.0
 HISTORY_READ_TIMEOUT_S: Final = 900.0
-"""For those who ask about all of history: tens of millions of events take longer than a live question may."""
+"""The time limit of reads over all of history: tens of millions of events take longer than an interactive question may."""
 
 _MISCONFIGURED: Final = {
     192: "ClickHouse does not know the user: check ONEFOLD_CLICKHOUSE_URL",
@@ -44,17 +44,22 @@ _TRANSIENT: Final = frozenset(
 
 
 class Warehouse:
-    """One client, shared by the tasks of a process: it keeps no session, so requests run side by side."""
+    """One client for all tasks of a process. It has no session, so requests can run at the same time.
+
+    Every method raises Transient for errors that may pass by themselves, Misconfigured for errors that an operator must correct,
+    and Permanent for all others.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
 
     @classmethod
     async def connect(cls, settings: Settings, *, use_database: bool = True, read_timeout_s: float = READ_TIMEOUT_S) -> Self:
-        """Connect and ask for the server's version; `use_database` is off until the database has been made. An answer that does
-        not begin, or go on, within `read_timeout_s` is given up.
+        """Connect, and read the server's version.
 
-        Raises Transient when the server does not answer, Misconfigured for a wrong address, user, password or database.
+        `use_database` is off until the database was created. A read that gives no answer, or no further part of it, within
+        `read_timeout_s` fails. Raises Transient when the server does not answer, Misconfigured for a wrong address, user,
+        password or database.
         """
         url = settings.clickhouse_url.get_secret_value()
         if urlsplit(url).scheme not in ("http", "https"):
@@ -87,13 +92,13 @@ class Warehouse:
             )
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """All rows of a read; parameters are bound as `{name:Type}`."""
+        """Return all rows of a read; parameters are bound as `{name:Type}`."""
         async with _translate_errors():
             result = await self._client.query(sql, parameters=dict(parameters or {}))
         return [tuple(row) for row in result.result_rows]
 
     async def stream_query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> AsyncIterator[list[tuple[Any, ...]]]:
-        """The rows of a read, block by block, so that a large answer never lies in memory whole."""
+        """Yield the rows of a read block by block, so that a large answer is never in memory as a whole."""
         async with (
             _translate_errors(),
             await self._client.query_row_block_stream(sql, parameters=dict(parameters or {})) as blocks,
@@ -104,7 +109,7 @@ class Warehouse:
     async def query_formatted(
         self, sql: str, parameters: Mapping[str, Any], output_format: str, settings: Mapping[str, Any]
     ) -> bytes:
-        """The answer in ClickHouse's output format `output_format`."""
+        """Return the bytes of an answer in one of ClickHouse's output formats."""
         async with _translate_errors():
             response: bytes = await self._client.raw_query(
                 sql, parameters=dict(parameters), fmt=output_format, settings=dict(settings)
@@ -112,12 +117,12 @@ class Warehouse:
         return response
 
     async def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
-        """A statement without an answer."""
+        """Execute a statement that returns no rows."""
         async with _translate_errors():
             await self._client.command(sql, parameters=dict(parameters or {}))
 
     async def ping(self) -> None:
-        """Ask for one row; raises Transient when none comes."""
+        """Read one row; raise Transient when none comes in time."""
         async with _translate_errors(), asyncio.timeout(CONNECT_TIMEOUT_S):
             await self._client.query("SELECT 1")
 
@@ -137,7 +142,10 @@ async def _translate_errors() -> AsyncIterator[None]:
 
 
 def translate_error(error: ClickHouseError) -> OnefoldError:
-    """Ours for one of the driver's. The text keeps ClickHouse's code and its name, not its message: that may quote values."""
+    """Return our error for one of the driver's.
+
+    The text has ClickHouse's code and its name, but not its message, because the message may quote personal data.
+    """
     code, name = getattr(error, "code", None), getattr(error, "name", None)
     if code is None:
         kind = Transient if isinstance(error, OperationalError) else Permanent

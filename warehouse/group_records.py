@@ -1,4 +1,4 @@
-"""What ClickHouse was told of groups, as the records that said it: enough to make the documents of a lost store anew."""
+"""Reads the records of the topic `groups` back from ClickHouse, which is enough to rebuild the group documents of a lost store."""
 
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
@@ -14,7 +14,7 @@ TraitRegister = tuple[Any, int, str]
 
 
 async def stream_group_records(warehouse: Warehouse) -> AsyncIterator[GroupRecord]:
-    """All of them, joined: one per trait of an account, one per profile and group. Raises Transient."""
+    """Yield joined records: one for each trait of an account, one for each profile in a group. Raises Transient."""
     for group_id, name, trait, time_ms, message, value in await named_queries.fetch_rows(warehouse, "account_traits"):
         yield GroupRecord(group_id=group_id, kind="account", name=name, traits={trait: (_JSON.decode(value), time_ms, message)})
     async for block in named_queries.stream_rows(warehouse, "contributions"):
@@ -23,7 +23,7 @@ async def stream_group_records(warehouse: Warehouse) -> AsyncIterator[GroupRecor
 
 
 def record_of_contribution_row(row: Iterable[Any]) -> GroupRecord:
-    """The record of a row of the named read `contributions`."""
+    """Return the record for a row of the named query `contributions`."""
     group_id, profile_id, kind, name, present, seq, rank, max_members, traits, counters, at_ms = row
     return GroupRecord(
         group_id=group_id,

@@ -1,4 +1,7 @@
-"""Makes the database and its tables: the numbered files of `migrations/`, each once. Applying them again changes nothing."""
+"""Creates the database and its tables by the numbered files of `migrations/`, each of them once.
+
+A file must never be changed after it was applied somewhere: its hash is stored, and a different hash stops `onefold prepare`.
+"""
 
 import hashlib
 import re
@@ -20,7 +23,7 @@ ENGINE = ReplacingMergeTree ORDER BY number"""
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file; every statement in it may be run again after a crash."""
+    """One file of `migrations/`. Its statements can be executed again, because a crash may come before the file is registered."""
 
     number: int
     name: str
@@ -31,14 +34,14 @@ class Migration:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def statements(self, database: str, credentials: str) -> list[str]:
-        """The statements, with the database's name and the dictionaries' credentials filled in."""
+        """Return the statements, with the database's name and the dictionaries' credentials filled in."""
         without_comments = "\n".join(line for line in self.text.splitlines() if not line.startswith("--"))
         filled = without_comments.replace("{database}", database).replace("{credentials}", credentials)
         return [statement.strip() for statement in filled.split(";\n") if statement.strip(" \n;")]
 
 
 def load_migrations(folder: Path = MIGRATIONS_FOLDER) -> list[Migration]:
-    """All migrations in order of their numbers, which start at 1 and leave no gap."""
+    """Return all migrations by number. Raises Misconfigured unless the numbers start at 1 and have no gap."""
     loaded = []
     for path in sorted(folder.glob("*.sql")):
         match = _FILE_NAME.match(path.name)
@@ -51,7 +54,10 @@ def load_migrations(folder: Path = MIGRATIONS_FOLDER) -> list[Migration]:
 
 
 async def migrate(settings: Settings) -> list[str]:
-    """Apply what has not been applied; returns the names of those. Raises Misconfigured when an applied one has changed."""
+    """Apply the migrations that were not applied yet, and return their names.
+
+    Raises Misconfigured if the text of an applied migration has changed.
+    """
     database = settings.clickhouse_database
     server = await Warehouse.connect(settings, use_database=False)
     try:
@@ -79,7 +85,7 @@ async def migrate(settings: Settings) -> list[str]:
 
 
 def _credentials(settings: Settings) -> str:
-    """How a dictionary reads its table: the embedded engine has one user of its own, a server the one of the address."""
+    """Return the credentials with which a dictionary reads its table: none in the embedded engine, else those of the address."""
     if settings.mode == "embedded":
         return ""
     url = urlsplit(settings.clickhouse_url.get_secret_value())

@@ -1,4 +1,4 @@
-"""Records of the topics as rows of the tables. Pure: the same record gives the same rows, so that a replay changes nothing."""
+"""Turns records of the topics into rows of the tables. Pure: equal records give equal rows, so a replay changes nothing."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -26,7 +26,7 @@ _JSON: Final = msgspec.json.Encoder()
 
 
 def datetime64(at_ms: int) -> int:
-    """Milliseconds as ClickHouse's DateTime64(3) can hold them."""
+    """Return milliseconds within the range of ClickHouse's DateTime64(3)."""
     return min(max(at_ms, 0), _MAX_DATETIME64_MS)
 
 
@@ -51,7 +51,7 @@ def _json_text(value: Mapping[str, Any]) -> str:
 
 
 def event_row(record: Record, event: Event) -> TableRow:
-    """`event_store`."""
+    """Return the row of `event_store`."""
     return (
         event.owner,
         event.id,
@@ -98,7 +98,7 @@ def event_from_row(row: Iterable[object]) -> Event:
 
 
 def stored_ledger_row(record: Record, event: Event) -> TableRow:
-    """`ledger`, for an event that was kept (or had been before)."""
+    """Return the row of `ledger` for an event that is stored now, or was stored before (a duplicate)."""
     return (
         record.partition,
         record.offset,
@@ -113,12 +113,12 @@ def stored_ledger_row(record: Record, event: Event) -> TableRow:
 
 
 def quarantined_ledger_row(record: Record, error: Undecodable) -> TableRow:
-    """`ledger`, for a record that does not decode."""
+    """Return the row of `ledger` for a record that cannot be decoded."""
     return (record.partition, record.offset, "", "", "quarantined", str(error.reason), "", "", 0)
 
 
 def evidence_row(a: str, b: str, edge: Edge) -> TableRow:
-    """`evidence_store`: the columns `first` and `last` sort as `ScoreEdge.join` chooses."""
+    """Return the row of `evidence_store`: the smallest `first` and the smallest `last` are what `Edge.join` chooses."""
     return (
         a,
         b,
@@ -128,12 +128,12 @@ def evidence_row(a: str, b: str, edge: Edge) -> TableRow:
 
 
 def evidence_rows(_record: Record, link_record: LinkRecord) -> list[TableRow]:
-    """`evidence_store`."""
+    """Return the row of `evidence_store` for a link; other records have none."""
     return [evidence_row(link_record.a, link_record.b, edge_of_link(link_record))] if isinstance(link_record, Link) else []
 
 
 def decision_rows(_record: Record, link_record: LinkRecord) -> list[TableRow]:
-    """`decision_store`: a row for each pair."""
+    """Return the rows of `decision_store`, one for each pair of the decision."""
     if not isinstance(link_record, LinkDecision):
         return []
     at_ms = _int64(link_record.at_ms)
@@ -155,7 +155,7 @@ def decision_rows(_record: Record, link_record: LinkRecord) -> list[TableRow]:
 
 
 def identity_rows(_record: Record, identity: Identity) -> list[TableRow]:
-    """`identity_store`."""
+    """Return the row of `identity_store`."""
     return [
         (
             identity.profile_id,
@@ -170,7 +170,7 @@ def identity_rows(_record: Record, identity: Identity) -> list[TableRow]:
 
 
 def label_rows(_record: Record, identity: Identity) -> list[TableRow]:
-    """`label_rows`: one row per member. A dissolved profile has none, its nodes are members of others."""
+    """Return the rows of `labels`, one for each member. A dissolved profile has none: its nodes are members of other profiles."""
     return [(node, identity.profile_id, _label_version(identity)) for node in identity.members]
 
 
@@ -179,7 +179,7 @@ def _label_version(record: Identity | Profile) -> int:
 
 
 def profile_rows(record: Record, profile: Profile) -> list[TableRow]:
-    """`profile_store`. Of two records of one profile the later said wins, the later written among equals."""
+    """Return the row of `profile_store`. Of two records of a profile the later one wins, of one instant the larger offset."""
     return [
         (
             profile.profile_id,
@@ -201,7 +201,7 @@ def profile_rows(record: Record, profile: Profile) -> list[TableRow]:
 
 
 def transition_rows(_record: Record, transition: Transition) -> list[TableRow]:
-    """`transitions`."""
+    """Return the row of `transitions`."""
     return [
         (
             transition.profile_id,
@@ -218,14 +218,14 @@ def transition_rows(_record: Record, transition: Transition) -> list[TableRow]:
 
 
 def account_trait_rows(_record: Record, grouped: GroupRecord) -> list[TableRow]:
-    """`account_trait_store`: one row per trait that an event gave an account."""
+    """Return the rows of `account_trait_store`, one for each trait of an account."""
     if grouped.profile_id:
         return []
     return [(grouped.group_id, grouped.name, trait, register) for trait, register in _trait_registers(grouped).items()]
 
 
 def contribution_rows(_record: Record, grouped: GroupRecord) -> list[TableRow]:
-    """`contribution_store`."""
+    """Return the row of `contribution_store` for the contribution of a profile; traits of an account have none."""
     if not grouped.profile_id:
         return []
     return [
@@ -252,7 +252,7 @@ def _trait_registers(grouped: GroupRecord) -> dict[str, tuple[int, str, str]]:
 
 
 def delivery_rows(_record: Record, delivery: Delivery) -> list[TableRow]:
-    """`deliveries`."""
+    """Return the row of `deliveries`."""
     return [
         (
             delivery.key,
@@ -273,7 +273,7 @@ def delivery_rows(_record: Record, delivery: Delivery) -> list[TableRow]:
 
 
 def quarantine_rows(_record: Record, quarantined: QuarantineRecord) -> list[TableRow]:
-    """`quarantine_rows`; nothing for one that only says what became of an earlier one."""
+    """Return the row of `quarantine_rows`; a record that only settles an earlier one has none."""
     if quarantined.settled:
         return []
     return [
@@ -294,7 +294,7 @@ def quarantine_rows(_record: Record, quarantined: QuarantineRecord) -> list[Tabl
 
 
 def settlement_rows(_record: Record, quarantined: QuarantineRecord) -> list[TableRow]:
-    """`settlements`."""
+    """Return the row of `settlements` for a record that settles an earlier one."""
     return (
         [(quarantined.id, quarantined.settled, quarantined.by, quarantined.because, datetime64(quarantined.at_ms))]
         if quarantined.settled

@@ -1,4 +1,4 @@
-"""The tables that are inserted into: columns with their types, the key that rows replace each other by, and what wins. Pure."""
+"""The tables that receive inserts: columns and types, the key by which rows replace each other, and which row wins. Pure."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -22,9 +22,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows with equal `key` replace each other: the largest `version` stays, or the smallest with `first_wins`; else the last.
+    """A table whose rows replace each other when their `key` is equal.
 
-    Of a table with `min_columns` they join: each of those columns, which are all but the key, keeps its smallest value.
+    The row with the largest `version` wins, or with `first_wins` the one with the smallest; without a version the latest insert
+    wins. In a table with `min_columns`, which are all columns but the key, each column keeps its smallest value.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Table:
     min_columns: tuple[str, ...] = ()
 
     def column_index(self, column: str) -> int:
-        """Where a column stands in a row."""
+        """Return the index of a column in a row."""
         return next(position for position, candidate in enumerate(self.columns) if candidate.name == column)
 
 

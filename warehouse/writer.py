@@ -1,4 +1,4 @@
-"""What the consumers ask of ClickHouse: insert rows of a table, and remember up to where. Driver and in-memory twin."""
+"""The writes of the consumers to ClickHouse: rows of a table, and the offsets up to which rows were inserted. Driver and twin."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -10,22 +10,22 @@ from warehouse.tables import POSITIONS, Table
 
 
 class WarehouseWriter(Protocol):
-    """All methods raise Transient when the store cannot be reached within their bound. Inserting rows again changes nothing."""
+    """The writer of a consumer. Methods raise Transient when ClickHouse does not answer; inserting rows again changes nothing."""
 
     async def insert(self, table: Table, rows: Sequence[TableRow]) -> None:
-        """Keep the rows; durable when it returns."""
+        """Insert rows; they are durable when the call returns."""
         ...
 
     async def positions(self, topic: str) -> dict[int, int]:
-        """The next offset to insert by partition, as last noted; a partition without any is missing."""
+        """Return the next offset to insert by partition, as saved last; a partition without one is missing."""
         ...
 
     async def save_positions(self, topic: str, positions: Mapping[int, int]) -> None:
-        """Note the next offsets; to be called after their rows are inserted. They never go back."""
+        """Save the next offsets, after their rows were inserted. A smaller offset than the saved one is ignored."""
         ...
 
     async def ping(self) -> None:
-        """Ask the store; raises Transient when it does not answer in time."""
+        """Return when ClickHouse answers; raise Transient when it does not answer in time."""
         ...
 
     async def aclose(self) -> None:
@@ -34,7 +34,7 @@ class WarehouseWriter(Protocol):
 
 
 class ClickHouseWriter:
-    """Blocks in ClickHouse's Native format; the engines of the tables make a replay harmless."""
+    """Inserts blocks in ClickHouse's Native format; the engines of the tables remove rows that were inserted twice."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
@@ -56,7 +56,7 @@ class ClickHouseWriter:
 
 
 class MemoryWriter:
-    """The twin: rows by table and key, replaced as the table says."""
+    """The in-memory twin for tests: rows by table and key, which replace each other as the engine of the table would do it."""
 
     def __init__(self) -> None:
         self._rows_by_table: dict[str, dict[TableRow, TableRow]] = {}
@@ -76,18 +76,18 @@ class MemoryWriter:
         await self.insert(POSITIONS, [(topic, partition, offset) for partition, offset in positions.items()])
 
     async def ping(self) -> None:
-        """Always there."""
+        """Return at once."""
 
     async def aclose(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
     def rows(self, table: Table) -> list[TableRow]:
-        """What `SELECT … FINAL` would answer, ordered by the key."""
+        """Return what `SELECT … FINAL` would return, ordered by the key."""
         return [row for _, row in sorted(self._rows_by_table.get(table.name, {}).items())]
 
 
 def _merge_rows(table: Table, row: TableRow, existing: TableRow) -> TableRow:
-    """What stays of two rows with one key."""
+    """Return the row that remains of two rows with the same key."""
     if not table.min_columns:
         return row
     min_indices = {table.column_index(column) for column in table.min_columns}
