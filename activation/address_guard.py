@@ -1,4 +1,4 @@
-"""Which addresses a destination may lead to: a URL in a definition must not become a way into the inner network."""
+"""Checks the address that a destination's URL leads to: a definition must not become a way into the internal network."""
 
 import asyncio
 import ipaddress
@@ -9,25 +9,25 @@ from runtime.errors import Permanent, Transient
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""(host, port) → addresses as text; raises OSError."""
+"""Maps (host, port) to addresses as text; raises OSError."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Refused(Permanent):
-    """The host leads to an address that destinations may not reach."""
+    """The host resolves to an address that destinations may not reach."""
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host by the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    """Return the addresses of a host, by the system's resolver."""
+    entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 async def choose_address(host: str, port: int, resolver: Resolve, *, allow_private: bool) -> str:
-    """The one address to connect to. Raises Refused when any address of the host is not public, Transient when it has none now.
+    """Return the address to connect to. Raises Refused when any address of the host is private, Transient when it has none now.
 
-    All addresses must pass: a name with one public and one inner address is an attack, or a mistake.
+    All addresses must be public: a name with one public and one private address is an attack or a mistake.
     """
     try:
         addresses = await resolver(host, port)
@@ -41,7 +41,7 @@ async def choose_address(host: str, port: int, resolver: Resolve, *, allow_priva
 
 
 def is_public(text: str) -> bool:
-    """Whether an address is one of the public internet; addresses that carry another one inside are judged by that one too."""
+    """Tell whether an address belongs to the public internet, and so does every IPv4 address that is embedded in it."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return all(candidate.is_global and not candidate.is_multicast for candidate in (address, *_embedded_addresses(address)))
 

@@ -1,4 +1,4 @@
-"""One message to its end: attempts with full jitter between them, until the receiver has it or the retry's age is reached."""
+"""Attempts to deliver one message, with full jitter between them, until the receiver has it or its age reaches the limit."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ Pause = Callable[[int], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutcome:
-    """What became of a message."""
+    """How a message ended: delivered, failed or skipped, and why. `status` is the last HTTP status, 0 when there was none."""
 
     state: DeliveryState
     verdict: str
@@ -48,9 +48,10 @@ async def deliver_with_retries(
 
 
 def next_wait_ms(result: Retry, attempts: int, age_ms: int, retry: RetrySpec, rng: random.Random) -> int | None:
-    """The wait before the next attempt; None when there is to be none. Pure but for the dice.
+    """Return the wait before the next attempt in ms; None when there is to be no further one. Deterministic for a given `rng`.
 
-    A receiver that asks for more time gets it; one that asks for more than the message's age allows gets no further attempt.
+    A receiver that asks for more time gets it. If it asks for more than the message's age allows, there is no further attempt:
+    an earlier one would only disobey it.
     """
     remaining_ms = retry.max_age_ms - age_ms
     requested_ms = result.after_ms or 0

@@ -1,4 +1,4 @@
-"""What activation says: deliveries, and what it could not read. Pure."""
+"""The records that activation publishes: deliveries, and records of `memberships` that it could not read. Pure."""
 
 from activation.port import Message
 from runtime.bus.port import Outgoing, Record
@@ -12,7 +12,7 @@ def build_delivery(
     transition: Transition, message: Message, destination: str, state: DeliveryState, verdict: str, *,
     at_ms: int, attempts: int = 0, status: int = 0, detail: str = "",
 ) -> Delivery:  # fmt: skip
-    """The record of what became of a message."""
+    """Build the record of how a message ended."""
     return Delivery(
         key=message.key,
         destination=destination,
@@ -31,12 +31,12 @@ def build_delivery(
 
 
 def to_outgoing(settings: Settings, record: Delivery) -> Outgoing:
-    """The delivery as it goes to its topic."""
+    """Encode a delivery for its topic, keyed by profile so that the deliveries of one profile keep their order."""
     return Outgoing(settings.topic("deliveries"), encode(record), key=record.profile_id.encode())
 
 
 def to_quarantine(settings: Settings, record: Record, error: Undecodable, destination: str, now_ms: int) -> Outgoing:
-    """A record of `memberships` that is none, whole; it was no accepted event, so it is not counted."""
+    """Put a record that is no transition into quarantine, whole. It is not counted: it was no accepted event."""
     coordinates = (record.topic, record.partition, record.offset)
     quarantine_record = build_quarantine_record(
         "activation",

@@ -1,4 +1,4 @@
-"""The workers that should run: one for each destination that is defined, begun and ended as definitions change."""
+"""The workers of all destinations: one for each defined destination, started, replaced and stopped as definitions change."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -19,11 +19,11 @@ KEY_PREFIX: Final = "Destination/"
 log: Final = get_logger(__name__)
 
 MakeWorker = Callable[[Destination], Worker]
-"""A worker for a definition; raises Misconfigured when it cannot work yet."""
+"""Makes a worker for a definition; raises Misconfigured when its secret is missing."""
 
 
 class Fleet:
-    """Follows the definitions topic. `caught_up` is set once what was defined at the start is known."""
+    """Follows the definitions topic. `caught_up` is set once the worker of every destination defined at the start is started."""
 
     def __init__(self, settings: Settings, bus: Bus, make_worker: MakeWorker) -> None:
         self._make_worker = make_worker
@@ -36,11 +36,11 @@ class Fleet:
         self.caught_up = self._follower.caught_up
 
     def addresses(self) -> dict[str, str]:
-        """Where the destinations that run now lead, by name."""
+        """Return the URL of each destination that runs now, by name."""
         return {name: str(definition.spec.url) for name, (definition, _, _) in self._running.items()}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set; all workers have ended when it returns."""
+        """Run until `stop` is set; all workers have ended when it returns. Raises what following the definitions raises."""
         following = asyncio.create_task(self._follower.run(), name="definitions")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -68,7 +68,7 @@ class Fleet:
                 self._running[name] = (definition, worker_stop, task)
 
     async def _run_worker(self, definition: Destination, stop: asyncio.Event) -> None:
-        """Run a worker once it can work: what is missing (its secret) may still come, and its messages wait until then."""
+        """Run a worker until `stop`. While its secret is missing it is tried again: its messages wait in Kafka meanwhile."""
         while not stop.is_set():
             try:
                 worker = self._make_worker(definition)
@@ -88,7 +88,7 @@ class Fleet:
 
 
 async def _wait_at_most(coroutine: Coroutine[Any, Any, object], timeout_s: float) -> None:
-    """Wait for one or the other."""
+    """Wait until the coroutine returns, at most `timeout_s`."""
     task = asyncio.ensure_future(coroutine)
     await asyncio.wait([task], timeout=timeout_s)
     task.cancel()

@@ -18,7 +18,7 @@ from runtime.settings import Settings
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Run until `stop`; messages under way get a moment to end."""
+    """Run until `stop`; messages under way get GRACE_S of their worker to end."""
     clock, metrics = SystemClock(), Metrics()
     store = open_store(settings, clock)
     try:

@@ -1,4 +1,4 @@
-"""What activation asks of a channel: deliver one message, and say in one of four words what came of it."""
+"""What activation asks of a channel: deliver one message, and return one of four results."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent. `key` names it for ever: the same on every attempt; so is `body`, UTF-8 JSON."""
+    """A message to send. `key`, the idempotency key, and `body`, UTF-8 JSON, are the same on every attempt, also after a crash."""
 
     key: str
     body: bytes
@@ -21,7 +21,7 @@ class Ok:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It may work later, not before `after_ms` if the receiver said so. `detail` holds no personal data."""
+    """A later attempt may work, at the earliest after `after_ms` if the receiver asked for that. `detail` has no personal data."""
 
     status: int
     detail: str
@@ -38,7 +38,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverGone:
-    """The receiver says that nobody listens at this address any more."""
+    """The receiver says that this address is no longer served (HTTP 410)."""
 
     status: int
     detail: str
@@ -51,7 +51,7 @@ class Channel(Protocol):
     """A channel, ready to be used by many tasks at once."""
 
     async def deliver(self, message: Message) -> AttemptResult:
-        """One attempt, bounded in time. Never raises for what the receiver or the network does."""
+        """Make one attempt, bounded in time. Never raises for what the receiver or the network does."""
         ...
 
     async def aclose(self) -> None:

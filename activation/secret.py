@@ -8,7 +8,7 @@ from runtime.errors import Misconfigured
 
 
 def load_secret(definition: Destination, environ: Mapping[str, str], data_dir: Path) -> str:
-    """The secret; a relative `secret_file` is looked up in the data directory. Raises Misconfigured that names the cure."""
+    """Return the secret; a relative `secret_file` is read from the data directory. Raises Misconfigured that names the cure."""
     spec, name = definition.spec, definition.metadata.name
     if spec.secret_env is not None:
         if secret := environ.get(spec.secret_env, "").strip():

@@ -1,4 +1,4 @@
-"""A signed webhook by Standard Webhooks 1.0: https://www.standardwebhooks.com."""
+"""The webhook channel: posts signed messages by Standard Webhooks 1.0, https://www.standardwebhooks.com."""
 
 import asyncio
 import binascii
@@ -28,7 +28,9 @@ class WebhookChannel:
         self, spec: DestinationSpec, secret: str, clock: Clock, *, resolver: Resolve = resolve, timeout_s: float = TIMEOUT_S
     ) -> None:
         self._url = httpx.URL(str(spec.url))
-        self._allow_private, self._clock, self._resolver = spec.allow_private_addresses, clock, resolver
+        self._allow_private = spec.allow_private_addresses
+        self._clock = clock
+        self._resolver = resolver
         self._timeout_s = timeout_s
         self._signer = build_signer(secret)
         limits = httpx.Limits(max_connections=spec.concurrency, max_keepalive_connections=spec.concurrency)
@@ -85,17 +87,17 @@ class WebhookChannel:
 
 
 def build_signer(secret: str) -> Webhook:
-    """The signer for a secret `whsec_<base64>`. Raises Misconfigured when it is none, without quoting it."""
+    """Return the signer for a secret `whsec_<base64>`. Raises Misconfigured, without quoting the secret, when it is not one."""
     try:
         if not secret.startswith("whsec_") or len(binascii.a2b_base64(secret[6:] + "==")) < _MIN_SECRET_BYTES:
-            raise Misconfigured("the destination's secret is no whsec_ and base64 of at least 16 bytes: make a new one")
+            raise Misconfigured("the destination's secret is not whsec_ and base64 of at least 16 bytes: make a new one")
         return Webhook(secret)
     except (binascii.Error, ValueError, EmptyWebhookSecretError):
         raise Misconfigured("the destination's secret is not whsec_ and base64: make a new one") from None
 
 
 def classify(status: int, retry_after: str | None, now_ms: int) -> AttemptResult:
-    """What an answer means. Pure; the only place that says so."""
+    """Return the result that an HTTP status stands for. Pure; no other place decides that."""
     detail = f"HTTP {status}"
     if 200 <= status < 300:
         return Ok(status)
@@ -107,7 +109,7 @@ def classify(status: int, retry_after: str | None, now_ms: int) -> AttemptResult
 
 
 def retry_after_ms(header: str | None, now_ms: int) -> int | None:
-    """The wait that a Retry-After header asks for: seconds or an HTTP date. None for one that is absent or neither."""
+    """Return the wait in ms that a Retry-After header (seconds or an HTTP date) asks for; None when absent or invalid."""
     if header is None:
         return None
     text = header.strip()

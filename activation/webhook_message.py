@@ -1,4 +1,4 @@
-"""A transition as a Standard Webhooks message. Pure: the same transition gives the same bytes, always."""
+"""Renders a transition as a Standard Webhooks message. Pure: the same transition always gives the same bytes."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from schemas.records import Transition
 
 
 class TransitionData(msgspec.Struct, frozen=True):
-    """What the receiver learns of the transition. `at` is an instant in UTC."""
+    """What the message says about the transition. `at` is an instant in UTC, ISO 8601."""
 
     profile_id: str
     segment: str
@@ -32,7 +32,7 @@ class WebhookBody(msgspec.Struct, frozen=True):
 
 
 def render(transition: Transition, destination: str) -> Message:
-    """The message that tells `destination` of a transition."""
+    """Build the message that reports a transition to `destination`."""
     at = to_iso(transition.at_ms)
     data = TransitionData(
         profile_id=transition.profile_id,
@@ -49,7 +49,7 @@ def render(transition: Transition, destination: str) -> Message:
 
 
 def idempotency_key(transition: Transition, destination: str) -> str:
-    """64 hex digits that name one transition at one destination: destination, profile, segment, its version, seq and op."""
+    """Return 64 hex digits that identify one transition at one destination."""
     parts = (
         destination,
         transition.profile_id,
@@ -62,5 +62,5 @@ def idempotency_key(transition: Transition, destination: str) -> str:
 
 
 def to_iso(at_ms: int) -> str:
-    """Milliseconds since the epoch as ISO 8601 in UTC."""
+    """Format milliseconds since the epoch as ISO 8601 in UTC."""
     return datetime.fromtimestamp(at_ms / 1000, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,8 +1,15 @@
 """One destination's worker: its own consumer group on `memberships`, so that a slow destination stalls no other.
 
-At least once: claim, deliver, say the delivery, settle, commit. A crash between any two of them repeats the message with the same
-id and body. A profile's messages keep their order: one that is tried again holds back the later ones of its profile, and no others.
-A group without commits starts at the earliest record, so nothing that was said before the worker first ran is lost.
+Delivery is at least once. The steps of one message are: ask the store whether it is still open, deliver it, publish the delivery,
+settle it in the store, commit the offset. A crash between any two steps repeats the message with the same id and the same body, so
+that the receiver can drop the repetition.
+
+The messages of one profile keep their order: a message that is tried again holds back the later ones of its profile, and no others.
+A group without commits starts at the earliest record, so transitions from before the worker's first start are delivered too.
+
+Example: `entered` (offset 7) and `exited` (offset 9) of profile A, and `entered` (offset 8) of profile B. The receiver answers 503
+to A's first message. B's message is delivered meanwhile and A's second one waits. The committed position stays 7 until A's
+first message has ended, so after a crash B's record is read again, and the store answers that its message is settled.
 """
 
 import asyncio
@@ -32,9 +39,11 @@ from schemas.records import DeliveryState, Transition
 
 T = TypeVar("T")
 SETTLED_TTL_MS: Final = 30 * 86_400_000
-"""As long as `memberships` keeps its records: none of them can be sent twice after it was settled."""
+"""As long as `memberships` keeps its records: a record that is read again later finds its message settled."""
 IN_FLIGHT_PER_SLOT: Final = 64
+"""Records under way for each attempt that may run at once: enough that one slow profile does not leave the others idle."""
 GRACE_S: Final = 5.0
+"""How long messages under way may still end after the process was told to stop."""
 RETRY_BASE_MS: Final = 400
 RETRY_MAX_MS: Final = 10_000
 _POLL_MS: Final = 500
@@ -44,7 +53,7 @@ log: Final = get_logger(__name__)
 
 
 class Worker:
-    """Runs until told to stop; what it needs is given, so it can be run against twins."""
+    """Delivers the transitions that one destination asks for. Everything it uses is passed in, so tests can run it on twins."""
 
     def __init__(
         self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, metrics: Metrics,
@@ -66,10 +75,14 @@ class Worker:
 
     @property
     def name(self) -> str:
+        """The destination's name."""
         return self._definition.metadata.name
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set. Faults of the broker and of the store are outlasted; the channel is closed at the end."""
+        """Run until `stop` is set, then close the channel.
+
+        A fault of the broker, and a bug too, ends the session and begins a new one, which reads again what was not committed.
+        """
         self._stop = stop
         try:
             while not stop.is_set():
@@ -84,7 +97,7 @@ class Worker:
             await self._channel.aclose()
 
     async def _session(self) -> None:
-        """One membership of the group."""
+        """Be a member of the group until the process stops or a fault ends it."""
         producer = await self._bus.producer()
         try:
             consumer = await self._bus.consumer(self._settings.group(f"activation.{self.name}"), [self._topic])
@@ -106,6 +119,8 @@ class Worker:
                     await self._commit(consumer, tracker)
                     committed_s = time.monotonic()
                 is_full = tracker.in_flight_count >= self._max_in_flight
+                # Kafka takes the partitions of a member that does not poll away after max_slice_ms. So a full worker waits for its
+                # messages at most a third of that, and then polls to show that it lives.
                 if is_full and time.monotonic() - polled_s < self._settings.max_slice_ms / 3000:
                     await executor.wait_for_progress(_POLL_MS / 1000)
                     continue
@@ -117,7 +132,7 @@ class Worker:
         await self._commit(consumer, tracker)
 
     async def _poll(self, consumer: Consumer, tracker: OffsetTracker, executor: KeyedExecutor, *, keep_alive_only: bool) -> None:
-        """One poll into the lanes; with `keep_alive_only` its record is put back: the group must see that this member lives."""
+        """Submit the records of one poll. With `keep_alive_only` they are read again later: the poll only shows a living member."""
         for partition, polled in (await consumer.poll(_POLL_MS, 1 if keep_alive_only else _MAX_POLL_RECORDS)).items():
             if keep_alive_only:
                 await consumer.seek(partition, polled[0].offset)
@@ -137,7 +152,7 @@ class Worker:
         self._session_backoff.reset()
 
     async def _handle(self, record: Record, producer: Producer, tracker: OffsetTracker, partition: Partition) -> bool:
-        """One record to its end; False when the process is to stop first."""
+        """Take one record to its end; return false when the process is to stop first."""
         if self._stop.is_set():
             return False
         try:
@@ -214,7 +229,7 @@ class Worker:
         )
 
     async def _pause(self, wait_ms: int) -> bool:
-        """Wait; False when the process is to stop first."""
+        """Wait; return false, at once, when the process is to stop."""
         try:
             await asyncio.wait_for(self._stop.wait(), wait_ms / 1000)
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""What a consumer makes of a batch: rows by table, and quarantine records for what does not decode. Pure."""
+"""Turns a batch of records into rows by table, and into quarantine records for those that cannot be decoded. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,26 +19,29 @@ Builder = Callable[[Record, T], list[TableRow]]
 
 @dataclass(frozen=True, slots=True)
 class WarehouseBatch:
-    """Rows in the order that they are to be inserted in, and what is to be said on `quarantine`."""
+    """Rows by table, in the order of insertion, and the records to publish on `quarantine`."""
 
     rows: Mapping[Table, Sequence[TableRow]]
     quarantine: Sequence[Outgoing] = ()
 
 
 Decide = Callable[[Sequence[Record], Settings, int], WarehouseBatch]
-"""(records, settings, now_ms) → batch."""
+"""Maps (records, settings, now_ms) to a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A topic of the register and what becomes of its records."""
+    """A topic, by the register's name, and how its records become rows."""
 
     topic: str
     decide: Decide
 
 
 def build_feed(topic: str, kind: type[T], builders: Mapping[Table, "Builder[T]"]) -> Feed:
-    """A feed that decodes each record as `kind` and hands it to the builder of each table; the rest is quarantined, uncounted."""
+    """Return a feed that decodes each record as `kind` and lets the builder of each table make its rows.
+
+    A record that cannot be decoded goes into quarantine. It is not counted there: the account counts accepted events alone.
+    """
 
     def decide(records: Sequence[Record], settings: Settings, now_ms: int) -> WarehouseBatch:
         rows: dict[Table, list[TableRow]] = {table: [] for table in builders}

@@ -1,4 +1,7 @@
-"""`events` → `event_store` and `ledger`. Every record gets a ledger row, whatever becomes of it."""
+"""The feed of `events` into `event_store` and `ledger`.
+
+Every record gets a row in the ledger, whether it can be decoded or not: that is how each accepted event is accounted for.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,7 +17,7 @@ from warehouse.tables import EVENT_STORE, LEDGER
 
 
 def decide(records: Sequence[Record], _settings: Settings, _now_ms: int) -> WarehouseBatch:
-    """A record that does not decode is put into quarantine by the unify agent, which reads it too; here it is only booked."""
+    """Build the rows of a batch. The unify agent reads an undecodable record too and quarantines it, so here it gets a ledger row only."""
     events: list[TableRow] = []
     ledger: list[TableRow] = []
     for record in records:

@@ -1,8 +1,11 @@
-"""The loop that all consumers share: gather, insert, note the position, commit.
+"""The loop that all consumers share: gather records, insert their rows, save the position in ClickHouse, commit to Kafka.
 
-At least once, and harmless: a crash between any two steps repeats the batch, and the tables' engines drop the repetition.
-ClickHouse's own positions decide where a partition starts when they are behind Kafka's commits (a ClickHouse that came back from
-a backup), so what it lost is read again.
+Delivery is at least once, and repetition is harmless: a crash between any two steps repeats the batch, and the engines of the
+tables drop repeated rows. The position is saved after the rows, so it never promises rows that are not there.
+
+ClickHouse's own position decides where a partition starts when it is behind Kafka's commit. Example: Kafka has the commit 900, and
+ClickHouse was restored from a backup whose position is 400. The loop seeks back to 400 and reads the lost 500 records again, as
+far as Kafka still keeps them.
 """
 
 import asyncio
@@ -31,7 +34,7 @@ log: Final = get_logger(__name__)
 
 
 class ConsumerLoop:
-    """One feed's way from its topic into its tables. `healthy` says whether the last step succeeded."""
+    """Moves one feed from its topic into its tables. `healthy` tells whether the last step succeeded."""
 
     def __init__(
         self,
@@ -57,16 +60,17 @@ class ConsumerLoop:
 
     @property
     def name(self) -> str:
+        """The name in logs, metrics and health checks."""
         return f"consumer-{self._feed.topic}"
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set; what has been gathered by then is inserted first. Transient faults are retried for ever."""
+        """Run until `stop` is set; records gathered by then are inserted first. Transient faults are retried without end."""
         with suppress(Stopped):
             await self._retry(lambda: self._session(stop), stop)
         self.healthy = False
 
     async def _session(self, stop: asyncio.Event) -> None:
-        """One membership of the group. When reading fails it ends, so that the next one starts from what was committed."""
+        """Be a member of the group. A failed read ends the membership, so that the next one starts from the commit."""
         self._positioned.clear()
         producer = await self._bus.producer()
         try:
@@ -87,7 +91,7 @@ class ConsumerLoop:
             await producer.aclose()
 
     async def _gather(self, consumer: Consumer, stop: asyncio.Event) -> dict[Partition, list[Record]]:
-        """Records until there are enough for a block, or the first of them has waited long enough."""
+        """Read until there are enough records for a block, or the first of them has waited for consumer_batch_ms."""
         gathered: dict[Partition, list[Record]] = {}
         count, loop = 0, asyncio.get_running_loop()
         deadline = loop.time() + _IDLE_POLL_MS / 1_000
@@ -106,7 +110,7 @@ class ConsumerLoop:
         return gathered
 
     async def _ensure_position(self, consumer: Consumer, partition: Partition, first_offset: int) -> bool:
-        """Whether the partition may be read from `first_offset` on. Asked once for each; false when it was sent further back."""
+        """Return true when a partition may be read from `first_offset` on, false after a seek back. Checked once for each."""
         if partition in self._positioned:
             return True
         stored = (await self._writer.positions(self._topic)).get(partition.number, 0)
@@ -114,7 +118,7 @@ class ConsumerLoop:
         self._positioned.add(partition)
         if start >= first_offset:
             return True
-        log.warning("reading_again", topic=self._topic, partition=partition.number, noted=start, committed=first_offset)
+        log.warning("rewound", topic=self._topic, partition=partition.number, stored=start, committed=first_offset)
         await consumer.seek(partition, start)
         return False
 

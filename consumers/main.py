@@ -20,7 +20,7 @@ CONNECT_PAUSE_MS = 2_000
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Run every feed until `stop`. Raises Transient when ClickHouse does not come up, and what a loop could not heal."""
+    """Run every feed until `stop`. Raises Transient when ClickHouse does not start, and the first error that ends a loop."""
     metrics = Metrics()
     warehouse = await retry(lambda: Warehouse.connect(settings), attempts=CONNECT_ATTEMPTS, base_ms=100, max_ms=CONNECT_PAUSE_MS)
     writer = ClickHouseWriter(warehouse)
@@ -37,13 +37,13 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 def _ping_of(loop: ConsumerLoop) -> Ping:
     async def ping() -> None:
         if not loop.healthy:
-            raise Transient(f"{loop.name} does not get on")
+            raise Transient(f"{loop.name} retries a failed step")
 
     return ping
 
 
 async def run_together(runs: Sequence[Callable[[asyncio.Event], Coroutine[None, None, None]]], stop: asyncio.Event) -> None:
-    """Run all until each has ended. The first that fails stops the others, in order, and its error is raised."""
+    """Run all until each has ended. The first that fails sets `stop`, so that the others end in order; its error is raised."""
     tasks = [asyncio.create_task(run(stop)) for run in runs]
     finished, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     stop.set()
