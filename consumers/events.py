@@ -17,7 +17,7 @@ from warehouse.tables import EVENT_STORE, LEDGER
 
 
 def decide(records: Sequence[Record], _settings: Settings, _now_ms: int) -> WarehouseBatch:
-    """Build the rows of a batch. The unify agent reads an undecodable record too and quarantines it, so here it gets a ledger row only."""
+    """Build the rows of a batch. An undecodable record gets a ledger row alone: the unify agent reads and quarantines it too."""
     events: list[TableRow] = []
     ledger: list[TableRow] = []
     for record in records:

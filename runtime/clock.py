@@ -1,4 +1,4 @@
-"""Time is injected: the only place that reads the machine's clock."""
+"""Time is injected: this is the only place that reads the machine's clock."""
 
 import time
 from typing import Protocol
@@ -8,7 +8,7 @@ class Clock(Protocol):
     """Wall time in whole milliseconds since the Unix epoch, UTC."""
 
     def now_ms(self) -> int:
-        """The present instant."""
+        """Return the present instant."""
         ...
 
 
@@ -20,7 +20,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that moves only when told; for tests and replays."""
+    """A clock that moves only when `advance` is called; for tests and replays."""
 
     def __init__(self, now_ms: int = 1_750_000_000_000) -> None:
         self._now_ms = now_ms

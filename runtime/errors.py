@@ -20,19 +20,19 @@ class Misconfigured(OnefoldError):
 
 
 class Transient(OnefoldError):
-    """A fault that may pass; retry with back-off."""
+    """A fault that may pass; retry with backoff."""
 
 
 class StateLost(Transient):
-    """A store answered with a position older than the one this process has written."""
+    """A store answered with a position older than the one this process has written: it has lost writes. Never retried."""
 
 
 class Permanent(OnefoldError):
-    """A fault that no retry will heal."""
+    """A fault that no retry can cure."""
 
 
 class Invalid(Permanent):
-    """Input that cannot be used. `path` names the field, `reason` is the machine-readable word."""
+    """Input that cannot be used. `path` names the field, `reason` is a machine-readable word."""
 
     def __init__(self, message: str, *, path: str = "", reason: str = "invalid") -> None:
         super().__init__(message)

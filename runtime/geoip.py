@@ -1,4 +1,4 @@
-"""The database of places that ONEFOLD_GEOIP_FILE names, in MaxMind's file format."""
+"""The GeoIP database that ONEFOLD_GEOIP_FILE names, in MaxMind's file format."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,10 +10,11 @@ from runtime.errors import Misconfigured
 
 
 def open_locator(path: Path | None) -> Callable[[str], Mapping[str, Any] | None] | None:
-    """Looks an IP address up: its record, None when there is none or the text is no address. None without a file.
+    """Return a function that looks an IP address up; None when there is no file.
 
-    The file is read into memory once, so that it may be replaced; a new one counts from the next start. Raises Misconfigured when
-    it is missing or no such database.
+    The function returns the address's record, or None when there is none or the text is not an address. The file is read into
+    memory once, so it may be replaced while the process runs; the new one is used from the next start. Raises Misconfigured when
+    the file is missing or not such a database.
     """
     if path is None:
         return None

@@ -1,4 +1,4 @@
-"""Health that truly asks: named pings with time limits, served beside the metrics."""
+"""Health checks that ask each service: named pings with time limits, served beside the metrics."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ PING_TIMEOUT_S = 3.0
 
 
 async def check_all(pings: Mapping[str, Ping]) -> dict[str, str]:
-    """`ok` or the kind of the error, by name. A ping that raises, or does not come back in time, is not ok."""
+    """Return `ok` or the kind of the error for each ping. One that raises, or does not return in time, is not ok."""
 
     async def status_of(ping: Ping) -> str:
         try:
@@ -47,10 +47,12 @@ class QuietServer(uvicorn.Server):
 
 
 class HealthServer:
-    """`/live`, `/ready` and `/metrics` on the metrics address; `port` is the one in use. An async context manager."""
+    """Serves `/live`, `/ready` and `/metrics` on the metrics address while its context is open."""
 
     def __init__(self, settings: Settings, metrics: Metrics, pings: Mapping[str, Ping]) -> None:
-        self._pings, self._metrics, self._address = pings, metrics, (settings.metrics_host, settings.metrics_port)
+        self._pings = pings
+        self._metrics = metrics
+        self._address = (settings.metrics_host, settings.metrics_port)
         app = Starlette(routes=[Route("/live", self._live), Route("/ready", self._ready), Route("/metrics", self._exposition)])
         config = uvicorn.Config(
             app,
@@ -64,7 +66,7 @@ class HealthServer:
 
     @property
     def port(self) -> int:
-        """The port in use, once started."""
+        """The port in use; the setting 0 takes a free one. Only valid once started."""
         return int(self._server.servers[0].sockets[0].getsockname()[1])
 
     async def __aenter__(self) -> Self:

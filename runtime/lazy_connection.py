@@ -1,4 +1,4 @@
-"""A connection that is made when it is first needed, so that its other end may be away meanwhile."""
+"""A connection that is made when it is first needed, so that a process can start while the service is away."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ RETRY_PAUSE_MS: Final = 3_000
 
 
 class Closable(Protocol):
-    """What can be closed."""
+    """A connection that can be closed."""
 
     async def aclose(self) -> Any:
         """Close it."""
@@ -22,21 +22,23 @@ T = TypeVar("T", bound=Closable)
 
 
 class LazyConnection(Generic[T]):
-    """Makes the connection once. For a while after a failure it is not tried again: callers hear at once that it is away."""
+    """Makes the connection once. For `retry_pause_ms` after a failure no attempt is made: callers get Transient at once, not a time-out."""
 
     def __init__(self, connect: Callable[[], Awaitable[T]], clock: Clock, retry_pause_ms: int = RETRY_PAUSE_MS) -> None:
-        self._connect, self._clock, self._retry_pause_ms = connect, clock, retry_pause_ms
+        self._connect = connect
+        self._clock = clock
+        self._retry_pause_ms = retry_pause_ms
         self._connection: T | None = None
         self._failed_ms: int | None = None
         self._lock = asyncio.Lock()
 
     async def get(self) -> T:
-        """The connection. Raises what making it raises, Transient shortly after that."""
+        """Return the connection, and make it if needed. Raises what making it raises, and Transient shortly after a failure."""
         async with self._lock:
             if self._connection is not None:
                 return self._connection
             if self._failed_ms is not None and self._clock.now_ms() - self._failed_ms < self._retry_pause_ms:
-                raise Transient("it did not answer a moment ago: try again")
+                raise Transient("the service did not answer a moment ago: try again")
             try:
                 self._connection = await self._connect()
             except Exception:
@@ -45,6 +47,6 @@ class LazyConnection(Generic[T]):
             return self._connection
 
     async def aclose(self) -> None:
-        """Close what was made."""
+        """Close the connection if it was made."""
         if self._connection is not None:
             await self._connection.aclose()

@@ -1,4 +1,4 @@
-"""How a process lives: logs, event loop, signals, one clear line when it cannot go on."""
+"""How a process starts and ends: settings, logs, event loop, signals, and one clear line when it cannot go on."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,11 @@ from runtime.logs import configure, get_logger
 from runtime.settings import Settings
 
 Main = Callable[[Settings, asyncio.Event], Awaitable[None]]
-"""Runs until the event is set, closes what it opened, returns."""
+"""Runs until the event is set, closes what it opened, and returns."""
 
 
 def load_settings() -> Settings:
-    """The settings from the environment; Misconfigured names the variable, never its value."""
+    """Read the settings from the environment. Raises Misconfigured, which names the variable and never its value."""
     try:
         return Settings()
     except ValidationError as error:
@@ -31,7 +31,7 @@ def load_settings() -> Settings:
 
 
 def run(role: str, main: Main) -> None:
-    """Run a process's main until SIGINT or SIGTERM; a second signal ends it at once. An error of ours: one log line, exit 1."""
+    """Run a process's main until SIGINT or SIGTERM; a second signal ends it at once. An OnefoldError: one log line, exit 1."""
     try:
         settings = load_settings()
     except Misconfigured as error:
@@ -55,7 +55,7 @@ def run(role: str, main: Main) -> None:
 
 @contextlib.contextmanager
 def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set `stop`; the second one ends the process at once."""
+    """Let SIGINT and SIGTERM set `stop` while the context is open; the second one ends the process at once."""
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:

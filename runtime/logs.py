@@ -27,7 +27,7 @@ REDACTED: Final = "[redacted]"
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask the values of personal keys, and whatever looks like an e-mail, a phone number or a password in a URL in any text."""
+    """Mask the values of personal keys, and every e-mail address, phone number and URL password in any text."""
     for key, value in event.items():
         event[key] = REDACTED if key.lower() in _PERSONAL else _mask(value)
     return event
@@ -44,7 +44,7 @@ def _mask(value: Any) -> Any:
 
 
 def configure(settings: Settings, role: str) -> None:
-    """Send the logs of this process, those of libraries too, to stderr in one form. `role` stands in every line."""
+    """Send the logs of this process and of its libraries to stderr in one form. Every line has the `role`."""
 
     def with_role(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["role"] = role
@@ -85,6 +85,6 @@ def configure(settings: Settings, role: str) -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger; its first argument is the action, the rest are the facts."""
+    """Return a logger. It takes an event name in snake_case and facts as keywords: `log.warning("slice_waits", agent=name)`."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger
