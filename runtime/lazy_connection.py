@@ -22,7 +22,7 @@ T = TypeVar("T", bound=Closable)
 
 
 class LazyConnection(Generic[T]):
-    """Makes the connection once. For `retry_pause_ms` after a failure no attempt is made: callers get Transient at once, not a time-out."""
+    """Makes the connection once. For `retry_pause_ms` after a failure callers get Transient at once, instead of a time-out each."""
 
     def __init__(self, connect: Callable[[], Awaitable[T]], clock: Clock, retry_pause_ms: int = RETRY_PAUSE_MS) -> None:
         self._connect = connect

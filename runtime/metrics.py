@@ -147,7 +147,7 @@ class Metrics:
 
 
 def documentation() -> str:
-    """The register as a Markdown table."""
+    """Return the register as a Markdown table."""
     rows = [
         f"| `{name}` | {metric.kind} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.description} |"
         for name, metric in REGISTER.items()

@@ -101,9 +101,9 @@ class Settings(BaseSettings):
         return self
 
     def topic(self, name: str) -> str:
-        """The broker's name of topic `name`: `<environment>.<name>`."""
+        """Return the broker's name of topic `name`: `<environment>.<name>`."""
         return f"{self.environment}.{name}"
 
     def group(self, role: str) -> str:
-        """The consumer group of `role`: `<environment>.<role>`."""
+        """Return the consumer group of `role`: `<environment>.<role>`."""
         return f"{self.environment}.{role}"

@@ -1,4 +1,4 @@
-"""A Kafka broker by aiokafka."""
+"""The Kafka driver of the bus, by aiokafka."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,11 @@ def _choose_partition(key: bytes | None, all_partitions: Sequence[int], availabl
 
 
 class KafkaBus:
-    """Connects when first used. `timeout_ms` bounds every send, commit and question; after it they raise Transient."""
+    """Connects when first used. `timeout_ms` bounds every send, commit and request; after it they raise Transient."""
 
     def __init__(self, settings: Settings, *, timeout_ms: int = TIMEOUT_MS) -> None:
-        self._settings, self._timeout_s = settings, timeout_ms / 1_000
+        self._settings = settings
+        self._timeout_s = timeout_ms / 1_000
         self._common: dict[str, Any] = {
             "bootstrap_servers": [server.strip() for server in settings.kafka_bootstrap.split(",")],
             "request_timeout_ms": min(_REQUEST_TIMEOUT_MS, timeout_ms),
@@ -46,7 +47,7 @@ class KafkaBus:
             acks="all",
             enable_idempotence=True,
             compression_type="lz4",
-            linger_ms=0,  # callers send whole slices and wait for them: lingering is latency for nothing
+            linger_ms=0,  # callers send whole slices and wait for them, so lingering would only add latency
             max_batch_size=256 * 1024,
             max_request_size=_MAX_REQUEST_BYTES,
             partitioner=_choose_partition,

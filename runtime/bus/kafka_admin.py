@@ -1,4 +1,4 @@
-"""What is asked of Kafka besides reading and writing: topics, offsets, commits."""
+"""Requests to Kafka besides reading and writing: topics, offsets, commits."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,17 +17,19 @@ _METADATA_POLL_S: Final = 0.05
 
 
 class KafkaAdmin:
-    """Keeps one connection for questions, made when first needed and made anew after a failure."""
+    """Keeps one connection for requests, made when first needed and made again after a failure."""
 
     def __init__(self, options: Mapping[str, Any], replication_factor: int, timeout_s: float) -> None:
-        self._options, self._replication_factor, self._timeout_s = options, replication_factor, timeout_s
+        self._options = options
+        self._replication_factor = replication_factor
+        self._timeout_s = timeout_s
         self._connecting = asyncio.Lock()
         self._client: AIOKafkaAdminClient | None = None
         self._inspector: AIOKafkaConsumer | None = None
 
     @asynccontextmanager
     async def _clients(self, operation: str) -> AsyncIterator[tuple[AIOKafkaAdminClient, AIOKafkaConsumer]]:
-        """A client for topics and one for offsets; both are thrown away when the block fails for the moment."""
+        """Lend a client for topics and one for offsets; both are closed when the block fails with Transient."""
         clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
         try:
             async with translate_errors(operation), asyncio.timeout(self._timeout_s):
@@ -62,12 +64,12 @@ class KafkaAdmin:
             await inspector.stop()
 
     async def ping(self) -> None:
-        """Raises Transient when no broker answers."""
+        """Ask a broker for the cluster. Raises Transient when none answers."""
         async with self._clients("a ping") as (client, _):
             await client.describe_cluster()
 
     async def partitions(self, topics: Sequence[str]) -> dict[str, list[int]]:
-        """The partitions of topics, once all have leaders. Waits a moment, as news of a topic takes time to get round."""
+        """Return the partitions of topics, once all have leaders. Waits a moment: a new topic reaches the metadata late."""
         deadline = asyncio.get_running_loop().time() + _METADATA_TIMEOUT_S
         while True:
             async with self._clients("the partitions of topics") as (client, _):
@@ -85,7 +87,7 @@ class KafkaAdmin:
             await asyncio.sleep(_METADATA_POLL_S)
 
     async def offsets(self, topic: str, side: Literal["start", "end"]) -> dict[int, int]:
-        """The first or the next offset of each partition."""
+        """Return the earliest or the next offset of each partition."""
         topic_partitions = await self._topic_partitions(topic)
         async with self._clients("the offsets of a topic") as (_, inspector):
             offsets = await (
@@ -94,7 +96,7 @@ class KafkaAdmin:
         return {topic_partition.partition: offset for topic_partition, offset in sorted(offsets.items())}
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
-        """The group's commits; partitions without one are missing."""
+        """Return the group's commits; partitions without one are missing."""
         topic_partitions = await self._topic_partitions(topic)
         async with self._clients("the commits of a group") as (client, _):
             commits = await client.list_consumer_group_offsets(group, partitions=topic_partitions)
@@ -103,7 +105,7 @@ class KafkaAdmin:
         }
 
     async def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> None:
-        """Make those that are missing; returns once all can be written to."""
+        """Create the topics that are missing; return once all can be written to."""
         new_topics = [
             NewTopic(name, partitions, self._replication_factor, topic_configs=dict(config))
             for name, (partitions, config) in topics.items()

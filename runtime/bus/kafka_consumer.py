@@ -52,7 +52,7 @@ class KafkaConsumer:
         if not owned_offsets:
             return
         async with translate_errors("a commit"), asyncio.timeout(self._timeout_s):
-            # Lost to a rebalance: whoever has them now starts from the commit before.
+            # Lost to a rebalance: the member that has the partitions now starts from the commit before.
             with suppress(CommitFailedError, IllegalStateError):
                 await self._inner.commit(owned_offsets)
 
@@ -62,7 +62,7 @@ class KafkaConsumer:
             self._inner.seek(topic_partition, offset)
 
     async def aclose(self) -> None:
-        # Leaving is a courtesy: without it the broker takes the partitions back after the session timeout.
+        # Leaving only saves time: without it the broker takes the partitions back after the session timeout.
         stopping = asyncio.ensure_future(self._inner.stop())
         await asyncio.wait([stopping], timeout=_CLOSE_TIMEOUT_S)
         stopping.cancel()

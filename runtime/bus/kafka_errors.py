@@ -1,4 +1,4 @@
-"""aiokafka's errors in Onefold's words."""
+"""Translates aiokafka's errors into Onefold's."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,7 +35,7 @@ _PERMANENT_ERRORS = (
 
 
 def translate_error(operation: str, error: BaseException) -> OnefoldError:
-    """The error of ours to raise from `error`. Kafka's own text is left out: it may quote what was sent."""
+    """Return the OnefoldError to raise from `error`. Kafka's own text is left out: it may quote what was sent."""
     kind = type(error).__name__
     if isinstance(error, OnefoldError):
         return error
@@ -48,7 +48,7 @@ def translate_error(operation: str, error: BaseException) -> OnefoldError:
 
 @asynccontextmanager
 async def translate_errors(operation: str) -> AsyncIterator[None]:
-    """Errors of the block come out translated."""
+    """Translate the errors of the block."""
     try:
         yield
     except (KafkaError, kafka_errors.ConsumerStoppedError, OSError, TimeoutError) as error:

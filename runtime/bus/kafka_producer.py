@@ -1,4 +1,4 @@
-"""A producer on Kafka that gets well by itself."""
+"""A producer on Kafka that recovers by itself."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,10 +18,10 @@ _CLOSE_TIMEOUT_S: Final = 5.0
 
 
 class KafkaProducer:
-    """Any number of tasks may send at once.
+    """Any number of tasks may send at the same time.
 
-    After a failed batch the broker refuses the sequence numbers that follow it, and after a timeout batches may still lie in
-    the buffer; so the inner producer is then replaced by a new one.
+    After a failed batch the broker refuses the sequence numbers that follow it, and after a time-out batches may still be in the
+    buffer. So after either the inner producer is replaced by a new one.
     """
 
     def __init__(self, create_producer: Callable[[], AIOKafkaProducer], timeout_s: float) -> None:
@@ -32,7 +32,7 @@ class KafkaProducer:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
-        """Raises Transient when no broker answers."""
+        """Connect. Raises Transient when no broker answers."""
         async with translate_errors("a new producer"), asyncio.timeout(self._timeout_s):
             await self._ensure_connected()
 
@@ -99,13 +99,13 @@ class KafkaProducer:
 
 
 def _retrieve_exception(future: asyncio.Future[Any]) -> None:
-    """Look at the error, so that asyncio does not report it as unseen."""
+    """Retrieve the error, so that asyncio does not report it as never retrieved."""
     if not future.cancelled():
         future.exception()
 
 
 async def _partition_count(inner: AIOKafkaProducer, topic: str) -> int:
-    """Waits a moment, as news of a topic takes time to get round."""
+    """Return a topic's number of partitions. Waits a moment: a new topic reaches the brokers' metadata late."""
     try:
         async with asyncio.timeout(_METADATA_TIMEOUT_S):
             return len(await inner.partitions_for(topic))
@@ -116,13 +116,13 @@ async def _partition_count(inner: AIOKafkaProducer, topic: str) -> int:
 
 
 async def _close(inner: AIOKafkaProducer) -> None:
-    """Flush for a moment; what the broker has not taken by then fails at its sender."""
+    """Flush for at most _CLOSE_TIMEOUT_S; records that the broker has not taken by then fail at their sender."""
     stopping = asyncio.ensure_future(inner.stop())
     finished, _ = await asyncio.wait([stopping], timeout=_CLOSE_TIMEOUT_S)
     with suppress(KafkaError, OSError, TimeoutError):
         if not finished:
-            # aiokafka would wait for its buffer without end while the broker is away. Its sender goes first: one that still
-            # tries again would put a failed batch back.
+            # aiokafka would wait for its buffer without end while the broker is away. Its sender is closed first: one that still
+            # retries would put a failed batch back into the buffer.
             await inner._sender.close()
             inner._message_accumulator.fail_all(ProducerClosed())
         await stopping

@@ -1,4 +1,4 @@
-"""Which partition a key goes to: murmur2, as Java's client does, so that any Kafka producer agrees with ours."""
+"""Chooses the partition of a key by murmur2, as Java's client does, so that every Kafka producer chooses the same one."""
 
 from struct import unpack_from
 from typing import Final
@@ -9,7 +9,7 @@ _MIX: Final = 0x5BD1E995
 
 
 def murmur2(key: bytes) -> int:
-    """The 32-bit hash, unsigned."""
+    """Return the 32-bit hash, unsigned."""
     size = len(key)
     words = size >> 2
     digest = _SEED ^ size
@@ -23,5 +23,5 @@ def murmur2(key: bytes) -> int:
 
 
 def partition_of(key: bytes, partition_count: int) -> int:
-    """The partition of `key` in a topic of `partition_count` partitions."""
+    """Return the partition of `key` in a topic of `partition_count` partitions."""
     return (murmur2(key) & 0x7FFFFFFF) % partition_count

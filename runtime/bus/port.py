@@ -1,4 +1,4 @@
-"""What Onefold asks of a broker. The Kafka driver and the in-memory twin keep the same promises, held by one contract suite."""
+"""What Onefold asks of a broker. The Kafka driver and the in-memory twin keep the same promises: one contract suite tests both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Protocol, Self
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to be written. `topic` is the full name; `partition` is chosen by the key (murmur2, as Java's client) when None."""
+    """A record to write. `topic` is the broker's name. Without a `partition` the key chooses it, by murmur2 as in Java's client."""
 
     topic: str
     value: bytes | None
@@ -18,7 +18,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as the broker holds it; (topic, partition, offset) names it for ever."""
+    """A record of the broker; (topic, partition, offset) identifies it for ever."""
 
     topic: str
     partition: int
@@ -38,30 +38,30 @@ class Partition:
 
 
 class Producer(Protocol):
-    """Writes records. Idempotent, acks=all: a returned send is durable, and a retried one is not written twice."""
+    """Writes records. Idempotent, with acks=all: a send that returned is durable, and its own retries write nothing twice."""
 
     async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
-        """Write all records and wait for all; returns (partition, offset) of each, in order.
+        """Write all records and wait for all of them; return (partition, offset) of each, in order.
 
         Records of one partition keep their order. Raises Transient when the broker cannot be reached within the
-        bound (some records may have been written), Permanent when a record can never be (too large, unknown topic).
+        bound (some records may have been written), Permanent when a record can never be written (too large, unknown topic).
         """
         ...
 
     async def aclose(self) -> None:
-        """Flush what is under way and let go of the connections."""
+        """Flush what is under way and close the connections."""
         ...
 
 
 class Consumer(Protocol):
-    """A member of a consumer group over whole topics. At least once: commit after the effect is durable."""
+    """A member of a consumer group. Delivery is at least once, provided that the caller commits after the effect is durable."""
 
     async def poll(self, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
-        """Records by partition, in offset order; empty when none came in time. Starts at the earliest without a commit."""
+        """Return records by partition, in offset order; nothing when none came in time. Without a commit the earliest is first."""
         ...
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Store the next offset to read of each partition. Partitions lost to a rebalance are ignored silently."""
+        """Store the next offset to read of each partition. Partitions that a rebalance took away are ignored."""
         ...
 
     async def seek(self, partition: Partition, offset: int) -> None:
@@ -89,31 +89,31 @@ class Bus(Protocol):
     """A broker."""
 
     async def producer(self) -> Producer:
-        """A new producer, connected."""
+        """Connect a new producer."""
         ...
 
     async def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
-        """A new member of `group` reading `topics` (all partitions, shared with the other members)."""
+        """Connect a new member of `group`, which shares the partitions of `topics` with the other members."""
         ...
 
     async def reader(self, topics: Sequence[str]) -> Reader:
-        """A new reader of `topics`."""
+        """Connect a new reader of `topics`. Raises Permanent when one of them does not exist."""
         ...
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
-        """The next offset to be written, by partition."""
+        """Return the next offset to be written, by partition."""
         ...
 
     async def start_offsets(self, topic: str) -> dict[int, int]:
-        """The earliest offset still kept, by partition."""
+        """Return the earliest offset that the broker still has, by partition."""
         ...
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
-        """The group's committed offset by partition; partitions without one are missing."""
+        """Return the group's committed offset by partition; partitions without one are missing."""
         ...
 
     async def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> None:
-        """Make the topics (name → partitions, config) that do not exist yet."""
+        """Create the topics (name to partitions and config) that do not exist yet."""
         ...
 
     async def ping(self) -> None:
@@ -121,7 +121,7 @@ class Bus(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close what this bus itself has opened."""
+        """Close the connections that this bus itself has opened; producers and consumers are closed by their owners."""
         ...
 
     async def __aenter__(self) -> Self: ...

@@ -1,4 +1,4 @@
-"""Limits that all drivers share. What no broker would ever take is found before it is sent: it would take its batch with it."""
+"""Limits that all drivers share. A record that no broker takes is refused before it is sent: it would fail its whole batch."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ MAX_RECORD_BYTES: Final = 8 * 1024 * 1024 - 64 * 1024
 
 
 def check_record(record: Outgoing, partition_count: int) -> None:
-    """Raises Permanent for a record that can never be written to its topic of `partition_count` partitions."""
+    """Check a record for a topic of `partition_count` partitions. Raises Permanent when it can never be written."""
     if record.key is None and record.value is None:
         raise Permanent("a record needs a key or a value: it has neither")
     size = len(record.key or b"") + len(record.value or b"") + sum(len(name) + len(value) for name, value in record.headers)
