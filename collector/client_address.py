@@ -1,23 +1,26 @@
-"""Who sent a request, when proxies may stand in between. Pure."""
+"""The client's address and scheme when proxies forward its requests. Pure.
+
+Example: with one trusted proxy, the peer 10.0.0.2 and `X-Forwarded-For: 1.2.3.4, 203.0.113.9`, the client is 203.0.113.9. The proxy
+added that entry itself; 1.2.3.4 was written by the client, who may write anything.
+"""
 
 from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
 
 
 def client_address(peer: str, forwarded: Sequence[str], trusted_hops: int) -> str:
-    """The client's address, "" if it is none.
+    """Return the client's address, "" when it cannot be read.
 
-    `forwarded` are the X-Forwarded-For headers, `trusted_hops` how many proxies of our own stand before the collector, each of
-    which adds
-    whom it heard. What stands further left was written by the client, who may write anything; a request that has come through
-    fewer proxies is known by its peer alone.
+    `forwarded` are the X-Forwarded-For headers. `trusted_hops` is the number of our own proxies before the collector; each of them
+    appends the address of its peer. Entries further left were written by the client. When there are fewer entries than proxies,
+    only the peer's address can be trusted.
     """
     entries = [entry.strip() for header in forwarded for entry in header.split(",")] if trusted_hops else []
     return _normalise_address(entries[-trusted_hops] if trusted_hops and len(entries) >= trusted_hops else peer)
 
 
 def _normalise_address(text: str) -> str:
-    """Without brackets and a port; an IPv4 address in IPv6 clothes as IPv4."""
+    """Return the address without brackets and port. An IPv4 address mapped into IPv6 is returned as IPv4."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -32,7 +35,7 @@ def _normalise_address(text: str) -> str:
 
 
 def client_scheme(own_scheme: str, forwarded: Sequence[str], trusted_hops: int) -> str:
-    """`http` or `https`, as the client's browser sees it: what the outermost of our own proxies says, else `own_scheme`."""
+    """Return the scheme that the client's browser uses: the entry of our outermost proxy, else `own_scheme`."""
     entries = [entry.strip().lower() for header in forwarded for entry in header.split(",")] if trusted_hops else []
     client_scheme = entries[-min(trusted_hops, len(entries))] if entries else own_scheme
     return client_scheme if client_scheme in ("http", "https") else own_scheme

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds that it lacks: headers of a size and in a time, errors as JSON."""
+"""HTTP/1.1 of uvicorn with bounds that it lacks, on the size and the time of headers, and with errors as JSON."""
 
 import asyncio
 from asyncio.events import TimerHandle
@@ -11,11 +11,11 @@ from collector.problems import Problem, ProblemAnswer
 
 HEADERS_TIMEOUT_S: Final = 30.0
 _MAX_FRAMING_FACTOR: Final = 8
-"""How many times its size a body may take on the wire: a chunk of one byte is six."""
+"""How many bytes on the wire one byte of a body may take: a chunk of one byte takes six."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection. Whoever goes beyond a bound is answered, and the connection closed."""
+    """One connection. A client that exceeds a bound gets an answer, and the connection is closed."""
 
     max_header_bytes: ClassVar[int]
     max_message_bytes: ClassVar[int]
@@ -23,7 +23,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._received_bytes, self._reading_headers = 0, True
+        self._received_bytes = 0
+        self._reading_headers = True
         self._deadline: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
@@ -58,8 +59,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._received_bytes, self._reading_headers = 0, True
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text; ours says as much
-        self._respond_and_close(ProblemAnswer(400, "invalid_http", "This is no HTTP request."))
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text adds nothing to ours
+        self._respond_and_close(ProblemAnswer(400, "invalid_http", "This is not an HTTP request."))
 
     def _start_headers_deadline(self) -> None:
         self._deadline = self.loop.call_later(self.headers_timeout_s, self._close_slow_connection)
@@ -74,7 +75,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _respond_and_close(self, answer: ProblemAnswer) -> None:
-        """Answer unless an answer is under way already, then close."""
+        """Answer, unless an answer has begun already, and close the connection."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if cycle is None or cycle.response_complete or not (self._reading_headers or cycle.response_started):
             content = orjson.dumps({"success": False, "code": answer.code, "message": answer.message, "results": []})
@@ -84,6 +85,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
 
 def bounded_protocol(max_header_bytes: int, max_body_bytes: int) -> type[BoundedHttpProtocol]:
-    """The class of connections with these bounds."""
+    """Return the class of connections with these bounds. uvicorn takes a class, so the bounds are attributes of it."""
     bounds = {"max_header_bytes": max_header_bytes, "max_message_bytes": max_header_bytes + max_body_bytes * _MAX_FRAMING_FACTOR}
     return type("BoundedHttp", (BoundedHttpProtocol,), bounds)

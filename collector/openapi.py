@@ -1,4 +1,4 @@
-"""The OpenAPI document: made from the routes, the table of operations and the models of `wire`. Pure."""
+"""Build the OpenAPI document from the routes, the table of operations and the models of `openapi_models`. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ _OTHER_MODELS: Final[tuple[type[BaseModel], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class ApiOperation:
-    """What one method of one address takes and answers. `media_type` is the type of a 200; `answer` its model, if it is JSON."""
+    """What one method of one address takes and answers. `media_type` and `answer`, its model if it is JSON, describe a 200."""
 
     summary: str
     body: type[BaseModel] | None = None
@@ -60,9 +60,9 @@ class ApiOperation:
 
 def _call_operation(name: str) -> ApiOperation:
     if name in CLIENT_METRICS_PATHS:
-        return ApiOperation("What analytics.js says of itself: answered and ignored.", refusals=(431, 503), security=False)
+        return ApiOperation("Metrics of analytics.js itself: answered and ignored.", refusals=(431, 503), security=False)
     if name == CALL_CENTRE_PATH:
-        return ApiOperation("What a call centre says: one event or several.", openapi_models.CallCentreBody)
+        return ApiOperation("Events of a call centre: one or several.", openapi_models.CallCentreBody)
     if name in BATCH_PATHS:
         return ApiOperation("Several calls of any kind.", openapi_models.BatchBody)
     kind = CALL_TYPE_BY_PATH[name]
@@ -72,7 +72,7 @@ def _call_operation(name: str) -> ApiOperation:
 _LINK: Final[dict[str, Any]] = {"answer": None, "media_type": "", "refusals": (404, 431), "security": False}
 _READ_REFUSALS: Final = (401, 403, 431, 503)
 _PIXEL: Final = ApiOperation(
-    "One call by its query parameters, or in `data` as base64 of its JSON. Always an image; status and headers say how it went.",
+    "One call by its query parameters, or in `data` as base64 of its JSON. Always answers an image: read status and headers.",
     answer=None,
     media_type="image/gif",
     parameters=(
@@ -87,7 +87,7 @@ _IMPORT: Final = ApiOperation(
     consumes=("text/plain",),
     parameters=tuple({"name": name, "in": "query", "schema": {"type": "string"}} for name in ("timezone", "event")),
 )
-# By the route's path; one with {call} or {kind} is written out for each. A test wants every route here.
+# By the route's path. A path with {call} or {kind} is listed once for each value. A test requires every route to be here.
 OPERATIONS: Final[dict[str, dict[str, ApiOperation]]] = {
     "/v1/{call}": {
         name: _call_operation(name) for name in (*CALL_TYPE_BY_PATH, *sorted(BATCH_PATHS), *sorted(CLIENT_METRICS_PATHS))
@@ -130,7 +130,7 @@ OPERATIONS: Final[dict[str, dict[str, ApiOperation]]] = {
 
 
 def build_document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
-    """The document of these routes, as far as OPERATIONS describes them."""
+    """Return the document of these routes, as far as OPERATIONS describes them."""
     paths: dict[str, dict[str, Any]] = {}
     for path, method, _ in SchemaGenerator({}).get_endpoints(list(routes)):
         if method == "options":
@@ -145,7 +145,7 @@ def build_document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
         "info": {
             "title": "Onefold's collector",
             "version": "1",
-            "description": "Segment's tracking API, with answers that say more.",
+            "description": "Segment's tracking API, with answers that tell what became of each call.",
         },
         "paths": dict(sorted(paths.items())),
         "components": {
@@ -184,7 +184,7 @@ def _operation_object(path: str, operation: ApiOperation) -> dict[str, Any]:
     if parameters := [*path_parameters, *operation.parameters]:
         operation_object["parameters"] = parameters
     if operation.security:
-        # An empty one: the key may also stand in the body.
+        # The empty alternative means that no header is needed: the key may be in the body.
         operation_object["security"] = [{"basic": []}, {"bearer": []}, {}]
     if operation.body is not None:
         ref = {"schema": {"$ref": _REF.format(model=operation.body.__name__)}}
@@ -227,7 +227,7 @@ def _header_object(kind: str) -> dict[str, Any]:
 
 
 def document_route(routes: Sequence[BaseRoute]) -> Route:
-    """GET /openapi.json, of `routes`."""
+    """Return the route GET /openapi.json, which answers the document of `routes`."""
     openapi_document = build_document(routes)
 
     async def openapi(_: Request) -> Response:

@@ -1,4 +1,4 @@
-"""What clients send and hear, for the OpenAPI document. Intake itself reads freely and leaves the judgement to `parse_call`."""
+"""What clients send and receive, for the OpenAPI document. Intake does not validate with these models: `parse_call` decides."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,18 +19,18 @@ class _OpenModel(BaseModel):
 
 
 class CallBody(_OpenModel):
-    """What all calls may hold. null is as good as absent; fields that are not listed are not kept."""
+    """The fields of every call. null counts as absent; fields that are not listed are not kept."""
 
-    messageId: Id | None = Field(None, description="the same id of the same person is the same event")  # noqa: N815
-    userId: Id | None = Field(None, description="who it is; at least one identifier must be usable")  # noqa: N815
-    anonymousId: Id | None = Field(None, description="which browser or device it is")  # noqa: N815
+    messageId: Id | None = Field(None, description="the same id of the same owner is the same event")  # noqa: N815
+    userId: Id | None = Field(None, description="the customer; at least one identifier of a call must be usable")  # noqa: N815
+    anonymousId: Id | None = Field(None, description="the browser or device")  # noqa: N815
     identifiers: dict[str, Id | None] | None = Field(None, description="further identifiers by namespace")
     timestamp: Instant | None = Field(None, description="when it happened, by the client's clock")
-    originalTimestamp: Instant | None = Field(None, description="the same; of both the earlier counts")  # noqa: N815
-    sentAt: Instant | None = Field(None, description="when it was sent, by the same clock: corrects it")  # noqa: N815
+    originalTimestamp: Instant | None = Field(None, description="the same; the earlier of the two counts")  # noqa: N815
+    sentAt: Instant | None = Field(None, description="when it was sent, by the same clock: corrects that clock")  # noqa: N815
     context: Properties | None = Field(None, description="surroundings; `context.traits` of an identify are traits")
     integrations: Properties | None = None
-    writeKey: str | None = Field(None, description="the source's write key, if no header says it")  # noqa: N815
+    writeKey: str | None = Field(None, description="the source's write key, if no header carries it")  # noqa: N815
 
 
 class TrackCall(CallBody):
@@ -63,48 +63,48 @@ class AliasCall(CallBody):
 
 
 class MergeCall(CallBody):
-    """RudderStack's; goes into quarantine, as no rule says whom it may merge. Send an alias, or identify with identifiers."""
+    """RudderStack's merge. It goes into quarantine, as no rule decides whom it may merge: send an alias, or identify."""
 
     mergeProperties: list[Any] | None = None  # noqa: N815
 
 
 class BatchedCall(_OpenModel):
-    type: EventType = Field(description="which call, or what a call centre says; with the fields of its kind")
+    type: EventType = Field(description="the type of the call, or of the call centre's event; the other fields depend on it")
 
 
 class BatchBody(_OpenModel):
     batch: list[BatchedCall]
-    context: Properties | None = Field(None, description="lies under each call's own")
-    integrations: Properties | None = Field(None, description="lies under each call's own")
+    context: Properties | None = Field(None, description="each call inherits it under its own")
+    integrations: Properties | None = Field(None, description="each call inherits it under its own")
     sentAt: Instant | None = None  # noqa: N815
     writeKey: str | None = None  # noqa: N815
 
 
 class CallCentreBody(RootModel[BatchedCall | BatchBody | list[BatchedCall]]):
-    """What a call centre says: one call's event, a list of them, or a batch."""
+    """Events of a call centre: one event, a list of them, or a batch."""
 
 
 class ImportBody(RootModel[str]):
-    """CSV with a line of names, or JSON lines; may be gzipped."""
+    """CSV with a header, or JSON lines; may be gzipped."""
 
 
 class WebhookPayload(_OpenModel):
-    """Whatever the other system sends; the source's mapping reads it."""
+    """The payload of the other system, in its own form; the source's mapping reads it."""
 
 
 class RejectedCall(BaseModel):
-    """A call that became no event: it is in quarantine, can be repaired and replayed."""
+    """A call that became no event. It is in quarantine, where it can be repaired and replayed."""
 
     model_config = ConfigDict(extra="forbid")
 
-    index: int = Field(ge=0, description="its place in the batch")
+    index: int = Field(ge=0, description="the position in the batch, from 0")
     messageId: str | None  # noqa: N815
     reason: Reason
-    path: str = Field(description="the field, '' if it is the call itself")
+    path: str = Field(description="the field; empty when the call itself is the problem")
 
 
 class AcceptedAnswer(BaseModel):
-    """Everything is durable: as events, or in quarantine where `results` says so."""
+    """Everything is durable: as events, or in quarantine where `results` lists it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -113,11 +113,11 @@ class AcceptedAnswer(BaseModel):
 
 
 class RejectedRow(RejectedCall):
-    line: int = Field(ge=1, description="where it begins in the file")
+    line: int = Field(ge=1, description="the line where the row begins in the file")
 
 
 class ImportAnswer(BaseModel):
-    """Every row is durable, as an event or in quarantine; `results` names the first of those."""
+    """Every row is durable, as an event or in quarantine. `results` lists the first rows that are in quarantine."""
 
     model_config = ConfigDict(extra="forbid")
 

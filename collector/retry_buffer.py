@@ -1,4 +1,4 @@
-"""Events whose sender cannot send again: kept in memory and tried again for a while, within bounds."""
+"""Keeps events whose sender cannot send again, and tries to publish them for a while, within bounds of memory and time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,26 +20,32 @@ Send = Callable[[], Awaitable[None]]
 
 
 class RetryBuffer:
-    """`on_lost` is called once for every event that is given up: too many wait, `retry_for_s` is over, or the process ends."""
+    """Publishes events in the background until the broker has them.
+
+    `on_lost` is called once for every event that is given up: because `max_waiting` events wait already, because `retry_for_s` is
+    over, or because the process ends.
+    """
 
     def __init__(self, on_lost: Callable[[], None], *, max_waiting: int = MAX_WAITING, retry_for_s: float = RETRY_FOR_S) -> None:
-        self._on_lost, self._max_waiting, self._retry_for_s = on_lost, max_waiting, retry_for_s
+        self._on_lost = on_lost
+        self._max_waiting = max_waiting
+        self._retry_for_s = retry_for_s
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
-        """How many events are on their way."""
+        """How many events are not published yet."""
         return len(self._tasks)
 
     async def submit(self, send: Send, timeout_s: float) -> None:
-        """Send now, waiting at most `timeout_s`; what is not sent by then is sent, and tried again, behind the answer's back.
+        """Send now and wait at most `timeout_s`. An event that is not sent by then is sent in the background.
 
-        `send` raises Refusal when it may be tried again.
+        `send` raises RequestRefused when it may be tried again; any other error gives the event up.
         """
         if len(self._tasks) >= self._max_waiting:
             self._on_lost()
             return
-        task = asyncio.create_task(self._send_with_retries(send), name="spool")
+        task = asyncio.create_task(self._send_with_retries(send), name="retry_buffer")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.wait({task}, timeout=timeout_s)
@@ -51,13 +57,13 @@ class RetryBuffer:
         except asyncio.CancelledError:
             self._on_lost()
             raise
-        except Exception as error:  # noqa: BLE001 - nobody waits for this task: it must say by itself what became of the event
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task, so it must report itself what became of the event
             if not isinstance(error, TimeoutError):
-                log.error("spool_failed", kind=type(error).__name__)  # noqa: TRY400 - a traceback's text may quote what was sent
+                log.error("retry_buffer_failed", kind=type(error).__name__)  # noqa: TRY400 - a traceback's text may quote what was sent
             self._on_lost()
 
     async def aclose(self, timeout_s: float) -> None:
-        """Wait for what is on its way, at most `timeout_s`; the rest is lost."""
+        """Wait for the events that are not published yet, at most `timeout_s`; the others are lost and counted as lost."""
         if not self._tasks:
             return
         _, unfinished = await asyncio.wait(self._tasks, timeout=timeout_s)

@@ -1,4 +1,9 @@
-"""Whether a webhook was signed by who it says, and lately. Pure; compares in constant time."""
+"""Verify that a webhook was signed with a secret of its source, and recently. Pure; signatures are compared in constant time.
+
+The invariant: whoever recorded a delivery cannot have it taken twice. Its signed time bounds how long the signature is accepted
+(`tolerance_s`, 300 s unless the source says otherwise), and within that time the cache of taken deliveries knows it. A signature
+without a time can be replayed for ever; then only the message ids of its events make a second delivery a duplicate.
+"""
 
 import base64
 import binascii
@@ -23,7 +28,7 @@ _MAX_ID_CHARS: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A good signature. `id` is the sender's for this delivery, "" without one; `replayable` if it says no time."""
+    """A valid signature. `id` is the sender's id of the delivery, or "". It is `replayable` when no time was signed."""
 
     digest: bytes
     id: str = ""
@@ -33,9 +38,9 @@ class Proof:
 def verify_signature(
     spec: StandardSignature | HmacSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int
 ) -> Proof | Problem:
-    """The proof that one of `secrets` signed `body` with these headers, or the problem. Names of headers are in small letters.
+    """Return the proof that one of `secrets` signed `body` with these headers, or the problem with the signature.
 
-    Raises Misconfigured when a secret is no secret of this scheme.
+    `headers` must be found by names in small letters. Raises Misconfigured when a secret does not have the form of its scheme.
     """
     if isinstance(spec, StandardSignature):
         return _verify_standard(spec, secrets, headers, body, now_ms)
@@ -62,9 +67,9 @@ def _verify_standard(
         try:
             expected = Webhook(secret).sign(message_id, datetime.fromtimestamp(int(timestamp), UTC), text).encode()
         except (EmptyWebhookSecretError, binascii.Error, ValueError) as error:
-            raise Misconfigured("a secret of Standard Webhooks is `whsec_` and base64") from error
-        for one in signatures:
-            is_valid |= hmac.compare_digest(expected, one)
+            raise Misconfigured("a secret of Standard Webhooks is `whsec_` followed by base64") from error
+        for signature in signatures:
+            is_valid |= hmac.compare_digest(expected, signature)
     if not is_valid:
         return Problem.SIGNATURE
     if _is_stale(int(timestamp) * 1000, now_ms, spec.tolerance_s):
@@ -83,7 +88,7 @@ def _verify_hmac(
     signature = signature[len(prefix) :]
     if spec.encoding == "hex":
         signature = signature.lower()
-    # Split before the stamp is put in: a header may hold anything.
+    # Split the template before the timestamp is filled in: the header may contain `{body}` itself.
     prefix_bytes, suffix_bytes = (
         part.replace("{timestamp}", timestamp).encode("utf-8", "replace") for part in spec.template.split("{body}")
     )
@@ -107,18 +112,18 @@ def _is_stale(at_ms: int, now_ms: int, tolerance_s: int) -> bool:
 
 
 class ReplayCache:
-    """The deliveries taken lately, so that one that somebody has recorded is not taken again while its time still holds."""
+    """Remembers the deliveries that were taken, for as long as their signed time would still be accepted."""
 
     def __init__(self, max_entries: int = MAX_REMEMBERED) -> None:
         self._max_entries = max_entries
         self._expiry_by_delivery: OrderedDict[tuple[str, bytes], int] = OrderedDict()
 
     def has(self, source: str, proof: Proof, now_ms: int) -> bool:
-        """Whether it was taken and would still pass as new."""
+        """Return whether the delivery was taken and its signature would still be accepted."""
         return not proof.replayable and self._expiry_by_delivery.get((source, proof.digest), -1) >= now_ms
 
     def add(self, source: str, proof: Proof, until_ms: int) -> None:
-        """Remember it until `until_ms`; the oldest are forgotten first."""
+        """Remember a delivery until `until_ms`. When there are too many, the oldest are forgotten first."""
         if proof.replayable:
             return
         self._expiry_by_delivery[(source, proof.digest)] = until_ms

@@ -1,7 +1,10 @@
-"""What is wrong with a document, in its author's terms: the path as it was written, and the cure. Pure.
+"""Turn pydantic's errors into messages in the terms of a document's author: the path as it was written, and the cure. Pure.
 
-Pydantic's errors speak of unions, tags and types; here each is brought back to the place in the document, several of one place
-become one, and those that only follow from others are left out.
+Pydantic reports unions, tags and types. Here each error is located in the document, several errors of one path become one message,
+and errors that only follow from others are left out.
+
+Example: for `where: {did: {evnt: X}}` pydantic reports a missing `event` and an extra `evnt`, both inside a tagged union. The
+message is one line: "spec.where.did.evnt: unknown key: did you mean `event`?".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +28,13 @@ _EXPECTED_BY_ERROR_TYPE: Final = {
     "model_type": "keys and values", "model_attributes_type": "keys and values", "none_required": "nothing",
     "decimal_type": "a number", "decimal_parsing": "a number", "timezone_aware": "a date and time with its zone",
 }  # fmt: skip
-"""What is expected, by pydantic's name of the error. All other kinds are faults of a value of the right kind."""
+"""What is expected, by pydantic's name of the error. All other errors concern a value of the right type."""
 _EXPECTATION_ORDER: Final = ("text", "a whole number", "a number", "a finite number", "true or false")
 
 
 @dataclass(slots=True)
 class _PathErrors:
-    """All that pydantic says of one place of the document. `shape` is what may stand there, or beside an unknown or missing key."""
+    """All errors of one path. `shape` is what the document may have there, or beside an unknown or missing key."""
 
     shape: Shape
     expected: list[str] = field(default_factory=list)
@@ -43,14 +46,14 @@ class _PathErrors:
 
     @property
     def has_errors(self) -> bool:
-        """Whether anything is left to say."""
+        """Whether a message is left for this path."""
         return bool(
             self.expected or self.options or self.messages or self.is_missing or self.is_unknown_key or self.is_not_a_condition
         )
 
 
 def error_messages(document: Any, errors: Iterable[Mapping[str, Any]], root_shape: Shape) -> list[str]:
-    """One line for each fault, `path: what, and the cure`, in the document's order. `root_shape` is what the document should be."""
+    """Return one line for each error, `path: problem and cure`, in the document's order. `root_shape` is its expected shape."""
     errors_by_path: dict[DocumentPath, _PathErrors] = {}
     for error in errors:
         path, shape = _locate_error(document, error, root_shape)
@@ -67,17 +70,17 @@ def error_messages(document: Any, errors: Iterable[Mapping[str, Any]], root_shap
 
 
 def closest_words(word: str, candidates: Iterable[str]) -> list[str]:
-    """The known words most like this one, at most three."""
+    """Return the candidates that are most similar to a word, at most three."""
     return get_close_matches(word[:MAX_KEY_CHARS], sorted(candidates), n=3, cutoff=0.6)
 
 
 def did_you_mean(words: Sequence[str]) -> str:
-    """`did you mean a, b?`, empty without any."""
+    """Return `did you mean a or b?`, empty without words."""
     return f"did you mean {' or '.join(f'`{word}`' for word in words)}?" if words else ""
 
 
 def _locate_error(document: Any, error: Mapping[str, Any], root_shape: Shape) -> tuple[DocumentPath, Shape]:
-    """The path of an error without pydantic's labels of unions, and what may stand at its last key's side."""
+    """Return the path of an error without pydantic's labels of unions, and the shape there or beside its last key."""
     remaining_keys = list(error["loc"])[1:]
     concerns_parent = error["type"] in ("missing", "extra_forbidden", "union_tag_invalid", "union_tag_not_found")
     tag_keys = 0
@@ -126,7 +129,7 @@ def _record_error(path_errors: _PathErrors, error: Mapping[str, Any], value: Any
     elif error_type == "extra_forbidden":
         path_errors.is_unknown_key = True
     elif error_type == "too_short" and isinstance(value, list | tuple | dict) and len(value) >= context["min_length"]:
-        # Only those of its items that are right were counted.
+        # Pydantic counted only the valid items, so the list itself is long enough.
         return
     elif error_type == "unknown_node":
         path_errors.is_not_a_condition = True
@@ -135,7 +138,7 @@ def _record_error(path_errors: _PathErrors, error: Mapping[str, Any], value: Any
 
 
 def _constraint_message(error_type: str, context: Mapping[str, Any], message: str) -> str:
-    """The fault of a value that is of the right kind."""
+    """Return the message for a value that has the right type and violates a constraint."""
     match error_type:
         case "value_error" | "assertion_error":
             return str(context["error"])
@@ -166,7 +169,7 @@ def _number_text(value: Any) -> str:
 
 
 def _drop_consequential_errors(errors_by_path: dict[DocumentPath, _PathErrors]) -> None:
-    """Leave out what only follows: the other branches of a union whose branch was meant, a key missing since it is misspelled."""
+    """Drop errors that follow from others: branches of a union that were not meant, a key that is missing as it is misspelled."""
     for path, path_errors in errors_by_path.items():
         if any(other[: len(path)] == path and len(other) > len(path) for other in errors_by_path):
             path_errors.expected.clear()
@@ -209,7 +212,7 @@ def _unknown_key_message(path: DocumentPath, allowed: Sequence[str], parent: Any
 
 
 def _not_a_condition_message(value: Any, keywords: Sequence[str]) -> str:
-    """A place where one of the language's words is expected."""
+    """Return the message for a value that should be a condition of the segment language."""
     if not isinstance(value, Mapping):
         return "must be a condition, such as {did: {event: Order Completed}}"
     keys = [str(key) for key in value]
@@ -227,7 +230,7 @@ def _comma_separated(words: Iterable[str]) -> str:
 
 
 def _document_position(document: Any, path: DocumentPath) -> tuple[int, ...]:
-    """Where a place stands in the document; what is missing comes last of its level."""
+    """Return a sort key by the position in the document. A missing key comes last of its level."""
     order = []
     for key in path:
         if isinstance(document, Mapping):

@@ -1,7 +1,7 @@
-"""JSON Schema 2020-12 of definitions, made from the models: for editors, forms and checks elsewhere. Pure.
+"""Build the JSON Schema 2020-12 of definitions from the models: for editors, forms and other tools. Pure.
 
-It is of what people write: a key is left out rather than null. What no schema can say (one number smaller than another, a time zone
-that exists, a name that is defined) `onefold plan` says.
+The schema describes what people write: an absent key is left out rather than null. `onefold plan` checks what no schema can
+express: that one number is smaller than another, that a time zone exists, that a name is defined.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,11 +26,11 @@ def _kind_slug(model: type[BaseModel]) -> str:
 
 
 MODEL_BY_SLUG: Final[Mapping[str, type[BaseModel]]] = {_kind_slug(model): model for model in get_args(AnyDefinition)}
-"""`segment`, `computed-trait` … → the model of such a document."""
+"""From `segment`, `computed-trait` and so on to the model of such a document."""
 
 
 def definition_schema(name: str) -> JsonSchema:
-    """The schema of one kind of definition (a key of MODELS), or of any (`definition`). Raises KeyError for another name."""
+    """Return the schema of a kind (a key of MODEL_BY_SLUG), or of any (`definition`). Raises KeyError for another name."""
     generated = _any_kind_schema() if name == ANY_KIND else MODEL_BY_SLUG[name].model_json_schema()
     definitions = generated.pop("$defs", {})
     definitions = {key: _simplify(definition) for key, definition in definitions.items()}
@@ -54,7 +54,7 @@ def definition_schema(name: str) -> JsonSchema:
 
 
 def _any_kind_schema() -> JsonSchema:
-    """By the kind, so that an editor speaks of that one alone."""
+    """Return a schema that branches by the kind, so that an editor shows the errors of that kind alone."""
     generated = TypeAdapter(AnyDefinition).json_schema()
     kinds = {get_args(model.model_fields["kind"].annotation)[0]: model.__name__ for model in MODEL_BY_SLUG.values()}
     return {
@@ -70,7 +70,7 @@ def _any_kind_schema() -> JsonSchema:
 
 
 def _node_schema() -> JsonSchema:
-    """A condition as one object with exactly one key: an editor completes and names keys, where alternatives would only fail."""
+    """Return a condition as one object with exactly one key, because editors complete keys and cannot explain alternatives."""
     conditions: JsonSchema = {}
     for keyword, node_type in NODE_TYPES.items():
         node_schema = node_type.model_json_schema(ref_template="#/$defs/{model}")
@@ -96,27 +96,32 @@ _NODE_REFERENCE: Final[JsonSchema] = {"$ref": "#/$defs/Node"}
 
 
 def _simplify(generated: Any, *, properties: bool = False) -> Any:
-    """Without nulls and made-up titles, docstrings in one line, conditions as `Node`. `properties`: the keys are names."""
+    """Return a schema without nulls and generated titles, with docstrings in one line and conditions as `Node`.
+
+    `properties` is true for an object whose keys are names of fields and not keywords of JSON Schema.
+    """
     if isinstance(generated, list):
         return [_simplify(item) for item in generated]
     if not isinstance(generated, dict):
         return generated
-    if {one.get("$ref", "").rsplit("/")[-1].rsplit("__")[-1] for one in generated.get("oneOf", ())} == _NODE_NAMES:
+    if {branch.get("$ref", "").rsplit("/")[-1].rsplit("__")[-1] for branch in generated.get("oneOf", ())} == _NODE_NAMES:
         return dict(_NODE_REFERENCE)
     simplified = {key: _simplify(value, properties=key == "properties" and not properties) for key, value in generated.items()}
     if properties:
-        return {name: {key: value for key, value in one.items() if key != "title"} for name, one in simplified.items()}
+        return {name: {key: value for key, value in field.items() if key != "title"} for name, field in simplified.items()}
     if isinstance(simplified.get("description"), str):
         simplified["description"] = _single_line(simplified["description"])
     if "default" in simplified and simplified["default"] is None:
         del simplified["default"]
     if "anyOf" in simplified:
-        simplified["anyOf"] = [one for one in simplified["anyOf"] if one != {"type": "null"}]
-        if all(one.keys() == {"enum", "type"} for one in simplified["anyOf"]):
-            simplified["anyOf"] = [{"type": "string", "enum": [option for one in simplified["anyOf"] for option in one["enum"]]}]
+        simplified["anyOf"] = [branch for branch in simplified["anyOf"] if branch != {"type": "null"}]
+        if all(branch.keys() == {"enum", "type"} for branch in simplified["anyOf"]):
+            simplified["anyOf"] = [
+                {"type": "string", "enum": [option for branch in simplified["anyOf"] for option in branch["enum"]]}
+            ]
         if len(simplified["anyOf"]) == 1:
-            [one] = simplified.pop("anyOf")
-            simplified = {**one, **simplified}
+            [branch] = simplified.pop("anyOf")
+            simplified = {**branch, **simplified}
     simplified.pop("discriminator", None)
     return simplified
 
@@ -126,7 +131,7 @@ def _single_line(text: str) -> str:
 
 
 def _referenced_definitions(body: JsonSchema, definitions: JsonSchema) -> JsonSchema:
-    """The definitions that are referred to, however indirectly."""
+    """Return the definitions that the body refers to, directly or not."""
     names: set[str] = set()
     pending = [*_references(body)]
     while pending:
@@ -153,4 +158,4 @@ _MODEL_RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "ComputedTraitSpec": {"minProperties": 1, "maxProperties": 1},
     **{name: rules for leaf in LEAVES for name, rules in leaf.schema_rules.items()},
 }
-"""What the models check beyond the kinds of their fields."""
+"""What the models check beyond the types of their fields."""

@@ -1,4 +1,4 @@
-"""Definitions: documents with `apiVersion: onefold/v1`, `kind`, `metadata.name`, `spec`; kept on the `definitions` topic."""
+"""Definitions: documents with `apiVersion: onefold/v1`, `kind`, `metadata.name` and `spec`, on the topic `definitions`. Pure."""
 
 import hashlib
 import hmac
@@ -34,23 +34,23 @@ Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.\-\[\]:]{1,255}$")]
 
 
 class WriteKey(StrictModel):
-    """A write key that ends by itself: what a rotation leaves behind."""
+    """A write key that may expire: the old key of a rotation."""
 
     sha256: KeyHash
     valid_until: AwareDatetime | None = None
 
 
 class RateLimit(StrictModel):
-    """A token bucket in every collector process: so many events a second, and so many at once after a rest."""
+    """A token bucket in every collector process: how many events a second, and how many at once after a pause."""
 
     events_per_second: float = Field(gt=0, le=1_000_000)
     burst_events: int = Field(ge=1, le=10_000_000)
 
 
 class SourceSpec(StrictModel):
-    """A place that events come from. Write keys are kept as sha256 only; several serve a rotation.
+    """A website, app or system that sends events. Write keys are stored as sha256 only; several allow a rotation.
 
-    `cors_origins`, if there are any, are the only ones that a browser may send from. `record_ip` lets the client's address into
+    When there are `cors_origins`, browsers may send from those origins only. `record_ip` puts the client's address into
     `context.ip`.
     """
 
@@ -78,7 +78,7 @@ class RetrySpec(StrictModel):
 class DestinationSpec(StrictModel):
     """A signed webhook. The secret (`whsec_…`) is named by its environment variable or file, never written inline.
 
-    `on_backfill` says whether it hears of those who are in a segment already when the segment is defined.
+    `on_backfill` decides whether it is told about customers who are in a segment already when the segment is defined.
     """
 
     type: Literal["webhook"]
@@ -121,8 +121,10 @@ MAX_LIST_ENTRIES: Final = 5_000
 
 
 class ListSpec(StrictModel):
-    """Customers by one identifier each. Values are hashed when the list is applied: what is kept are `node_count`, never
-    `values`."""
+    """Customers by one identifier each.
+
+    Values are hashed when the list is applied: the topic holds `nodes` and never `values`.
+    """
 
     namespace: Literal["user_id", "crm_id", "email", "phone", "device_id", "anonymous_id"]
     values: tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...] = Field(default=(), max_length=MAX_LIST_ENTRIES)
@@ -134,7 +136,7 @@ class SegmentList(_DefinitionDocument):
     spec: ListSpec
 
     def with_hashed_values(self, secret: bytes, country: str) -> "SegmentList":
-        """The list with nodes alone. Raises BadDefinition that says which value is no identifier, by its place."""
+        """Return the list with nodes alone. Raises InvalidDefinition, which names the index of a value that is no identifier."""
         nodes = set(self.spec.nodes)
         for index, value in enumerate(self.spec.values):
             normalised = normalise(self.spec.namespace, value, country)
@@ -168,7 +170,7 @@ class TrackingPlan(_DefinitionDocument):
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Whose events it is for."""
+        """The names of the sources whose events the plan is for."""
         return self.spec.sources or (self.metadata.name,)
 
 
@@ -178,11 +180,11 @@ DEFINITION_ADAPTER: Final[TypeAdapter[AnyDefinition]] = TypeAdapter(Definition)
 
 
 class InvalidDefinition(ValueError):
-    """A definition cannot be used; the text names the document, the path and the cure."""
+    """A definition cannot be used. The text names the document, the path and the cure."""
 
 
 def parse_definition(document: Any, where: str) -> AnyDefinition:
-    """A definition from a decoded document; `where` names it in errors (a file, a key)."""
+    """Return the definition of a decoded document, which errors name by `where` (a file, a key). Raises InvalidDefinition."""
     try:
         check_segment_size(document)
         check_document_size(document)
@@ -199,7 +201,7 @@ def parse_definition(document: Any, where: str) -> AnyDefinition:
 
 
 def check_segment_size(document: Any) -> None:
-    """Raises TooMuch when a segment's tree is too deep or too large; expects nothing of the document."""
+    """Check that a segment's tree is neither too deep nor too large, whatever the document is. Raises DocumentTooLarge."""
     spec = document.get("spec") if isinstance(document, dict) and document.get("kind") == "Segment" else None
     pending = [(spec.get("where"), 0)] if isinstance(spec, dict) else []
     node_count = 0
@@ -220,7 +222,7 @@ def check_segment_size(document: Any) -> None:
 
 
 def load_yaml(text: str, where: str) -> list[AnyDefinition]:
-    """All definitions of a YAML text (several documents may follow each other)."""
+    """Return all definitions of a YAML text, which may hold several documents. Raises InvalidDefinition."""
     if len(text.encode()) > MAX_DOCUMENT_BYTES:
         raise InvalidDefinition(f"{where}: larger than {MAX_DOCUMENT_BYTES} bytes: split it into several files")
     try:
@@ -233,14 +235,14 @@ def load_yaml(text: str, where: str) -> list[AnyDefinition]:
 
 
 def _yaml_error_text(error: yaml.YAMLError) -> str:
-    """What the parser says, and the line; never the text itself."""
+    """Return the parser's message and the line, never the text itself."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     message = problem or str(error).splitlines()[0]
     return message[:120] if mark is None else f"{message[:120]}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 def decode_definition(value: bytes, where: str) -> AnyDefinition:
-    """A definition from its record on the definitions topic."""
+    """Return the definition of a record on the definitions topic. Raises InvalidDefinition."""
     try:
         return DEFINITION_ADAPTER.validate_json(value)
     except ValidationError:
@@ -248,17 +250,20 @@ def decode_definition(value: bytes, where: str) -> AnyDefinition:
 
 
 def encode_definition(definition: AnyDefinition) -> bytes:
-    """The definition as it is kept on the definitions topic."""
+    """Return the value of a definition's record on the definitions topic."""
     return definition.model_dump_json(by_alias=True).encode()
 
 
 def key_hash(write_key: str) -> str:
-    """How a write key is kept at rest."""
+    """Return the hash by which a write key is stored."""
     return hashlib.sha256(write_key.encode()).hexdigest()
 
 
 def source_for_key(sources: list[Source], write_key: str, now_ms: int | None = None) -> Source | None:
-    """The source that a write key belongs to now (without `now_ms`: that it ever did); compares every hash in constant time."""
+    """Return the source of a write key that is valid at `now_ms`; without `now_ms` an expired key counts too.
+
+    Every hash is compared in constant time, so that the duration tells nothing about the keys.
+    """
     presented_hash = key_hash(write_key)
     matching_source: Source | None = None
     for source in sources:
@@ -269,7 +274,7 @@ def source_for_key(sources: list[Source], write_key: str, now_ms: int | None = N
 
 
 def write_keys_of(spec: SourceSpec) -> list[tuple[str, int | None]]:
-    """Every write key's hash, and the instant in ms from which on it counts no longer."""
+    """Return the hash of every write key, and the epoch milliseconds at which it expires, None for never."""
     expiring_keys = [
         (key.sha256, None if key.valid_until is None else int(key.valid_until.timestamp() * 1000)) for key in spec.write_keys
     ]

@@ -1,6 +1,7 @@
-"""What may stand at a place of a document, by the models' own annotations. Pure.
+"""What a document may have at a path, by the annotations of the models. Pure.
 
-A *shape* are the alternatives at a place: models, containers, scalars, without None.
+A *shape* is the tuple of alternatives at a path: models, containers and scalars, without None. `str | tuple[Node, ...] | None` has
+the shape `(str, tuple[Node, ...])`.
 """
 
 from types import NoneType, UnionType
@@ -12,7 +13,7 @@ Shape = tuple[Any, ...]
 
 
 def shape_of(annotation: Any) -> Shape:
-    """The alternatives of an annotation."""
+    """Return the alternatives of an annotation."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return shape_of(get_args(annotation)[0])
@@ -22,12 +23,12 @@ def shape_of(annotation: Any) -> Shape:
 
 
 def allowed_keys(shape: Shape) -> list[str]:
-    """The keys that a document may have here, as they are written."""
+    """Return the keys that a document may have here, as they are written."""
     return list(dict.fromkeys(key for model in shape if _is_model(model) for key in _fields(model)))
 
 
 def shape_below(shape: Shape, key: str | int) -> Shape:
-    """What may stand under a key, or at an index."""
+    """Return the shape under a key, or at an index."""
     shapes: list[Any] = []
     for alternative in shape:
         origin: Any = get_origin(alternative)
@@ -42,7 +43,7 @@ def shape_below(shape: Shape, key: str | int) -> Shape:
 
 
 def branches_labelled(shape: Shape, label: str | int) -> Shape:
-    """The alternative that pydantic's label of a union's branch stands for; all of them when that is not clear."""
+    """Return the alternative that pydantic's label of a union's branch means; all of them when that is not clear."""
     text = str(label)
     branches = tuple(alternative for alternative in shape if _has_label(alternative, text))
     return branches or shape

@@ -1,4 +1,4 @@
-"""Names that definitions mention: segments, lists and computed traits that must be defined somewhere. Pure."""
+"""Find the names that definitions refer to: segments, lists and computed traits that must be defined somewhere. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from domain.segments.leaves.leaf import LeafCondition
 
 @dataclass(frozen=True, slots=True)
 class NameReference:
-    """A name in a document: where, what kind of thing it should be, and for `rfm` and `lifecycle` which computation."""
+    """A name in a document: its path, the kind of definition it should be, and for `rfm` and `lifecycle` the computation."""
 
     path: str
     kind: str
@@ -21,7 +21,7 @@ class NameReference:
 
 
 def name_references(definition: Definition) -> Iterator[NameReference]:
-    """All names that a definition mentions."""
+    """Yield all names that a definition refers to."""
     if isinstance(definition, Destination):
         for index, trigger in enumerate(definition.spec.triggers):
             yield NameReference(f"spec.triggers.{index}.segment", "segment", trigger.segment)
@@ -42,10 +42,10 @@ def _node_references(path: str, node: Node) -> Iterator[NameReference]:
 
 
 def find_undefined(definitions: Mapping[str, Definition], keys: Iterable[str]) -> list[str]:
-    """A line for each name in the definitions `keys` (keys) that nothing in `definitions` defines."""
+    """Return a line for each name in the definitions with these `keys` that nothing in `definitions` defines."""
     kinds: dict[str, dict[str, str]] = {
         "segment": {definition.metadata.name: "" for definition in definitions.values() if isinstance(definition, Segment)},
-        "list": {one.metadata.name: "" for one in definitions.values() if isinstance(one, SegmentList)},
+        "list": {definition.metadata.name: "" for definition in definitions.values() if isinstance(definition, SegmentList)},
         "computed trait": {name: spec.kind for name, spec in DEFAULT_COMPUTED_TRAITS.items()}
         | {one.metadata.name: one.spec.kind for one in definitions.values() if isinstance(one, ComputedTrait)},
     }

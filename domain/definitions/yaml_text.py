@@ -1,7 +1,7 @@
-"""From text to plain values: YAML close to 1.2, and nothing that costs more than its length. Pure.
+"""Read YAML, close to version 1.2, into plain values. No text costs more time or memory than its length allows. Pure.
 
-Booleans are `true` and `false` alone (`on` is a key of a trigger, and `no` a country). Dates, times and numbers with a leading
-zero (a phone) stay text. `<<` is a key like any other: merged keys may grow without end.
+Only `true` and `false` are booleans, because `on` is a key of a trigger and `no` a country. Dates, times and numbers with a leading
+zero (a phone number) stay text. `<<` is a key like any other, because merged keys can grow without end.
 """
 
 import re
@@ -11,18 +11,18 @@ from typing import Any, Final
 import yaml
 
 MAX_LEVELS: Final = 64
-"""How deep a document may be nested, whatever it says."""
+"""How deep a document may be nested."""
 MAX_VALUES: Final = 200_000
-"""How many values it may hold, one that an alias repeats counted each time."""
+"""How many values a document may hold. A value that an alias repeats counts each time."""
 _OVERRIDDEN_TAGS: Final = ("bool", "int", "float", "timestamp", "merge")
 
 
 class DocumentTooLarge(ValueError):
-    """A text is nested too deep, or holds too much; the text of the error says which, and the cure."""
+    """A text is nested too deep, or holds too much. The message tells which, and the cure."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Raises TooMuch in time: composing a document takes Python one frame or two a level."""
+    """Raises DocumentTooLarge before the stack is exhausted: composing a document takes one or two frames a level."""
 
     levels = 0
 
@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as it is overridden
-        """Refuses a key that is written twice: one of the two would be lost."""
+        """Build a mapping, and refuse a key that is written twice: one of the two values would be lost."""
         mapping = super().construct_mapping(node, deep=deep)
         if len(mapping) < len(node.value):
             raise yaml.constructor.ConstructorError(problem="a key is written twice: keep one", problem_mark=node.start_mark)
@@ -62,7 +62,7 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts text in quotes that this loader, or one of YAML 1.1, would take for something else."""
+    """Quotes text that this loader, or one of YAML 1.1, would read as another type."""
 
 
 _Dumper.yaml_implicit_resolvers = {
@@ -72,7 +72,7 @@ _Dumper.yaml_implicit_resolvers = {
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    """Line breaks of other kinds are escaped: written as they are, they would be folded away when read."""
+    """Represent text with unusual line breaks escaped: written as they are, they would be lost when the text is read."""
     style = '"' if set(text) & {"\x85", "\u2028", "\u2029"} else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
@@ -81,7 +81,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def yaml_text(document: Any) -> str:
-    """The YAML text of a value: `yaml_documents` reads the same one."""
+    """Return the YAML text of a value. `yaml_documents` reads the same value from it."""
     return yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
 
 
@@ -91,7 +91,7 @@ def commented_yaml(document: Any, comment: str) -> str:
 
 
 def yaml_documents(text: str) -> list[Any]:
-    """The values of a YAML text, one for each document. Raises TooMuch, or yaml.YAMLError with the place."""
+    """Return the values of a YAML text, one for each document. Raises DocumentTooLarge, or yaml.YAMLError with the position."""
     try:
         return list(yaml.load_all(text, Loader=_Loader))
     except yaml.YAMLError:
@@ -103,7 +103,10 @@ def yaml_documents(text: str) -> list[Any]:
 
 
 def check_document_size(document: Any) -> None:
-    """Raises TooMuch when a document has too many levels or values. It may hold itself."""
+    """Check that a document has neither too many levels nor too many values. Raises DocumentTooLarge.
+
+    The document may contain itself, through an alias: then it has too many levels.
+    """
     open_iterators: list[Iterator[Any]] = [iter((document,))]
     value_count = 0
     while open_iterators:

@@ -1,4 +1,4 @@
-"""Which column of a file is which field of an event: by the names that shops use, or by a mapping. Pure."""
+"""Find which field of an event a column of a file is, by the names that shops use or by a mapping. Pure."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ from schemas.identifiers import NAMESPACE_RANK
 
 ImportKind = Literal["customers", "events"]
 DEFAULT_EVENT: Final = "Order Completed"
-"""What a row of past purchases is, unless it says otherwise."""
+"""The event of a row of past purchases that names no event."""
 TOP_LEVEL_TARGETS: Final = frozenset({*NAMESPACE_RANK, "event", "time", "message_id"})
 _NESTED_TARGET: Final = re.compile(r"(traits|properties|context)\.\S(?:.{0,254}\S)?")
 _IDENTIFIERS: Final = {
@@ -72,7 +72,7 @@ ImportTarget = Annotated[str, AfterValidator(_checked_target)]
 
 
 class ImportMapping(StrictModel):
-    """What a mapping file says: columns by their name in the file, values for all rows, and how to read times and numbers."""
+    """A mapping file: columns by their name in the file, values for all rows, and how times and numbers are read."""
 
     columns: dict[str, ImportTarget | None] = Field(default_factory=dict, max_length=1024)
     constants: dict[ImportTarget, str | int | float | bool] = Field(default_factory=dict, max_length=256)
@@ -96,13 +96,13 @@ class ImportMapping(StrictModel):
 
 
 def fold_column_name(name: str) -> str:
-    """A column's name without accents, case and punctuation: `Số điện thoại` is `sodienthoai`."""
+    """Return a column's name without accents, case and punctuation: `Số điện thoại` becomes `sodienthoai`."""
     plain = unicodedata.normalize("NFD", name.casefold().replace("đ", "d"))
     return "".join(letter for letter in plain if letter.isalnum())
 
 
 def target_of_column(kind: ImportKind, name: str, mapping: ImportMapping) -> str | None:
-    """Where a column goes: by the mapping, else by its name, else under its own name; None to leave it out."""
+    """Return the target of a column: by the mapping, else by its name, else under its own name; None to leave it out."""
     column_name = unicodedata.normalize("NFC", name).strip()
     for column, target in mapping.columns.items():
         if unicodedata.normalize("NFC", column).strip() == column_name:
@@ -112,7 +112,7 @@ def target_of_column(kind: ImportKind, name: str, mapping: ImportMapping) -> str
 
 
 def set_value(call: dict[str, Any], kind: ImportKind, target: str, value: Any) -> bool:
-    """Put a value where it belongs in a call; False, and nothing done, when something is there already."""
+    """Put a value at its target in a call. Return False, and change nothing, when the call has a value there already."""
     if target in ("email", "phone") and kind == "customers":
         target = f"traits.{target}"
     if target in NAMESPACE_RANK:
@@ -120,7 +120,7 @@ def set_value(call: dict[str, Any], kind: ImportKind, target: str, value: Any) -
     head, _, rest = _CALL_FIELD_BY_TARGET.get(target, target).partition(".")
     if not rest:
         return call.setdefault(head, value) is value
-    # A name of the file's own may hold dots; only the address and the company are objects.
+    # Only the address and the company are objects: a column with its own name may have dots in it.
     keys = rest.split(".", 1) if rest.startswith(("address.", "company.")) else [rest]
     parent = call.setdefault(head, {})
     for name in keys[:-1]:

@@ -1,4 +1,4 @@
-"""Proposes a tracking plan from what was seen. Pure: a person reads it before it holds."""
+"""Propose a tracking plan from statistics of past events. Pure. A person reviews the proposal before it is applied."""
 
 import json
 import re
@@ -8,12 +8,12 @@ from typing import Any, Final
 
 REQUIRED_SHARE: Final = 0.999
 MIN_EVENTS: Final = 100
-"""Of fewer events than this nothing is said to be required, nor to be one of a few values."""
+"""With fewer events the proposal requires no property, and lists no values."""
 MAX_VALUES: Final = 20
 MIN_EVENTS_PER_VALUE: Final = 20
 TYPE_SHARE: Final = 0.99
 PII_SHARE: Final = 0.8
-"""How many of the texts must look like addresses or numbers for a property to be one of contacts."""
+"""The share of texts that must look like e-mail addresses or phone numbers for a property to be a contact."""
 
 _CONTACT: Final = re.compile(
     r"e[-_]?mail|phone|mobile|tel$|address|dia[_ ]?chi|địa[_ ]?chỉ|sdt|sđt|điện[_ ]?thoại|zalo", re.IGNORECASE
@@ -32,7 +32,7 @@ _SENSITIVE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PropertyStatistics:
-    """What the values of one property or trait of one event were. `samples` are up to 21 of them as JSON, when they are short."""
+    """Counts of the values of one property or trait of one event. `samples` are up to 21 short values as JSON."""
 
     event: str
     section: str
@@ -53,7 +53,7 @@ class PropertyStatistics:
 
 
 def propose(source: str, events: Sequence[tuple[str, int]], statistics: Sequence[PropertyStatistics]) -> dict[str, Any]:
-    """A TrackingPlan document in mode `observe` for these events (name and how often)."""
+    """Return a TrackingPlan document in mode `observe` for these events, given as (name, count)."""
     planned_events: dict[str, Any] = {}
     for name, count in events:
         if not name or len(name) > 512:
@@ -85,7 +85,7 @@ def _property_rule(statistics: PropertyStatistics, events: int) -> dict[str, Any
 
 
 def _type(statistics: PropertyStatistics) -> str | None:
-    """The type that nearly all values are of; None when they are of several."""
+    """Return the type of nearly all values; None when there are several types."""
     threshold = TYPE_SHARE * statistics.present
     if statistics.texts >= threshold:
         narrower_types = (("money", statistics.moneys), ("datetime", statistics.datetimes))
@@ -102,7 +102,7 @@ def _type(statistics: PropertyStatistics) -> str | None:
 
 
 def _pii(statistics: PropertyStatistics) -> str:
-    """A guess, by the name and by what the texts look like: rather one too many than one too few."""
+    """Guess from the name and from the texts whether a property is personal. A false alarm is better than an omission."""
     if _SENSITIVE.search(statistics.path):
         return "sensitive"
     contact_like = max(statistics.emails, statistics.phones)
@@ -112,7 +112,7 @@ def _pii(statistics: PropertyStatistics) -> str:
 
 
 def _enum_values(statistics: PropertyStatistics) -> list[Any]:
-    """All values, when they are few and each came often enough that a new one would be news."""
+    """Return all values, when they are few and each occurred often enough that a new one would be a surprise."""
     complete = statistics.distinct_values == len(statistics.samples) <= MAX_VALUES
     if not complete or statistics.present < max(MIN_EVENTS, MIN_EVENTS_PER_VALUE * len(statistics.samples)):
         return []

@@ -1,11 +1,10 @@
-"""The webhook of a Source: how what arrives is signed, and how it becomes events. Data alone, no code."""
+"""The specification of a Source's webhook: how its deliveries are signed, and how they become events. Pure."""
 
 import re
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, Tag, model_validator
-from pydantic import Discriminator as ByShape
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from domain.fields import StrictModel
 from schemas.identifiers import NAMESPACE_RANK
@@ -21,7 +20,7 @@ _PATH: Final = re.compile(rf"[$@](?:{_STEP.pattern})*")
 
 @lru_cache(maxsize=4096)
 def path_steps(path: str) -> tuple[PathStep, ...]:
-    """The steps of a path behind its `$` (the payload) or `@` (the element of the innermost `each`)."""
+    """Return the steps of a path behind its `$` (the payload) or `@` (the element of the innermost `each`)."""
     return tuple(
         None if match[4] else int(match[2]) if match[2] else match[1] or match[3] for match in _STEP.finditer(path, 1)
     )  # fmt: skip
@@ -133,7 +132,7 @@ MappingValue = Annotated[
     | Annotated[ForEach, Tag("each")]
     | Annotated[str, AfterValidator(_checked_text), Tag("text")]
     | Annotated[int | float | bool, Tag("scalar")],
-    ByShape(_value_tag),
+    Discriminator(_value_tag),
 ]
 """Text that begins with `$` or `@` is a path, other text and numbers are constants; the rest are objects."""
 MappingFields = dict[str, MappingValue] | MappingPath

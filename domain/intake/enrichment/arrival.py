@@ -1,4 +1,4 @@
-"""How a visitor came: the campaign of the page's address, and what kind of place the referrer is."""
+"""How a visitor arrived: the campaign in the page's address, and the kind of site that the referrer is. Pure."""
 
 import re
 from functools import lru_cache
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 from domain.intake.enrichment.referrers import REFERRER_BY_HOST
 
 MAX_URL_CHARS: Final = 4_096
-"""Longer addresses are left alone: what is held in memory for the next event must not be the client's to set."""
+"""Longer addresses are ignored, because results are cached and a client must not decide how much memory the cache takes."""
 MAX_VALUE_CHARS: Final = 512
 MAX_FIELDS: Final = 200
 CACHE_SIZE: Final = 4_096
@@ -26,12 +26,12 @@ _NATIONAL_DOMAIN: Final = re.compile(r"(?:^|\.)(google|yahoo|yandex)\.(?:com?\.)
 
 
 def parse_campaign(url: str) -> dict[str, str]:
-    """`name`, `source`, `medium`, `term`, `content`, `id` of a page's address as far as it has them; the first of equals counts."""
+    """Return `name`, `source`, `medium`, `term`, `content` and `id` of a page's address, if it has them. The first counts."""
     return _campaign_and_click(_query(url))[0] if "utm_" in url else {}
 
 
 def parse_click(url: str) -> dict[str, str]:
-    """`network` and `id` of the first parameter by which an advertising network knows its click; empty without one."""
+    """Return `network` and `id` of the first click parameter of an advertising network; empty without one."""
     return _campaign_and_click(_query(url))[1] if any(name in url for name in _NETWORK_BY_CLICK_PARAMETER) else {}
 
 
@@ -41,7 +41,7 @@ def _query(url: str) -> str:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def _campaign_and_click(query: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Campaign and click of an address's parameters."""
+    """Return the campaign and the click of an address's parameters."""
     try:
         parameters = parse_qsl(query, max_num_fields=MAX_FIELDS)
     except ValueError:
@@ -58,9 +58,9 @@ def _campaign_and_click(query: str) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def classify_referrer(url: str, page: str) -> dict[str, str]:
-    """`type` (search, social, email, ai, internal, other), `domain`, and `name` of a known one; empty for what is no web address.
+    """Return `type` (search, social, email, ai, internal, other), `domain`, and the `name` of a known site.
 
-    `page` is the address that was come to: a referrer on the same host is `internal`.
+    The result is empty when `url` is no web address. `page` is the visited address: a referrer on the same host is `internal`.
     """
     host = _host(url)
     if not host:
@@ -77,7 +77,7 @@ def _host(url: str) -> str:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def _parse_host(url: str) -> str:
-    """The host in small letters without `www.`; empty for what is no web address."""
+    """Return the host in small letters without `www.`; empty for what is no web address."""
     try:
         hostname = urlsplit(url).hostname or ""
     except ValueError:
@@ -87,7 +87,7 @@ def _parse_host(url: str) -> str:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def classify_host(host: str) -> tuple[str, str]:
-    """Kind and name, by the host or the nearest one above it; the country of `google.com.vn` counts for nothing."""
+    """Return kind and name of the host, or of the nearest known domain above it. The country of `google.com.vn` does not matter."""
     labels = host.split(".")
     for start in range(len(labels) - 1):
         if (classification := REFERRER_BY_HOST.get(".".join(labels[start:]))) is not None:

@@ -1,4 +1,4 @@
-"""Where an IP address is, out of a record in MaxMind's shape. Databases differ, so whatever is missing is left out."""
+"""The location of an IP address, read from a record in MaxMind's form. Databases differ, so missing fields are left out. Pure."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,7 +12,7 @@ MAX_ADDRESS_CHARS: Final = 45
 
 
 def cached_locator(lookup: GeoRecordLookup) -> GeoLocator:
-    """Places of addresses by a database, remembered: the same visitors come again and again."""
+    """Return a locator over a database that caches its results: the same visitors come again and again."""
 
     @lru_cache(maxsize=CACHE_SIZE)
     def locate_cached(address: str) -> GeoLocation:
@@ -23,7 +23,7 @@ def cached_locator(lookup: GeoRecordLookup) -> GeoLocator:
 
 
 def geo_location(record: Mapping[str, Any]) -> GeoLocation:
-    """`country` (ISO 3166), `region` (ISO 3166-2), `city`, `latitude`, `longitude`, `timezone`, as far as they are known."""
+    """Return `country` (ISO 3166), `region` (ISO 3166-2), `city`, `latitude`, `longitude`, `timezone`, if the record has them."""
     location = _object_at(record, "location")
     country = _text_at(_object_at(record, "country"), "iso_code")
     region = _first_object(record.get("subdivisions"))

@@ -1,4 +1,4 @@
-"""Places that people come from, by host: the ones that most visits of shops in Vietnam and elsewhere have."""
+"""The sites that send most visitors to shops in Vietnam and elsewhere, by host."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -53,4 +53,4 @@ _HOSTS_BY_KIND: Final[Mapping[str, Mapping[str, str]]] = {
 REFERRER_BY_HOST: Final[Mapping[str, tuple[str, str]]] = {
     host: (kind, name) for kind, names in _HOSTS_BY_KIND.items() for name, hosts in names.items() for host in hosts.split()
 }
-"""Host without `www.` → (kind, name)."""
+"""From a host without `www.` to (kind, name)."""

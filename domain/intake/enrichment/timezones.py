@@ -1,4 +1,4 @@
-"""The name that a time zone has today: Asia/Saigon is Asia/Ho_Chi_Minh by the links of the tz database."""
+"""The current name of a time zone: Asia/Saigon is Asia/Ho_Chi_Minh by the links of the tz database. Pure."""
 
 from importlib.resources import files
 from typing import Final
@@ -7,7 +7,7 @@ MAX_CHARS: Final = 64
 
 
 def parse_links(text: str) -> dict[str, str]:
-    """Old name → name of today, from the text of `tzdata.zi`; a link to a link is followed."""
+    """Return the current name by old name, from the text of `tzdata.zi`. A link to a link is followed."""
     target_by_name = {
         parts[2]: parts[1] for line in text.splitlines() if (parts := line.split()) and parts[0] == "L" and len(parts) == 3
     }
@@ -23,5 +23,5 @@ _CURRENT_BY_OLD_NAME: Final = parse_links((files("tzdata") / "zoneinfo" / "tzdat
 
 
 def current_name(name: str) -> str:
-    """The name that the zone has today, the same name when it is not an old one."""
+    """Return the current name of a zone. A name that is current or unknown is returned as it is."""
     return _CURRENT_BY_OLD_NAME.get(name, name) if len(name) <= MAX_CHARS else name

@@ -1,4 +1,4 @@
-"""What a user agent's text says: browser, system, device, and whether it is a program that no person looks through."""
+"""What a user agent tells: browser, operating system, device, and whether it is a bot. Pure."""
 
 from functools import lru_cache
 from typing import Final
@@ -11,7 +11,7 @@ from domain.intake.enrichment.types import UserAgentDetails
 from domain.re2_options import re2_options
 
 MAX_CHARS: Final = 1024
-"""How much of a text is looked at: real ones are shorter, and the price of what is sent must not be the client's to set."""
+"""How much of a text is parsed. Real ones are shorter, and a client must not decide how long parsing takes."""
 CACHE_SIZE: Final = 8_192
 _HTTP_LIBRARY: Final = "http-library"
 _BOT_PATTERN_MEMORY_BYTES: Final = 64 << 20
@@ -19,24 +19,24 @@ _BOT_PATTERN_MEMORY_BYTES: Final = 64 << 20
 
 
 def _bot_pattern() -> str:
-    """All patterns of the list but those of HTTP libraries: apps name theirs as the user agent of the person who holds them."""
+    """Return all patterns of the list but those of HTTP libraries, because apps that people use send the name of their library."""
     listed = (entry["pattern"] for entry in CRAWLER_USER_AGENTS_DATA if _HTTP_LIBRARY not in entry.get("tags", ()))
     return "|".join(f"(?:{pattern})" for pattern in listed)
 
 
 _BOT_PATTERN: Final = re2.compile(_bot_pattern(), re2_options(_BOT_PATTERN_MEMORY_BYTES))
 _PERSONAL_FETCHERS: Final = ("GoogleImageProxy", "YahooMailProxy")
-"""Fetchers that the list has, but that work for a person who has just opened a mail."""
+"""Fetchers that the list calls bots, but that load an image for a person who has just opened a mail."""
 _SPIDER: Final = "Spider"
 
 
 def describe(text: str) -> UserAgentDetails:
-    """`browser`, `os` and `device`, each with what is known of name, version, brand and model; empty when nothing is."""
+    """Return `browser`, `os` and `device`, each with its known fields of name, version, brand and model; empty if none is known."""
     return _describe_cached(text[:MAX_CHARS])
 
 
 def is_bot(text: str) -> bool:
-    """Whether the text is that of a crawler, a monitor, a preview or a browser driven by a program."""
+    """Return whether the text is that of a crawler, a monitor, a preview or a browser driven by a program."""
     return _is_bot_cached(text[:MAX_CHARS])
 
 
