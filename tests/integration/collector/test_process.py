@@ -214,7 +214,7 @@ def test_while_the_broker_is_away_the_client_keeps_its_events(
         client = Client(KEY, host=process.url, upload_interval=0.05, on_error=lambda error, _: failed.append(error))
         for n in range(20):
             client.track("u1", "Đã đặt hàng", {"n": n}, message_id=f"m{n}")
-        wait_until(lambda: process.log.read_text().count("not_stored") >= 2)
+        wait_until(lambda: process.log.read_text().count("publish_failed") >= 2)
         service.start()
         client.shutdown()
         assert failed == []
