@@ -1,4 +1,4 @@
-"""What all parts of the segment language are made of: strict models, scalars, durations."""
+"""What the models of all definitions are made of: the strict base model, names, scalars, durations. Pure."""
 
 import re
 from typing import Annotated, Any, Final
@@ -26,7 +26,7 @@ DURATION_SCHEMA: Final[dict[str, Any]] = {
     "description": "a whole number and a unit: ms, s, m, h, d",
 }  # fmt: skip
 MAX_DURATION_MS: Final = 3_660 * DAY_MS
-"""Ten years and some days."""
+"""Ten years and some days. It bounds windows, and so how long entries are retained."""
 
 Scalar = (
     StrictStr
@@ -37,7 +37,7 @@ Scalar = (
 """Strict, so that `true` stays a boolean: a lax integer would take it as 1, which equals no boolean trait."""
 
 WholeNumber = Annotated[int, Field(strict=True)]
-"""Neither text nor a boolean is taken for a number."""
+"""An integer as it is written: pydantic alone would accept the text "5" and the boolean true."""
 FiniteNumber = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 EventName = Annotated[
@@ -52,13 +52,13 @@ DottedPath = Annotated[str, Field(min_length=1, max_length=256, description="a n
 
 
 class StrictModel(BaseModel):
-    """Unknown keys are errors; nothing changes once it is read."""
+    """The base of every model of a definition: an unknown key is an error, and an instance never changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def parse_duration(value: object) -> int:
-    """`30m`, `7d` … as milliseconds; raises ValueError that says the form."""
+    """Return `30m`, `7d` … in milliseconds. Raises ValueError, with the expected form, for anything else."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     length_ms = int(match[1]) * _UNIT_MS[match[2]] if match else 0
     if not 0 < length_ms <= MAX_DURATION_MS:
@@ -67,7 +67,7 @@ def parse_duration(value: object) -> int:
 
 
 def format_duration(length_ms: int) -> str:
-    """The shortest text of a duration: `7d`, `90m`, `1500ms`."""
+    """Return the shortest text of a duration: `7d`, `90m`, `1500ms`."""
     unit, size = next((unit, size) for unit, size in reversed(_UNIT_MS.items()) if length_ms % size == 0)
     return f"{length_ms // size}{unit}"
 

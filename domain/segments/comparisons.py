@@ -1,6 +1,8 @@
-"""Comparing one value: no coercion between kinds, text in NFC, a missing value makes every comparison false. Pure.
+"""Compare one value: no coercion between kinds, text in NFC, a missing value makes every comparison false. Pure.
 
-Numbers are compared as 64-bit floats, as ClickHouse reads them from JSON.
+`sql/comparisons.py` and `sql/functions.py` write the same rules for ClickHouse ("Streaming equals SQL"). That is why
+numbers are compared as 64-bit floats: ClickHouse reads them so from JSON, and Python's exact integers would differ
+above 2^53.
 """
 
 import re
@@ -25,7 +27,7 @@ INSTANT_PATTERN: Final = (
 """A date, or a date and a time with its zone. Groups: date, hours, minutes, seconds, fraction; the zone's sign, hours, minutes."""
 _INSTANT_REGEX: Final = re.compile(INSTANT_PATTERN)
 FIRST_YEAR, LAST_YEAR = 1900, 2299
-"""The years that ClickHouse's Date32 knows."""
+"""The years that ClickHouse's Date32 can represent: a date outside of them is no date on either side."""
 
 
 class Comparison(StrictModel):
@@ -64,7 +66,7 @@ class PropertyComparison(Comparison):
 
 
 def lookup(values: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, the whole path as a key first; None when there is none."""
+    """Return the value at a dotted path; None when there is none. A key that is spelled like the whole path goes first."""
     if path in values:
         return values[path]
     current: Any = values
@@ -76,7 +78,10 @@ def lookup(values: Mapping[str, Any], path: str) -> Any:
 
 
 def holds(comparison: Comparison, value: Any) -> bool:
-    """Whether a condition holds of a value; a missing value or one of another kind makes it false (but `exists: false`)."""
+    """Return whether a comparison holds for a value.
+
+    A missing value makes it false, except `exists: false`. A value of another kind makes it false, except `ne`.
+    """
     op, right_operand = comparison.op, comparison.value
     if op == "exists":
         return (value is not None) is (right_operand is not False)
@@ -121,12 +126,12 @@ _ORDER_OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 
 
 def normalise_nfc(value: Any) -> Any:
-    """Text in NFC; other values as they are."""
+    """Return text in NFC, so that it does not matter how a keyboard composes `ệ`; other values unchanged."""
     return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
 def fold_text(value: Any) -> Any:
-    """Text without case and accents, đ as d; other values as they are."""
+    """Return text without case and accents, with đ as d; other values unchanged."""
     if not isinstance(value, str):
         return value
     decomposed = unicodedata.normalize("NFD", value)
@@ -135,7 +140,7 @@ def fold_text(value: Any) -> Any:
 
 
 def value_kind(value: Any) -> Literal["boolean", "number", "text", "other"]:
-    """What a JSON value is, as far as comparisons go."""
+    """Return the kind of a JSON value. A boolean is asked for first: in Python it is also an integer."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int | float):
@@ -144,7 +149,7 @@ def value_kind(value: Any) -> Literal["boolean", "number", "text", "other"]:
 
 
 def equals(left_operand: Any, right_operand: Any) -> bool:
-    """Whether two values are of one kind and the same. Lists and objects equal nothing."""
+    """Return whether two values are of one kind and equal. Lists and objects equal nothing."""
     kind = value_kind(left_operand)
     if kind != value_kind(right_operand) or kind == "other":
         return False
@@ -152,7 +157,10 @@ def equals(left_operand: Any, right_operand: Any) -> bool:
 
 
 def parse_instant(value: Any) -> int | None:
-    """The instant of a date (its midnight, UTC) or of a date and time with its zone, in ms; None for anything else."""
+    """Return the instant, in ms, of a date (its midnight in UTC) or of a date and time with a zone; None for anything else.
+
+    A time without a zone is no instant: it would mean something else on every machine.
+    """
     match = _INSTANT_REGEX.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
@@ -175,7 +183,10 @@ _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 
 def evaluate_relative_date(op: str, at_ms: int, length_ms: int, now_ms: int) -> tuple[bool, int]:
-    """Whether a relative date holds at `now_ms`, and the next instant at which that changes by itself (NEVER)."""
+    """Return whether a relative date holds at `now_ms`, and the next instant at which that changes by time (NEVER if it does not).
+
+    Windows are half open, as for events: `within_last` is (now - length, now], `within_next` is (now, now + length].
+    """
     if op == "within_last":
         edges, is_inside = (at_ms, at_ms + length_ms), at_ms <= now_ms < at_ms + length_ms
     elif op == "within_next":

@@ -1,7 +1,6 @@
-"""Computed traits: what is worked out of a profile's events, as `computed.NAME` usable wherever a trait is.
+"""Computed traits: values derived from a profile's events; `computed.NAME` can be used wherever a trait can.
 
-Exactly one kind of computation per definition. `lifecycle` and `rfm` are there from the start; a definition of that name replaces
-them.
+A definition has exactly one kind of computation. `lifecycle` and `rfm` exist without a definition; one of that name replaces them.
 """
 
 from typing import Annotated, Final, Literal, Self
@@ -21,7 +20,7 @@ class CountTrait(EventFilter):
 
 
 class AmountTrait(EventFilter):
-    """A number over the amounts of `prop`; none without any."""
+    """A number over the amounts of `prop`; no value without any amount."""
 
     prop: DottedPath
     keep: RetainedEvents = DEFAULT_RETAINED_EVENTS
@@ -57,7 +56,7 @@ ScoreEdges = Annotated[
 
 
 class RfmTrait(StrictModel):
-    """Recency, frequency and monetary scores, 1 to 5 (best), of the orders in the window; none without an order in it.
+    """Recency, frequency and monetary scores, 1 to 5 (best), of the orders in the window; no value without an order in it.
 
     `recency` are ages: younger than the first edge is 5, …, as old as the last or older is 1. `frequency` and `monetary` are a
     count and a sum: less than the first edge is 1, …, the last or more is 5.
@@ -82,9 +81,11 @@ class RfmTrait(StrictModel):
 
 
 class LifecycleTrait(StrictModel):
-    """The customer's stage by orders: visitor (unknown), lead (known, no order), first_time, active (two and more),
-    loyal (`loyal_orders` and more), at_risk (no order for `at_risk_after`), lost (for `lost_after`), won_back (ordered again after
-    being lost)."""
+    """The customer's stage, by orders.
+
+    visitor (unknown), lead (known, no order), first_time, active (two and more), loyal (`loyal_orders` and more),
+    at_risk (no order for `at_risk_after`), lost (for `lost_after`), won_back (ordered again after being lost).
+    """
 
     event: EventName = "Order Completed"
     where: PropertyComparisons = ()
@@ -124,7 +125,7 @@ class ComputedTraitSpec(StrictModel):
 
     @property
     def kind(self) -> str:
-        """Which computation it is."""
+        """The name of the one computation that is given."""
         return next(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
@@ -141,4 +142,4 @@ DEFAULT_COMPUTED_TRAITS: Final = {
     ),
     "lifecycle": ComputedTraitSpec.model_validate({"lifecycle": {"at_risk_after": "90d", "lost_after": "180d"}}),
 }
-"""Amounts in đồng; define `rfm` or `lifecycle` anew to have other edges."""
+"""Amounts are in đồng. A definition named `rfm` or `lifecycle` replaces these, to have other edges."""

@@ -1,4 +1,4 @@
-"""What a computed trait comes to, of a profile's facts at an instant. Pure."""
+"""Evaluate computed traits for a profile's facts at an instant. Pure. `sql/computed_traits.py` writes the same for ClickHouse."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ from domain.segments.windows import entries_in_window
 from schemas.instants import DAY_MS, NEVER
 
 LEAD_NAMESPACES: Final = frozenset({"user_id", "crm_id", "email", "phone"})
-"""Namespaces that make a visitor a lead."""
+"""Namespaces that turn a visitor into a lead: each of them lets the shop reach the person again."""
 
 
 def evaluate_computed_trait(spec: ComputedTraitSpec, registers: Sequence[Register], facts: ProfileFacts, now_ms: int) -> LeafResult:
-    """The value (None: there is none), and when it changes by itself."""
+    """Return the value (None when there is none) and the next instant at which time alone changes it."""
     computation, register = getattr(spec, spec.kind), registers[0]
     match computation:
         case CountTrait():
@@ -82,7 +82,7 @@ def _values(trait: ValuesTrait, kind: str, register: Register, facts: ProfileFac
 
 
 def _most_frequent(counts: Mapping[str, int]) -> Any:
-    """The value that came most often; of several the one whose canonical text is the smallest."""
+    """Return the most frequent value; of equally frequent ones that with the smallest canonical text, in any order of events."""
     return parse_canonical(min(counts, key=lambda value: (-counts[value], value))) if counts else None
 
 

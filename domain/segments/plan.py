@@ -188,12 +188,11 @@ class SegmentPlan:
         ]
 
     def affected_by(self, changed: Collection[str] | None) -> tuple[set[str], set[str]]:
-        """Return the names of (computed traits, segments) that these changes can affect directly (None: everything may
-        have changed).
+        """Return the names of (computed traits, segments) that these changes can affect directly.
 
-        `changed` are event labels, `trait_change_key` and NAMESPACES_CHANGED. Segments that are affected only through
-        another segment or through a computed trait are not among them: they follow from results, see `evaluate` and
-        `segments_using_computed`.
+        `changed` are event labels, trait change keys and NAMESPACES_CHANGED; None means that everything may have changed.
+        Segments that are affected only through another segment or through a computed trait are not among them: they
+        follow from results, see `evaluate` and `segments_using_computed`.
         """
         if changed is None:
             return set(self.computed), set(self.segments)
@@ -228,8 +227,7 @@ class SegmentPlan:
         names: Collection[str] | None = None,
         earlier: Mapping[str, MembershipResult] | None = None,
     ) -> dict[str, MembershipResult]:
-        """Return the results at `now_ms` of the segments `names` (None: of all), and of those that refer to one whose
-        result changed.
+        """Return the results at `now_ms` of the segments `names` (None: all), and of those that refer to a changed one.
 
         `earlier` are the results before; a segment that is not evaluated counts as it did there. `facts.computed` must
         be the values of now. The order matters: a segment is evaluated after those that it refers to, so it reads their

@@ -1,4 +1,4 @@
-"""What segments look at, and what an evaluation answers. Pure."""
+"""What segments read of a profile, and what the evaluation of a leaf returns. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,10 @@ from schemas.instants import NEVER
 
 @dataclass(frozen=True, slots=True)
 class GroupFacts:
-    """What segments see of an account or a household. `counters` are cut off where the segments ask."""
+    """What segments read of an account or a household.
+
+    `counters` are by event, each counted up to `SegmentPlan.household_limits`.
+    """
 
     traits: Mapping[str, Any]
     members: int
@@ -22,11 +25,11 @@ class GroupFacts:
 
 @dataclass(frozen=True, slots=True)
 class ProfileFacts:
-    """A profile's traits and registers, its accounts, its household if it has one.
+    """A profile as segments read it: the join of its fragments, its groups and its identity.
 
-    `register_entries` and `tallies` are by the registers' keys; `nodes` are the profile's identifiers as hashes, `namespaces`
-    the namespaces that
-    its events name; `computed` are its computed traits.
+    `register_entries` and `tallies` are by the keys of the registers. `accounts` are those that the profile belongs to,
+    `household` is None without one. `nodes` are the profile's identifiers as hashes, `namespaces` those that its events
+    name, `computed` the values of its computed traits.
     """
 
     traits: Mapping[str, Any] = field(default_factory=dict)
@@ -46,18 +49,16 @@ class ProfileFacts:
         return lookup(self.traits, path)
 
     def entries(self, register: Register) -> Sequence[Entry]:
-        """What is kept of a register."""
+        """Return the entries stored for a register, best first; none for a tally."""
         return self.register_entries.get(register.key, ())
 
 
 class LeafResult(msgspec.Struct, frozen=True):
-    """What a leaf, or a computed trait, comes to now.
+    """The result of a leaf or of a computed trait at an instant.
 
-    `value` is what was found (a count, a sum, a trait …), `holds` whether the leaf is true, `next_change_ms` the next instant
-    at which
-    either can change by time alone (NEVER if they cannot). `entries` are the entries that it comes from, `is_approximate` says
-    that the
-    register was too small for all of them.
+    `value` is what was found (a count, a sum, a trait …) and `holds` whether the leaf is true. `next_change_ms` is the
+    next instant at which either can change by time alone, NEVER if they cannot. `entries` are those that the result
+    comes from. `is_approximate`: the register was too small for all events that the leaf asks about.
     """
 
     value: Any

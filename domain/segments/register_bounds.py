@@ -1,8 +1,8 @@
-"""What definitions cost, known before any event comes: the most kept per identifier, and up to where answers are exact. Pure.
+"""What definitions cost, known before any event comes: the most that is stored, and up to where answers are exact. Pure.
 
-Bytes are counted by encoding the largest entry that a register can hold, as fragments are encoded (MessagePack), with texts of
-`text_bytes` bytes as they are kept. State is per identifier: a customer with three has it three times at most. What several leaves
-read is kept once.
+Bytes are counted by encoding the largest entry that a register can hold, as fragments are encoded (MessagePack), with
+texts of `text_bytes` bytes. State is stored per identifier: a customer with three identifiers has it three times at
+most. A register that several leaves read is stored once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ from domain.segments.plan import SegmentPlan
 from domain.segments.registers import AMOUNT_SCALE, MAX_AMOUNT, MAX_KEY_CHARS, Register
 
 TEXT_BYTES: Final = 128
-"""How long kept texts are taken to be, unless another length is asked for."""
+"""How long stored texts are assumed to be, unless the caller gives another length."""
 _HEAD_BYTES: Final = 5
 _MAX_INTEGER: Final = (1 << 63) - 1
 _TIE_BREAKER: Final = "0" * 16
@@ -28,12 +28,11 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class RegisterBound:
-    """One register of a leaf or of a computed trait.
+    """One use of a register by a leaf or a computed trait.
 
-    `owner` is a segment's name, or `computed.NAME`; `path` the leaf as it was written; `entries` and `bytes` the most that is kept
-    per identifier; `exact_while` says up to where the answer is exact, empty when it always is; `shared_with` are the other
-    owners that
-    read the same register.
+    `owner` is a segment's name, or `computed.NAME`; `path` is the leaf as it was written. `entries` and `bytes` are the
+    most that is stored per identifier. `exact_while` says up to where the answer is exact, empty when it always is.
+    `shared_with` are the other owners that read the same register.
     """
 
     owner: str
@@ -47,7 +46,7 @@ class RegisterBound:
 
 @dataclass(frozen=True, slots=True)
 class OwnerTotal:
-    """What an owner's registers keep together per identifier, each counted once. Shared ones count for every owner."""
+    """What the registers of one owner store together per identifier, each counted once. A shared one counts for every owner."""
 
     owner: str
     entries: int
@@ -55,7 +54,7 @@ class OwnerTotal:
 
 
 def register_bounds(plan: SegmentPlan, text_bytes: int = TEXT_BYTES) -> list[RegisterBound]:
-    """Every register of every segment, then of every computed trait. Leaves that keep nothing have none."""
+    """Return every use of a register by a segment, then by a computed trait. Leaves without state have none."""
     usages = list(_bound_usages(plan))
     readers: dict[str, set[str]] = {}
     for owner, _, register, _ in usages:
@@ -74,26 +73,26 @@ def register_bounds(plan: SegmentPlan, text_bytes: int = TEXT_BYTES) -> list[Reg
     ]
 
 
-def owner_totals(register_bounds_found: Iterable[RegisterBound]) -> list[OwnerTotal]:
-    """What each owner keeps, in the order of the bounds; last, with an empty name, all of them together."""
+def owner_totals(bounds: Iterable[RegisterBound]) -> list[OwnerTotal]:
+    """Return what each owner stores, in the order of the bounds; last, with an empty name, all owners together."""
     by_owner: dict[str, dict[str, RegisterBound]] = {}
     all_registers: dict[str, RegisterBound] = {}
-    for bound in register_bounds_found:
+    for bound in bounds:
         by_owner.setdefault(bound.owner, {})[bound.register.key] = bound
         all_registers[bound.register.key] = bound
     return [
-        OwnerTotal(owner, sum(owned.entries for owned in registers.values()), sum(one.bytes for one in registers.values()))
+        OwnerTotal(owner, sum(bound.entries for bound in registers.values()), sum(bound.bytes for bound in registers.values()))
         for owner, registers in [*by_owner.items(), ("", all_registers)]
     ]
 
 
 def max_entries_of(register: Register) -> int:
-    """The most entries (of a tally: counted values) that are kept per identifier."""
+    """Return the most entries (of a tally: counted values) that are stored per identifier."""
     return 1 if register.has_single_key else register.capacity
 
 
 def max_bytes_of(register: Register, text_bytes: int = TEXT_BYTES) -> int:
-    """The most bytes that a register takes in a fragment, its key counted."""
+    """Return the most bytes that a register takes in a fragment, including its key."""
     if register.form == "tally":
         name = "x" * text_bytes if register.extract == "value" else ""
         entry_size = _encoded_size(name) + _encoded_size((_MAX_INTEGER, _MAX_INTEGER, _MAX_INTEGER))

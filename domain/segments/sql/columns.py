@@ -1,4 +1,7 @@
-"""What a statement works out of each event, and of each profile's events: columns, each once. Pure."""
+"""The columns of a statement: what is computed of each event, and of each profile's events.
+
+Equal expressions are one column. Pure.
+"""
 
 from collections.abc import Sequence
 
@@ -7,14 +10,14 @@ from domain.segments.sql.comparisons import comparison_sql, value_at_path, value
 from domain.segments.sql.query import QueryParameters, all_of, any_of
 
 CURRENT_LABELS_SQL = "(SELECT node, argMax(profile_id, version) AS profile_id FROM labels GROUP BY node)"
-"""Which profile each node belongs to. The dictionary would be quicker, and some seconds behind."""
+"""Which profile each node belongs to. ClickHouse's dictionary of labels would be faster, but it is some seconds behind."""
 
 
 class ProfileColumns:
-    """Two layers: of each event (`event_column`), and of each profile (`profile_column`), which the conditions of a segment are
-    made of.
+    """Collects columns in two layers: of each event (`event_column`), and of each profile (`profile_column`), for conditions.
 
-    `includes_all_profiles` says that profiles without any of the events concerned count too; else only those events are read.
+    `includes_all_profiles`: profiles without any of the relevant events can be members too. When it is False, only
+    relevant events are read, which is what makes a statement over a large history fast.
     """
 
     def __init__(self, parameters: QueryParameters, at_ms: int) -> None:
@@ -27,22 +30,25 @@ class ProfileColumns:
         self._reads_identify = False
 
     def event_column(self, expression: str) -> str:
-        """The name of a column of each event. Its expression may use those before it."""
+        """Return the name of a column of each event. Its expression may use earlier columns."""
         return self._event_columns.setdefault(expression, f"e{len(self._event_columns)}")
 
     def profile_column(self, aggregate: str) -> str:
-        """The name of a column of each profile, an aggregate over columns of its events."""
+        """Return the name of a column of each profile: an aggregate over columns of its events."""
         return self._profile_columns.setdefault(aggregate, f"a{len(self._profile_columns)}")
 
     def has_label(self, label: str, within: int | None = None) -> str:
-        """Whether an event has this label, and no bot made it; `within` says how far back they are needed."""
+        """Return the condition that an event has this label and is not by a bot.
+
+        `within` says how far back such events are needed.
+        """
         start = None if within is None else self.at_ms - within
         existing = self._window_start_by_label.get(label, start)
         self._window_start_by_label[label] = None if start is None or existing is None else min(start, existing)
         return self.event_column(f"label = {self.parameters.text(label)} AND NOT bot")
 
     def matches_event(self, label: str, where: Sequence[PropertyComparison], within: int | None = None) -> str:
-        """Whether an event has this label and its properties are as `where` says."""
+        """Return the condition that an event has this label and its properties are as `where` says."""
         is_named = self.has_label(label, within)
         conditions = [
             comparison_sql(self.parameters, comparison, self.property_value(is_named, comparison.prop)) for comparison in where
@@ -50,19 +56,19 @@ class ProfileColumns:
         return self.event_column(all_of([is_named, *conditions])) if conditions else is_named
 
     def property_value(self, event_condition: str, path: str) -> str:
-        """The property at a path, of the events that `event_condition` says."""
+        """Return the property at a path, of events that fit `event_condition`; '' for all others, so their JSON is not parsed."""
         return self.event_column(f"if({event_condition}, {value_at_path(self.parameters, 'properties', path)}, '')")
 
     def tie_breaker(self, event_condition: str) -> str:
-        """What tells events of one instant apart, of the events that `event_condition` says."""
+        """Return the hash that orders events of the same millisecond, as in `Register.entry`; '' for events that do not fit."""
         return self.event_column(f"if({event_condition}, hash_of(concat(owner, id)), '')")
 
     def is_in_window(self, within: int | None) -> str:
-        """Whether an event is in a window that ends now; it is never after now."""
+        """Return the condition that an event is in a window that ends now. Later events are never read."""
         return "true" if within is None else f"at_ms > {self.parameters.integer(self.at_ms - within)}"
 
     def trait_value(self, path: str) -> str:
-        """The profile's trait at a path. Of each name that which was said last holds; null takes it back."""
+        """Return the profile's trait at a path. The latest call that sets a name decides its value; null removes it."""
         whole_value, keys = self._trait_column(path), path.split(".")
         if len(keys) == 1:
             return whole_value
@@ -76,7 +82,7 @@ class ProfileColumns:
         return self.profile_column(f"argMaxIf({value}, (at_ms, {self.tie_breaker(sets_trait)}), {sets_trait})")
 
     def sql(self) -> str:
-        """One row per profile: `profile_id` and the columns."""
+        """Return the query with one row per profile: `profile_id` and the columns of a profile."""
         of_profile = "".join(f",\n        {aggregate} AS {name}" for aggregate, name in self._profile_columns.items())
         of_event = "".join(f",\n            {expression} AS {name}" for expression, name in self._event_columns.items())
         return f"""

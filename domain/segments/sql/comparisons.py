@@ -1,4 +1,4 @@
-"""Comparing one value in SQL, as `comparisons.holds` does in Python. A value is an expression of JSON text. Pure."""
+"""Compare one value in SQL, as `comparisons.holds` does in Python. A value is an expression of JSON text, '' when missing. Pure."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -10,7 +10,7 @@ _ORDER_OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
 def value_at_path(parameters: QueryParameters, document: str, path: str) -> str:
-    """The value at a path of an object, the whole path as a key first, even when its value is null."""
+    """Return the value at a path of an object. A key spelled like the whole path goes first, even when its value is null."""
     whole_path, keys = parameters.text(path), path.split(".")
     whole_value = f"JSONExtractRaw({document}, {whole_path})"
     return (
@@ -21,12 +21,12 @@ def value_at_path(parameters: QueryParameters, document: str, path: str) -> str:
 
 
 def value_below(parameters: QueryParameters, document: str, keys: Sequence[str]) -> str:
-    """The value that these keys lead to, one below the other."""
+    """Return the value that these keys lead to, each one inside the value of the one before."""
     return f"JSONExtractRaw({', '.join((document, *(parameters.text(key) for key in keys)))})" if keys else document
 
 
 def comparison_sql(parameters: QueryParameters, comparison: Comparison, value: str) -> str:
-    """Whether a condition holds of a value."""
+    """Return the condition that a comparison holds for a value."""
     op, right_operand = comparison.op, comparison.value
     is_given = f"is_given({value})"
     if op == "exists":
@@ -50,7 +50,7 @@ def _normalised_text(comparison: Comparison, value: str) -> str:
 
 
 def _equals_any(parameters: QueryParameters, comparison: Comparison, value: str, options: Sequence[Any]) -> str:
-    """Whether a value equals one of several, of its own kind."""
+    """Return the condition that a value equals one of several, of its own kind."""
     normalise_text = fold_text if comparison.fold else normalise_nfc
     texts = [normalise_text(option) for option in options if value_kind(option) == "text"]
     numbers = [float(option) for option in options if value_kind(option) == "number"]
@@ -73,7 +73,7 @@ def _compare_order(parameters: QueryParameters, operator: str, value: str, right
 
 
 def _compare_text(parameters: QueryParameters, comparison: Comparison, value: str) -> str:
-    """`contains` and `starts_with`; `contains` also of a list that has an equal item."""
+    """Return the condition for `contains` and `starts_with`; `contains` is also true for a list that has an equal item."""
     right_operand = comparison.value
     alternatives = []
     if isinstance(right_operand, str):

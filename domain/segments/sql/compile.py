@@ -1,4 +1,7 @@
-"""A whole segment, or computed trait, as one statement. Pure."""
+"""Compile a whole segment, or a computed trait, to one statement over the history in ClickHouse. Pure.
+
+It knows the tree alone; every leaf writes its own condition, see `LeafCondition.sql`.
+"""
 
 from functools import cached_property
 
@@ -16,7 +19,10 @@ EMPTY_PROFILE = ProfileFacts()
 
 
 def membership_query(plan: SegmentPlan, name: str, at_ms: int) -> SqlQuery:
-    """Who is in a segment at an instant: one row (profile_id) per member. Raises KeyError for a segment that is not defined."""
+    """Return the query for the members of a segment at an instant: one row (profile_id) per member.
+
+    Raises KeyError for a segment that is not defined.
+    """
     root = plan.segments[name].where
     compiler = _ConditionCompiler(plan, at_ms)
     compiler.columns.includes_all_profiles = compiler.result_without_facts(root) is not False
@@ -25,7 +31,7 @@ def membership_query(plan: SegmentPlan, name: str, at_ms: int) -> SqlQuery:
 
 
 def computed_values_query(plan: SegmentPlan, name: str, at_ms: int) -> SqlQuery:
-    """The values of a computed trait at an instant: one row (profile_id, value as JSON text) per profile that has one.
+    """Return the query for a computed trait at an instant: one row (profile_id, value as JSON text) per profile that has a value.
 
     Raises KeyError for a trait that is not defined.
     """
@@ -42,7 +48,7 @@ def _with_functions(columns: ProfileColumns, sql: str) -> SqlQuery:
 
 
 class _ConditionCompiler:
-    """The condition of one segment, with those that it names written into it."""
+    """Writes the condition of one segment; the segments that it refers to are written into it. It is the `SqlContext` of leaves."""
 
     def __init__(self, plan: SegmentPlan, at_ms: int) -> None:
         self._plan = plan
@@ -50,7 +56,7 @@ class _ConditionCompiler:
         self.columns = ProfileColumns(QueryParameters(), at_ms)
 
     def condition(self, node: Node) -> str:
-        """A node as a condition over the columns of a profile."""
+        """Return a node as a condition over the columns of a profile."""
         if isinstance(node, InSegmentCondition):
             segment = self._plan.segments.get(node.in_segment)
             return "false" if segment is None else self.condition(segment.where)
@@ -79,7 +85,10 @@ class _ConditionCompiler:
         return self._plan.lists.get(name, frozenset())
 
     def result_without_facts(self, node: Node) -> bool | None:
-        """What a node is for a profile of which nothing is known; None when that depends on the profile."""
+        """Return the answer of a node for a profile without any facts; None when it depends on the profile's identity or groups.
+
+        When it is false for the whole tree, only profiles with a relevant event can be members, and only those events are read.
+        """
         if isinstance(node, InSegmentCondition):
             segment = self._plan.segments.get(node.in_segment)
             return False if segment is None else self.result_without_facts(segment.where)

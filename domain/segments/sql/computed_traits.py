@@ -1,4 +1,4 @@
-"""Computed traits in SQL, as `compute` has them in Python: an expression of JSON text, '' where there is no value. Pure."""
+"""Computed traits in SQL, as `evaluate_computed` has them in Python: expressions of JSON text, '' without a value. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from schemas.instants import DAY_MS
 
 
 def computed_trait_sql(columns: ProfileColumns, spec: ComputedTraitSpec) -> str:
-    """The value of a computed trait."""
+    """Return the expression of a computed trait's value."""
     computation = getattr(spec, spec.kind)
     match computation:
         case CountTrait():
@@ -50,7 +50,7 @@ def _amount_sql(columns: ProfileColumns, trait: AmountTrait, kind: str) -> str:
 
 
 def _occurrence_sql(columns: ProfileColumns, trait: OccurrenceTrait, kind: str) -> str:
-    """Of the events that have a value."""
+    """Return the value of the first or last event that has one."""
     value = columns.property_value(columns.matches_event(trait.event, trait.where), trait.prop)
     canonical_column = columns.event_column(f"canonical({value})")
     has_value = columns.event_column(f"{canonical_column} != ''")
@@ -62,14 +62,14 @@ def _occurrence_sql(columns: ProfileColumns, trait: OccurrenceTrait, kind: str) 
 
 
 def _canonical_values(columns: ProfileColumns, trait: ValuesTrait) -> tuple[str, str]:
-    """(a value's canonical text, whether it counts)."""
+    """Return (the column of a value's canonical text, the condition that it counts)."""
     value = columns.property_value(columns.matches_event(trait.event, trait.where, trait.within), trait.prop)
     canonical_column = columns.event_column(f"canonical({value})")
     return canonical_column, all_of([f"{canonical_column} != ''", columns.is_in_window(trait.within)])
 
 
 def _unique_sql(columns: ProfileColumns, trait: ValuesTrait) -> str:
-    """All different values, the latest first."""
+    """Return all different values, the latest first."""
     canonical_column, condition = _canonical_values(columns, trait)
     occurrences = columns.profile_column(
         f"arrayReverseSort(groupArrayIf((at_ms, hash_of({canonical_column}), {canonical_column}), {condition}))"
@@ -81,7 +81,7 @@ def _unique_sql(columns: ProfileColumns, trait: ValuesTrait) -> str:
 
 
 def _most_frequent_sql(columns: ProfileColumns, trait: ValuesTrait) -> str:
-    """The value that came most often; of several the one whose canonical text is the smallest."""
+    """Return the most frequent value; of several equally frequent ones that with the smallest canonical text."""
     canonical_column, condition = _canonical_values(columns, trait)
     counts = columns.profile_column(f"sumMapIf(map({canonical_column}, toInt64(1)), {condition})")
     best = f"arraySort(arrayZip(arrayMap(n -> -n, mapValues({counts})), mapKeys({counts})))[1].2"
@@ -89,7 +89,6 @@ def _most_frequent_sql(columns: ProfileColumns, trait: ValuesTrait) -> str:
 
 
 def _days_since_sql(columns: ProfileColumns, trait: DaysSinceTrait) -> str:
-    """Whole days."""
     events = columns.matches_event(trait.event, trait.where)
     at_ms = columns.profile_column(f"{'minIf' if trait.which == 'first' else 'maxIf'}(at_ms, {events})")
     days = f"toString(intDiv({columns.parameters.integer(columns.at_ms)} - {at_ms}, {DAY_MS}))"
@@ -97,7 +96,7 @@ def _days_since_sql(columns: ProfileColumns, trait: DaysSinceTrait) -> str:
 
 
 def _rfm_sql(columns: ProfileColumns, trait: RfmTrait) -> str:
-    """The three scores, and all of them in one text. An order without an amount counts as one of 0."""
+    """Return the three scores, and all of them in one text. An order without an amount counts as one of 0."""
     events = columns.matches_event(trait.event, trait.where, trait.within)
     condition = all_of([events, columns.is_in_window(trait.within)])
     value = columns.property_value(events, trait.prop)
@@ -115,12 +114,13 @@ def _rfm_sql(columns: ProfileColumns, trait: RfmTrait) -> str:
 
 
 def _edges_reached(number: str, edges: Sequence[str]) -> str:
-    """How many of the edges a number has reached."""
+    """Return how many of the edges a number has reached."""
     return f"({' + '.join(f'({number} >= {edge})' for edge in edges)})"
 
 
 def _lifecycle_sql(columns: ProfileColumns, trait: LifecycleTrait) -> str:
-    """The stage, by the last two orders and how many there are."""
+    """Return the stage, by the last two orders and how many there are."""
+    # A visitor is a profile without any order, so the orders alone do not tell who has a stage.
     columns.includes_all_profiles = True
     integer = columns.parameters.integer
     orders = columns.profile_column(f"arrayReverseSort(groupArrayIf(at_ms, {columns.matches_event(trait.event, trait.where)}))")

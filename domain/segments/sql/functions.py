@@ -1,6 +1,7 @@
-"""What ClickHouse has to be told of the language's values, as functions that a statement declares with WITH.
+"""The language's values in ClickHouse, as functions that a statement declares with WITH. Pure.
 
-A value is JSON text: '' when there is none. Each function does what the Python function of `segments` named beside it does.
+A value is JSON text, '' when it is missing. Each function does what the Python function of `domain.segments` named
+above it does; a change on one side is a change on both ("Streaming equals SQL").
 """
 
 import re
@@ -17,12 +18,13 @@ FUNCTIONS: Final = {
     "is_text": "v -> startsWith(v, '\"')",
     "is_number": "v -> match(v, '^[-0-9]')",
     "number_of": "v -> JSONExtractFloat(v)",
-    # conditions.nfc
+    # comparisons.normalise_nfc
     "text_of": "v -> normalizeUTF8NFC(JSONExtractString(v))",
-    # conditions.fold
+    # comparisons.fold_text
     "folded": r"""v -> lowerUTF8(replaceAll(replaceAll(
         replaceRegexpAll(normalizeUTF8NFD(JSONExtractString(v)), '\\p{Mn}', ''), 'đ', 'd'), 'Đ', 'd'))""",
-    # conditions.instant_of: NULL when it is none. A day that does not exist is another one when it is written again.
+    # comparisons.parse_instant: NULL for anything else. A day that does not exist (30 February) is another one when it
+    # is written again.
     "instant_of": f"""v -> arrayMap(g -> if(
         ifNull(toString(toDate32OrNull(g[1])) = g[1], false) AND g[1] >= '1900-01-01' AND g[1] <= '2299-12-31'
         AND g[2] <= '23' AND g[3] <= '59' AND g[4] <= '59' AND g[7] <= '23' AND g[8] <= '59',
@@ -31,18 +33,18 @@ FUNCTIONS: Final = {
         + toInt64OrZero(substring(concat(g[5], '000'), 1, 3))
         - (toInt64OrZero(g[7]) * 60 + toInt64OrZero(g[8])) * 60000 * if(g[6] = '-', -1, 1),
         NULL), [extractGroups(if(is_text(v), JSONExtractString(v), ''), '{_INSTANT_SQL_REGEX}')])[1]""",
-    # leaves.CalendarLeaf.date_of: whether a text begins with a day that exists
+    # leaves.calendar.parse_date: whether a text begins with a day that exists
     "is_date": """t -> match(t, '^[0-9]{4}-[0-9]{2}-[0-9]{2}') AND substring(t, 1, 4) != '0000'
         AND is_day(toInt32OrZero(substring(t, 1, 4)), toInt32OrZero(substring(t, 6, 2)), toInt32OrZero(substring(t, 9, 2)))""",
     "is_day": """(y, m, d) -> d >= 1 AND d <= [31, if(y % 4 = 0 AND (y % 100 != 0 OR y % 400 = 0), 29, 28),
         31, 30, 31, 30, 31, 31, 30, 31, 30, 31][m] AND m >= 1""",
-    # registers.amount_of
+    # registers.parse_amount
     "is_amount": "v -> is_number(v) AND abs(number_of(v)) <= 1e12",
     "amount_of": "v -> toInt64(trunc(number_of(v))) * 1000000 + toInt64(round((number_of(v) - trunc(number_of(v))) * 1e6))",
-    # registers.number_of, as JSON text
+    # registers.amount_to_number, as JSON text
     "amount_text": """a -> if(a % 1000000 = 0, toString(intDiv(a, 1000000)), concat(
         if(a < 0, '-', ''), toString(intDiv(abs(a), 1000000)), '.', leftPad(toString(abs(a) % 1000000), 6, '0')))""",
-    # registers.canonical: '' where that is None
+    # registers.canonical_text: '' where that is None
     "canonical": """v -> multiIf(is_text(v), concat('s', text_of(v)), is_number(v), concat('n', number_text(number_of(v))),
         JSONType(v) = 'Bool', concat('b', v), '')""",
     "number_text": "f -> if(f = trunc(f) AND abs(f) < 1e15, toString(toInt64(f)), concat(if(f < 0, '-', ''), repr_of(abs(f))))",
@@ -56,16 +58,16 @@ FUNCTIONS: Final = {
         point <= 0, concat('0.', repeat('0', toUInt32(greatest(-point, 0))), d),
         point >= length(d), concat(rightPad(d, toUInt32(point), '0'), '.0'),
         concat(substring(d, 1, point), '.', substring(d, point + 1)))""",
-    # registers.value_of, as JSON text
+    # registers.parse_canonical, as JSON text
     "value_of": "c -> if(startsWith(c, 's'), toJSONString(substring(c, 2)), substring(c, 2))",
-    # hashes.text_hash, in fewer bytes of the same order
+    # schemas.hashes.text_hash, as 8 bytes instead of 16 hex digits: fewer bytes of the same order
     "hash_of": "t -> substring(SHA256(t), 1, 8)",
 }
 _CALL_REGEX: Final = re.compile(r"\b(\w+)\(")
 
 
 def function_declarations(sql: str) -> str:
-    """The declarations of all functions that a statement calls, those first that others call."""
+    """Return the declarations of all functions that a statement calls, each after those that it calls itself."""
     declarations: dict[str, str] = {}
 
     def add_required(sql_text: str) -> None:

@@ -1,4 +1,4 @@
-"""How many a segment would have, and some of them. Pure."""
+"""The query behind a preview: how many members a segment has, and a sample of them. Pure."""
 
 from typing import Final
 
@@ -10,10 +10,11 @@ MAX_SAMPLE: Final = 1_000
 
 
 def preview_query(plan: SegmentPlan, name: str, at_ms: int, sample: int = 10) -> SqlQuery:
-    """One row: how many members there are at an instant, and the ids of at most `sample` of them (1 to MAX_SAMPLE), in order.
+    """Return a query with one row: how many members there are at an instant, and the ids of at most `sample` of them, in order.
 
-    Which of them depends on nothing but their ids, so a preview repeated shows the same people. One pass over the events that the
-    segment looks at, and only counts are kept of it. Raises KeyError for a segment that is not defined.
+    `sample` is cut to 1 to MAX_SAMPLE. Which members are in it depends on nothing but their ids, so a repeated preview
+    shows the same people. The query reads the relevant events once and stores only counts. Raises KeyError for a
+    segment that is not defined.
     """
     sample_size = min(max(int(sample), 1), MAX_SAMPLE)
     members = membership_query(plan, name, at_ms)
