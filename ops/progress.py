@@ -1,55 +1,13 @@
-"""How far a long command has come: a bar on a terminal, plain lines elsewhere."""
+"""How a service reports the progress of a long command; it does not know who listens."""
 
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final, Protocol
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-LINE_EVERY_S: Final = 2.0
+from typing import Protocol
 
 
 class ProgressReporter(Protocol):
-    """Hears how far a phase is. `total` may be a guess."""
+    """Hears how many of `total` steps of a phase are completed. `total` may be a guess, and `completed` may exceed it."""
 
     def __call__(self, phase: str, completed: int, total: int) -> None: ...
 
 
 def report_nothing(phase: str, completed: int, total: int) -> None:
-    """Say nothing."""
-
-
-@contextmanager
-def progress_on_stderr() -> Iterator[ProgressReporter]:
-    """On standard error, so that what a command answers stays alone on standard output."""
-    if not sys.stderr.isatty():
-        yield _LineReporter()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks = {}
-
-        def show(phase: str, completed: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(phase, total=total)
-            bars.update(tasks[phase], completed=completed, total=max(completed, total))
-
-        yield show
-
-
-class _LineReporter:
-    """A line when a phase begins, then one every two seconds, and one at its end."""
-
-    def __init__(self) -> None:
-        self._phase, self._printed_s = "", 0.0
-
-    def __call__(self, phase: str, completed: int, total: int) -> None:
-        time_s = time.monotonic()
-        if phase == self._phase and completed < total and time_s - self._printed_s < LINE_EVERY_S:
-            return
-        self._phase, self._printed_s = phase, time_s
-        sys.stderr.write(f"{phase}: {completed:,} of {max(completed, total):,}\n")
-        sys.stderr.flush()
+    """Report to nobody."""

@@ -13,16 +13,16 @@ from domain.definitions.consistency import classify_changes
 from domain.definitions.kinds import AnyDefinition, InvalidDefinition
 from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.register_bounds import RegisterBound
-from ops.apply import render
 from ops.apply.backfill import ApplyResult, Backfill
 from ops.apply.connect import open_apply_context
 from ops.apply.preview import ApplyPreview, changed_bounds, preview_apply
 from ops.apply.removal import DefinitionRemoval, RemovalResult
 from ops.apply.to_json import applied_to_json, planned_to_json
+from ops.cli import apply_answers
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.cli.progress import progress_on_stderr
 from ops.definition_files import read_directory, require_consistent
 from ops.definitions_topic import seal
-from ops.progress import progress_on_stderr
 from runtime.errors import Invalid
 from runtime.settings import Settings
 
@@ -46,7 +46,7 @@ def plan(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = D
     if as_json:
         typer.echo(json.dumps(planned_to_json(planned), ensure_ascii=False))
     else:
-        Console(highlight=False).print(render.render_planned(planned))
+        Console(highlight=False).print(apply_answers.render_planned(planned))
 
 
 def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
@@ -59,7 +59,7 @@ def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = 
     if as_json:
         typer.echo(json.dumps(applied_to_json(changes_by_key, applied), ensure_ascii=False))
     else:
-        Console(highlight=False).print(render.render_applied(changes_by_key, applied, bounds))
+        Console(highlight=False).print(apply_answers.render_applied(changes_by_key, applied, bounds))
 
 
 def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:

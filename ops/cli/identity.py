@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from ops.cli import identity_answers
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
-from ops.identity import render
+from ops.cli.terminal import escape_controls
 from ops.identity.connect import open_identity_service, preview_rules_file
 from ops.identity.service import IdentityService
 from runtime.errors import Invalid
@@ -47,12 +48,12 @@ def why(a: FirstReference, b: SecondReference, *, as_json: AsJson = False, data_
 
     Exit 0 for both answers.
     """
-    _print_answer(_with_service(data_dir, lambda service: service.why(a, b)), render.why, as_json=as_json)
+    _print_answer(_with_service(data_dir, lambda service: service.why(a, b)), identity_answers.why, as_json=as_json)
 
 
 def how(profile: ProfileReference, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
     """Explain how a profile came about: its evidence in the order in which it counts, and the evidence that was left out."""
-    _print_answer(_with_service(data_dir, lambda service: service.how(profile)), render.how, as_json=as_json)
+    _print_answer(_with_service(data_dir, lambda service: service.how(profile)), identity_answers.how, as_json=as_json)
 
 
 def cut(
@@ -61,7 +62,9 @@ def cut(
     """Cut the evidence between two identifiers that were seen together in one event. Later events do not join them again."""
     decided_by = by or _operating_system_user()
     _print_answer(
-        _with_service(data_dir, lambda service: service.cut(a, b, by=decided_by, reason=reason)), render.decision, as_json=as_json
+        _with_service(data_dir, lambda service: service.cut(a, b, by=decided_by, reason=reason)),
+        identity_answers.decision,
+        as_json=as_json,
     )
 
 
@@ -86,7 +89,7 @@ def split(
             profile, keep=keep_identifiers or (), move=move_identifiers or (), by=decided_by, reason=reason
         ),
     )
-    _print_answer(decision, render.decision, as_json=as_json)
+    _print_answer(decision, identity_answers.decision, as_json=as_json)
 
 
 def undo(
@@ -104,7 +107,7 @@ def undo(
     decided_by = by or _operating_system_user()
     _print_answer(
         _with_service(data_dir, lambda service: service.undo(operation, by=decided_by, reason=reason)),
-        render.decision,
+        identity_answers.decision,
         as_json=as_json,
     )
 
@@ -118,7 +121,7 @@ def operations(*, limit: Limit = 50, as_json: AsJson = False, data_dir: DataDir 
     column_names = ("operation", "at", "action", "of", "pairs", "by", "reason")
     table = Table(*(Column(name, no_wrap=name in ("operation", "at", "action", "of")) for name in column_names))
     for entry in entries:
-        table.add_row(*(Text(render.escape_controls(str(entry[name]))) for name in column_names))
+        table.add_row(*(Text(escape_controls(str(entry[name]))) for name in column_names))
     Console(soft_wrap=True).print(table)
 
 
@@ -130,7 +133,7 @@ def preview(
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
     """Show which profiles would merge or split by other rules, over all history. Nothing is written."""
-    _print_answer(asyncio.run(preview_rules_file(data_dir, rules, limit)), render.preview, as_json=as_json)
+    _print_answer(asyncio.run(preview_rules_file(data_dir, rules, limit)), identity_answers.preview, as_json=as_json)
 
 
 def _with_service(data_dir: Path, call: Callable[[IdentityService], Awaitable[T]]) -> T:
@@ -142,7 +145,7 @@ def _with_service(data_dir: Path, call: Callable[[IdentityService], Awaitable[T]
 
 
 def _print_answer(answer: dict[str, Any], render_lines: Callable[[dict[str, Any]], list[str]], *, as_json: bool) -> None:
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else "\n".join(map(render.escape_controls, render_lines(answer))))
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else "\n".join(map(escape_controls, render_lines(answer))))
 
 
 def _operating_system_user() -> str:

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from domain.intake.quality_score import QualityParts, by_source
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.cli.terminal import escape_controls
 from ops.connect import find_settings
-from ops.identity.render import escape_controls
 from ops.quality import QualityReport, measure_quality
 from runtime.clock import SystemClock
 from warehouse.client import Warehouse

@@ -1,6 +1,7 @@
 """`onefold quarantine`: list, show, fix, replay, discard."""
 
 import asyncio
+import getpass
 import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -18,7 +19,7 @@ from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.connect import connect
 from ops.quarantine.edits import RecordEdits, parse_assignment, parse_rename
 from ops.quarantine.entries import STATES, QuarantineEntry, QuarantineQuery, entry_to_json, list_entries, read_entries
-from ops.quarantine.replay_runner import MAX_RECORDS, ReplayResult, ReplayRunner, load_replay_decider, matching_ids, operator
+from ops.quarantine.replay_runner import MAX_RECORDS, ReplayResult, ReplayRunner, load_replay_decider, matching_ids
 from runtime.clock import SystemClock
 from runtime.errors import Invalid
 
@@ -230,7 +231,7 @@ async def _replay(
             connection.settings,
             producer,
             SystemClock(),
-            by or operator(),
+            by or _operator(),
             rate=rate,
             progress=lambda count: bar.advance(task, count),
         )
@@ -243,8 +244,16 @@ async def _discard(data_dir: Path, selection: QuarantineQuery, because: str, by:
         try:
             ids = await matching_ids(connection.warehouse, selection)
             replay_runner = ReplayRunner(
-                connection.settings, producer, SystemClock(), by or operator(), rate=100_000, progress=lambda _: None
+                connection.settings, producer, SystemClock(), by or _operator(), rate=100_000, progress=lambda _: None
             )
             return await replay_runner.discard(connection.warehouse, ids, because)
         finally:
             await producer.aclose()
+
+
+def _operator() -> str:
+    """Return the user of the operating system who runs this command, for the audit."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ops.cli import segment_answers
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
-from ops.segments import render
 from ops.segments.connect import open_segment_service, open_segment_verifier
 from ops.segments.preview import SegmentPreview, parse_instant, preview_segments, preview_to_json
 from ops.segments.to_json import verification_to_json
@@ -54,7 +54,7 @@ def why(profile: Profile, segment: SegmentName = "", *, as_json: AsJson = False,
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
-        Console(highlight=False).print(render.why(answer) if segment else render.overview(answer))
+        Console(highlight=False).print(segment_answers.why(answer) if segment else segment_answers.overview(answer))
 
 
 def verify(names: SegmentNames = None, *, repair: Repair = False, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
@@ -67,7 +67,7 @@ def verify(names: SegmentNames = None, *, repair: Repair = False, as_json: AsJso
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
-        Console(highlight=False).print(render.verification(answer))
+        Console(highlight=False).print(segment_answers.verification(answer))
     raise typer.Exit(0 if verification.agrees else 1)
 
 

@@ -1,7 +1,6 @@
 """Replaying and discarding records at a bounded rate. A record's state changes only once its replacement has been sent."""
 
 import asyncio
-import getpass
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -114,11 +113,3 @@ def _decide(decider: ReplayDecider, entry: QuarantineEntry, edits: RecordEdits) 
         return decider.records(entry, edits.apply(entry.raw))
     except Invalid as error:
         return ReplayRefusal(str(error))
-
-
-def operator() -> str:
-    """Return the user of the operating system who runs this command, for the audit."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

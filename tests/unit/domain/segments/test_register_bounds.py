@@ -17,9 +17,9 @@ from domain.segments.language import nodes_with_paths
 from domain.segments.leaves.leaf import LeafCondition, bind_leaf
 from domain.segments.profile_facts import ProfileFacts
 from domain.segments.register_bounds import RegisterBound, owner_totals, register_bounds
-from ops.apply.bounds_table import render_bounds
 from ops.apply.preview import ApplyPreview
-from ops.apply.render import render_planned
+from ops.cli.apply_answers import render_planned
+from ops.cli.bounds_table import render_bounds
 from tests.support.events import START_MS, event
 from tests.support.segments import computed, segment
 

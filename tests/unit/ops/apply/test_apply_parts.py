@@ -18,14 +18,14 @@ from domain.profiles.register_seeds import RegisterSeeds
 from domain.segments.plan import SegmentPlan
 from domain.segments.register_bounds import register_bounds
 from ops import definitions_topic
-from ops.apply import render
 from ops.apply.backfill import ApplyResult
 from ops.apply.paused_partitions import PausedPartitions
 from ops.apply.preview import ApplyPreview, SegmentSize
 from ops.apply.removal import DefinitionRemoval
 from ops.apply.to_json import planned_to_json
+from ops.cli import apply_answers
+from ops.cli.progress import progress_on_stderr
 from ops.prepare import create_topics
-from ops.progress import progress_on_stderr
 from ops.segments.preview import parse_instant, plan_with_file
 from profile_store.memory import MemoryStore
 from profile_store.port import GuardedDocument, TopicPartition, Writes
@@ -202,9 +202,11 @@ def test_plan_and_result_are_rendered() -> None:
         tuple(register_bounds(segment_plan_of([VIP, NESTED, LIVE_DEFINITIONS["ComputedTrait/spent"]]))),
     )
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(render.render_planned(found))
+    console.print(apply_answers.render_planned(found))
     console.print(
-        render.render_applied(found.changes, ApplyResult(("Segment/vip",), 1, 9, 5, {"vip": SegmentTally(1, 13, 12, 0)}, 1.84, 7))
+        apply_answers.render_applied(
+            found.changes, ApplyResult(("Segment/vip",), 1, 9, 5, {"vip": SegmentTally(1, 13, 12, 0)}, 1.84, 7)
+        )
     )
     text = console.export_text()
     for word in (

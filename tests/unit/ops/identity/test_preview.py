@@ -10,9 +10,9 @@ from domain.identity.clusters import Evidence
 from domain.identity.model import Edge
 from domain.identity.rule_changes import cluster_changes, compare_rules
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
+from ops.cli.identity_answers import preview as lines
 from ops.identity.connect import load_rules_file
 from ops.identity.preview import preview_to_json, shown_nodes
-from ops.identity.render import preview as lines
 from runtime.errors import Invalid
 from schemas.identifiers import node
 from tests.support.events import SECRET

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec
+from ops.cli.identity_answers import decision
+from ops.cli.terminal import escape_controls
 from ops.identity.references import render_node
-from ops.identity.render import decision, escape_controls
 from runtime.bus.port import Outgoing
 from runtime.errors import Invalid, Transient
 from schemas.identifiers import node

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
-from ops.segments import reconcile, render
+from ops.cli import segment_answers
+from ops.segments import reconcile
 from ops.segments.to_json import verification_to_json
 from ops.segments.verifier import DifferingProfiles, DriftCauses, SegmentComparison, SegmentVerification, SegmentVerifier
 from profile_store.memory import MemoryStore
@@ -147,7 +148,7 @@ async def test_without_an_hour_it_never_runs() -> None:
 
 def rendered(verified: SegmentVerification) -> str:
     console = Console(file=io.StringIO(), width=80, highlight=False)
-    console.print(render.verification(verification_to_json(verified)))
+    console.print(segment_answers.verification(verification_to_json(verified)))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

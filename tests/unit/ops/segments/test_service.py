@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from domain.definitions.kinds import Segment, load_yaml
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules, IdentityRulesSpec
-from ops.segments import render
+from ops.cli import segment_answers
 from runtime.errors import Invalid
 from tests.support.events import SECRET, event
 from tests.support.explain_world import ExplainWorld
@@ -127,7 +127,7 @@ async def test_explanation_without_clickhouse_shows_values_and_instants(explain_
         {"time": "2025-06-15T15:01:40.000Z"},
         {"time": "2025-06-15T14:35:40.000Z"},
     ]
-    assert "ClickHouse does not answer" in rendered(render.why(found))
+    assert "ClickHouse does not answer" in rendered(segment_answers.why(found))
 
 
 async def test_explanation_reports_a_differing_stored_membership(explain_world: ExplainWorld) -> None:
@@ -136,7 +136,7 @@ async def test_explanation_reports_a_differing_stored_membership(explain_world: 
     assert found["member"] is False
     assert found["stored"]["member"] is True
     assert found["agrees"] is False
-    assert "The stored membership differs" in rendered(render.why(found))
+    assert "The stored membership differs" in rendered(segment_answers.why(found))
 
 
 async def test_the_overview_names_all_segments(explain_world: ExplainWorld) -> None:
@@ -145,7 +145,7 @@ async def test_the_overview_names_all_segments(explain_world: ExplainWorld) -> N
     assert {name: row["member"] for name, row in rows.items()} == {"khach-tot": False, "ngoai-nhom": False, "sap-mua": True}
     assert rows["sap-mua"]["turns"] == rows["ngoai-nhom"]["turns"] == "2025-06-15T15:35:40.000Z"
     assert rows["sap-mua"]["since"] is not None
-    text = rendered(render.overview(found))
+    text = rendered(segment_answers.overview(found))
     assert "in 28 min" in text
     assert max(map(len, text.splitlines())) <= 80
 
@@ -197,12 +197,12 @@ spec:
     assert account["value"] == [{"members": 2, "plan": "doanh nghiệp", "fits": True}]
     assert found["member"] is True
     assert found["agrees"] is True
-    assert "found members 2 address 12 Trần Hưng Đạo" in rendered(render.why(found))
+    assert "found members 2 address 12 Trần Hưng Đạo" in rendered(segment_answers.why(found))
 
 
 async def test_it_reads_on_a_narrow_terminal_with_its_accents(explain_world: ExplainWorld) -> None:
     found: dict[str, Any] = await explain_world.asked.why("phone:0912345678", "ngoai-nhom")
-    text = rendered(render.why(found))
+    text = rendered(segment_answers.why(found))
     assert max(map(len, text.splitlines())) <= 80
     for part in ("Thêm vào giỏ", "Nguyễn Thị Ánh", "✗ not", "✓ in the segment sap-mua", "in 28 min", "found 2 or more", "Stored:"):
         assert part in text
@@ -213,6 +213,6 @@ async def test_event_values_cannot_inject_terminal_control_codes() -> None:
     made = ExplainWorld(SEGMENTS)
     said = event(PHONE, id="n\x1b[2J", type="identify", traits={"name": "Nguyễn \x1b[31m"}, time_ms=NOW_MS)
     await made.process_events(said)
-    text = rendered(render.why(await made.asked.why("phone:0912345678", "sap-mua")))
+    text = rendered(segment_answers.why(await made.asked.why("phone:0912345678", "sap-mua")))
     assert "\x1b" not in text
     assert "\\x1b[31m" in text

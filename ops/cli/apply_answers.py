@@ -7,9 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from domain.segments.register_bounds import RegisterBound
-from ops.apply import bounds_table
 from ops.apply.backfill import ApplyResult
 from ops.apply.preview import ApplyPreview, SegmentSize
+from ops.cli import bounds_table
 
 _STYLE: Final = {"create": "green", "change": "yellow", "unchanged": "dim"}
 

@@ -11,11 +11,6 @@ _NOT_SETTLED: Final = "The link agent has not applied this yet (or knows other r
 _OUTCOMES: Final = {"joined": "joined", "confirmed": "confirmed", "left_out": "left out"}
 
 
-def escape_controls(text: str) -> str:
-    """Return the text with control characters written out, because the value of an identifier must not steer a terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def why(answer: JsonObject) -> list[str]:
     """Return the lines of the answer to `why`."""
     a, b = answer["a"], answer["b"]

@@ -9,7 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from domain.segments.phrases import format_value
-from ops.identity.render import escape_controls
+from ops.cli.terminal import escape_controls
 
 JsonObject = Mapping[str, Any]
 _CAUSES: Final = {
