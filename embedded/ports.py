@@ -42,12 +42,6 @@ def read_ports(path: Path) -> dict[str, int]:
     return {str(name): port for name, port in stored.items() if isinstance(port, int) and 0 < port < 65_536}
 
 
-def free_port() -> int:
-    """One free loopback port."""
-    with ExitStack() as reservations:
-        return _bind_any(reservations)
-
-
 def _bind_fixed(reservations: ExitStack, name: str, port: int) -> int:
     if _bind(reservations, port):
         return port

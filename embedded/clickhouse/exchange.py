@@ -43,11 +43,6 @@ class Exchange:
         self._encoder = plain_encoder()
         self._exception_tag = ""
 
-    @property
-    def has_body(self) -> bool:
-        """Whether the request brings a body."""
-        return self.request.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.request.headers
-
     async def body(self) -> AsyncGenerator[bytes, None]:
         """The decoded body, piece by piece.
 

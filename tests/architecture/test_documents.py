@@ -74,3 +74,8 @@ def test_compose_pins_every_image_and_checks_every_store() -> None:
 def test_compose_runs_every_role() -> None:
     roles = {"collector", "streams", "consumers", "activation", "api"}
     assert roles <= compose()["services"].keys()
+
+
+def test_every_helper_of_the_tests_is_explained() -> None:
+    page = (ROOT / "tests/support/README.md").read_text(encoding="utf-8")
+    assert [path.stem for path in (ROOT / "tests/support").glob("*.py") if f"`{path.stem}`" not in page] == []

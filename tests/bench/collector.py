@@ -23,7 +23,6 @@ from pathlib import Path
 from httpx import ASGITransport, AsyncClient
 
 from collector.app import create_app
-from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.metrics import Metrics
@@ -32,6 +31,7 @@ from tests.bench.load import bodies, calls
 from tests.support.collector_harness import KEY, known_sources, source
 from tests.support.collector_process import ROOT, CollectorProcess, collector_process
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 from tests.support.services import kafka_spec, running_service
 
 REQUESTS = {1: 3_000, 10: 1_500, 50: 600}

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embedded.child_process import ChildSpec
-from embedded.ports import free_port
 from embedded.roles import answers_ok
+from tests.support.ports import free_port
 from tests.support.services import running_service
 
 APP, APP_PASSWORD = "onefold", "app-test-password"

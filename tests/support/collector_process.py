@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 
 from domain.definitions.kinds import Source, encode_definition
-from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing
 from runtime.settings import Settings
@@ -22,6 +21,7 @@ from schemas.codec import decode
 from schemas.events import Event
 from schemas.records import QuarantineRecord
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 60

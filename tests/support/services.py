@@ -14,8 +14,8 @@ from embedded.java import find_java
 from embedded.kafka import Kafka
 from embedded.kafka_jars import cache_dir, kafka_jars
 from embedded.layout import Layout
-from embedded.ports import free_port
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 
 @dataclass

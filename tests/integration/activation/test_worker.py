@@ -142,18 +142,24 @@ async def test_a_crash_between_delivery_and_settling_repeats_the_same_message(wo
 
 async def test_store_outage_delays_messages_without_loss(world: ActivationWorld) -> None:
     class Away(MemoryStore):
-        refused = 0
+        attempts = 0
 
         async def is_delivery_open(self, key: str) -> bool:
-            self.refused += 1
-            if self.refused <= 2:
+            self.attempts += 1
+            if self.attempts <= 2:
                 raise Transient("the store is away")
             return await super().is_delivery_open(key)
 
-    world.store = Away(world.clock)
+    async def is_committed() -> bool:
+        return await world.committed() == 1
+
+    world.store = store = Away(world.clock)
     async with webhook_receiver() as receiver, world.working(destination(url=receiver.url)):
         await world.publish([transition()])
-        await wait_until(lambda: receiver.requests)
+        await wait_until(is_committed)
+    assert store.attempts == 3
+    assert len(receiver.requests) == 1
+    assert [delivery.state for delivery in await world.deliveries()] == ["delivered"]
 
 
 async def test_503_then_ok_is_one_delivery_with_one_id(world: ActivationWorld) -> None:

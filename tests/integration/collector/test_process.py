@@ -20,7 +20,6 @@ import pytest
 from segment.analytics.client import Client
 
 from domain.definitions.kinds import encode_definition
-from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing
 from runtime.settings import Settings
@@ -30,6 +29,7 @@ from schemas.identifiers import node
 from schemas.records import QuarantineRecord
 from tests.support.collector_harness import KEY, source
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 from tests.support.services import ServiceProcess
 
 ROOT = Path(__file__).parents[3]

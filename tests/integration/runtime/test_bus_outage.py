@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing, Partition
 from runtime.errors import Transient
 from runtime.retry import retry
 from runtime.settings import Settings
+from tests.support.ports import free_port
 from tests.support.services import ServiceProcess
 
 WITHIN_S = 60

@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from embedded.ports import free_port
 from runtime.bus.kafka import KafkaBus
 from runtime.settings import Settings
 from schemas.topics import TOPICS
 from streams.applier import ExitCode
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 

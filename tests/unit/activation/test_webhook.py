@@ -3,6 +3,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from standardwebhooks.webhooks import WebhookVerificationError
 from starlette.responses import RedirectResponse, Response
 
 from activation.port import AttemptResult, Ok, ReceiverGone, Reject, Retry
@@ -130,7 +131,10 @@ def test_a_signature_is_one_that_the_library_verifies() -> None:
     now = SystemClock().now_ms() // 1000
     signature = build_signer(SECRET).sign("id", datetime.fromtimestamp(now, tz=UTC), "chào")
     verify: Callable[..., object] = build_signer(SECRET).verify
-    verify("chào", {"webhook-id": "id", "webhook-timestamp": str(now), "webhook-signature": signature}, json_parse=False)
+    headers = {"webhook-id": "id", "webhook-timestamp": str(now), "webhook-signature": signature}
+    verify("chào", headers, json_parse=False)
+    with pytest.raises(WebhookVerificationError):
+        verify("chào!", headers, json_parse=False)
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "c2VjcmV0IG9mIHRlc3RzLCAyNCBieXRlcw==", "whsec_é"])

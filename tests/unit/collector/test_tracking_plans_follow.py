@@ -44,6 +44,7 @@ async def test_plans_come_and_go_with_their_definition() -> None:
         await until({"Source/shop", "TrackingPlan/shop"})
         await producer.send([Outgoing(TOPIC, b"nonsense", b"TrackingPlan/other"), Outgoing(TOPIC, None, b"TrackingPlan/shop")])
         await until({"Source/shop"})
+        assert heard.empty()
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

@@ -6,6 +6,7 @@ import pytest
 
 from embedded import ports
 from runtime.errors import Misconfigured
+from tests.support.ports import free_port
 
 
 def test_ports_are_free_all_different_and_outside_the_range_of_outgoing_connections(tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_a_remembered_port_in_use_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_port_that_the_operator_fixed_is_taken(tmp_path: Path) -> None:
-    fixed = ports.free_port()
+    fixed = free_port()
     assert ports.allocate_ports(tmp_path / "ports.json", ["api", "collector"], {"collector": fixed})["collector"] == fixed
 
 

@@ -348,6 +348,8 @@ async def test_waiting_topic_partition_does_not_block_others(monkeypatch: pytest
     )
     running = asyncio.create_task(timers.run())
     await asyncio.wait_for(wanted.wait(), 30)
+    assert [touch.profile_id for touch in await bench.touches()] == ["p"]
+    assert not stuck.is_set()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

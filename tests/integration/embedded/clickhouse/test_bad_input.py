@@ -253,3 +253,4 @@ async def test_disconnect_cancels_the_running_query(url: str, http: httpx.Client
         await asyncio.to_thread(eventually, lambda: running(http, "%100000000000%"), lambda count: count > 0)
         asked.cancel()
         await asyncio.to_thread(eventually, lambda: running(http, "%100000000000%"), lambda count: count == 0)
+        assert (await client.post("/", content="SELECT 1")).text == "1\n"

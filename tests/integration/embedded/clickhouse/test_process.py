@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from embedded.ports import free_port
 from tests.support.clickhouse_server import clickhouse_server, clickhouse_spec, command_line, users_file
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 from tests.support.services import running_service
 
 pytestmark = pytest.mark.clickhouse

@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from api.main import main
 from domain.identity.rule_changes import compare_rules
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
-from embedded.ports import free_port
 from ops.identity.audit import IdentityHistory
 from ops.identity.preview import load_evidence, read_identifiers_of
 from ops.identity.references import render_node
@@ -24,6 +23,7 @@ from schemas.identifiers import node
 from schemas.records import LinkRecord
 from tests.support.events import SECRET, START_MS, event
 from tests.support.identity_world import IdentityWorld
+from tests.support.ports import free_port
 from warehouse import rows
 from warehouse.client import Warehouse
 from warehouse.tables import DECISIONS, EVENT_STORE, EVIDENCE
