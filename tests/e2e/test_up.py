@@ -17,6 +17,13 @@ from tests.support.polling import eventually
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.kafka, pytest.mark.redis, pytest.mark.clickhouse]
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnefoldProcess]:
+    """The stores alone, ready: for tests that leave them running. The first of them sees that nothing was restarted."""
+    with OnefoldProcess(tmp_path_factory.mktemp("running") / "data", roles="") as made:
+        yield made
+
+
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[OnefoldProcess]:
     """The stores alone, in a directory of the test's own; what still runs at the end is ended."""
@@ -34,44 +41,36 @@ def all_gone(those: list[int]) -> bool:
     return all(process_identity(pid) is None for pid in those)
 
 
-def test_up_says_where_everything_is_and_sigterm_ends_it_in_order(command: OnefoldProcess) -> None:
-    command.up()
-    state = command.status()
+def test_status_reports_addresses_keys_and_roles(running: OnefoldProcess) -> None:
+    state = running.status()
     assert set(state["addresses"]) == {"collector", "api", "clickhouse", "kafka", "redis"}
     assert set(state["write_keys"]) == {"default"}
     assert {role["name"]: (role["ready"], role["restarts"]) for role in state["roles"]} == {
         "redis": (True, 0), "clickhouse": (True, 0), "kafka": (True, 0),
     }  # fmt: skip
-    assert state["addresses"]["kafka"] in command.output()
-    assert state["api_token"] not in command.output()
-    printed = command.run("status", "--json")
+    assert state["addresses"]["kafka"] in running.output()
+    assert state["api_token"] not in running.output()
+    printed = running.run("status", "--json")
     assert printed.returncode == 0
     assert json.loads(printed.stdout) == state
-    those = pids(command)
-    assert command.process is not None
-    command.process.send_signal(signal.SIGTERM)
-    assert command.process.wait(60) == 0
-    assert all_gone(those)
-    assert command.output().rstrip().endswith("stopped")
 
 
-def test_a_second_up_on_the_directory_is_refused_in_one_line(command: OnefoldProcess) -> None:
-    command.up()
-    second = command.run("up")
+def test_a_second_up_on_the_directory_is_refused_in_one_line(running: OnefoldProcess) -> None:
+    second = running.run("up")
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
     assert "is in use by `onefold up` with process id" in second.stderr
-    assert command.status()["ready"] is True
+    assert running.status()["ready"] is True
 
 
-def test_a_killed_child_is_restarted(command: OnefoldProcess) -> None:
-    command.up()
-    os.kill(command.role("redis")["pid"], signal.SIGKILL)
-    eventually(lambda: command.status()["ready"] and command.role("redis")["restarts"] == 1, within_s=60)
-    assert "redis ended (SIGKILL), restarting" in command.output()
+def test_a_killed_child_is_restarted(running: OnefoldProcess) -> None:
+    before = running.role("redis")["restarts"]
+    os.kill(running.role("redis")["pid"], signal.SIGKILL)
+    eventually(lambda: running.status()["ready"] and running.role("redis")["restarts"] == before + 1, within_s=60)
+    assert "redis ended (SIGKILL), restarting" in running.output()
 
 
-def test_killed_up_stops_its_children_and_restart_keeps_ports_and_secrets(command: OnefoldProcess) -> None:
+def test_a_killed_up_restarts_on_the_same_ports_and_sigterm_ends_it_in_order(command: OnefoldProcess) -> None:
     command.up()
     first = command.status()
     those = pids(command)
@@ -87,6 +86,11 @@ def test_killed_up_stops_its_children_and_restart_keeps_ports_and_secrets(comman
     assert all_gone(those)
     assert second["addresses"] == first["addresses"]
     assert second["write_keys"] == first["write_keys"]
+    children = pids(command)
+    command.process.send_signal(signal.SIGTERM)
+    assert command.process.wait(60) == 0
+    assert all_gone(children)
+    assert command.output().rstrip().endswith("stopped")
 
 
 def test_detached_stack_runs_until_down(command: OnefoldProcess) -> None:
