@@ -81,7 +81,7 @@ class Customer:
     devices: tuple[str, str]
 
     def traits(self) -> dict[str, Any]:
-        """What the shop says of them at a login."""
+        """Return the traits that the shop's login call carries."""
         return {
             "name": self.name, "email": self.email, "phone": self.phone, "address": self.address, "birthday": self.birthday,
             "timezone": self.timezone,
@@ -89,8 +89,10 @@ class Customer:
 
 
 def create_customer(rng: random.Random, number: int, run_id: str, today: date) -> Customer:
-    """The customer of that number; `run_id` keeps the customers of several runs apart. One in eight was born on a day like
-    `today`."""
+    """Create the customer with this number; `run_id` keeps the customers of several runs apart.
+
+    One in eight has a birthday today, so that the segment `birthday` has members.
+    """
     family_name, middle_name, given_name = rng.choice(_FAMILY_NAMES), rng.choice(_MIDDLE_NAMES), rng.choice(_GIVEN_NAMES)
     mailbox = _without_accents(f"{given_name}.{family_name}")
     return Customer(

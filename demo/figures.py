@@ -74,7 +74,7 @@ class Figures:
 
 
 async def read_figures(connection: Connection) -> Figures:
-    """The figures now. Raises Transient when a store does not answer."""
+    """Read all figures. Raises Transient when a store does not answer."""
     account = await measure(connection.settings, connection.bus, connection.warehouse)
     profiles, merges, segments, transition_counts, deliveries = (await connection.warehouse.query(_COUNTS))[0]
     return Figures(

@@ -204,7 +204,7 @@ async def _run_simulation(
     screen: DemoScreen,
     stop: asyncio.Event,
 ) -> DemoVerdict:
-    """The simulation, then the wait for everything to come to rest."""
+    """Simulate customers, then wait until every event is processed and every due message has arrived."""
     clock, started = SystemClock(), time.monotonic()
     accepted_before = (await read_figures(connection)).account.accepted
     started_ms = clock.now_ms()

@@ -67,7 +67,7 @@ class DemoScreen:
 
 
 def scene_line(scene: DemoScene) -> str:
-    """A scene in a line, and a second one with the segments."""
+    """Return the scene as one line of text, and a second line with the segments."""
     heading = f"{scene.seconds:5.0f} s  {scene.phase}  {scene.rate:.0f} events/s  sent {scene.sent}"
     figures = scene.figures
     if figures is None:
@@ -84,7 +84,7 @@ def scene_line(scene: DemoScene) -> str:
 
 
 def scene_tables(scene: DemoScene, notes: tuple[str, ...]) -> Group:
-    """A scene as tables."""
+    """Return the scene as tables."""
     title = Text(f"Onefold demo · {scene.phase} · {scene.seconds:.0f} s", style="bold")
     if scene.figures is None:
         return Group(title, Text(f"{scene.sent} events sent"))

@@ -37,7 +37,7 @@ class DemoTouchpoint:
     body: dict[str, Any] | None
 
     def record_value(self, now_ms: int) -> bytes:
-        """The record's value."""
+        """Return the value of the Kafka record, as JSON."""
         if self.body is None:
             return b'{"type": "track", "event": "call_en'
         at = datetime.fromtimestamp(now_ms / 1000, tz=UTC).isoformat(timespec="milliseconds")
@@ -105,7 +105,7 @@ class Simulation:
         return DemoCall("track", self._next_message_id(), device, customer.user_id, name="Order Completed", properties=properties)
 
     def _phone_call(self) -> Iterator[Action]:
-        """A customer calls; the call centre knows the number that calls."""
+        """Yield the records of a call: a customer calls, and the call centre sees the caller's number."""
         customer, rng = self._rng.choice(self._customers), self._rng
         call = {"call_id": f"C{rng.randrange(10**8):08}", "queue": rng.choice(("Đơn hàng", "Bảo hành", "Tư vấn"))}
         yield DemoTouchpoint(self._call_event(customer, "call_started", call))

@@ -57,7 +57,7 @@ class Receiver:
         with self._ids_file.open("a", encoding="ascii") as file:
             file.write(key + "\n")
         self.ids.add(key)
-        return self._respond("taken", 200)
+        return self._respond("accepted", 200)
 
     def _respond(self, outcome: str, status: int) -> Response:
         self.responses[outcome] += 1

@@ -34,7 +34,7 @@ def directory(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def find_installed(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The directory, if the files are there."""
+    """Return the directory with the files, or None when they were not fetched yet."""
     target = directory(environ)
     return target if (target / "standalone.js").is_file() else None
 

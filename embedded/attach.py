@@ -13,7 +13,7 @@ from runtime.settings import Settings
 
 
 def variables_of_running(data_dir: Path) -> dict[str, str]:
-    """The ONEFOLD_* variables of the stack that runs in `data_dir`. Raises Misconfigured if none does."""
+    """Return the ONEFOLD_* variables of the stack that runs in `data_dir`. Raises Misconfigured if none does."""
     layout = Layout.of(data_dir)
     stored_ports = ports.read_ports(layout.run / "ports.json")
     if lock_holder(layout) is None or not set(PORT_NAMES) <= set(stored_ports) or not (layout.run / "secrets.json").exists():
@@ -22,7 +22,7 @@ def variables_of_running(data_dir: Path) -> dict[str, str]:
 
 
 def settings_of_running(data_dir: Path) -> Settings:
-    """Settings that reach the stack that runs in `data_dir`; what it does not decide comes from this process's environment.
+    """Return settings that reach the stack which runs in `data_dir`; this process's environment decides the rest.
 
     Raises Misconfigured if nothing runs there.
     """
@@ -30,7 +30,7 @@ def settings_of_running(data_dir: Path) -> Settings:
 
 
 def settings_from_variables(variables: dict[str, str]) -> Settings:
-    """Settings in which `variables` (ONEFOLD_*) win over this process's environment.
+    """Return settings in which `variables` (ONEFOLD_*) win over this process's environment.
 
     Raises Misconfigured, naming the variables that are wrong, never their values.
     """

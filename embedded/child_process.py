@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
@@ -26,10 +26,9 @@ class ChildSpec:
     extra_logs: Sequence[Path] = ()
     start_timeout_s: float = 60.0
     grace_s: float = 20.0
-    details: Mapping[str, str] = field(default_factory=dict)
 
     def tail(self, line_count: int = 8) -> str:
-        """The last lines of its logs, indented, to be shown beside an error."""
+        """Return the last lines of the child's logs, indented, for an error message."""
         tail_lines: list[str] = []
         for path in (*self.extra_logs, self.log):
             if path.exists():
@@ -40,8 +39,11 @@ class ChildSpec:
 
 
 def tie_to(parent_pid: int) -> Callable[[], None]:
-    """What a child does between fork and exec: its own group, so that Ctrl-C reaches only the parent, and SIGTERM from the
-    kernel when the thread that forked it ends. Fork from the main thread."""
+    """Return the function that ties a child to its parent's life; the child runs it between fork and exec.
+
+    The child gets a process group of its own, so that Ctrl-C reaches the parent alone, and the kernel sends it SIGTERM when the
+    thread that forked it ends. Fork from the main thread, since any other thread may end before the parent does.
+    """
 
     def before_exec() -> None:
         os.setpgid(0, 0)
@@ -54,7 +56,7 @@ def tie_to(parent_pid: int) -> Callable[[], None]:
 
 
 def process_identity(pid: int) -> str | None:
-    """What tells process `pid` from a later one with the same number; None if it has ended (a zombie has)."""
+    """Return what tells process `pid` from a later one with the same number; None if it has ended (a zombie has)."""
     if sys.platform.startswith("linux"):
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -72,7 +74,7 @@ def write_pid(path: Path, pid: int) -> None:
 
 
 def surviving_pid(path: Path) -> int | None:
-    """The process that the pid file `path` names, if that very process still runs."""
+    """Return the process id in the pid file `path`, if that very process still runs."""
     try:
         stored = json.loads(path.read_text())
         pid, stored_identity = int(stored["pid"]), stored["identity"]

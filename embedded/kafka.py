@@ -119,24 +119,24 @@ class Kafka:
         draft_properties.unlink()
 
     def flags(self) -> list[str]:
-        """The JVM's flags; the same ones must be given when a class archive is made and when it is used."""
+        """Return the JVM's flags; the same ones must be given when a class archive is made and when it is used."""
         unsafe = ["--sun-misc-unsafe-memory-access=allow"] if self.java.major >= 24 else []  # Java 23 and older refuse it
         return [*_FLAGS, *unsafe]
 
     def env(self) -> dict[str, str]:
-        """This process's environment, with a locale in which Java can name every file."""
+        """Return this process's environment with a locale in which Java can name every file."""
         return {**os.environ, "LC_ALL": "C.UTF-8"}
 
     def classpath(self) -> str:
         return ":".join(str(jar) for jar in self.jars)
 
     def jvm(self, *extra_flags: str) -> list[str]:
-        """The command line up to the class to run."""
+        """Return the command line up to the class to run."""
         logging = (f"-Dlog4j2.configurationFile={_LOG4J}", "-Dlog4j2.disable.jmx=true", f"-Donefold.logdir={self.layout.logs}")
         return [str(self.java.path), *self.flags(), *logging, *extra_flags, "-cp", self.classpath()]
 
     def argv(self, *extra_flags: str) -> list[str]:
-        """The broker's command line; `extra_flags` are further JVM flags."""
+        """Return the broker's command line; `extra_flags` are further JVM flags."""
         return [*self.jvm(*extra_flags), "kafka.Kafka", str(self.properties_file)]
 
     def is_ready(self) -> bool:
@@ -144,7 +144,7 @@ class Kafka:
 
 
 def properties(logs: Path, broker: int, controller: int) -> str:
-    """The text of server.properties."""
+    """Return the text of server.properties."""
     # Java reads these files as Latin-1
     escaped = "".join(f"\\u{unit:04x}" if unit > 126 or unit == 92 else chr(unit) for unit in _utf16_units(str(logs)))
     return _PROPERTIES.format(logs=escaped, broker=broker, controller=controller)

@@ -42,7 +42,7 @@ Fetcher = Callable[[Sequence[str], Path], Mapping[str, Path]]
 
 
 def read_lock(text: str) -> tuple[Jar, ...]:
-    """The jars of a lock's text. Raises Misconfigured, naming the line, when it is not well formed."""
+    """Parse the text of a lock. Raises Misconfigured, naming the line, when it is not well formed."""
     jars = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
@@ -57,7 +57,7 @@ def read_lock(text: str) -> tuple[Jar, ...]:
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The cache shared by every data directory of this user."""
+    """Return the cache that all data directories of this user share."""
     base = environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     return Path(base) / "onefold" / f"kafka-{KAFKA_VERSION}"
 

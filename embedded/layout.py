@@ -32,7 +32,7 @@ class Layout:
 
     @classmethod
     def of(cls, data_dir: Path) -> "Layout":
-        """The layout of `data_dir`, made absolute."""
+        """Return the layout of `data_dir`, made absolute."""
         return cls(data_dir.expanduser().absolute())
 
     @property
@@ -80,7 +80,7 @@ class Layout:
             )
 
     def socket(self, name: str) -> Path:
-        """The path of the unix socket `name`: in run/, or in a private temporary directory when that path is too long."""
+        """Return the path of the unix socket `name`: in run/, or in a private temporary directory when that path is too long."""
         path = self.run / f"{name}.sock"
         if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
             return path

@@ -13,8 +13,11 @@ _GRACE_S = 20.0
 
 
 def end_leftovers(run: Path, *, kernel_wait_s: float = 5.0) -> None:
-    """End what the pid files in `run` still name, and wait for it. After a kill of `up` the kernel has already told them to stop
-    (on Linux); they may need a moment, and two brokers must not share a directory. A process id in use by another is left alone."""
+    """End the processes that the pid files in `run` still name, and wait until they have ended.
+
+    Two brokers must not share a directory. After a kill of `onefold up` the kernel has sent its children SIGTERM (on Linux),
+    and they may need a moment. A process id that now belongs to another process is left alone.
+    """
     files = [path for path in run.glob("*.pid") if surviving_pid(path) is not None]
     # A role that hears a second SIGTERM leaves at once, so where the kernel has sent the first one, wait before sending another.
     kernel_stage = [(None, kernel_wait_s)] if sys.platform.startswith("linux") else []

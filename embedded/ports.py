@@ -16,7 +16,7 @@ _LOWEST, _HIGHEST = 18_000, 32_000
 
 
 def allocate_ports(path: Path, names: Sequence[str], fixed: Mapping[str, int] | None = None) -> dict[str, int]:
-    """A free loopback port for every name, all different, remembered in the JSON file `path`.
+    """Choose a free loopback port for every name, all different, and remember them in the JSON file `path`.
 
     A remembered port is taken again if it is free; `fixed` ports must be free. Raises Misconfigured for a fixed port in use.
     """
@@ -32,7 +32,7 @@ def allocate_ports(path: Path, names: Sequence[str], fixed: Mapping[str, int] | 
 
 
 def read_ports(path: Path) -> dict[str, int]:
-    """The remembered ports; none if the file is missing or unreadable, as new ones do no harm."""
+    """Read the remembered ports; none if the file is missing or unreadable, since new ports do no harm."""
     try:
         stored = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -30,7 +30,7 @@ def server_binary(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def argv(binary: Path, layout: Layout, port: int) -> list[str]:
-    """The server's command line: append-only file, a unix socket for Onefold's processes and a loopback port for people."""
+    """Return the server's command line: append-only file, a unix socket for Onefold's processes, a loopback port for people."""
     return [
         str(binary), "--port", str(port), "--bind", "127.0.0.1",
         "--unixsocket", str(layout.socket("redis")), "--unixsocketperm", "700",
@@ -39,7 +39,7 @@ def argv(binary: Path, layout: Layout, port: int) -> list[str]:
 
 
 def url(layout: Layout) -> str:
-    """The address for processes of this machine."""
+    """Return the address for processes of this machine."""
     return f"unix://{layout.socket('redis')}?db=0"
 
 

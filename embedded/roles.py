@@ -38,7 +38,7 @@ ROLES = (
 
 
 def selected_roles(environ: Mapping[str, str] = os.environ, roles: Sequence[Role] = ROLES) -> tuple[Role, ...]:
-    """The roles that ONEFOLD_ROLES names, comma separated (empty: none); all if unset. Raises Misconfigured for an unknown one."""
+    """Return the roles that ONEFOLD_ROLES names, comma separated; all if it is unset. Raises Misconfigured for an unknown one."""
     configured = environ.get("ONEFOLD_ROLES")
     if configured is None:
         return tuple(roles)
@@ -50,7 +50,7 @@ def selected_roles(environ: Mapping[str, str] = os.environ, roles: Sequence[Role
 
 
 def environment(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
-    """The ONEFOLD_* variables with which any process of this machine reaches the stack in `layout`."""
+    """Return the ONEFOLD_* variables with which any process of this machine reaches the stack in `layout`."""
     analytics_js_dir = analytics_js.find_installed()
     return {
         **({} if analytics_js_dir is None else {"ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR": str(analytics_js_dir)}),

@@ -26,7 +26,7 @@ class Secrets:
         return "Secrets(…)"
 
     def clickhouse_users(self) -> str:
-        """The ClickHouse endpoint's users file, as JSON: password hashes and roles."""
+        """Return the users file of the ClickHouse endpoint, as JSON: password hashes and roles."""
         passwords = {APP_USER: (self.clickhouse_app, "app"), ANALYST_USER: (self.clickhouse_analyst, "analyst")}
         users = {
             name: {"password_sha256": hashlib.sha256(password.encode()).hexdigest(), "role": role}
@@ -36,7 +36,7 @@ class Secrets:
 
 
 def load_or_create(path: Path) -> Secrets:
-    """The secrets in the file `path`, made now if it is missing.
+    """Load the secrets from the file `path`; create the file when it is missing.
 
     Raises Misconfigured when the file is there but unusable: the tenant secret keys every stored hash, a new one would orphan them.
     """

@@ -95,7 +95,7 @@ class Stack:
             await asyncio.gather(*(child.stop() for child in stage))
 
     async def status(self) -> dict[str, Any]:
-        """What `onefold status --json` prints: every child is asked now."""
+        """Ask every child whether it is ready, and return what `onefold status --json` prints."""
         children = list(self._children.values())
         readiness = await asyncio.gather(*(child.is_ready() for child in children))
         return {

@@ -124,7 +124,7 @@ class Child:
 
 
 def describe_exit(code: int) -> str:
-    """An exit code in words: the signal's name when one ended it."""
+    """Describe an exit code in words: the signal's name when a signal ended the process."""
     if code >= 0:
         return f"exit {code}"
     try:

@@ -53,7 +53,7 @@ async def _run(stack: Stack, announce: Callable[[dict[str, Any]], None], notify:
 async def _start_unless_stopped(stack: Stack, stop_requested: asyncio.Event) -> bool:
     """Start the stack; False when it was told to stop before it was ready."""
     starting = asyncio.create_task(stack.start(), name="start")
-    stopping = asyncio.create_task(stop_requested.wait(), name="told to stop")
+    stopping = asyncio.create_task(stop_requested.wait(), name="stop requested")
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if starting.done():

@@ -5,7 +5,6 @@ import codecs
 import contextlib
 import hashlib
 import hmac
-import logging
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -35,8 +34,9 @@ from embedded.clickhouse.statement_scan import (
     scan,
 )
 from embedded.clickhouse.users import EngineUser
+from runtime.logs import get_logger
 
-log = logging.getLogger("onefold.clickhouse")
+log = get_logger(__name__)
 _INLINE_SCAN_CHARACTERS = 1 << 14
 _UNKNOWN_USER_HASH = hashlib.sha256(b"").hexdigest()
 
@@ -103,14 +103,14 @@ class Application:
         except AmbiguousSyntax as error:
             await exchange.send_error(f"Code: 62. DB::Exception: Syntax error: {error} (SYNTAX_ERROR)")
         except Exception:  # the outermost edge: whatever it is, the client gets ClickHouse's shape and the log gets the place
-            log.exception("unexpected error in query %s", exchange.request.query_id)
+            log.exception("unexpected_error", query_id=exchange.request.query_id)
             await exchange.send_error("Code: 1002. DB::Exception: unexpected error: see clickhouse.log (UNKNOWN_EXCEPTION)")
 
     def _exchange(self, request: QueryRequest, receive: Receive, send: Send) -> Exchange:
         return Exchange(request, receive, send, version=self._engine.version, timezone=self._engine.timezone)
 
     def _role(self, name: str, password: str) -> UserRole:
-        """The role of a user, compared in constant time whether the user exists or not."""
+        """Return the role of a user. The comparison takes the same time whether the user exists or not."""
         user = self._users.get(name)
         password_hash = hashlib.sha256(password.encode("utf-8", "replace")).hexdigest()
         is_correct = hmac.compare_digest(user.password_sha256 if user else _UNKNOWN_USER_HASH, password_hash)
@@ -146,7 +146,7 @@ class Application:
 
 
 async def _read_whole(rest: AsyncGenerator[bytes, None]) -> bytes:
-    """A body that is read before anything is done."""
+    """Read a whole body of bounded size."""
     body = bytearray()
     async for piece in rest:
         body += piece
@@ -156,7 +156,7 @@ async def _read_whole(rest: AsyncGenerator[bytes, None]) -> bytes:
 
 
 async def _read_statement(request: QueryRequest, rest: AsyncGenerator[bytes, None]) -> tuple[str, InsertHead | None, bytes]:
-    """The statement's text, and for an INSERT with data its head and the data that came along; the rest stays unread."""
+    """Return the statement's text, and for an INSERT its head and the data read so far; the rest of the body stays unread."""
     text = request.values.get("query", "")
     if text:
         head = insert_head(text, is_complete=True)
@@ -185,7 +185,7 @@ async def _read_statement(request: QueryRequest, rest: AsyncGenerator[bytes, Non
 
 
 def _early_head(text: str) -> InsertHead | None:
-    """The head of an INSERT whose data is still coming."""
+    """Return the head of an INSERT whose data is still arriving, or None while it cannot be told yet."""
     if len(text) > MAX_HEAD_CHARACTERS:
         return None
     try:
@@ -196,10 +196,10 @@ def _early_head(text: str) -> InsertHead | None:
 
 
 async def _checked_statement(sql: str, head: InsertHead | None, bound: Mapping[str, str]) -> Statement:
-    """The statement as scanned.
+    """Scan a statement before it runs.
 
     Raises:
-        Refused: when it holds several statements or something closed.
+        QueryRefused: when it holds several statements or something closed.
     """
     if not sql.isprintable():
         try:

@@ -27,11 +27,11 @@ class Decoder(Protocol):
     """Decodes a body piece by piece."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Decoded pieces; Refused when the data is corrupt."""
+        """Yield decoded pieces of at most PIECE_BYTES; raises QueryRefused when the data is corrupt."""
         ...
 
     def finish(self) -> None:
-        """Says that the body is over; Refused when it was cut short."""
+        """Says that the body is over; raises QueryRefused when it was cut short."""
         ...
 
 
@@ -171,10 +171,10 @@ _DECODERS: dict[str, Callable[[], Decoder]] = {
 
 
 def decoder_for(name: str) -> Decoder:
-    """The decoder of a Content-Encoding.
+    """Return a new decoder for a Content-Encoding.
 
     Raises:
-        Refused: when there is none of that name.
+        QueryRefused: when there is none of that name.
     """
     factory = _DECODERS.get(name.strip().lower())
     if factory is None:
@@ -184,7 +184,7 @@ def decoder_for(name: str) -> Decoder:
 
 
 def encoder_for(accepted: str) -> Encoder:
-    """The encoder of the first acceptable encoding of an Accept-Encoding header that is known; none if none is."""
+    """Return an encoder for the first supported entry of an Accept-Encoding header; one that changes nothing if none is."""
     for entry in accepted.split(","):
         name, _, weight = entry.partition(";")
         if factory := _ENCODERS.get(name.strip().lower()):
@@ -248,12 +248,12 @@ def encode_block(raw: bytes) -> bytes:
 
 
 def encode_blocks(data: bytes) -> bytes:
-    """`data` as checksummed LZ4 blocks, what `compress=1` asks for."""
+    """Return `data` as checksummed LZ4 blocks, which `compress=1` asks for."""
     return b"".join(encode_block(data[at : at + PIECE_BYTES]) for at in range(0, len(data), PIECE_BYTES))
 
 
 def blocks_encoder() -> Encoder:
-    """The encoder of `compress=1`: it has no Content-Encoding."""
+    """Return the encoder for `compress=1`, which has no Content-Encoding."""
     return Encoder("", encode_blocks, lambda: b"")
 
 

@@ -71,5 +71,5 @@ def write(directory: Path, memory_bytes: int) -> None:
 
 
 def memory_budget(total_bytes: int) -> int:
-    """The engine's share of a machine's memory: a third, between 1 and 8 GiB."""
+    """Return the engine's share of a machine's memory: a third, between 1 and 8 GiB."""
     return min(max(total_bytes // 3, 1 << 30), 8 << 30)

@@ -1,7 +1,6 @@
 """The engine in this process: one connection per request or session, one pool per role, and what a server does by itself."""
 
 import json
-import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, Protocol, cast
@@ -11,10 +10,11 @@ import chdb
 from embedded.clickhouse.configuration import SERVER_FILE
 from embedded.clickhouse.protocol import quote_literal
 from runtime.errors import Misconfigured
+from runtime.logs import get_logger
 
 UserRole = Literal["app", "analyst"]
 
-log = logging.getLogger("onefold.clickhouse")
+log = get_logger(__name__)
 _READERS, _WRITERS, _CONTROL = 8, 16, 2
 _RELOAD_EVERY_S = 1.0
 _DUE_DICTIONARIES = (
@@ -103,7 +103,7 @@ class Engine:
         return self._pools[role]
 
     def open(self, role: UserRole) -> EngineConnection:
-        """A new connection with the rights of `role`."""
+        """Open a new connection with the rights of `role`."""
         return _connect(self._dsn + ("&mode=ro" if role == "analyst" else ""))
 
     def ping(self) -> "Future[bool]":
@@ -137,7 +137,7 @@ class Engine:
         try:
             connection.query(sql, "Null")
         except RuntimeError as error:
-            log.warning("engine refused a command of its own: %s", str(error)[:200])
+            log.warning("own_command_refused", error=str(error)[:200])
         finally:
             connection.close()
 
@@ -158,7 +158,7 @@ class Engine:
             )
 
     def _reload_dictionaries(self) -> None:
-        """The embedded engine never reads a dictionary again when its LIFETIME is over."""
+        """Reload dictionaries whose LIFETIME is over, which the embedded engine never does by itself."""
         connection = self.open("app")
         while not self._stopping.wait(_RELOAD_EVERY_S):
             try:
@@ -166,7 +166,7 @@ class Engine:
                 for database, name in map(_parse_pair, rows):
                     connection.query(f"SYSTEM RELOAD DICTIONARY {_quote_name(database)}.{_quote_name(name)}", "Null")
             except RuntimeError as error:
-                log.warning("a dictionary could not be loaded again: %s", str(error).partition(". ")[0])
+                log.warning("dictionary_not_reloaded", error=str(error).partition(". ")[0])
         connection.close()
 
 

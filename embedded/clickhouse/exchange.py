@@ -21,7 +21,7 @@ HeaderPairs = list[tuple[str, str]]
 
 
 async def plain_reply(send: Send, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> None:
-    """A short answer outside the query protocol."""
+    """Send a short answer outside the query protocol."""
     await _send_head(send, status, [("content-type", "text/html; charset=UTF-8"), ("content-length", str(len(body))), *headers])
     await send({"type": "http.response.body", "body": body})
 
@@ -44,11 +44,11 @@ class Exchange:
         self._exception_tag = ""
 
     async def body(self) -> AsyncGenerator[bytes, None]:
-        """The decoded body, piece by piece.
+        """Yield the decoded body, piece by piece.
 
         Raises:
-            Refused: when it is corrupt, cut short or in an unknown encoding.
-            ClientGone: when the client went away in the middle.
+            QueryRefused: when it is corrupt, cut short or in an unknown encoding.
+            ClientDisconnected: when the client went away in the middle.
         """
         outer = decoder_for(self.request.headers.get("content-encoding", ""))
         inner = BlockDecoder() if self.request.flag("decompress") else None
@@ -70,12 +70,12 @@ class Exchange:
             inner.finish()
 
     async def wait_for_disconnect(self) -> None:
-        """Returns when the client has gone away. Only after the body was read."""
+        """Return when the client has disconnected. Call it only after the body was read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
     async def reply(self, chunks: Iterable[bytes], counts: Mapping[str, int]) -> None:
-        """A whole answer, with its length."""
+        """Send a whole answer with its length."""
         encoding = self._choose_encoder()
         body = b"".join(encoding.feed(chunk) for chunk in chunks if chunk)
         if body:
@@ -87,23 +87,23 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
     async def start(self, counts: Mapping[str, int]) -> None:
-        """The head of a chunked answer."""
+        """Send the head of a chunked answer."""
         self._started, self._encoder, self._exception_tag = True, self._choose_encoder(), uuid.uuid4().hex[:16]
         await _send_head(
             self._send, 200, [*self._headers(counts, self._encoder), ("x-clickhouse-exception-tag", self._exception_tag)]
         )
 
     async def chunk(self, data: bytes) -> None:
-        """A piece of a chunked answer; waits while the client is slow."""
+        """Send a piece of a chunked answer; waits while the client is slow to read."""
         if encoded := self._encoder.feed(data):
             await self._send({"type": "http.response.body", "body": encoded, "more_body": True})
 
     async def end(self) -> None:
-        """The end of a chunked answer."""
+        """End a chunked answer."""
         await self._send({"type": "http.response.body", "body": self._encoder.finish()})
 
     async def send_error(self, text: str) -> None:
-        """The error, in ClickHouse's shape: as the answer, or behind what was sent already."""
+        """Send an error in ClickHouse's format: as the answer, or behind the part of the answer that was sent already."""
         code, message = parse_error(text, self._version)
         raw = message.encode("utf-8", "replace")
         if self._started:

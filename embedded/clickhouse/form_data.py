@@ -12,10 +12,10 @@ _NAME = re.compile(r'^content-disposition:\s*form-data;\s*name="([^"\r\n]*)"(\s*
 
 
 def with_form(request: QueryRequest, body: bytes) -> QueryRequest:
-    """The request with the fields of its form as parameters: `query`, and `param_<name>`.
+    """Return the request with the fields of its form as parameters: `query`, and `param_<name>`.
 
     Raises:
-        Refused: for a body that is no such form, a field of another name, and a file (an external table).
+        QueryRefused: for a body that is no such form, a field of another name, and a file (an external table).
     """
     boundary = _BOUNDARY.search(request.headers.get("content-type", ""))
     if boundary is None:
@@ -26,7 +26,7 @@ def with_form(request: QueryRequest, body: bytes) -> QueryRequest:
 
 
 def _parts(body: bytes, delimiter: bytes) -> Sequence[bytes]:
-    """What stands between the marks, each part without the line breaks that belong to them."""
+    """Return the parts between the delimiters, without the line breaks that belong to the delimiters."""
     pieces = (b"\r\n" + body).split(b"\r\n" + delimiter)
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
         raise _malformed("its end is missing")

@@ -1,5 +1,7 @@
-"""The kernel's fence (Landlock) around this process: it reads what the interpreter and the engine need, writes its own
-directory, starts no program and opens no connection. The statement scan is the first fence; this one holds where the scan errs.
+"""The kernel's sandbox (Landlock) around the engine's process.
+
+Inside it the process reads what the interpreter and the engine need, writes its own directory, starts no program and opens no
+connection. The statement scan refuses what it recognises; the kernel refuses what the scan has missed.
 """
 
 import ctypes
@@ -76,7 +78,7 @@ def _allow_path(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> Non
 
 
 def interpreter_paths() -> set[Path]:
-    """What Python itself still reads after the start: its library, the environment and this project."""
+    """Return the paths that Python still reads after the start: its library, the environment and this project."""
     project = Path(__file__).resolve().parents[2]
     paths = {Path(sys.prefix), Path(sys.base_prefix) / "lib", *(Path(entry) for entry in sys.path if entry)}
     packages = {project / name for name in ("embedded", "runtime")}

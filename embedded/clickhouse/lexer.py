@@ -41,10 +41,10 @@ _SYMBOLS = frozenset("()[]{},;.:=<>!+-*/%?|^@&~")
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The tokens of `text`, comments and space left out, lazily: nothing after the last one taken was looked at.
+    """Yield the tokens of `text` without comments and space. Text after the last token taken has not been read.
 
     Raises:
-        Unclear: at the first place that the engine may read otherwise.
+        AmbiguousSyntax: at the first place that the engine may read otherwise.
     """
     at = 0
     while at < len(text):

@@ -1,9 +1,8 @@
-"""Starts the engine's process: claims directory and port, fences itself, proves confinement, serves until SIGTERM."""
+"""The engine's process: it claims directory and port, restricts itself, proves that it is confined, and serves until SIGTERM."""
 
 import argparse
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
 import sys
@@ -16,13 +15,15 @@ import uvloop
 
 from embedded.clickhouse import landlock, store_directory, users
 from runtime.errors import Misconfigured
+from runtime.lifecycle import load_settings
+from runtime.logs import configure, get_logger
 
 if TYPE_CHECKING:
     from embedded.clickhouse.app import Application
 
 HOST = "127.0.0.1"
 _GRACE_S = 10
-log = logging.getLogger("onefold.clickhouse")
+log = get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
@@ -34,14 +35,14 @@ class _Server(uvicorn.Server):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 after an orderly stop; 1 with one clear line when it cannot serve."""
+    """Serve until SIGTERM. Return 0 after an orderly stop, 1 after one line on stderr when it cannot serve."""
     parser = argparse.ArgumentParser(prog="python -m embedded.clickhouse", description="The ClickHouse engine on a loopback port")
     parser.add_argument("--path", type=Path, required=True, help="directory of the store")
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
     parser.add_argument("--users-file", type=Path, help="JSON: {name: {password_sha256, role: app or analyst}}")
     options = parser.parse_args(arguments)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
+        configure(load_settings(), "clickhouse")
         _serve(options.path, options.port, options.users_file)
     except Misconfigured as error:
         print(f"clickhouse: {error}", file=sys.stderr, flush=True)
@@ -53,9 +54,9 @@ def _serve(path: Path, port: int, users_file: Path | None) -> None:
     users_by_name = users.load_users(users_file)
     listener = _bind_listener(port)
     directory, lock = store_directory.claim_directory(path)
-    # before any thread is started: only what starts afterwards is inside the fence
+    # Before any thread is started: the kernel restricts this thread and those it starts later, never one that runs already.
     if (restriction_failure := landlock.restrict_process(directory, landlock.interpreter_paths())) is not None:
-        log.warning("no kernel fence (%s): statements are held by the scan and the grants alone", restriction_failure)
+        log.warning("no_kernel_sandbox", why=restriction_failure, remaining="the statement scan and the grants")
     try:
         from embedded.clickhouse.app import Application  # here, because the engine starts threads when it is imported
         from embedded.clickhouse.engine import Engine, describe_open_failure
@@ -88,7 +89,7 @@ async def _serve_until_signal(application: "Application", listener: socket.socke
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    log.info("serving on %s:%d", *listener.getsockname())
+    log.info("serving", port=listener.getsockname()[1])
     await server.serve(sockets=[listener])
 
 

@@ -89,7 +89,7 @@ class QueryRequest:
         """How long the session may idle.
 
         Raises:
-            Refused: when it is no number or longer than an hour.
+            QueryRefused: when it is no number or longer than an hour.
         """
         text = self.values.get("session_timeout", str(DEFAULT_SESSION_S))
         if not re.fullmatch(r"\d{1,9}", text) or int(text) > MAX_SESSION_S:
@@ -102,7 +102,7 @@ class QueryRequest:
 
 
 def parse_request(scope: Mapping[str, Any], generated_id: str) -> QueryRequest:
-    """The request of an ASGI scope; `generated_id` is its query id when it brings none."""
+    """Parse an ASGI scope; the query id is `generated_id` when the request brings none."""
     headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
     query = scope["query_string"].decode("utf-8", "replace")
     parameters = parse_qsl(query, keep_blank_values=True, errors="replace")
@@ -117,7 +117,7 @@ def credentials(request: QueryRequest) -> tuple[str, str]:
     """User and password: from the parameters, ClickHouse's own headers, or Basic.
 
     Raises:
-        Refused: when the Authorization header cannot be read.
+        QueryRefused: when the Authorization header cannot be read.
     """
     user = request.values.get("user") or request.headers.get("x-clickhouse-user")
     password = request.values.get("password") or request.headers.get("x-clickhouse-key")
@@ -131,10 +131,10 @@ def credentials(request: QueryRequest) -> tuple[str, str]:
 
 
 def settings_of(request: QueryRequest) -> dict[str, str]:
-    """The engine settings of a request. The query id travels as `log_comment`, so that the query can be found and killed.
+    """Return a request's engine settings, with the query id as `log_comment`, by which the query can be found and killed.
 
     Raises:
-        Refused: for a name that cannot be a setting.
+        QueryRefused: for a name that cannot be a setting.
     """
     settings = {name: value for name, value in request.parameters if name not in RESERVED and not name.startswith("param_")}
     for name in settings:
@@ -145,10 +145,10 @@ def settings_of(request: QueryRequest) -> dict[str, str]:
 
 
 def database_of(request: QueryRequest) -> str | None:
-    """The database to use.
+    """Return the database that the request names, or None.
 
     Raises:
-        Refused: for a name that cannot be quoted safely.
+        QueryRefused: for a name that cannot be quoted safely.
     """
     name = request.values.get("database") or request.headers.get("x-clickhouse-database")
     if name and not _DATABASE.match(name):
@@ -157,7 +157,7 @@ def database_of(request: QueryRequest) -> str | None:
 
 
 def quote_literal(text: str) -> str:
-    """A string literal of ClickHouse."""
+    """Quote a text as a string literal of ClickHouse."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
@@ -172,21 +172,21 @@ def parse_error(text: str, version: str) -> tuple[int, str]:
 
 
 def status_of(code: int) -> int:
-    """The HTTP status of an error code."""
+    """Return the HTTP status of an error code; 500 for a code that the protocol does not map."""
     return _STATUS.get(code, 500)
 
 
 def error_trailer(message: bytes, tag: str) -> bytes:
-    """An error in the middle of a chunked answer, as clients look for it."""
+    """Return the bytes that announce an error in the middle of a chunked answer, in the form that clients search for."""
     tag_bytes = tag.encode()
     return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (tag_bytes, message, len(message), tag_bytes)
 
 
 def content_type(format_: str) -> str:
-    """The media type of an output format."""
+    """Return the media type of an output format."""
     return _CONTENT_TYPES.get(format_, "text/plain; charset=UTF-8")
 
 
 def summary_header(counts: Mapping[str, int]) -> str:
-    """The value of X-ClickHouse-Summary."""
+    """Return the value of X-ClickHouse-Summary."""
     return json.dumps({name: str(counts.get(name, 0)) for name in _SUMMARY})

@@ -35,10 +35,10 @@ class Sessions:
 
     @contextlib.asynccontextmanager
     async def acquire(self, request: QueryRequest, user: str, role: UserRole) -> AsyncIterator[Session | None]:
-        """The request's session, held for it alone; None when it names none.
+        """Lock the session that the request names, for this request alone; give None when it names none.
 
         Raises:
-            Refused: 372 when it must exist and does not, 373 when another request holds it, 374, 202 when there are too many.
+            QueryRefused: 372 when it must exist and does not, 373 when another request holds it, 374, 202 when there are too many.
         """
         name = request.values.get("session_id")
         if not name:

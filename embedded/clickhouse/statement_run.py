@@ -58,7 +58,7 @@ class StatementRun:
         """GET never writes. A setting does it, except in a session, where it could not be undone.
 
         Raises:
-            Refused: 164 for a statement that writes, in a session.
+            QueryRefused: 164 for a statement that writes, in a session.
         """
         if self._role == "analyst":
             return

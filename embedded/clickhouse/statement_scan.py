@@ -23,22 +23,25 @@ _GAP = re.compile(r"[ \t\f]*(\r?\n)?")
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """`first_word`: the first word, lower case; `statement_count`: how many statements the text holds; `forbidden`: a closed
-    thing it uses;
-    `format`: the output format that it names; `takes_identifiers`: whether it takes names as parameters."""
+    """A statement as the scan sees it."""
 
     first_word: str
+    """The first word, in lower case."""
     statement_count: int
+    """How many statements the text holds."""
     forbidden: str | None
+    """A function, table engine or setting in it that the embedded engine does not allow."""
     format: str | None
+    """The output format that it names."""
     takes_identifiers: bool
+    """Whether it takes names of tables or columns as parameters."""
 
 
 def scan(text: str) -> Statement:
     """Read the whole statement.
 
     Raises:
-        Unclear: when the engine may read it otherwise.
+        AmbiguousSyntax: when the engine may read it otherwise.
     """
     words: list[str] = []
     format_: str | None = None
@@ -83,7 +86,7 @@ def _forbidden_part(previous_words: list[str], word: str, *, is_creating: bool) 
 
 
 def forbidden_parameter(statement: Statement, parameters: Mapping[str, str]) -> str | None:
-    """The parameter that would bring in a closed name as an identifier, if there is one."""
+    """Return the parameter that would bring in a forbidden name as an identifier, if there is one."""
     if not statement.takes_identifiers:
         return None
     return next(
@@ -112,7 +115,7 @@ def insert_head(text: str, *, is_complete: bool) -> InsertHead | Incomplete | No
     `is_complete` says that no more text comes. Only the statement is looked at, never the data.
 
     Raises:
-        Unclear: when the engine may read it otherwise.
+        AmbiguousSyntax: when the engine may read it otherwise.
     """
     depth, previous = 0, ""
     for index, token in enumerate(tokens(text)):

@@ -16,7 +16,7 @@ MIN_FREE_BYTES = 64 << 20
 
 
 def claim_directory(path: Path) -> tuple[Path, BinaryIO]:
-    """The directory, resolved, and the open file that holds it for this process until it is closed.
+    """Claim the directory for this process. Return its resolved path and the open file that is the lock until it is closed.
 
     Raises:
         Misconfigured: when it cannot be made or written, is nearly full, or another process has it.

@@ -21,7 +21,7 @@ _USERS = TypeAdapter(dict[str, EngineUser])
 
 
 def load_users(path: Path | None) -> dict[str, EngineUser]:
-    """The users of a file.
+    """Load the users file.
 
     Raises:
         Misconfigured: when there is no file, it cannot be read, or names nobody.

@@ -102,7 +102,7 @@ async def _remove(key: str, data_dir: Path) -> RemovalResult:
 
 
 def _read_directory(directory: Path, settings: Settings) -> dict[str, AnyDefinition]:
-    """The directory's definitions, lists sealed: so they are compared, and written."""
+    """Read the directory's definitions. Lists are sealed, since they are stored and compared as hashes."""
     try:
         return {definition.key: definition for definition in seal(settings, read_directory(directory).values())}
     except InvalidDefinition as error:

@@ -27,7 +27,7 @@ def show(kind: Kind = ANY_KIND) -> None:
 
 
 def resolve_kind(kind: str) -> str:
-    """The schema that is meant: `ComputedTrait` as well as `computed-trait`. Raises Invalid that names the nearest."""
+    """Return the name of the schema: `ComputedTrait` as well as `computed-trait`. Raises Invalid that names the closest kind."""
     names_by_key = {name.replace("-", ""): name for name in (*MODEL_BY_SLUG, ANY_KIND)}
     resolved = names_by_key.get(kind.lower().replace("-", "").replace("_", ""))
     if resolved is None:

@@ -57,7 +57,7 @@ async def _run_query(query: str, output_format: str, bound_parameters: dict[str,
 
 
 def as_analyst(settings: Settings) -> Settings:
-    """The same ClickHouse by the embedded stack's reading user; a server's user is held to reading by each request."""
+    """Return settings that reach the same ClickHouse as the stack's reading user; on a server each request is read-only."""
     if settings.mode != "embedded":
         return settings
     stored_secrets = secrets.load_or_create(settings.data_dir / "run" / "secrets.json")

@@ -31,7 +31,7 @@ TURNS = "SELECT op, cause, event_id FROM transitions WHERE segment = 'khach-quen
 
 @pytest.fixture
 def hook() -> Iterator[tuple[str, list[str]]]:
-    """A receiver on loopback: its address, and the event that each message is about."""
+    """Serve a webhook receiver on loopback. Yield its address and the event that each message is about."""
     got: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -40,7 +40,7 @@ def group(user: str, name: str, **traits: Any) -> dict[str, Any]:
 
 
 def inside(onefold: Onefold, segment: str) -> list[str]:
-    """The names of the people in a segment, by ClickHouse."""
+    """Return the names of the customers in a segment, by ClickHouse."""
     return [name for name, held in onefold.rows(INSIDE) if held == segment]
 
 

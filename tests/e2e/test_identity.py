@@ -36,7 +36,7 @@ class ApiClient:
         self.http = httpx.Client(base_url=onefold.status()["addresses"]["api"], headers=headers, timeout=30)
 
     def why(self) -> Any:
-        """The answer once labels, rules and ClickHouse have all arrived in it."""
+        """Ask until labels, rules and ClickHouse have all arrived in the answer, and return it."""
 
         def arrived(answer: Any) -> bool:
             decided = [reason["decision"] for reason in answer["reasons"] if "decision" in reason]

@@ -14,7 +14,7 @@ START = "2026-01-0{day}T0{hour}:00:00.{ms:03d}Z"
 
 
 def history(rng: random.Random) -> list[dict[str, Any]]:
-    """A few customers on shared devices; every event with its own time and message id."""
+    """Return events of a few customers on shared devices, each with its own time and message id."""
     events: list[dict[str, Any]] = []
     for n in range(400):
         person, device = rng.randrange(12), rng.randrange(15)

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.kafka, pytest.mark
 
 
 def block_of_the_readme() -> str:
-    """The block of shell commands that starts a stack; the other block sets up and tests, which this test is a part of."""
+    """Return the block of shell commands that starts a stack. The other block runs the tests, which this test is a part of."""
     blocks: list[str] = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     return next(block for block in blocks if "onefold up" in block)
 

@@ -35,7 +35,7 @@ def track_call(user: str, name: str, number: str) -> dict[str, Any]:
 
 
 def why(onefold: Onefold, profile: str) -> Any:
-    """The answer once the stream and ClickHouse have all of it."""
+    """Ask until the stream and ClickHouse have processed everything, and return the answer."""
 
     def look() -> Any:
         return onefold.json("segments", "why", profile, "bo-quen-gio")

@@ -26,7 +26,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnefoldProcess
 
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[OnefoldProcess]:
-    """The stores alone, in a directory of the test's own; what still runs at the end is ended."""
+    """Give a command for the stores alone, in a directory of the test's own; end what still runs afterwards."""
     made = OnefoldProcess(tmp_path / "data", roles="")
     yield made
     made.stop()

@@ -18,7 +18,7 @@ def jar(name: str) -> Jar:
 
 
 def bringing(log: list[str], wrong: str = "") -> Fetcher:
-    """A repository whose jars contain their own names, but for one."""
+    """Return a fetcher whose jars contain their own names, except the one named `wrong`."""
 
     def fetch(coordinates: Sequence[str], scratch: Path) -> Mapping[str, Path]:
         brought = {}

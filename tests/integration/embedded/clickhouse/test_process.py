@@ -23,7 +23,7 @@ INSERT = "INSERT INTO onefold.kept FORMAT TSV\n"
 
 
 def fails(argv: Sequence[str]) -> str:
-    """The one line with which a start ends."""
+    """Return the one line with which a start fails."""
     done = subprocess.run(list(argv), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1, done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("clickhouse: ")]

@@ -24,7 +24,7 @@ LOWER_PACKAGES = {"demo", "domain", "embedded", "profile_store", "warehouse"}
 
 
 def registered_names(module: str) -> set[str]:
-    """The names that a module's `register` adds."""
+    """Return the names that a module's `register` adds."""
     app = typer.Typer()
     app.callback()(lambda: None)
     importlib.import_module(module).register(app)
@@ -50,7 +50,7 @@ def test_every_module_with_commands_is_in_the_table() -> None:
 
 
 def imported_packages(*arguments: str) -> tuple[set[str], str]:
-    """The top packages that `onefold` with these arguments imports, and what it prints."""
+    """Return the top packages that `onefold` with these arguments imports, and what it prints."""
     argv = [sys.executable, "-X", "importtime", "-m", "ops.cli.main", *arguments]
     completed = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
     modules = [line.rpartition("|")[2].strip() for line in completed.stderr.splitlines() if line.startswith("import time:")]
