@@ -99,7 +99,7 @@ OPERATIONS: Final[dict[str, dict[str, ApiOperation]]] = {
     },
     "/v1/webhook/{source}": {
         "": ApiOperation(
-            "A delivery of another system, signed and mapped as its source says.",
+            "A delivery of another system, signed and mapped as its source defines.",
             openapi_models.WebhookPayload,
             refusals=(*_REFUSALS, 404, 409),
             security=False,

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from domain.fields import StrictModel
 from domain.intake.parse import MAX_NAME_CHARS
 from schemas.events import EventType
 from schemas.reasons import Reason
@@ -92,10 +93,8 @@ class WebhookPayload(_OpenModel):
     """The payload of the other system, in its own form; the source's mapping reads it."""
 
 
-class RejectedCall(BaseModel):
+class RejectedCall(StrictModel):
     """A call that became no event. It is in quarantine, where it can be repaired and replayed."""
-
-    model_config = ConfigDict(extra="forbid")
 
     index: int = Field(ge=0, description="the position in the batch, from 0")
     messageId: str | None  # noqa: N815
@@ -103,10 +102,8 @@ class RejectedCall(BaseModel):
     path: str = Field(description="the field; empty when the call itself is the problem")
 
 
-class AcceptedAnswer(BaseModel):
+class AcceptedAnswer(StrictModel):
     """Everything is durable: as events, or in quarantine where `results` lists it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     success: Literal[True]
     results: list[RejectedCall]
@@ -116,10 +113,8 @@ class RejectedRow(RejectedCall):
     line: int = Field(ge=1, description="the line where the row begins in the file")
 
 
-class ImportAnswer(BaseModel):
+class ImportAnswer(StrictModel):
     """Every row is durable, as an event or in quarantine. `results` lists the first rows that are in quarantine."""
-
-    model_config = ConfigDict(extra="forbid")
 
     success: Literal[True]
     rows: int
@@ -128,10 +123,8 @@ class ImportAnswer(BaseModel):
     results: list[RejectedRow]
 
 
-class RefusedAnswer(BaseModel):
-    """Nothing was kept, but a body that could not be read, in quarantine, if `results` says so."""
-
-    model_config = ConfigDict(extra="forbid")
+class RefusedAnswer(StrictModel):
+    """Nothing was kept. The exception is a body without calls: it is in quarantine when `results` lists it."""
 
     success: Literal[False]
     code: str

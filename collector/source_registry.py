@@ -1,4 +1,4 @@
-"""The sources and their tracking plans that are defined now, followed on the topic of definitions."""
+"""The sources and tracking plans in force, as this process has read them from the topic of definitions."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -22,13 +22,13 @@ SOURCE_PREFIX: Final = "Source/"
 PLAN_PREFIX: Final = "TrackingPlan/"
 MAX_CACHED_KEYS: Final = 1024
 DefinitionsListener = Callable[[Iterable[AnyDefinition]], None]
-"""Hears of the definitions that hold."""
+"""Called with the sources and tracking plans in force."""
 
 log: Final = get_logger(__name__)
 
 
 class Sources:
-    """Answers whose write key it is. `caught_up` is set once what was defined at the start is known."""
+    """Finds the source of a write key. `caught_up` is set once the definitions that existed at the start were read."""
 
     def __init__(self) -> None:
         self._by_key: dict[str, Source] = {}
@@ -44,15 +44,21 @@ class Sources:
         listener((*self._by_key.values(), *self._plans))
 
     def replace_all(self, sources: dict[str, Source], plans: Iterable[TrackingPlan] = ()) -> None:
-        """Hold these and no others, by their key on the topic."""
-        self._by_key, self._cached_by_hash, self._plans = dict(sources), {}, tuple(plans)
+        """Use these sources, by their key on the topic, and these plans from now on, and call the listener."""
+        self._by_key = dict(sources)
+        self._cached_by_hash = {}  # a cached key may belong to a source that is gone
+        self._plans = tuple(plans)
         if self._listener is not None:
             self.subscribe(self._listener)
         self._origins = frozenset(origin for source in sources.values() for origin in source.spec.cors_origins)
         self.caught_up.set()
 
     def find(self, write_key: str, now_ms: int) -> Source | None:
-        """The source with this write key now. Only right keys without an end are cached, by their hash."""
+        """Return the source whose write key is valid at `now_ms`, None without one.
+
+        The search compares every hash in constant time, so its results are cached by hash. Keys that expire are not cached, nor are
+        wrong keys, because clients can make up any number of them.
+        """
         hashed_key = key_hash(write_key)
         if (cached_source := self._cached_by_hash.get(hashed_key)) is not None:
             return cached_source
@@ -62,16 +68,12 @@ class Sources:
         return source
 
     def origins(self) -> frozenset[str]:
-        """Origins that some source lists as its own: a browser asks before it says who it is."""
+        """Return the origins that any source lists. A preflight request needs them: it names no source."""
         return self._origins
 
     def by_name(self, name: str) -> Source | None:
-        """The source of this name."""
+        """Return the source of this name, None without one."""
         return self._by_key.get(f"{SOURCE_PREFIX}{name}")
-
-    def names(self) -> frozenset[str]:
-        """Of all sources."""
-        return frozenset(source.metadata.name for source in self._by_key.values())
 
 
 async def follow_sources(settings: Settings, bus: Bus, sources: Sources) -> None:

@@ -1,7 +1,7 @@
 """Verify that a webhook was signed with a secret of its source, and recently. Pure; signatures are compared in constant time.
 
-The invariant: whoever recorded a delivery cannot have it taken twice. Its signed time bounds how long the signature is accepted
-(`tolerance_s`, 300 s unless the source says otherwise), and within that time the cache of taken deliveries knows it. A signature
+The invariant: a recorded delivery cannot be taken a second time. Its signed time bounds how long the signature is accepted
+(`tolerance_s`, 300 s by default), and within that time the cache of taken deliveries refuses it. A signature
 without a time can be replayed for ever; then only the message ids of its events make a second delivery a duplicate.
 """
 

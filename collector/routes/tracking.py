@@ -31,7 +31,7 @@ CLIENT_METRICS_PATHS: Final = frozenset({"m", "metrics"})
 
 
 def parse_calls(path: str) -> RequestStep:
-    """Return a step that finds the calls of the body, as the last part of the address says, and counts them.
+    """Return a step that finds the calls of the body, which depend on the last part of the address, and counts them.
 
     A body without calls counts as one event: it goes into quarantine. A batch over the limit is charged for the limit.
     """

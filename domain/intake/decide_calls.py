@@ -31,7 +31,7 @@ STAGE: Final = "collector"
 _QUARANTINE_FIELDS_BYTES: Final = 8 * 1024
 """Room in a quarantine record for everything but the raw bytes."""
 _SMALLEST_MS: Final = 10**11
-"""A smaller number would be read as seconds by whoever replays the call."""
+"""A smaller number would be read as seconds when the call is replayed."""
 _MAX_QUOTED_ID_CHARS: Final = 256
 """How much of a message id an answer repeats."""
 

@@ -122,7 +122,7 @@ def _find_url_problem(url: str) -> str | None:
         parts = urlsplit(url)
         host = parts.hostname
     except ValueError:
-        return "url is none"
+        return "url is not a URL"
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:
         return "url must begin with https:// or http:// and a host, without a user name"
     return None

@@ -34,7 +34,7 @@ def parse_call(
     country: str,
     default_id: str,
 ) -> Event | Rejection:
-    """Return the event of one call (a decoded JSON object), or why there is none. Never raises for a JSON value.
+    """Return the event of one call (a decoded JSON object), or its rejection. Never raises for a JSON value.
 
     `call_type` is the type that the address gives; when it is None the call's own `type` counts. `sent_ms` is the `sentAt` of the
     batch; when it is None the call's own counts. `default_id` becomes the message id of a call that has none.
@@ -92,7 +92,7 @@ def _event_type(call: dict[str, Any], call_type: str | None) -> EventType:
     if not isinstance(type_name, str):
         raise CallRejected(Reason.WRONG_TYPE, "must be text", "type")
     if type_name not in EVENT_TYPES:
-        raise CallRejected(Reason.UNKNOWN_TYPE, f"is none of {', '.join(EVENT_TYPES)}", "type")
+        raise CallRejected(Reason.UNKNOWN_TYPE, f"must be one of {', '.join(EVENT_TYPES)}", "type")
     return cast("EventType", type_name)
 
 

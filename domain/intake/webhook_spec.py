@@ -60,7 +60,7 @@ class StandardSignature(_SignatureSecret):
 
 
 class HmacSignature(_SignatureSecret):
-    """HMAC of the body, or of what `signed` says; the secret's text is the key."""
+    """HMAC of the body, or of the template `signed`; the secret's text is the key."""
 
     scheme: Literal["hmac"]
     header: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
@@ -82,12 +82,12 @@ class HmacSignature(_SignatureSecret):
 
     @property
     def template(self) -> str:
-        """What is signed."""
+        """The template of the signed text."""
         return self.signed or ("{body}" if self.timestamp_header is None else "{timestamp}.{body}")
 
 
 class ReadPath(_StrictWebhookModel):
-    """What is at `path`, through `as` in order, then through `map`; `default` when there is nothing, or `map` does not know it."""
+    """The value at `path`, after the transforms in `as` and then `map`; `default` if there is none, or `map` does not have it."""
 
     path: MappingPath
     as_: tuple[Transform, ...] = Field(default=(), alias="as")
@@ -96,13 +96,13 @@ class ReadPath(_StrictWebhookModel):
 
 
 class Constant(_StrictWebhookModel):
-    """This value."""
+    """A constant value, even one that looks like a path."""
 
     const: Any
 
 
 class FirstOf(_StrictWebhookModel):
-    """The first of these that is there."""
+    """The first of these values that the payload has."""
 
     first: tuple["MappingValue", ...] = Field(min_length=1, max_length=16)
 
@@ -140,7 +140,7 @@ MappingFields = dict[str, MappingValue] | MappingPath
 
 
 class EventMapping(_StrictWebhookModel):
-    """One event. What is nowhere in the payload is absent."""
+    """One event. Fields that the payload does not have are absent."""
 
     type: MappingValue
     name: MappingValue | None = None
@@ -160,7 +160,7 @@ class EventMapping(_StrictWebhookModel):
 
 
 class MappingRule(_StrictWebhookModel):
-    """Applies when every path of `when` holds the value, or one of the values."""
+    """Applies when every path of `when` has the value, or one of the values."""
 
     when: dict[MappingPath, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
     ignore: bool = False
@@ -175,13 +175,13 @@ class MappingRule(_StrictWebhookModel):
 
 
 class MappingSpec(_StrictWebhookModel):
-    """The first rule that applies makes the events; a payload that none applies to goes into quarantine."""
+    """The first rule that applies makes the events. A payload to which no rule applies goes into quarantine."""
 
     rules: tuple[MappingRule, ...] = Field(min_length=1, max_length=MAX_RULES)
 
 
 class WebhookSpec(_StrictWebhookModel):
-    """What `POST /v1/webhook/{source}` takes."""
+    """How `POST /v1/webhook/{source}` verifies and maps a delivery."""
 
     signature: Annotated[StandardSignature | HmacSignature, Field(discriminator="scheme")]
     mapping: MappingSpec
