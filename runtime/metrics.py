@@ -1,4 +1,4 @@
-"""The register of metrics and the one way to write them. A misspelt name is a type error; the page is made from it."""
+"""The register of metrics and the one way to write them. A misspelt name is a type error; docs/metrics.md is made from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,30 +55,32 @@ REGISTER: Final[dict[MetricName, Metric]] = {
     "onefold_plan_violations_total": Metric(
         "counter",
         ("source", "event", "path", "rule"),
-        "what of events was not as their tracking plan says; a call that is sent again counts again",
+        "violations of tracking plans; an event that is sent again counts again",
     ),
     "onefold_http_requests_total": Metric("counter", ("path", "status"), "requests answered"),
     "onefold_http_request_seconds": Metric("histogram", ("path",), "from a request's first byte to its answer", _SECONDS),
     "onefold_email_requests_total": Metric(
-        "counter", ("kind", "result"), "openings and clicks of e-mails: an event, none (HEAD, prefetch), a bad token; an event lost"
+        "counter",
+        ("kind", "result"),
+        "opens and clicks of e-mails, by result: an event, none (HEAD, prefetch), a bad token, or an event lost",
     ),
     "onefold_slice_records": Metric("histogram", ("agent",), "records of one slice", _RECORDS),
     "onefold_slice_seconds": Metric("histogram", ("agent",), "from a slice's arrival to its acknowledgement", _SECONDS),
     "onefold_slice_stage_seconds": Metric(
         "histogram", ("agent", "stage"), "one stage of a slice: decide (with its loads), save, send", _SECONDS
     ),
-    "onefold_records_total": Metric("counter", ("agent", "result"), "what became of an agent's records"),
+    "onefold_records_total": Metric("counter", ("agent", "result"), "records of an agent, by result"),
     "onefold_links_total": Metric("counter", (), "links that reached the link agent"),
-    "onefold_merges_total": Metric("counter", (), "profiles that went into another one"),
-    "onefold_splits_total": Metric("counter", (), "profiles that were a part of another one before"),
+    "onefold_merges_total": Metric("counter", (), "profiles that were merged into another one"),
+    "onefold_splits_total": Metric("counter", (), "profiles that were split from another one"),
     "onefold_component_nodes": Metric(
         "histogram",
         (),
-        "identifiers that one slice of the link agent had to look at",
+        "identifiers that one slice of the link agent had to load",
         (2.0, 5.0, 10.0, 50.0, 200.0, 1e3, 5e3, 2e4, 1e5),
     ),
     "onefold_approximate_answers_total": Metric(
-        "counter", ("of",), "evaluations of a segment, or of a computed trait, that kept too few events to be exact"
+        "counter", ("of",), "evaluations of a segment or computed trait whose registers had too few events to be exact"
     ),
     "onefold_timer_lateness_seconds": Metric(
         "histogram",
@@ -86,19 +88,19 @@ REGISTER: Final[dict[MetricName, Metric]] = {
         "from a timer's instant until its touch is durable (emitted), and until what its evaluation changed is durable (evaluated)",
         _SECONDS,
     ),
-    "onefold_deliveries_total": Metric("counter", ("destination", "state"), "deliveries that ended"),
+    "onefold_deliveries_total": Metric("counter", ("destination", "state"), "deliveries that ended, by state"),
     "onefold_delivery_attempt_seconds": Metric("histogram", ("destination",), "one attempt at a destination", _SECONDS),
     "onefold_event_to_delivery_seconds": Metric("histogram", (), "from a transition's evaluation to its delivery", _SECONDS),
-    "onefold_rows_inserted_total": Metric("counter", ("table",), "rows written to ClickHouse, replays included"),
+    "onefold_rows_inserted_total": Metric("counter", ("table",), "rows inserted into ClickHouse, repetitions included"),
     "onefold_insert_seconds": Metric("histogram", ("table",), "one insert into ClickHouse", _SECONDS),
-    "onefold_retries_total": Metric("counter", ("where",), "transient faults that were tried again"),
+    "onefold_retries_total": Metric("counter", ("where",), "retries after a transient fault"),
     "onefold_segment_drift_profiles": Metric(
         "gauge",
         ("segment",),
-        "profiles on which stream and SQL differed after the last nightly repair; shown by the process that did it",
+        "profiles on which stream and SQL differed after the last nightly repair; exposed by the process that ran it",
     ),
     "onefold_segment_members": Metric(
-        "gauge", ("segment",), "profiles in a segment at the last nightly repair; shown by the process that did it"
+        "gauge", ("segment",), "profiles in a segment at the last nightly repair; exposed by the process that ran it"
     ),
 }
 
@@ -124,14 +126,14 @@ class Metrics:
         self._find(name, Counter, labels).inc(value)
 
     def set_all(self, name: MetricName, values: Mapping[str, float]) -> None:
-        """Put a gauge to these values, by its one label; what is not among them is shown no more."""
+        """Set a gauge to these values, by its single label; values of other labels are removed."""
         gauge = self._find(name, Gauge, {})
         gauge.clear()
         for label, value in values.items():
             gauge.labels(label).set(value)
 
     def observe(self, name: MetricName, value: float, **labels: str) -> None:
-        """Note a value (seconds, or records) in a histogram."""
+        """Add a value (seconds, or records) to a histogram."""
         self._find(name, Histogram, labels).observe(value)
 
     def _find(self, name: MetricName, kind: type[T], labels: dict[str, str]) -> T:
@@ -142,7 +144,7 @@ class Metrics:
         return child
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
@@ -156,4 +158,4 @@ def documentation() -> str:
 
 
 if set(REGISTER) != set(get_args(MetricName)):
-    raise TypeError("REGISTER and Name must hold the same metrics")
+    raise TypeError("REGISTER and MetricName must have the same metrics")

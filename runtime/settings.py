@@ -18,22 +18,25 @@ class Settings(BaseSettings):
         "embedded", description="embedded: loopback only, default secrets allowed; server: everything must be set"
     )
     environment: str = Field("onefold", pattern=r"^[a-z][a-z0-9-]{0,30}$", description="prefix of topics, keys and consumer groups")
-    data_dir: Path = Field(Path(".onefold"), description="where the embedded stack and worker files live")
+    data_dir: Path = Field(
+        Path(".onefold"),
+        description="directory of the embedded stack and of the workers' files; put it on a disk that survives a restart",
+    )
     tenant_secret: SecretStr = Field(
         SecretStr(DEFAULT_SECRET), description="key of the identifier hashes; must never change once data is stored"
     )
     default_country: str = Field("VN", pattern=r"^[A-Z]{2}$", description="country of phone numbers written without a country code")
-    geoip_file: Path | None = Field(None, description="database of places in MaxMind's format, for the location of context.ip")
+    geoip_file: Path | None = Field(None, description="GeoIP database in MaxMind's format, for the location of context.ip")
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
-    partitions: int = Field(4, ge=1, le=1024, description="partitions of a new topic, but for single-partition ones")
+    partitions: int = Field(4, ge=1, le=1024, description="partitions of a new topic, except for topics that have a single one")
     replication_factor: int = Field(1, ge=1, le=7, description="replicas of a new topic")
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         description="redis://, rediss:// or unix://; of a Redis Cluster redis+cluster:// or rediss+cluster:// and any of its nodes",
     )
     clickhouse_url: SecretStr = Field(
-        SecretStr("http://127.0.0.1:8123"), description="ClickHouse's HTTP address, may hold user:password@"
+        SecretStr("http://127.0.0.1:8123"), description="ClickHouse's HTTP address, may contain user:password@"
     )
     clickhouse_database: str = Field("onefold", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="ClickHouse database")
 
@@ -49,13 +52,13 @@ class Settings(BaseSettings):
     collector_max_pending_bytes: int = Field(
         64 * 1024 * 1024,
         ge=64 * 1024,
-        description="most bytes on the way from a collector to the broker; more is answered 503",
+        description="most bytes under way from a collector to the broker; further requests are answered 503",
     )
     collector_max_pending_records: int = Field(
-        100_000, ge=1, description="most records on the way from a collector to the broker; more is answered 503"
+        100_000, ge=1, description="most records under way from a collector to the broker; further requests are answered 503"
     )
     collector_trusted_hops: int = Field(
-        0, ge=0, le=16, description="proxies of your own before the collector, whose X-Forwarded-For and -Proto it believes"
+        0, ge=0, le=16, description="your own proxies before the collector, whose X-Forwarded-For and -Proto it trusts"
     )
     collector_analytics_js_dir: Path | None = Field(
         None, description="directory that `onefold analytics-js` has written: lets the classic snippet load from the collector"
@@ -66,12 +69,14 @@ class Settings(BaseSettings):
     reconcile_at: str = Field(
         "03:00",
         pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
-        description="when, in UTC, an API process compares all segments with their SQL every day and mends them; empty is never",
+        description="UTC time of day at which an API process compares all segments with their SQL and repairs them; empty: never",
     )
     metrics_host: str = Field("127.0.0.1", description="address of the metrics and health endpoint")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of the metrics and health endpoint; 0 takes a free one")
 
-    commit_interval_ms: int = Field(500, ge=50, description="how often a stream worker commits: what a crash repeats")
+    commit_interval_ms: int = Field(
+        500, ge=50, description="how often a stream worker commits; a crash repeats what came since the last commit"
+    )
     max_poll_records: int = Field(1000, ge=1, description="most records of one poll")
     session_timeout_ms: int = Field(10_000, ge=1_000, description="Kafka session timeout: fail-over time after a kill")
     replay_margin: int = Field(
@@ -79,7 +84,11 @@ class Settings(BaseSettings):
         ge=0,
         description="records a worker starts earlier than its stored position, for a Redis that fails over asynchronously",
     )
-    max_slice_ms: int = Field(300_000, ge=1_000, description="longest time a slice may take before Kafka takes the partition away")
+    max_slice_ms: int = Field(
+        300_000,
+        ge=1_000,
+        description="longest time a slice may take before Kafka takes the partition away; raise it when slices fail for being slow",
+    )
 
     consumer_batch_rows: int = Field(20_000, ge=1, description="rows of one ClickHouse insert")
     consumer_batch_ms: int = Field(250, ge=10, description="longest wait before a ClickHouse insert")
