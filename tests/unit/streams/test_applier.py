@@ -1,4 +1,4 @@
-"""Outcomes become effects: retried, decided again, quarantined, or the process starts again; never raised."""
+"""The applier retries, decides again, quarantines a record, or has the process start again; it never raises."""
 
 import base64
 from collections import Counter
@@ -23,7 +23,7 @@ from streams.assigned_partitions import AssignedPartitions
 from streams.outcome import Outcome
 
 TOPIC = "onefold.events"
-PLACE = TopicPartition("events", 0, 1)
+PARTITION = TopicPartition("events", 0, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Recorder:
-    """A step that appends offsets to one guarded document. `before` may raise; it is called with each slice."""
+    """A step that appends offsets to one guarded document. `before` is called with each slice, and may raise."""
 
     store: ProfileStore
     before: Callable[[Sequence[Record]], None] = lambda _: None
@@ -44,8 +44,8 @@ class Recorder:
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
         self.slices.append([record.offset for record in records])
-        standing, documents, _ = await self.store.load(topic_partition, "fragment", ["d"])
-        if standing.paused:
+        checkpoint, documents, _ = await self.store.load(topic_partition, "fragment", ["d"])
+        if checkpoint.paused:
             return Outcome(paused=True)
         self.before(records)
         new = [record.offset for record in records if record.offset > documents["d"].applied_offset(topic_partition)]
@@ -53,12 +53,12 @@ class Recorder:
         written: dict[tuple[DocumentKind, str], GuardedDocument] = (
             {("fragment", "d"): GuardedDocument(text, topic_partition.guard_name, new[-1])} if new else {}
         )
-        said = tuple(Outgoing("said", b"%d" % record.offset) for record in records)
+        produce = tuple(Outgoing("emitted", b"%d" % record.offset) for record in records)
         return Outcome(
-            standing.position,
-            fence=standing.fence,
+            checkpoint.position,
+            fence=checkpoint.fence,
             writes=Writes(documents=written),
-            produce=said,
+            produce=produce,
             results=Counter(counted=len(new)),
         )
 
@@ -69,28 +69,28 @@ class ApplierBench:
     store: MemoryStore
     bus: MemoryBus
     step: Recorder
-    places: AssignedPartitions
+    assigned: AssignedPartitions
     applier: Applier
     stopped: list[ExitCode]
     current: bool = True
 
     async def apply(self, *offsets: int) -> bool:
-        found = [Record(TOPIC, 0, offset, 1, None, b"v%d" % offset) for offset in offsets]
-        return await self.applier.apply(PLACE, found, lambda: self.current)
+        records = [Record(TOPIC, 0, offset, 1, None, b"v%d" % offset) for offset in offsets]
+        return await self.applier.apply(PARTITION, records, lambda: self.current)
 
-    async def counted(self) -> bytes:
+    async def applied(self) -> bytes:
         return (await self.store.documents("fragment", ["d"]))["d"].data or b""
 
     async def position(self) -> int | None:
-        return (await self.store.checkpoint(PLACE)).position
+        return (await self.store.checkpoint(PARTITION)).position
 
-    async def said(self, topic: str = "said") -> list[bytes | None]:
+    async def emitted(self, topic: str = "emitted") -> list[bytes | None]:
         reader = await self.bus.reader([topic])
         return [record.value for log in (await reader.poll(20, 10_000)).values() for record in log]
 
 
-class Wrapped:
-    """A producer or store that fails as told before it does the real thing."""
+class FailingProducer:
+    """A producer that raises the given faults, one for each call, before it works."""
 
     def __init__(self, inner: Producer, faults: list[Exception]) -> None:
         self._inner, self._faults = inner, faults
@@ -105,32 +105,32 @@ class Wrapped:
 
 
 async def make_bench(tmp_path: Path, faults: list[Exception] | None = None, store: MemoryStore | None = None) -> ApplierBench:
-    """A fresh process over `store` and the notes in `tmp_path`."""
+    """Make a fresh process over `store` and over the notes of failed slices in `tmp_path`."""
     clock, settings, bus = ManualClock(), Settings(data_dir=tmp_path), MemoryBus()
-    await bus.create_topics({name: (1, {}) for name in (TOPIC, "said", settings.topic("quarantine"))})
+    await bus.create_topics({name: (1, {}) for name in (TOPIC, "emitted", settings.topic("quarantine"))})
     store = store or MemoryStore(clock)
-    step, places, stopped = Recorder(store), AssignedPartitions(bus, store, "events", 0), list[ExitCode]()
-    await places.assign([Partition(TOPIC, 0)])
-    producer = Wrapped(await bus.producer(), faults if faults is not None else [])
-    applier = Applier(settings, step, assigned=places, store=store, producer=producer, clock=clock, stop=stopped.append)
-    return ApplierBench(settings, store, bus, step, places, applier, stopped)
+    step, assigned, stopped = Recorder(store), AssignedPartitions(bus, store, "events", 0), list[ExitCode]()
+    await assigned.assign([Partition(TOPIC, 0)])
+    producer = FailingProducer(await bus.producer(), faults if faults is not None else [])
+    applier = Applier(settings, step, assigned=assigned, store=store, producer=producer, clock=clock, stop=stopped.append)
+    return ApplierBench(settings, store, bus, step, assigned, applier, stopped)
 
 
 async def test_slice_is_saved_with_its_position_before_records_are_published(tmp_path: Path) -> None:
     bench = await make_bench(tmp_path)
     assert await bench.apply(0, 1, 2)
-    assert await bench.counted() == b"0 1 2 "
+    assert await bench.applied() == b"0 1 2 "
     assert await bench.position() == 3
-    assert (await bench.said()) == [b"0", b"1", b"2"]
+    assert (await bench.emitted()) == [b"0", b"1", b"2"]
 
 
 async def test_replay_republishes_without_changing_state_or_position(tmp_path: Path) -> None:
     bench = await make_bench(tmp_path)
     await bench.apply(0, 1, 2, 3)
     assert await bench.apply(0, 1)
-    assert await bench.counted() == b"0 1 2 3 "
+    assert await bench.applied() == b"0 1 2 3 "
     assert await bench.position() == 4
-    assert (await bench.said())[4:] == [b"0", b"1"]
+    assert (await bench.emitted())[4:] == [b"0", b"1"]
 
 
 async def test_transient_fault_is_retried_in_place(tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ async def test_transient_fault_is_retried_in_place(tmp_path: Path) -> None:
     faults: list[Exception] = [Transient("no store")] * 20
     bench.step.before = lambda _: _raise_next(faults)
     assert await bench.apply(0, 1)
-    assert await bench.counted() == b"0 1 "
-    assert await bench.said() == [b"0", b"1"]
+    assert await bench.applied() == b"0 1 "
+    assert await bench.emitted() == [b"0", b"1"]
     assert bench.stopped == []
 
 
@@ -162,9 +162,9 @@ async def test_agent_waits_while_writers_are_paused(tmp_path: Path) -> None:
             await bench.store.pause_writers(paused=False)
         return await original(topic_partition, records, now_ms)
 
-    bench.step.run = run  # type: ignore[method-assign]  # lifts the hold after some looks
+    bench.step.run = run  # type: ignore[method-assign]  # lifts the pause after some tries
     assert await bench.apply(0)
-    assert await bench.counted() == b"0 "
+    assert await bench.applied() == b"0 "
 
 
 async def test_a_race_lost_to_a_zombie_is_decided_again(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ async def test_a_race_lost_to_a_zombie_is_decided_again(tmp_path: Path) -> None:
 
     bench.store.save = save  # type: ignore[method-assign]  # a zombie that writes just before
     assert await bench.apply(0, 1, 2)
-    assert await bench.counted() == b"0 1 2 "
+    assert await bench.applied() == b"0 1 2 "
     assert await bench.position() == 3
     assert bench.stopped == []
 
@@ -206,8 +206,8 @@ async def test_a_save_whose_answer_was_lost_counts_once(tmp_path: Path) -> None:
 
     bench.store.save = save  # type: ignore[method-assign]  # saves and then cannot say so
     assert await bench.apply(0, 1)
-    assert await bench.counted() == b"0 1 "
-    assert await bench.said() == [b"0", b"1"]
+    assert await bench.applied() == b"0 1 "
+    assert await bench.emitted() == [b"0", b"1"]
 
 
 async def test_a_store_that_came_back_older_stops_the_process(tmp_path: Path) -> None:
@@ -216,16 +216,16 @@ async def test_a_store_that_came_back_older_stops_the_process(tmp_path: Path) ->
     await bench.store.wipe(["position", "fragment"])
     assert not await bench.apply(3)
     assert bench.stopped == [ExitCode.STATE_LOST]
-    assert await bench.counted() == b""
+    assert await bench.applied() == b""
 
 
 async def test_lost_state_is_detected_without_new_records(tmp_path: Path) -> None:
     bench = await make_bench(tmp_path)
     await bench.apply(0, 1, 2)
-    await bench.places.check_all()
+    await bench.assigned.check_all()
     await bench.store.wipe(["position"])
     with pytest.raises(StateLost):
-        await bench.places.check_all()
+        await bench.assigned.check_all()
 
 
 async def test_a_bug_that_happens_once_costs_a_restart_and_nothing_else(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ async def test_a_bug_that_happens_once_costs_a_restart_and_nothing_else(tmp_path
     assert bench.stopped == [ExitCode.BUG]
     again = await make_bench(tmp_path, store=bench.store)
     assert await again.apply(0, 1, 2)
-    assert await again.counted() == b"0 1 2 "
+    assert await again.applied() == b"0 1 2 "
     assert again.stopped == []
     assert not (tmp_path / "streams" / "counting" / "failed.json").exists()
 
@@ -247,14 +247,14 @@ async def test_the_record_that_fails_always_is_quarantined_alone(tmp_path: Path)
     again = await make_bench(tmp_path, store=bench.store)
     again.step.before = fails_on(1)
     assert await again.apply(0, 1, 2)
-    assert await again.counted() == b"0 2 "
+    assert await again.applied() == b"0 2 "
     assert await again.position() == 3
     assert again.stopped == []
-    [held] = [decode(QuarantineRecord, value) for value in await again.said(again.settings.topic("quarantine"))]
-    assert held.id == f"counting-{TOPIC}-0-1"
-    assert held.reason == "poison"
-    assert held.counted is True
-    assert base64.b64decode(held.raw) == b"v1"
+    [quarantined] = [decode(QuarantineRecord, value) for value in await again.emitted(again.settings.topic("quarantine"))]
+    assert quarantined.id == f"counting-{TOPIC}-0-1"
+    assert quarantined.reason == "poison"
+    assert quarantined.counted is True
+    assert base64.b64decode(quarantined.raw) == b"v1"
 
 
 async def test_failed_slice_is_recognised_after_resplitting(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ async def test_failed_slice_is_recognised_after_resplitting(tmp_path: Path) -> N
     again.step.before = fails_on(4)
     assert await again.apply(0, 1, 2)
     assert await again.apply(3, 4, 5, 6, 7)
-    assert await again.counted() == b"0 1 2 3 5 6 7 "
+    assert await again.applied() == b"0 1 2 3 5 6 7 "
     assert again.stopped == []
 
 
@@ -284,9 +284,9 @@ async def test_record_too_large_for_quarantine_is_still_reported(tmp_path: Path)
     again = await make_bench(tmp_path, [Permanent("too large")], store=bench.store)
     again.step.before = fails_on(0)
     assert await again.apply(0)
-    [held] = [decode(QuarantineRecord, value) for value in await again.said(again.settings.topic("quarantine"))]
-    assert held.raw == ""
-    assert held.offset == 0
+    [quarantined] = [decode(QuarantineRecord, value) for value in await again.emitted(again.settings.topic("quarantine"))]
+    assert quarantined.raw == ""
+    assert quarantined.offset == 0
 
 
 def fails_on(offset: int) -> Callable[[Sequence[Record]], None]:
@@ -308,18 +308,18 @@ def _raise_next(faults: list[Exception]) -> None:
 
 async def test_slice_decided_before_a_fence_is_decided_again(tmp_path: Path) -> None:
     bench = await make_bench(tmp_path)
-    run, shut = bench.step.run, list[int]()
+    run, fences = bench.step.run, list[int]()
 
     async def late(topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
         outcome = await run(topic_partition, records, now_ms)
-        if not shut:
-            shut.append((await bench.store.fence_writers(topic_partition)).fence)
+        if not fences:
+            fences.append((await bench.store.fence_writers(topic_partition)).fence)
             await bench.store.save(
                 TopicPartition("other", 0, 1), None, 0, Writes({("fragment", "d"): GuardedDocument(b"by hand ", "by hand", 1)})
             )
         return outcome
 
-    bench.step.run = late  # type: ignore[method-assign]  # shut out between load and save
+    bench.step.run = late  # type: ignore[method-assign]  # fenced between load and save
     assert await bench.apply(0)
-    assert await bench.counted() == b"by hand 0 "
+    assert await bench.applied() == b"by hand 0 "
     assert bench.stopped == []

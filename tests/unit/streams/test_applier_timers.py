@@ -1,4 +1,4 @@
-"""What applying a slice says of timers: how late they were evaluated, and for when others were set."""
+"""What the applier tells about timers: how late they were evaluated, and for which instants others were set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,12 +21,12 @@ from streams.metrics import METRICS
 from streams.outcome import Outcome
 
 TOPIC = "onefold.touched"
-PLACE = TopicPartition("touched", 0, 1)
+PARTITION = TopicPartition("touched", 0, 1)
 
 
 @dataclass
-class Evaluating:
-    """A step that takes `takes_ms` for a decision, finds its timers `late_ms` late and sets `timers`."""
+class EvaluatingStep:
+    """A step that needs `takes_ms` for a decision, evaluates timers that are `late_ms` late, and sets `timers`."""
 
     clock: ManualClock
     store: MemoryStore
@@ -41,27 +41,27 @@ class Evaluating:
         if self.faults:
             raise self.faults.pop()
         self.clock.advance(self.takes_ms)
-        standing = await self.store.checkpoint(topic_partition)
-        return Outcome(standing.position, writes=Writes(timers=self.timers), lateness_ms=self.late_ms)
+        checkpoint = await self.store.checkpoint(topic_partition)
+        return Outcome(checkpoint.position, writes=Writes(timers=self.timers), lateness_ms=self.late_ms)
 
 
 class TimedApplierBench:
     def __init__(self, folder: Path) -> None:
         self.clock = ManualClock()
         self.store, self.bus, self.settings = MemoryStore(self.clock), MemoryBus(), Settings(data_dir=folder)
-        self.step, self.places = Evaluating(self.clock, self.store), AssignedPartitions(self.bus, self.store, "touched", 0)
+        self.step, self.assigned = EvaluatingStep(self.clock, self.store), AssignedPartitions(self.bus, self.store, "touched", 0)
 
     async def apply(self, offset: int, *, current: bool = True) -> bool:
         applier = Applier(
             self.settings,
             self.step,
-            assigned=self.places,
+            assigned=self.assigned,
             store=self.store,
             producer=await self.bus.producer(),
             clock=self.clock,
             stop=lambda _: None,
         )
-        return await applier.apply(PLACE, [Record(TOPIC, 0, offset, 1, None, b"")], lambda: current)
+        return await applier.apply(PARTITION, [Record(TOPIC, 0, offset, 1, None, b"")], lambda: current)
 
 
 @pytest.fixture
@@ -69,27 +69,27 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TimedApplier
     monkeypatch.setattr(module, "RETRY_BASE_MS", 0)
     made = TimedApplierBench(tmp_path)
     await made.bus.create_topics({TOPIC: (1, {})})
-    await made.places.assign([Partition(TOPIC, 0)])
-    made.places.pop_earliest_timer(PLACE)
+    await made.assigned.assign([Partition(TOPIC, 0)])
+    made.assigned.pop_earliest_timer(PARTITION)
     return made
 
 
 def lateness() -> tuple[float, float]:
-    """Count and sum (s) of the evaluated timers so far."""
-    found = [
+    """Return how many timers were evaluated so far, and the sum of their lateness in seconds."""
+    samples = [
         METRICS.registry.get_sample_value(f"onefold_timer_lateness_seconds_{part}", {"stage": "evaluated"})
         for part in ("count", "sum")
     ]
-    return found[0] or 0.0, found[1] or 0.0
+    return samples[0] or 0.0, samples[1] or 0.0
 
 
 async def test_a_timers_lateness_counts_until_its_evaluation_is_applied(bench: TimedApplierBench) -> None:
     bench.step.late_ms, bench.step.takes_ms = (40, 0), 10
     count, seconds = lateness()
     assert await bench.apply(0)
-    now = lateness()
-    assert now[0] == count + 2
-    assert round(now[1] - seconds, 6) == 0.06
+    count_after, seconds_after = lateness()
+    assert count_after == count + 2
+    assert round(seconds_after - seconds, 6) == 0.06
 
 
 async def test_what_was_not_applied_is_not_counted_as_late(bench: TimedApplierBench) -> None:
@@ -104,34 +104,34 @@ async def test_earliest_timer_set_by_slices_is_reported_once(bench: TimedApplier
     for offset, timers in enumerate(saved):
         bench.step.timers = timers
         assert await bench.apply(offset)
-    assert bench.places.position(PLACE) == 3
-    assert [bench.places.pop_earliest_timer(PLACE), bench.places.pop_earliest_timer(PLACE)] == [300, NEVER]
+    assert bench.assigned.position(PARTITION) == 3
+    assert [bench.assigned.pop_earliest_timer(PARTITION), bench.assigned.pop_earliest_timer(PARTITION)] == [300, NEVER]
 
 
 async def test_fault_resets_the_known_next_timer(bench: TimedApplierBench) -> None:
     bench.step.faults = [Transient("the answer was lost")]
     assert await bench.apply(0)
-    assert bench.places.pop_earliest_timer(PLACE) == 0
+    assert bench.assigned.pop_earliest_timer(PARTITION) == 0
 
 
 async def test_unassigned_topic_partition_is_ignored(bench: TimedApplierBench) -> None:
     other = TopicPartition("touched", 1, 2)
-    bench.places.advance(other, 9, 5)
-    bench.places.mark_timers_unknown(other)
-    assert bench.places.position(other) == 0
-    assert bench.places.pop_earliest_timer(other) == NEVER
+    bench.assigned.advance(other, 9, 5)
+    bench.assigned.mark_timers_unknown(other)
+    assert bench.assigned.position(other) == 0
+    assert bench.assigned.pop_earliest_timer(other) == NEVER
 
 
 async def test_fence_of_writers_resets_the_known_next_timer(bench: TimedApplierBench) -> None:
-    await bench.places.check_all()
-    await bench.store.fence_writers(PLACE)
-    assert bench.places.pop_earliest_timer(PLACE) == NEVER
-    await bench.places.check_all()
-    assert [bench.places.pop_earliest_timer(PLACE), bench.places.pop_earliest_timer(PLACE)] == [0, NEVER]
-    await bench.places.check_all()
-    assert bench.places.pop_earliest_timer(PLACE) == NEVER
+    await bench.assigned.check_all()
+    await bench.store.fence_writers(PARTITION)
+    assert bench.assigned.pop_earliest_timer(PARTITION) == NEVER
+    await bench.assigned.check_all()
+    assert [bench.assigned.pop_earliest_timer(PARTITION), bench.assigned.pop_earliest_timer(PARTITION)] == [0, NEVER]
+    await bench.assigned.check_all()
+    assert bench.assigned.pop_earliest_timer(PARTITION) == NEVER
 
 
 async def test_assignment_resets_the_known_next_timer(bench: TimedApplierBench) -> None:
-    await bench.places.assign([Partition(TOPIC, 0)])
-    assert bench.places.pop_earliest_timer(PLACE) == 0
+    await bench.assigned.assign([Partition(TOPIC, 0)])
+    assert bench.assigned.pop_earliest_timer(PARTITION) == 0

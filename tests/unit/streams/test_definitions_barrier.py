@@ -1,4 +1,4 @@
-"""Whoever knows fewer definitions than the state presumes waits, and decides nothing."""
+"""A step whose worker has read fewer definitions than the stored state needs waits, and decides nothing."""
 
 import pytest
 
@@ -25,13 +25,13 @@ RECORDS = {
 
 @pytest.mark.parametrize("kind", [UnifyStep, SegmentStep, GroupStep])
 async def test_step_waits_for_the_required_definitions_offset(kind: type) -> None:
-    store, known = MemoryStore(ManualClock()), [6]
-    step: Step = kind(Settings(), store, lambda: SegmentPlan(), definitions_offset=lambda: known[0])
+    store, definitions_offset = MemoryStore(ManualClock()), [6]
+    step: Step = kind(Settings(), store, lambda: SegmentPlan(), definitions_offset=lambda: definitions_offset[0])
     await store.save(DEFINITIONS_PARTITION, None, 7, Writes())
-    place, records = TopicPartition(step.topic, 0, 1), [Record(step.topic, 0, 0, 1, b"k", RECORDS[step.topic])]
-    assert (await step.run(place, records, 1)).paused
-    known[0] = 7
-    await store.fence_writers(place)
-    outcome = await step.run(place, records, 1)
+    partition, records = TopicPartition(step.topic, 0, 1), [Record(step.topic, 0, 0, 1, b"k", RECORDS[step.topic])]
+    assert (await step.run(partition, records, 1)).paused
+    definitions_offset[0] = 7
+    await store.fence_writers(partition)
+    outcome = await step.run(partition, records, 1)
     assert outcome.paused is False
     assert outcome.fence == 1

@@ -1,4 +1,4 @@
-"""What a window makes of what happens while a look is under way, and of timers that stand in vain."""
+"""Timers in flight: what changes while a poll is under way, how many are emitted at once, and what becomes of stuck timers."""
 
 from schemas.instants import NEVER
 from streams.assigned_partitions import AT_ONCE
@@ -7,92 +7,92 @@ from streams.in_flight_timers import IDLE_POLL_INTERVAL_MS, POLL_INTERVAL_MS, ST
 NOW_MS = 1_750_000_000_000
 
 
-def poll(window: InFlightTimers, now_ms: int, *due: str, position: int = 0, room: int = 10, next_ms: int = NEVER) -> list[str]:
-    """A look that finds these due at NOW; what is to be said."""
-    window.update(position, NEVER, room)
-    window.begin_poll(now_ms)
-    return [name for name, _ in window.select([(name, NOW_MS) for name in due], next_ms, now_ms)]
+def poll(timers: InFlightTimers, now_ms: int, *due: str, position: int = 0, room: int = 10, next_ms: int = NEVER) -> list[str]:
+    """Poll a store in which these timers are due at NOW_MS. Returns those to emit."""
+    timers.update(position, NEVER, room)
+    timers.begin_poll(now_ms)
+    return [name for name, _ in timers.select([(name, NOW_MS) for name in due], next_ms, now_ms)]
 
 
-def mark_sent(window: InFlightTimers, *names: str, first: int = 0) -> None:
+def mark_sent(timers: InFlightTimers, *names: str, first: int = 0) -> None:
     for offset, name in enumerate(names, first):
-        window.mark_emitted(name, NOW_MS, offset)
+        timers.mark_emitted(name, NOW_MS, offset)
 
 
 def test_timer_set_during_a_poll_schedules_the_next_poll() -> None:
-    window = InFlightTimers()
-    window.update(0, NEVER, 10)
-    window.begin_poll(NOW_MS)
-    window.update(1, NOW_MS + 70, 10)
-    window.update(1, NEVER, 10)
-    window.select([], NEVER, NOW_MS)
-    assert window.next_ms == NOW_MS + 70
-    window.update(1, NOW_MS + 60, 10)
-    assert window.should_poll(NOW_MS + 59) is False
-    assert window.should_poll(NOW_MS + 60) is True
+    timers = InFlightTimers()
+    timers.update(0, NEVER, 10)
+    timers.begin_poll(NOW_MS)
+    timers.update(1, NOW_MS + 70, 10)
+    timers.update(1, NEVER, 10)
+    timers.select([], NEVER, NOW_MS)
+    assert timers.next_ms == NOW_MS + 70
+    timers.update(1, NOW_MS + 60, 10)
+    assert not timers.should_poll(NOW_MS + 59)
+    assert timers.should_poll(NOW_MS + 60)
 
 
 def test_timer_evaluated_during_a_poll_is_not_sent_again_from_that_poll() -> None:
-    window = InFlightTimers()
-    mark_sent(window, *poll(window, NOW_MS, "a", "b"))
-    window.begin_poll(NOW_MS + 50)
-    window.update(1, NEVER, 10)
-    assert window.select([("a", NOW_MS), ("b", NOW_MS)], NEVER, NOW_MS + 50) == []
-    assert poll(window, NOW_MS + 100, "a", position=1) == []
-    assert poll(window, NOW_MS + 100 + STUCK_RETRY_MS, "a", position=1) == ["a"]
+    timers = InFlightTimers()
+    mark_sent(timers, *poll(timers, NOW_MS, "a", "b"))
+    timers.begin_poll(NOW_MS + 50)
+    timers.update(1, NEVER, 10)
+    assert timers.select([("a", NOW_MS), ("b", NOW_MS)], NEVER, NOW_MS + 50) == []
+    assert poll(timers, NOW_MS + 100, "a", position=1) == []
+    assert poll(timers, NOW_MS + 100 + STUCK_RETRY_MS, "a", position=1) == ["a"]
 
 
 def test_failed_poll_proves_nothing_about_timers() -> None:
-    window = InFlightTimers()
-    mark_sent(window, *poll(window, NOW_MS, "a"))
-    window.update(1, NEVER, 10)
-    window.begin_poll(NOW_MS + 50)  # and no answer comes
-    assert poll(window, NOW_MS + 100, "a", position=1) == []
-    assert poll(window, NOW_MS + 100 + STUCK_RETRY_MS, "a", position=1) == ["a"]
+    timers = InFlightTimers()
+    mark_sent(timers, *poll(timers, NOW_MS, "a"))
+    timers.update(1, NEVER, 10)
+    timers.begin_poll(NOW_MS + 50)  # and no answer comes
+    assert poll(timers, NOW_MS + 100, "a", position=1) == []
+    assert poll(timers, NOW_MS + 100 + STUCK_RETRY_MS, "a", position=1) == ["a"]
 
 
 def test_timers_beyond_capacity_are_sent_as_soon_as_there_is_room() -> None:
-    window = InFlightTimers()
-    mark_sent(window, *poll(window, NOW_MS, "a", "b", "c", room=6))
-    assert poll(window, NOW_MS + 50, "d", "e", "f", "g", room=6, next_ms=NOW_MS + 900) == ["d", "e", "f"]
-    mark_sent(window, "d", "e", "f", first=3)
-    window.update(6, NEVER, 6)
-    assert window.should_poll(NOW_MS + 51)
+    timers = InFlightTimers()
+    mark_sent(timers, *poll(timers, NOW_MS, "a", "b", "c", room=6))
+    assert poll(timers, NOW_MS + 50, "d", "e", "f", "g", room=6, next_ms=NOW_MS + 900) == ["d", "e", "f"]
+    mark_sent(timers, "d", "e", "f", first=3)
+    timers.update(6, NEVER, 6)
+    assert timers.should_poll(NOW_MS + 51)
 
 
 def test_no_poll_while_half_of_the_capacity_is_in_flight() -> None:
-    window = InFlightTimers()
-    mark_sent(window, *poll(window, NOW_MS, "a", "b", "c", "d", room=4))
-    for position, wants in ((0, False), (1, False), (2, True)):
-        window.update(position, AT_ONCE, 4)
-        assert window.should_poll(NOW_MS + POLL_INTERVAL_MS) is wants
+    timers = InFlightTimers()
+    mark_sent(timers, *poll(timers, NOW_MS, "a", "b", "c", "d", room=4))
+    for position, expected in ((0, False), (1, False), (2, True)):
+        timers.update(position, AT_ONCE, 4)
+        assert timers.should_poll(NOW_MS + POLL_INTERVAL_MS) is expected
 
 
 def test_stuck_timer_outside_the_polled_batch_is_remembered() -> None:
-    window = InFlightTimers()
-    mark_sent(window, *poll(window, NOW_MS, "z"))
-    assert poll(window, NOW_MS + 50, "z", position=1) == []
+    timers = InFlightTimers()
+    mark_sent(timers, *poll(timers, NOW_MS, "z"))
+    assert poll(timers, NOW_MS + 50, "z", position=1) == []
     early = [f"e{number}" for number in range(11)]
-    assert poll(window, NOW_MS + 60, *early, position=1) == early[:10]
-    mark_sent(window, *early[:10], first=1)
-    assert poll(window, NOW_MS + 70, "z", position=1) == []
-    assert poll(window, NOW_MS + 80, position=11) == []  # it is gone
-    assert poll(window, NOW_MS + 90, "z", position=11) == ["z"]
+    assert poll(timers, NOW_MS + 60, *early, position=1) == early[:10]
+    mark_sent(timers, *early[:10], first=1)
+    assert poll(timers, NOW_MS + 70, "z", position=1) == []
+    assert poll(timers, NOW_MS + 80, position=11) == []  # it was evaluated
+    assert poll(timers, NOW_MS + 90, "z", position=11) == ["z"]
 
 
 def test_touch_sent_to_another_topic_partition_counts_as_evaluated() -> None:
-    window = InFlightTimers()
-    poll(window, NOW_MS, "a")
-    window.mark_emitted("a", NOW_MS, None)
-    assert poll(window, NOW_MS + IDLE_POLL_INTERVAL_MS, "a") == []
-    assert poll(window, NOW_MS + IDLE_POLL_INTERVAL_MS + STUCK_RETRY_MS, "a") == ["a"]
+    timers = InFlightTimers()
+    poll(timers, NOW_MS, "a")
+    timers.mark_emitted("a", NOW_MS, None)
+    assert poll(timers, NOW_MS + IDLE_POLL_INTERVAL_MS, "a") == []
+    assert poll(timers, NOW_MS + IDLE_POLL_INTERVAL_MS + STUCK_RETRY_MS, "a") == ["a"]
 
 
 def test_clock_going_back_does_not_stop_polling() -> None:
-    window = InFlightTimers()
-    poll(window, NOW_MS)
-    window.update(0, NOW_MS - 1_000_000, 10)
-    assert window.should_poll(NOW_MS - 1_000_000)
+    timers = InFlightTimers()
+    poll(timers, NOW_MS)
+    timers.update(0, NOW_MS - 1_000_000, 10)
+    assert timers.should_poll(NOW_MS - 1_000_000)
 
 
 def test_worked_example_of_the_module_holds() -> None:

@@ -24,8 +24,8 @@ def records(first: int, last: int, tp: TP = TP0) -> list[Any]:
     ]
 
 
-class Starts:
-    """An assignment with what a store would say."""
+class StoredPositions:
+    """An assignment with the positions that a store would have."""
 
     def __init__(self) -> None:
         self.stored: dict[Partition, int] = {}
@@ -42,7 +42,7 @@ class Starts:
 
 
 class SliceConsumerBench(SliceConsumer):
-    """The consumer without its broker: assignment, committed and earliest offsets are given, seeks are noted."""
+    """The consumer without its broker: assignment, committed and earliest offsets are given, and seeks are recorded."""
 
     committed: dict[TP, int | None]
     sought: dict[TP, int]
@@ -62,16 +62,16 @@ class SliceConsumerBench(SliceConsumer):
 
 
 @pytest.fixture
-def starts() -> Starts:
-    return Starts()
+def assignment() -> StoredPositions:
+    return StoredPositions()
 
 
 @pytest.fixture
-async def consumer(tmp_path: Path, starts: Starts) -> AsyncIterator[SliceConsumerBench]:
+async def consumer(tmp_path: Path, assignment: StoredPositions) -> AsyncIterator[SliceConsumerBench]:
     async def deliver(_: object) -> None:
         return
 
-    app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", assignment=starts, deliver=deliver)
+    app = create_faust_app(Settings(data_dir=tmp_path), "unify", "events", assignment=assignment, deliver=deliver)
     app.consumer_generation_id = 1
     cast("Any", app.topics)._acking_topics.add(TP0.topic)  # what a subscription does
     bench = SliceConsumerBench(app.transport, print, print, print)
@@ -90,8 +90,8 @@ def committable(consumer: SliceConsumerBench, tp: TP = TP0) -> int | None:
 
 
 def test_a_poll_becomes_one_slice_per_partition() -> None:
-    found = dict(cast("Any", SliceScheduler)().iterate({TP0: records(4, 9), TP1: [], TP("x", 2): records(0, 0)}))
-    assert {tp: (found[tp].offset, len(found[tp].value)) for tp in found} == {TP0: (9, 6), TP("x", 2): (0, 1)}
+    slices = dict(cast("Any", SliceScheduler)().iterate({TP0: records(4, 9), TP1: [], TP("x", 2): records(0, 0)}))
+    assert {tp: (one.offset, len(one.value)) for tp, one in slices.items()} == {TP0: (9, 6), TP("x", 2): (0, 1)}
 
 
 async def test_slices_commit_in_order_however_they_are_acknowledged(consumer: SliceConsumerBench) -> None:
@@ -152,10 +152,10 @@ async def test_replay_below_the_committed_offset_commits_nothing(consumer: Slice
     ],
 )
 async def test_a_partition_starts_from_the_smaller_of_committed_and_stored(
-    consumer: SliceConsumerBench, starts: Starts, committed: int | None, stored: int | None, earliest: int, start: int
+    consumer: SliceConsumerBench, assignment: StoredPositions, committed: int | None, stored: int | None, earliest: int, start: int
 ) -> None:
     consumer.committed, consumer.earliest = {TP0: committed}, earliest
-    starts.stored = {} if stored is None else {Partition(TP0.topic, TP0.partition): stored}
+    assignment.stored = {} if stored is None else {Partition(TP0.topic, TP0.partition): stored}
     await consumer.perform_seek()
     assert consumer.sought == {TP0: start}
 
@@ -198,7 +198,7 @@ async def test_a_seek_waits_for_the_fetch_under_way(consumer: SliceConsumerBench
 
 
 async def test_unknown_start_offset_is_reported(
-    consumer: SliceConsumerBench, starts: Starts, monkeypatch: pytest.MonkeyPatch
+    consumer: SliceConsumerBench, assignment: StoredPositions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fails(*_: object) -> Mapping[TP, int]:
         raise OSError("no broker")
@@ -206,4 +206,4 @@ async def test_unknown_start_offset_is_reported(
     monkeypatch.setattr(SliceConsumerBench, "earliest_offsets", fails)
     with pytest.raises(OSError, match="no broker"):
         await consumer.perform_seek()
-    assert [str(error) for error in starts.errors] == ["no broker"]
+    assert [str(error) for error in assignment.errors] == ["no broker"]

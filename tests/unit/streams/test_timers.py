@@ -1,4 +1,4 @@
-"""Timers are said when due, the earliest first, never more than can wait, and again only when their touch was passed in vain."""
+"""Timers are emitted when due, the earliest first, never more than there is room for, and again only when they are stuck."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,18 +22,20 @@ from streams.assigned_partitions import AssignedPartitions
 from streams.in_flight_timers import IDLE_POLL_INTERVAL_MS, POLL_INTERVAL_MS, STUCK_RETRY_MAX_MS
 from streams.timers import MAX_IN_FLIGHT, Timers
 
-PLACE = TopicPartition("touched", 0, 1)
+PARTITION = TopicPartition("touched", 0, 1)
 
 
-class AskedStore(MemoryStore):
-    """Counts what is asked of it, and may fail."""
+class CountingStore(MemoryStore):
+    """Counts its polls, and may fail."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
-        self.looks, self.limits, self.faults = 0, list[int](), list[Transient]()
+        self.poll_count = 0
+        self.limits: list[int] = []
+        self.faults: list[Transient] = []
 
     async def due_timers(self, topic_partition: TopicPartition, until_ms: int, limit: int) -> list[tuple[str, int]]:
-        self.looks += 1
+        self.poll_count += 1
         self.limits.append(limit)
         if self.faults:
             raise self.faults.pop()
@@ -41,7 +43,7 @@ class AskedStore(MemoryStore):
 
 
 class FailingProducer:
-    """Fails as told before it does the real thing."""
+    """Raises the given faults, one for each call, before it works."""
 
     def __init__(self, inner: Producer, faults: list[Transient]) -> None:
         self._inner, self._faults = inner, faults
@@ -56,18 +58,22 @@ class FailingProducer:
 
 
 class TimersBench:
-    """A segment agent in name: `set` saves timers as a slice of it does, `evaluate` what a slice of timer touches comes to."""
+    """Stands for the segment agent: `set` saves timers as a slice of live touches does, `evaluate` as one of timer touches does."""
 
     def __init__(self) -> None:
         self.clock, self.settings = ManualClock(), Settings()
-        self.store, self.bus, self.late = AskedStore(self.clock), MemoryBus(self.clock), list[int]()
-        self.faults, self.evaluated, self.read = list[Transient](), list[tuple[str, int]](), 0
+        self.store = CountingStore(self.clock)
+        self.bus = MemoryBus(self.clock)
+        self.late_ms: list[int] = []
+        self.faults: list[Transient] = []
+        self.evaluated: list[tuple[str, int]] = []
+        self.evaluated_count = 0
 
     async def start(self, partitions: int = 1) -> None:
         topic = self.settings.topic("touched")
         await self.bus.create_topics({topic: (partitions, {})})
-        self.places = AssignedPartitions(self.bus, self.store, "touched", 0)
-        await self.places.assign([Partition(topic, number) for number in range(partitions)])
+        self.assigned = AssignedPartitions(self.bus, self.store, "touched", 0)
+        await self.assigned.assign([Partition(topic, number) for number in range(partitions)])
         producer = FailingProducer(await self.bus.producer(), self.faults)
         self.timers = self.make_timers(producer, self.store)
 
@@ -77,14 +83,14 @@ class TimersBench:
             store=store,
             producer=producer,
             clock=self.clock,
-            assigned=self.places,
-            observe_lateness=self.late.append,
+            assigned=self.assigned,
+            observe_lateness=self.late_ms.append,
         )
 
     async def lose_memory(self) -> None:
         """Start over as a new worker would: what it knew of its partitions and of their timers is gone."""
-        self.places = AssignedPartitions(self.bus, self.store, "touched", 0)
-        await self.places.assign([Partition(self.settings.topic("touched"), 0)])
+        self.assigned = AssignedPartitions(self.bus, self.store, "touched", 0)
+        await self.assigned.assign([Partition(self.settings.topic("touched"), 0)])
         self.timers = self.make_timers(await self.bus.producer(), self.store)
 
     async def set(self, **timers: int | None) -> None:
@@ -93,88 +99,98 @@ class TimersBench:
         await self.save({name: None if in_ms is None else now_ms + in_ms for name, in_ms in timers.items()})
 
     async def save(self, due: dict[str, int | None], position: int | None = None) -> None:
-        expected = (await self.store.checkpoint(PLACE)).position
+        expected = (await self.store.checkpoint(PARTITION)).position
         position = (expected or 0) if position is None else position
-        await self.store.save(PLACE, expected, position, Writes(timers=due))
-        self.places.advance(PLACE, position, min((at for at in due.values() if at is not None), default=NEVER))
+        await self.store.save(PARTITION, expected, position, Writes(timers=due))
+        self.assigned.advance(PARTITION, position, min((at for at in due.values() if at is not None), default=NEVER))
 
-    async def look(self) -> int:
-        """One turn of the loop; how many were said."""
+    async def poll(self) -> int:
+        """Take one turn of the loop. Returns how many touches were emitted."""
         return sum([await self.timers.emit_due(place) for place in self.timers.partitions_to_poll()])
 
-    async def later(self, by_ms: int = POLL_INTERVAL_MS) -> int:
+    async def advance_and_poll(self, by_ms: int = POLL_INTERVAL_MS) -> int:
         self.clock.advance(by_ms)
-        return await self.look()
+        return await self.poll()
 
     async def touches(self) -> list[Touched]:
-        """All that was said."""
+        """Return all touches that were emitted."""
         reader = await self.bus.reader([self.settings.topic("touched")])
-        found = (await reader.poll(0, 1_000_000)).values()
-        return [decode(Touched, record.value) for records in found for record in records]
+        polled = (await reader.poll(0, 1_000_000)).values()
+        return [decode(Touched, record.value) for records in polled for record in records]
 
-    async def evaluate(self, most: int = 1_000_000, **anew: int) -> None:
-        """A slice of at most so many touches: each clears its profile's timer, or sets it `anew` in so many ms."""
-        said = (await self.touches())[self.read : self.read + most]
-        self.read += len(said)
+    async def evaluate(self, limit: int = 1_000_000, **next_in_ms: int) -> None:
+        """Apply a slice of at most `limit` touches: each clears its profile's timer, or sets the next one, in so many ms."""
+        touches = (await self.touches())[self.evaluated_count : self.evaluated_count + limit]
+        self.evaluated_count += len(touches)
         now_ms = self.clock.now_ms()
-        self.evaluated += [(touched.profile_id, touched.at_ms) for touched in said]
-        due = {t.profile_id: now_ms + anew[t.profile_id] if t.profile_id in anew else None for t in said}
-        await self.save(due, self.read)
+        self.evaluated += [(touched.profile_id, touched.at_ms) for touched in touches]
+        due = {t.profile_id: now_ms + next_in_ms[t.profile_id] if t.profile_id in next_in_ms else None for t in touches}
+        await self.save(due, self.evaluated_count)
 
 
 @pytest.fixture
 async def bench() -> TimersBench:
-    made = TimersBench()
-    await made.start()
-    return made
+    bench = TimersBench()
+    await bench.start()
+    return bench
 
 
 async def test_timer_is_sent_when_due_and_not_before(bench: TimersBench) -> None:
     await bench.set(soon=100, later=500)
-    assert await bench.look() == 0
-    assert await bench.later(99) == 0
-    assert await bench.later(1) == 1
+    assert await bench.poll() == 0
+    assert await bench.advance_and_poll(99) == 0
+    assert await bench.advance_and_poll(1) == 1
     [touched] = await bench.touches()
     assert touched.profile_id == "soon"
     assert touched.cause == "timer"
     assert touched.at_ms == bench.clock.now_ms()
-    assert bench.late == [0]
+    assert bench.late_ms == [0]
 
 
 async def test_lateness_runs_from_the_due_instant_to_the_touch(bench: TimersBench) -> None:
     await bench.set(soon=0, sooner=-30)
-    await bench.later(20)
-    assert bench.late == [50, 20]
+    await bench.advance_and_poll(20)
+    assert bench.late_ms == [50, 20]
 
 
 async def test_store_is_not_polled_before_the_next_known_timer(bench: TimersBench) -> None:
     await bench.set(soon=1000)
     for _ in range(19):
-        await bench.later()
-    assert bench.store.looks == 1
+        await bench.advance_and_poll()
+    assert bench.store.poll_count == 1
     await bench.set(later=60_000)
-    await bench.later(49)
-    assert bench.store.looks == 1
+    await bench.advance_and_poll(49)
+    assert bench.store.poll_count == 1
     await bench.set(sooner=0)
-    assert await bench.look() == 1
-    assert bench.store.looks == 2
+    assert await bench.poll() == 1
+    assert bench.store.poll_count == 2
 
 
 async def test_topic_partition_is_polled_at_the_maximum_interval(bench: TimersBench) -> None:
-    await bench.look()
-    await bench.store.save(PLACE, None, 0, Writes(timers={"unheard of": bench.clock.now_ms()}))
-    assert await bench.later(IDLE_POLL_INTERVAL_MS - 1) == 0
-    assert await bench.later(1) == 1
+    await bench.poll()
+    await bench.store.save(PARTITION, None, 0, Writes(timers={"set-elsewhere": bench.clock.now_ms()}))
+    assert await bench.advance_and_poll(IDLE_POLL_INTERVAL_MS - 1) == 0
+    assert await bench.advance_and_poll(1) == 1
 
 
 async def test_topic_partition_is_not_polled_within_the_minimum_interval(bench: TimersBench) -> None:
     await bench.set(a=0, b=1, c=2)
-    assert [await bench.look(), await bench.later(1), await bench.later(1), await bench.later(POLL_INTERVAL_MS)] == [1, 0, 0, 2]
+    assert [
+        await bench.poll(),
+        await bench.advance_and_poll(1),
+        await bench.advance_and_poll(1),
+        await bench.advance_and_poll(POLL_INTERVAL_MS),
+    ] == [1, 0, 0, 2]
 
 
 async def test_timer_is_sent_once_while_its_evaluation_is_pending(bench: TimersBench) -> None:
     await bench.set(soon=0)
-    assert [await bench.look(), await bench.later(), await bench.later(IDLE_POLL_INTERVAL_MS), await bench.later(3_600_000)] == [
+    assert [
+        await bench.poll(),
+        await bench.advance_and_poll(),
+        await bench.advance_and_poll(IDLE_POLL_INTERVAL_MS),
+        await bench.advance_and_poll(3_600_000),
+    ] == [
         1,
         0,
         0,
@@ -184,55 +200,55 @@ async def test_timer_is_sent_once_while_its_evaluation_is_pending(bench: TimersB
 
 async def test_evaluated_timer_is_sent_again_at_its_next_instant(bench: TimersBench) -> None:
     await bench.set(soon=0)
-    await bench.look()
+    await bench.poll()
     await bench.evaluate(soon=120)
-    assert [await bench.later(119), await bench.later(1)] == [0, 1]
+    assert [await bench.advance_and_poll(119), await bench.advance_and_poll(1)] == [0, 1]
     assert [t.at_ms for t in await bench.touches()] == [bench.clock.now_ms() - 120, bench.clock.now_ms()]
 
 
 async def test_timer_rescheduled_in_flight_is_sent_at_its_new_instant(bench: TimersBench) -> None:
     await bench.set(earlier=0, later=0)
-    await bench.look()
+    await bench.poll()
     await bench.set(earlier=-10, later=100)
-    assert [await bench.later(50), await bench.later(50)] == [1, 1]
-    said = [(t.profile_id, t.at_ms - bench.clock.now_ms()) for t in await bench.touches()]
-    assert said == [("earlier", -100), ("later", -100), ("earlier", -110), ("later", 0)]
+    assert [await bench.advance_and_poll(50), await bench.advance_and_poll(50)] == [1, 1]
+    emitted = [(t.profile_id, t.at_ms - bench.clock.now_ms()) for t in await bench.touches()]
+    assert emitted == [("earlier", -100), ("later", -100), ("earlier", -110), ("later", 0)]
 
 
 async def test_cleared_timer_is_not_sent(bench: TimersBench) -> None:
     await bench.set(soon=10)
     await bench.set(soon=None)
-    assert await bench.later() == 0
+    assert await bench.advance_and_poll() == 0
 
 
 async def test_timers_of_one_instant_are_sent_in_order_at_evaluation_speed(bench: TimersBench) -> None:
     names = [f"p{number:04}" for number in range(3 * MAX_IN_FLIGHT)]
     await bench.set(**dict.fromkeys(reversed(names), 0))
-    assert await bench.look() == MAX_IN_FLIGHT
+    assert await bench.poll() == MAX_IN_FLIGHT
     while len(bench.evaluated) < len(names):
         assert len(await bench.touches()) - len(bench.evaluated) <= MAX_IN_FLIGHT
         await bench.evaluate(300)
-        await bench.look()
+        await bench.poll()
     assert [name for name, _ in bench.evaluated] == names
-    assert bench.store.looks <= 2 * len(names) / MAX_IN_FLIGHT + 2
+    assert bench.store.poll_count <= 2 * len(names) / MAX_IN_FLIGHT + 2
     assert max(bench.store.limits) <= MAX_IN_FLIGHT
 
 
 async def test_in_flight_timers_do_not_hide_earlier_ones(bench: TimersBench) -> None:
     await bench.set(**{f"p{number:04}": 0 for number in range(2 * MAX_IN_FLIGHT)})
-    await bench.look()
+    await bench.poll()
     await bench.set(early=-1)
     await bench.evaluate(MAX_IN_FLIGHT)
-    await bench.look()
+    await bench.poll()
     assert (await bench.touches())[MAX_IN_FLIGHT].profile_id == "early"
 
 
 async def test_store_is_not_polled_while_the_segment_agent_is_stopped(bench: TimersBench) -> None:
     await bench.set(**{f"p{number:04}": 0 for number in range(2 * MAX_IN_FLIGHT)})
-    await bench.look()
+    await bench.poll()
     for _ in range(1000):
-        assert await bench.later() == 0
-    assert bench.store.looks == 1
+        assert await bench.advance_and_poll() == 0
+    assert bench.store.poll_count == 1
 
 
 async def test_in_flight_capacity_is_shared_by_topic_partitions() -> None:
@@ -241,115 +257,115 @@ async def test_in_flight_capacity_is_shared_by_topic_partitions() -> None:
     for number in range(4):
         due = {f"{number}-{name}": bench.clock.now_ms() for name in range(MAX_IN_FLIGHT)}
         await bench.store.save(TopicPartition("touched", number, 4), None, 0, Writes(timers=due))
-    await bench.look()
+    await bench.poll()
     assert len(await bench.touches()) == MAX_IN_FLIGHT
 
 
 async def test_stuck_timer_is_resent_with_growing_delay(bench: TimersBench) -> None:
     await bench.set(poison=0)
     due_ms = bench.clock.now_ms()
-    said = [await bench.look()]
+    emitted_counts = [await bench.poll()]
     for _ in range(1_000):
         await bench.save({}, len(await bench.touches()))  # passed, and nothing was written
-        said.append(await bench.later(600))
-    assert sum(said[:100]) == 8
-    assert sum(said[100:]) == 5
+        emitted_counts.append(await bench.advance_and_poll(600))
+    assert sum(emitted_counts[:100]) == 8
+    assert sum(emitted_counts[100:]) == 5
     assert {t.at_ms for t in await bench.touches()} == {due_ms}
     await bench.save({}, len(await bench.touches()))
-    assert await bench.later(STUCK_RETRY_MAX_MS) == 1
+    assert await bench.advance_and_poll(STUCK_RETRY_MAX_MS) == 1
 
 
 async def test_stuck_timers_do_not_hide_others(bench: TimersBench) -> None:
     await bench.set(**{f"poison{number:04}": -5 for number in range(MAX_IN_FLIGHT)})
-    await bench.look()
+    await bench.poll()
     await bench.save({}, MAX_IN_FLIGHT)
-    await bench.later(IDLE_POLL_INTERVAL_MS)
+    await bench.advance_and_poll(IDLE_POLL_INTERVAL_MS)
     await bench.set(sound=0)
-    await bench.later()
+    await bench.advance_and_poll()
     assert "sound" in [t.profile_id for t in await bench.touches()]
 
 
 async def test_crash_around_sending_resends_and_loses_no_timer(bench: TimersBench) -> None:
-    await bench.set(said=0, unsaid=30)
-    await bench.look()
+    await bench.set(emitted=0, pending=30)
+    await bench.poll()
     bench.clock.advance(30)
     await bench.lose_memory()
-    assert await bench.look() == 2
-    assert [t.profile_id for t in await bench.touches()] == ["said", "said", "unsaid"]
+    assert await bench.poll() == 2
+    assert [t.profile_id for t in await bench.touches()] == ["emitted", "emitted", "pending"]
 
 
 async def test_after_a_rebuild_that_wiped_them_timers_come_anew_from_evaluations(bench: TimersBench) -> None:
     await bench.set(under_way=0, later=60)
-    await bench.look()
+    await bench.poll()
     await bench.store.wipe(["timer"])
-    assert await bench.later(100) == 0
+    assert await bench.advance_and_poll(100) == 0
     await bench.evaluate(under_way=60)
     await bench.set(later=60)
-    assert await bench.later(60) == 2
+    assert await bench.advance_and_poll(60) == 2
     assert [t.profile_id for t in await bench.touches()] == ["under_way", "later", "under_way"]
 
 
 async def test_reassigned_topic_partition_is_polled_anew(bench: TimersBench) -> None:
     await bench.set(soon=10_000)
-    await bench.look()
+    await bench.poll()
     tps = [Partition(bench.settings.topic("touched"), 0)]
-    await bench.places.assign([])
-    await bench.look()
-    await bench.store.save(PLACE, 0, 7, Writes(timers={"soon": bench.clock.now_ms()}))  # another worker
-    await bench.places.assign(tps)
-    assert await bench.look() == 1
+    await bench.assigned.assign([])
+    await bench.poll()
+    await bench.store.save(PARTITION, 0, 7, Writes(timers={"soon": bench.clock.now_ms()}))  # another worker
+    await bench.assigned.assign(tps)
+    assert await bench.poll() == 1
 
 
 async def test_doubtful_save_makes_its_topic_partition_polled(bench: TimersBench) -> None:
-    await bench.look()
-    await bench.store.save(PLACE, None, 1, Writes(timers={"soon": bench.clock.now_ms()}))  # the answer was lost
-    assert await bench.later() == 0
-    bench.places.advance(PLACE, 1)
-    bench.places.mark_timers_unknown(PLACE)
-    assert await bench.look() == 1
+    await bench.poll()
+    await bench.store.save(PARTITION, None, 1, Writes(timers={"soon": bench.clock.now_ms()}))  # the answer was lost
+    assert await bench.advance_and_poll() == 0
+    bench.assigned.advance(PARTITION, 1)
+    bench.assigned.mark_timers_unknown(PARTITION)
+    assert await bench.poll() == 1
 
 
 async def test_failed_poll_or_send_is_retried(bench: TimersBench) -> None:
     await bench.set(soon=0)
     bench.store.faults.append(Transient("away"))
     with pytest.raises(Transient):
-        await bench.look()
+        await bench.poll()
     bench.faults.append(Transient("away"))
     with pytest.raises(Transient):
-        await bench.later()
+        await bench.advance_and_poll()
     assert await bench.touches() == []
-    assert bench.late == []
-    assert await bench.later() == 1
+    assert bench.late_ms == []
+    assert await bench.advance_and_poll() == 1
 
 
 async def test_waiting_topic_partition_does_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TICK_S", 0)
-    bench, stuck, wanted = TimersBench(), asyncio.Event(), asyncio.Event()
+    bench, never, emitted = TimersBench(), asyncio.Event(), asyncio.Event()
     await bench.start(partitions=2)
 
-    class Stuck(AskedStore):
+    class HangingStore(CountingStore):
         async def due_timers(self, topic_partition: TopicPartition, until_ms: int, limit: int) -> list[tuple[str, int]]:
             if topic_partition.partition == 0:
-                await stuck.wait()
+                await never.wait()
             return await super().due_timers(topic_partition, until_ms, limit)
 
-    def late(_: int) -> None:
-        wanted.set()
+    def observe_lateness(_: int) -> None:
+        emitted.set()
 
-    store = Stuck(bench.clock)
+    store = HangingStore(bench.clock)
     await store.save(TopicPartition("touched", 1, 2), None, 0, Writes(timers={"p": bench.clock.now_ms()}))
     timers = Timers(
         bench.settings,
         store=store,
         producer=await bench.bus.producer(),
         clock=bench.clock,
-        assigned=bench.places,
-        observe_lateness=late,
+        assigned=bench.assigned,
+        observe_lateness=observe_lateness,
     )
     running = asyncio.create_task(timers.run())
-    await asyncio.wait_for(wanted.wait(), 30)
-    assert [touch.profile_id for touch in await bench.touches()] == ["p"]
-    assert not stuck.is_set()
+    await asyncio.wait_for(emitted.wait(), 30)
+    assert [touched.profile_id for touched in await bench.touches()] == ["p"]
+    assert not never.is_set()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -367,7 +383,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_whatever_happens_every_timer_is_evaluated_for_its_instant_in_the_end(steps: list[tuple[str, int, int]]) -> None:
+def test_every_timer_is_evaluated_for_its_instant_in_the_end(steps: list[tuple[str, int, int]]) -> None:
     asyncio.run(_history(steps))
 
 
@@ -386,15 +402,15 @@ async def _history(steps: list[tuple[str, int, int]]) -> None:
         else:
             bench.clock.advance(number)
         try:
-            await bench.look()
+            await bench.poll()
         except Transient:
             continue
     bench.faults.clear()
-    standing = await bench.store.due_timers(PLACE, NEVER, 1000)
+    stored = await bench.store.due_timers(PARTITION, NEVER, 1000)
     bench.clock.advance(1_000)
     for _ in range(4):
-        await bench.later()
+        await bench.advance_and_poll()
         await bench.evaluate()
-    assert await bench.store.next_timer(PLACE) is None
-    assert set(standing) <= set(bench.evaluated)
-    assert min(bench.late, default=0) >= 0
+    assert await bench.store.next_timer(PARTITION) is None
+    assert set(stored) <= set(bench.evaluated)
+    assert min(bench.late_ms, default=0) >= 0
