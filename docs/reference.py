@@ -25,7 +25,7 @@ from schemas.topics import TOPICS
 
 DOCS = Path(__file__).parent
 _COMMANDS_BEGIN = "<!-- Commands: made from the command line by `python -m docs.reference`. -->\n\n"
-_COMMANDS_END = "\n<!-- End of the commands. -->\n"
+_COMMANDS_END = "<!-- End of the commands. -->\n"
 _GENERATED_NOTICE = "<!-- Made from the code by `python -m docs.reference`: change the code, not this page. -->\n\n"
 
 
@@ -96,10 +96,12 @@ def json_schema(name: str) -> str:
 def operating() -> str:
     """Return the page of the operator, its table of commands made anew; the rest of the page is written by hand."""
     page = (DOCS / "operating.md").read_text(encoding="utf-8")
-    before, _, rest = page.partition(_COMMANDS_BEGIN)
-    _, _, after = rest.partition(_COMMANDS_END)
+    before, begin, rest = page.partition(_COMMANDS_BEGIN)
+    _, end, after = rest.partition(_COMMANDS_END)
+    if not begin or not end:  # else the text behind a missing mark would be lost
+        raise ValueError("docs/operating.md lacks a mark around its table of commands")
     rows = [row for name, entry in COMMANDS.items() for row in _command_rows(load_command(entry.module, name), f"onefold {name}")]
-    return before + _COMMANDS_BEGIN + _table(("Command", "What it does"), rows) + _COMMANDS_END + after
+    return before + begin + _table(("Command", "What it does"), rows) + "\n" + end + after
 
 
 def _command_rows(command: _click.Command, path: str) -> Iterator[tuple[str, str]]:
