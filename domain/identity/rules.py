@@ -48,9 +48,9 @@ class NamespaceRules(StrictModel):
     max_per_profile: Annotated[int, Field(ge=1, le=2_000)] | Literal["unlimited"] | None = Field(
         default=None, description="how many values of this namespace one profile may have; 1 makes it unique"
     )
-    blocked: tuple[IdentifierValue, ...] = Field(default=(), max_length=MAX_BLOCKED, description="values that name nobody")
+    blocked: tuple[IdentifierValue, ...] = Field(default=(), max_length=MAX_BLOCKED, description="values that identify nobody")
     blocked_patterns: tuple[IdentifierValue, ...] = Field(
-        default=(), max_length=100, description="RE2 expressions; a normalised value in which one is found names nobody"
+        default=(), max_length=100, description="RE2 expressions; a normalised value that one of them matches identifies nobody"
     )
 
     @field_validator("blocked_patterns")
@@ -90,7 +90,7 @@ class IdentityRulesSpec(StrictModel):
 
     namespaces: dict[Namespace, NamespaceRules] = Field(default_factory=dict)
     max_members: int = Field(default=MAX_MEMBERS, ge=2, le=2_000, description="how many identifiers one profile may have")
-    prefer: Prefer = Field(default="last", description="which link keeps its place at a limit: the one seen last, or first")
+    prefer: Prefer = Field(default="last", description="which link counts first at a limit: the one seen last, or first")
     household: HouseholdRules | None = Field(default=None, description="what makes a household; without it there are none")
 
 

@@ -9,7 +9,7 @@ from runtime.clock import ManualClock
 from runtime.errors import StateLost
 from tests.support.stores import STORES, store_named
 
-PLACE = TopicPartition("events", 0, 3)
+PARTITION = TopicPartition("events", 0, 3)
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ async def store(request: pytest.FixtureRequest, clock: ManualClock) -> AsyncIter
         yield store
 
 
-def fragment(offset: int, data: bytes | None = b"data", place: TopicPartition = PLACE) -> Writes:
-    return Writes(documents={("fragment", "a"): GuardedDocument(data, place.guard_name, offset)})
+def fragment(offset: int, data: bytes | None = b"data", topic_partition: TopicPartition = PARTITION) -> Writes:
+    return Writes(documents={("fragment", "a"): GuardedDocument(data, topic_partition.guard_name, offset)})
 
 
 async def stored(store: ProfileStore) -> GuardedDocument:
@@ -32,30 +32,30 @@ async def stored(store: ProfileStore) -> GuardedDocument:
 
 
 async def test_save_is_refused_after_writers_were_fenced(store: ProfileStore) -> None:
-    before, _, _ = await store.load(PLACE, "fragment", ["a"])
-    assert (await store.fence_writers(PLACE)).fence == before.fence + 1
+    before, _, _ = await store.load(PARTITION, "fragment", ["a"])
+    assert (await store.fence_writers(PARTITION)).fence == before.fence + 1
     for writes in (fragment(1), Writes()):
         with pytest.raises(StateLost):
-            await store.save(PLACE, before.position, 2, writes, before.fence)
+            await store.save(PARTITION, before.position, 2, writes, before.fence)
     assert (await stored(store)).data is None
-    after, _, _ = await store.load(PLACE, "fragment", ["a"])
-    assert await store.save(PLACE, after.position, 2, fragment(1), after.fence) == frozenset()
-    assert await store.checkpoint(PLACE) == Checkpoint(2, paused=False, fence=after.fence)
+    after, _, _ = await store.load(PARTITION, "fragment", ["a"])
+    assert await store.save(PARTITION, after.position, 2, fragment(1), after.fence) == frozenset()
+    assert await store.checkpoint(PARTITION) == Checkpoint(2, paused=False, fence=after.fence)
 
 
 async def test_fence_applies_to_one_topic_partition_only(store: ProfileStore) -> None:
     other = TopicPartition("events", 1, 3)
     await store.save(other, None, 5, Writes())
-    await store.fence_writers(PLACE)
-    await store.fence_writers(PLACE)
-    assert await store.save(PLACE, None, 1, fragment(0)) == frozenset()
+    await store.fence_writers(PARTITION)
+    await store.fence_writers(PARTITION)
+    assert await store.save(PARTITION, None, 1, fragment(0)) == frozenset()
     assert await store.save(other, 5, 6, Writes(), 0) == frozenset()
     assert (await store.checkpoint(other)).fence == 0
-    assert (await store.checkpoint(PLACE)).fence == 2
+    assert (await store.checkpoint(PARTITION)).fence == 2
 
 
 async def test_checkpoint_carries_required_definitions_offset(store: ProfileStore) -> None:
     await store.save(DEFINITIONS_PARTITION, None, 7, Writes())
-    standing, _, _ = await store.load(PLACE, "fragment", ["a"])
-    assert standing == Checkpoint(position=None, paused=False, definitions_offset=7)
-    assert (await store.checkpoint(PLACE)).definitions_offset == 7
+    checkpoint, _, _ = await store.load(PARTITION, "fragment", ["a"])
+    assert checkpoint == Checkpoint(position=None, paused=False, definitions_offset=7)
+    assert (await store.checkpoint(PARTITION)).definitions_offset == 7

@@ -31,7 +31,7 @@ class FencedWorker:
     """Counts what each owner's document has seen. The count is not idempotent: only the guard keeps a replay out of it."""
 
     store: ProfileStore
-    place: TopicPartition
+    topic_partition: TopicPartition
     owners: list[str]
     expected: int | None = None
     start: int = 0
@@ -40,9 +40,9 @@ class FencedWorker:
 
     async def begin(self, size: int, margin: int) -> None:
         """Take the next slice, perhaps starting too early."""
-        standing, self.documents, _ = await self.store.load(self.place, "fragment", self.owners)
-        self.expected = standing.position
-        self.start = max((standing.position or 0) - margin, 0)
+        checkpoint, self.documents, _ = await self.store.load(self.topic_partition, "fragment", self.owners)
+        self.expected = checkpoint.position
+        self.start = max((checkpoint.position or 0) - margin, 0)
         self.end = min(self.start + size, LOG_LENGTH)
 
     async def finish(self, *, unfenced: bool) -> None:
@@ -51,20 +51,22 @@ class FencedWorker:
         `unfenced`: it saw the present position but keeps the documents of before, so only their guard can stop it.
         """
         if unfenced:
-            self.expected = (await self.store.checkpoint(self.place)).position
+            self.expected = (await self.store.checkpoint(self.topic_partition)).position
         documents: dict[tuple[DocumentKind, str], GuardedDocument] = {}
         for index, owner in enumerate(self.owners):
             if owner not in self.documents:
                 continue
             before = self.documents[owner]
             seen = json.loads(before.data or b"[]")
-            fresh = [o for o in range(self.start, self.end) if o % OWNERS == index and o > before.applied_offset(self.place)]
+            fresh = [
+                o for o in range(self.start, self.end) if o % OWNERS == index and o > before.applied_offset(self.topic_partition)
+            ]
             if fresh:
                 data = json.dumps([*seen, *fresh]).encode()
-                documents["fragment", owner] = GuardedDocument(data, self.place.guard_name, fresh[-1])
+                documents["fragment", owner] = GuardedDocument(data, self.topic_partition.guard_name, fresh[-1])
         position = max(self.end, self.expected or 0)
         with contextlib.suppress(StateLost):
-            await self.store.save(self.place, self.expected, position, Writes(documents=documents))
+            await self.store.save(self.topic_partition, self.expected, position, Writes(documents=documents))
         self.documents, self.start, self.end = {}, 0, 0
 
 
@@ -78,14 +80,14 @@ STEPS = st.lists(
 
 async def check_interleaving(store: ProfileStore, steps: list[tuple[int, str, int, int]]) -> None:
     """Let two workers take these steps, then one finish the log; assert that each owner's document has each offset once."""
-    place, owners = TopicPartition(uuid.uuid4().hex, 0, 1), [uuid.uuid4().hex for _ in range(OWNERS)]
-    workers = [FencedWorker(store, place, owners) for _ in range(2)]
+    topic_partition, owners = TopicPartition(uuid.uuid4().hex, 0, 1), [uuid.uuid4().hex for _ in range(OWNERS)]
+    workers = [FencedWorker(store, topic_partition, owners) for _ in range(2)]
     for who, action, size, margin in steps:
         if action == "begin":
             await workers[who].begin(size, margin)
         else:
             await workers[who].finish(unfenced=action == "finish unfenced")
-    while ((await store.checkpoint(place)).position or 0) < LOG_LENGTH:
+    while ((await store.checkpoint(topic_partition)).position or 0) < LOG_LENGTH:
         await workers[0].begin(5, 1)
         await workers[0].finish(unfenced=False)
     for index, (owner, document) in enumerate((await store.documents("fragment", owners)).items()):

@@ -73,9 +73,9 @@ def _order_by_pair(patch: pytest.MonkeyPatch) -> None:
 
 def _largest_node_names_the_profile(patch: pytest.MonkeyPatch) -> None:
     def mutant(*arguments: Any) -> clusters.Resolution:
-        found = clusters.resolve(*arguments)
-        heads = {name: nodes[-1] for name, nodes in clusters.members_of(found.labels).items()}
-        return replace(found, labels={node: heads[name] for node, name in found.labels.items()})
+        actual = clusters.resolve(*arguments)
+        heads = {name: nodes[-1] for name, nodes in clusters.members_of(actual.labels).items()}
+        return replace(actual, labels={node: heads[name] for node, name in actual.labels.items()})
 
     patch.setattr(relabelling, clusters.resolve.__name__, mutant)
 
@@ -98,8 +98,8 @@ def _changed(alter: Callable[[Closure, LabelChange], LabelChange]) -> Mutation:
     decide = relabelling.decide
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
-        def mutant(known: Closure, *arguments: Any, **named: Any) -> LabelChange:
-            return alter(known, decide(known, *arguments, **named))
+        def mutant(closure: Closure, *arguments: Any, **named: Any) -> LabelChange:
+            return alter(closure, decide(closure, *arguments, **named))
 
         patch.setattr(link, relabelling.decide.__name__, mutant)
 
@@ -111,8 +111,8 @@ def _all_of_version_one(_: Closure, change: LabelChange) -> LabelChange:
     return replace(change, labels=labels, members={name: replace(entry, version=1) for name, entry in change.members.items()})
 
 
-def _only_heads_dissolve(known: Closure, change: LabelChange) -> LabelChange:
-    heads = {label.profile_id for label in known.labels.values()}
+def _only_heads_dissolve(closure: Closure, change: LabelChange) -> LabelChange:
+    heads = {label.profile_id for label in closure.labels.values()}
     return replace(change, members={name: entry for name, entry in change.members.items() if entry.nodes or name in heads})
 
 
@@ -120,11 +120,11 @@ def _nothing_dissolves(_: Closure, change: LabelChange) -> LabelChange:
     return replace(change, members={name: entry for name, entry in change.members.items() if entry.nodes})
 
 
-def _mates_forgotten(patch: pytest.MonkeyPatch) -> None:
-    mates = identity_loader.ClusterLoader._comembers
+def _comembers_ignored(patch: pytest.MonkeyPatch) -> None:
+    comembers = identity_loader.ClusterLoader._comembers
 
-    async def mutant(self: identity_loader.ClusterLoader, level: set[str], found: Closure) -> set[str]:
-        await mates(self, level, found)
+    async def mutant(self: identity_loader.ClusterLoader, level: set[str], actual: Closure) -> set[str]:
+        await comembers(self, level, actual)
         return set()
 
     patch.setattr(identity_loader.ClusterLoader, identity_loader.ClusterLoader._comembers.__name__, mutant)
@@ -145,7 +145,7 @@ def _patterns_not_judged(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(identity_loader, identity_loader._identifier_of.__name__, lambda *_: None)
 
 
-def _unsaid_forgotten(patch: pytest.MonkeyPatch) -> None:
+def _outbox_ignored(patch: pytest.MonkeyPatch) -> None:
     state = link._decode_state
 
     def mutant(*arguments: Any) -> link.LinkState:
@@ -154,11 +154,11 @@ def _unsaid_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(link, link._decode_state.__name__, mutant)
 
 
-def _only_the_last_is_unsaid(patch: pytest.MonkeyPatch) -> None:
+def _outbox_overwritten(patch: pytest.MonkeyPatch) -> None:
     run_step = link.LinkStep.run
 
-    async def mutant(self: link.LinkStep, place: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
-        outcome = await run_step(self, place, records, now_ms)
+    async def mutant(self: link.LinkStep, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
+        outcome = await run_step(self, topic_partition, records, now_ms)
         [(key, document)] = outcome.writes.documents.items()
         state = msgspec.json.decode(document.data or b"", type=link.LinkState)
         state.unpublished_ids = tuple(sorted(outcome.writes.members))
@@ -168,12 +168,12 @@ def _only_the_last_is_unsaid(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(link.LinkStep, link.LinkStep.run.__name__, mutant)
 
 
-def _not_said(topic: str) -> Mutation:
-    say = link.LinkStep._change_records
+def _not_published(topic: str) -> Mutation:
+    change_records = link.LinkStep._change_records
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
         def mutant(self: link.LinkStep, changed: Mapping[str, Members], now_ms: int) -> list[Outgoing]:
-            return [said for said in say(self, changed, now_ms) if not said.topic.endswith(topic)]
+            return [record for record in change_records(self, changed, now_ms) if not record.topic.endswith(topic)]
 
         patch.setattr(link.LinkStep, link.LinkStep._change_records.__name__, mutant)
 
@@ -192,18 +192,24 @@ def _requests_ignored(patch: pytest.MonkeyPatch) -> None:
 def _fence_removed(patch: pytest.MonkeyPatch) -> None:
     save = MemoryStore.save
 
-    async def mutant(self: MemoryStore, place: TopicPartition, expected: int | None, position: int, writes: Writes) -> Any:  # noqa: ARG001 - the promise that is broken
-        stored = (await self.checkpoint(place)).position
-        return await save(self, place, stored, position, writes)
+    async def mutant(
+        self: MemoryStore,
+        topic_partition: TopicPartition,
+        expected: int | None,  # noqa: ARG001 - the promise that is broken
+        position: int,
+        writes: Writes,
+    ) -> Any:
+        stored = (await self.checkpoint(topic_partition)).position
+        return await save(self, topic_partition, stored, position, writes)
 
     patch.setattr(MemoryStore, MemoryStore.save.__name__, mutant)
 
 
-def _links_not_said_again(patch: pytest.MonkeyPatch) -> None:
+def _links_not_published_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(unify, links_from_strongest.__name__, lambda _: [])
 
 
-def _pairs_said_once(patch: pytest.MonkeyPatch) -> None:
+def _pairs_published_once(patch: pytest.MonkeyPatch) -> None:
     def mutant(state: fragment.Fragment, event: Event) -> tuple[tuple[str, str], ...]:
         new = tuple((a, b) for a, b in links_from_strongest(event.nodes) if f"{a}{b}" not in state.links)
         state.links.update({f"{a}{b}": (event.time_ms, event.time_ms) for a, b in new})
@@ -231,18 +237,18 @@ MUTATIONS: dict[str, Mutation] = {
     "evidence is stored": _changed(lambda _, change: replace(change, edges={})),
     "decisions are stored": _changed(lambda _, change: replace(change, decisions={})),
     "labels are stored": _changed(lambda _, change: replace(change, labels={})),
-    "those who were together are looked at": _mates_forgotten,
+    "those who were together are looked at": _comembers_ignored,
     "live edges are followed": _live_edges_not_followed,
     "rules that block are asked": _blocked_not_judged,
     "values are looked up for patterns": _patterns_not_judged,
-    "what was not said is remembered": _unsaid_forgotten,
-    "and over a second crash": _only_the_last_is_unsaid,
-    "identities are said": _not_said("identities"),
-    "profiles are touched": _not_said("touched"),
+    "what was not said is remembered": _outbox_ignored,
+    "and over a second crash": _outbox_overwritten,
+    "identities are said": _not_published("identities"),
+    "profiles are touched": _not_published("touched"),
     "changed rules reach every cluster": _requests_ignored,
     "a late writer is refused": _fence_removed,
-    "a replay says its links again": _links_not_said_again,
-    "a pair is said again when its evidence grows": _pairs_said_once,
+    "a replay says its links again": _links_not_published_again,
+    "a pair is said again when its evidence grows": _pairs_published_once,
 }
 
 

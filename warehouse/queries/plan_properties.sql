@@ -1,4 +1,4 @@
--- What the properties and traits of a source's events held since an instant: kinds of values, forms of texts, and the values
+-- What the properties and traits of a source's events contained since an instant: kinds of values, forms of texts, and the values
 -- themselves (as JSON) where there are few. Nulls are absent.
 SELECT event, section, path, count() AS present,
     countIf(kind = 'text') AS texts, countIf(kind = 'integer') AS integers, countIf(kind = 'number') AS numbers,

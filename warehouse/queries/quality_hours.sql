@@ -1,4 +1,4 @@
--- The hours of a day whose volume is not as usual, the farthest first.
+-- The hours of a day with an unusual volume, the most unusual first.
 SELECT source, event, toUnixTimestamp(hour) * 1000 AS hour_ms, events, usual, z
 FROM volume_hourly
 WHERE toDate(hour) = {day:Date} AND ({source:String} = '' OR source = {source:String}) AND abs(z) > 3.5

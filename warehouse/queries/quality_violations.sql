@@ -1,4 +1,4 @@
--- What is most often not as planned.
+-- The most frequent violations of the tracking plan.
 SELECT source, event, path, rule, kind, events, blocked, toUnixTimestamp64Milli(last_seen) AS last_seen_ms, sample
 FROM violations
 WHERE {source:String} = '' OR source = {source:String}

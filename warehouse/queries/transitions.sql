@@ -1,4 +1,4 @@
--- The last transition of every profile and segment.
+-- The latest transition of every profile and segment.
 SELECT profile_id, segment, max(seq) AS last_seq, argMax(op, seq) AS last_op, toUnixTimestamp64Milli(argMax(at, seq)) AS at_ms,
     argMax(cause, seq) AS last_cause
 FROM transitions

@@ -24,14 +24,14 @@ from tests.support.redis_cluster import ClusterProcesses
 
 pytestmark = pytest.mark.redis
 
-PLACE = TopicPartition("events", 0, 1)
+PARTITION = TopicPartition("events", 0, 1)
 EDGE, CUT = Edge(1, "e", 1, "e", "cửa hàng"), Decision(on=True, at_ms=1, operation="cắt")
 WRITES = Writes(
     documents={
-        ("fragment", "a"): GuardedDocument(b"\x001", PLACE.guard_name, 1),
-        ("fragment", "b"): GuardedDocument(None, PLACE.guard_name, 1),
-        ("membership", "a"): GuardedDocument(b"2", PLACE.guard_name, 1),
-        ("link_outbox", PLACE.guard_name): GuardedDocument(b"3", PLACE.guard_name, 1),
+        ("fragment", "a"): GuardedDocument(b"\x001", PARTITION.guard_name, 1),
+        ("fragment", "b"): GuardedDocument(None, PARTITION.guard_name, 1),
+        ("membership", "a"): GuardedDocument(b"2", PARTITION.guard_name, 1),
+        ("link_outbox", PARTITION.guard_name): GuardedDocument(b"3", PARTITION.guard_name, 1),
     },
     labels={"a": Label("p", 1), "b": Label("p", 1)},
     members={"p": Members(("a", "b"), 1, cause="sự kiện"), "b": Members((), 1, merged_into="p")},
@@ -66,22 +66,22 @@ async def two_stores(redis_cluster: str) -> AsyncIterator[tuple[CrashingStore, C
 
 
 async def everything(store: ProfileStore) -> dict[str, object]:
-    """All that WRITES touches, the standing left out."""
+    """All that WRITES touches, without the checkpoint."""
     return {
         "fragments": await store.documents("fragment", ["a", "b"]),
         "memberships": await store.documents("membership", ["a"]),
-        "link_outbox": await store.documents("link_outbox", [PLACE.guard_name]),
+        "link_outbox": await store.documents("link_outbox", [PARTITION.guard_name]),
         "labels": await store.labels(["a", "b"]),
         "members": await store.members(["p", "b"]),
         "ties": await store.neighbours(["a", "b", "c"]),
-        "timers": await store.due_timers(PLACE, 1000, 10),
+        "timers": await store.due_timers(PARTITION, 1000, 10),
     }
 
 
 WRITTEN = {
     "fragments": {name: WRITES.documents["fragment", name] for name in ("a", "b")},
     "memberships": {"a": WRITES.documents["membership", "a"]},
-    "link_outbox": {PLACE.guard_name: WRITES.documents["link_outbox", PLACE.guard_name]},
+    "link_outbox": {PARTITION.guard_name: WRITES.documents["link_outbox", PARTITION.guard_name]},
     "labels": WRITES.labels,
     "members": WRITES.members,
     "ties": {
@@ -96,15 +96,15 @@ WRITTEN = {
 async def dies(store: CrashingStore, lives: int, expected: int | None, position: int, writes: Writes) -> None:
     store.writes_before_crash = lives
     with pytest.raises(SimulatedCrash):
-        await store.save(PLACE, expected, position, writes)
+        await store.save(PARTITION, expected, position, writes)
 
 
 @pytest.mark.parametrize("lives", range(KEYS + 1))
 async def test_interrupted_save_is_completed_by_the_next_load(two_stores: tuple[CrashingStore, CrashingStore], lives: int) -> None:
     first, second = two_stores
     await dies(first, lives, None, 2, WRITES)
-    standing, documents, labels = await second.load(PLACE, "fragment", ["a", "b"], ["a", "b"])
-    assert standing == Checkpoint(position=2, paused=False)
+    checkpoint, documents, labels = await second.load(PARTITION, "fragment", ["a", "b"], ["a", "b"])
+    assert checkpoint == Checkpoint(position=2, paused=False)
     assert documents == WRITTEN["fragments"]
     assert labels == WRITTEN["labels"]
     assert await everything(second) == WRITTEN
@@ -113,13 +113,13 @@ async def test_interrupted_save_is_completed_by_the_next_load(two_stores: tuple[
 async def test_checkpoint_and_save_complete_an_interrupted_save(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
     first, second = two_stores
     await dies(first, 3, None, 2, WRITES)
-    assert (await second.checkpoint(PLACE)).position == 2
+    assert (await second.checkpoint(PARTITION)).position == 2
     assert await everything(second) == WRITTEN
     await dies(first, 0, 2, 3, Writes(labels={"a": Label("q", 2)}))
     with pytest.raises(StateLost):
-        await second.save(PLACE, 2, 4, Writes(labels={"a": Label("r", 3)}))
+        await second.save(PARTITION, 2, 4, Writes(labels={"a": Label("r", 3)}))
     assert await second.labels(["a"]) == {"a": Label("q", 2)}
-    assert (await second.checkpoint(PLACE)).position == 3
+    assert (await second.checkpoint(PARTITION)).position == 3
 
 
 async def test_crash_while_completing_a_save_leaves_it_to_the_next(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
@@ -127,74 +127,74 @@ async def test_crash_while_completing_a_save_leaves_it_to_the_next(two_stores: t
     await dies(first, 2, None, 2, WRITES)
     second.writes_before_crash = 5
     with pytest.raises(SimulatedCrash):
-        await second.checkpoint(PLACE)
-    assert (await first.checkpoint(PLACE)).position == 2
+        await second.checkpoint(PARTITION)
+    assert (await first.checkpoint(PARTITION)).position == 2
     assert await everything(first) == WRITTEN
 
 
 async def test_a_zombie_that_writes_late_changes_nothing_that_is_newer(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
     first, second = two_stores
     await dies(first, 2, None, 2, WRITES)
-    await second.checkpoint(PLACE)
+    await second.checkpoint(PARTITION)
     newer = Writes(
-        documents={("fragment", "a"): GuardedDocument(b"newer", PLACE.guard_name, 2)},
+        documents={("fragment", "a"): GuardedDocument(b"newer", PARTITION.guard_name, 2)},
         labels={"a": Label("a", 3)},
         members={"p": Members(("b",), 3)},
         edges={("a", "b"): replace(EDGE, last_ms=9)},
         decisions={("cut", "a", "c"): replace(CUT, on=False, at_ms=5)},
         timers={"p": 500},
     )
-    assert await second.save(PLACE, 2, 3, newer) == frozenset()
+    assert await second.save(PARTITION, 2, 3, newer) == frozenset()
     then = await everything(second)
     assert ("fragment", "a") in await first.resume_late()
     assert await everything(second) == then
     assert (await second.labels(["a"]))["a"] == Label("a", 3)
     assert (await second.neighbours(["c"]))["c"] == Neighbours({}, {("cut", "a"): replace(CUT, on=False, at_ms=5)})
-    assert (await second.checkpoint(PLACE)).position == 3
+    assert (await second.checkpoint(PARTITION)).position == 3
 
 
 async def test_a_zombie_is_overtaken_at_the_same_position_too(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
     first, second = two_stores
-    await second.save(PLACE, None, 5, Writes())
+    await second.save(PARTITION, None, 5, Writes())
     await dies(first, 0, 5, 5, Writes(labels={"a": Label("old", 1)}, timers={"p": 1}))
-    await second.checkpoint(PLACE)
-    await second.save(PLACE, 5, 5, Writes(labels={"a": Label("new", 2)}, timers={"p": 2}))
+    await second.checkpoint(PARTITION)
+    await second.save(PARTITION, 5, 5, Writes(labels={"a": Label("new", 2)}, timers={"p": 2}))
     await first.resume_late()
     assert await second.labels(["a"]) == {"a": Label("new", 2)}
-    assert await second.next_timer(PLACE) == 2
+    assert await second.next_timer(PARTITION) == 2
 
 
 async def test_save_accepts_documents_completed_by_another_worker(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
     first, second = two_stores
     await dies(first, 1, None, 2, WRITES)
-    await second.checkpoint(PLACE)
+    await second.checkpoint(PARTITION)
     assert await first.resume_late() == []
 
 
 async def test_concurrent_completion_of_one_entry_applies_it_once(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
     first, second = two_stores
     await dies(first, 4, None, 2, WRITES)
-    standings = await asyncio.gather(*(store.checkpoint(PLACE) for store in (first, second) for _ in range(5)))
-    assert {standing.position for standing in standings} == {2}
+    checkpoints = await asyncio.gather(*(store.checkpoint(PARTITION) for store in (first, second) for _ in range(5)))
+    assert {checkpoint.position for checkpoint in checkpoints} == {2}
     assert await everything(second) == WRITTEN
 
 
 async def test_a_refused_document_is_named_and_the_rest_is_written(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
     first, _ = two_stores
-    await first.save(PLACE, None, 9, Writes(documents={("fragment", "a"): GuardedDocument(b"9", PLACE.guard_name, 8)}))
-    assert await first.save(PLACE, 9, 9, WRITES) == {("fragment", "a")}
+    await first.save(PARTITION, None, 9, Writes(documents={("fragment", "a"): GuardedDocument(b"9", PARTITION.guard_name, 8)}))
+    assert await first.save(PARTITION, 9, 9, WRITES) == {("fragment", "a")}
     assert await everything(first) == {
-        **WRITTEN, "fragments": {"a": GuardedDocument(b"9", PLACE.guard_name, 8), "b": WRITES.documents["fragment", "b"]}
+        **WRITTEN, "fragments": {"a": GuardedDocument(b"9", PARTITION.guard_name, 8), "b": WRITES.documents["fragment", "b"]}
     }  # fmt: skip
 
 
 async def test_values_that_other_places_wrote_are_overwritten(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
     first, second = two_stores
-    after = replace(PLACE, partition_count=8)
+    after = replace(PARTITION, partition_count=8)
     for number in range(20):
-        store, place = (first, PLACE) if number % 2 else (second, after)
-        position = (await store.checkpoint(place)).position
-        await store.save(place, position, number, Writes(labels={"a": Label(f"p{number}", number)}))
+        store, topic_partition = (first, PARTITION) if number % 2 else (second, after)
+        position = (await store.checkpoint(topic_partition)).position
+        await store.save(topic_partition, position, number, Writes(labels={"a": Label(f"p{number}", number)}))
         assert await store.labels(["a"]) == {"a": Label(f"p{number}", number)}
 
 
@@ -202,33 +202,33 @@ async def test_after_a_wipe_of_positions_newer_values_are_taken(two_stores: tupl
     first, second = two_stores
     await dies(first, 3, None, 7, WRITES)
     await second.wipe(["position"])
-    assert (await second.checkpoint(PLACE)).position is None
-    await second.save(PLACE, None, 0, replace(WRITES, documents={}))
+    assert (await second.checkpoint(PARTITION)).position is None
+    await second.save(PARTITION, None, 0, replace(WRITES, documents={}))
     assert await second.labels(["a", "b"]) == WRITES.labels
     await first.resume_late()
-    assert (await second.checkpoint(PLACE)).position == 0
+    assert (await second.checkpoint(PARTITION)).position == 0
 
 
 async def test_documents_are_never_older_than_the_position_they_are_loaded_with(
     two_stores: tuple[CrashingStore, CrashingStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, reader = two_stores
-    await writer.save(PLACE, None, 1, Writes(documents={("fragment", "a"): GuardedDocument(b"", PLACE.guard_name, 0)}))
+    await writer.save(PARTITION, None, 1, Writes(documents={("fragment", "a"): GuardedDocument(b"", PARTITION.guard_name, 0)}))
     run, moves = reader._link.run, iter([1])
 
     async def position_last(calls: Sequence[SlotCall]) -> list[Any]:
         """As it is when the position's primary answers later than the others."""
-        found = await run(calls[3:])
+        actual = await run(calls[3:])
         for position in moves:
             documents: dict[tuple[DocumentKind, str], GuardedDocument] = {
-                ("fragment", "a"): GuardedDocument(b"", PLACE.guard_name, position)
+                ("fragment", "a"): GuardedDocument(b"", PARTITION.guard_name, position)
             }
-            await writer.save(PLACE, position, position + 1, Writes(documents=documents))
-        return [*await run(calls[:3]), *found]
+            await writer.save(PARTITION, position, position + 1, Writes(documents=documents))
+        return [*await run(calls[:3]), *actual]
 
     monkeypatch.setattr(reader._link, "run", position_last)
-    standing, documents, _ = await reader.load(PLACE, "fragment", ["a"])
-    assert standing.position == 2
+    checkpoint, documents, _ = await reader.load(PARTITION, "fragment", ["a"])
+    assert checkpoint.position == 2
     assert documents["a"].offset == 1
 
 
@@ -236,18 +236,18 @@ async def test_write_ahead_entry_of_another_version_is_left_alone(
     redis_cluster: str, two_stores: tuple[CrashingStore, CrashingStore]
 ) -> None:
     store, _ = two_stores
-    key = Keys(store.environment, tagged=True).of("ahead", PLACE.guard_name)
+    key = Keys(store.environment, tagged=True).of("ahead", PARTITION.guard_name)
     async with RedisCluster.from_url(redis_cluster.replace("+cluster", "").partition(",")[0], protocol=2) as client:
         await client.set(key, b"1700000000000 " + msgspec.msgpack.encode([2, {"unknown": 1}]))
         with pytest.raises(Transient, match="another version"):
-            await store.checkpoint(PLACE)
+            await store.checkpoint(PARTITION)
         assert await client.exists(key)
 
 
 async def test_keys_of_a_topic_partition_share_a_hash_tag(redis_cluster: str) -> None:
     environment = f"t{uuid.uuid4().hex[:16]}"
     store = dying(redis_cluster, environment)
-    await store.save(PLACE, None, 2, WRITES)
+    await store.save(PARTITION, None, 2, WRITES)
     await store.settle_delivery("k", 60_000)
     await store.pause_writers(True)
     await dies(store, 0, 2, 3, Writes(labels={"a": Label("p", 2)}))
@@ -256,19 +256,19 @@ async def test_keys_of_a_topic_partition_share_a_hash_tag(redis_cluster: str) ->
         "t:{events:0/1}", "p:{events:0/1}", "w:{events:0/1}", "d:k", "hold",
     }  # fmt: skip
     await store.pause_writers(False)
-    await store.checkpoint(PLACE)
+    await store.checkpoint(PARTITION)
     await store.wipe(KIND_LETTERS)
     assert await keys_of(redis_cluster, environment) == {"d:k"}
     await store.aclose()
 
 
 async def keys_of(url: str, environment: str) -> set[str]:
-    found: set[str] = set()
+    actual: set[str] = set()
     for address in url.removeprefix("redis+cluster://").split(","):
         client: Redis = Redis.from_url(f"redis://{address}", protocol=2)
-        found |= {key.decode().removeprefix(f"{environment}:") async for key in client.scan_iter(match=f"{environment}:*")}
+        actual |= {key.decode().removeprefix(f"{environment}:") async for key in client.scan_iter(match=f"{environment}:*")}
         await client.aclose()
-    return found
+    return actual
 
 
 async def test_scripts_are_loaded_on_primaries_that_lack_them(
@@ -279,61 +279,61 @@ async def test_scripts_are_loaded_on_primaries_that_lack_them(
         client: Redis = Redis.from_url(f"redis://{address}", protocol=2)
         await client.script_flush()
         await client.aclose()
-    await store.save(PLACE, None, 2, WRITES)
+    await store.save(PARTITION, None, 2, WRITES)
     assert await everything(store) == WRITTEN
 
 
 async def test_more_calls_at_once_than_connections_are_all_answered(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
     store, _ = two_stores
-    places = [TopicPartition("events", partition, 200) for partition in range(200)]
-    await asyncio.gather(*(store.save(place, None, place.partition, WRITES) for place in places))
-    standings = await asyncio.gather(*(store.checkpoint(place) for place in places))
-    assert [standing.position for standing in standings] == list(range(200))
+    partitions = [TopicPartition("events", partition, 200) for partition in range(200)]
+    await asyncio.gather(*(store.save(topic_partition, None, topic_partition.partition, WRITES) for topic_partition in partitions))
+    checkpoints = await asyncio.gather(*(store.checkpoint(topic_partition) for topic_partition in partitions))
+    assert [checkpoint.position for checkpoint in checkpoints] == list(range(200))
 
 
 async def test_slots_that_move_are_followed(own_redis_cluster: ClusterProcesses) -> None:
     async with two_of(own_redis_cluster.url) as (store, other):
-        await store.save(PLACE, None, 2, WRITES)
-        await other.checkpoint(PLACE)
+        await store.save(PARTITION, None, 2, WRITES)
+        await other.checkpoint(PARTITION)
         keys = Keys(store.environment, tagged=True)
         moved = own_redis_cluster.begin_slot_move(
-            keys.of("label", "a"), keys.of("edges", "a"), keys.of("position", PLACE.guard_name)
+            keys.of("label", "a"), keys.of("edges", "a"), keys.of("position", PARTITION.guard_name)
         )
         for each in (store, other):
             assert await everything(each) == WRITTEN  # some keys are here, some there
-            assert (await each.checkpoint(PLACE)).position == 2
-        saving = asyncio.create_task(store.save(PLACE, 2, 3, replace(WRITES, documents={}, timers={"p": 11})))
+            assert (await each.checkpoint(PARTITION)).position == 2
+        saving = asyncio.create_task(store.save(PARTITION, 2, 3, replace(WRITES, documents={}, timers={"p": 11})))
         await asyncio.to_thread(own_redis_cluster.finish_slot_move, moved)
         assert await saving == frozenset()
         for each in (store, other):
             assert await everything(each) == {**WRITTEN, "timers": [("p", 11)]}
-            assert (await each.checkpoint(PLACE)).position == 3
-        assert await other.save(PLACE, 3, 4, WRITES) == set(WRITES.documents)
+            assert (await each.checkpoint(PARTITION)).position == 3
+        assert await other.save(PARTITION, 3, 4, WRITES) == set(WRITES.documents)
 
 
 async def test_a_primary_killed_and_started_again_is_used_again_with_what_was_saved(own_redis_cluster: ClusterProcesses) -> None:
     async with two_of(own_redis_cluster.url) as (store, other):
-        await store.save(PLACE, None, 2, WRITES)
+        await store.save(PARTITION, None, 2, WRITES)
         await other.ping()
         own_redis_cluster.nodes[1].kill()
         with pytest.raises(Transient):
             await other.ping()
         many = {f"{number}": Label("p", 1) for number in range(60)}
         with pytest.raises(Transient):
-            await store.save(PLACE, 2, 3, Writes(labels=many, timers={"p": 11}))
+            await store.save(PARTITION, 2, 3, Writes(labels=many, timers={"p": 11}))
         own_redis_cluster.nodes[1].start()
         own_redis_cluster.wait_until_whole()
-        position = (await other.checkpoint(PLACE)).position
+        position = (await other.checkpoint(PARTITION)).position
         saved = position == 3  # else the position's primary was the one that was killed
         assert await everything(other) == {**WRITTEN, "timers": [("p", 11 if saved else 10)]}
         assert await other.labels(list(many)) == (many if saved else {node: Label(node, 0) for node in many})
-        await store.save(PLACE, position, 4, Writes(labels={"a": Label("q", 9)}))
+        await store.save(PARTITION, position, 4, Writes(labels={"a": Label("q", 9)}))
         assert await other.labels(["a"]) == {"a": Label("q", 9)}
 
 
 async def test_a_call_that_was_cut_off_leaves_no_answer_for_the_next_one(redis_cluster: str) -> None:
     store = dying(redis_cluster, f"t{uuid.uuid4().hex[:16]}", call_timeout_s=0.2)
-    await store.save(PLACE, None, 2, WRITES)
+    await store.save(PARTITION, None, 2, WRITES)
     client: Redis = Redis.from_url(redis_cluster.replace("+cluster", "").partition(",")[0], protocol=2)
     await client.client_pause(600)
     with pytest.raises(Transient, match=r"did not answer PING within 0\.2 s"):
@@ -367,7 +367,7 @@ async def test_a_wrong_kind_of_server_and_refused_credentials_name_the_setting(
     }[wrong]
     store = open_store(Settings(redis_url=address), ManualClock())
     with pytest.raises(Misconfigured, match="ONEFOLD_REDIS_URL") as caught:
-        await store.load(PLACE, "fragment", ["a", "b", "c"], ["d"])
+        await store.load(PARTITION, "fragment", ["a", "b", "c"], ["d"])
     assert "wrong@" not in str(caught.value)
     await store.aclose()
 

@@ -19,12 +19,12 @@ from tests.support.services import ServiceProcess
 
 pytestmark = pytest.mark.redis
 
-PLACE = TopicPartition("events", 0, 1)
+PARTITION = TopicPartition("events", 0, 1)
 WRITES = Writes(
     documents={
-        ("fragment", "a"): GuardedDocument(b"1", PLACE.guard_name, 1),
-        ("membership", "a"): GuardedDocument(b"2", PLACE.guard_name, 1),
-        ("link_outbox", PLACE.guard_name): GuardedDocument(b"3", PLACE.guard_name, 1),
+        ("fragment", "a"): GuardedDocument(b"1", PARTITION.guard_name, 1),
+        ("membership", "a"): GuardedDocument(b"2", PARTITION.guard_name, 1),
+        ("link_outbox", PARTITION.guard_name): GuardedDocument(b"3", PARTITION.guard_name, 1),
     },
     labels={"a": Label("p", 1)},
     members={"p": Members(("a", "b"), 1)},
@@ -56,7 +56,7 @@ async def raw(redis_server: str) -> AsyncIterator[Redis]:
 async def test_redis_keys_match_the_document_and_only_temporary_ones_expire(
     store: RedisStore, raw: Redis, environment: str
 ) -> None:
-    await store.save(PLACE, None, 2, WRITES)
+    await store.save(PARTITION, None, 2, WRITES)
     await store.settle_delivery("k", 60_000)
     await store.pause_writers(True)
     names = [key async for key in raw.scan_iter(match=f"{environment}:*")]
@@ -71,20 +71,20 @@ async def test_redis_keys_match_the_document_and_only_temporary_ones_expire(
 async def test_script_is_loaded_on_a_server_that_lacks_it(store: RedisStore, raw: Redis) -> None:
     for expected in (None, 1, 2):
         await raw.script_flush()
-        await store.save(PLACE, expected, (expected or 0) + 1, Writes(labels={"a": Label("p", 1)}))
-    assert (await store.checkpoint(PLACE)).position == 3
+        await store.save(PARTITION, expected, (expected or 0) + 1, Writes(labels={"a": Label("p", 1)}))
+    assert (await store.checkpoint(PARTITION)).position == 3
 
 
 async def test_more_calls_at_once_than_connections_are_all_answered(store: RedisStore) -> None:
     places = [TopicPartition("events", partition, 200) for partition in range(200)]
-    await asyncio.gather(*(store.save(place, None, place.partition, Writes()) for place in places))
-    standings = await asyncio.gather(*(store.checkpoint(place) for place in places))
-    assert [standing.position for standing in standings] == list(range(200))
+    await asyncio.gather(*(store.save(topic_partition, None, topic_partition.partition, Writes()) for topic_partition in places))
+    standings = await asyncio.gather(*(store.checkpoint(topic_partition) for topic_partition in places))
+    assert [checkpoint.position for checkpoint in standings] == list(range(200))
 
 
 async def test_a_call_that_was_cut_off_leaves_no_answer_for_the_next_one(redis_server: str, raw: Redis, environment: str) -> None:
     store = RedisStore(Settings(redis_url=redis_server, environment=environment), SystemClock(), call_timeout_s=0.1)
-    await store.save(PLACE, None, 2, WRITES)
+    await store.save(PARTITION, None, 2, WRITES)
     await raw.client_pause(400)
     with pytest.raises(Transient, match=r"did not answer MGET within 0\.1 s"):
         await store.documents("fragment", ["a"])
@@ -95,7 +95,7 @@ async def test_a_call_that_was_cut_off_leaves_no_answer_for_the_next_one(redis_s
         except Transient:
             continue
     assert members == WRITES.members
-    assert await store.next_timer(PLACE) == 10
+    assert await store.next_timer(PARTITION) == 10
     await store.aclose()
 
 
@@ -137,11 +137,11 @@ async def test_a_server_killed_and_started_again_is_used_again_with_what_was_ack
 ) -> None:
     service, url = own_redis
     store = RedisStore(Settings(redis_url=url), SystemClock())
-    await store.save(PLACE, None, 2, WRITES)
+    await store.save(PARTITION, None, 2, WRITES)
     service.kill()
     with pytest.raises(Transient):
-        await store.checkpoint(PLACE)
+        await store.checkpoint(PARTITION)
     service.start()
-    assert (await store.checkpoint(PLACE)).position == 2
-    assert await store.save(PLACE, 2, 2, WRITES) == set(WRITES.documents)
+    assert (await store.checkpoint(PARTITION)).position == 2
+    assert await store.save(PARTITION, 2, 2, WRITES) == set(WRITES.documents)
     await store.aclose()

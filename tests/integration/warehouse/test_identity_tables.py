@@ -124,7 +124,7 @@ async def test_rows_in_any_order_and_number_are_the_joins(warehouse: Warehouse, 
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_memory_writer_and_clickhouse_hold_the_same_rows(warehouse: Warehouse, seed: int) -> None:
+async def test_memory_writer_and_clickhouse_have_the_same_rows(warehouse: Warehouse, seed: int) -> None:
     rng = random.Random(seed)
     log: list[LinkRecord | Identity] = [*links(rng, 30), *decisions(rng, 20), *identities(rng, 20)]
     again = [*log[::2], *log]
@@ -135,7 +135,7 @@ async def test_memory_writer_and_clickhouse_hold_the_same_rows(warehouse: Wareho
         assert await stored_rows(warehouse, table) == sorted(twin.rows(table))
 
 
-async def test_an_operation_is_kept_whole_and_the_latest_come_first(warehouse: Warehouse) -> None:
+async def test_an_operation_is_stored_whole_and_the_latest_come_first(warehouse: Warehouse) -> None:
     cut = LinkDecision(
         operation="o1",
         action="split",
@@ -267,7 +267,7 @@ async def test_event_is_read_with_its_identifiers(warehouse: Warehouse) -> None:
     assert sorted(await named_queries.fetch_rows(warehouse, "identifiers")) == sorted(known)
 
 
-async def test_dissolved_and_vacant_profiles_are_kept_but_not_shown(warehouse: Warehouse) -> None:
+async def test_dissolved_and_vacant_profiles_are_stored_but_not_shown(warehouse: Warehouse) -> None:
     writer = ClickHouseWriter(warehouse)
     for name, members, into in (("0a", ("0a",), ""), ("2b", (), "0a"), ("3c", (), "")):
         said = Profile(

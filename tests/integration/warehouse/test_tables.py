@@ -163,7 +163,7 @@ _SHOWN = "SELECT profile_id, computed, lifecycle, rfm FROM profiles"
 _VALUES = "SELECT profile_id, trait, value FROM computed_traits"
 
 
-async def test_a_dissolved_profile_is_kept_but_not_shown(warehouse: Warehouse) -> None:
+async def test_a_dissolved_profile_is_stored_but_not_shown(warehouse: Warehouse) -> None:
     writer = ClickHouseWriter(warehouse)
     for at_ms, into in ((1, ""), (2, "other")):
         said = Profile(

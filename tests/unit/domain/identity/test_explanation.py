@@ -152,7 +152,7 @@ def test_limit_explanation_names_edges_considered_earlier(evidence: Evidence, ru
             assert refusal.decision.on
 
 
-def test_the_newer_link_that_took_a_unique_place_is_named() -> None:
+def test_refusal_names_the_newer_link_that_used_up_the_limit() -> None:
     evidence = Evidence({(U1, COOKIE): edge(5 * DAY_MS), (U2, COOKIE): edge(DAY_MS)})
     why = IdentityExplainer(evidence, DEFAULT_RULES, resolve(evidence, DEFAULT_RULES)).explain_pair(U1, U2)
     assert why.relation == "apart"

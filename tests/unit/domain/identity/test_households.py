@@ -90,7 +90,7 @@ def test_signs_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(("number", "fixed"), [(LANDLINE, True), ("+842438221234", True), (MOBILE, False), ("nonsense", False)])
-def test_fixed_lines_are_told_from_mobiles(number: str, fixed: bool) -> None:
+def test_fixed_lines_are_distinguished_from_mobiles(number: str, fixed: bool) -> None:
     assert is_landline(number) is fixed
 
 

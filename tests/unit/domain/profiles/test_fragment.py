@@ -64,11 +64,11 @@ TOTALS = st.one_of(st.integers(90, 110), st.sampled_from([1, 1.0, True, "1", -0.
 @st.composite
 def events(draw: st.DrawFn, identifiers: dict[str, str], prefix: str, times: st.SearchStrategy[int]) -> list[Event]:
     """Events of one owner with distinct ids."""
-    found = []
+    actual = []
     for number in range(draw(st.integers(0, 12))):
         kind = draw(st.sampled_from(["track", "identify", "page"]))
         seen_with = {"anonymous_id": draw(st.sampled_from(OTHERS))} if draw(st.booleans()) else {}
-        found.append(
+        actual.append(
             event(
                 identifiers | seen_with,
                 id=f"{prefix}{number}",
@@ -79,7 +79,7 @@ def events(draw: st.DrawFn, identifiers: dict[str, str], prefix: str, times: st.
                 traits={draw(st.sampled_from(["tên", "city"])): draw(VALUES)} if kind == "identify" else {},
             )
         )
-    return found
+    return actual
 
 
 TIMES = st.one_of(st.integers(0, 3), st.integers(START_MS, START_MS + 3), st.integers(0, START_MS * 2))
@@ -134,18 +134,18 @@ def test_a_fragment_survives_its_bytes(history: list[Event]) -> None:
 def test_every_observed_pair_is_emitted_with_its_full_time_range(history: list[Event], seed: int) -> None:
     rng = random.Random(seed)
     fragment = Fragment()
-    said: dict[tuple[str, str], list[int]] = {}
+    emitted_times: dict[tuple[str, str], list[int]] = {}
     for item in rng.sample(history, len(history)):
         for pair in apply_event(fragment, item, PLAN).changed_links:
-            said.setdefault(pair, []).append(item.time_ms)
+            emitted_times.setdefault(pair, []).append(item.time_ms)
     truth: dict[tuple[str, str], list[int]] = {}
     for item in history:
         if len(item.nodes) == 2:
             truth.setdefault((min(item.nodes), max(item.nodes)), []).append(item.time_ms)
-    assert said.keys() == truth.keys()
+    assert emitted_times.keys() == truth.keys()
     for pair, times in truth.items():
-        assert min(said[pair]) == min(times)
-        assert max(said[pair]) // 86_400_000 == max(times) // 86_400_000
+        assert min(emitted_times[pair]) == min(times)
+        assert max(emitted_times[pair]) // 86_400_000 == max(times) // 86_400_000
 
 
 def test_known_link_is_not_emitted_again() -> None:
@@ -216,11 +216,11 @@ def test_the_latest_trait_wins_and_a_removed_one_is_gone() -> None:
 
 @given(values=st.tuples(VALUES, VALUES))
 def test_two_owners_with_one_message_id_at_one_instant_agree_on_a_trait(values: tuple[Any, Any]) -> None:
-    said = [identified(value, id="1", time_ms=1, user=f"u{number}") for number, value in enumerate(values)]
-    assert message_hash(said[0].owner, "1") != message_hash(said[1].owner, "1")
-    fragments = [folded([one]) for one in said]
+    identifies = [identified(value, id="1", time_ms=1, user=f"u{number}") for number, value in enumerate(values)]
+    assert message_hash(identifies[0].owner, "1") != message_hash(identifies[1].owner, "1")
+    fragments = [folded([item]) for item in identifies]
     assert repr(join_fragments(fragments, {})) == repr(join_fragments(fragments[::-1], {}))
-    latest = max(said, key=lambda one: message_hash(one.owner, one.id)).traits["tên"]
+    latest = max(identifies, key=lambda item: message_hash(item.owner, item.id)).traits["tên"]
     assert join_fragments(fragments, {}).traits == ({} if latest is None else {"tên": latest})
 
 
@@ -256,7 +256,7 @@ def test_bot_event_feeds_no_counter_or_register_but_is_deduplicated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "changed"),
+    ("fields", "changed"),
     [
         ({"name": "Đặt hàng"}, {NAMESPACES_CHANGED, "Đặt hàng"}),
         ({"type": "page"}, {NAMESPACES_CHANGED, "$page"}),
@@ -269,9 +269,9 @@ def test_bot_event_feeds_no_counter_or_register_but_is_deduplicated() -> None:
         ({"name": "Đặt hàng", "flags": ("bot",)}, {NAMESPACES_CHANGED}),
     ],
 )
-def test_applying_an_event_returns_its_changes(said: dict[str, Any], changed: set[str]) -> None:
+def test_applying_an_event_returns_its_changes(fields: dict[str, Any], changed: set[str]) -> None:
     fragment = Fragment()
-    first = event({"user_id": "u"}, id="1", **said)
+    first = event({"user_id": "u"}, id="1", **fields)
     assert apply_event(fragment, first, PLAN).changes == changed
-    assert apply_event(fragment, event({"user_id": "u"}, id="2", **said), PLAN).changes == changed - {NAMESPACES_CHANGED}
+    assert apply_event(fragment, event({"user_id": "u"}, id="2", **fields), PLAN).changes == changed - {NAMESPACES_CHANGED}
     assert apply_event(fragment, first, PLAN).changes == frozenset()
