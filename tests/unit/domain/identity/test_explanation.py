@@ -11,6 +11,7 @@ from domain.identity.explanation import EvidenceStep, IdentityExplainer
 from domain.identity.model import Decision, DecisionKind, Edge, ordered_pair
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
 from schemas.instants import DAY_MS
+from tests.support.rounds import rounds
 
 TIGHT = CompiledIdentityRules(
     max_neighbours={"email": 1, "device_id": 2, "anonymous_id": 2},
@@ -51,7 +52,7 @@ def is_way(steps: tuple[EvidenceStep, ...], a: str, b: str) -> bool:
     return ends[-1] == b and all(step.start == end for step, end in zip(steps, ends, strict=False))
 
 
-@settings(max_examples=400)
+@settings(max_examples=rounds(quick=100, thorough=400))
 @given(knowledge(), RULES, st.sampled_from(NODES), st.sampled_from(NODES))
 def test_two_are_together_exactly_when_a_way_of_taken_edges_joins_them(
     evidence: Evidence, rules: CompiledIdentityRules, a: str, b: str
@@ -73,7 +74,7 @@ def test_two_are_together_exactly_when_a_way_of_taken_edges_joins_them(
         assert parts.get(a, a) != parts.get(b, b)
 
 
-@settings(max_examples=400)
+@settings(max_examples=rounds(quick=100, thorough=400))
 @given(knowledge(), RULES, st.sampled_from(NODES), st.sampled_from(NODES))
 def test_two_that_evidence_connects_are_apart_by_a_named_refusal_on_every_way(
     evidence: Evidence, rules: CompiledIdentityRules, a: str, b: str
@@ -113,7 +114,7 @@ def without_cause(evidence: Evidence, rules: CompiledIdentityRules, key: tuple[s
     return resolve(evidence, replace(rules, max_members=10_000))
 
 
-@settings(max_examples=300)
+@settings(max_examples=rounds(quick=100, thorough=300))
 @given(knowledge(), RULES)
 def test_without_its_cause_an_edge_is_not_dead_for_that_reason(evidence: Evidence, rules: CompiledIdentityRules) -> None:
     found = resolve(evidence, rules)
@@ -121,7 +122,7 @@ def test_without_its_cause_an_edge_is_not_dead_for_that_reason(evidence: Evidenc
         assert without_cause(evidence, rules, key, dead).dead_edges.get(key) != dead
 
 
-@settings(max_examples=300)
+@settings(max_examples=rounds(quick=100, thorough=300))
 @given(knowledge(), RULES)
 def test_limit_explanation_names_edges_considered_earlier(evidence: Evidence, rules: CompiledIdentityRules) -> None:
     found = resolve(evidence, rules)

@@ -18,6 +18,7 @@ from schemas.codec import decode, encode
 from schemas.events import Event
 from tests.support.events import event
 from tests.support.geoip_file import HANOI, geoip_file
+from tests.support.rounds import rounds
 
 SAFARI = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 "
@@ -155,7 +156,7 @@ CONTEXTS = st.dictionaries(
 SPECS = st.builds(EnrichSpec, **{name: st.booleans() for name in EnrichSpec.model_fields})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(quick=100, thorough=300), deadline=None)
 @given(CONTEXTS, SPECS)
 def test_nothing_that_was_sent_is_changed_and_doing_it_again_changes_nothing(context: dict[str, Any], spec: EnrichSpec) -> None:
     before = copy.deepcopy(context)

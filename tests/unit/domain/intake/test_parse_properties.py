@@ -15,6 +15,7 @@ from domain.intake.rejection import Rejection
 from domain.intake.touchpoints import parse_touchpoint
 from schemas.codec import Undecodable, decode, encode
 from schemas.events import EVENT_TYPES, Event
+from tests.support.rounds import rounds
 
 EVENT_SCHEMA = Draft202012Validator(orjson.loads(record_schema("Event")))
 _TEXT = st.text(st.characters(codec=None), max_size=20)  # lone surrogates too
@@ -71,7 +72,7 @@ def struct(value: bytes) -> Event | None:
         return None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=rounds(quick=100, thorough=400), deadline=None)
 @given(CALLS)
 def test_any_json_value_gives_an_event_or_a_rejection(call: Any) -> None:
     before = copy.deepcopy(call)
@@ -89,7 +90,7 @@ def test_any_json_value_gives_an_event_or_a_rejection(call: Any) -> None:
     assert result.owner in result.nodes
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=rounds(quick=100, thorough=200), deadline=None)
 @given(
     st.binary(max_size=60) | st.lists(CALLS, min_size=1, max_size=3).map(lambda calls: b"\n".join(_dumped(call) for call in calls))
 )
@@ -124,7 +125,7 @@ VALID: dict[str, Any] = {
 }  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(quick=100, thorough=300), deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(VALID)), _JSON, max_size=2), st.sets(st.sampled_from(sorted(VALID)), max_size=1))
 def test_struct_and_json_schema_of_the_event_accept_the_same_documents(changed: dict[str, Any], missing: set[str]) -> None:
     document = {name: changed.get(name, value) for name, value in VALID.items() if name not in missing}

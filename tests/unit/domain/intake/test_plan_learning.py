@@ -12,6 +12,7 @@ from domain.definitions.yaml_text import commented_yaml
 from domain.intake.plan_learning import PropertyStatistics, propose
 from ops.cli.tracking_plan import parse_since_ms
 from runtime.errors import Invalid
+from tests.support.rounds import rounds
 
 
 def proposed(seen: PropertyStatistics, events: int = 1_000) -> dict[str, Any]:
@@ -98,7 +99,7 @@ _OBSERVED = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=rounds(quick=100, thorough=200), deadline=None)
 @given(st.lists(_OBSERVED, max_size=8), _COUNTS)
 def test_whatever_was_seen_the_proposal_is_a_plan(found: list[PropertyStatistics], events: int) -> None:
     text = commented_yaml(propose("shop", [("Đặt hàng", events), ("$identify", 5)], found), "read it")

@@ -17,6 +17,7 @@ from schemas.codec import decode, encode
 from schemas.events import Event, PlanViolation
 from schemas.reasons import Reason
 from tests.support.events import event
+from tests.support.rounds import rounds
 
 PLAN = """
 apiVersion: onefold/v1
@@ -216,7 +217,7 @@ _NAMES = st.sampled_from(["total", "currency", "coupon", "at", "count", "weight"
 PROPERTIES = st.dictionaries(_NAMES, _VALUES, max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(quick=100, thorough=300), deadline=None)
 @given(PROPERTIES, st.sampled_from(["Đặt hàng", "Khác"]))
 def test_any_properties_give_bounded_violations_that_hold_no_value(properties: dict[str, Any], name: str) -> None:
     verdict = check(properties, name=name)
@@ -230,7 +231,7 @@ def test_any_properties_give_bounded_violations_that_hold_no_value(properties: d
     assert verdict.blocking is None or verdict.blocking in verdict.violations
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=rounds(quick=100, thorough=200), deadline=None)
 @given(PROPERTIES)
 def test_a_violation_of_type_is_of_the_kind_that_was_sent(properties: dict[str, Any]) -> None:
     for path, rule, kind in check(properties).violations:
@@ -239,7 +240,7 @@ def test_a_violation_of_type_is_of_the_kind_that_was_sent(properties: dict[str, 
             assert kind == json_kind(properties[parts[1]])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=rounds(quick=100, thorough=200), deadline=None)
 @given(PROPERTIES)
 def test_allowing_unknown_properties_only_removes_violations(properties: dict[str, Any]) -> None:
     few = set(check(properties, unknown_properties="allow").violations)
