@@ -158,7 +158,7 @@ async def test_a_guard_that_cannot_be_stored_is_refused_before_anything_is_writt
 
 
 @pytest.mark.parametrize("expected", [None, 7, 9])
-async def test_another_position_than_expected_is_state_lost_and_changes_nothing(store: ProfileStore, expected: int | None) -> None:
+async def test_an_unexpected_position_raises_state_lost_and_changes_nothing(store: ProfileStore, expected: int | None) -> None:
     await store.save(PARTITION, None, 8, fragment(7, b"first"))
     writes = Writes(
         documents={("fragment", "a"): GuardedDocument(b"zombie", PARTITION.guard_name, 20)},
@@ -212,7 +212,7 @@ async def test_a_zombie_between_load_and_save_is_fenced(store: ProfileStore) -> 
     assert (await store.checkpoint(PARTITION)).position == 5
 
 
-async def test_a_zombie_first_is_overtaken_by_its_successor_after_a_fresh_start(store: ProfileStore) -> None:
+async def test_a_zombie_that_saves_first_is_overtaken_by_its_successor(store: ProfileStore) -> None:
     successor, _, _ = await store.load(PARTITION, "fragment", ["a"])
     await store.save(PARTITION, None, 3, fragment(2, b"zombie"))
     with pytest.raises(StateLost):
@@ -222,7 +222,7 @@ async def test_a_zombie_first_is_overtaken_by_its_successor_after_a_fresh_start(
     assert await stored(store) == GuardedDocument(b"successor", PARTITION.guard_name, 4)
 
 
-async def test_edges_of_one_node_gather_and_the_last_value_of_a_pair_stays(store: ProfileStore) -> None:
+async def test_edges_of_a_node_accumulate_and_the_last_value_of_a_pair_wins(store: ProfileStore) -> None:
     first, earlier, other = Edge(5, "e5", 5, "e5", "web"), Edge(3, "e3", 3, "e3", "app"), Edge(9, "e9", 9, "e9", "web")
     await store.save(PARTITION, None, 1, Writes(edges={("a", "b"): first, ("a", "c"): other}))
     await store.save(PARTITION, 1, 2, Writes(edges={("a", "b"): first.join(earlier)}))

@@ -27,7 +27,7 @@ async def test_due_timers_come_earliest_first_and_stay(store: ProfileStore) -> N
     assert await store.next_timer(PARTITION) == 100
 
 
-async def test_due_timers_of_one_instant_come_by_profile_however_many_are_asked(store: ProfileStore) -> None:
+async def test_due_timers_of_one_instant_are_ordered_by_profile_for_any_limit(store: ProfileStore) -> None:
     names = [f"{number:04}" for number in range(250)]
     await store.save(PARTITION, None, 1, Writes(timers=dict.fromkeys(reversed(names), 100)))
     for limit in (1, 100, 250, 251):
@@ -59,7 +59,7 @@ async def test_timers_belong_to_the_shard_of_their_topic_partition(store: Profil
     assert await store.next_timer(PARTITION) == 100
 
 
-async def test_timers_are_saved_with_their_documents_and_the_position_or_not_at_all(store: ProfileStore) -> None:
+async def test_timers_documents_and_position_are_saved_atomically(store: ProfileStore) -> None:
     document = GuardedDocument(b"data", PARTITION.guard_name, 4)
     await store.save(PARTITION, None, 5, Writes(documents={("membership", "a"): document}, timers={"a": 100}))
     later = Writes(documents={("membership", "a"): GuardedDocument(b"later", PARTITION.guard_name, 9)}, timers={"a": 700, "b": 800})

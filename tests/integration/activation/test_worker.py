@@ -162,7 +162,7 @@ async def test_store_outage_delays_messages_without_loss(world: ActivationWorld)
     assert [delivery.state for delivery in await world.deliveries()] == ["delivered"]
 
 
-async def test_503_then_ok_is_one_delivery_with_one_id(world: ActivationWorld) -> None:
+async def test_a_delivery_retried_after_503_has_one_id(world: ActivationWorld) -> None:
     answers = [503, 429, 200]
     async with (
         webhook_receiver(lambda _: Response(status_code=answers.pop(0))) as receiver,
@@ -226,7 +226,7 @@ async def test_a_profiles_messages_keep_their_order_through_retries(world: Activ
         assert set(seen) == set(range(1, 6))
 
 
-async def test_no_more_attempts_at_once_than_the_destination_takes(world: ActivationWorld) -> None:
+async def test_concurrent_attempts_stay_within_the_destinations_limit(world: ActivationWorld) -> None:
     now, most = 0, 0
 
     async def slow(_: VerifiedRequest) -> Response:

@@ -187,7 +187,7 @@ def test_events_of_segments_client_reach_the_log(running: Process, gzip: bool) -
 
 
 @pytest.mark.kafka
-def test_a_body_that_is_not_read_still_gets_its_answer(running: Process) -> None:
+def test_a_request_whose_body_is_too_large_to_read_is_answered(running: Process) -> None:
     large = b'{"batch": [' + b" " * (10 * 1024 * 1024) + b"]}"
     with httpx.Client(base_url=running.url, timeout=30) as http:
         for auth, status in (((KEY, ""), 413), (("wrong", ""), 401), ((KEY, ""), 413)):
@@ -198,7 +198,7 @@ def test_a_body_that_is_not_read_still_gets_its_answer(running: Process) -> None
 
 
 @pytest.mark.kafka
-def test_while_the_broker_is_away_the_client_keeps_its_events(
+def test_the_client_retains_its_events_during_a_broker_outage(
     own_kafka: tuple[ServiceProcess, str], tmp_path: Path, environment: str
 ) -> None:
     service, bootstrap = own_kafka
@@ -224,7 +224,7 @@ def test_while_the_broker_is_away_the_client_keeps_its_events(
 
 
 @pytest.mark.kafka
-def test_a_request_under_way_is_answered_before_the_end(running: Process) -> None:
+def test_a_request_in_flight_is_answered_before_the_process_ends(running: Process) -> None:
     body = b'{"userId": "u1", "event": "X", "messageId": "last", "writeKey": "' + KEY.encode() + b'"}'
     address = ("127.0.0.1", running.settings.collector_port)
     with socket.create_connection(address, timeout=WITHIN_S) as link:
@@ -256,7 +256,7 @@ def test_collector_starting_without_a_broker_answers_503(tmp_path: Path, environ
         assert process.stop() == 0
 
 
-def test_a_taken_port_is_one_clear_line(tmp_path: Path, environment: str) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path, environment: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as other,
         collector(f"127.0.0.1:{free_port()}", tmp_path, environment, other.getsockname()[1]) as process,

@@ -66,7 +66,7 @@ def code(answer: bytes) -> tuple[int, str]:
         ("GET /Phở HTTP/1.1\r\n\r\n".encode(), (400, "invalid_http")),
     ],
 )
-async def test_a_head_beyond_its_bounds_is_answered_and_ends_the_connection(sent: bytes, said: tuple[int, str]) -> None:
+async def test_an_oversized_request_head_is_answered_and_closes_the_connection(sent: bytes, said: tuple[int, str]) -> None:
     async with serving(bounded_protocol(40_000, 100_000)) as port:
         assert code(await answer_to(port, sent)) == said
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:

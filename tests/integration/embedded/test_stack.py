@@ -90,7 +90,7 @@ def test_a_failed_preparation_stops_what_had_started(tmp_path: Path, failure: Ex
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_while_it_starts_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_during_startup_ends_the_engine_in_order(tmp_path: Path, number: signal.Signals) -> None:
     layout = Layout.of(tmp_path / "data")
     pids: list[int] = []
 

@@ -122,7 +122,9 @@ async def test_checkpoint_and_save_complete_an_interrupted_save(two_stores: tupl
     assert (await second.checkpoint(PARTITION)).position == 3
 
 
-async def test_crash_while_completing_a_save_leaves_it_to_the_next(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
+async def test_a_save_interrupted_by_a_crash_is_completed_by_the_next_worker(
+    two_stores: tuple[CrashingStore, CrashingStore],
+) -> None:
     first, second = two_stores
     await dies(first, 2, None, 2, WRITES)
     second.writes_before_crash = 5
@@ -283,7 +285,7 @@ async def test_scripts_are_loaded_on_primaries_that_lack_them(
     assert await everything(store) == WRITTEN
 
 
-async def test_more_calls_at_once_than_connections_are_all_answered(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
+async def test_more_concurrent_calls_than_connections_are_all_answered(two_stores: tuple[CrashingStore, CrashingStore]) -> None:
     store, _ = two_stores
     partitions = [TopicPartition("events", partition, 200) for partition in range(200)]
     await asyncio.gather(*(store.save(topic_partition, None, topic_partition.partition, WRITES) for topic_partition in partitions))
@@ -311,7 +313,7 @@ async def test_slots_that_move_are_followed(own_redis_cluster: ClusterProcesses)
         assert await other.save(PARTITION, 3, 4, WRITES) == set(WRITES.documents)
 
 
-async def test_a_primary_killed_and_started_again_is_used_again_with_what_was_saved(own_redis_cluster: ClusterProcesses) -> None:
+async def test_a_restarted_primary_is_used_again_and_has_every_saved_document(own_redis_cluster: ClusterProcesses) -> None:
     async with two_of(own_redis_cluster.url) as (store, other):
         await store.save(PARTITION, None, 2, WRITES)
         await other.ping()
@@ -349,7 +351,7 @@ async def test_a_call_that_was_cut_off_leaves_no_answer_for_the_next_one(redis_c
     "address",
     ["redis+cluster://:hush@", "redis+cluster://h:port", "redis+cluster://h/1", "redis+cluster://h:1,:2", "redis+cluster://h?x=1"],
 )
-def test_an_address_that_is_none_names_the_setting_and_not_its_value(address: str) -> None:
+def test_an_invalid_address_names_the_setting_and_not_its_value(address: str) -> None:
     with pytest.raises(Misconfigured, match="ONEFOLD_REDIS_URL") as caught:
         open_store(Settings(redis_url=address), ManualClock())
     assert address not in str(caught.value)
@@ -372,7 +374,7 @@ async def test_a_wrong_kind_of_server_and_refused_credentials_name_the_setting(
     await store.aclose()
 
 
-async def test_a_cluster_that_is_not_there_is_transient_without_its_address() -> None:
+async def test_an_unreachable_cluster_is_transient_and_its_address_is_not_quoted() -> None:
     store = open_store(Settings(redis_url="redis+cluster://:hush@127.0.0.1:1,127.0.0.1:2"), ManualClock())
     with pytest.raises(Transient) as caught:
         await store.ping()

@@ -75,7 +75,7 @@ async def test_script_is_loaded_on_a_server_that_lacks_it(store: RedisStore, raw
     assert (await store.checkpoint(PARTITION)).position == 3
 
 
-async def test_more_calls_at_once_than_connections_are_all_answered(store: RedisStore) -> None:
+async def test_more_concurrent_calls_than_connections_are_all_answered(store: RedisStore) -> None:
     places = [TopicPartition("events", partition, 200) for partition in range(200)]
     await asyncio.gather(*(store.save(topic_partition, None, topic_partition.partition, Writes()) for topic_partition in places))
     standings = await asyncio.gather(*(store.checkpoint(topic_partition) for topic_partition in places))
@@ -108,7 +108,7 @@ async def test_a_server_that_accepts_and_stays_silent_is_transient() -> None:
         await store.aclose()
 
 
-async def test_a_server_that_is_not_there_is_transient_with_its_cause_and_without_the_address() -> None:
+async def test_an_unreachable_server_is_transient_and_its_address_is_not_quoted() -> None:
     store = RedisStore(Settings(redis_url="redis://:hush@127.0.0.1:1/0"), SystemClock())
     with pytest.raises(Transient) as caught:
         await store.ping()
@@ -118,7 +118,7 @@ async def test_a_server_that_is_not_there_is_transient_with_its_cause_and_withou
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:6379", "127.0.0.1:6379", "redis://127.0.0.1:port"])
-def test_an_address_that_is_none_names_the_setting_and_not_its_value(url: str) -> None:
+def test_an_invalid_address_names_the_setting_and_not_its_value(url: str) -> None:
     with pytest.raises(Misconfigured, match="ONEFOLD_REDIS_URL") as caught:
         RedisStore(Settings(redis_url=url), SystemClock())
     assert url not in str(caught.value)
@@ -132,7 +132,7 @@ async def test_refused_credentials_name_the_setting(redis_server: str) -> None:
     await store.aclose()
 
 
-async def test_a_server_killed_and_started_again_is_used_again_with_what_was_acknowledged(
+async def test_a_restarted_server_is_used_again_and_has_every_acknowledged_write(
     own_redis: tuple[ServiceProcess, str],
 ) -> None:
     service, url = own_redis

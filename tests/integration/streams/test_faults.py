@@ -50,7 +50,7 @@ async def test_graceful_stop_in_mid_slice_commits_completed_records(stage: Fault
     await stage.expect_exactly_once()
 
 
-async def test_a_bug_that_happens_once_costs_a_restart(stage: FaultStage, tmp_path: Path) -> None:
+async def test_a_bug_that_happens_once_restarts_the_worker_and_loses_nothing(stage: FaultStage, tmp_path: Path) -> None:
     await stage.feed(1000)
     worker = stage.worker(COUNTING_RAISE_ONCE=str(tmp_path / "raised"))
     await stage.wait_until_committed()
@@ -59,7 +59,7 @@ async def test_a_bug_that_happens_once_costs_a_restart(stage: FaultStage, tmp_pa
     assert await stage.read("quarantine") == []
 
 
-async def test_a_poison_record_is_quarantined_and_the_rest_goes_on(stage: FaultStage) -> None:
+async def test_a_poison_record_is_quarantined_and_the_others_are_applied(stage: FaultStage) -> None:
     await stage.feed(500)
     await stage.write(b"poison")
     await stage.feed(500)
@@ -90,7 +90,7 @@ async def test_workers_join_and_are_killed_under_load(stage: FaultStage) -> None
     await stage.expect_exactly_once()
 
 
-async def test_a_slice_slower_than_the_session_is_done_once(stage: FaultStage) -> None:
+async def test_a_slice_that_outlasts_the_session_is_applied_once(stage: FaultStage) -> None:
     await stage.feed(40)
     stage.worker(COUNTING_SLOW_S="9")
     stage.worker(COUNTING_SLOW_S="9")

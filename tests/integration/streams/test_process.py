@@ -21,7 +21,7 @@ from tests.support.ports import free_port
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
 
-async def test_it_is_ready_once_every_agent_has_its_partitions_and_ends_in_order(
+async def test_the_process_is_ready_when_every_agent_has_partitions_and_stops_in_order(
     kafka: str, redis_server: str, tmp_path: Path
 ) -> None:
     environment, port = f"t{uuid.uuid4().hex[:12]}", free_port()

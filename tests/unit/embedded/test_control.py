@@ -36,7 +36,7 @@ async def test_a_command_is_answered_over_a_private_socket(layout: Layout) -> No
     server.close()
 
 
-async def test_a_socket_left_by_a_killed_one_is_no_obstacle(layout: Layout) -> None:
+async def test_a_socket_left_by_a_killed_process_is_replaced(layout: Layout) -> None:
     (await control.serve(layout.socket("control"), handle)).close()
     server = await control.serve(layout.socket("control"), handle)
     assert await asyncio.to_thread(control.send_command, layout, "status") == {"did": "status", "name": ""}
@@ -71,7 +71,7 @@ def test_asking_where_nothing_runs_says_how_to_start(layout: Layout) -> None:
         control.send_command(layout, "status")
 
 
-def test_asking_one_that_still_sets_up_says_to_try_again(layout: Layout) -> None:
+def test_a_request_during_setup_is_answered_with_try_again(layout: Layout) -> None:
     with lock_directory(layout), pytest.raises(Transient, match="does not answer yet: try again"):
         control.send_command(layout, "status")
 

@@ -72,7 +72,7 @@ def test_a_wrong_hash_never_reaches_the_cache(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_next_way_is_tried_when_one_is_away(tmp_path: Path) -> None:
+def test_the_next_download_source_is_tried_when_one_is_unreachable(tmp_path: Path) -> None:
     log: list[str] = []
     assert install_missing([jar("a")], tmp_path, [away(), bringing(log)]) == 1
     assert log == ["a"]
@@ -109,7 +109,7 @@ def test_a_full_disk_while_fetching_is_one_line_with_the_cure(tmp_path: Path) ->
         kafka_jars({"XDG_CACHE_HOME": str(tmp_path)}, [full])
 
 
-def test_a_directory_of_jars_is_held_to_the_lock_too(tmp_path: Path) -> None:
+def test_jars_in_a_given_directory_are_checked_against_the_lock(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"ONEFOLD_KAFKA_LIB=.* lacks lz4-java-1\.10\.2\.jar with sha256 252dabd5"):
         kafka_jars({"ONEFOLD_KAFKA_LIB": str(tmp_path)})
 
@@ -140,7 +140,7 @@ def fake_java(directory: Path, version: str, code: int = 0) -> Path:
     return path
 
 
-def test_the_first_java_that_is_new_enough_is_taken(tmp_path: Path) -> None:
+def test_the_first_recent_enough_java_is_used(tmp_path: Path) -> None:
     broken = fake_java(tmp_path / "broken", "25", code=1)
     old, new = fake_java(tmp_path / "old", "11.0.2"), fake_java(tmp_path / "new", "21.0.1")
     found = find_java({"JAVA_HOME": str(old.parents[1]), "PATH": str(new.parent)}, bundled=broken)

@@ -66,7 +66,7 @@ async def test_a_stopped_child_stays_stopped_and_can_start_again(bench: Supervis
     assert not (bench.directory / "worker.pid").exists()
 
 
-async def test_a_child_that_ends_while_starting_shows_the_tail_of_its_log(bench: SupervisorBench) -> None:
+async def test_a_child_that_fails_to_start_reports_the_tail_of_its_log(bench: SupervisorBench) -> None:
     child = bench.child("import sys; sys.exit('port in use: Cổng đã bị dùng')")
     with pytest.raises(ChildFailed, match=r"(?s)worker ended while starting \(exit 1\): see .*worker\.log.*Cổng đã bị dùng"):
         await child.start()
@@ -89,7 +89,7 @@ async def test_child_ignoring_sigterm_is_killed_after_the_grace_period(bench: Su
     assert process_identity(pid) is None
 
 
-async def test_a_program_that_is_not_there_is_an_error_of_ours(bench: SupervisorBench) -> None:
+async def test_a_missing_program_is_reported_in_plain_words(bench: SupervisorBench) -> None:
     spec = ChildSpec("worker", ["/no/such/program"], lambda: False, bench.directory / "worker.log")
     with pytest.raises(ChildFailed, match=r"worker cannot be started \(No such file or directory\)"):
         await Child(spec, bench.directory / "worker.pid", print).start()
@@ -107,7 +107,7 @@ async def test_stopping_in_mid_start_leaves_nothing(bench: SupervisorBench) -> N
     assert process_identity(pid) is None
 
 
-def test_a_log_beyond_its_bound_keeps_its_last_part_beside(tmp_path: Path) -> None:
+def test_an_oversized_log_is_rotated_and_its_tail_retained(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     log.write_text("0123456789")
     trim_log(log, 10)

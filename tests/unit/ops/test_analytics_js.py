@@ -36,7 +36,7 @@ def trust(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     monkeypatch.setattr(analytics_js, "SHA512", base64.b64encode(hashlib.sha512(file.read_bytes()).digest()).decode())
 
 
-def test_only_what_is_served_is_brought_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_served_files_are_fetched_and_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, target = tarball(tmp_path / "a.tgz", FILES), analytics_js.directory({"XDG_CACHE_HOME": str(tmp_path)})
     trust(monkeypatch, file)
     assert find_installed({"XDG_CACHE_HOME": str(tmp_path)}) is None

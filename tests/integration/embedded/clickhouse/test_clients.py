@@ -62,7 +62,7 @@ def test_parameters_too_long_for_an_address_keep_every_character(client: Client)
     assert found.result_rows[0] == (values, text, 1)
 
 
-def test_settings_of_one_request_do_not_reach_the_next_in_a_session(url: str) -> None:
+def test_request_settings_do_not_leak_into_the_next_request_of_a_session(url: str) -> None:
     with contextlib.closing(clickhouse_connect.get_client(dsn=url, session_id="settings")) as own:
         sql = "SELECT getSetting('max_block_size')"
         default = own.command(sql)

@@ -29,7 +29,7 @@ def imported(process: CollectorProcess, *argv: str) -> tuple[int, Any]:
 
 
 @pytest.mark.kafka
-def test_a_file_of_customers_arrives_once_however_often_it_is_imported(kafka: str, tmp_path: Path) -> None:
+def test_a_customer_file_imported_twice_is_stored_once(kafka: str, tmp_path: Path) -> None:
     file = tmp_path / "khách hàng.csv"
     lines = [f'KH-{n};"Nguyễn Thị Ánh {n}";09{n:08};anh{n}@thu.vn;Huế;15/06/1990\n' for n in range(ROWS)]
     lines[100] = "null;;;;;\n"
@@ -60,7 +60,7 @@ def test_a_file_of_customers_arrives_once_however_often_it_is_imported(kafka: st
 
 
 @pytest.mark.kafka
-def test_past_purchases_have_their_own_time_and_a_mapping(kafka: str, tmp_path: Path) -> None:
+def test_imported_purchases_use_their_own_time_and_a_column_mapping(kafka: str, tmp_path: Path) -> None:
     file, mapping = tmp_path / "don.jsonl", tmp_path / "mapping.yaml"
     file.write_text('{"so_dt": "0912345678", "ngay": "15/06/2025 14:30", "tong": "1.250.000 ₫", "don": 7}\n', encoding="utf-8")
     mapping.write_text(
