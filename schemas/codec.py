@@ -1,4 +1,4 @@
-"""Bytes to records and back. Decoding errors become Invalid-shaped results: the reason and the path, never the value."""
+"""Decode bytes to records and encode records to bytes. Errors name the reason and the path, never the value."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
@@ -34,11 +34,11 @@ _DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
 _TO_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _NINETEEN_ZEROS: Final = b"0" * 19
 _CURRENT_VERSIONS: Final[dict[type, int]] = {Link: 2, Event: EVENT_VERSION, Touched: 2, Profile: 2, Transition: 2}
-"""The newest version of each kind; 1 for those that are not here."""
+"""The newest version of each kind of record; 1 for kinds that are not listed."""
 
 
 class Undecodable(ValueError):
-    """A record's bytes do not fit its schema. `reason` is from the closed list; the text names the path, never the value."""
+    """The bytes of a record do not fit its schema. `reason` is from the closed list; the text names the path, never the value."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -47,12 +47,12 @@ class Undecodable(ValueError):
 
 
 def encode(record: msgspec.Struct) -> bytes:
-    """The record as UTF-8 JSON."""
+    """Return the record as JSON in UTF-8."""
     return _ENCODER.encode(record)
 
 
 def decode(record_type: type[T], value: bytes | None) -> T:
-    """The record of that kind, brought up to its newest version; raises Undecodable."""
+    """Return the record of that kind, brought up to its newest version. Raises Undecodable."""
     if value is None:
         raise Undecodable(Reason.UNPARSABLE, "the record has no value")
     try:
@@ -64,7 +64,7 @@ def decode(record_type: type[T], value: bytes | None) -> T:
     if _NINETEEN_ZEROS in value.translate(_TO_ZEROS):
         _check_integers(record)
     if (is_consistent := _CONSISTENCY_CHECKS.get(record_type)) is not None and not is_consistent(record):
-        raise Undecodable(Reason.WRONG_TYPE, "it names what is no node or no group, or nodes that are not its own")
+        raise Undecodable(Reason.WRONG_TYPE, "it names something that is not a node or not a group, or nodes that are not its own")
     version, current_version = getattr(record, "version", 1), _CURRENT_VERSIONS.get(type(record), 1)
     if not 1 <= version <= current_version:
         raise Undecodable(Reason.UNKNOWN_VERSION, f"version is {version}, known are 1 to {current_version}")
@@ -72,7 +72,7 @@ def decode(record_type: type[T], value: bytes | None) -> T:
 
 
 def _check_integers(record: msgspec.Struct) -> None:
-    """Raises Undecodable for an integer beyond 64 bits: it decodes, but no store and no later record can hold it."""
+    """Raise Undecodable for an integer beyond 64 bits: it decodes, but neither a store nor a later record can hold it."""
     try:
         _MSGPACK_ENCODER.encode(record)
     except OverflowError:
@@ -80,7 +80,7 @@ def _check_integers(record: msgspec.Struct) -> None:
 
 
 def _are_nodes(names: Iterable[str]) -> bool:
-    """Whether each can be a node: what is computed from its digits must not fail."""
+    """Return whether each name can be a node, so that nothing that is computed from its digits fails."""
     return all(name and name[0] in _RANK_DIGITS and _HEX_DIGITS.issuperset(name) for name in names)
 
 
@@ -107,11 +107,11 @@ _CONSISTENCY_CHECKS: Final[Mapping[type, Callable[[Any], bool]]] = {
     LinkRecord: _is_consistent_link,
     GroupRecord: _is_consistent_group,
 }
-"""What of a record of that kind must hold beyond its schema, so that no reader of it fails."""
+"""What must be true of a record beyond its schema, so that no reader of it fails."""
 
 
 class _LinkV1(msgspec.Struct):
-    """A link as it was said before records of `links` had a `record_type`."""
+    """A link as it was written before the records of `links` had a `kind`."""
 
     a: str
     b: str
@@ -125,7 +125,7 @@ _LINK_V1_DECODER: Final = msgspec.json.Decoder(_LinkV1)
 
 
 def _decode_earlier_version(record_type: type, value: bytes) -> Any:
-    """The record if it is of an earlier shape that is still read, else None."""
+    """Return the record if its bytes have an earlier shape that is still read, else None."""
     if record_type is not LinkRecord or b'"kind"' in value:
         return None
     link_v1 = _LINK_V1_DECODER.decode(value)

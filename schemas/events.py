@@ -9,11 +9,11 @@ from schemas.identifiers import Identifier
 
 EVENT_VERSION: Final = 2
 BOT_FLAG: Final = "bot"
-"""The flag of an event that a program made: it is kept, but feeds no counter and no leaf."""
+"""The flag of an event that a program made: the event is stored, but feeds no counter and no condition."""
 
 
 class PlanViolation(NamedTuple):
-    """What of an event is not as its tracking plan says: where, which rule, what kind of value. Never the value itself."""
+    """One difference between an event and its tracking plan: path, rule and kind of value, never the value itself."""
 
     path: str
     rule: str
@@ -97,5 +97,5 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def label(self) -> str:
-        """What counters, segments and tracking plans call it: a track event's name, `$page`, `$identify` … for the other calls."""
+        """Return the name that counters, segments and tracking plans use: of a track event its name, else `$page`, `$identify` …"""
         return self.name if self.type == "track" else f"${self.type}"

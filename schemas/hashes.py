@@ -6,12 +6,12 @@ from typing import Any
 
 
 def short_hash(text: str) -> str:
-    """16 hex digits of BLAKE2b: enough to tell an owner's messages apart, too few to be worth storing the text."""
+    """Return 16 hex digits of BLAKE2b: enough to tell a few thousand texts apart without storing them."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def message_hash(owner: str, message_id: str) -> str:
-    """16 hex digits that stand for a message of an owner: `lower(hex(substring(SHA256(concat(owner, id)), 1, 8)))` in ClickHouse.
+    """Return 16 hex digits for an owner's message: `lower(hex(substring(SHA256(concat(owner, id)), 1, 8)))` in ClickHouse.
 
     Messages of two owners differ even when their ids do not.
     """
@@ -19,7 +19,7 @@ def message_hash(owner: str, message_id: str) -> str:
 
 
 def text_hash(text: str) -> str:
-    """16 hex digits of SHA-256: `lower(hex(substring(SHA256(text), 1, 8)))` in ClickHouse."""
+    """Return 16 hex digits of SHA-256: `lower(hex(substring(SHA256(text), 1, 8)))` in ClickHouse."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,11 @@
-"""Identifiers: namespaces, ranks, normalising, and the keyed hash that stands for an identifier everywhere but in its event.
+"""Identifiers: their namespaces, ranks and normal form, and the keyed hash that stands for an identifier outside of its event.
 
-A *node* is 32 hex digits: the first is the namespace rank, the other 31 the top 124 bits of a keyed BLAKE2b-128 of namespace and
-value. So nodes sort by (namespace rank, keyed hash), and the smallest member of a cluster is its profile id.
+Stores, topics and logs must not hold an e-mail address or a phone number where a name for it is enough. They hold its *node*: 32
+hex digits, of which the first is the rank of the namespace and the other 31 are the top 124 bits of a keyed BLAKE2b-128 over
+namespace and value. Nodes therefore sort by (namespace rank, keyed hash), and the smallest node of a cluster is its profile id.
+
+An example: `user_id` has rank 0 and `email` rank 2, so a node of `user_id:KH-7` begins with `0`, one of `email:lan@shop.vn` with
+`2`, and a profile of these two is named after the user id, in whatever order they were seen.
 """
 
 import hashlib
@@ -15,6 +19,7 @@ import phonenumbers
 NAMESPACE_RANK: Final = {
     "user_id": 0, "crm_id": 1, "email": 2, "phone": 3, "device_id": 4, "anonymous_id": 5, "caller_number": 6,
 }  # fmt: skip
+# A cookie comes before an e-mail on purpose: an e-mail may later prove to belong to nobody in particular.
 OWNER_ORDER: Final = ("user_id", "crm_id", "device_id", "anonymous_id", "email", "phone", "caller_number")
 MAX_VALUE_CHARS: Final = 1024
 
@@ -36,15 +41,16 @@ _EMAIL: Final = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
 
 
 def is_blocked(value: str) -> bool:
-    """Whether a value is one that names nobody (`null`, `-1`, `test@test.com`, all equal digits …) and must make no node."""
+    """Return whether a value names nobody (`null`, `-1`, `test@test.com`, all equal digits …) and must not become a node."""
     folded = value.casefold()
     return folded in _BLOCKED_EXACT or any(pattern.search(folded) for pattern in _BLOCKED_PATTERNS)
 
 
 def normalise(namespace: str, value: str, default_country: str) -> str | None:
-    """The one spelling of an identifier's value: NFC and trimmed; e-mails lower case with an IDNA domain, phones E.164.
+    """Return the one spelling of an identifier's value: NFC and trimmed; e-mails lower case with an IDNA domain, phones E.164.
 
-    None when it cannot be an identifier of that namespace (empty, too long, not an e-mail, not a phone number) or is blocked.
+    Returns None when the value cannot be an identifier of that namespace (empty, too long, not an e-mail, not a phone number) or is
+    blocked. `default_country` is the country of a phone number that is written without one.
     """
     text = unicodedata.normalize("NFC", value).strip()
     if not text or len(text) > MAX_VALUE_CHARS:
@@ -70,25 +76,31 @@ def normalise(namespace: str, value: str, default_country: str) -> str | None:
 
 
 def node(secret: bytes, identifier: Identifier) -> str:
-    """The 32 hex digits that stand for an identifier (see the module's docstring)."""
+    """Return the 32 hex digits that stand for an identifier (see the docstring of the module). `secret` is the tenant's key."""
     namespace, value = identifier
     digest = hashlib.blake2b(namespace.encode() + b"\0" + value.encode(), key=secret[:64], digest_size=16).hexdigest()
     return f"{NAMESPACE_RANK[namespace]:x}{digest[:31]}"
 
 
 def pick_owner(identifiers: Sequence[Identifier]) -> Identifier | None:
-    """The identifier whose fragment an event belongs to: the first by owner order, the smallest value among equals."""
+    """Return the identifier whose fragment an event belongs to: the first by OWNER_ORDER, among equals the smallest value.
+
+    Returns None for an event without identifiers.
+    """
     return min(identifiers, key=lambda pair: (OWNER_ORDER.index(pair[0]), pair[1]), default=None)
 
 
 def links_from_strongest(nodes: Iterable[str]) -> list[tuple[str, str]]:
-    """The links that an event's nodes are evidence for: from the strongest to each other one, as (smaller, larger)."""
+    """Return the links that an event is evidence for: from its strongest node to each other one, as (smaller, larger).
+
+    A star of n - 1 links connects the same nodes as all n * (n - 1) / 2 pairs would, at a cost that grows with n alone.
+    """
     ordered = sorted(set(nodes))
     return [(ordered[0], other) for other in ordered[1:]]
 
 
 def namespace_of(node_id: str) -> str:
-    """The namespace that a node's first digit stands for."""
+    """Return the namespace that the first digit of a node stands for."""
     return _NAMESPACES[int(node_id[0], 16)]
 
 

@@ -1,4 +1,4 @@
-"""How a record of Kafka becomes a record of `quarantine`: one form for every stage."""
+"""Build the records of `quarantine`, in one form for every stage."""
 
 import base64
 from typing import Final
@@ -23,11 +23,11 @@ def build_quarantine_record(
     record_id: str = "",
     source: str = "",
 ) -> QuarantineRecord:
-    """`position` is (topic, partition, offset): with the stage (or `id_prefix`, who it was there) it makes an id that a replay
-    makes again.
+    """Return the quarantine record of a record that was refused. Its bytes, `value`, are stored whole.
 
-    `suffix` tells the parts of one record apart (a line). `value` is kept whole. A record that never was on a topic has
-    NO_POSITION, a `record_id` of its own and the name of its `source`.
+    `position` is (topic, partition, offset). Stage and position make the id, so a replay that refuses the record again writes the
+    same id and is counted once. `id_prefix` replaces the stage in the id, `suffix` tells the lines of one record apart. Something
+    that never was on a topic has NO_POSITION, a `record_id` of its own, and names its `source`.
     """
     topic, partition, offset = position
     return QuarantineRecord(

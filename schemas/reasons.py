@@ -1,10 +1,10 @@
-"""The closed list of why a record ended as something else than stored. The documentation page is made from it."""
+"""The closed list of reasons why a record was not stored. The page `docs/reasons.md` is made from it."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a record was quarantined or suppressed; `explanation` says it for people."""
+    """Why a record was quarantined; `explanation` says it for people."""
 
     UNPARSABLE = "unparsable"
     NOT_AN_OBJECT = "not_an_object"
@@ -24,14 +24,14 @@ class Reason(StrEnum):
 
     @property
     def explanation(self) -> str:
-        """One sentence: what is wrong and the cure."""
+        """Return one sentence: what is wrong, and the cure."""
         return _EXPLANATIONS[self]
 
 
 _EXPLANATIONS = {
     Reason.UNPARSABLE: "The bytes are not JSON in UTF-8: send UTF-8 JSON.",
     Reason.NOT_AN_OBJECT: "The JSON value is not an object: send an object, or an object with `batch`.",
-    Reason.UNKNOWN_TYPE: "The event's `type` is none that Onefold has, or no rule of the source's mapping is for the payload.",
+    Reason.UNKNOWN_TYPE: "Onefold has no such `type` of event, or no rule of the source's mapping fits: correct one of them.",
     Reason.UNKNOWN_VERSION: "The record's `version` is newer than this Onefold: upgrade it, then replay.",
     Reason.WRONG_TYPE: "A field holds another kind of value than its schema says; the detail names the field.",
     Reason.MISSING_FIELD: "A field that the event's type needs is missing; the detail names it.",
@@ -42,6 +42,6 @@ _EXPLANATIONS = {
     Reason.TOO_MANY_PROPERTIES: "An object has more than 1000 names: send a list of objects, or less.",
     Reason.NAME_TOO_LONG: "The name of a property is longer than 256 characters: put what it says into a value.",
     Reason.UNKNOWN_SOURCE: "The record names a source that no definition declares.",
-    Reason.PLAN_VIOLATION: "The event is not as its tracking plan says: the detail names path and rule; mend one of them.",
+    Reason.PLAN_VIOLATION: "The event is not as its tracking plan says: the detail names path and rule.",
     Reason.POISON: "Processing this one record failed again and again with an unexpected error: report it, then replay.",
 }

@@ -1,4 +1,4 @@
-"""The register of topics: name, key, what it says, partitions and retention. The documentation page is made from it."""
+"""The register of topics: name, key, content, partitions and retention. The page `docs/topics.md` is made from it."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +20,7 @@ class Topic:
 
 
 def _retention(days: int, segment_minutes: int = 60) -> tuple[tuple[str, str], ...]:
+    # Short segments, because Kafka deletes whole segments only: they bound how long after its retention a record still lies there.
     return (("retention.ms", str(days * DAY_MS)), ("segment.ms", str(segment_minutes * 60_000)))
 
 
@@ -32,18 +33,18 @@ _COMPACT: Final = (
 TOPICS: Final = (
     Topic("touchpoints", "any", "public ingress for direct Kafka producers: one JSON event, or several as JSON lines", "call centres, other systems", "accept agent", _retention(3)),
     Topic("events", "owner identifier's node", "validated, normalised events: the tail of history", "collector, accept agent", "unify agent, ClickHouse consumer", _retention(7, 15)),
-    Topic("links", "none", "identifiers seen together that the worker had not seen before, with the evidence; what a person decided of two", "unify agent, onefold identity, API", "link agent, ClickHouse consumer", _retention(7), is_single_partition=True),
-    Topic("identities", "profile id", "who a profile consists of, when that changed: merged into, split from", "link agent", "ClickHouse consumer, anyone", _retention(30)),
-    Topic("touched", "profile id", "this profile may have changed: look again", "unify, link, segment and group agents, timers", "segment agent", _retention(1)),
-    Topic("profiles", "profile id", "the profile as it now is", "segment agent", "ClickHouse consumer, anyone", _COMPACT),
-    Topic("memberships", "profile id", "entered or left a segment, with sequence number, cause and the event that caused it", "segment agent", "activation, ClickHouse consumer", _retention(30)),
-    Topic("groups", "group id", "what an event says of an account; what a profile contributes to its accounts and households", "unify and segment agents", "group agent, ClickHouse consumer", _retention(30)),
+    Topic("links", "none", "evidence: identifiers that were seen together and that the worker had not seen together before; people's decisions about two identifiers", "unify agent, onefold identity, API", "link agent, ClickHouse consumer", _retention(7), is_single_partition=True),
+    Topic("identities", "profile id", "which identifiers a profile consists of, whenever that changes: merged into, split from", "link agent", "ClickHouse consumer, anyone", _retention(30)),
+    Topic("touched", "profile id", "a request to evaluate a profile again, because it may have changed", "unify, link, segment and group agents, timers", "segment agent", _retention(1)),
+    Topic("profiles", "profile id", "the profile as it is now", "segment agent", "ClickHouse consumer, anyone", _COMPACT),
+    Topic("memberships", "profile id", "transitions: a profile entered or left a segment, with sequence number, cause and the event that caused it", "segment agent", "activation, ClickHouse consumer", _retention(30)),
+    Topic("groups", "group id", "what an event tells of an account; what a profile contributes to its accounts and households", "unify and segment agents", "group agent, ClickHouse consumer", _retention(30)),
     Topic("deliveries", "profile id", "every state change of every message to a destination, with its verdict", "activation", "ClickHouse consumer", _retention(30)),
-    Topic("quarantine", "none", "the raw record, whole, with reason, place and offset", "every stage", "ClickHouse consumer, onefold quarantine", _retention(30)),
+    Topic("quarantine", "none", "the raw record, whole, with the reason and its offset", "every stage", "ClickHouse consumer, onefold quarantine", _retention(30)),
     Topic("definitions", "kind/name", "sources, identity rules, segments and destinations, versioned", "onefold apply", "every process", _COMPACT, is_single_partition=True),
 )  # fmt: skip
 
 
 def by_name(name: str) -> Topic:
-    """The topic of that name; KeyError for one that the register does not hold."""
+    """Return the topic of that name. Raises KeyError for a name that the register does not have."""
     return next(topic for topic in TOPICS if topic.name == name)
