@@ -48,12 +48,10 @@ class Api:
         quarantine: QuarantineDependencies | None = None,
         segment_explainer: SegmentService | None = None,
     ) -> None:
-        self._reader, self._identity_service, self._quarantine, self._segment_explainer = (
-            reader,
-            identity_service,
-            quarantine,
-            segment_explainer,
-        )
+        self._reader = reader
+        self._identity_service = identity_service
+        self._quarantine = quarantine
+        self._segment_explainer = segment_explainer
         self._token = reader.settings.api_token.get_secret_value().encode()
 
     def application(self) -> Starlette:

@@ -56,7 +56,8 @@ class IdentityRoutes:
     """Answers the identity routes; `authorise` raises for a request without the API token."""
 
     def __init__(self, service: IdentityService, authorise: Callable[[Request], None]) -> None:
-        self._service, self._authorise = service, authorise
+        self._service = service
+        self._authorise = authorise
 
     def routes(self) -> list[Route]:
         """Return the routes; they must be mounted before those of profiles, whose pattern matches everything."""

@@ -94,12 +94,12 @@ async def _services(
         ]
         try:
             identity_service = IdentityService(
-                settings,
-                store,
-                clock,
-                lambda: definitions.rules,
-                IdentityHistory(warehouse.get),
-                producer.get,
+                settings=settings,
+                store=store,
+                clock=clock,
+                rules=lambda: definitions.rules,
+                history=IdentityHistory(warehouse.get),
+                producer=producer.get,
                 timeout_s=DECISION_S,
                 rules_known=caught_up,
             )
@@ -109,19 +109,12 @@ async def _services(
                     raise Transient("the definitions are not known here yet: try again")
                 return ReplayDecider(settings, definitions.sources, definitions.admission)
 
-            segment_explainer = SegmentService(
-                settings,
-                store,
-                clock,
-                lambda: definitions.plan,
-                lambda: definitions.rules,
-                warehouse.get,
-                definitions_loaded=caught_up,
-            )
             yield (
                 identity_service,
-                QuarantineDependencies(settings, clock, warehouse.get, producer.get, make_decider),
-                segment_explainer,
+                QuarantineDependencies(
+                    settings=settings, clock=clock, warehouse=warehouse.get, producer=producer.get, make_decider=make_decider
+                ),
+                _segment_service(settings, store, definitions, warehouse=warehouse, caught_up=caught_up),
             )
         finally:
             for task in tasks:
@@ -130,6 +123,25 @@ async def _services(
             await producer.aclose()
             await warehouse.aclose()
             await history.aclose()
+
+
+def _segment_service(
+    settings: Settings,
+    store: ProfileStore,
+    definitions: LiveDefinitions,
+    *,
+    warehouse: LazyConnection[Warehouse],
+    caught_up: Callable[[], bool],
+) -> SegmentService:
+    return SegmentService(
+        settings=settings,
+        store=store,
+        clock=SystemClock(),
+        plan=lambda: definitions.plan,
+        rules=lambda: definitions.rules,
+        warehouse=warehouse.get,
+        definitions_loaded=caught_up,
+    )
 
 
 def _build_definitions(settings: Settings) -> LiveDefinitions:
@@ -164,7 +176,16 @@ async def _reconcile_nightly(
 ) -> None:
     """Compare segments with their SQL every night, by the definitions that are live then."""
     plan, rules = (lambda: definitions.plan), (lambda: definitions.rules)
-    verifier = SegmentVerifier(settings, store, history.get, bus, SystemClock(), plan, rules, membership_query)
+    verifier = SegmentVerifier(
+        settings=settings,
+        store=store,
+        warehouse=history.get,
+        bus=bus,
+        clock=SystemClock(),
+        plan=plan,
+        rules=rules,
+        membership_query=membership_query,
+    )
     await reconcile_daily(settings.reconcile_at, verifier, metrics, caught_up)
 
 

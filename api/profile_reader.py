@@ -62,7 +62,7 @@ class ProfileReader:
     async def _groups(self, profile_id: str, joined: JoinedProfile) -> dict[str, Any]:
         """Return the profile's accounts, and its household by the live rules, as JSON."""
         rule, secret = self.rules().household, self.settings.tenant_secret.get_secret_value().encode()
-        contributions = profile_contributions(joined, profile_id, SegmentPlan(), rule, secret)
+        contributions = profile_contributions(joined=joined, profile_id=profile_id, plan=SegmentPlan(), rule=rule, secret=secret)
         documents = await self.store.documents("group", list(contributions)) if contributions else {}
         return groups_to_json(contributions, {name: decode_group(documents[name].data) for name in contributions}, rule)
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from api.request_bodies import read_body
 from api.responses import error_response, json_response
 from ops.quarantine.edits import RecordEdits
-from ops.quarantine.entries import STATES, QuarantineQuery, entry_to_json, list_entries, read_entries
+from ops.quarantine.entries import QuarantineQuery, entry_to_json, list_entries, read_entries, require_state
 from ops.quarantine.replay_decider import ReplayDecider
 from ops.quarantine.replay_runner import ReplayRunner, matching_ids
 from runtime.bus.port import Producer
@@ -60,7 +60,9 @@ class QuarantineRoutes:
     """Answers the quarantine routes; `authorise` raises for a request without the API token."""
 
     def __init__(self, dependencies: QuarantineDependencies, authorise: Callable[[Request], None]) -> None:
-        self._dependencies, self._authorise, self._buckets = dependencies, authorise, TokenBuckets()
+        self._dependencies = dependencies
+        self._authorise = authorise
+        self._buckets = TokenBuckets()
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -75,8 +77,7 @@ class QuarantineRoutes:
         self._authorise(request)
         query = request.query_params
         state = query.get("state", "open")
-        if state not in (*STATES, "all"):
-            raise Invalid(f"state is one of {', '.join(STATES)}, all", path="state", reason="malformed")
+        require_state(state)
         selection = QuarantineQuery(
             reason=query.get("reason", ""),
             stage=query.get("stage", ""),

@@ -14,7 +14,8 @@ class SegmentRoutes:
     """Answers the segment routes; `authorise` raises for a request without the API token."""
 
     def __init__(self, explainer: SegmentService, authorise: Callable[[Request], None]) -> None:
-        self._explainer, self._authorise = explainer, authorise
+        self._explainer = explainer
+        self._authorise = authorise
 
     def routes(self) -> list[Route]:
         """Return the routes; they must be mounted before those of profiles, whose pattern matches everything."""

@@ -56,4 +56,6 @@ async def measure_quality(warehouse: Warehouse, day: date, source: str = "") -> 
 
 def _quality(row: tuple[Any, ...]) -> EventQuality:
     *fields, completeness, valid, fresh, uniqueness, volume = row
-    return EventQuality(QualityParts(completeness, valid, fresh, uniqueness, volume), *fields)
+    return EventQuality(
+        QualityParts(completeness=completeness, validity=valid, freshness=fresh, uniqueness=uniqueness, volume=volume), *fields
+    )

@@ -125,7 +125,7 @@ class Backfill:
         self._clock = clock
         self._report = report
         self._observe = observe
-        self._reevaluation = Reevaluation(settings, bus, store, clock, report)
+        self._reevaluation = Reevaluation(settings=settings, bus=bus, store=store, clock=clock, report=report)
 
     async def apply(self, requested: Iterable[AnyDefinition]) -> ApplyResult:
         """Make live the requested definitions that are not live yet, and complete what an interrupted run has left over.
@@ -146,7 +146,9 @@ class Backfill:
         result.written = tuple(sorted(definition.key for definition in changed))
         if changes:
             # The new checkpoint replaces a pending one: it touches every profile too, by definitions that are newer.
-            pending = await self._switch(definitions_end, resulting, changed, changes, result)
+            pending = await self._switch(
+                definitions_end=definitions_end, resulting=resulting, changed=changed, changes=changes, result=result
+            )
         elif changed:
             await definitions_topic.write(self._settings, self._bus, changed)
         if pending and not changes:
@@ -181,7 +183,7 @@ class Backfill:
             if await self._history.end_offsets("definitions") != definitions_end:
                 raise Transient("the definitions were changed by somebody else meanwhile; nothing was changed here: run it again")
             await self._wait_for_clickhouse(paused, "nothing was changed")
-            await self._fold_recent(seeds, changes, starts, paused, result)
+            await self._fold_recent(seeds=seeds, changes=changes, starts=starts, paused=paused, result=result)
             await self._write_seeds(seeds, stale_owners, paused, result)
             if changes.recount_households:
                 await self._recount_households(after, definitions_topic.identity_rules_of(self._settings, resulting), paused)
@@ -308,7 +310,7 @@ class Backfill:
         producer = await self._bus.producer()
         try:
             contribution_backfill = GroupContributionBackfill(
-                self._settings, self._store, after, rules.household, self._clock.now_ms()
+                settings=self._settings, store=self._store, plan=after, rule=rules.household, now_ms=self._clock.now_ms()
             )
             await contribution_backfill.run(await self._history.household_members(), paused, producer)
         finally:

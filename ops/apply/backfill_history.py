@@ -26,7 +26,10 @@ class BackfillHistory:
     """Reads history; ClickHouse is connected with the first query. `sql` compiles the statement of a segment's members."""
 
     def __init__(self, settings: Settings, bus: Bus, connect: ConnectWarehouse, sql: MembershipQuery = membership_query) -> None:
-        self._settings, self._bus, self._connect, self._sql = settings, bus, connect, sql
+        self._settings = settings
+        self._bus = bus
+        self._connect = connect
+        self._sql = sql
 
     async def consumed_offsets(self, topic: str) -> dict[int, int]:
         """Return by partition how far ClickHouse has consumed a topic of the register."""

@@ -47,7 +47,9 @@ async def open_apply_context(data_dir: Path) -> AsyncIterator[ApplyContext]:
     warehouse = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)
     try:
         async with KafkaBus(settings) as bus:
-            yield ApplyContext(settings, bus, store, BackfillHistory(settings, bus, warehouse.get), clock)
+            yield ApplyContext(
+                settings=settings, bus=bus, store=store, history=BackfillHistory(settings, bus, warehouse.get), clock=clock
+            )
     finally:
         await warehouse.aclose()
         await store.aclose()

@@ -82,8 +82,16 @@ class GroupContributionBackfill:
             return None
         before = decode_membership(profile.membership_data)
         secret = self.settings.tenant_secret.get_secret_value().encode()
-        current = profile_contributions(profile.join(self.plan), profile_id, self.plan, self.rule, secret)
-        contributions = changed_contributions(before.emitted_group_hashes, before.group_seq, current, profile_id, self.now_ms)
+        current = profile_contributions(
+            joined=profile.join(self.plan), profile_id=profile_id, plan=self.plan, rule=self.rule, secret=secret
+        )
+        contributions = changed_contributions(
+            emitted_hashes=before.emitted_group_hashes,
+            seq=before.group_seq,
+            current=current,
+            profile_id=profile_id,
+            now_ms=self.now_ms,
+        )
         return contributions if contributions.records else None
 
     async def _fold_into_groups(self, records: list[GroupRecord], paused: PausedPartitions) -> None:

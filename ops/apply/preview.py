@@ -74,5 +74,10 @@ async def measure_segment(history: BackfillHistory, plan: SegmentPlan, name: str
     members, published = await history.members(plan, name, at_ms), await history.published_members(name)
     entering = members - published
     return SegmentSize(
-        name, len(published), len(members), len(entering), len(published - members), tuple(sorted(entering)[:SAMPLE])
+        segment=name,
+        before=len(published),
+        after=len(members),
+        entering=len(entering),
+        leaving=len(published - members),
+        sample=tuple(sorted(entering)[:SAMPLE]),
     )

@@ -42,7 +42,7 @@ class DefinitionRemoval:
         self._settings = settings
         self._bus = bus
         self._store = store
-        self._reevaluation = Reevaluation(settings, bus, store, clock, report)
+        self._reevaluation = Reevaluation(settings=settings, bus=bus, store=store, clock=clock, report=report)
 
     async def remove(self, key: str) -> RemovalResult:
         """Remove a definition, and have every profile evaluated without it; members of a removed segment exit silently.

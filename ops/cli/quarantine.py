@@ -18,7 +18,15 @@ from domain.intake.values import instant_ms
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.connect import connect
 from ops.quarantine.edits import RecordEdits, parse_assignment, parse_rename
-from ops.quarantine.entries import STATES, QuarantineEntry, QuarantineQuery, entry_to_json, list_entries, read_entries
+from ops.quarantine.entries import (
+    STATES,
+    QuarantineEntry,
+    QuarantineQuery,
+    entry_to_json,
+    list_entries,
+    read_entries,
+    require_state,
+)
 from ops.quarantine.replay_runner import MAX_RECORDS, ReplayResult, ReplayRunner, load_replay_decider, matching_ids
 from runtime.clock import SystemClock
 from runtime.errors import Invalid
@@ -179,8 +187,7 @@ def _select(
     since_ms = instant_ms(since) if since else 0
     if since_ms is None:
         raise Invalid("not an ISO 8601 instant", path="since")
-    if state not in (*STATES, "all"):
-        raise Invalid(f"use {', '.join(STATES)} or all", path="state")
+    require_state(state)
     return QuarantineQuery(ids, reason, stage, source, state, since_ms, limit)
 
 

@@ -118,7 +118,16 @@ async def _read_operation(warehouse: Warehouse, name: str) -> IdentityOperation 
     if not rows:
         return None
     action, _, _, _, on, at_ms, of, by, reason = rows[0]
-    return IdentityOperation(name, action, tuple((row[1], row[2], row[3]) for row in rows), bool(on), at_ms, of, by, reason)
+    return IdentityOperation(
+        name=name,
+        action=action,
+        pairs=tuple((row[1], row[2], row[3]) for row in rows),
+        on=bool(on),
+        at_ms=at_ms,
+        of=of,
+        by=by,
+        reason=reason,
+    )
 
 
 def event_to_json(event: str, facts: EventFacts | None) -> Mapping[str, Any]:

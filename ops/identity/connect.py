@@ -35,7 +35,14 @@ async def open_identity_service(data_dir: Path) -> AsyncIterator[IdentityService
             rules = await read_live_rules(settings, bus)
             producer = LazyConnection(bus.producer, clock)
             try:
-                yield IdentityService(settings, store, clock, lambda: rules, IdentityHistory(warehouse.get), producer.get)
+                yield IdentityService(
+                    settings=settings,
+                    store=store,
+                    clock=clock,
+                    rules=lambda: rules,
+                    history=IdentityHistory(warehouse.get),
+                    producer=producer.get,
+                )
             finally:
                 await producer.aclose()
     finally:

@@ -68,7 +68,14 @@ class IdentityService:
         identifiers = await read_identifiers(self.store, clusters.evidence, {*ends} | _nodes(steps))
         seen_nodes = {node for node in ends if clusters.has_evidence(node) or node in identifiers}
         audit = await self.history.load_audit(clusters.evidence, [_pair_of(step) for step in steps], _operations(steps))
-        answer = why_to_json(clusters, why, ends, seen_nodes, {**identifiers, **first.identifiers, **second.identifiers}, audit)
+        answer = why_to_json(
+            clusters=clusters,
+            why=why,
+            ends=ends,
+            seen_nodes=seen_nodes,
+            identifiers={**identifiers, **first.identifiers, **second.identifiers},
+            audit=audit,
+        )
         return {**answer, "rules_known": self.rules_known()}
 
     async def how(self, profile: str) -> dict[str, Any]:
@@ -81,7 +88,13 @@ class IdentityService:
         identifiers = await read_identifiers(self.store, clusters.evidence, nodes | _nodes(steps))
         audit = await self.history.load_audit(clusters.evidence, [_pair_of(step) for step in steps], _operations(steps))
         return {
-            **how_to_json(profile_id, clusters, turns, {**identifiers, **reference.identifiers}, audit),
+            **how_to_json(
+                profile_id=profile_id,
+                clusters=clusters,
+                turns=turns,
+                identifiers={**identifiers, **reference.identifiers},
+                audit=audit,
+            ),
             "rules_known": self.rules_known(),
         }
 
@@ -97,7 +110,9 @@ class IdentityService:
         for path, reference in (("a", first), ("b", second)):
             await self._require_seen(clusters, reference, path)
         pairs = decisions.decide_cut(clusters, first.node, second.node)
-        answer = await self._decide("cut", pairs, clusters, attribution, {first.node, second.node})
+        answer = await self._decide(
+            action="cut", pairs=pairs, clusters=clusters, attribution=attribution, nodes={first.node, second.node}
+        )
         with suppress(Transient):  # it is decided: that must be told, whatever goes away after it
             after, why = await load_clusters_between(self.store, self.rules(), first.node, second.node)
             answer["why"] = await self._answer(after, why, first, second)
@@ -124,7 +139,13 @@ class IdentityService:
                 "an identifier is not in the profile: see `onefold identity how`", path="identifiers", reason="not_a_member"
             )
         moving = named_nodes if move else members - named_nodes
-        answer = await self._decide("split", decisions.decide_split(clusters, members, moving), clusters, attribution, members)
+        answer = await self._decide(
+            action="split",
+            pairs=decisions.decide_split(clusters, members, moving),
+            clusters=clusters,
+            attribution=attribution,
+            nodes=members,
+        )
         return {
             **answer,
             "mixed": [entry["profile_id"] for entry in answer["profiles"] if _is_mixed(entry, members - moving, moving)],
@@ -141,7 +162,9 @@ class IdentityService:
         nodes = {node for _, a, b in undone.pairs for node in (a, b)}
         clusters = await load_clusters(self.store, self.rules(), nodes)
         pairs = decisions.decide_undo(undone, clusters.evidence.decisions)
-        return await self._decide("undo", pairs, clusters, attribution, nodes, on=not undone.on, of=undone.name)
+        return await self._decide(
+            action="undo", pairs=pairs, clusters=clusters, attribution=attribution, nodes=nodes, on=not undone.on, of=undone.name
+        )
 
     async def _load_clusters(self, reference: NodeReference) -> ResolvedClusters:
         clusters = await load_clusters(self.store, self.rules(), [reference.node])

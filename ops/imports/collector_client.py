@@ -24,7 +24,9 @@ class CollectorClient:
     """Sends with a write key. `retry_for_s` bounds how long one batch is tried."""
 
     def __init__(self, http: httpx.Client, write_key: str, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._http, self._auth, self._sleep = http, (write_key, ""), sleep
+        self._http = http
+        self._auth = (write_key, "")
+        self._sleep = sleep
         self.retry_for_s = RETRY_FOR_S
 
     def send(self, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
+from runtime.errors import Invalid
 from warehouse import named_queries
 from warehouse.client import Warehouse
 
@@ -46,6 +47,12 @@ class QuarantineEntry:
     by: str
     because: str
     raw: bytes = field(default=b"", repr=False)
+
+
+def require_state(state: str) -> None:
+    """Raise Invalid for a state that a query cannot ask for: it is one of STATES, or `all`."""
+    if state not in (*STATES, "all"):
+        raise Invalid(f"state is one of {', '.join(STATES)}, all", path="state", reason="malformed")
 
 
 async def list_entries(warehouse: Warehouse, query: QuarantineQuery) -> list[QuarantineEntry]:

@@ -111,7 +111,13 @@ class ReplayDecider:
         source = self._sources.get(entry.source)
         if source is None or source.spec.webhook is None:
             return ReplayRefusal("its source has no webhook by now")
-        return decide_delivery(self._intake, source.spec.webhook.mapping, payload, raw, IntakeContext(entry.source, entry.at_ms))
+        return decide_delivery(
+            intake=self._intake,
+            mapping=source.spec.webhook.mapping,
+            payload=payload,
+            raw=raw,
+            intake_context=IntakeContext(entry.source, entry.at_ms),
+        )
 
     def _stage_records(self, entry: QuarantineEntry, raw: bytes) -> list[Outgoing] | ReplayRefusal:
         name = entry.topic.removeprefix(f"{self._settings.environment}.")

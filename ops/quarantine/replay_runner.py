@@ -58,8 +58,12 @@ class ReplayRunner:
     def __init__(
         self, settings: Settings, producer: Producer | None, clock: Clock, by: str, *, rate: int, progress: Callable[[int], None]
     ) -> None:
-        self._settings, self._producer, self._clock = settings, producer, clock
-        self._by, self._rate, self._progress = by, rate, progress
+        self._settings = settings
+        self._producer = producer
+        self._clock = clock
+        self._by = by
+        self._rate = rate
+        self._progress = progress
 
     async def replay(self, warehouse: Warehouse, ids: Sequence[str], decider: ReplayDecider, edits: RecordEdits) -> ReplayResult:
         """Send records again; without a producer only decide. A refused record stays as it is.

@@ -110,7 +110,9 @@ class Rebuild:
             )
             identities = refill.rebuild_identities(recomputed, history, version, self._clock.now_ms())
             transitions = await named_queries.fetch_rows(self._warehouse, "transitions")
-            membership_documents = refill.membership_documents(transitions, identities, history, recomputed, refill_offsets.touched)
+            membership_documents = refill.membership_documents(
+                rows=transitions, rebuilt=identities, history=history, recomputed=recomputed, offsets=refill_offsets.touched
+            )
             documents = (
                 refill.fragment_documents(recomputed, refill_offsets.events),
                 membership_documents,
@@ -123,7 +125,14 @@ class Rebuild:
                 profile_id for partition_documents in membership_documents.values() for _, profile_id in partition_documents
             }
             await self._publish(identities, sorted(profiles.keys() | profile_ids))
-        return RebuildResult(recomputed.events, len(recomputed.state.fragments), len(profiles), len(profile_ids), before, after)
+        return RebuildResult(
+            events=recomputed.events,
+            fragments=len(recomputed.state.fragments),
+            profiles=len(profiles),
+            memberships=len(profile_ids),
+            before=before,
+            after=after,
+        )
 
     async def _live_plan_and_rules(self) -> tuple[SegmentPlan, CompiledIdentityRules]:
         live_definitions = await definitions_topic.read_live(self._settings, self._bus)

@@ -27,7 +27,9 @@ async def open_segment_service(data_dir: Path) -> AsyncIterator[SegmentService]:
         async with KafkaBus(settings) as bus:
             live_definitions = await definitions_topic.read_live(settings, bus)
         plan, rules = segment_plan_of(live_definitions.values()), definitions_topic.identity_rules_of(settings, live_definitions)
-        yield SegmentService(settings, store, clock, lambda: plan, lambda: rules, warehouse.get)
+        yield SegmentService(
+            settings=settings, store=store, clock=clock, plan=lambda: plan, rules=lambda: rules, warehouse=warehouse.get
+        )
     finally:
         await warehouse.aclose()
         await store.aclose()
@@ -47,5 +49,12 @@ async def open_segment_verifier(data_dir: Path) -> AsyncIterator[SegmentVerifier
             return connection.warehouse
 
         yield SegmentVerifier(
-            connection.settings, store, warehouse, connection.bus, SystemClock(), lambda: plan, lambda: rules, membership_query
+            settings=connection.settings,
+            store=store,
+            warehouse=warehouse,
+            bus=connection.bus,
+            clock=SystemClock(),
+            plan=lambda: plan,
+            rules=lambda: rules,
+            membership_query=membership_query,
         )

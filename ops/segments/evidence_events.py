@@ -154,7 +154,12 @@ def _event_hash(event: Event) -> str:
 
 
 def _event_with_value(event: Event, register: Register | None = None, entry: Entry | None = None) -> dict[str, Any]:
-    answer = {"id": event.id, **_event_to_json(event.type, event.name, event.source, event.time_ms, event.received_ms)}
+    answer = {
+        "id": event.id,
+        **_event_to_json(
+            kind=event.type, name=event.name, source=event.source, time_ms=event.time_ms, received_ms=event.received_ms
+        ),
+    }
     if register is None or entry is None:
         return answer
     if register.form in ("largest", "smallest"):

@@ -41,10 +41,19 @@ async def read_snapshot(
         return None
     joined = join_fragments(fragments, plan.registers, members)
     secret = settings.tenant_secret.get_secret_value().encode()
-    contributions = profile_contributions(joined, profile_id, plan, rule, secret)
-    facts = build_profile_facts(joined, contributions, await _read_groups(store, plan, contributions), rule, profile_id, members)
+    contributions = profile_contributions(joined=joined, profile_id=profile_id, plan=plan, rule=rule, secret=secret)
+    facts = build_profile_facts(
+        joined=joined,
+        contributions=contributions,
+        documents=await _read_groups(store, plan, contributions),
+        rule=rule,
+        profile_id=profile_id,
+        nodes=members,
+    )
     document = (await store.documents("membership", [profile_id]))[profile_id]
-    return ProfileSnapshot(profile_id, members, joined, facts, decode_membership(document.data))
+    return ProfileSnapshot(
+        profile_id=profile_id, members=members, joined=joined, facts=facts, membership=decode_membership(document.data)
+    )
 
 
 async def _read_groups(

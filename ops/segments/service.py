@@ -64,7 +64,9 @@ class SegmentService:
 
     async def _snapshot(self, profile: str, plan: SegmentPlan) -> ProfileSnapshot:
         node = parse_reference(profile, self.settings, "profile").node
-        snapshot = await person.read_snapshot(self.settings, self.store, plan, self.rules().household, node)
+        snapshot = await person.read_snapshot(
+            settings=self.settings, store=self.store, plan=plan, rule=self.rules().household, node=node
+        )
         if snapshot is None:
             raise Invalid("profile: nobody is known by this identifier", path="profile", reason="unknown_identifier")
         return snapshot

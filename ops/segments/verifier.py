@@ -215,7 +215,13 @@ class _Comparison:
     async def result(self, repaired: int | None = None) -> SegmentVerification:
         """Return the result, with the causes of the differences."""
         compared = [
-            SegmentComparison(name, self.plan.versions[name], self.both[name], self.differing[name], await self._causes(name))
+            SegmentComparison(
+                segment=name,
+                version=self.plan.versions[name],
+                both=self.both[name],
+                differing=self.differing[name],
+                causes=await self._causes(name),
+            )
             for name in self.names
         ]
         return SegmentVerification(tuple(compared), self.comparisons, self.at_ms, repaired)
@@ -250,7 +256,9 @@ class _Comparison:
         explainer = SegmentExplainer(self.plan)
         household = self.verifier.rules().household
         for profile_id in sorted(differing.profiles)[:MAX_EXPLAINED]:
-            snapshot = await person.read_snapshot(self.verifier.settings, self.verifier.store, self.plan, household, profile_id)
+            snapshot = await person.read_snapshot(
+                settings=self.verifier.settings, store=self.verifier.store, plan=self.plan, rule=household, node=profile_id
+            )
             if snapshot is None or snapshot.profile_id != profile_id:
                 # The profile has gone into another one: its membership document waits for the evaluation that dissolves it.
                 counts["stale"] += 1
