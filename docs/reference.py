@@ -1,4 +1,4 @@
-"""The reference pages that are made from the code: `python -m docs.reference` writes them, a test holds them equal."""
+"""Write the reference pages that are made from the code: `python -m docs.reference`. A test compares them with the code."""
 
 import inspect
 import json
@@ -35,7 +35,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def configuration() -> str:
-    """Every setting: its variable, default and meaning."""
+    """Return the page of every setting: its variable, default and meaning."""
     rows = []
     for name, field in Settings.model_fields.items():
         secret = isinstance(field.default, SecretStr)
@@ -49,7 +49,7 @@ def _plain(default: object) -> str:
 
 
 def topics() -> str:
-    """Every topic of the register."""
+    """Return the page of every topic of the register."""
     rows = [
         (
             f"`{topic.name}`",
@@ -69,7 +69,7 @@ def topics() -> str:
 
 
 def reasons() -> str:
-    """Every reason of the closed list."""
+    """Return the page of every reason of the closed list."""
     return (
         "# Reasons\n\n"
         + _GENERATED_NOTICE
@@ -78,23 +78,23 @@ def reasons() -> str:
 
 
 def metrics_page() -> str:
-    """Every metric of the register."""
+    """Return the page of every metric of the register."""
     return "# Metrics\n\n" + _GENERATED_NOTICE + metrics.documentation().rstrip() + "\n"
 
 
 def collector_api() -> str:
-    """The OpenAPI document of the collector's addresses."""
+    """Return the OpenAPI document of the collector's addresses."""
     app = create_app(Settings(), MemoryProducer(MemoryBus()), SystemClock(), Sources(), metrics.Metrics())
     return json.dumps(build_document(app.routes), ensure_ascii=False, indent=2) + "\n"
 
 
 def json_schema(name: str) -> str:
-    """The JSON Schema of a kind of definition."""
+    """Return the JSON Schema of a kind of definition."""
     return json.dumps(definition_schema(name), ensure_ascii=False, indent=2) + "\n"
 
 
 def operating() -> str:
-    """Return the page of the operator, its table of commands made anew; the rest of the page is written by hand."""
+    """Return the page for operators with a new table of commands; the rest of the page is written by hand."""
     page = (DOCS / "operating.md").read_text(encoding="utf-8")
     before, begin, rest = page.partition(_COMMANDS_BEGIN)
     _, end, after = rest.partition(_COMMANDS_END)
