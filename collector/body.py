@@ -75,6 +75,7 @@ async def read_body(request: Request, max_bytes: int, permit: Permit) -> bytes:
     """Return the body as it was sent, at most `max_bytes`. Raises RequestRefused."""
     if request.headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
         raise RequestRefused(Problem.ENCODING)
+    # A declared length saves reading a body that is too large; it is not trusted further, since chunked bodies have none.
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length) > max_bytes:
         raise RequestRefused(Problem.TOO_LARGE)

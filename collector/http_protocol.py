@@ -57,7 +57,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._received_bytes, self._reading_headers = 0, True
+        self._received_bytes = 0
+        self._reading_headers = True
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text adds nothing to ours
         self._respond_and_close(ProblemAnswer(400, "invalid_http", "This is not an HTTP request."))

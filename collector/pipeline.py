@@ -71,6 +71,7 @@ async def serve(parts: CollectorParts, request: Request, endpoint: str, steps: S
 async def _run_steps(parts: CollectorParts, context: RequestContext, steps: Sequence[RequestStep]) -> Response:
     """Return the response of the last step. A refusal, or a bug in a step, becomes a response too."""
     try:
+        # `context` is replaced after each step, so a refusal is answered with all that was known before it.
         for step in (require_sources, *steps):
             result = step(parts, context)
             context = result if isinstance(result, RequestContext) else await result
@@ -206,6 +207,7 @@ async def publish_outcome(parts: CollectorParts, outcome: IntakeOutcome, source_
     """
     if not outcome.records:
         return
+    # One send for all records: the broker takes events and quarantine records of a request in one batch.
     topics = {name: parts.settings.topic(name) for name in ("events", "quarantine")}
     try:
         await parts.producer.send([Outgoing(topics[record.topic], record.value, record.key) for record in outcome.records])

@@ -169,6 +169,7 @@ class CallIntake:
         id_suffix = _retry_stable_suffix(call, message_id, envelope.call_type, intake_context.source) if message_id else ""
         raw = encode_losslessly(_self_contained(call, envelope, intake_context))
         record = self.quarantine(raw, result, intake_context, id_suffix)
+        # The answer repeats a message id so that the client finds its call, but not one that JSON or a header cannot carry.
         is_quotable = message_id is not None and len(message_id) <= _MAX_QUOTED_ID_CHARS and not find_violation(message_id)
         outcome.add_rejection(record, result, index, message_id if is_quotable else None)
 
@@ -192,7 +193,7 @@ class CallIntake:
                     break
                 result = step(result, intake_context)
         except RecursionError:
-            raise
+            raise  # the whole body is nested too deeply: `decide` refuses it
         except Exception as error:  # noqa: BLE001 - a bug that one event meets must not cost the others of its batch
             return Rejection(Reason.POISON, type(error).__name__)
         return result

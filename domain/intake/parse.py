@@ -149,6 +149,7 @@ def _time_ms(call: dict[str, Any], received_ms: int, sent_ms: int | None) -> int
         if (at_ms := instant_ms(value)) is None:
             raise CallRejected(Reason.WRONG_TYPE, "must be an ISO 8601 or epoch instant from 1970 on", field)
         instants_ms.append(at_ms)
+    # A client may write in `timestamp` when it happened and in `originalTimestamp` when it was called, or the other way round.
     original_ms = min(instants_ms)
     client_sent_ms = instant_ms(call.get("sentAt")) if sent_ms is None else sent_ms
     corrected_ms = original_ms if client_sent_ms is None else received_ms - (client_sent_ms - original_ms)
@@ -192,6 +193,7 @@ def _resolve_identifiers(
         for namespace, value in candidates
         if value and (identifier_and_node := _normalise_and_hash(namespace, value, secret, country)) is not None
     }
+    # Sorted, so that equal calls make equal events whatever the order of their fields.
     ordered = sorted(usable_pairs)
     return tuple(pair for pair, _ in ordered), tuple(node_id for _, node_id in ordered)
 

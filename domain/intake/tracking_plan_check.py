@@ -117,7 +117,9 @@ class _ObjectCheck:
     def __init__(
         self, path: str, specs: Mapping[str, PropertySpec], unknown_policy: UnknownPolicy, implicit: frozenset[str] = frozenset()
     ) -> None:
-        self._path, self._unknown_policy, self._implicit = path, unknown_policy, implicit
+        self._path = path
+        self._unknown_policy = unknown_policy
+        self._implicit = implicit
         self._checks = {name: _PropertyCheck(f"{path}.{name}", spec, unknown_policy) for name, spec in specs.items()}
         self._required_names = tuple(name for name, spec in specs.items() if spec.required)
 
@@ -155,10 +157,14 @@ class _PropertyCheck:
     __slots__ = ("_enum", "_fields", "_has_type", "_items", "_max", "_max_length", "_min", "_path", "_pattern", "unchecked_types")
 
     def __init__(self, path: str, spec: PropertySpec, unknown_policy: UnknownPolicy) -> None:
-        self._path, self._has_type = path, None if spec.type is None else _TYPE_CHECKS[spec.type]
+        self._path = path
+        self._has_type = None if spec.type is None else _TYPE_CHECKS[spec.type]
+        # `true == 1` in Python: the flag keeps a boolean from matching a number.
         self._enum = None if spec.enum is None else frozenset((isinstance(value, bool), value) for value in spec.enum)
         self._pattern = None if spec.pattern is None else _compile_search(spec.pattern)
-        self._min, self._max, self._max_length = spec.min, spec.max, spec.max_length
+        self._min = spec.min
+        self._max = spec.max
+        self._max_length = spec.max_length
         self._fields = _ObjectCheck(path, spec.properties, unknown_policy) if spec.properties else None
         self._items = None if spec.items is None else _PropertyCheck(f"{path}[]", spec.items, unknown_policy)
         further_rules = (spec.enum, spec.pattern, spec.min, spec.max, spec.max_length, spec.items, spec.properties or None)
@@ -212,7 +218,8 @@ class CompiledPlan:
     """A compiled tracking plan. Its `check` costs a few lookups a property."""
 
     def __init__(self, name: str, spec: TrackingPlanSpec) -> None:
-        self.name, self.mode = name, spec.mode
+        self.name = name
+        self.mode = spec.mode
         self._unknown_events: UnknownPolicy = spec.unknown_events
         self._events = {
             unicodedata.normalize("NFC", label): self._compile_event(label, event, spec) for label, event in spec.events.items()
