@@ -17,12 +17,9 @@ from typing import Any
 
 from domain.profiles.membership import Membership
 from domain.segments.plan import SegmentPlan
-from domain.segments.profile_facts import ProfileFacts
+from domain.segments.profile_facts import COMPUTED_PREFIX, ProfileFacts
 from domain.segments.tree import MembershipResult
 from schemas.instants import NEVER
-
-COMPUTED = "computed."
-"""Before the names of computed traits in `due` and `approximate`, where they stand beside names of segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +64,20 @@ def evaluate_profile(
     else:
         computed_names, names = plan.affected_by(changed)
         overdue = [name for name, at_ms in due.items() if at_ms <= now_ms]
-        computed_names |= {name.removeprefix(COMPUTED) for name in overdue if name.startswith(COMPUTED)}
-        by_time = frozenset(name for name in overdue if not name.startswith(COMPUTED)) - names
+        computed_names |= {name.removeprefix(COMPUTED_PREFIX) for name in overdue if name.startswith(COMPUTED_PREFIX)}
+        by_time = frozenset(name for name in overdue if not name.startswith(COMPUTED_PREFIX)) - names
         names |= by_time
     # Computed traits first: a segment reads the values of now, and a value that stayed the same wakes no segment.
     approximate: list[str] = []
     for name, trait in plan.evaluate_computed(facts, now_ms, computed_names).items():
         if trait.is_approximate:
-            approximate.append(COMPUTED + name)
+            approximate.append(COMPUTED_PREFIX + name)
         if not _same(trait.value, computed.get(name)):
             names |= plan.segments_using_computed((name,))
         computed.pop(name, None)
         if trait.value is not None:
             computed[name] = trait.value
-        _set_due(due, COMPUTED + name, trait.next_change_ms)
+        _set_due(due, COMPUTED_PREFIX + name, trait.next_change_ms)
     # `earlier` is what `in_segment` reads for segments that are not evaluated now.
     earlier = plan.blank_results if complete else dict(_earlier_results(before, due))
     results = plan.evaluate(replace(facts, computed=computed), now_ms, names, earlier)
@@ -110,6 +107,6 @@ def _set_due(due: dict[str, int], name: str, at_ms: int) -> None:
 
 def _earlier_results(before: Membership, due: dict[str, int]) -> Iterator[tuple[str, MembershipResult]]:
     for name in before.segments.keys() | due.keys():
-        if not name.startswith(COMPUTED):
+        if not name.startswith(COMPUTED_PREFIX):
             state = before.segments.get(name)
             yield name, MembershipResult(state is not None and state.member, due.get(name, NEVER))

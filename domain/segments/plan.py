@@ -24,12 +24,13 @@ from domain.segments.computed_registers import computed_trait_registers
 from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS, ComputedTraitSpec
 from domain.segments.evaluate_computed import evaluate_computed_trait
 from domain.segments.language import SegmentSpec, leaves_of, segment_references, segment_version
-from domain.segments.leaves.leaf import Dependency, GroupCondition, GroupKind, LeafCondition
-from domain.segments.profile_facts import LeafResult, ProfileFacts
+from domain.segments.leaves.leaf import Dependency, GroupCondition, LeafCondition
+from domain.segments.profile_facts import COMPUTED_PREFIX, LeafResult, ProfileFacts
 from domain.segments.registers import Entry, Register
 from domain.segments.tree import CompiledTree, MembershipResult, compile_tree
 from schemas.events import Event
 from schemas.hashes import content_hash
+from schemas.records import GroupKind
 
 MAX_SEGMENT_DEPTH: Final = 3
 """How many segments `in_segment` may lead through: each level is evaluated again when the one below changes."""
@@ -171,7 +172,7 @@ class SegmentPlan:
                     self._index_trait_path(name, reference.path)
 
     def _index_trait_path(self, segment: str, path: str) -> None:
-        if path.startswith("computed."):
+        if path.startswith(COMPUTED_PREFIX):
             self._segments_by_computed_trait.setdefault(path.split(".")[1], set()).add(segment)
         else:
             # `address.city` may be a trait of that name or a part of the trait `address`: a change of either one

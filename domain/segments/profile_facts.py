@@ -2,13 +2,16 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from domain.segments.comparisons import lookup
 from domain.segments.registers import Entry, Register, TallyCount
 from schemas.instants import NEVER
+
+COMPUTED_PREFIX: Final = "computed."
+"""A trait path that begins so is a computed trait: `computed.NAME`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ class ProfileFacts:
 
     def trait_value(self, path: str) -> Any:
         """Return the trait at a dotted path, or the computed trait when the path is `computed.NAME`; None when there is none."""
-        if path.startswith("computed."):
-            return lookup(self.computed, path[len("computed.") :])
+        if path.startswith(COMPUTED_PREFIX):
+            return lookup(self.computed, path.removeprefix(COMPUTED_PREFIX))
         return lookup(self.traits, path)
 
     def entries(self, register: Register) -> Sequence[Entry]:

@@ -16,7 +16,7 @@ from domain.segments.leaves.did import DidCondition
 from domain.segments.leaves.occurrence import OccurrenceCondition
 from domain.segments.leaves.regularly import RegularlyCondition
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan
-from domain.segments.profile_facts import LeafResult
+from domain.segments.profile_facts import COMPUTED_PREFIX, LeafResult
 from domain.segments.registers import Register
 from schemas.instants import NEVER
 from tests.support.segment_laws import SegmentWorld, check_all
@@ -99,7 +99,7 @@ def _overdue_forgotten(patch: pytest.MonkeyPatch) -> None:
     note = verdicts._set_due
 
     def mutant(due: dict[str, int], name: str, at_ms: int) -> None:
-        note(due, name, NEVER if name.startswith(verdicts.COMPUTED) else at_ms)
+        note(due, name, NEVER if name.startswith(COMPUTED_PREFIX) else at_ms)
 
     patch.setattr(verdicts, verdicts._set_due.__name__, mutant)
 

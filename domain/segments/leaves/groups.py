@@ -7,12 +7,12 @@ from pydantic import Field
 
 from domain.fields import EventName, StrictModel, WholeNumber
 from domain.segments.comparisons import holds, lookup
-from domain.segments.leaves.leaf import GroupKind
 from domain.segments.leaves.trait import TraitLeaf, trait_text
-from domain.segments.profile_facts import GroupFacts
+from domain.segments.profile_facts import COMPUTED_PREFIX, GroupFacts
 from domain.segments.sql.columns import CURRENT_LABELS_SQL
 from domain.segments.sql.comparisons import comparison_sql, value_below
 from domain.segments.sql.query import QueryParameters
+from schemas.records import GroupKind
 
 
 class MinimumMembers(StrictModel):
@@ -30,7 +30,7 @@ class MinimumEventCount(StrictModel):
 
 def validate_group_trait(trait: TraitLeaf | None) -> None:
     """Raise ValueError for what a group does not have: computed traits, and dates that would need timers of the group."""
-    if trait is not None and (trait.relative_ms is not None or trait.path.startswith("computed.")):
+    if trait is not None and (trait.relative_ms is not None or trait.path.startswith(COMPUTED_PREFIX)):
         raise ValueError("a group has no computed traits, and its dates are compared with `before` and `after` alone")
 
 

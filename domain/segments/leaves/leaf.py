@@ -22,16 +22,15 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 from domain.fields import StrictModel
-from domain.segments.profile_facts import GroupFacts, LeafResult, ProfileFacts
+from domain.segments.profile_facts import COMPUTED_PREFIX, GroupFacts, LeafResult, ProfileFacts
 from domain.segments.registers import Entry, Register
 from domain.segments.sql.columns import ProfileColumns
+from schemas.records import GroupKind
 
 JsonSchema = Mapping[str, Any]
-GroupKind = Literal["account", "household"]
-COMPUTED_PREFIX = "computed."
 
 
 class Dependency(Enum):

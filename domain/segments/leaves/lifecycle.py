@@ -5,9 +5,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from domain.fields import NAME_PATTERN, StrictModel
-from domain.segments.leaves.leaf import COMPUTED_PREFIX, LeafCondition, LeafInputs, SqlContext, TraitReference
+from domain.segments.leaves.leaf import LeafCondition, LeafInputs, SqlContext, TraitReference
 from domain.segments.phrases import options_text
-from domain.segments.profile_facts import LeafResult, ProfileFacts
+from domain.segments.profile_facts import COMPUTED_PREFIX, LeafResult, ProfileFacts
 
 LifecycleStage = Literal["visitor", "lead", "first_time", "active", "loyal", "at_risk", "lost", "won_back"]
 

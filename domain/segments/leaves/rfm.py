@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from domain.fields import NAME_PATTERN, StrictModel, WholeNumber
-from domain.segments.leaves.leaf import COMPUTED_PREFIX, LeafCondition, LeafInputs, SqlContext, TraitReference
+from domain.segments.leaves.leaf import LeafCondition, LeafInputs, SqlContext, TraitReference
 from domain.segments.phrases import options_text
-from domain.segments.profile_facts import LeafResult, ProfileFacts
+from domain.segments.profile_facts import COMPUTED_PREFIX, LeafResult, ProfileFacts
 from domain.segments.schema_rules import requires_any_of
 from domain.segments.sql.query import all_of, any_of
 

@@ -6,9 +6,9 @@ It knows the tree alone; every leaf writes its own condition, see `LeafCondition
 from functools import cached_property
 
 from domain.segments.language import AllOf, AnyOf, InSegmentCondition, Node, Not, children_of
-from domain.segments.leaves.leaf import COMPUTED_PREFIX, Dependency, bind_leaf
+from domain.segments.leaves.leaf import Dependency, bind_leaf
 from domain.segments.plan import SegmentPlan
-from domain.segments.profile_facts import ProfileFacts
+from domain.segments.profile_facts import COMPUTED_PREFIX, ProfileFacts
 from domain.segments.sql.columns import ProfileColumns
 from domain.segments.sql.comparisons import value_below
 from domain.segments.sql.computed_traits import computed_trait_sql
