@@ -1,5 +1,4 @@
-"""The baseline of segments: who is a member at the moment when their definition becomes live, and what has to be published
-for that. Pure.
+"""The baseline of segments: who is a member when a definition becomes live, and what has to be published for that. Pure.
 
 **Why.** Everybody who is a member of a new segment by history has to be in it at once, without a message to a channel: these
 people did nothing just now. So their transitions are published with the cause `backfill`, which activation ignores, before
