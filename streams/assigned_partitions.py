@@ -117,6 +117,7 @@ class AssignedPartitions:
             # one. And the partition may have been revoked meanwhile: then the position is no longer this worker's business.
             if topic_partition in self._positions:
                 _require_position(topic_partition, checkpoint.position, known_position)
+            # None is the first look since the assignment, and after that one all timers count as unknown anyway.
             if self._fences.get(topic_partition) not in (None, checkpoint.fence):
                 self.mark_timers_unknown(topic_partition)
             self._fences[topic_partition] = checkpoint.fence

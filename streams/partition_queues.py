@@ -83,6 +83,7 @@ class PartitionQueues:
             self._in_hand += 1
             self._idle.clear()
             try:
+                # The slice stays unacknowledged, so Kafka delivers it again after the next assignment.
                 if not await self._handle(delivered):
                     halted_generation = delivered.generation
             finally:

@@ -135,6 +135,7 @@ class StreamProcess:
             self._agents.append(agent)
             for name, start_task in hosted_step.background.items():
                 self._spawn(name, start_task(AgentResources(producer, agent.assigned)))
+        # Only when every agent is made: the first assignment may come at once, and `ready` must then know of all of them.
         for agent in self._agents:
             await agent.start()
             self._spawn(f"watch {agent.name}", agent.watch())

@@ -85,6 +85,8 @@ class Reclusterer:
             return True
         log.info("reclustering_started", rules_number=rules_number)
         count = 0
+        # Clusters that live links change during the scan may be asked for twice or not at all. Both are right: the agent decides
+        # what live links touch by the same new rules.
         async for nodes in self._clusters():
             if not await self._publish_and_wait(
                 topic_partition, ReclusterRequest(nodes=tuple(nodes), rules_number=rules_number), rules_number
@@ -113,6 +115,7 @@ class Reclusterer:
             poll_s=PROGRESS_POLL_S,
         )
 
+        # Asked at each poll: a request of old rules, or in the partition of another worker, is not worth the whole timeout.
         def is_obsolete() -> bool:
             return self._rules().sequence_number != rules_number or topic_partition not in self._assigned_partitions()
 

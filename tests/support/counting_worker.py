@@ -33,7 +33,7 @@ BUCKETS = 5
 
 
 def bucket_id(topic_partition: TopicPartition, offset: int) -> str:
-    """The id of the document that counts this record."""
+    """Return the id of the document that counts this record."""
     return f"count-{topic_partition.partition}-{offset % BUCKETS}"
 
 
@@ -76,7 +76,7 @@ class CountingStep:
 
 
 def offsets_of(document: GuardedDocument) -> list[int]:
-    """The offsets that a document counts."""
+    """Return the offsets that a document counts."""
     return [] if document.data is None else msgspec.json.decode(document.data, type=list[int])
 
 

@@ -77,7 +77,7 @@ class FaultStage:
     fed: int = 0
 
     def worker(self, **misbehaviour: str) -> SupervisedWorker:
-        """A new worker, started; each has a data directory of its own, as on machines of their own."""
+        """Start a new worker. Each has a data directory of its own, as on machines of their own."""
         number = len(self.workers)
         own_variables = {"ONEFOLD_DATA_DIR": str(self.folder / f"worker{number}")}
         worker = SupervisedWorker({**self.variables, **own_variables, **misbehaviour}, self.folder / f"worker{number}.log")
@@ -170,13 +170,13 @@ class FaultStage:
         return collected
 
     def log_tails(self) -> str:
-        """The ends of the workers' logs."""
+        """Return the ends of the workers' logs."""
         return "\n".join(f"worker {n} {w.codes}: {w.log.read_text()[-3000:]}" for n, w in enumerate(self.workers))
 
 
 @contextlib.asynccontextmanager
 async def fault_stage(bootstrap: str, redis_url: str, environment: str, folder: Path) -> AsyncIterator[FaultStage]:
-    """A stage with its topics; its workers end with it."""
+    """Make a stage with its topics, and kill its workers at the end of the block."""
     variables = {
         "ONEFOLD_KAFKA_BOOTSTRAP": bootstrap,
         "ONEFOLD_REDIS_URL": redis_url,

@@ -30,7 +30,7 @@ class SegmentStream:
     now_ms: int = 0
 
     def apply_arrival(self, arrival: Arrival) -> None:
-        """What is due before it, then the arrival itself."""
+        """Let the timers fire that are due before the arrival, then apply it."""
         self.advance_to(arrival.at_ms)
         if arrival.event is not None:
             self.apply_event(arrival.event)
@@ -71,11 +71,11 @@ class SegmentStream:
         self.now_ms = now_ms
 
     def due(self) -> dict[str, int]:
-        """The timers that are set, by profile."""
+        """Return the timers that are set, by profile."""
         return {name: min(document.next_change_ms.values()) for name, document in self.documents.items() if document.next_change_ms}
 
     def evaluate(self, name: str, changed: Collection[str] | None) -> None:
-        """What the segment agent does for a profile now."""
+        """Evaluate a profile now, as the segment agent does."""
         if not self.has_events(name):
             self.documents.pop(name, None)
             return
@@ -88,7 +88,7 @@ class SegmentStream:
         return self.labels.get(owner, owner)
 
     def members(self, name: str) -> tuple[str, ...]:
-        """The nodes of a profile; one without a label is its own."""
+        """Return the nodes of a profile. A node without a label is a profile of its own."""
         labelled = {node for node, profile in self.labels.items() if profile == name}
         return tuple(sorted(labelled | ({name} if self.profile_of(name) == name else set())))
 
@@ -100,17 +100,17 @@ class SegmentStream:
         return sorted({self.profile_of(owner) for owner in self.fragments})
 
     def facts(self, name: str) -> ProfileFacts:
-        """What segments look at."""
+        """Return what segments look at."""
         nodes = self.members(name)
         parts = [self.fragments[node] for node in nodes if node in self.fragments]
         return build_profile_facts(join_fragments(parts, self.plan.registers, nodes), {}, {}, None, name, nodes)
 
     def segment_members(self, segment: str) -> set[str]:
-        """The members of a segment."""
+        """Return the members of a segment."""
         return {name for name, document in self.documents.items() if _is_member(document, segment)}
 
     def computed(self, trait: str) -> dict[str, Any]:
-        """The values of a computed trait, by profile."""
+        """Return the values of a computed trait, by profile."""
         return {name: document.computed[trait] for name, document in self.documents.items() if trait in document.computed}
 
 
@@ -120,7 +120,7 @@ def _is_member(document: Membership, segment: str) -> bool:
 
 
 def membership_after(plan: SegmentPlan, before: Membership, evaluation: Evaluation) -> Membership:
-    """The document after an evaluation."""
+    """Return the document after an evaluation."""
     unchanged: Iterable[tuple[str, SegmentState]] = () if evaluation.complete else before.segments.items()
     evaluated = {name: SegmentState(member, 0, 0) for name, member in evaluation.members.items()}
     return Membership(

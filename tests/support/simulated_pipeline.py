@@ -68,7 +68,7 @@ class Pipeline:
         self.append("links", None, encode(decided))
 
     async def relink(self) -> None:
-        """What a change of the rules brings about: every cluster is looked at again, a few nodes at a time."""
+        """Ask the link agent to decide every cluster anew, a few nodes at a time, as happens after a change of the rules."""
         nodes = sorted([node async for node, _ in self.store.scan("edges")])
         for start in range(0, len(nodes), 3):
             self.append(
@@ -88,7 +88,7 @@ class Pipeline:
         raise AssertionError("the pipeline does not come to rest")
 
     def uncommitted(self) -> list[tuple[str, int]]:
-        """The places with records that are not committed."""
+        """Return the partitions with records that are not committed."""
         return sorted(
             topic_partition
             for topic_partition in self.logs
@@ -117,7 +117,7 @@ class Pipeline:
             self.committed[topic, partition] = records[-1].offset + 1
 
     async def run_zombie_slice(self, topic: str, partition: int) -> bool:
-        """A worker decides a slice, another one applies it first, then the first one writes; true when it was refused whole."""
+        """Have a worker decide a slice, another one apply it, then the first one write. Returns whether it was refused."""
         log, start = self.logs[topic, partition], self.committed[topic, partition]
         records = log[start : start + 5]
         topic_partition = TopicPartition(topic, partition, 1 if topic == "links" else self.partitions)
@@ -141,7 +141,7 @@ class Pipeline:
         ]
 
     def profiles(self) -> dict[str, Profile]:
-        """The profile last said under each id."""
+        """Return the profile that was published last under each id."""
         return {
             profile.profile_id: profile
             for (topic, _), log in sorted(self.logs.items())

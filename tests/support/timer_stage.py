@@ -78,7 +78,7 @@ class TimerStage:
     people: int = 0
 
     def worker(self, **variables: str) -> StreamsWorker:
-        """A new worker, started, with a data directory of its own."""
+        """Start a new worker, with a data directory of its own."""
         number = len(self.workers)
         own_variables = {"ONEFOLD_DATA_DIR": str(self.folder / f"worker{number}")}
         worker = StreamsWorker({**self.variables, **own_variables, **variables}, self.folder / f"worker{number}.log")
@@ -100,7 +100,7 @@ class TimerStage:
         return names
 
     async def evaluate_backlog(self, now_ms: int) -> None:
-        """What workers at `now_ms` would have made of all that was said, while none runs: the people are in, and timers are set."""
+        """Do what workers would have done by `now_ms`, while none runs: the people are in the segment, and their timers are set."""
         plan = segment_plan_of(definition for definition in load_yaml(DEFINITION, "") if isinstance(definition, Segment))
         steps: list[Step] = [
             UnifyStep(self.settings, self.store, lambda: plan),
@@ -211,7 +211,7 @@ class TimerStage:
 async def timer_stage(
     bootstrap: str, redis_url: str, environment: str, folder: Path, partitions: int = 2
 ) -> AsyncIterator[TimerStage]:
-    """A stage with its topics and its segment; its workers end with it."""
+    """Make a stage with its topics and its segment, and kill its workers at the end of the block."""
     variables = {
         "ONEFOLD_KAFKA_BOOTSTRAP": bootstrap,
         "ONEFOLD_REDIS_URL": redis_url,

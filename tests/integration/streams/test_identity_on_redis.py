@@ -1,5 +1,7 @@
-"""Identity on real stores: random histories through the agents' steps on a Redis server and on a cluster of three primaries, with
-crashes between any two effects and, on the cluster, in the midst of a save, beside a plain run in memory."""
+"""Identity on real stores: random histories through the agents' steps on a Redis server and on a cluster of three primaries.
+
+They crash between any two effects and, on the cluster, in the midst of a save. A plain run in memory must give the same state.
+"""
 
 import functools
 import random
@@ -55,7 +57,7 @@ class CrashTolerantPipeline(Pipeline):
 
 
 async def compared(history: RandomIdentityHistory, store: ProfileStore) -> None:
-    """A wild run on `store` ends as the set of events says, and as another wild run in memory does."""
+    """Check that a wild run on `store` ends as the set of events says, and as another wild run in memory does."""
     wild = await run_history(history, SEGMENTS, functools.partial(CrashTolerantPipeline, external_store=store))
     await check_outcome(history, wild)
     plain = await run_history(replace(history, seed=history.seed + 1_000_000), SEGMENTS)

@@ -53,11 +53,11 @@ class World:
         await producer.send([Outgoing(topic, encode(one), key=one.owner.encode()) for one in events])
 
     async def event_counts(self) -> dict[str, int]:
-        """How many events each fragment counts."""
+        """Return how many events each fragment counts."""
         return {owner: sum(decode_fragment(data).counters.values()) async for owner, data in self.store.scan("fragment")}
 
     async def members(self) -> set[str]:
-        """The profiles in the segment."""
+        """Return the profiles in the segment."""
         return {
             profile_id
             async for profile_id, data in self.store.scan("membership")

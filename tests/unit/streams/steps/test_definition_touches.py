@@ -27,7 +27,7 @@ PLACE = TopicPartition("touched", 0, 1)
 
 
 async def line_of(*events: Event, inside: tuple[str, ...] = ()) -> tuple[Pipeline, str]:
-    """A pipeline where these events are applied and nobody is evaluated yet, and the profile, who is in segments by a baseline."""
+    """Return a pipeline that applied these events and evaluated nobody, and the profile, which is in segments by a baseline."""
     line = Pipeline(random.Random(1), [VIEWERS, LATELY], partitions=1)
     for one in events:
         line.feed(one)
@@ -45,7 +45,7 @@ async def line_of(*events: Event, inside: tuple[str, ...] = ()) -> tuple[Pipelin
 
 
 async def run_touches(line: Pipeline, profile_id: str, cause: Cause, offsets: tuple[int, ...]) -> Outcome:
-    """What the segment agent does about a touch of this kind."""
+    """Return what the segment agent does about a touch of this kind."""
     said = Touched(profile_id=profile_id, node=profile_id, cause=cause, at_ms=NOW_MS, since_ms=NOW_MS, offsets=offsets)
     step = SegmentStep(line.settings, line.store, lambda: NEW)
     return await step.run(PLACE, [Record("t", 0, 50, NOW_MS, None, encode(said))], line.clock.now_ms())

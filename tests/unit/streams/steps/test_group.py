@@ -40,7 +40,7 @@ NUMBERS = iter(range(1_000_000))
 def profile_event(
     user: str, kind: EventType = "identify", name: str = "", *, group: str = "", traits: Any = None, **others: str
 ) -> Event:
-    """A call of a user; each one later than those before."""
+    """Return a call of a user, later than all calls before it."""
     number = next(NUMBERS)
     return event(
         {"user_id": user, **others},
@@ -66,13 +66,13 @@ async def run_pipeline(line: Pipeline, *events: Event) -> None:
 
 
 async def members(line: Pipeline, kind: GroupKind, least: int = 1) -> list[list[str]]:
-    """The member lists of all groups of a kind that have at least so many."""
+    """Return the member lists of all groups of a kind that have at least so many members."""
     found = [decode_group(data).members() async for name, data in line.store.scan("group") if group_kind(name) == kind]
     return sorted(list_of for list_of in found if len(list_of) >= least)
 
 
 async def inside(line: Pipeline, user: str) -> list[str]:
-    """The segments of whoever the user is part of now."""
+    """Return the segments of the profile that the user belongs to now."""
     profile_id = (await line.store.labels([node(user)]))[node(user)].profile_id
     document = (await line.store.documents("membership", [profile_id]))[profile_id]
     return sorted(name for name, state in decode_membership(document.data).segments.items() if state.member)
