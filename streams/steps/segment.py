@@ -149,9 +149,7 @@ def decide(
         if touched.first_offset <= applied:
             # Perhaps they were never sent: a crash after the save of this slice must not lose them.
             unpublished_transitions, unpublished_contributions = before.latest_transitions, before.latest_group_records
-            produce += _change_records(
-                settings, before.latest_transitions, before.latest_group_records, _stored_profile(before, view, profile_id, now_ms)
-            )
+            produce += _change_records(settings, before, _stored_profile(before, view, profile_id, now_ms))
             results["replayed"] += 1
         if touched.last_offset <= applied or touched.superseded_by_event(view.guards):
             continue
@@ -166,17 +164,10 @@ def decide(
         timers[profile_id] = due
         if after is None:
             continue
-        produce += _change_records(
-            settings,
-            after.latest_transitions,
-            after.latest_group_records,
-            profile if after.profile_hash != before.profile_hash else None,
-        )
+        produce += _change_records(settings, after, profile if after.profile_hash != before.profile_hash else None)
         results += _count_changes(before, after, view)
-        after.latest_transitions, after.latest_group_records = (
-            (*unpublished_transitions, *after.latest_transitions),
-            (*unpublished_contributions, *after.latest_group_records),
-        )
+        after.latest_transitions = (*unpublished_transitions, *after.latest_transitions)
+        after.latest_group_records = (*unpublished_contributions, *after.latest_group_records)
         documents["membership", profile_id] = GuardedDocument(
             encode_membership(after), topic_partition.guard_name, touched.last_offset
         )
@@ -211,11 +202,11 @@ def _member_segments(segments: Mapping[str, SegmentState]) -> list[str]:
     return [name for name, state in segments.items() if state.member]
 
 
-def _change_records(
-    settings: Settings, transitions: Iterable[Transition], grouped: Iterable[GroupRecord], profile: Profile | None
-) -> list[Outgoing]:
-    records = [Outgoing(settings.topic("memberships"), encode(t), key=t.profile_id.encode()) for t in transitions]
-    records += [contribution_record(settings, record) for record in grouped]
+def _change_records(settings: Settings, membership: Membership, profile: Profile | None) -> list[Outgoing]:
+    """Return the records of a membership's latest changes, and of the profile if that is given."""
+    topic = settings.topic("memberships")
+    records = [Outgoing(topic, encode(one), key=one.profile_id.encode()) for one in membership.latest_transitions]
+    records += [contribution_record(settings, record) for record in membership.latest_group_records]
     if profile is not None:
         records.append(Outgoing(settings.topic("profiles"), encode(profile), key=profile.profile_id.encode()))
     return records
