@@ -45,7 +45,7 @@ def inside(onefold: Onefold, segment: str) -> list[str]:
 
 
 def until(onefold: Onefold, segment: str, names: list[str]) -> None:
-    eventually(lambda: inside(onefold, segment), lambda found: found == names)
+    eventually(lambda: inside(onefold, segment), lambda results: results == names)
 
 
 def test_calls_make_accounts_and_households_that_segments_and_analysts_see(tmp_path: Path, onefold: Onefold) -> None:

@@ -29,7 +29,7 @@ def test_a_window_exit_fires_by_time_alone_within_a_second(tmp_path: Path, onefo
     onefold.send([{"type": "track", "event": "warm_up", "userId": "u0"}])
     onefold.wait_until_settled(settled + 1)
     onefold.send([{"type": "track", "event": "call_ended", "userId": "u1", "messageId": "m1"}])
-    rows = eventually(lambda: onefold.rows(SQL), lambda seen: len(seen) >= 2)
+    rows = eventually(lambda: onefold.rows(SQL), lambda observed: len(observed) >= 2)
     assert [row[:2] for row in rows] == [["entered", "event"], ["exited", "timer"]]
     happened = onefold.rows("SELECT toUnixTimestamp64Milli(time) FROM events WHERE name = 'call_ended'")
     due, evaluated = int(rows[1][2]), int(rows[1][3])

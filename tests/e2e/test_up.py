@@ -37,8 +37,8 @@ def pids(command: OnefoldProcess) -> list[int]:
     return [role["pid"] for role in command.status()["roles"]]
 
 
-def all_gone(those: list[int]) -> bool:
-    return all(process_identity(pid) is None for pid in those)
+def all_gone(child_pids: list[int]) -> bool:
+    return all(process_identity(pid) is None for pid in child_pids)
 
 
 def test_status_reports_addresses_keys_and_roles(running: OnefoldProcess) -> None:
@@ -73,7 +73,7 @@ def test_a_killed_child_is_restarted(running: OnefoldProcess) -> None:
 def test_a_killed_up_restarts_on_the_same_ports_and_sigterm_ends_it_in_order(command: OnefoldProcess) -> None:
     command.up()
     first = command.status()
-    those = pids(command)
+    child_pids = pids(command)
     with Redis.from_url(first["addresses"]["redis"]) as redis:
         redis.set("kept", "Nguyễn")
     assert command.process is not None
@@ -83,7 +83,7 @@ def test_a_killed_up_restarts_on_the_same_ports_and_sigterm_ends_it_in_order(com
     second = command.status()
     with Redis.from_url(second["addresses"]["redis"], decode_responses=True) as redis:
         assert redis.get("kept") == "Nguyễn"
-    assert all_gone(those)
+    assert all_gone(child_pids)
     assert second["addresses"] == first["addresses"]
     assert second["write_keys"] == first["write_keys"]
     children = pids(command)
@@ -98,10 +98,10 @@ def test_detached_stack_runs_until_down(command: OnefoldProcess) -> None:
     assert started.returncode == 0
     assert started.stderr == ""
     assert "Onefold is ready" in started.stdout
-    those = pids(command)
+    child_pids = pids(command)
     assert command.run("status").returncode == 0
     assert command.run("down").returncode == 0
-    assert all_gone(those)
+    assert all_gone(child_pids)
     after = command.run("status", "--json")
     assert after.returncode == 1
     assert json.loads(after.stdout)["ready"] is False
@@ -136,7 +136,7 @@ def test_without_a_network_or_jars_up_says_what_to_do(command: OnefoldProcess, t
 
 
 def test_down_where_nothing_runs_is_no_error(command: OnefoldProcess) -> None:
-    done = command.run("down")
-    assert done.returncode == 0
-    assert done.stderr == ""
-    assert "nothing runs in" in done.stdout
+    completed = command.run("down")
+    assert completed.returncode == 0
+    assert completed.stderr == ""
+    assert "nothing runs in" in completed.stdout

@@ -25,15 +25,15 @@ SERVICES = ("redis", "kafka")
 
 
 async def test_killed_store_restarts_with_its_data(tmp_path: Path) -> None:
-    said: list[str] = []
-    async with embedded_stack(tmp_path / "dữ liệu", services=SERVICES, print_line=said.append) as running:
+    messages: list[str] = []
+    async with embedded_stack(tmp_path / "dữ liệu", services=SERVICES, print_line=messages.append) as running:
         admin = AIOKafkaAdminClient(bootstrap_servers=running.variables["ONEFOLD_KAFKA_BOOTSTRAP"])
         await admin.start()
         await admin.create_topics([NewTopic("onefold.kept", 3, 1)])
         await admin.close()
         before = {role["name"]: role["pid"] for role in (await running.status())["roles"]}
         os.kill(before["kafka"], signal.SIGKILL)
-        await wait_until(lambda: any(line.startswith("kafka is ready again") for line in said))
+        await wait_until(lambda: any(line.startswith("kafka is ready again") for line in messages))
         state = await running.status()
         assert state["ready"] is True
         assert {role["name"]: role["restarts"] for role in state["roles"]} == {"redis": 0, "kafka": 1}
@@ -58,16 +58,16 @@ async def test_a_store_can_be_stopped_and_started_by_hand(tmp_path: Path) -> Non
 
 
 async def test_topics_and_tables_are_made_before_the_first_role_starts(tmp_path: Path) -> None:
-    seen: list[Settings] = []
+    observed: list[Settings] = []
 
     async def prepare(settings: Settings) -> None:
-        seen.append(settings)
+        observed.append(settings)
 
     role = Role("broken", "ops.no_such_module")
     with pytest.raises(Transient, match=r"(?s)broken ended while starting \(exit 1\).*No module named"):
         async with embedded_stack(tmp_path / "data", services=("redis",), roles=(role,), prepare=prepare):
             pass
-    assert [settings.data_dir for settings in seen] == [tmp_path / "data"]
+    assert [settings.data_dir for settings in observed] == [tmp_path / "data"]
 
 
 @pytest.mark.parametrize("failure", [Misconfigured("the topic register names a topic twice"), RuntimeError("a bug")])
@@ -80,12 +80,19 @@ def test_a_failed_preparation_stops_what_had_started(tmp_path: Path, failure: Ex
         pids.extend(surviving_pid(path) or 0 for path in layout.run.glob("*.pid"))
         raise failure
 
-    said: list[str] = []
+    messages: list[str] = []
     with pytest.raises(type(failure), match=str(failure)):
-        up(layout, roles=(), announce=lambda state: said.append(str(state)), notify=said.append, stores=("redis",), prepare=prepare)
+        up(
+            layout,
+            roles=(),
+            announce=lambda state: messages.append(str(state)),
+            notify=messages.append,
+            stores=("redis",),
+            prepare=prepare,
+        )
     assert len(pids) == 1
     assert process_identity(pids[0]) is None
-    assert said == []
+    assert messages == []
     assert list(layout.run.glob("*.sock")) == []
 
 
@@ -100,8 +107,15 @@ def test_a_signal_during_startup_ends_the_engine_in_order(tmp_path: Path, number
         os.kill(os.getpid(), number)
         await asyncio.Event().wait()
 
-    said: list[str] = []
-    up(layout, roles=(), announce=lambda state: said.append(str(state)), notify=said.append, stores=("redis",), prepare=prepare)
-    assert said == ["stopping", "stopped"]
+    messages: list[str] = []
+    up(
+        layout,
+        roles=(),
+        announce=lambda state: messages.append(str(state)),
+        notify=messages.append,
+        stores=("redis",),
+        prepare=prepare,
+    )
+    assert messages == ["stopping", "stopped"]
     assert len(pids) == 1
     assert process_identity(pids[0]) is None

@@ -38,7 +38,7 @@ def test_the_day_holds_all_that_the_demo_is_to_show() -> None:
     for call in calls:
         if call.user_id is not None:
             devices.setdefault(call.user_id, set()).add(call.anonymous_id)
-    assert any(len(found) == 2 for found in devices.values())
+    assert any(len(results) == 2 for results in devices.values())
     assert max(Counter(call.message_id for call in calls).values()) > 1
     touchpoints = [action for action in actions if isinstance(action, DemoTouchpoint)]
     assert {t.body["event"] for t in touchpoints if t.body is not None} == {"call_started", "call_ended"}

@@ -16,8 +16,8 @@ DUE = {"k1": "vip entered", "k2": "cart-open exited"}
 
 
 def verdict(account: EventAccount = BALANCED, sent: int = 10, failed: int = 0, **changes: Any) -> tuple[str, ...]:
-    seen: dict[str, Any] = {"due_deliveries": DUE, "received": frozenset({"k1", "k2", "other"}), "quiet": True}
-    return judge(DemoObservation(Figures(account), **(seen | changes)), sent, failed).missing
+    observed: dict[str, Any] = {"due_deliveries": DUE, "received": frozenset({"k1", "k2", "other"}), "quiet": True}
+    return judge(DemoObservation(Figures(account), **(observed | changes)), sent, failed).missing
 
 
 def test_demo_verdict_is_ok_when_balanced_and_delivered() -> None:
@@ -64,9 +64,9 @@ def test_on_a_terminal_the_tables_hold_the_same_figures() -> None:
 
 
 def test_the_demos_definitions_are_sound() -> None:
-    found = read_directory(DEFINITIONS)
-    require_consistent(found, {})
-    assert {key.partition("/")[0] for key in found} == {"Source", "ComputedTrait", "Segment", "Destination"}
+    results = read_directory(DEFINITIONS)
+    require_consistent(results, {})
+    assert {key.partition("/")[0] for key in results} == {"Source", "ComputedTrait", "Segment", "Destination"}
 
 
 def test_moves_are_counted_by_what_caused_them() -> None:

@@ -128,9 +128,9 @@ def test_attaching_reaches_the_running_stack(layout: Layout, monkeypatch: pytest
 
 def test_addresses_give_people_the_reading_user(layout: Layout) -> None:
     made = secrets.load_or_create(layout.run / "secrets.json")
-    found = addresses(dict.fromkeys(PORT_NAMES, 20_000), made)
-    assert set(found) == {"collector", "api", "clickhouse", "kafka", "redis"}
-    assert made.clickhouse_app not in str(found)
+    results = addresses(dict.fromkeys(PORT_NAMES, 20_000), made)
+    assert set(results) == {"collector", "api", "clickhouse", "kafka", "redis"}
+    assert made.clickhouse_app not in str(results)
 
 
 def test_roles_can_be_restricted() -> None:
@@ -144,12 +144,12 @@ def test_roles_can_be_restricted() -> None:
 
 def test_orphaned_child_is_stopped_and_foreign_process_is_not(layout: Layout) -> None:
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
-    with subprocess.Popen(sleeper) as left, subprocess.Popen(sleeper) as stranger:
-        write_pid(layout.run / "kafka.pid", left.pid)
+    with subprocess.Popen(sleeper) as remaining, subprocess.Popen(sleeper) as stranger:
+        write_pid(layout.run / "kafka.pid", remaining.pid)
         (layout.run / "redis.pid").write_text(json.dumps({"pid": stranger.pid, "identity": "of an earlier process"}))
-        assert surviving_pid(layout.run / "kafka.pid") == left.pid
+        assert surviving_pid(layout.run / "kafka.pid") == remaining.pid
         end_leftovers(layout.run, kernel_wait_s=0.1)
-        assert process_identity(left.pid) is None
+        assert process_identity(remaining.pid) is None
         assert stranger.poll() is None
         stranger.kill()
     assert list(layout.run.glob("*.pid")) == []

@@ -33,9 +33,9 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 
 def refused(answer: httpx.Response, code: int, status: int) -> None:
-    found = SHAPE.match(answer.text)
-    assert found is not None, answer.text
-    assert int(found[1]) == code
+    results = SHAPE.match(answer.text)
+    assert results is not None, answer.text
+    assert int(results[1]) == code
     assert answer.headers["x-clickhouse-exception-code"] == str(code)
     assert answer.status_code == status
     assert "Traceback" not in answer.text

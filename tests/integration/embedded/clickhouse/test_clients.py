@@ -43,23 +43,23 @@ def test_native_inserts_and_reads_with_every_compression(url: str, client: Clien
         rows = [[number, f"Nguyễn Thị Ánh {number}", AT] for number in range(20_000)]
         summary = own.insert(name, rows, column_names=["id", "name", "at"])
         assert summary.written_rows == 20_000
-        found = own.query(f"SELECT id, name, at FROM {name} ORDER BY id", tz_mode="aware")
-    assert [list(row) for row in found.result_rows] == rows
+        results = own.query(f"SELECT id, name, at FROM {name} ORDER BY id", tz_mode="aware")
+    assert [list(row) for row in results.result_rows] == rows
 
 
 def test_bound_parameters_keep_every_character(client: Client) -> None:
     value = "Trần 'Đức' \"x\" \\ \n\t` ; -- file("
-    found = client.query(
+    results = client.query(
         "SELECT {value:String}, {ids:Array(UInt64)}, {at:DateTime64(3)}", {"value": value, "ids": [1, 2], "at": AT}
     )
-    assert found.result_rows[0][:2] == (value, [1, 2])
+    assert results.result_rows[0][:2] == (value, [1, 2])
 
 
 def test_parameters_too_long_for_an_address_keep_every_character(client: Client) -> None:
     values = ["Trần 'Đức' \"x\" \\ \r\n--\t` ; -- file(", "", *(f"{number:032x}" for number in range(5_000))]
     text = "\r\n--mốc\r\n\r\n" * 1_000
-    found = client.query("SELECT {values:Array(String)}, {text:String}, {one:UInt8}", {"values": values, "text": text, "one": 1})
-    assert found.result_rows[0] == (values, text, 1)
+    results = client.query("SELECT {values:Array(String)}, {text:String}, {one:UInt8}", {"values": values, "text": text, "one": 1})
+    assert results.result_rows[0] == (values, text, 1)
 
 
 def test_request_settings_do_not_leak_into_the_next_request_of_a_session(url: str) -> None:
@@ -123,8 +123,8 @@ def test_readers_and_writers_at_once(url: str, client: Client) -> None:
     with ThreadPoolExecutor(8) as pool:
         writing = [pool.submit(write, worker) for worker in range(4)]
         assert all(pool.map(read, range(4)))
-        for done in writing:
-            done.result()
+        for completed in writing:
+            completed.result()
     assert client.command(f"SELECT count() FROM {name}") == 4 * 5 * 200
 
 
@@ -140,9 +140,9 @@ async def test_the_asynchronous_client(url: str, client: Client) -> None:
     name = table(client, "asynchronous")
     own = await clickhouse_connect.get_async_client(dsn=url, autogenerate_session_id=False)
     await own.insert(name, [[1, "Lê Văn Đạt", AT]], column_names=["id", "name", "at"])
-    found = await asyncio.gather(*(own.query(f"SELECT name, {{n:UInt8}} FROM {name}", {"n": n}) for n in range(12)))
+    results = await asyncio.gather(*(own.query(f"SELECT name, {{n:UInt8}} FROM {name}", {"n": n}) for n in range(12)))
     await own.close()
-    assert [answer.result_rows[0] for answer in found] == [("Lê Văn Đạt", n) for n in range(12)]
+    assert [answer.result_rows[0] for answer in results] == [("Lê Văn Đạt", n) for n in range(12)]
 
 
 def test_an_analyst_reads_and_sets_but_never_writes(url: str, client: Client) -> None:
@@ -208,6 +208,6 @@ def test_the_node_client(url: str, tmp_path: Path) -> None:
     if subprocess.run(install, capture_output=True, timeout=120, check=False).returncode != 0:
         pytest.skip(f"{NODE_CLIENT} cannot be fetched here")
     (tmp_path / "try.mjs").write_text(SCRIPT)
-    done = subprocess.run(["node", "try.mjs", url], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ['[{"name":"Lê Văn Đạt"}]', '"60"', '"395"', '[{"a":5}]']
+    completed = subprocess.run(["node", "try.mjs", url], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.splitlines() == ['[{"name":"Lê Văn Đạt"}]', '"60"', '"395"', '[{"a":5}]']

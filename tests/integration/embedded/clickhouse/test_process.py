@@ -24,12 +24,12 @@ INSERT = "INSERT INTO onefold.kept FORMAT TSV\n"
 
 def fails(argv: Sequence[str]) -> str:
     """Return the one line with which a start fails."""
-    done = subprocess.run(list(argv), capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1, done.stderr
-    said = [line for line in done.stderr.splitlines() if line.startswith("clickhouse: ")]
-    assert len(said) == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    return said[0]
+    completed = subprocess.run(list(argv), capture_output=True, text=True, timeout=60, check=False)
+    assert completed.returncode == 1, completed.stderr
+    messages = [line for line in completed.stderr.splitlines() if line.startswith("clickhouse: ")]
+    assert len(messages) == 1, completed.stderr
+    assert "Traceback" not in completed.stderr
+    return messages[0]
 
 
 def test_kill_9_under_load_loses_no_acknowledged_insert(tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_kill_9_under_load_loses_no_acknowledged_insert(tmp_path: Path) -> None:
         for writer in writers:
             writer.join()
         service.start()
-        found = httpx.post(url, content="SELECT worker, batch, count() FROM onefold.kept GROUP BY ALL").text.splitlines()
-    rows = {(int(worker), int(batch)): int(count) for worker, batch, count in (line.split("\t") for line in found)}
+        results = httpx.post(url, content="SELECT worker, batch, count() FROM onefold.kept GROUP BY ALL").text.splitlines()
+    rows = {(int(worker), int(batch)): int(count) for worker, batch, count in (line.split("\t") for line in results)}
     assert acknowledged <= rows.keys()
     assert set(rows.values()) == {50}
 
@@ -73,8 +73,8 @@ def test_sigterm_finishes_what_runs_and_ends_with_0(tmp_path: Path) -> None:
         sql = "SELECT sum(sleepEachRow(0.2)) FROM numbers(5) SETTINGS max_block_size = 1"
         asking = threading.Thread(target=lambda: answers.append(httpx.post(url, content=sql, timeout=30).text))
         asking.start()
-        seen = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT sum(sleep%'"
-        eventually(lambda: httpx.post(url, content=seen).text, lambda text: text == "1\n")
+        observed = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT sum(sleep%'"
+        eventually(lambda: httpx.post(url, content=observed).text, lambda text: text == "1\n")
         service.process.send_signal(signal.SIGTERM)
         asking.join()
         assert service.process.wait(20) == 0
@@ -87,16 +87,16 @@ def test_sigterm_finishes_what_runs_and_ends_with_0(tmp_path: Path) -> None:
 
 def test_a_second_process_on_the_store_is_refused_in_one_line(tmp_path: Path) -> None:
     with clickhouse_server(tmp_path):
-        said = fails(command_line(tmp_path / "store", free_port(), users_file(tmp_path)))
-    assert "in use by another process" in said
+        messages = fails(command_line(tmp_path / "store", free_port(), users_file(tmp_path)))
+    assert "in use by another process" in messages
 
 
 def test_a_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
     with clickhouse_server(tmp_path) as url:
         port = httpx.URL(url).port
         assert port is not None
-        said = fails(command_line(tmp_path / "other", port, users_file(tmp_path)))
-    assert f"--port {port}" in said
+        messages = fails(command_line(tmp_path / "other", port, users_file(tmp_path)))
+    assert f"--port {port}" in messages
 
 
 def test_server_without_users_refuses_every_request(tmp_path: Path) -> None:
@@ -105,9 +105,9 @@ def test_server_without_users_refuses_every_request(tmp_path: Path) -> None:
     broken.write_text('{"onefold": {"password_sha256": "short", "role": "king"}}')
     empty.write_text("{}")
     for path in (missing, broken, empty):
-        said = fails(command_line(tmp_path / "store", free_port(), path))
-        assert str(path) in said
-        assert "short" not in said
+        messages = fails(command_line(tmp_path / "store", free_port(), path))
+        assert str(path) in messages
+        assert "short" not in messages
 
 
 def test_a_directory_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_the_fence_leaves_the_own_directory_and_closes_the_rest(tmp_path: Path) 
     outside.mkdir()
     (outside / "secret").write_text("x")
     command = [sys.executable, "-c", PROGRAM, str(inside), str(outside)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    missing, seen = json.loads(done.stdout)
+    completed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    missing, seen = json.loads(completed.stdout)
     if missing is not None:
         pytest.skip(f"no kernel fence here: {missing}")
     assert {name: result for name, result in seen.items() if name in OPEN} == dict.fromkeys(OPEN, "done")

@@ -147,17 +147,17 @@ def test_other_statements_have_no_head(text: str) -> None:
 @given(st.integers(0, 24))
 def test_a_cut_head_is_never_misread(cut: int) -> None:
     text = "INSERT INTO t FORMAT TSV\n"
-    found = insert_head(text[:cut], is_complete=False)
-    assert isinstance(found, Incomplete)
+    results = insert_head(text[:cut], is_complete=False)
+    assert isinstance(results, Incomplete)
 
 
 @given(st.text(), st.sampled_from(["'", '"', "`"]))
 def test_a_quoted_text_is_one_token_and_ends_where_it_should(text: str, quote: str) -> None:
     quoted = quote + text.replace("\\", "\\\\").replace(quote, quote * 2) + quote
-    found = list(tokens(f"{quoted} , x"))
-    assert [token.kind for token in found][1:] == ["symbol", "word"]
+    results = list(tokens(f"{quoted} , x"))
+    assert [token.kind for token in results][1:] == ["symbol", "word"]
     if quote != "'":
-        assert found[0].text == text
+        assert results[0].text == text
 
 
 @given(st.text(max_size=200))
