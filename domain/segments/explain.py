@@ -35,7 +35,7 @@ from schemas.instants import NEVER
 MAX_WORK: Final = 100_000
 """How much work is spent on finding when nodes change: each evaluation of the tree costs NODE_WORK per node and 1 per entry.
 
-The bound makes an explanation an answer within a second, also for a tree of 500 nodes over registers of 3,000 entries.
+The bound is there so that a tree of 500 nodes over registers of 3,000 entries cannot occupy an API process for long.
 """
 NODE_WORK: Final = 20
 COMPUTED_KEYWORD: Final = "computed"
@@ -109,17 +109,16 @@ class SegmentExplainer:
         """
         tree = self.tree_at(name, facts, now_ms)
         at_ms, remaining_work = _next_change_ms(tree), MAX_WORK
+        # Time goes from change to change, not in steps: between two of these instants no node's value can differ.
         while (
             at_ms < NEVER
             and remaining_work > 0
             and any(node.flips_at_ms == NEVER and node.holds is not None for node in tree.walk())
         ):
             later = self.tree_at(name, facts, at_ms)
-            tree, at_ms, remaining_work = (
-                _with_flips(tree, later, at_ms),
-                _next_change_ms(later),
-                remaining_work - _work_cost(later),
-            )
+            tree = _with_flips(tree, later, at_ms)
+            at_ms = _next_change_ms(later)
+            remaining_work -= _work_cost(later)
         return SegmentExplanation(name, self.plan.versions[name], tree, at_ms)
 
     def next_flip(self, name: str, facts: ProfileFacts, now_ms: int, max_changes: int = 100) -> tuple[bool, int]:
@@ -127,6 +126,7 @@ class SegmentExplainer:
 
         The instant is NEVER when membership does not change within `max_changes` changes of the tree.
         """
+        # Only the root matters here, so the tree's own next change is enough: it skips instants that cannot turn the root.
         tree = self.tree_at(name, facts, now_ms)
         is_member, at_ms = bool(tree.holds), tree.next_change_ms
         for _ in range(max_changes):
@@ -142,6 +142,7 @@ class SegmentExplainer:
         """Return the tree at an instant, without the instants at which its answers change."""
         if name not in self._computed_by_segment:
             self._computed_by_segment[name] = set(self._computed_traits_of(name))
+        # Computed traits depend on the instant too, so the values stored with the membership would be wrong for later ones.
         answers = self.plan.evaluate_computed(facts, now_ms, self._computed_by_segment[name])
         values = {trait: answer.value for trait, answer in answers.items() if answer.value is not None}
         spec = self.plan.segments[name]
@@ -194,6 +195,7 @@ class SegmentExplainer:
 
     def _bound_leaf(self, leaf: LeafCondition) -> _BoundLeaf:
         """Return a leaf bound to the plan, made once: following changes evaluates the same leaves many times."""
+        # By identity: equal leaves of two segments are different objects, and the plan holds all of them while this lives.
         if id(leaf) not in self._bound_leaves:
             self._bound_leaves[id(leaf)] = _BoundLeaf(
                 evaluate=bind_leaf(leaf, self.plan.registers, self.plan.lists),
@@ -257,5 +259,6 @@ def _with_flips(tree: ExplainedNode, later: ExplainedNode, at_ms: int) -> Explai
     children = tuple(
         _with_flips(child, later_child, at_ms) for child, later_child in zip(tree.children, later.children, strict=True)
     )
+    # The first change counts: a node that has turned already keeps its instant.
     has_flipped = tree.flips_at_ms == NEVER and tree.holds is not None and tree.holds is not later.holds
     return replace(tree, children=children, flips_at_ms=at_ms if has_flipped else tree.flips_at_ms)

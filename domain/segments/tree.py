@@ -53,6 +53,7 @@ def compile_tree(node: Node, registers: Mapping[str, Register], lists: Mapping[s
 
         def negated(facts: ProfileFacts, now_ms: int, earlier: MembershipResults) -> MembershipResult:
             result = negated_child(facts, now_ms, earlier)
+            # Negation changes the answer, never the instant at which it changes.
             return MembershipResult(not result.is_member, result.next_change_ms, result.is_approximate)
 
         return negated

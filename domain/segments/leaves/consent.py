@@ -34,10 +34,10 @@ class ConsentCondition(LeafCondition):
 
     def sql(self, context: SqlContext) -> str:
         columns = context.columns
-        event, purpose = columns.has_label(CONSENT_EVENT), columns.parameters.text(self.consent.purpose)
+        event = columns.has_label(CONSENT_EVENT)
         preferences_path = value_at_path(columns.parameters, "context", "consent.categoryPreferences")
         preferences = columns.event_column(f"if({event}, {preferences_path}, '')")
-        value = columns.event_column(f"JSONExtractRaw({preferences}, {purpose})")
+        value = columns.event_column(f"JSONExtractRaw({preferences}, {columns.parameters.text(self.consent.purpose)})")
         has_status = columns.event_column(f"{value} IN ('true', 'false')")
         is_positive = columns.event_column(f"{value} = 'true'")
         return preference_sql(columns, has_status, is_positive, _STATUSES, self.consent.status)

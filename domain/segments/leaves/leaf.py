@@ -161,6 +161,7 @@ class LeafCondition(StrictModel):
 
     def evidence(self, result: LeafResult, inputs: LeafInputs, facts: ProfileFacts, _now_ms: int) -> Iterator[NodeEvidence]:
         """Yield what the answer comes from: the entries of the first register, or the count of its tally."""
+        # Further registers have a meaning of their own (a sequence's follow-ups): a leaf with several of them adds to this.
         for register in inputs.registers[:1]:
             if register.form == "tally":
                 if tally_count := facts.tallies.get(register.key, {}).get(""):
@@ -191,10 +192,12 @@ LeafEvaluator = Callable[[ProfileFacts, int], LeafResult]
 def bind_leaf(leaf: LeafCondition, registers: Mapping[str, Register], lists: Mapping[str, frozenset[str]]) -> LeafEvaluator:
     """Return the evaluation of a leaf in a plan. `registers` are those of the whole plan by key, `lists` the lists by name."""
     inputs = inputs_of(leaf, registers, lists)
+    # Bound once here, so that an evaluation costs no lookup of the method.
     evaluate = leaf.evaluate
     if not inputs.registers:
         return lambda facts, now_ms: evaluate(inputs, facts, now_ms)
     keys: Sequence[str] = [register.key for register in inputs.registers]
+    # Valid for ever: without entries a leaf depends on nothing that could change, see `LeafCondition.evaluate`.
     blank_result = evaluate(inputs, ProfileFacts(), 0)
 
     def evaluate_with_entries(facts: ProfileFacts, now_ms: int) -> LeafResult:

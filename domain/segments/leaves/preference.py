@@ -24,9 +24,8 @@ def preference_sql(
     columns: ProfileColumns, has_status: str, is_positive: str, statuses: tuple[str, str], expected_status: str
 ) -> str:
     """Write the same. Of two statements at one instant the one that takes back counts, as in `Register.entry`."""
-    statement_count = columns.profile_column(f"countIf({has_status})")
     if expected_status == UNKNOWN:
-        return f"{statement_count} = 0"
+        return f"{columns.profile_column(f'countIf({has_status})')} = 0"
     latest_is_positive = columns.profile_column(f"argMaxIf({is_positive}, (at_ms, NOT {is_positive}), {has_status})")
     expected = latest_is_positive if expected_status == statuses[0] else f"NOT {latest_is_positive}"
-    return all_of([f"{statement_count} > 0", expected])
+    return all_of([f"{columns.profile_column(f'countIf({has_status})')} > 0", expected])
