@@ -77,8 +77,9 @@ def _last_said_wins(patch: pytest.MonkeyPatch) -> None:
     def mutant(trait: fragment.TraitValue, current: fragment.TraitValue | None) -> bool:
         return current is None or trait.time_ms >= current.time_ms
 
+    name = fragment.supersedes.__name__
     for module in (fragment, join):
-        patch.setattr(module, fragment.supersedes.__name__, mutant)
+        patch.setattr(module, name, mutant)
 
 
 def _readers_of_computed_forgotten(patch: pytest.MonkeyPatch) -> None:
