@@ -11,7 +11,7 @@ A route names its steps in their order; nothing else decides what happens to its
 
 Three rules keep the answers honest. A step that refuses raises RequestRefused, and the answer carries the headers of the last
 context: those of the source, as soon as it is known. `received_ms` is taken when the whole body has arrived. The rate limit is
-charged after the calls are counted and before they are parsed, so that a client over its rate costs no parsing.
+charged after the calls are counted and before `decide_calls`, the costly step, so that a client over its rate stays cheap.
 """
 
 import time

@@ -7,6 +7,8 @@ Example: Kafka has 100 events, of which ClickHouse has consumed 96. The table of
 stored of 90 distinct messages, so 4 were duplicates, and 2 rows as quarantined. Both of their records are in the quarantine
 table, beside 7 of calls that the collector refused. So 107 were accepted: 90 stored, 4 duplicates, 9 quarantined and 4 in
 flight.
+
+Nothing writes the outcome `suppressed` yet: it is reserved for events of customers who are not to be stored.
 """
 
 from collections.abc import Mapping
