@@ -10,7 +10,7 @@ between repeats records, which is harmless: a group takes a contribution only wh
 
 **Example.** A household of An and Binh is asked for "at least 3 orders". An has 2 orders and Binh 1. Two records are
 published, An: 2 and Binh: 1, and the group's document then says 3. Both membership documents note the hash of what was
-contributed, so that the group agent's next evaluation of An has nothing to publish.
+contributed, so that the segment agent's next evaluation of An has nothing to publish.
 """
 
 from collections.abc import Collection
@@ -70,8 +70,11 @@ class GroupContributionBackfill:
                     encode_membership(membership),
                     document,
                 )
+            # Published first. In another order, a crash could leave a contribution that the membership document notes as emitted
+            # and that no group ever receives.
             topic = self.settings.topic("groups")
             await producer.send([Outgoing(topic, encode(record), key=record.group_id.encode()) for record in records])
+            # The group agent is paused. When it reads the records later, their numbers are those that the group has already.
             await self._fold_into_groups(records, paused)
             for topic_partition, documents in writes.items():
                 await paused.write_documents(topic_partition, documents)
@@ -79,6 +82,7 @@ class GroupContributionBackfill:
     def contributions_of(self, profile_id: str, profile: StoredProfile) -> GroupContributions | None:
         """Return the contributions to publish of a profile, None when all of them have been published."""
         if not profile.is_alive:
+            # What a merged profile contributed is taken back by its last evaluation, which is the segment agent's.
             return None
         before = decode_membership(profile.membership_data)
         secret = self.settings.tenant_secret.get_secret_value().encode()

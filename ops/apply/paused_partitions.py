@@ -51,6 +51,7 @@ class PausedPartitions:
         positions: dict[TopicPartition, int | None] = {}
         for topic_partition in await topic_partitions_of(settings, bus, *TOPICS):
             topic_partitions[topic_partition.topic][topic_partition.partition] = topic_partition
+            # The position comes with the fence: one that is read before it may be older than the last save.
             positions[topic_partition] = (await store.fence_writers(topic_partition)).position
         return cls(store, topic_partitions, positions)
 
@@ -70,6 +71,7 @@ class PausedPartitions:
 
         It may be ahead of the position: a worker writes documents first, and may have died before it wrote the position.
         """
+        # A position is the next offset to apply, and a guard the last one that was applied.
         return max(document.applied_offset(topic_partition), (self.positions[topic_partition] or 0) - 1)
 
     async def write_documents(
@@ -87,6 +89,7 @@ class PausedPartitions:
             for name, (data, before) in documents.items()
         }
         refused = await self._save(topic_partition, guarded)
+        # A refusal means that the stored offset is equal: `applied_offset` is never smaller than it.
         if refused:
             other_guard = f"backfill {topic_partition.guard_name}"
             await self._save(topic_partition, {name: replace(guarded[name], guard=other_guard) for name in refused})

@@ -39,7 +39,7 @@ class BackfillCheckpoint(msgspec.Struct, frozen=True):
 
 
 class Reevaluation:
-    """Touches every profile, and keeps the checkpoint that says so."""
+    """Touches every profile. A checkpoint in the store marks the work as unfinished until the last profile was touched."""
 
     def __init__(
         self, settings: Settings, bus: Bus, store: ProfileStore, clock: Clock, report: ProgressReporter = report_nothing
@@ -93,6 +93,7 @@ class Reevaluation:
             raise Transient(
                 f"the definitions are live, but not every profile was evaluated again: {error}; run it again"
             ) from error
+        # Removed last: if this process dies before, the next run touches every profile again, which changes nothing twice.
         await self._save_checkpoint(None)
         return len(profile_ids)
 
@@ -122,11 +123,13 @@ class Reevaluation:
         stored = (await self._store.documents("backfill_checkpoint", [DEFINITIONS_PARTITION.guard_name]))[
             DEFINITIONS_PARTITION.guard_name
         ]
+        # No topic stands behind this document. Its offset only counts the saves, because the store refuses one that is not larger.
         document = GuardedDocument(data, DEFINITIONS_PARTITION.guard_name, stored.offset + 1)
         await self._store.save(DEFINITIONS_PARTITION, position, position or 0, Writes(documents={_CHECKPOINT_KEY: document}))
 
 
 async def require_definitions_offset(store: ProfileStore, offset: int) -> None:
-    """Make every worker wait from now on that does not know the definitions up to `offset` (the next one to read)."""
+    """Make every worker that has not read the definitions before `offset` wait from now on, until it has read them."""
     position = (await store.checkpoint(DEFINITIONS_PARTITION)).position
+    # Never lowered: workers without the definitions that an earlier command has required must go on waiting.
     await store.save(DEFINITIONS_PARTITION, position, max(position or 0, offset), Writes())

@@ -53,7 +53,8 @@ from warehouse.consumed import consumed_offsets, wait_until_consumed
 KINDS: Final = (
     "fragment", "membership", "group", "link_outbox", "backfill_checkpoint", "label", "members", "edges", "timer", "position",
 )  # fmt: skip
-"""All that a rebuild wipes. Fences stay, so that no worker from before can save. Settled deliveries stay: ClickHouse has none."""
+"""The kinds that a rebuild wipes. Fences stay, so that no worker from before can save. Settled deliveries stay, because
+ClickHouse does not have them."""
 QUIET_S: Final = 2.0
 """How long no position may move before the workers count as paused: longer than one slice takes."""
 CATCH_UP_S: Final = 120.0
@@ -98,9 +99,12 @@ class Rebuild:
             positions = await self._wait_for_quiet_workers()
             await self._wait_for_clickhouse(positions)
             before = state_hash(await read_profiles_from_redis(self._store), plan.registers)
+            # Read while the writers are paused: a label that came after this would be newer than the rebuilt ones and win.
             version = 1 + await self._newest_version()
             contributions = [contribution async for contribution in groups.stream_group_records(self._warehouse)]
             history = await _read_profile_history(self._warehouse, contributions)
+            # ClickHouse goes on consuming while it is read, so the offsets are noted first and bound the events: the fragments
+            # and the positions then stand for the same events. Evidence needs no bound, since adding it twice changes nothing.
             refill_offsets = await self._refill_offsets(positions)
             recomputed = await recompute_from_clickhouse(
                 self._warehouse,
@@ -147,19 +151,21 @@ class Rebuild:
         refill_offsets: RefillOffsets,
     ) -> None:
         """Wipe the old state and write the new one, the positions last."""
-        # Which definitions the registers stand for is not lost with them: the seeds of a backfill are recomputed by the live
-        # plan.
+        # The wipe removes this position too. It must come back, because the recomputed registers are those of the live plan:
+        # a worker that lacks these definitions may not feed them.
         definitions_offset = (await self._store.checkpoint(DEFINITIONS_PARTITION)).definitions_offset
         await self._store.wipe(KINDS)
         for by_partition in documents:
             for topic_partition, partition_documents in by_partition.items():
                 await self._write(topic_partition, Writes(documents=partition_documents))
         identity_state = recomputed.identity
+        # `links` has a single partition, so labels, members and evidence are written once.
         for topic_partition in refill_offsets.links:
             writes = Writes(
                 labels=identities.labels, members=identities.members, edges=identity_state.edges, decisions=identity_state.decisions
             )
             await self._write(topic_partition, writes)
+        # Last, because a position claims that everything before it is in the store. Before, it is 0 or absent.
         for topic_partition, offset in {DEFINITIONS_PARTITION: definitions_offset, **refill_offsets.by_topic_partition()}.items():
             await self._store.save(topic_partition, (await self._store.checkpoint(topic_partition)).position, offset, Writes())
 
@@ -177,6 +183,8 @@ class Rebuild:
                 topic_partition: (await self._store.checkpoint(topic_partition)).position or _UNKNOWN_OFFSET
                 for topic_partition in topic_partitions
             }
+            # A worker that loaded its slice before the pause still saves it, and that moves its position. So only positions
+            # that rest for longer than a slice takes prove that no such worker is left.
             if current_positions != positions:
                 positions, quiet_since_s = current_positions, loop.time()
             elif loop.time() - quiet_since_s >= self._quiet_s:
@@ -233,6 +241,7 @@ class Rebuild:
 
     async def _newest_version(self) -> int:
         """Return the largest label version in either store; the new labels must be newer, or readers would ignore them."""
+        # After a loss of Redis only ClickHouse has the versions, and a version whose record was never published only Redis has.
         newest = int((await named_queries.fetch_rows(self._warehouse, "newest_label_version"))[0][0] or 0)
         async for profile_id, data in self._store.scan("members"):
             newest = max(newest, encoding.unpack_members(profile_id, data).version)

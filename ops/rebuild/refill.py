@@ -2,7 +2,7 @@
 
 **Why.** A rebuilt store must not only have the right state, it must continue the old one: nobody may enter a segment anew,
 numbers of transitions must go on growing, and a record that is read again must be refused. All of that is decided here, from
-what ClickHouse was told.
+the records that ClickHouse has consumed.
 
 **Invariant.** Every document is guarded at the last offset that its partition stands for. Label versions are larger than any
 version before. A member list that is the same as the last published one keeps its cause and its instant, so that `why` still
@@ -52,6 +52,7 @@ class RefillOffsets:
 
 def topic_partition_of(offsets: Mapping[TopicPartition, int], key: str) -> TopicPartition:
     """Return the topic partition that records with this key are in."""
+    # The producers' own partitioner: a document in another partition would be guarded by offsets that its agent never compares.
     by_partition = {topic_partition.partition: topic_partition for topic_partition in offsets}
     return by_partition[partition_of(key.encode(), len(by_partition))]
 
@@ -61,6 +62,7 @@ def fragment_documents(recomputed: RecomputedState, offsets: Mapping[TopicPartit
     documents: DocumentsByPartition = {topic_partition: {} for topic_partition in offsets}
     for owner, fragment in recomputed.state.fragments.items():
         topic_partition = topic_partition_of(offsets, owner)
+        # A guard is the last offset that was applied, and `offsets` has the next one to apply.
         documents[topic_partition]["fragment", owner] = GuardedDocument(
             encode_fragment(fragment), topic_partition.guard_name, offsets[topic_partition] - 1
         )
@@ -99,6 +101,7 @@ def rebuild_identities(recomputed: RecomputedState, history: ProfileHistory, ver
     """
     # A node that was labelled and has no evidence any more is its own profile again, and must be written as such.
     target_labels = dict.fromkeys(history.labels, "") | recomputed.state.labels
+    # A node that was never linked gets no label: without one, every reader takes it for a profile of its own.
     clusters = {
         profile_id: nodes
         for profile_id, nodes in members_of({node: profile_id or node for node, profile_id in target_labels.items()}).items()
@@ -138,6 +141,7 @@ def membership_documents(
     for profile_id, segment, seq, op, at_ms, cause in rows:
         document = by_profile.setdefault(profile_id, Membership(segments={}))
         document.segments[segment] = SegmentState(member=op == "entered", seq=seq, since_ms=at_ms)
+        # Such an exit handed the membership over to another profile. Any other exit ended it.
         if op == "exited" and cause in ("merge", "split"):
             moved_segments.setdefault(profile_id, set()).add(segment)
     for profile_id, (joined, seq) in history.contributed.items():
@@ -153,6 +157,8 @@ def membership_documents(
     documents: DocumentsByPartition = {topic_partition: {} for topic_partition in offsets}
     for profile_id, document in by_profile.items():
         members = document.active_segments()
+        # It has exited everywhere and its read model is deleted, so nothing is left to do for it. Any other dissolved profile
+        # keeps its memberships, because its last evaluation must still publish the exits and the deletion.
         if profile_id in dissolved and not members and profile_id not in history.shown:
             document.dissolved_into = dissolved[profile_id]
             # It left these segments by a merge or a split, so its successors do not enter them: they have been in all along.

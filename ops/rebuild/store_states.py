@@ -30,6 +30,7 @@ async def read_profiles_from_redis(store: ProfileStore) -> ProfileState:
         state.fragments[owner] = decode_fragment(data)
     async for profile_id, data in store.scan("members"):
         members = encoding.unpack_members(profile_id, data)
+        # A profile that was merged away still has an entry, without nodes, which leads readers of its id on.
         if members.nodes:
             state.members[profile_id] = tuple(sorted(members.nodes))
     async for node, data in store.scan("label"):
@@ -97,6 +98,7 @@ async def recompute_from_clickhouse(
             *fields, partition, offset = row
             if end_offsets is None or offset < end_offsets.get(partition, 0):
                 recomputed.apply_event(event_from_row(fields), witnessed_edges, plan)
+    # An event can be stored before its link record is consumed: the event is evidence by itself.
     merge_event_evidence(recomputed.identity.edges, witnessed_edges)
     recomputed.cluster(rules)
     return recomputed

@@ -132,8 +132,8 @@ class SegmentVerifier:
     async def verify(self, names: Sequence[str] = (), *, repair: bool = False) -> SegmentVerification:
         """Compare the segments `names`, or all. With `repair`, profiles that still differ are evaluated and compared again.
 
-        Raises Invalid for a segment that does not exist, AgentBehind when the segment agent does not come to the touches,
-        Transient when a store or the broker does not answer.
+        Raises Invalid for a segment that does not exist, AgentBehind when the segment agent does not reach the touches
+        in time, Transient when a store or the broker does not answer.
         """
         plan = self.plan()
         unknown = sorted(set(names) - plan.segments.keys())
@@ -141,6 +141,7 @@ class SegmentVerifier:
             raise Invalid(f"no segment is called {', '.join(unknown)}", path="segment", reason="unknown_segment")
         comparison = _Comparison(self, plan, sorted(set(names) or plan.segments.keys()))
         await comparison.compare_all()
+        # Before a repair too: most differences are events on their way, and touching their profiles would only load the agent.
         await comparison.recheck()
         if not repair:
             return await comparison.result()
@@ -176,12 +177,14 @@ class _Comparison:
         """Compare all profiles. In memory are the stream's members of all segments, 16 bytes each; SQL's are streamed past them."""
         self.comparisons = 1
         self.at_ms = self.verifier.clock.now_ms()
+        # Documents are read after this instant, so a timer that fires in between looks like a difference until the recheck.
         stream: dict[str, set[bytes]] = {name: set() for name in self.names}
         async for profile_id, data in self.verifier.store.scan("membership"):
             for name in _member_segments(data) & stream.keys():
                 stream[name].add(bytes.fromhex(profile_id))
         warehouse = await self.verifier.warehouse()
         for name in self.names:
+            # Popped, so that the memory of a segment is free again before the next one is streamed.
             only_stream = stream.pop(name)
             only_sql: set[str] = set()
             both = 0
@@ -227,7 +230,7 @@ class _Comparison:
         return SegmentVerification(tuple(compared), self.comparisons, self.at_ms, repaired)
 
     async def _compare_again(self, name: str, profile_ids: frozenset[str]) -> None:
-        """Compare these profiles of one segment anew. A profile that was merged meanwhile is a member in neither, and so agrees."""
+        """Compare these profiles of one segment again. A profile that was merged meanwhile is on neither side, so it agrees."""
         stream: set[str] = set()
         for part in chunked(sorted(profile_ids), CHUNK):
             for profile_id, document in (await self.verifier.store.documents("membership", part)).items():
@@ -242,6 +245,7 @@ class _Comparison:
         """Return the members among these profiles by SQL at `at_ms`."""
         query = self.verifier.membership_query(self.plan, name, self.at_ms)
         warehouse = await self.verifier.warehouse()
+        # So many ids would make the statement too long: all members are streamed and filtered here.
         if len(profile_ids) > CHUNK:
             blocks = warehouse.stream_query(query.sql, query.parameters)
             return {row[0] async for block in blocks for row in block if row[0] in profile_ids}
@@ -265,8 +269,10 @@ class _Comparison:
                 continue
             tree = explainer.tree_at(name, snapshot.facts, self.at_ms)
             approximate_leaves = {node.text for node in tree.walk() if node.is_approximate}
+            # The registers already give SQL's answer, so only the stored membership is old, and a repair corrects it.
             if tree.holds is (profile_id in differing.sql):
                 counts["stale"] += 1
+            # A register that has dropped entries explains the difference. Only if none has, the registers must be wrong.
             elif approximate_leaves:
                 counts["approximate"] += 1
                 leaves.update(approximate_leaves)
