@@ -17,7 +17,7 @@ ANALYST, ANALYST_PASSWORD = "analyst", "analyst-test-password"
 
 
 def users_file(directory: Path) -> Path:
-    """A users file with both roles."""
+    """Write a users file with both roles and return its path."""
     users = {
         name: {"password_sha256": hashlib.sha256(password.encode()).hexdigest(), "role": role}
         for name, password, role in ((APP, APP_PASSWORD, "app"), (ANALYST, ANALYST_PASSWORD, "analyst"))
@@ -28,13 +28,13 @@ def users_file(directory: Path) -> Path:
 
 
 def command_line(store: Path, port: int, users: Path | None) -> list[str]:
-    """The command line of the process."""
+    """Return the command line of the server process."""
     users_arguments = [] if users is None else ["--users-file", str(users)]
     return [sys.executable, "-P", "-m", "embedded.clickhouse", "--path", str(store), "--port", str(port), *users_arguments]
 
 
 def clickhouse_spec(directory: Path) -> tuple[ChildSpec, str]:
-    """The process in `directory`, and its URL with user and password of the role app."""
+    """Return how to start the server in `directory`, and its URL with user and password of the role app."""
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     argv = command_line(directory / "store", port, users_file(directory))
@@ -43,13 +43,13 @@ def clickhouse_spec(directory: Path) -> tuple[ChildSpec, str]:
 
 
 def as_analyst(url: str) -> str:
-    """The same server for the role analyst."""
+    """Return the URL of the same server for the role analyst."""
     return f"http://{ANALYST}:{ANALYST_PASSWORD}@{url.rpartition('@')[2]}"
 
 
 @contextmanager
 def clickhouse_server(directory: Path) -> Iterator[str]:
-    """A running engine in `directory`; yields its URL with user and password."""
+    """Start an engine in `directory` and yield its URL with user and password."""
     spec, url = clickhouse_spec(directory)
     with running_service(spec):
         yield url

@@ -28,8 +28,11 @@ JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """`library` is what it calls itself; `traits_in_context` if an identify's context holds its traits; `gzips` when told to,
-    and calls the body `zipped_type` then."""
+    """A client library and its habits.
+
+    `library` is the name that it reports. `traits_in_context` says that an identify call carries its traits in the context.
+    `gzips` says that it compresses bodies when it is configured to; `zipped_type` is the content type that it then declares.
+    """
 
     script: str
     library: str
@@ -76,7 +79,7 @@ def story(run: str) -> list[dict[str, Any]]:
 
 
 def expected_event(call: dict[str, Any]) -> dict[str, Any]:
-    """What stands on the log for a call of the story, apart from ids, times and context."""
+    """Return the event that the log must contain for a call of the story, apart from ids, times and context."""
     kind, traits = call["type"], dict(call.get("traits") or {})
     properties = dict(call.get("properties") or {})
     if kind == "group":
@@ -99,7 +102,7 @@ def expected_event(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def comparable_event(event: Event) -> dict[str, Any]:
-    """The same of an event on the log."""
+    """Return the fields of an event on the log that `expected_event` predicts."""
     return {name: getattr(event, name) for name in ("type", "name", "identifiers", "properties", "traits")}
 
 
@@ -161,7 +164,7 @@ class ClientTrial:
             self._check_derived_fields(event)
 
     def _check_derived_fields(self, event: Event) -> None:
-        """What depends on the event alone."""
+        """Check the fields that depend on the event alone."""
         secret = self.settings.tenant_secret.get_secret_value().encode()
         strongest = pick_owner(event.identifiers)
         assert strongest is not None

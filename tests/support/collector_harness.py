@@ -30,13 +30,13 @@ NOW_MS = 1_750_000_000_000
 
 
 def source(name: str, *keys: str) -> Source:
-    """A source with these write keys."""
+    """Return a source with these write keys."""
     spec = SourceSpec(write_key_sha256=tuple(key_hash(key) for key in keys))
     return Source(apiVersion="onefold/v1", kind="Source", metadata=Metadata(name=name), spec=spec)
 
 
 def known_sources() -> Sources:
-    """Sources `default` (KEY) and `app` (OTHER_KEY), caught up."""
+    """Return the sources `default` (KEY) and `app` (OTHER_KEY), caught up."""
     sources = Sources()
     sources.replace_all({"Source/default": source("default", KEY), "Source/app": source("app", OTHER_KEY)})
     return sources
@@ -96,9 +96,10 @@ async def collector_harness(
     spec: dict[str, Any] | None = None,
     **changed: Any,
 ) -> AsyncIterator[CollectorHarness]:
-    """A collector with `changed` settings; `away` takes its broker away, without `caught_up` it knows no sources yet.
+    """Start a collector with `changed` settings and yield its harness.
 
-    `producer` puts another one before the bus's; `spec` changes the source `default`.
+    `away` makes its broker unreachable; without `caught_up` it knows no sources yet.
+    `producer` wraps the bus's producer; `spec` changes the source `default`.
     """
     settings, metrics, clock = Settings(**changed), Metrics(), ManualClock(NOW_MS)
     sources = known_sources() if caught_up else Sources()

@@ -36,7 +36,7 @@ class CollectorProcess:
     child: subprocess.Popen[bytes]
 
     def read(self, topic: str, count: int) -> list[Any]:
-        """The first `count` records of `events` or `quarantine`, decoded."""
+        """Read the first `count` records of `events` or `quarantine`, decoded."""
         return asyncio.run(_read(self.settings, topic, count))
 
 
@@ -44,7 +44,7 @@ class CollectorProcess:
 def collector_process(
     bootstrap: str, directory: Path, *sources: Source, environ: Mapping[str, str] | None = None
 ) -> Iterator[CollectorProcess]:
-    """A collector that knows `sources`, with `environ` besides; ready once inside."""
+    """Start a collector that knows `sources`, with `environ` added to its environment, and yield it when it is ready."""
     settings = Settings(
         kafka_bootstrap=bootstrap,
         environment=f"t{uuid.uuid4().hex[:12]}",

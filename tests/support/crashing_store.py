@@ -18,8 +18,11 @@ class SimulatedCrash(Exception):
 
 
 class CrashingStore(ClusterStore):
-    """Dies in a save, or in finishing another's, once it has written `writes_before_crash` keys of a write-ahead entry; never
-    when None."""
+    """A store that crashes within a save.
+
+    It crashes once it has written `writes_before_crash` keys of a write-ahead entry, be it in its own save or while it finishes the
+    save of another worker. With None it never crashes.
+    """
 
     left: tuple[TopicPartition, bytes, WriteAheadEntry]
     """What the last death left undone."""

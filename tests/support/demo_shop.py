@@ -25,7 +25,7 @@ def node_env() -> dict[str, str]:
 
 
 def bundle(target: Path) -> Path:
-    """The shop's own script with analytics.js in it."""
+    """Bundle the shop's script with analytics.js into `target` and return `target`."""
     subprocess.run(["node", str(CLIENTS / "bundle.mjs"), str(target)], env=node_env(), check=True, timeout=60)
     return target
 

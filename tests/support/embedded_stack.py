@@ -30,7 +30,10 @@ async def embedded_stack(
     prepare: Prepare | None = None,
     print_line: Callable[[str], None] = print,
 ) -> AsyncIterator[Stack]:
-    """A stack of these services in `directory`, ready; stopped on the way out. `prepare_stores` creates topics and tables."""
+    """Start a stack of these services in `directory`, yield it when it is ready, and stop it at the end.
+
+    `prepare_stores` creates topics and tables.
+    """
     layout = Layout.of(directory)
     layout.create_directories()
     with lock_directory(layout):
@@ -72,7 +75,7 @@ class OnefoldProcess:
         )
 
     def status(self) -> dict[str, Any]:
-        """What `onefold status --json` prints, asked without the cost of a process."""
+        """Return what `onefold status --json` prints, without the cost of a process."""
         try:
             state: dict[str, Any] = control.send_command(Layout.of(self.directory), "status", timeout_s=30)
         except OnefoldError:
@@ -80,7 +83,7 @@ class OnefoldProcess:
         return state
 
     def role(self, name: str) -> dict[str, Any]:
-        """The state of one role."""
+        """Return the state of one role."""
         state: dict[str, Any] = next(role for role in self.status()["roles"] if role["name"] == name)
         return state
 

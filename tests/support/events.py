@@ -24,7 +24,7 @@ def event(
     source: str = "default",
     **more: Any,
 ) -> Event:
-    """An event about `identifiers` (namespace → normalised value)."""
+    """Return an event about `identifiers` (namespace → normalised value)."""
     pairs = tuple(sorted(identifiers.items()))
     strongest = pick_owner(pairs)
     assert strongest is not None

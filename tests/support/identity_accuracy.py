@@ -1,5 +1,7 @@
-"""How right Onefold's clusters are on the FEBRL data sets. `python -m tests.support.identity_accuracy` prints the tables of the
-docs."""
+"""Measure how right Onefold's clusters are on the FEBRL data sets.
+
+`python -m tests.support.identity_accuracy` prints the tables of the docs.
+"""
 
 import random
 import sys
@@ -58,7 +60,7 @@ class Clustering:
 
 @cache
 def cluster_at_once(name: str, keys: Keys, limits: Limits = "shipped") -> Clustering:
-    """What the function makes of a data set's evidence, all of it at once."""
+    """Cluster a data set from all of its evidence in one call of `resolve`."""
     edges: Edges = {}
     records = read_records(name)
     for person in records:
@@ -122,7 +124,7 @@ OVERMERGE: Final[Sequence[tuple[str, Limits]]] = (
 
 @cache
 def shared_field_rule(field: str) -> Keys:
-    """The rule with a shared field, the same object each time."""
+    """Return the rule with a shared field; equal fields give the same object, so that clusterings are cached by it."""
     return ssn_and(field)
 
 
@@ -145,7 +147,7 @@ def _figures(pairwise: PairwiseScore) -> str:
 
 
 def closed_form(records: Sequence[FebrlRecord]) -> float:
-    """The recall of "the same number": true pairs whose numbers are equal, of all true pairs."""
+    """Return the recall of "the same number": the share of true pairs whose numbers are equal."""
     numbers = Counter((person.truth, person.fields["soc_sec_id"]) for person in records if "soc_sec_id" in person.fields)
     pairs = sum(count * (count - 1) for count in numbers.values())
     return pairs / sum(count * (count - 1) for count in Counter(person.truth for person in records).values())

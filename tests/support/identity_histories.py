@@ -27,8 +27,10 @@ _CITIES = ("Hà Nội", "Đà Nẵng", "Huế")
 
 @dataclass
 class RandomIdentityHistory:
-    """What happens, in the order of happening. `initial_rules` are the rules of the beginning, `rules` those that hold at the
-    end."""
+    """Events and decisions in the order in which they happen.
+
+    `initial_rules` are the rules at the beginning, `rules` those at the end.
+    """
 
     seed: int
     events: list[Event]
@@ -81,7 +83,7 @@ def random_event(rng: random.Random, number: int) -> Event:
 
 
 def random_decision(rng: random.Random, number: int, nodes: Sequence[str], earlier: Sequence[LinkDecision]) -> LinkDecision:
-    """A cut, a split, or one of the earlier ones taken back."""
+    """Return a cut, a split, or the reversal of an earlier decision."""
     at_ms = START_MS + rng.randrange(20)
     if earlier and rng.random() < 0.4:
         undone = rng.choice(earlier)
@@ -109,7 +111,10 @@ def random_history(seed: int) -> RandomIdentityHistory:
 async def run_history(
     history: RandomIdentityHistory, segments: Sequence[Segment] = (), pipeline_factory: Callable[..., Pipeline] = Pipeline
 ) -> Pipeline:
-    """The history through the real steps: shuffled, doubled, sliced, with crashes; the rules change somewhere on the way."""
+    """Run the history through the real steps, shuffled, partly doubled, in slices and with crashes.
+
+    The rules change once, at a random position.
+    """
     rng = random.Random(history.seed + 1)
     pipeline = pipeline_factory(rng, segments, partitions=rng.randint(1, 4), crash_rate=0.25, rules=history.initial_rules)
     pipeline.clock.advance(10 * DAY_MS)

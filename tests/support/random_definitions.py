@@ -54,7 +54,10 @@ def random_definitions(
     register_bound: int | None = None,
     groups: bool = False,
 ) -> list[AnyDefinition]:
-    """A random set of definitions. `register_bound` makes registers small, `groups` adds leaves over accounts and households."""
+    """Return a random set of definitions.
+
+    `register_bound` makes registers small; `groups` adds leaves over accounts and households.
+    """
     documents: list[tuple[str, str, Document]] = [
         ("List", f"list-{n}", {"namespace": "user_id", "nodes": rng.sample(nodes, min(len(nodes), 8))}) for n in range(2)
     ]
@@ -79,7 +82,7 @@ def random_definitions(
 
 
 def tree(words: Vocabulary, depth: int) -> Document:
-    """A node with at most so many levels below it."""
+    """Return a random condition with at most `depth` levels below it."""
     if depth == 0:
         node = leaf(words)
         return {"not": node} if words.maybe(0.2) else node
@@ -100,7 +103,7 @@ def leaf(words: Vocabulary) -> Document:
 
 
 def comparison(words: Vocabulary, field: str) -> Document:
-    """An `op`, its `value`, and `fold` where it may stand."""
+    """Return an `op`, its `value`, and sometimes `fold` where it is allowed."""
     rng = words.rng
     if field in ("signup", "on", "birthday") and words.maybe(0.4):
         return {"op": rng.choice(("before", "after")), "value": valid_date(words)}
@@ -119,7 +122,7 @@ def comparison(words: Vocabulary, field: str) -> Document:
 
 
 def valid_date(words: Vocabulary) -> str:
-    """A date that a definition may hold."""
+    """Return a date that a definition accepts."""
     while parse_instant(date := random_date(words.rng, words.base_ms)) is None:
         pass
     return date
@@ -288,7 +291,7 @@ LEAVES: Final[dict[str, Callable[[Vocabulary], Any]]] = {
 
 
 def computed(words: Vocabulary, kind: str) -> Document:
-    """The spec of a computed trait of that kind."""
+    """Return the spec of a computed trait of that kind."""
     rng = words.rng
     spec = event_filter(words)
     match kind:

@@ -69,7 +69,7 @@ def random_event_name(rng: random.Random) -> str:
 
 
 def random_date(rng: random.Random, base_ms: int) -> str:
-    """A date about the time of the world, in one of many spellings; sometimes none at all."""
+    """Return a date near `base_ms` in one of many spellings, or sometimes a text that is no valid date."""
     day = datetime.fromtimestamp(base_ms / 1000, tz=UTC) + timedelta(days=rng.randint(-8, 14))
     return rng.choice(
         (
@@ -90,7 +90,7 @@ def random_date(rng: random.Random, base_ms: int) -> str:
 
 
 def random_birthday(rng: random.Random, base_ms: int) -> str:
-    """A day of the year about the time of the world."""
+    """Return a birthday whose day of the year is near `base_ms`."""
     day = datetime.fromtimestamp(base_ms / 1000, tz=UTC) + timedelta(days=rng.randint(1, 14))
     return rng.choice(
         (f"19{rng.randint(50, 99)}-{day:%m-%d}", f"2004-{day:%m-%d}T09:00:00Z", "2000-02-29", "2000-02-29", "1990-13-01")
@@ -98,7 +98,7 @@ def random_birthday(rng: random.Random, base_ms: int) -> str:
 
 
 def random_scalar(rng: random.Random, field: str, base_ms: int) -> Any:
-    """A value as a field usually has it; one time in five any other text, number or boolean."""
+    """Return a value as the field usually has it, or sometimes any other text, number or boolean."""
     if rng.random() < 0.15:
         return rng.choice((rng.choice(TEXTS), rng.choice(NUMBERS), rng.random() < 0.5))
     match field:

@@ -96,7 +96,7 @@ def recording_proxy(collector_port: int) -> Iterator[RecordingProxy]:
         do_GET = do_POST = do_OPTIONS = _relay  # noqa: N815 - as http.server wants them
 
         def log_message(self, *_: Any) -> None:
-            """Tests read `seen`."""
+            """Write no log lines, because tests read `seen` instead."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         proxy = RecordingProxy(server.server_port)

@@ -81,7 +81,7 @@ def random_time(rng: random.Random, busy_instants: Sequence[int], base_ms: int) 
 
 
 def random_labels(rng: random.Random, nodes: Sequence[str]) -> dict[str, str]:
-    """The nodes in groups, each named by its smallest."""
+    """Divide the nodes into random groups and label each node with the smallest node of its group."""
     groups = rng.randint(1, len(nodes))
     group_of = {member: rng.randrange(groups) for member in nodes}
     return {one: min(other for other in nodes if group_of[other] == group_of[one]) for one in nodes}

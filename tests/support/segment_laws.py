@@ -70,7 +70,10 @@ def probes(stream: SegmentStream, rng: random.Random, until_ms: int, most: int) 
 
 
 def check_equals_scratch_evaluation(stream: SegmentStream) -> int:
-    """Raises AssertionError that names the segment or trait, the profile and both answers."""
+    """Check that the stream's memberships and computed traits equal an evaluation from scratch; return the number of comparisons.
+
+    Raises AssertionError that names the segment or trait, the profile and both answers.
+    """
     assert stream.documents.keys() == set(stream.profiles()), "a profile without events has memberships, or one with some has none"
     for name in stream.profiles():
         membership = stream.documents[name]
@@ -107,12 +110,12 @@ def check_order(world: SegmentWorld) -> None:
 
 
 def final_labels(history: RandomSegmentHistory) -> Mapping[str, str]:
-    """The labels in the end."""
+    """Return the labels at the end of the history."""
     return next((arrival.labels for arrival in reversed(history.arrivals) if arrival.labels is not None), {})
 
 
 def check_parts(world: SegmentWorld) -> None:
-    """A profile is the join of its fragments, however its events are spread over them; registers keep within their bounds."""
+    """Check that fragments join to the same profile however events are spread over them, and that registers stay bounded."""
     events, registers = world.history.events, world.plan.registers
     whole = spread([events], world.plan)
     cuts = [world.rng.randrange(3) for _ in events]
@@ -125,7 +128,7 @@ def check_parts(world: SegmentWorld) -> None:
 
 
 def spread(parts: Sequence[Sequence[Event]], plan: SegmentPlan) -> dict[str, Any]:
-    """The join of fragments that hold these events."""
+    """Return the join of the fragments that contain these parts of the events."""
     fragments = [Fragment() for _ in parts]
     for fragment, events in zip(fragments, parts, strict=True):
         for event in events:

@@ -41,7 +41,7 @@ class ComparisonBatch:
         self.instants = self._instants()
 
     def streams(self) -> list["StreamReplay"]:
-        """A stream for each history, at its beginning."""
+        """Return a stream for each history, at its beginning."""
         return [StreamReplay(history, SegmentStream(self.plan, random.Random(self.seed))) for history in self.histories]
 
     def _instants(self) -> list[int]:
@@ -56,7 +56,7 @@ class ComparisonBatch:
         return sorted(set(instants))
 
     def _later_instant(self, replays: Sequence["StreamReplay"], at_ms: int) -> int:
-        """An instant at which much may change, one that a timer is set for, or any."""
+        """Return an instant at which much may change, one for which a timer is set, or any."""
         due = sorted({due for replay in replays for due in replay.stream.due().values()})
         kind = self.rng.choice(("step", "step", "due", "any"))
         if kind == "step":
@@ -132,9 +132,10 @@ async def load(batch: ComparisonBatch, warehouse: Warehouse, since_ms: int, unti
 
 
 def compare_answers(batch: ComparisonBatch, sql_answers: Sequence[SqlAnswers]) -> tuple[int, int]:
-    """Holds the streams' answers against those of SQL: (verdicts compared, of a history each; those with a member).
+    """Compare the streams' answers with those of SQL.
 
-    Raises AssertionError that tells all about the first difference.
+    Returns how many verdicts were compared, one for each history, and how many of them have a member.
+    Raises AssertionError that describes the first difference.
     """
     compared = with_members = 0
     replays = batch.streams()
@@ -183,7 +184,7 @@ def equal_json(mine: Any, theirs: Any) -> bool:
 
 
 def describe_difference(batch: ComparisonBatch, replay: StreamReplay, name: str, at_ms: int, answers: str) -> str:
-    """The definition, what happened, and both answers."""
+    """Describe a difference by the definitions involved, the history until then, and both answers."""
     relevant_names = {name} | named_by(batch.plan, name)
     documents = [
         document.model_dump(mode="json", by_alias=True, exclude_defaults=True)
@@ -195,13 +196,13 @@ def describe_difference(batch: ComparisonBatch, replay: StreamReplay, name: str,
 
 
 def named_by(plan: SegmentPlan, name: str) -> set[str]:
-    """The segments and computed traits that a segment's text names."""
+    """Return the segments and computed traits that a segment refers to."""
     text = repr(plan.segments[name]) if name in plan.segments else ""
     return {candidate for candidate in (*plan.segments, *plan.computed) if candidate != name and candidate in text}
 
 
 def describe_arrival(arrival: Arrival, stream: SegmentStream) -> str:
-    """An arrival on a line."""
+    """Describe an arrival in one line."""
     if arrival.event is None:
         return f"{arrival.at_ms} labels {arrival.labels}"
     event = arrival.event

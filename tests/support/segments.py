@@ -21,28 +21,28 @@ def _document(kind: str, name: str, spec: Any) -> AnyDefinition:
 
 
 def segment(name: str, where: Any) -> Segment:
-    """The segment of a condition; raises BadDefinition."""
+    """Return the segment of a condition; raises BadDefinition."""
     document = _document("Segment", name, {"where": where})
     assert isinstance(document, Segment)
     return document
 
 
 def computed(name: str, spec: Any) -> ComputedTrait:
-    """A computed trait; raises BadDefinition."""
+    """Return a computed trait; raises BadDefinition."""
     document = _document("ComputedTrait", name, spec)
     assert isinstance(document, ComputedTrait)
     return document
 
 
 def list_definition(name: str, nodes: Iterable[str]) -> SegmentList:
-    """A list of nodes."""
+    """Return a list of nodes."""
     document = _document("List", name, {"namespace": "user_id", "nodes": list(nodes)})
     assert isinstance(document, SegmentList)
     return document
 
 
 def customer_event(name: str, at_ms: int, properties: Mapping[str, Any] | None = None, **more: Any) -> Event:
-    """An event of one customer. Its id says all that it is made of, unless one is given."""
+    """Return an event of one customer; unless an id is given, it is made of all the event's fields."""
     fields = {"id": f"{name} {at_ms} {properties} {more}", "type": "track", "name": name, **more}
     if name.startswith("$"):
         fields |= {"type": name[1:], "name": ""}
@@ -51,7 +51,7 @@ def customer_event(name: str, at_ms: int, properties: Mapping[str, Any] | None =
 
 
 def facts(plan: SegmentPlan, events: Iterable[Event], **more: Any) -> ProfileFacts:
-    """What segments see of a profile with these events, which came in this order; `more` are further facts."""
+    """Return what segments read of a profile with these events, which arrived in this order; `more` adds or replaces facts."""
     fragments: dict[str, Fragment] = {}
     for item in events:
         apply_event(fragments.setdefault(item.owner, Fragment()), item, plan)
@@ -71,7 +71,10 @@ def facts(plan: SegmentPlan, events: Iterable[Event], **more: Any) -> ProfileFac
 
 
 def evaluate_leaf(where: Any, events: Iterable[Event], now_ms: int, **more: Any) -> LeafResult:
-    """What one leaf comes to. Computed traits are what they are then, if `more` says nothing of them."""
+    """Evaluate one leaf over these events.
+
+    Computed traits are evaluated first, unless `more` gives them.
+    """
     definition = segment("s", where)
     plan = segment_plan_of([definition])
     profile_facts = facts(plan, events, **more)

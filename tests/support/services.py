@@ -58,7 +58,7 @@ def running_service(spec: ChildSpec) -> Iterator[ServiceProcess]:
 
 
 def redis_spec(directory: Path, port: int | None = None) -> tuple[ChildSpec, str]:
-    """A Redis server in `directory` and its URL (TCP)."""
+    """Return how to start a Redis server in `directory`, and its URL (TCP)."""
     layout, port = _layout(directory), port or free_port()
     argv = redis.argv(redis.server_binary(), layout, port)
     spec = ChildSpec("redis", argv, lambda: redis.is_ready(port), layout.logs / "redis.log", start_timeout_s=30)
@@ -66,7 +66,7 @@ def redis_spec(directory: Path, port: int | None = None) -> tuple[ChildSpec, str
 
 
 def kafka_spec(directory: Path) -> tuple[ChildSpec, str]:
-    """A Kafka broker in `directory` and its bootstrap address. Topics are not made by themselves."""
+    """Return how to start a Kafka broker in `directory`, and its bootstrap address; it does not create topics automatically."""
     layout = _layout(directory)
     broker = Kafka(find_java(), kafka_jars(), layout, free_port(), free_port())
     broker.prepare()

@@ -61,7 +61,7 @@ class Onefold:
         return self.json("account", check=False)
 
     def wait_until_settled(self, accepted: int, within_s: float = 90.0) -> Any:
-        """The account once at least `accepted` events are in it and none is in flight."""
+        """Wait until at least `accepted` events are accounted for and none is in flight; return the account."""
         return eventually(self.account, lambda a: a["accepted"] >= accepted and a["in_flight"] == 0, within_s)
 
     def rows(self, sql: str) -> list[list[str]]:
@@ -75,7 +75,7 @@ class Onefold:
         return next(int(entry["restarts"]) for entry in self.json("status", check=False)["roles"] if entry["name"] == role)
 
     def wait_until_verified(self, within_s: float = 60.0) -> Any:
-        """The hashes once both stores agree."""
+        """Wait until both stores agree; return the hashes."""
         return eventually(lambda: self.json("verify", check=False), lambda v: v["agree"], within_s)
 
 

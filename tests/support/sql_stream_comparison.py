@@ -24,7 +24,7 @@ async def load_history(warehouse: Warehouse, events: Sequence[Event], labels: Ma
 
 
 def stream_facts(plan: SegmentPlan, events: Sequence[Event], labels: Mapping[str, str], at_ms: int) -> dict[str, ProfileFacts]:
-    """What the stream has of each profile at an instant."""
+    """Return what the stream knows of each profile at an instant."""
     fragments: dict[str, dict[str, Fragment]] = {}
     for item in events:
         if item.time_ms <= at_ms:
@@ -54,7 +54,7 @@ def stream_answers(plan: SegmentPlan, facts: Mapping[str, ProfileFacts], at_ms: 
 
 
 async def sql_answers(warehouse: Warehouse, plan: SegmentPlan, at_ms: int) -> dict[str, Any]:
-    """The same of ClickHouse."""
+    """Return members and computed values as ClickHouse computes them."""
     members, values = {}, {}
     for name in plan.segments:
         query = membership_query(plan, name, at_ms)
@@ -68,7 +68,7 @@ async def sql_answers(warehouse: Warehouse, plan: SegmentPlan, at_ms: int) -> di
 async def assert_stream_equals_sql(
     warehouse: Warehouse, plan: SegmentPlan, events: Sequence[Event], labels: Mapping[str, str], *at_ms: int
 ) -> dict[str, Any]:
-    """Asserts that both say the same at each instant; what they say at the last."""
+    """Check that the stream and SQL answer alike at each instant; return the stream's answers at the last one."""
     stream_side: dict[str, Any] = {}
     for instant in at_ms:
         stream_side = stream_answers(plan, stream_facts(plan, events, labels, instant), instant)

@@ -21,7 +21,7 @@ STORES: Final = ["memory", *REAL]
 
 @asynccontextmanager
 async def store_named(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[ProfileStore]:
-    """The store of the fixture's parameter, one of STORES, empty; wiped on the way out."""
+    """Yield the empty store that the fixture's parameter (one of STORES) names, and wipe a real one at the end."""
     if request.param == "memory":
         yield MemoryStore(clock)
         return
@@ -33,7 +33,7 @@ async def store_named(request: pytest.FixtureRequest, clock: Clock) -> AsyncIter
 async def real_store(
     url: str, clock: Clock, make: Callable[[Settings, Clock], ProfileStore] = open_store
 ) -> AsyncIterator[ProfileStore]:
-    """A store on a shared server or cluster, in an environment of its own; wiped on the way out."""
+    """Yield a store on a shared server or cluster, in an environment that no other test uses, and wipe it at the end."""
     store = make(Settings(redis_url=url, environment=f"t{uuid.uuid4().hex[:16]}"), clock)
     try:
         yield store

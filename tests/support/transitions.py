@@ -7,7 +7,7 @@ from schemas.records import Transition
 
 
 def transition(**changes: Any) -> Transition:
-    """A live entry of one profile into `vip`."""
+    """Return a transition in which one profile enters `vip` live, with these fields changed."""
     values: dict[str, Any] = {
         "profile_id": "0" + "a" * 31,
         "segment": "vip",
@@ -25,7 +25,7 @@ def transition(**changes: Any) -> Transition:
 
 
 def destination(name: str = "hook", url: str = "https://shop.vn/hook", **spec: Any) -> Destination:
-    """A webhook that is told when somebody enters `vip`."""
+    """Return a webhook destination that is called when a profile enters `vip`."""
     values = {
         "type": "webhook",
         "url": url,

@@ -24,8 +24,10 @@ TOPIC_PARTITION = TopicPartition("touched", 0, 99)
 
 @dataclass
 class PipelineBus:
-    """A broker that is the pipeline's logs. What is sent comes to rest, and ClickHouse has it, before `send` returns, unless the
-    agents are `agents_paused`."""
+    """A broker over the pipeline's logs.
+
+    Before `send` returns, the pipeline has processed the records and ClickHouse has them, unless the agents are `agents_paused`.
+    """
 
     verify_world: "VerifyWorld"
     agents_paused: bool = False

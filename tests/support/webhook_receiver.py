@@ -55,7 +55,7 @@ class WebhookReceiver:
 
 @asynccontextmanager
 async def webhook_receiver(answer: Responder | None = None) -> AsyncIterator[WebhookReceiver]:
-    """A receiver on a free loopback port."""
+    """Start a receiver on a free loopback port and yield it."""
     receiver = WebhookReceiver() if answer is None else WebhookReceiver(answer)
     app = Starlette(routes=[Route("/hook", receiver.__call__, methods=["POST"])])
     server = QuietServer(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", lifespan="off", ws="none"))

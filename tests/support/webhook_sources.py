@@ -14,12 +14,12 @@ PAGE = Path(__file__).parents[2] / "docs" / "touchpoints.md"
 
 
 def documented_blocks(kind: str) -> list[str]:
-    """The code blocks of a kind on the documentation's page."""
+    """Return the code blocks of a kind on the documentation's page."""
     return re.findall(rf"```{kind}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def documented_source(name: str) -> Source:
-    """The Source of that name on the documentation's page."""
+    """Return the Source of that name on the documentation's page."""
     for text in documented_blocks("yaml"):
         if text.startswith("apiVersion"):
             for definition in load_yaml(text, "docs/touchpoints.md"):
@@ -29,7 +29,7 @@ def documented_source(name: str) -> Source:
 
 
 def with_secret(source: Source, **changed: Any) -> Source:
-    """The source with these fields of its signature changed."""
+    """Return the source with these fields of its signature changed."""
     webhook = source.spec.webhook
     assert webhook is not None
     signature = webhook.signature.model_copy(update=changed)
@@ -38,12 +38,12 @@ def with_secret(source: Source, **changed: Any) -> Source:
 
 
 def hmac_headers(secret: str, body: bytes, at_s: int) -> dict[str, str]:
-    """The headers with which the documentation's CTI signs."""
+    """Return the headers with which the documentation's CTI signs a request."""
     signed = f"{at_s}.".encode() + body
     return {"X-CTI-Timestamp": str(at_s), "X-CTI-Signature": "sha256=" + hmac.new(secret.encode(), signed, "sha256").hexdigest()}
 
 
 def standard_headers(secret: str, body: bytes, at_s: int, delivery_id: str = "msg_1") -> dict[str, str]:
-    """The headers of Standard Webhooks."""
+    """Return the headers of Standard Webhooks."""
     signature = Webhook(secret).sign(delivery_id, datetime.fromtimestamp(at_s, UTC), body.decode())
     return {"webhook-id": delivery_id, "webhook-timestamp": str(at_s), "webhook-signature": signature}
