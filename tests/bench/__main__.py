@@ -1,5 +1,7 @@
-"""`python -m tests.bench`: floor and pipeline in turn, cost by stage, latency, the collector, the link agent, segments,
-timers; writes docs/performance.md."""
+"""Run all benchmarks (`python -m tests.bench`) and write their figures to docs/performance.md.
+
+It measures the floor and the pipeline in turn, the cost of each stage, latency, the collector, the link agent, segments and timers.
+"""
 
 import argparse
 import asyncio

@@ -67,7 +67,7 @@ class CollectorFigures:
 
 
 def request(body: bytes) -> bytes:
-    """A whole HTTP request."""
+    """Return the bytes of an HTTP request that posts `body` to the collector."""
     key = base64.b64encode(f"{KEY}:".encode()).decode()
     head = f"POST /v1/batch HTTP/1.1\r\nHost: bench\r\nAuthorization: Basic {key}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
@@ -100,7 +100,7 @@ async def drive(port: int, sent: list[bytes], batch: int) -> LoadSample:
 
 @contextlib.contextmanager
 def floor_process(process: CollectorProcess) -> Iterator[int]:
-    """The floor on the same broker, with a topic like `events`; its port."""
+    """Start the floor server on the collector's own broker with a topic like `events`, and yield its port."""
     settings, port = process.settings, free_port()
     topic = f"{settings.environment}.floor"
 
@@ -165,7 +165,7 @@ def _median(seen: list[LoadSample]) -> LoadSample:
 
 
 def render_collector(figures: CollectorFigures) -> str:
-    """The page's section."""
+    """Return the performance page's section about the collector."""
     rows = "\n".join(
         f"| {one.batch} | {one.floor.per_s:,.0f} | {one.collector.per_s:,.0f} | {one.ratio:.2f} "
         f"| {one.floor.p50_ms:.1f} | {one.floor.p99_ms:.1f} | {one.collector.p50_ms:.1f} | {one.collector.p99_ms:.1f} |"
@@ -185,7 +185,7 @@ broker and both servers share the machine; its load was {figures.load[0]} before
 
 
 async def _profiled(batch: int, bootstrap: str) -> None:
-    """A collector in this process, with a real broker, called without HTTP's framing."""
+    """Run a collector in this process for the profiler, with a real broker and without HTTP framing."""
     settings = Settings(kafka_bootstrap=bootstrap, environment=f"p{batch}")
     async with KafkaBus(settings) as bus:
         await bus.create_topics({settings.topic(name): (3, {}) for name in ("events", "quarantine")})

@@ -86,15 +86,18 @@ class LinkFigures:
 
 
 def link(left: Identifier, right: Identifier, number: int) -> Link:
-    """A novel link of two identifiers."""
+    """Return a link of two identifiers that no earlier record has named."""
     a, b = sorted((node(SECRET, left), node(SECRET, right)))
     said, at = f"m{number}", START_MS + number
     return Link(a=a, b=b, first_ms=at, first_event=said, last_ms=at, last_event=said, source="bench", owner=a)
 
 
 def customers(count: int, prefix: str) -> list[Link]:
-    """Each customer logs in with a cookie, then says an e-mail and a phone; one in seven comes with a second cookie, and one in
-    fifty of those is somebody else's."""
+    """Return the links of `count` customers.
+
+    Each customer logs in with a cookie, then gives an e-mail and a phone number. One in seven comes with a second cookie, and one in
+    fifty of those cookies belongs to somebody else.
+    """
     rng, said = random.Random(7), []
     for person in range(count):
         user = ("user_id", f"{prefix}-u{person}")
@@ -112,7 +115,7 @@ def hub(count: int, prefix: str) -> list[Link]:
 
 
 def loads(scale: float, prefix: str) -> Iterator[Load]:
-    """The same shapes each time, with names of their own."""
+    """Yield the same loads in each round; `prefix` gives their identifiers names that no other round uses."""
     yield Load("customers", customers(int(6_000 * scale), prefix), 500)
     yield Load("customers, small slices", customers(int(1_000 * scale), f"{prefix}s"), 10)
     yield Load("one e-mail on ever more users", hub(int(20_000 * scale), f"{prefix}h"), 500)
@@ -123,7 +126,7 @@ def loads(scale: float, prefix: str) -> Iterator[Load]:
 
 @contextmanager
 def redis_settings() -> Iterator[Settings]:
-    """A Redis of its own."""
+    """Start a Redis server for this benchmark alone and yield settings that point to it."""
     with tempfile.TemporaryDirectory() as directory:
         spec, url = redis_spec(Path(directory))
         with running_service(spec):
@@ -229,7 +232,7 @@ def share(count: int = 20_000) -> Share:
 
 
 def event_of(action: Action, received_ms: int = START_MS) -> Event | None:
-    """The event of a simulated call, in Segment's words; None for a garbled one."""
+    """Return the event of a simulated call in Segment's format, or None for a call that was garbled on purpose."""
     said = asdict(action) if isinstance(action, DemoCall) else action.body
     if said is None:
         return None
@@ -250,7 +253,7 @@ def event_of(action: Action, received_ms: int = START_MS) -> Event | None:
 
 
 def render_links(figures: LinkFigures) -> str:
-    """The page's section."""
+    """Return the performance page's section about identity."""
     rows = "\n".join(
         f"| {s.load} | {s.count:,} | {s.slice:,} | {s.floor:,.0f} | {s.links:,.0f} | {s.ratio:.3f} |" for s in figures.speeds
     )

@@ -163,7 +163,7 @@ def measure_previews(events: int = 10_000_000, rounds: int = 3) -> PreviewFigure
 
 
 def render_previews(figures: PreviewFigures) -> str:
-    """The table and what it says."""
+    """Return the table of previews and the text that explains it."""
     rows = "\n".join(
         f"| {one.name} | {one.members:,} | {one.seconds:.2f} | {one.floor:.2f} | {one.seconds / one.floor:.0f} |"
         for one in figures.previews

@@ -60,7 +60,7 @@ read the figures as ratios."""
 
 
 def render_pipeline(figures: PipelineFigures) -> list[str]:
-    """The page's sections about the whole pipeline."""
+    """Return the page's sections about the whole pipeline."""
     return [_throughput(figures), _costs(figures), _latency(figures)]
 
 
@@ -121,37 +121,37 @@ tables above, and it is what saturates first.
 
 
 def with_pipeline(page: str, figures: PipelineFigures) -> str:
-    """The page with its parts about the whole pipeline measured anew."""
+    """Return the page with its sections about the whole pipeline replaced by these figures."""
     return reduce(_with, render_pipeline(figures), page)
 
 
 def with_identity(page: str, figures: LinkFigures) -> str:
-    """The page with its part about identity measured anew."""
+    """Return the page with its section about identity replaced by these figures."""
     return _with(page, render_links(figures))
 
 
 def with_collector(page: str, figures: CollectorFigures) -> str:
-    """The page with its part about the collector measured anew."""
+    """Return the page with its section about the collector replaced by these figures."""
     return _with(page, render_collector(figures))
 
 
 def with_segments(page: str, costs: CostFigures, previews: PreviewFigures) -> str:
-    """The page with its part about segments measured anew."""
+    """Return the page with its section about segments replaced by these figures."""
     return _with(page, render_segments(costs, previews))
 
 
 def render_segments(costs: CostFigures, previews: PreviewFigures) -> str:
-    """The page's section."""
+    """Return the performance page's section about segments."""
     return f"## Segments\n\n{render_costs(costs)}\n{render_previews(previews)}"
 
 
 def with_timers(page: str, figures: TimerFigures) -> str:
-    """The page with its part about timers measured anew."""
+    """Return the page with its section about timers replaced by these figures."""
     return _with(page, render_timers(figures))
 
 
 def _with(page: str, section: str) -> str:
-    """The page with this section in the place of the one with its title, or at the end."""
+    """Return the page with `section` in the place of the section with the same title, or at the end if there is none."""
     title = section.partition("\n")[0] + "\n"
     parts = re.split(r"^(?=## )", page, flags=re.MULTILINE)
     if not any(part.startswith(title) for part in parts):

@@ -1,8 +1,7 @@
-"""What segments cost an event: CPU of the unify and the segment agent's steps over a store in memory, at 10, 100 and 1,000
-segments of
-which each event touches ten.
+"""Measure what segments cost per event, at 10, 100 and 1,000 segments of which each event touches ten.
 
-`python -m tests.bench.segments` prints its table; `--profile` says where the time goes.
+The cost is the CPU time of the unify step and the segment step over a store in memory.
+`python -m tests.bench.segments` prints the table; `--profile` prints where the time goes.
 """
 
 import argparse
@@ -63,8 +62,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class CostFigures:
-    """Costs by number of segments, the first without any; `evaluations` are those of a run, `load` the machine's before and
-    after."""
+    """Costs by number of segments; the first entry is the cost without any segment.
+
+    `evaluations` counts the evaluations of one run; `load` is the machine's load before and after the benchmark.
+    """
 
     costs: Sequence[Cost]
     events: int
@@ -87,14 +88,14 @@ def leaf(name: str, n: int, second: str = "Order Completed") -> dict[str, Any]:
 
 
 def touched(n: int) -> dict[str, Any]:
-    """A segment of five leaves: whatever comes, one of them looks at it."""
+    """Return the condition of a segment with five leaves, at least one of which reads each event that arrives."""
     leaves = [leaf(name, n + place) for place, name in enumerate(NAMES[:3])]
     order = {"rfm": {"frequency": [4, 5]}} if n % 2 else leaf("Order Completed", n)
     return {"any": [*leaves, order, {"trait": {"path": "address.city", "value": f"Thành phố {n}"}}]}
 
 
 def idle(n: int) -> dict[str, Any]:
-    """A segment that looks at nothing that comes."""
+    """Return the condition of a segment that reads none of the events that arrive."""
     return {"all": [leaf(f"Idle {n}", n, second=f"Idle {n}"), {"trait": {"path": f"idle_{n}", "op": "exists"}}]}
 
 
@@ -115,7 +116,7 @@ def definitions(count: int) -> list[AnyDefinition]:
 
 
 def demo_events(count: int) -> list[Event]:
-    """What the demo's customers do at the shop, one event each 25 ms."""
+    """Return what the demo's customers do at the shop, with one event every 25 ms."""
     actions = Simulation(1, "bench", date(2026, 11, 22)).actions()
     calls = (action for action in actions if isinstance(action, DemoCall))
     made = (event_of(call, START_MS + n * EVERY_MS) for n, call in enumerate(islice(calls, count)))
@@ -138,7 +139,7 @@ class Agents:
         self.evaluated = 0
 
     async def take(self, events: Sequence[Event]) -> None:
-        """A slice of events, then the links and the touches that come of it."""
+        """Process a slice of events, then the links and the touches that result from it."""
         now_ms = events[-1].received_ms
         values = {"events": [encode(event) for event in events]}
         for topic in ("events", "links", "touched"):
@@ -195,7 +196,7 @@ def measure_costs(rounds: int = 5, count: int = 10_000) -> CostFigures:
 
 
 def render_costs(figures: CostFigures) -> str:
-    """The table and what it says."""
+    """Return the table of costs and the text that explains it."""
     rows = "\n".join(
         f"| {cost.segments:,} | {cost.registers:,} | {cost.unify_us:.0f} | {cost.segment_us:.0f} | {cost.total_us:.0f} "
         f"| {cost.total_us / figures.costs[0].total_us:.2f} | {cost.compile_ms:,.0f} |"

@@ -95,7 +95,7 @@ class TimerBench:
         return Setting(count, count / seconds, (await self._memory() - before) / count)
 
     async def floor(self, count: int) -> float:
-        """Evaluations a second when all touches are there at once, no timer being needed for them."""
+        """Return the evaluations per second when all touches are on the log at once, so that no timer is needed for them."""
         due_ms = self._start_ms(count)
         names = await self._inside([due_ms] * count)
         cleared: dict[TopicPartition, dict[str, int | None]] = defaultdict(dict)
@@ -240,7 +240,7 @@ async def _measure(bootstrap: str, url: str, folder: Path, scale: float) -> Time
 
 
 def render_timers(figures: TimerFigures) -> str:
-    """The page's section."""
+    """Return the performance page's section about timers."""
     setting, burst = figures.setting, figures.lates[-1]
     rows = "\n".join(
         f"| {late.load} | {late.count:,} | {late.p50_ms:,.0f} | {late.p99_ms:,.0f} | {late.most_ms:,.0f} | {late.asked_per_s:,.0f} |"

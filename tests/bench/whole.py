@@ -83,7 +83,7 @@ async def _rest(onefold: Onefold, stored: int) -> float:
 
 
 async def lag(settings: Settings, bus: KafkaBus) -> int:
-    """Records that the stream agents have not handled yet, by Kafka's own offsets."""
+    """Return how many records the stream agents have not handled yet, according to Kafka's committed offsets."""
     behind = 0
     for agent, topic in (("unify", "events"), ("link", "links"), ("segment", "touched")):
         ends = await bus.end_offsets(settings.topic(topic))
