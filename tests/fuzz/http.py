@@ -68,7 +68,7 @@ async def _fuzz_one(rng: random.Random, at: CollectorHarness, *, away: bool) -> 
 
 
 def _accounted(header: str, wrote: tuple[int, int], given: object) -> None:
-    """What the answer says was kept is what was written."""
+    """Check that the answer reports as many events and quarantined records as the collector wrote."""
     said = _RESULT.match(header)
     told = (int(said[1]), int(said[2])) if said else (0, 0)
     if told != wrote:

@@ -183,7 +183,7 @@ class FuzzedStage:
 
     @staticmethod
     def _booked(records: Sequence[Record], held: int, settings: Settings, made: object) -> None:
-        """The ledger must say of each event what the step says: else the account would not balance."""
+        """Check that the ledger gives each event the outcome that the step gave it; otherwise the account would not balance."""
         ledger = EVENTS_FEED.decide(records, settings, NOW_MS).rows[LEDGER]
         booked = sum(row[LEDGER.column_index("outcome")] == "quarantined" for row in ledger)
         if booked != held:
@@ -232,7 +232,7 @@ async def fuzz(seed: int, inputs: int) -> Counter[str]:
 
 
 def fed(rng: random.Random, settings: Settings, count: int) -> Counter[str]:
-    """Records for one of the consumers' feeds; each becomes rows that fit, or is quarantined."""
+    """Give records to one of the consumers' feeds; check that each becomes rows that fit their tables, or is quarantined."""
     feed = rng.choice(FEEDS)
     made = [value_for(rng, feed.topic) for _ in range(count)]
     records = [Record(settings.topic(feed.topic), 0, number, NOW_MS, None, value) for number, value in enumerate(made)]
@@ -250,7 +250,10 @@ def fed(rng: random.Random, settings: Settings, count: int) -> Counter[str]:
 
 
 def misfit(table: Table, row: Sequence[Any]) -> str | None:
-    """The column whose type cannot hold what the row has for it. Such a row would stop its consumer for ever."""
+    """Return which column's type cannot store its value, or None if the row fits.
+
+    A row that does not fit would stop its consumer for ever.
+    """
     if len(row) != len(table.columns):
         return f"{table.name} has {len(table.columns)} columns, the row {len(row)}"
     for column, held in zip(table.columns, row, strict=True):
@@ -263,7 +266,7 @@ def misfit(table: Table, row: Sequence[Any]) -> str | None:
 
 
 def _numbers(kind: str, held: Any) -> list[tuple[tuple[bool, int], int]]:
-    """The integers in a value of a column, with the width that they must fit into."""
+    """Return the integers in a column's value, each with the sign and the width in bits that it must fit into."""
     if kind.startswith("Map(") and isinstance(held, dict):
         inner = kind.removeprefix("Map(String, ").removesuffix(")")
         return [found for one in held.values() for found in _numbers(inner, one)]

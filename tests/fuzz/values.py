@@ -48,12 +48,12 @@ def value(rng: random.Random, depth: int = 3) -> Any:
 
 
 def name(rng: random.Random) -> str:
-    """The name of a field."""
+    """Return a name for a field."""
     return rng.choice(FIELDS) if rng.random() < 0.7 else rng.choice(TEXTS)
 
 
 def deep(rng: random.Random) -> Any:
-    """A value nested further than anybody means it, or an object of more names than allowed."""
+    """Return a value nested more deeply than any client means it, or an object with more names than allowed."""
     if rng.random() < 0.05:
         return {f"n{n}": n for n in range(1_100)}
     found: Any = scalar(rng)
@@ -63,7 +63,7 @@ def deep(rng: random.Random) -> Any:
 
 
 def call(rng: random.Random) -> dict[str, Any]:
-    """A call as clients send it."""
+    """Return a call as clients send it."""
     kind = rng.choice(EVENT_TYPES)
     made: dict[str, Any] = {
         "type": kind, "messageId": f"m{rng.randrange(10**6)}", "userId": f"khách-{rng.randrange(40)}",
@@ -91,7 +91,7 @@ def call(rng: random.Random) -> dict[str, Any]:
 
 
 def mutated(rng: random.Random, found: Any, times: int | None = None) -> Any:
-    """The value with a few places changed, taken away, doubled or renamed."""
+    """Return a copy of the value in which a few places are changed, removed, doubled or renamed."""
     made = copy.deepcopy(found)
     for _ in range(rng.randint(1, 3) if times is None else times):
         made = _once(rng, made)
@@ -123,7 +123,7 @@ def _once(rng: random.Random, found: Any) -> Any:
 
 
 def reworded(rng: random.Random, found: Any) -> Any:
-    """The value with some of its texts and numbers changed for others of their kind: it mostly still fits its schema."""
+    """Return the value with some texts and numbers replaced by others of the same type, so that it mostly still fits its schema."""
     if isinstance(found, dict):
         return {key: reworded(rng, held) for key, held in found.items()}
     if isinstance(found, list):
@@ -136,7 +136,7 @@ def reworded(rng: random.Random, found: Any) -> Any:
 
 
 def written(rng: random.Random, found: Any) -> bytes:
-    """The value as JSON bytes, mostly in UTF-8, and some of them broken."""
+    """Return the value as JSON bytes, mostly in UTF-8 and sometimes broken."""
     text = json.dumps(found, ensure_ascii=rng.random() < 0.3)
     encoding = rng.choice(("utf-8",) * 12 + ("utf-16", "utf-32", "utf-8-sig", "latin-1", "utf-7"))
     raw = text.encode(encoding, "surrogatepass" if encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32") else "replace")
@@ -144,7 +144,7 @@ def written(rng: random.Random, found: Any) -> bytes:
 
 
 def broken(rng: random.Random, raw: bytes) -> bytes:
-    """The bytes cut off, with some of them changed, or others altogether."""
+    """Return the bytes cut off, doubled or partly changed, or other bytes altogether."""
     action = rng.randrange(6)
     if action == 0:
         return raw[: rng.randint(0, len(raw))]
@@ -162,7 +162,10 @@ def broken(rng: random.Random, raw: bytes) -> bytes:
 
 
 def packed(rng: random.Random, raw: bytes) -> tuple[bytes, dict[str, str]]:
-    """The body as it goes over the wire, with its headers: some say gzip and are none, some are and do not say it."""
+    """Return the body as it is sent and its headers.
+
+    Some bodies are declared as gzip but are not compressed, and some are compressed without a header that declares it.
+    """
     if rng.random() < 0.75:
         return raw, ({"content-encoding": rng.choice(("gzip", "br", "identity"))} if rng.random() < 0.05 else {})
     zipped = gzip.compress(raw, compresslevel=1)
