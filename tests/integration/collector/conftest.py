@@ -20,7 +20,10 @@ ANALYTICS_JS = "node_modules/@segment/analytics-next/dist/umd"
 
 @pytest.fixture(scope="session")
 def shared_collector(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CollectorProcess]:
-    """A collector that is ready. Shared: mark the log's end before, and read from there."""
+    """Start a collector that all tests share and yield it when it is ready.
+
+    A test marks the end of the log before it sends, and reads from there.
+    """
     packages = installed()
     environ = {} if packages is None else {"ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR": str(packages / ANALYTICS_JS)}
     with collector_process(kafka, tmp_path_factory.mktemp("clients"), source("default", KEY), environ=environ) as process:
@@ -29,14 +32,14 @@ def shared_collector(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def proxy(shared_collector: CollectorProcess) -> Iterator[RecordingProxy]:
-    """A proxy before the shared collector."""
+    """Yield a recording proxy in front of the shared collector."""
     with recording_proxy(shared_collector.settings.collector_port) as keeper:
         yield keeper
 
 
 @pytest.fixture
 def trial(shared_collector: CollectorProcess, proxy: RecordingProxy) -> ClientTrial:
-    """A story of customers that no other test has."""
+    """Return a trial whose customers occur in no other test."""
     then = asyncio.run(end_offsets(shared_collector.settings))
     return ClientTrial(shared_collector.settings, proxy, story(uuid.uuid4().hex[:8]), then)
 

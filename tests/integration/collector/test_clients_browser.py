@@ -70,7 +70,7 @@ def expected_calls(address: str, user: str, first: str, second: str) -> list[tup
 
 
 def comparable_event(event: Event) -> tuple[Any, ...]:
-    """The same of an event on the log."""
+    """Return the fields of an event on the log that are compared with the call."""
     return event.type, event.name, event.identifiers, event.properties, event.traits
 
 

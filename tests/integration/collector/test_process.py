@@ -101,7 +101,7 @@ async def prepare(settings: Settings) -> None:
 
 
 async def read(settings: Settings, topic: str, count: int) -> list[Any]:
-    """The first `count` records of a topic, decoded; those of a partition in their order."""
+    """Read the first `count` records of a topic, decoded; the records of a partition come in their order."""
     kind: Any = Event if topic == "events" else QuarantineRecord
     found: list[Any] = []
     async with KafkaBus(settings) as bus, asyncio.timeout(WITHIN_S):

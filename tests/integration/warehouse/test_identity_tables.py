@@ -89,7 +89,7 @@ async def stored_rows(warehouse: Warehouse, table: Table) -> list[tuple[Any, ...
 
 
 async def insert_records(writer: WarehouseWriter, said: Sequence[LinkRecord | Identity]) -> None:
-    """What the consumers insert of these records."""
+    """Insert the rows that the consumers write for these records."""
     for record in said:
         if isinstance(record, Identity):
             await writer.insert(LABELS, rows.label_rows(RECORD, record))

@@ -64,7 +64,7 @@ def order(who: str, number: int, **more: object) -> Event:
 
 
 def history(people: int = 12, orders: int = 4) -> list[Event]:
-    """The n-th person has ordered n % orders times."""
+    """Return the events of people of whom the n-th has placed n % orders orders."""
     browsed = [event({"user_id": f"u{n}"}, id=f"u{n}-xem", name="Xem hàng") for n in range(people)]
     return browsed + [order(f"u{n}", number) for n in range(people) for number in range(n % orders)]
 
@@ -76,7 +76,7 @@ async def world(clickhouse_settings: Settings, warehouse: Warehouse, tmp_path: P
 
 
 async def as_from_the_start(world: LivePipeline, events: list[Event], text: str = SPOKEN) -> None:
-    """Registers, byte for byte, and memberships are what the events come to under definitions that were always there."""
+    """Check that registers, byte for byte, and memberships are as if the definitions had existed before the first event."""
     await world.wait_until_idle()
     plan, expected = segment_plan_of(documents(text)), dict[str, Fragment]()
     for one in events:
@@ -121,7 +121,7 @@ async def test_backfilled_members_are_silent_and_later_members_enter_live(world:
 
 
 async def turns(world: LivePipeline, before: Collection[Transition] = ()) -> Counter[tuple[str, str, str, str]]:
-    """The transitions that were said, but for those of before."""
+    """Count the transitions that were written, without those in `before`."""
     return Counter((t.segment, t.op, t.cause, t.event_id) for t in await world.transitions() if t not in before)
 
 
@@ -140,7 +140,7 @@ async def test_apply_without_effective_change_does_nothing(world: LivePipeline) 
 
 
 def observed_backfill(world: LivePipeline, observe: StepObserver) -> Backfill:
-    """A run of `apply` that is observed after each of its steps."""
+    """Return a run of `apply` whose steps are reported to `observe`."""
     history_reader = BackfillHistory(world.settings, world.bus, world.connect_warehouse)
     return Backfill(world.settings, world.bus, world.store, history_reader, world.clock, observe=observe)
 

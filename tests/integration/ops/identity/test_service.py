@@ -95,7 +95,7 @@ async def test_rule_preview_uses_evidence_in_clickhouse(world: IdentityWorld, wa
 
 @pytest.fixture
 async def redis_only_client(redis_server: str) -> AsyncIterator[httpx.AsyncClient]:
-    """The API process's main with nothing but Redis."""
+    """Start the API process's main function with Redis as its only store, and yield a client for it."""
     port = free_port()
     settings = Settings(
         environment="lonely",

@@ -143,7 +143,7 @@ async def test_records_in_flight_are_not_reported_as_drift(verify_world: VerifyW
     connected, asked = verify_world.verifier.warehouse, 0
 
     async def arriving() -> Warehouse:
-        """The stream's event reaches ClickHouse between the first look and the second."""
+        """Let the stream's event reach ClickHouse between the verifier's first and second read."""
         nonlocal asked
         asked += 1
         if asked == 2:

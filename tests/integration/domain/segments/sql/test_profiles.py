@@ -83,7 +83,7 @@ async def test_computed_traits_in_segments(warehouse: Warehouse) -> None:
 
 
 def stages() -> list[Event]:
-    """Customers whose orders are so many days ago, and visitors that are known or not."""
+    """Return events of customers whose orders are various numbers of days old, and of identified and anonymous visitors."""
     days = [
         (),
         (1,),

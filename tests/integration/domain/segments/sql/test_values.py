@@ -20,7 +20,7 @@ AT_ONCE = 2_000
 
 
 async def differences(warehouse: Warehouse, expression: str, values: Sequence[Any], python: Callable[[Any], str]) -> list[Any]:
-    """The values of which SQL's expression over `v`, their JSON text, says something else: (value, Python's, SQL's)."""
+    """Return the values for which the SQL expression over `v`, their JSON text, differs from Python: (value, Python's, SQL's)."""
     sql = f"SELECT arrayMap(v -> {expression}, JSONExtractArrayRaw({{values:String}}))"
     found = []
     for start in range(0, len(values), AT_ONCE):
