@@ -124,7 +124,7 @@ async def stored(pipeline: Pipeline) -> dict[str, GroupDocument]:
 
 
 def shape(documents: dict[str, GroupDocument]) -> dict[str, Any]:
-    """What of the documents must not depend on order: all but the numbers of the records, and who has left."""
+    """Return the part of the documents that must not depend on order: all but the records' numbers and the former members."""
     return {
         name: (group.name, group.traits, {who: (c.traits, c.counters) for who, c in group.contributions.items() if c.present})
         for name, group in documents.items()
@@ -133,7 +133,7 @@ def shape(documents: dict[str, GroupDocument]) -> dict[str, Any]:
 
 
 async def in_truth(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[str, GroupDocument], dict[str, list[str]]]:
-    """The documents and memberships by definition: of the profiles as they are in the end, and of all that was said of accounts."""
+    """Compute the documents and memberships by definition, from the final profiles and from all events about accounts."""
     secret = pipeline.settings.tenant_secret.get_secret_value().encode()
     nodes = sorted({node for item in history for node in item.nodes})
     labels = {node: label.profile_id for node, label in (await pipeline.store.labels(nodes)).items()}

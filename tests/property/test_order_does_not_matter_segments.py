@@ -129,7 +129,7 @@ class TimedPipeline(Pipeline):
         self.clock.advance(at_ms - self.clock.now_ms())
 
     async def due(self) -> list[tuple[int, str]]:
-        """The timers that are set, the earliest first."""
+        """Return the timers that are set, the earliest first."""
         places = [TopicPartition("touched", partition, self.partitions) for partition in range(self.partitions)]
         found = [await self.store.due_timers(place, NEVER, 1_000) for place in places]
         return sorted((due_ms, name) for timers in found for name, due_ms in timers)
@@ -147,7 +147,7 @@ class TimedPipeline(Pipeline):
         await self.advance_to(START_MS + 100 * HOUR_MS)
 
     async def agrees(self, nodes: Sequence[str]) -> dict[str, Any]:
-        """What each profile is in and what is computed of it, once it is shown to be what its fragments say at this instant."""
+        """Check that each profile equals what its fragments give at this instant; return its memberships and computed traits."""
         labels = {node: label.profile_id for node, label in (await self.store.labels(nodes)).items()}
         fragments = {
             node: decode_fragment(document.data)
