@@ -99,7 +99,7 @@ def test_two_that_evidence_connects_are_apart_by_a_named_refusal_on_every_way(
 
 
 def without_cause(evidence: Evidence, rules: CompiledIdentityRules, key: tuple[str, str], dead: DeadEdge) -> Resolution:
-    """The resolution of the same evidence without what the reason names."""
+    """Resolve the same evidence without the limit or decision that the dead edge's reason names."""
     if dead.reason in ("cut", "apart"):
         kept = {k: d if d.operation != dead.subject else replace(d, on=False) for k, d in evidence.decisions.items()}
         return resolve(replace(evidence, decisions=kept), rules)

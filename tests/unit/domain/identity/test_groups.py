@@ -53,7 +53,7 @@ def plan(where: str) -> SegmentPlan:
 
 @st.composite
 def records(draw: st.DrawFn) -> list[GroupRecord]:
-    """What one account and one household hear; a number stands for one record of a profile."""
+    """Draw the records that one account and one household receive; a number stands for one record of a profile."""
     found = {}
     for seq in range(draw(st.integers(1, 15))):
         profile_id, name = draw(st.sampled_from(PROFILES)), draw(st.sampled_from([ACCOUNT, HOME]))

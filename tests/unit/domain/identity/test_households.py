@@ -17,7 +17,7 @@ LANDLINE, MOBILE = "+842838221234", "+84901234567"
 
 
 def joined(traits: dict[str, Any] | None = None, **identifiers: str) -> JoinedProfile:
-    """A profile whose only own identifier is its user id, if it has one; else all of them are."""
+    """Return a profile whose only own identifier is its user id, or which owns all identifiers if it has no user id."""
     fragment = Fragment(identifiers={f"{place}x": pair for place, pair in enumerate(sorted(identifiers.items()))})
     fragment.traits = {name: TraitValue(value, 1, "m") for name, value in (traits or {}).items()}
     own = [node for node, (namespace, _) in fragment.identifiers.items() if namespace == "user_id"]

@@ -38,7 +38,7 @@ def parsed_event(call: Any) -> Event:
 
 
 def call_of_type(call_type: str, **fields: Any) -> dict[str, Any]:
-    """A valid event of the type with these fields changed."""
+    """Return a valid event of the type with these fields changed."""
     return {"type": call_type, "call_id": "c-1", "caller_number": "0912 345 678", **NEEDED.get(call_type, {}), **fields}
 
 

@@ -10,7 +10,7 @@ from schemas.reasons import Reason
 
 
 def mapping_of(text: str) -> MappingSpec:
-    """A mapping with one event of these lines."""
+    """Return a mapping with one event, to which these JSON fields are added."""
     return MappingSpec.model_validate(
         {"rules": [{"events": [{"type": "track", "identifiers": {"user_id": "u"}, "name": "X", **json.loads(text)}]}]}
     )

@@ -88,7 +88,7 @@ FEW = [events({"user_id": f"u{number}"}, prefix, st.integers(0, 5)) for number, 
 
 
 def folded(history: Sequence[Event], slices: random.Random | None = None) -> Fragment:
-    """The fragment of a history; now and then stored and read back, as between slices."""
+    """Return the fragment of a history; with `slices` it is now and then stored and read back, as between slices."""
     fragment = Fragment()
     for item in history:
         apply_event(fragment, item, PLAN)

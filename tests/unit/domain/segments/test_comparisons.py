@@ -41,7 +41,7 @@ VALUES: list[Any] = [MISSING, "5", "Huế", "", "2026-11-22", 5, 5.0, 0, -1, Tru
 
 
 def text(values: list[Any]) -> list[str]:
-    """What tells 5, 5.0, "5" and True apart."""
+    """Return a sorted text of each value that tells 5, 5.0, "5" and True apart."""
     return sorted(map(repr, values))
 
 

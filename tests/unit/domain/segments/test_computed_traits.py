@@ -19,7 +19,7 @@ ORDER = "Order Completed"
 
 
 def worked_out(spec: Any, events: Sequence[Event], now_ms: int, **more: Any) -> LeafResult:
-    """What a computed trait comes to, whatever the order of its events."""
+    """Return the result of a computed trait, after checking that it does not depend on the order of its events."""
     plan = segment_plan_of([computed("n", spec)])
     found = [
         plan.evaluate_computed(facts(plan, order, **more), now_ms)["n"] for order in (events, events[::-1], [*events, *events])

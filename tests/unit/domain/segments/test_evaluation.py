@@ -38,7 +38,7 @@ ALWAYS = {"team"}
 
 
 def membership_after(standing: Evaluation, before: Membership, plan: SegmentPlan = PLAN) -> Membership:
-    """The document that the next evaluation finds."""
+    """Return the membership document that the next evaluation reads."""
     segments = dict(before.segments) | {name: SegmentState(inside, 1, 0) for name, inside in standing.members.items()}
     return Membership(segments=segments, computed=standing.computed, next_change_ms=standing.due, plan_fingerprint=plan.fingerprint)
 

@@ -25,7 +25,7 @@ USER = {"user_id": "u1"}
 def leaf(
     where: Mapping[str, Any], *happened: Any, others: Sequence[AnyDefinition] = (), now_ms: int = NOW_MS, **more: Any
 ) -> ExplainedNode:
-    """What a segment of one node comes to; it must be what the segment itself says."""
+    """Explain a segment with one node, after checking that the explanation agrees with the segment's own verdict."""
     plan = segment_plan_of([segment("asked", where), *others])
     held = facts(plan, happened, **more)
     explained = SegmentExplainer(plan).explain("asked", held, now_ms)

@@ -21,7 +21,7 @@ ALL = (BUYER, LOYAL, SPENT, STAFF, OURS, TEAM)
 
 
 def changed(after: Iterable[AnyDefinition], before: Iterable[AnyDefinition] = ALL) -> tuple[tuple[str, ...], set[str], int]:
-    """The segments to compute, the computed traits, and how many registers to seed."""
+    """Return the segments to compute, the computed traits, and how many registers to seed."""
     found = compare_plans(segment_plan_of(before), segment_plan_of(after))
     return found.segments, set(found.computed), len(found.registers)
 

@@ -61,7 +61,7 @@ REGISTER_KEYS = st.tuples(
 
 
 def entries(register: Register) -> st.SearchStrategy[list[Entry]]:
-    """What some messages add."""
+    """Draw the entries that some messages add to the register."""
 
     def entry(number: int, said: tuple[int, Any, Any, str, bool]) -> Entry | None:
         at_ms, x, y, city, ads = said
@@ -75,7 +75,7 @@ def entries(register: Register) -> st.SearchStrategy[list[Entry]]:
 
 
 def groups(found: Sequence[Entry], rng: random.Random) -> list[list[Entry]]:
-    """The entries in some groups, each in some order, some of them in several."""
+    """Divide the entries into some groups, each in random order; an entry may lie in several groups."""
     made: list[list[Entry]] = [[] for _ in range(rng.randint(1, 4))]
     for entry in found:
         for group in rng.sample(made, rng.randint(1, len(made))):

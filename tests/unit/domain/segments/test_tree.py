@@ -23,7 +23,7 @@ TIMES = st.lists(st.integers(0, 30), max_size=8)
 
 @st.composite
 def trees(draw: st.DrawFn, depth: int = 3) -> Any:
-    """A condition over events a and b and the trait t."""
+    """Draw a condition over events a and b and the trait t."""
     kind = draw(st.sampled_from(["did", "did_not", "trait"] if depth == 0 else ["did", "did_not", "trait", "not", "all", "any"]))
     window = {"within": f"{draw(st.integers(1, 20))}ms"} if draw(st.booleans()) else {}
     if kind == "did":
@@ -43,7 +43,7 @@ def times_inside(spec: Any, times: dict[str, list[int]], now: int) -> int:
 
 
 def member(tree: Any, times: dict[str, list[int]], traits: dict[str, Any], now: int) -> bool:
-    """The definition, word for word: an evaluator that looks at the present alone."""
+    """Evaluate the condition by its definition, word for word, at the instant `now` alone."""
     if "did" in tree:
         return times_inside(tree["did"], times, now) >= int(tree["did"]["at_least"])
     if "did_not" in tree:

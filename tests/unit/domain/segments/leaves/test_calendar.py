@@ -18,7 +18,7 @@ SAIGON = "Asia/Saigon"
 
 
 def ms(text: str) -> int:
-    """An instant, of ISO 8601 with a zone."""
+    """Return the milliseconds of an ISO 8601 instant with a zone."""
     return int(datetime.fromisoformat(text).timestamp() * 1000)
 
 

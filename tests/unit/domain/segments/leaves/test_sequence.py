@@ -154,7 +154,7 @@ def leaves(draw: st.DrawFn) -> Any:
 
 
 def brute_force_verdict(leaf: Any, history: list[tuple[str, int, Any]], now: int) -> bool:
-    """The definition, word for word."""
+    """Evaluate the leaf by its definition, word for word."""
 
     def length(said: Any) -> int:
         return int(said["within"].removesuffix("ms")) if "within" in said else 10**6
