@@ -60,7 +60,7 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServiceProcess, str]]:
-    """A broker of the test's own, to stop, kill and start again, and its bootstrap address."""
+    """Start a broker for this test alone, which it may stop, kill and start again; yield it with its bootstrap address."""
     spec, bootstrap = kafka_spec(tmp_path_factory.mktemp("kafka"))
     with running_service(spec) as service:
         yield service, bootstrap
@@ -68,7 +68,7 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Servic
 
 @pytest.fixture
 def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServiceProcess, str]]:
-    """A Redis server of the test's own, to stop, kill and start again, and its URL."""
+    """Start a Redis server for this test alone, which it may stop, kill and start again; yield it with its URL."""
     spec, url = redis_spec(tmp_path_factory.mktemp("redis"))
     with running_service(spec) as service:
         yield service, url
@@ -76,7 +76,7 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Servic
 
 @pytest.fixture
 def own_redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcesses]:
-    """A Redis Cluster of the test's own, whose primaries it may kill and start again."""
+    """Start a Redis Cluster for this test alone, whose primaries the test may kill and start again."""
     with cluster_running(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 
@@ -90,13 +90,13 @@ def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def clickhouse_settings(clickhouse_url: str) -> Settings:
-    """Settings with a database that no other test has."""
+    """Return settings with a database that no other test uses."""
     return Settings(clickhouse_url=SecretStr(clickhouse_url), clickhouse_database=f"test_{next(_DATABASES)}", consumer_batch_ms=10)
 
 
 @pytest.fixture
 async def warehouse(clickhouse_settings: Settings) -> AsyncIterator[Warehouse]:
-    """A connection to the migrated database."""
+    """Yield a connection to the migrated database."""
     await migrate(clickhouse_settings)
     connected = await Warehouse.connect(clickhouse_settings)
     yield connected

@@ -23,7 +23,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def whole(shown: Any) -> Any:
-    """A definition as it is, a condition as a segment's."""
+    """Return a whole definition: a bare condition becomes the `where` of a segment named `shown`."""
     if "apiVersion" in shown:
         return shown
     return {"apiVersion": "onefold/v1", "kind": "Segment", "metadata": {"name": "shown"}, "spec": {"where": shown}}

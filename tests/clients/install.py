@@ -19,12 +19,12 @@ def directory() -> Path:
 
 
 def installed() -> Path | None:
-    """The directory, if all packages are there."""
+    """Return the directory of the packages, or None unless all of them are installed."""
     return found if (found := directory()).joinpath(".ready").is_file() else None
 
 
 def chromium() -> str | None:
-    """The browser's command, if there is one."""
+    """Return the path of the browser's command, or None if no browser is installed."""
     return next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
 
 

@@ -20,12 +20,12 @@ class Story:
 
 
 def read_instructions() -> Story:
-    """The story on standard input."""
+    """Read the story as JSON from the first line of standard input."""
     return Story(**json.loads(sys.stdin.readline()))
 
 
 def wrong_clock(ahead_ms: int, *modules: ModuleType) -> type[datetime]:
-    """A `datetime` whose now is ahead, put into these modules."""
+    """Replace `datetime` in these modules by one whose clock is `ahead_ms` ahead, and return it."""
 
     class Ahead(datetime):
         @classmethod
@@ -38,7 +38,7 @@ def wrong_clock(ahead_ms: int, *modules: ModuleType) -> type[datetime]:
 
 
 def arguments(call: dict[str, Any], clock: type[datetime]) -> dict[str, Any]:
-    """The call's fields as keyword arguments of both Python clients."""
+    """Return the call's fields as keyword arguments that both Python clients accept."""
     names = {"userId": "user_id", "anonymousId": "anonymous_id", "groupId": "group_id", "previousId": "previous_id"}
     found = {names.get(name, name): value for name, value in call.items() if name not in ("type", "ago_ms")}
     if (ago_ms := call.get("ago_ms")) is not None:

@@ -19,7 +19,10 @@ pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.kafka, pytest.mark
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnefoldProcess]:
-    """The stores alone, ready: for tests that leave them running. The first of them sees that nothing was restarted."""
+    """Start the stores alone and yield the ready process, for tests that leave the stores running.
+
+    The first of these tests sees that nothing was restarted.
+    """
     with OnefoldProcess(tmp_path_factory.mktemp("running") / "data", roles="") as made:
         yield made
 
