@@ -50,6 +50,8 @@ class Closure:
         """Return a closure that knows the new evidence of a slice and nothing of what is stored."""
         blocked: set[str] = set()
         crowded: set[str] = set()
+        # Copies, because stored edges are joined into them: the slice's own mappings must go on naming what is new, since only
+        # these pairs are compared with the store and written.
         evidence = Evidence(dict(edges), dict(decisions), blocked, crowded)
         closure = cls(evidence, Liveness(evidence, rules), blocked, crowded)
         for pair in edges:
@@ -75,7 +77,7 @@ class Closure:
         add_edge(self.evidence.edges, pair, edge)
 
     def _add_stored_decision(self, key: tuple[DecisionKind, str, str], decision: Decision) -> None:
-        if key in self.stored_decisions:
+        if key in self.stored_decisions:  # read at the other end of the pair already
             return
         self.stored_decisions[key] = decision
         new_decision = self.evidence.decisions.get(key)

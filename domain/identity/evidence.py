@@ -52,6 +52,8 @@ def add_edge(edges: Edges, pair: Pair, edge: Edge) -> None:
 
 def add_event_edges(edges: Edges, event: Event) -> None:
     """Join the edges of an event into `edges`, in place."""
+    # Without a version of the rules: a stored event does not tell which rules were in force on its day. The caller takes the
+    # version from published evidence (`domain.identity.state.merge_event_evidence`).
     for pair in links_from_strongest(event.nodes):
         add_edge(edges, pair, edge_of_event(event))
 

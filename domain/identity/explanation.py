@@ -102,6 +102,8 @@ class IdentityExplainer:
         if a == b:
             return PairExplanation("same")
         labels = self._resolution.labels
+        # The resolution decided about an edge only if one of its ends is among its nodes. Any other edge would look live here,
+        # because it is missing from `dead_edges`.
         direct_step = self._step(a, b) if ordered_pair(a, b) in self._evidence.edges and (a in labels or b in labels) else None
         if labels.get(a, a) == labels.get(b, b):
             # Joining edges form a tree within a cluster, since an edge between two joined nodes only confirms. The replay takes the
@@ -142,7 +144,7 @@ class IdentityExplainer:
         queue: list[tuple[int, int, str, str]] = [(0, 0, a, a)]
         while queue:
             refusals, hops, node, previous = heapq.heappop(queue)
-            if node in predecessors:
+            if node in predecessors:  # the queue may have a node several times, and its cheapest entry came out first
                 continue
             predecessors[node] = previous
             if node == b:
@@ -175,6 +177,7 @@ class IdentityExplainer:
         )
         start_cluster, end_cluster = _reachable(earlier_neighbours, start), _reachable(earlier_neighbours, end)
         if dead.reason == "apart":
+            # One operation may set several pairs apart. They are tried in sorted order, so that the same pair is always named.
             for (kind, low, high), decision in sorted(self._evidence.decisions.items()):
                 sides_meet = (low in start_cluster and high in end_cluster) or (low in end_cluster and high in start_cluster)
                 if kind == "apart" and decision.on and decision.operation == dead.subject and sides_meet:

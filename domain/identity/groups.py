@@ -69,6 +69,7 @@ def apply_group_records(group: GroupDocument, records: Iterable[GroupRecord]) ->
     max_members = MAX_LISTED_MEMBERS["account"]
     for record in records:
         max_members = MAX_LISTED_MEMBERS[record.kind]
+        # A departure has no name, so the name of the latest record would depend on the order of arrival.
         group.name = max(group.name, record.name)
         if record.profile_id:
             _apply_contribution(group, record)
@@ -85,6 +86,7 @@ def _apply_contribution(group: GroupDocument, record: GroupRecord) -> None:
     previous = group.contributions.get(record.profile_id)
     if not _is_sampled(record.profile_id, group.depth) or (previous is not None and previous.seq >= record.seq):
         return
+    # A member that left stays as an entry without content: its number refuses older records of the member that arrive late.
     traits = {name: TraitValue(*register) for name, register in record.traits.items()} if record.present else {}
     group.contributions[record.profile_id] = Contribution(
         record.seq, record.present, traits, record.counters if record.present else {}
@@ -93,6 +95,7 @@ def _apply_contribution(group: GroupDocument, record: GroupRecord) -> None:
 
 def _is_sampled(profile_id: str, depth: int) -> bool:
     """Return whether a member is listed at this depth. Ids are hashes, so half of the members drop out at each further depth."""
+    # The end of the id, because its first character is the rank of a namespace and is the same for most members.
     return int(profile_id[-8:], 16) & ((1 << depth) - 1) == 0
 
 
@@ -100,6 +103,8 @@ def _enforce_limits(group: GroupDocument, max_members: int) -> None:
     if len(group.contributions) <= min(max_members, MAX_DEPARTED):
         return
     departed = sorted((contribution.seq, name) for name, contribution in group.contributions.items() if not contribution.present)
+    # The smallest numbers go first. Numbers are at least the time in ms, so these members left longest ago, and an older record
+    # of theirs is the least likely to arrive still.
     for _, name in departed[:-MAX_DEPARTED]:
         del group.contributions[name]
     # The sample depends on the ids alone and the depth only grows, so any order of records ends with the same list.
@@ -142,6 +147,7 @@ def leaf_results(group: str, document: GroupDocument, plan: SegmentPlan, rule: H
     household = household_facts(document, rule)
     if household is None:
         return ()
+    # The leading True tells a household that meets no condition from a group that does not count as a household.
     return (True, *(condition.matches_group(household) for condition in plan.group_conditions["household"]))
 
 
@@ -228,6 +234,7 @@ def changed_contributions(
     emitted_hashes: Mapping[str, str], seq: int, current: Mapping[str, GroupRecord], profile_id: str, now_ms: int
 ) -> GroupContributions:
     """Return the contributions that differ from those published last, and a departure for each group that the profile has left."""
+    # Hashed before the number and the time are set: with them every evaluation would look like a change.
     groups = {name: short_hash(encode_record(record).decode()) for name, record in current.items()}
     changed = [record for name, record in current.items() if emitted_hashes.get(name) != groups[name]]
     departures = [
@@ -288,7 +295,7 @@ def encode_group(group: GroupDocument) -> bytes:
 
 def decode_group_summary(name: str, data: bytes | None) -> GroupDocument:
     """Return a document with what segments need; the contributions to an account, perhaps thousands, are not decoded."""
-    if data is None or group_kind(name) == "household":
+    if data is None or group_kind(name) == "household":  # `household_facts` reads the contributions
         return decode_group(data)
     summary = _SUMMARY_DECODER.decode(data)
     return GroupDocument(traits=summary.traits, size=summary.size)

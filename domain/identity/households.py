@@ -1,4 +1,11 @@
-"""The signs by which people are recognised as one household, and the ids of groups. Pure."""
+"""Finds the households of a profile by the signs that its people share, and makes the ids of groups. Pure.
+
+A sign is a household id, a postal address or a phone number, as far as the rules admit it. Two profiles with the same sign get the
+same household id, although neither knows of the other: the id is a keyed hash of the sign.
+
+Example: with `address_trait: address` the profiles of two people with the addresses `12 Tran Hung Dao, Hue` and
+`Số 12 đường Trần Hưng Đạo, Huế` both belong to the household with the hash of `address` and `12 tran hung dao hue`.
+"""
 
 import hashlib
 import unicodedata
@@ -26,17 +33,18 @@ _PHONE_NAMESPACES: Final = frozenset({"phone", "caller_number"})
 @lru_cache(maxsize=65_536)
 def group_id(secret: bytes, kind: GroupKind, value: str) -> str:
     """Return the id of a group: a letter for its kind and 31 digits of a keyed hash. No node begins with one of these letters."""
+    # BLAKE2b takes a key of at most 64 bytes. `person` keeps these hashes apart from other hashes under the same secret.
     digest = hashlib.blake2b(kind.encode() + b"\0" + value.encode(), key=secret[:64], person=b"group", digest_size=16).hexdigest()
     return f"{_LETTER_OF_KIND[kind]}{digest[:31]}"
 
 
 def group_kind(group: str) -> GroupKind:
-    """Return the kind of a group, which the first letter of its id tells."""
+    """Return the kind of a group, read from the first letter of its id."""
     return _KIND_OF_LETTER[group[0]]
 
 
 def household_ids(joined: JoinedProfile, rule: HouseholdRules, secret: bytes) -> list[str]:
-    """Return the ids of the households that a profile belongs to by its signs, the strongest sign first."""
+    """Return the id of the household of each sign of a profile, the strongest sign first."""
     keys = list(dict.fromkeys(_household_keys(joined, rule)))[:MAX_HOUSEHOLD_KEYS]
     return [group_id(secret, "household", key) for key in keys]
 
@@ -49,6 +57,7 @@ def _household_keys(joined: JoinedProfile, rule: HouseholdRules) -> Iterator[str
     if not (rule.landline or rule.shared_phone):
         return
     numbers = _phone_numbers(joined)
+    # Both rules give a number the same key: a landline makes the same household whichever of them admits it.
     if rule.landline:
         yield from (f"phone\0{number}" for number in numbers if is_landline(number))
     if rule.shared_phone:
@@ -57,7 +66,7 @@ def _household_keys(joined: JoinedProfile, rule: HouseholdRules) -> Iterator[str
 
 def _explicit_household_id(value: Any) -> str | None:
     """Return the text of an explicit household id, or None for a value that identifies no household."""
-    if not isinstance(value, str | int) or isinstance(value, bool):
+    if not isinstance(value, str | int) or isinstance(value, bool):  # True is an int, and would make a household of many people
         return None
     text = unicodedata.normalize("NFC", str(value)).strip()
     return None if not text or len(text) > MAX_VALUE_CHARS or is_blocked(text) else text
@@ -77,6 +86,7 @@ def _phone_numbers(joined: JoinedProfile) -> list[str]:
 @lru_cache(maxsize=65_536)
 def is_landline(number: str) -> bool:
     """Return whether a phone number in E.164 is a fixed line."""
+    # FIXED_LINE_OR_MOBILE does not count: in countries where the two look alike, every mobile phone would be a landline.
     try:
         return bool(phonenumbers.number_type(phonenumbers.parse(number)) == phonenumbers.PhoneNumberType.FIXED_LINE)
     except phonenumbers.NumberParseException:

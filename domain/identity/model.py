@@ -92,6 +92,7 @@ class Edge:
         # The latest day, but within it the earliest event. A pair is published once for each new day, not for each event. The
         # latest event of the day would change with every event; the earliest one is reached after any order of the same events.
         latest = min(self, other, key=lambda e: (-e.last_day, e.last_ms, e.last_event))
+        # Source, owner and rules describe the first event, so they come with it; only the two fields of the last event do not.
         return replace(earliest, last_ms=latest.last_ms, last_event=latest.last_event)
 
 
@@ -109,6 +110,7 @@ class Decision:
 
     def join(self, other: "Decision") -> "Decision":
         """Return the later decision; at one instant, the one whose operation id sorts last."""
+        # By the time alone, two decisions of one millisecond would be settled by which of them arrived first.
         return max(self, other, key=lambda d: (d.at_ms, d.operation, d.on))
 
 

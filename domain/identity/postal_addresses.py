@@ -1,9 +1,9 @@
-"""One spelling of a postal address, to tell whether two were written for the same place. Pure; never shown to anybody.
+"""Normalises postal addresses, so that two spellings of one address are equal. Pure; the result is compared and never displayed.
 
-Addresses are compared without accents: many people in Vietnam leave them out, and tone marks are placed in two ways. Words that
-say what kind of place follows are left out where a name or a house number says enough (street, city, province, country), and
-spelled out where they tell places apart (ward, district, commune). So `Số 12 đường Trần Hưng Đạo, P.5, TP. Huế` is
-`12 tran hung dao, phường 5, Huế`.
+Addresses are compared without accents: many people in Vietnam leave them out, and there are two ways to place tone marks. A word
+for a kind of place is removed where the name or the house number suffices (street, city, province, country). It is spelled out
+where it distinguishes places (ward, district, commune). So `Số 12 đường Trần Hưng Đạo, P.5, TP. Huế` and
+`12 Tran Hung Dao, phường 5, Huế` both become `12 tran hung dao phuong 5 hue`.
 """
 
 import re
@@ -26,7 +26,7 @@ _NUMBERED: Final = re.compile(r"\b([pqf])0*(\d+)\b")
 
 
 def normalise_address(address: Any) -> str | None:
-    """Return the one spelling of an address: a text, or an object with `street` and `city`, `state` or `postalCode`.
+    """Return an address in normal form; it is a text, or an object with `street` and `city`, `state` or `postalCode`.
 
     Return None for an address that identifies no house: another kind of value, a text that is too long, or one without a digit,
     which whole villages may share.
@@ -48,11 +48,14 @@ def _normalise_parts(address: Mapping[str, Any]) -> str | None:
 
 @lru_cache(maxsize=16_384)
 def _normalise_text(text: str) -> str | None:
+    # Unicode does not decompose đ into a letter and a mark, so it is replaced by hand.
     unaccented = "".join(c for c in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(c)).replace("đ", "d")
     words = _NOT_WORD.sub(" ", unaccented).strip()
     if not any(character.isdigit() for character in words) or not any(character.isalpha() for character in words):
         return None
     words = " " + _NUMBERED.sub(r"\1 \2", words) + " "
+    # Phrases come before words: "t p" (T.P. Huế) is a city, but the table of words would take its "p" for a ward. The spaces
+    # around the text let a phrase match whole words only, also at both ends.
     for phrase, replacement in _PHRASES:
         words = words.replace(f" {phrase} ", f" {replacement} ")
     spelling = " ".join(filter(None, (_WORDS.get(word, word) for word in words.split())))

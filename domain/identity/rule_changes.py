@@ -1,4 +1,7 @@
-"""The difference that other identity rules make over the same evidence: which profiles would merge, and which would split. Pure."""
+"""Compares two sets of identity rules over the same evidence: which profiles would merge, and which would split. Pure.
+
+An operator can look at this before new rules are applied, because rules are about all profiles at once.
+"""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +17,7 @@ Cluster = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class ClusterChange:
-    """Profiles that would become other profiles; both sides have the same identifiers."""
+    """Profiles that would become other profiles. `before` and `after` divide the same identifiers in two ways."""
 
     before: tuple[Cluster, ...]
     after: tuple[Cluster, ...]
@@ -82,9 +85,12 @@ def cluster_changes(before: Mapping[str, str], after: Mapping[str, str]) -> tupl
     members_before, members_after = members_of(before), members_of(after)
     changes, visited = [], set[str]()
     for node in sorted(before):
+        # Member lists are compared and not ids: a profile may lose members and keep its id, which is its smallest member.
         if node in visited or members_before[before[node]] == members_after[after[node]]:
             continue
         ids_before, ids_after = {before[node]}, set[str]()
+        # Go from side to side until neither grows: then no identifier of these profiles is in a profile outside of the change. The
+        # sets only grow, and they are bounded by the profiles there are, so the loop ends.
         while (reached_ids := {after[other] for name in ids_before for other in members_before[name]}) != ids_after:
             ids_after = reached_ids
             ids_before = {before[other] for name in ids_after for other in members_after[name]}

@@ -41,6 +41,7 @@ DEFAULT_MAX_PER_PROFILE: Final[Mapping[str, int | None]] = {"user_id": 1, "crm_i
 class NamespaceRules(StrictModel):
     """The rules of one namespace, as far as they differ from the defaults. `unlimited` lifts a default limit."""
 
+    # At most 2,000, since a node with more neighbours is crowded whatever its namespace: a larger limit would have no effect.
     max_neighbours: Annotated[int, Field(ge=1, le=2_000)] | Literal["unlimited"] | None = Field(
         default=None,
         description="a value with more distinct neighbours of stronger or equal namespaces is generic: it links nobody",
@@ -122,6 +123,8 @@ class CompiledIdentityRules:
         max_neighbours, max_per_profile = dict(DEFAULT_MAX_NEIGHBOURS), dict(DEFAULT_MAX_PER_PROFILE)
         blocked: set[str] = set()
         patterns: dict[str, tuple[Any, ...]] = {}
+        # None changes its meaning here. In the spec it stands for a limit that is not set, so that the default stays; in compiled
+        # rules it stands for no limit, which the spec calls `unlimited`.
         for namespace, namespace_rules in spec.namespaces.items():
             if namespace_rules.max_neighbours is not None:
                 max_neighbours[namespace] = (

@@ -1,4 +1,4 @@
-"""The evidence and the decisions about identity that a store has, and one hash over them: two stores must agree on it. Pure."""
+"""The evidence and the decisions about identity of one store, and a hash over them that shows whether two stores agree. Pure."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -16,8 +16,8 @@ _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 class IdentityState:
     """Edges and decisions by pair of nodes, from one store.
 
-    A store that keeps each pair at both of its nodes may contradict itself; `contradictions` counts the values that it has
-    differently.
+    A store that has each pair at both of its nodes may contradict itself; `contradictions` counts the values that differ between
+    the two nodes.
     """
 
     edges: Edges = field(default_factory=dict)
@@ -28,9 +28,11 @@ class IdentityState:
 def identity_hash(state: IdentityState) -> str:
     """Return a hash over the decisions, and over when each pair was seen together for the first and the last time.
 
-    It leaves out which event was the first one. Of two events of one millisecond that depends on the order in which they
-    arrived, and two stores that saw them in different orders are both right.
+    The hash leaves out the ids of these events. When two events of a pair have the same millisecond, the event that the store names
+    depends on the order of arrival, and two stores with different orders are both right.
     """
+    # Stores yield pairs in different orders, hence the sorting. Each item is a JSON array, which marks its own end, so two
+    # different states cannot come to the same bytes.
     digest = hashlib.blake2b(digest_size=16)
     for key, edge in sorted(state.edges.items()):
         digest.update(_ENCODER.encode((key, edge.first_ms, edge.last_ms)))
@@ -44,9 +46,9 @@ def identity_hash(state: IdentityState) -> str:
 def merge_event_evidence(edges: Edges, event_edges: Edges) -> None:
     """Join the evidence of stored events into the published evidence `edges`, in place.
 
-    The two overlap and complete each other: an event whose link record is on its way is in the first alone, and a link that
-    events stored long ago can no longer show is in the second alone. The version of the rules is taken from the published
-    evidence, since an event does not say by which rules it was linked on its day.
+    Each of the two may have what the other lacks. Only the events show a pair whose link record is still on its way. Only the links
+    show a pair whose events are no longer stored. The version of the rules comes from the published evidence, because an event does
+    not carry the version that was in force on its day.
     """
     for key, edge in event_edges.items():
         stored_edge = edges.get(key)

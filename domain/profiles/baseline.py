@@ -10,7 +10,7 @@ backfill can run again: it publishes what is missing, and repeats at most the tr
 with larger numbers.
 
 **Example.** By SQL the segment `vip` has the profiles A and B at 12:00. A's document says that A is a member with number 5:
-nothing is published of A. B's document does not mention `vip`: B enters with the instant in milliseconds as its number. C is
+nothing is published about A. B's document does not mention `vip`: B enters with the instant in milliseconds as its number. C is
 not a member by SQL, but C's document says member with number 7, from an earlier version of `vip`: C exits. An event of D is
 in ClickHouse, but D's fragment has not applied it. SQL counts that event and the fragments do not, so D is evaluated from the
 fragments, and the event makes D enter later, live.
@@ -87,6 +87,8 @@ class Baseline:
         if not profile.is_alive:
             return None, ()
         before = decode_membership(profile.membership_data)
+        # By SQL a profile that is behind might enter because of an event that its fragments have not applied. It would enter as
+        # `backfill`, and no channel would hear of an event that is happening now.
         expected = (
             self._members_from_fragments(profile_id, profile)
             if is_behind
@@ -128,6 +130,7 @@ class Baseline:
         return {name: verdicts[name].is_member for name in self.members if name not in self.group_segments}
 
     def _facts(self, profile_id: str, profile: StoredProfile, joined: JoinedProfile) -> ProfileFacts:
+        # Without groups: `_members_from_fragments` leaves out the segments that read them, so no group has to be loaded here.
         return build_profile_facts(joined, {}, {}, None, profile_id, profile.members.nodes)
 
     def _computed(self, facts: ProfileFacts) -> dict[str, object]:

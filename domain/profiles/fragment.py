@@ -105,12 +105,14 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan) -> Effect:
     changes = _add_identifiers(fragment, event)
     if event.type == "identify":
         set_traits(fragment.traits, event, message)
+        # Also traits that an older event could not change: one evaluation too many is harmless, a missing one is not.
         changes |= {trait_change_key(name) for name in event.traits}
     elif (account := account_of_group_call(event)) is not None:
         fragment.accounts = retain_accounts((*fragment.accounts, account))
     # Traffic of bots is stored and deduplicated, but no segment may count it.
     if BOT_FLAG in event.flags:
         return Effect(is_new=True, changed_links=links, changes=frozenset(changes))
+    # Without a counted event `first_ms` is still the default 0, which would win every minimum.
     fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
     fragment.last_ms = max(fragment.last_ms, event.time_ms)
     fragment.counters[event.label] = fragment.counters.get(event.label, 0) + 1

@@ -70,7 +70,7 @@ def join_fragments(
                 traits[name] = trait
         for label, occurrences in fragment.counters.items():
             counters[label] = counters.get(label, 0) + occurrences
-        if fragment.counters:
+        if fragment.counters:  # a fragment with events of bots alone counts none, and its `first_ms` is still 0
             first_seen_ms = fragment.first_ms if first_seen_ms is None else min(first_seen_ms, fragment.first_ms)
         last_seen_ms = max(last_seen_ms, fragment.last_ms)
     return JoinedProfile(
@@ -97,7 +97,8 @@ def _join_entries(fragments: Sequence[Fragment], registers: Mapping[str, Registe
 
 
 def _join_states(register: Register, states: Sequence[list[Entry]]) -> list[Entry]:
-    """Return the join of a register's states; the state of a single fragment is its own join, which saves the work."""
+    """Return the join of a register's states. The state of a single fragment is its own join, so nothing has to be computed."""
+    # A state that was written under a larger capacity must still be cut, or the profile would differ from one that joins two.
     return states[0] if len(states) == 1 and register.is_within_capacity(states[0]) else register.join(states)
 
 

@@ -6,7 +6,7 @@ segments that the merged or divided profile was in, and publishes such an entry 
 
 Example: profile b is in `vip`, and b merges into a at label version 7. The document of b becomes dissolved (dissolved_into = a,
 label_version = 7, previous_segments = vip). When a is evaluated, its own document has label version 0, and 7 > 0: b dissolved since
-then, so a enters `vip` by merge. At the next evaluation the document of a has version 7, and b counts no more.
+then, so a enters `vip` by merge. At the next evaluation the document of a has version 7, so a inherits nothing from b.
 """
 
 from typing import Any, Final

@@ -1,10 +1,10 @@
 """The seeds of registers: what history puts into the registers of each owner when their definition becomes live. Pure.
 
-**Why.** A register that a new definition needs must hold what it would hold had the definition been there from the first
-event on. History is in ClickHouse, live events come by Kafka, and the two overlap. A fragment knows exactly how far it has
+**Why.** A register of a new definition must have the content that it would have if the definition had existed before the first
+event. History is in ClickHouse, live events come by Kafka, and the two overlap. A fragment knows exactly how far it has
 applied its partition, so the seed is cut at that offset.
 
-**Invariant.** Every event is in the seed or is fed by the new plan afterwards, never both and never neither. The cut is the
+**Invariant.** Every event is in the seed or is fed by the new plan afterwards, and never in both. The cut is the
 fragment's `applied_offset`: events up to it are folded into the seed, and later ones come to the agent, which knows the new
 plan by then.
 

@@ -42,7 +42,7 @@ class ProfileState:
     """All profiles of one store.
 
     `fragments` are by owner. `members` are the nodes by profile id, of profiles that evidence made. `labels` are the profile
-    ids by node. `contradictions` counts labels and members that do not say the same.
+    ids by node. `contradictions` counts the labels and members that contradict each other.
     """
 
     fragments: dict[str, Fragment] = field(default_factory=dict)
@@ -70,6 +70,7 @@ def state_hash(state: ProfileState, registers: Mapping[str, Register]) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for profile_id, nodes in sorted(state.profiles().items()):
+        # A member has no fragment when it never owned an event: it was named beside an identifier that comes first as an owner.
         joined = join_fragments((state.fragments[node] for node in nodes if node in state.fragments), registers, nodes)
         content = (
             profile_id,
@@ -91,6 +92,8 @@ def state_hash(state: ProfileState, registers: Mapping[str, Register]) -> str:
 
 def count_contradictions(labels: Mapping[str, str], members: Mapping[str, tuple[str, ...]]) -> int:
     """Return how many labels name a profile that does not list the node, and how many listed nodes have another label."""
+    # A missing entry means what the store answers for it: a profile without a list has its own node as its only member, and a node
+    # without a label is a profile of its own.
     stray_labels = sum(node not in members.get(profile_id, (profile_id,)) for node, profile_id in labels.items())
     return stray_labels + sum(labels.get(node, node) != profile_id for profile_id, nodes in members.items() for node in nodes)
 
@@ -102,7 +105,7 @@ def count_differing_labels(labels: Mapping[str, str], others: Mapping[str, str])
 
 @dataclass(slots=True)
 class RecomputedState:
-    """The state that stored events, links and decisions come to, filled by `apply_event` for each event and then by `cluster`.
+    """The state that follows from stored events, links and decisions, filled by `apply_event` for each event and then by `cluster`.
 
     `events` counts the events.
     """
@@ -118,7 +121,7 @@ class RecomputedState:
         self.events += 1
 
     def cluster(self, rules: CompiledIdentityRules) -> None:
-        """Set labels and members to what the evidence and the decisions come to by these rules; call it after the last event."""
+        """Resolve the evidence and the decisions by these rules, and set labels and members; call this after the last event."""
         all_evidence = Evidence(self.identity.edges, self.identity.decisions, self._blocked_nodes(rules))
         self.state.labels = resolve(all_evidence, rules).labels
         self.state.members = members_of(self.state.labels)
