@@ -1,4 +1,4 @@
-"""Publishing records for an agent, and waiting until the agent has passed them.
+"""Publishes records for an agent, and waits until the agent has applied them.
 
 An agent stores the next offset of a partition beside the state that its records changed (`Checkpoint.position`). So a record at
 offset 41 has been applied, and its state can be read, once the position of its partition is at least 42. An agent that does not get

@@ -177,10 +177,9 @@ class ClusterClient:
         return [sent for group in groups.values() for sent in group if sent.index >= 0]
 
     async def _handle_redirects(self, calls: Sequence[SlotCall], failed: Sequence[_InFlightCall]) -> dict[int, ClusterNode]:
-        """React to the errors of calls: learn new homes of slots, load missing scripts.
+        """React to the errors of calls: record which primary a slot moved to, and load missing scripts.
 
-        Return, by index of the call, the node that must be asked for a slot that is just moving. Raises an error that calls for no
-        reaction.
+        Return, by index of the call, the node that must be asked for a slot that is moving now. Raises any other error.
         """
         ask_targets: dict[int, ClusterNode] = {}
         missing_scripts: dict[tuple[str, str], tuple[ClusterNode, Script]] = {}

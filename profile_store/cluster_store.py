@@ -1,4 +1,4 @@
-"""The profile store in a Redis Cluster: the promises of the port, though the keys of a slice are spread over many primaries."""
+"""The profile store in a Redis Cluster. It keeps the promises of the port although a slice's keys lie on several primaries."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -80,9 +80,9 @@ class ClusterStore(RedisBase):
     async def _load_consistent(self, topic_partition: TopicPartition, keys: Sequence[str]) -> tuple[Checkpoint, list[bytes | None]]:
         """Return the checkpoint of the partition, and values that are not older than it.
 
-        The values are read at the same moment as the position, but from other primaries, so they may be older than a position that
-        moved in that moment. Therefore they are read again, unless the position had been seen before they were requested. The same
-        holds for the pause of writers, which may be older than the fence.
+        Values and position are requested together, but from several primaries. So a value may be read before a save, and the
+        position after it. The values are current only if the position was already observed before they were requested; otherwise
+        they are read again. In the same way the pause of writers may be older than the fence.
         """
         calls = _get_calls([self._keys.of(WRITE_AHEAD, topic_partition.guard_name), *self._checkpoint_keys(topic_partition), *keys])
         while True:

@@ -9,7 +9,7 @@ from runtime.settings import Settings
 
 
 def open_store(settings: Settings, clock: Clock) -> ProfileStore:
-    """Return a driver for ONEFOLD_REDIS_URL; it connects at the first call. Raises Misconfigured for an address that is none.
+    """Return a driver for ONEFOLD_REDIS_URL; it connects at the first call. Raises Misconfigured for an invalid address.
 
     The scheme decides between one server and a cluster.
     """

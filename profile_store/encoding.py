@@ -1,4 +1,4 @@
-"""The bytes of the values in the store, and of those that `scan` yields. Pure; shared by the Redis drivers and the twin."""
+"""Encodes and decodes the values in the store and those that `scan` yields. Pure; used by the Redis drivers and MemoryStore."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -23,7 +23,7 @@ _ABSENT: Final = b"-"
 
 
 def pack_document(document: GuardedDocument) -> bytes:
-    """Return `<offset> <guard>\\n`, a byte that tells whether there is data, and the data. Raises ValueError for a wrong guard."""
+    """Return `<offset> <guard>\\n`, a byte for whether there is data, and the data. Raises ValueError for a wrong guard."""
     check_guard(document)
     header = f"{document.offset} {document.guard}\n".encode()
     return header + (_ABSENT if document.data is None else _PRESENT + document.data)

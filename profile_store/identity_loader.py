@@ -1,4 +1,4 @@
-"""Reads from the store what the link agent must know to decide about some nodes: their closure."""
+"""Loads from the store the evidence that decides about some nodes: their closure (see `domain.identity.closure`)."""
 
 from collections.abc import Iterable
 

@@ -28,7 +28,7 @@ from runtime.errors import StateLost
 
 
 class MemoryStore:
-    """A ProfileStore in dictionaries. No method gives way to another task, so each is atomic."""
+    """A ProfileStore in dictionaries. No method lets another task run before it returns, so each method is atomic."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -1,14 +1,14 @@
-"""The store of the present state, as the rest of Onefold sees it. The Redis drivers and the in-memory twin make the same promises.
+"""The port of the profile store. The Redis drivers and MemoryStore make the same promises.
 
 Checkpoint: beside the state that a slice changed, `save` stores the partition's next offset in one step. So after a crash a worker
 continues exactly where the state is, and what it replays changes nothing.
 
 Guard: a document is written as a whole with one compare-and-set on one key. The write is refused when the stored document was
-written by the same partition at an offset that is not smaller. So a replay, or a worker that has lost its partition and does not
-know it, does no harm. When the number of partitions changes, the guard names another partition and the write is accepted.
+written by the same partition at the same or a larger offset. So a replay does no harm, nor does a worker that has lost its
+partition without knowing it. When the number of partitions changes, the guard names another partition and the write is accepted.
 
-Fence: each partition has a number that `fence_writers` raises. A save that gives the number from before is refused, so what a
-worker decided on an older state cannot be written any more.
+Fence: each partition has a number that `fence_writers` raises. A save that gives an older number is refused. So a worker that
+loaded state before the fence was raised cannot write what it decided from that state.
 
 Example: worker A loads events:3/12 at position 100 and stalls. Worker B takes over and saves offsets 100 to 149, so the position
 is 150. A wakes up and saves with `expected` = 100. The stored position is 150: A gets StateLost, and nothing of its slice is
@@ -32,7 +32,7 @@ MAX_FIELDS: Final = MAX_NEIGHBOURS + 1_000
 class TopicPartition:
     """A partition of a topic, with the number of partitions that the topic has.
 
-    The number is a part of the identity: when it changes, keys go to other partitions, and offsets of before mean nothing.
+    The number is a part of the identity: when it changes, keys go to other partitions, and earlier offsets mean nothing.
     """
 
     topic: str
@@ -147,17 +147,17 @@ class ProfileStore(Protocol):
         """Apply the writes of a slice and move the partition's position, all or nothing; return the documents that were refused.
 
         `expected` is the position that the caller loaded (None: there was none), `position` the next one, and `fence` the fence
-        that the caller loaded (None: not checked). Raises StateLost when the stored position or fence differs: then another
-        worker has the partition, or the store came back without its latest writes, and at most guarded documents have been
-        written. Timers belong to this partition.
+        that the caller loaded (None: not checked). Raises StateLost when the stored position or fence differs, because another
+        worker has the partition or the store lost its latest writes; at most guarded documents have been written then. The timers
+        of `writes` belong to this partition.
         """
         ...
 
     async def fence_writers(self, topic_partition: TopicPartition) -> Checkpoint:
         """Raise the fence of a partition and return its checkpoint.
 
-        Everything that its writers have loaded before can no longer be saved. If writers were paused before the call, nothing of
-        the partition changes after it, except by the caller.
+        A writer that loaded its state before this call can no longer save. If the writers were paused before the call, only the
+        caller changes the partition after it.
         """
         ...
 
@@ -174,7 +174,7 @@ class ProfileStore(Protocol):
         ...
 
     async def is_delivery_open(self, key: str) -> bool:
-        """Return whether a delivery has not been settled yet. This reserves nothing: two workers may both be told True."""
+        """Return whether a delivery has not been settled yet. This reserves nothing: two workers may both get True."""
         ...
 
     async def settle_delivery(self, key: str, ttl_ms: int) -> None:
@@ -182,7 +182,7 @@ class ProfileStore(Protocol):
         ...
 
     async def claim_run(self, name: str, ttl_ms: int) -> bool:
-        """Claim a run that one process of several is to do; return whether this call was the first one within `ttl_ms`."""
+        """Claim a run for one of several processes; return whether no other call has claimed it within the last `ttl_ms`."""
         ...
 
     async def pause_writers(self, paused: bool) -> None:  # noqa: FBT001 - a switch

@@ -26,7 +26,8 @@ from runtime.clock import Clock
 from runtime.errors import Misconfigured, Transient
 
 CALL_TIMEOUT_S: Final = 5.0
-"""A slice's call takes milliseconds. Five seconds outlast a fork or a slow disk, and end before Kafka's session timeout."""
+"""The time limit of a call, which normally takes milliseconds. It outlasts a fork of Redis or a slow disk, and ends before
+Kafka's session timeout."""
 CONNECT_TIMEOUT_S: Final = 2.0
 """A local or same-zone server accepts at once; one that does not is down."""
 MAX_CONNECTIONS: Final = 16

@@ -25,10 +25,10 @@ class RedisStore(RedisBase):
     """A ProfileStore over one Redis server.
 
     `save` is one Lua script: it checks position and fence, writes everything and moves the position, and nothing else runs in
-    between. So a worker whose position has moved on without it writes nothing at all, and the append-only file never holds half a
-    slice.
+    between. So a worker writes nothing at all when another one has moved the position, and the append-only file never has half
+    a slice.
 
-    The driver repeats no call. Whether an interrupted `save` was executed is seen from the position at the next `load`.
+    The driver repeats no call. After an interrupted `save`, the position that the next `load` returns shows whether it ran.
     """
 
     def __init__(self, settings: Settings, clock: Clock, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:

@@ -1,15 +1,16 @@
 """Assigned partitions: which partitions a worker has, and the position of each that the worker has seen in the store.
 
-**Why.** Three questions are answered from this memory. Where must a partition start when it is assigned? Has the store come back
-older than this worker knows it? And when does the timers' loop have to look at the store again?
+**Why.** This memory answers three questions. Where must a partition start when it is assigned? Has the store lost writes that this
+worker has seen? When must the timers' loop read the store again?
 
 **Invariant.** The position of a partition in the store never moves back. So the largest position that this worker has seen is a
-lower bound for whatever it reads later, and a smaller one is the proof that the store lost writes. The memory is that of one
-assignment: another worker may have moved everything in between, so it begins anew from the store.
+lower bound for every position that it reads later, and a smaller one proves that the store lost writes. The memory lasts for one
+assignment only: between two assignments another worker may have moved the positions, so each assignment reads them again.
 
-**Starting too early is always right.** The stored position is saved with the state it stands for, so records before it are applied
-and a replay of them changes nothing. On assignment a partition starts at that position at the latest, or so many records before it
-as `ONEFOLD_REPLAY_MARGIN` says, for a Redis whose failover may lose single writes of the last instant and keep a newer position.
+**Starting too early is always right.** The store saves a position together with the state that the position stands for. So records
+before the position are applied, and a replay of them changes nothing. On assignment a partition starts at the stored position at
+the latest. `ONEFOLD_REPLAY_MARGIN` makes it start that many records earlier: a failover of Redis may lose single writes of the last
+instant although it keeps a newer position.
 
 **Example.** The store has position 10 000 for partition 3 and the margin is 1 000: the partition starts at offset 9 000 or earlier.
 The worker applies offsets up to 10 499, so the position it knows is 10 500. Redis fails over to a replica that has 10 200. The next
@@ -28,7 +29,7 @@ from schemas.instants import NEVER
 NEVER_WRITTEN: Final = 0
 """The position of a partition that was never written: all of its records are still to be applied."""
 AT_ONCE: Final = 0
-"""An instant that has always passed: timers may be due now, for all that is known."""
+"""An instant that has always passed. It stands for an unknown earliest timer: some timers may be due now."""
 
 
 class AssignedPartitions:
@@ -53,10 +54,10 @@ class AssignedPartitions:
         return self._topic_partitions.get(partition)
 
     async def assign(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
-        """Replace the assignment by these partitions. Returns the offset after which each must not start.
+        """Replace the assignment by these partitions. Return for each of them the largest offset that it may start from.
 
-        An agent that keeps no state gets an empty answer: the committed offsets alone tell where it starts. Raises Transient; it
-        may be called again then, since it begins from nothing.
+        For an agent without a store the answer is empty: the committed offsets alone decide where it starts. Raises Transient; the
+        caller may then call it again, because every call begins without any memory of an earlier one.
         """
         self._topic_partitions = {}
         self._positions = {}
@@ -82,7 +83,7 @@ class AssignedPartitions:
         _require_position(topic_partition, position, self._positions.get(topic_partition, NEVER_WRITTEN))
 
     def advance(self, topic_partition: TopicPartition, position: int, earliest_timer_ms: int = NEVER) -> None:
-        """Take note of a save that moved the position, if the partition is still assigned.
+        """Record a save that moved the position, if the partition is still assigned.
 
         The save set no timer for an instant before `earliest_timer_ms`.
         """
@@ -91,10 +92,10 @@ class AssignedPartitions:
             self._earliest_timers[topic_partition] = min(self._earliest_timers.get(topic_partition, NEVER), earliest_timer_ms)
 
     def mark_timers_unknown(self, topic_partition: TopicPartition) -> None:
-        """Take note that timers may have been set for any instant.
+        """Record that timers may have been set for any instant.
 
-        That is so after a save whose earlier tries failed, since one of them may have been written with other timers; and after
-        the writers were fenced, since whoever did that may have written.
+        There are two occasions. After a save whose earlier tries failed, one of these tries may have reached the store with other
+        timers. After the writers were fenced, the process that fenced them may have set timers.
         """
         if topic_partition in self._positions:
             self._earliest_timers[topic_partition] = AT_ONCE
@@ -113,11 +114,11 @@ class AssignedPartitions:
             return
         for topic_partition, known_position in list(self._positions.items()):
             checkpoint = await self._store.checkpoint(topic_partition)
-            # Compared with the position from before the call: a slice may have moved both meanwhile, and the answer be the older
-            # one. And the partition may have been revoked meanwhile: then the position is no longer this worker's business.
+            # Compare with the position from before the call: a slice may have moved the position meanwhile, and the answer may be
+            # the older one. If the partition was revoked meanwhile, another worker moves its position, and nothing is compared.
             if topic_partition in self._positions:
                 _require_position(topic_partition, checkpoint.position, known_position)
-            # None is the first look since the assignment, and after that one all timers count as unknown anyway.
+            # None: the fence has not been read since the assignment, and `assign` has marked all timers as unknown already.
             if self._fences.get(topic_partition) not in (None, checkpoint.fence):
                 self.mark_timers_unknown(topic_partition)
             self._fences[topic_partition] = checkpoint.fence

@@ -3,13 +3,14 @@
 **Why.** Order matters within a partition only. Each slice waits for the store and for the broker, so a worker with many partitions
 would be idle most of the time if it handled one slice after the other; and a slice that has to wait for long would delay all.
 
-**Invariant.** Of one partition at most one slice is in hand, and slices are begun in the order they were put. After a slice that
-was *not done* no further one of that partition and generation is begun. Otherwise a later slice would move the stored position,
-and the guards of the documents it changes, past records that were never applied: they would count as applied, and be lost.
+**Invariant.** At most one slice of a partition is being handled, and slices begin in the order in which they were put. After a
+slice that was *not done* no further slice of that partition and generation begins. Otherwise a later slice would move the stored
+position, and the guards of the documents that it changes, past records that were never applied. These records would then count as
+applied, and be lost.
 
 **Example.** Partition 0 brings the slices 0-9, 10-19 and 20-29 in generation 4. The first is done. The second is not: the store
 does not answer and the process begins to stop. The slice 20-29 is taken from the queue and dropped. After the rebalance the
-records 10-29 come again in generation 5, in other slices, and the queue handles them. Partition 1 has gone on all the time.
+records 10-29 come again in generation 5, in other slices, and the queue handles them. Partition 1 went on all the time.
 """
 
 import asyncio
@@ -20,14 +21,14 @@ from runtime.bus.port import Partition
 from streams.slice_source import DeliveredSlice
 
 QUEUE_CAPACITY_SLICES: Final = 2
-"""How many slices of a partition wait beside the one in hand. More would only be read again after a rebalance."""
+"""How many slices of a partition wait beside the one that is being handled. More would only be read again after a rebalance."""
 
 
 class PartitionQueues:
-    """Has `handle` called with every slice, in the order of its partition. `handle` returns whether the slice is done.
+    """Calls `handle` with every slice, in the order of its partition. `handle` returns whether the slice is done.
 
-    If `handle` raises, `on_failure` is called with the error, and the queue of that partition has ended for good.
-    While the queues are paused no slice is begun. Those that wait are not dropped: `handle` knows what is out of date.
+    If `handle` raises, the queue of that partition ends for good and `on_failure` gets the error. While the queues are paused no
+    slice begins. Waiting slices are not dropped: `handle` checks itself whether a slice still belongs to the assignment.
     """
 
     def __init__(self, handle: Callable[[DeliveredSlice], Awaitable[bool]], on_failure: Callable[[BaseException], None]) -> None:
@@ -53,7 +54,7 @@ class PartitionQueues:
         await queue.put(delivered)
 
     async def pause(self, timeout_s: float) -> bool:
-        """Begin no more slices and wait for those in hand. Returns whether they all ended within `timeout_s`."""
+        """Begin no more slices and wait for the running ones. Return whether all of them ended within `timeout_s`."""
         self._open.clear()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)

@@ -1,13 +1,13 @@
-"""Reclustering: after a change of the identity rules, have the link agent decide every cluster anew, beside the live links.
+"""Reclustering: after a change of the identity rules the link agent resolves every cluster again, in between the live links.
 
-**Why.** The link agent looks at a cluster only when new evidence comes for it. When the rules change (a blocked value, another
-limit), clusters that get no new evidence would stay as the old rules made them, for ever. So a *round* asks for all of them.
+**Why.** The link agent resolves a cluster only when new evidence about it arrives. When the rules change (a blocked value, another
+limit), a cluster without new evidence would stay for ever as the old rules made it. So a *round* requests all clusters.
 
 **Invariant.** Only the link agent writes labels. A round writes requests to the agent's own topic, and the agent applies them in
 offset order with everything else. The agent's state (`LinkState.rules`) has the number of the rules that *all* clusters follow.
 It moves to a new number only with the record that ends a round, and only if every request of the round was decided by those very
-rules. A round that is cut off anywhere leaves the old number, so it is begun again, from the start, by the worker that has the
-partition then. To ask twice for the same cluster changes nothing.
+rules. A round that is interrupted leaves the old number, so the worker that has the partition afterwards begins the round again.
+A second request for the same cluster changes nothing.
 
 **Pace.** A request names the representatives of up to 200 clusters, and the next one is written only when the agent's position
 has passed it. So a live link waits behind one request at most, however many clusters there are.
@@ -104,7 +104,7 @@ class Reclusterer:
     async def _publish_and_wait(self, topic_partition: TopicPartition, request: ReclusterRequest, rules_number: int) -> bool:
         """Write a request and wait until the link agent has applied it.
 
-        Returns False when the round is of no use any more: the rules changed again, or another worker has the partition.
+        Return False when the round has become obsolete: the rules changed again, or another worker has the partition.
         Raises AgentBehind, a Transient fault, when the link agent does not come to the request within CHUNK_TIMEOUT_S.
         """
         waiter = AgentWaiter(
@@ -115,7 +115,7 @@ class Reclusterer:
             poll_s=PROGRESS_POLL_S,
         )
 
-        # Asked at each poll: a request of old rules, or in the partition of another worker, is not worth the whole timeout.
+        # Checked at each poll: nothing is gained by waiting for a request of old rules, or in the partition of another worker.
         def is_obsolete() -> bool:
             return self._rules().sequence_number != rules_number or topic_partition not in self._assigned_partitions()
 
