@@ -54,7 +54,10 @@ class PlaySpan:
 
 
 def story(run: str) -> list[dict[str, Any]]:
-    """All calls, some twice, of customers that nobody else has: nulls, accents, custom times, a self-alias."""
+    """Return all calls of customers that occur nowhere else.
+
+    They contain duplicates, nulls, accents, custom times and a self-alias.
+    """
     cookie, user, other = f"{run}-c", f"{run}-KH-7", f"{run}-KH-8"
     return [
         {"type": "page", "anonymousId": cookie, "category": "Cửa hàng", "name": "Trang chủ", "ago_ms": 90_000,
@@ -142,11 +145,14 @@ class ClientTrial:
         return PlaySpan(began_ms, ended_ms)
 
     def log(self) -> list[Event]:
-        """All events since the beginning, by message id and then by when they came. None may have gone into quarantine."""
+        """Return all events since the beginning of the trial, sorted by message id and then by arrival.
+
+        Fails if any call was quarantined meanwhile.
+        """
         return asyncio.run(events_since(self.settings, self.start_offsets))
 
     def verify(self, events: list[Event], client: Client, played: PlaySpan) -> None:
-        """Every call of the story is in `events` once, whole, at its time; and nothing else is."""
+        """Check that `events` contains every call of the story once, complete and at its time, and nothing else."""
         wire = {call["messageId"]: (request, call) for request, call in self.proxy.sent()}
         assert len(wire) == len(self.calls)
         assert [event.id for event in events] == sorted(wire)
@@ -177,13 +183,16 @@ class ClientTrial:
 
 
 async def end_offsets(settings: Settings) -> EndOffsets:
-    """Where `events` and `quarantine` end now."""
+    """Return the offsets at which `events` and `quarantine` end now."""
     async with KafkaBus(settings) as bus:
         return {topic: await bus.end_offsets(settings.topic(topic)) for topic in ("events", "quarantine")}
 
 
 async def events_since(settings: Settings, start_offsets: EndOffsets) -> list[Event]:
-    """All events from `start_offsets` until now, by message id and then by when they came. None may have gone into quarantine."""
+    """Return all events from `start_offsets` until now, sorted by message id and then by arrival.
+
+    Fails if any call was quarantined meanwhile.
+    """
     events: list[Event] = []
     async with KafkaBus(settings) as bus, asyncio.timeout(WITHIN_S):
         ends = {topic: await bus.end_offsets(settings.topic(topic)) for topic in start_offsets}

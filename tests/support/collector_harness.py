@@ -72,17 +72,17 @@ class CollectorHarness:
         return await self.http.post(path, content=raw, **more)
 
     async def records(self, topic: str) -> list[Record]:
-        """Everything on a topic."""
+        """Return all records of a topic."""
         reader = await self.bus.reader([self.settings.topic(topic)])
         polled = await reader.poll(0, 100_000)
         return [record for partition_records in polled.values() for record in partition_records]
 
     async def events(self) -> list[Event]:
-        """Everything on `events`, by message id."""
+        """Return all events of `events`, sorted by message id."""
         return sorted([decode(Event, record.value) for record in await self.records("events")], key=lambda event: event.id)
 
     async def quarantined(self) -> list[tuple[QuarantineRecord, bytes]]:
-        """Everything in quarantine, and its raw bytes."""
+        """Return all records of `quarantine` with their raw bytes."""
         entries = [decode(QuarantineRecord, record.value) for record in await self.records("quarantine")]
         return [(record, base64.b64decode(record.raw)) for record in entries]
 

@@ -47,7 +47,7 @@ class CountingStep:
         self._settings, self._store = settings, store
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the port's shape
-        """Slow, failing or sound, as the environment says."""
+        """Count the records once, slowly or with a failure if the environment variables demand it."""
         ids = sorted({bucket_id(topic_partition, record.offset) for record in records})
         checkpoint, documents, _ = await self._store.load(topic_partition, "fragment", ids)
         if checkpoint.paused:
@@ -81,7 +81,7 @@ def offsets_of(document: GuardedDocument) -> list[int]:
 
 
 async def misbehave(records: Sequence[Record]) -> None:
-    """Be slow or fail."""
+    """Wait or fail as the environment variables demand."""
     await asyncio.sleep(float(os.environ.get("COUNTING_SLOW_S", "0")))
     raise_as_configured(records)
 

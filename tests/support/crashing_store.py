@@ -43,7 +43,7 @@ class CrashingStore(ClusterStore):
         raise SimulatedCrash
 
     async def resume_late(self) -> list[tuple[DocumentKind, str]]:
-        """Go on, late, with what the last death left undone."""
+        """Resume late the writes that the last crash interrupted."""
         return await self._write_entry(*self.left)
 
 

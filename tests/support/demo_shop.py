@@ -20,7 +20,7 @@ _PAGES = {"/": "index.html", "/san-pham": "san-pham.html", "/gio-hang": "gio-han
 
 
 def node_env() -> dict[str, str]:
-    """For scripts in Node: where their packages are."""
+    """Return environment variables that tell scripts in Node where their packages are."""
     return {**os.environ, "ONEFOLD_CLIENTS_DIR": str(directory())}
 
 
@@ -32,7 +32,10 @@ def bundle(target: Path) -> Path:
 
 @contextmanager
 def shop(proxy: RecordingProxy, user: str, loader: Path, options: dict[str, Any]) -> Iterator[str]:
-    """Its address. `loader` brings analytics.js, `options` are what it is loaded with, `user` is who logs in."""
+    """Serve the shop and yield its address.
+
+    `loader` is the script that loads analytics.js, `options` are what it is loaded with, and `user` is the customer who logs in.
+    """
     config = {"url": proxy.url, "key": KEY, "user": user, "options": options}
     pages = {"/config.js": (".js", f"window.config = {json.dumps(config)};".encode()), "/loader.js": (".js", loader.read_bytes())}
     for path, name in (*_PAGES.items(), ("/shop.js", "shop.js"), ("/shop.css", "shop.css")):
@@ -50,7 +53,7 @@ def shop(proxy: RecordingProxy, user: str, loader: Path, options: dict[str, Any]
             self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
-            """Nobody reads it."""
+            """Write no log lines, because nobody reads them."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -64,7 +67,7 @@ def shop(proxy: RecordingProxy, user: str, loader: Path, options: dict[str, Any]
 
 @contextmanager
 def customer(instructions: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Someone who has done everything in the shop; the browser is there until the block ends."""
+    """Let a customer do everything in the shop and yield the result; the browser stays open until the block ends."""
     argv = ["node", str(CLIENTS / "browser.mjs")]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=node_env()

@@ -61,7 +61,7 @@ class OnefoldProcess:
         return {**os.environ, **roles, **self.env, "ONEFOLD_DATA_DIR": str(self.directory)}
 
     def run(self, *arguments: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
-        """One `onefold` command, ended."""
+        """Run one `onefold` command to its end."""
         argv = [sys.executable, "-m", "ops.cli.main", *arguments]
         return subprocess.run(
             argv,
@@ -101,7 +101,7 @@ class OnefoldProcess:
         return self
 
     def output(self) -> str:
-        """Everything that `up` has printed, over all its starts."""
+        """Return everything that `up` has printed, over all its starts."""
         return (self.directory.parent / f"{self.directory.name}.out").read_text()
 
     def stop(self) -> None:

@@ -49,14 +49,14 @@ class SupervisedWorker:
             self.start()
 
     def kill(self) -> None:
-        """Without a chance to tidy up, for good."""
+        """Kill the worker for good, without a chance to clean up."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
         self.process = None
 
     async def terminate(self, within_s: float = 60) -> int:
-        """In order; its exit status."""
+        """Stop the worker in order and return its exit status."""
         assert self.process is not None
         self.process.terminate()
         process, self.process = self.process, None
@@ -99,11 +99,11 @@ class FaultStage:
         self.fed += 1
 
     async def committed(self) -> int:
-        """How many records are committed in all."""
+        """Return how many records are committed over all partitions."""
         return sum((await self.bus.committed(self.settings.group(CountingStep.name), self.settings.topic("events"))).values())
 
     async def counts(self) -> Counter[tuple[int, int]]:
-        """How often the store counts each record."""
+        """Return how often the store has counted each record."""
         topic_partitions = [TopicPartition("events", partition, PARTITIONS) for partition in range(PARTITIONS)]
         ids = [bucket_id(topic_partition, number) for topic_partition in topic_partitions for number in range(BUCKETS)]
         documents = await self.store.documents("fragment", ids)
@@ -146,7 +146,10 @@ class FaultStage:
         await self.wait_until(all_committed, within_s)
 
     async def expect_exactly_once(self, without: int = 0) -> None:
-        """Every record is counted once, and said at least once; `without` are those that were quarantined."""
+        """Check that every record is counted once and published at least once.
+
+        `without` is the number of records that were quarantined.
+        """
         await self.wait_until_counted(self.fed - without)
         counts = await self.counts()
         assert max(counts.values()) == 1
@@ -155,7 +158,7 @@ class FaultStage:
         assert {b"%d:%d" % position for position in counts} <= published
 
     async def read(self, name: str) -> list[Record]:
-        """All records of a topic."""
+        """Read all records of a topic."""
         topic = self.settings.topic(name)
         remaining = {number: end for number, end in (await self.bus.end_offsets(topic)).items() if end}
         reader, collected = await self.bus.reader([topic]), list[Record]()

@@ -77,7 +77,7 @@ def ssn_and(field: str) -> Keys:
 
 
 def composite(person: FebrlRecord, names: Sequence[str]) -> str:
-    """Fields as one value; empty when one is missing."""
+    """Return these fields joined to one value, or an empty text if one is missing."""
     values = [person.fields.get(name, "") for name in names]
     return f"{'+'.join(names)}: {' '.join(values)}" if all(values) else ""
 
@@ -141,7 +141,7 @@ class PairwiseScore:
 
 
 def score(records: Sequence[FebrlRecord], groups: Mapping[str, str]) -> PairwiseScore:
-    """How right `groups` (record id → cluster) are."""
+    """Return how right `groups` (record id → cluster) are."""
     sizes = Counter(groups[person.id] for person in records)
     truths = Counter(person.truth for person in records)
     correct_pairs = _pairs(Counter((groups[person.id], person.truth) for person in records).values())

@@ -14,7 +14,10 @@ HANOI = {
 
 
 def geoip_file(directory: Path) -> Path:
-    """203.0.113.0/24 and 2001:db8::/32 are in Hà Nội; of 198.51.100.0/24 the country alone is known."""
+    """Write a GeoIP database and return its path.
+
+    203.0.113.0/24 and 2001:db8::/32 are in Hà Nội; of 198.51.100.0/24 only the country is known.
+    """
     writer = MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="test")
     writer.insert_network(IPSet(["203.0.113.0/24", "2001:db8::/32"]), HANOI)
     writer.insert_network(IPSet(["198.51.100.0/24"]), {"country": {"iso_code": "DE"}})

@@ -34,7 +34,7 @@ from tests.support.simulated_pipeline import Pipeline
 
 
 def rules(spec: object) -> CompiledIdentityRules:
-    """Compiled rules, of a definition's `spec`."""
+    """Return the compiled rules of a definition's `spec`."""
     return CompiledIdentityRules.from_spec(IdentityRulesSpec.model_validate(spec), secret=SECRET, country="AU")
 
 
@@ -92,7 +92,7 @@ async def cluster_by_stream(
 
 
 def same_grouping(first: dict[str, str], second: dict[str, str]) -> bool:
-    """Whether two groupings put the same records together, whatever they call the groups."""
+    """Return whether two groupings put the same records together, whatever the groups are called."""
     return len(set(first.values())) == len(set(second.values())) == len({(first[name], second[name]) for name in first})
 
 
@@ -103,7 +103,7 @@ ACCURACY: Final[Sequence[tuple[str, Keys, Limits]]] = (
 
 
 def accuracy_table() -> str:
-    """Markdown: precision and recall of two rules on each data set."""
+    """Return a Markdown table with precision and recall of two rules on each data set."""
     lines = ["| Data | Rule | Precision | Recall | F1 | Largest cluster | Profiles | People |", "|---|---|---|---|---|---|---|---|"]
     for name in FILES:
         for title, keys, limits in ACCURACY:
@@ -129,7 +129,7 @@ def shared_field_rule(field: str) -> Keys:
 
 
 def overmerge_table() -> str:
-    """Markdown: what a value that many people share does to FEBRL 4, with and without limits."""
+    """Return a Markdown table of what a value that many people share does to FEBRL 4, with and without limits."""
     lines = [
         "| Shared | Limits | Precision | Recall | F1 | Largest cluster | Its identifiers | Links that joined nothing |",
         "|---|---|---|---|---|---|---|---|",

@@ -44,7 +44,7 @@ class RandomIdentityHistory:
 
 
 def random_rules(rng: random.Random, number: int) -> CompiledIdentityRules:
-    """Tight limits, so that small histories meet them."""
+    """Return rules with limits so tight that small histories reach them."""
 
     def limits(namespace: str) -> NamespaceRules:
         return NamespaceRules(
@@ -141,7 +141,7 @@ async def run_history(
 
 
 async def check_outcome(history: RandomIdentityHistory, pipeline: Pipeline) -> None:
-    """Everything that must hold once all has come to rest. Raises AssertionError."""
+    """Check everything that must hold once the pipeline has come to rest; raises AssertionError."""
     expected = history.oracle().labels()
     labels = {node: label.profile_id for node, label in (await pipeline.store.labels(history.nodes)).items()}
     assert labels == {node: expected[node] for node in history.nodes}, "labels are not those of the set of events"
@@ -156,7 +156,7 @@ async def check_outcome(history: RandomIdentityHistory, pipeline: Pipeline) -> N
 
 
 async def check_profiles(history: RandomIdentityHistory, pipeline: Pipeline, labels: Mapping[str, str]) -> None:
-    """Profiles byte for byte, and the conservation of what is counted."""
+    """Check the profiles byte for byte, and that counters neither lose nor gain anything."""
     fragments: dict[str, Fragment] = {}
     for item in sorted(history.events, key=lambda candidate: candidate.id):
         apply_event(fragments.setdefault(item.owner, Fragment()), item, SegmentPlan())

@@ -24,7 +24,7 @@ class IdentityOracle:
     values: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def partition(self) -> list[frozenset[str]]:
-        """Every cluster once, sorted."""
+        """Return every cluster once, sorted."""
         for event in self.events:
             self.values.update(zip(event.nodes, event.identifiers, strict=True))
         times = self._times()
@@ -38,11 +38,11 @@ class IdentityOracle:
         return sorted(clusters, key=min)
 
     def labels(self) -> dict[str, str]:
-        """node → the smallest node of its cluster."""
+        """Return a map from each node to the smallest node of its cluster."""
         return {node: min(cluster) for cluster in self.partition() for node in cluster}
 
     def _times(self) -> dict[Pair, list[int]]:
-        """When each pair was seen together: every event is a star around its strongest identifier."""
+        """Return when each pair was seen together; every event links its strongest identifier to each of the others."""
         times: dict[Pair, list[int]] = {}
         for event in self.events:
             for a, b in combinations(sorted(set(event.nodes)), 2):

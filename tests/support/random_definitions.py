@@ -93,7 +93,7 @@ def tree(words: Vocabulary, depth: int) -> Document:
 
 
 def leaf(words: Vocabulary) -> Document:
-    """Any leaf."""
+    """Return a random leaf of any kind."""
     keywords = [keyword for keyword in LEAVES if keyword not in ("account", "household") or words.groups]
     if not words.segments:
         keywords.remove("in_segment")
@@ -129,7 +129,7 @@ def valid_date(words: Vocabulary) -> str:
 
 
 def where(words: Vocabulary, chance: float = 0.25) -> list[Document]:
-    """Conditions on properties, often none."""
+    """Return conditions on properties, often none."""
     if not words.maybe(chance):
         return []
     fields = [words.rng.choice(PROPERTIES) for _ in range(words.rng.choice((1, 1, 2)))]
@@ -137,7 +137,7 @@ def where(words: Vocabulary, chance: float = 0.25) -> list[Document]:
 
 
 def event_filter(words: Vocabulary, *, window: float = 0.6) -> Document:
-    """`event`, `condition`, `within`."""
+    """Return a random `event`, `condition` and `within`."""
     spec: Document = {"event": random_event_name(words.rng), "where": where(words)}
     return spec | ({"within": words.rng.choice(WINDOWS)} if words.maybe(window) else {})
 

@@ -64,7 +64,7 @@ TRAITS: Final = ("city", "tier", "points", "address.city", "vip", "tags", "birth
 
 
 def random_event_name(rng: random.Random) -> str:
-    """Mostly an order."""
+    """Return the name of an event, mostly of an order."""
     return rng.choice(("Order Completed", "Order Completed", "Order Completed", "Product Viewed", *EVENTS))
 
 
@@ -119,7 +119,7 @@ def random_scalar(rng: random.Random, field: str, base_ms: int) -> Any:
 
 
 def random_value(rng: random.Random, field: str, base_ms: int) -> Any:
-    """Any JSON value, also null, lists and objects."""
+    """Return a random JSON value, which may also be null, a list or an object."""
     chance = rng.random()
     if chance < 0.08:
         return None

@@ -21,7 +21,7 @@ from warehouse.writer import ClickHouseWriter
 
 
 def random_events(seed: int) -> list[Event]:
-    """Anonymous browsing, log-ins on shared devices, traits: enough to link and to conflict."""
+    """Return anonymous browsing, log-ins on shared devices and traits: enough for links and conflicts."""
     rng = random.Random(seed)
     events = []
     for n in range(300):
@@ -62,7 +62,7 @@ class RebuildWorld:
         return Rebuild(self.settings, self.bus, self.store, self.warehouse, self.clock, quiet_s=0.02)
 
     async def consume(self) -> None:
-        """Have the consumers insert everything that was published since they ran last."""
+        """Let the consumers insert everything that was published since they last ran."""
         async with running_consumers(self.settings, self.bus, self.writer, self.clock) as consumers:
             await consumers.wait_until_caught_up()
 

@@ -25,12 +25,12 @@ class RecordedRequest:
 
     @property
     def body(self) -> Any:
-        """The decoded JSON, unpacked."""
+        """Return the decoded JSON of the body, decompressed if needed."""
         return json.loads(gzip.decompress(self.raw) if self.raw.startswith(b"\x1f\x8b") else self.raw)
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """The calls in it."""
+        """Return the calls in the request."""
         return list(self.body["batch"]) if "batch" in self.body else [self.body]
 
 
@@ -52,11 +52,11 @@ class RecordingProxy:
 
     @property
     def posts(self) -> list[RecordedRequest]:
-        """What came by POST."""
+        """Return the requests that used POST."""
         return [request for request in self.requests if request.method == "POST"]
 
     def sent(self, status: int = 200) -> list[tuple[RecordedRequest, dict[str, Any]]]:
-        """Every call that was answered with `status`, and its request."""
+        """Return every call that was answered with `status`, with its request."""
         return [(request, call) for request in self.posts if request.status == status for call in request.calls]
 
     def next_fault(self) -> str:
@@ -70,7 +70,7 @@ class RecordingProxy:
 
 @contextmanager
 def recording_proxy(collector_port: int) -> Iterator[RecordingProxy]:
-    """One before the collector on this port."""
+    """Start a proxy in front of the collector on this port and yield it."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -96,7 +96,7 @@ def recording_proxy(collector_port: int) -> Iterator[RecordingProxy]:
         do_GET = do_POST = do_OPTIONS = _relay  # noqa: N815 - as http.server wants them
 
         def log_message(self, *_: Any) -> None:
-            """Write no log lines, because tests read `seen` instead."""
+            """Write no log lines, because tests read `requests` instead."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         proxy = RecordingProxy(server.server_port)
@@ -113,7 +113,7 @@ ProxyAnswer = tuple[int, list[tuple[str, str]], bytes]
 
 
 def _overloaded(origin: str | None) -> ProxyAnswer:
-    """As the collector says it."""
+    """Return the collector's answer when it is overloaded."""
     headers = [("Content-Type", "application/json"), ("Retry-After", "1")]
     if origin is not None:
         headers += [("Access-Control-Allow-Origin", "*"), ("Access-Control-Expose-Headers", "Retry-After")]

@@ -72,7 +72,7 @@ class ClusterProcesses:
 
 @contextmanager
 def cluster_running(directory: Path) -> Iterator[ClusterProcesses]:
-    """Three primaries without replicas, joined; ended on the way out."""
+    """Start three joined primaries without replicas, yield them, and stop them at the end."""
     names = [f"{kind}{number}" for number in range(PRIMARIES) for kind in ("port", "bus")]
     ports = allocate_ports(directory / "ports.json", names)
     with ExitStack() as stack:

@@ -43,12 +43,12 @@ class RandomSegmentHistory:
 
     @property
     def events(self) -> list[Event]:
-        """Each event once."""
+        """Return each event once."""
         return list({arrival.event.id: arrival.event for arrival in self.arrivals if arrival.event is not None}.values())
 
 
 def random_history(rng: random.Random, name: str, base_ms: int, most: int = 30) -> RandomSegmentHistory:
-    """`name` tells its people from those of other histories."""
+    """Return a random history; `name` distinguishes its people from those of other histories."""
     pairs = [
         (namespace, f"{namespace}-{name}-{number}")
         for number in range(rng.randint(1, 3))
@@ -74,7 +74,7 @@ def random_history(rng: random.Random, name: str, base_ms: int, most: int = 30) 
 
 
 def random_time(rng: random.Random, busy_instants: Sequence[int], base_ms: int) -> int:
-    """Often one of a few instants, or a millisecond beside it; else any."""
+    """Return often one of a few busy instants or a time near it, and otherwise any time."""
     if rng.random() < 0.65:
         return rng.choice(busy_instants) + rng.choice((0, 0, 0, 0, 1, -1, HOUR_MS, 6 * HOUR_MS, DAY_MS, 3 * DAY_MS))
     return base_ms + rng.choice((rng.randrange(SPAN_DAYS * DAY_MS), rng.randrange(SPAN_DAYS * DAY_MS // STEP_MS) * STEP_MS))
@@ -124,7 +124,7 @@ def random_traits(rng: random.Random, kind: str, base_ms: int) -> dict[str, Any]
 
 
 def put(rng: random.Random, into: dict[str, Any], path: str, value: Any) -> None:
-    """At a dotted path: as a key of that name, or nested, or now and then both."""
+    """Put the value at a dotted path: as a key of that name, nested, or sometimes both."""
     outer, _, inner = path.partition(".")
     if not inner or rng.random() < 0.3:
         into[path] = value

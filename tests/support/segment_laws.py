@@ -33,7 +33,7 @@ class SegmentWorld:
 
 
 def check_all(world: SegmentWorld) -> int:
-    """All laws of the stream; returns how many verdicts were compared. Raises AssertionError."""
+    """Check all laws of the stream and return how many verdicts were compared; raises AssertionError."""
     compared = check_time(world)
     check_order(world)
     check_parts(world)
@@ -41,7 +41,7 @@ def check_all(world: SegmentWorld) -> int:
 
 
 def check_time(world: SegmentWorld) -> int:
-    """At every step, around announced changes and between them, what is kept equals an evaluation from nothing."""
+    """Check at every step, and around and between announced changes, that memberships equal an evaluation from scratch."""
     stream = SegmentStream(world.plan, world.rng)
     compared, arrivals = 0, list(world.history.arrivals)
     for number, arrival in enumerate(arrivals):
@@ -57,7 +57,7 @@ def check_time(world: SegmentWorld) -> int:
 
 
 def probes(stream: SegmentStream, rng: random.Random, until_ms: int, most: int) -> list[int]:
-    """Instants up to the next arrival: before, at and after what is due, and any."""
+    """Return instants before the next arrival: just before, at and just after announced changes, and random ones."""
     start = stream.now_ms
     if until_ms - start < 2:
         return []
@@ -91,7 +91,7 @@ def check_equals_scratch_evaluation(stream: SegmentStream) -> int:
 
 
 def check_order(world: SegmentWorld) -> None:
-    """Any order and duplication: the same fragments, byte for byte, and the same answers."""
+    """Check that shuffled and duplicated events give the same fragments, byte for byte, and the same answers."""
     events, labels = world.history.events, final_labels(world.history)
     shuffled = [*events, *world.rng.choices(events, k=len(events) // 2)]
     world.rng.shuffle(shuffled)

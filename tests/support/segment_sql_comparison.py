@@ -45,7 +45,7 @@ class ComparisonBatch:
         return [StreamReplay(history, SegmentStream(self.plan, random.Random(self.seed))) for history in self.histories]
 
     def _instants(self) -> list[int]:
-        """Two while events arrive, one when the last has, and later ones."""
+        """Return some instants while events arrive, one when the last has arrived, and later ones."""
         instants = [self._step(self.base_ms + self.rng.randrange(DAY_MS, SPAN_DAYS * DAY_MS)) for _ in range(EARLIER)]
         replays = self.streams()[:SAMPLE]
         instants.append(max(history.arrivals[-1].at_ms for history in self.histories))
@@ -99,7 +99,7 @@ class SqlAnswers:
 
 
 async def query_sql(batch: ComparisonBatch, warehouse: Warehouse) -> list[SqlAnswers]:
-    """SQL's answers at each instant, when ClickHouse holds what has arrived up to then."""
+    """Return SQL's answers at each instant, when ClickHouse contains what has arrived until then."""
     for table in (EVENT_STORE, LABELS):
         await warehouse.command(f"TRUNCATE TABLE {table.name}")
     answers, since = [], -1
@@ -153,7 +153,7 @@ def compare_answers(batch: ComparisonBatch, sql_answers: Sequence[SqlAnswers]) -
 
 
 def _compare_replay(batch: ComparisonBatch, replay: StreamReplay, answers: SqlAnswers) -> int:
-    """Of one history; returns how many segments have a member."""
+    """Compare the answers for one history; return how many segments have a member."""
     stream, with_members = replay.stream, 0
     for name, inside in answers.inside.items():
         streamed_members, queried_members = stream.segment_members(name), inside & stream.documents.keys()
@@ -175,7 +175,7 @@ def _compare_replay(batch: ComparisonBatch, replay: StreamReplay, answers: SqlAn
 
 
 def equal_json(mine: Any, theirs: Any) -> bool:
-    """Whether two JSON values are equal: true is not 1, but 1 is 1.0."""
+    """Return whether two JSON values are equal, where true is not 1 but 1 is 1.0."""
     if isinstance(mine, dict):
         return isinstance(theirs, dict) and mine.keys() == theirs.keys() and all(equal_json(mine[key], theirs[key]) for key in mine)
     if isinstance(mine, list | tuple):

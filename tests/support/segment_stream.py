@@ -46,7 +46,7 @@ class SegmentStream:
             self.pending.setdefault(self.profile_of(event.owner), set()).update(effect.changes)
 
     def relabel(self, labels: Mapping[str, str]) -> None:
-        """Everybody whose members changed is evaluated anew; who is no more is forgotten."""
+        """Evaluate anew every profile whose members changed, and forget the profiles that no longer exist."""
         self.settle()
         before = {name: self.members(name) for name in self.documents.keys() | set(labels.values())}
         self.labels = dict(labels)
@@ -96,7 +96,7 @@ class SegmentStream:
         return any(node in self.fragments for node in self.members(name))
 
     def profiles(self) -> list[str]:
-        """All profiles that have events."""
+        """Return all profiles that have events."""
         return sorted({self.profile_of(owner) for owner in self.fragments})
 
     def facts(self, name: str) -> ProfileFacts:

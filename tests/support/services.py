@@ -46,7 +46,7 @@ class ServiceProcess:
 
 @contextmanager
 def running_service(spec: ChildSpec) -> Iterator[ServiceProcess]:
-    """`spec` as a child of this process, ready; ended on the way out."""
+    """Start `spec` as a child process, yield it when it is ready, and stop it at the end."""
     process = _spawn(spec)
     service = ServiceProcess(spec, process)
     try:

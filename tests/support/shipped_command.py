@@ -43,7 +43,7 @@ class Onefold:
         return self.json("status", check=False)
 
     def send(self, calls: Sequence[dict[str, Any]]) -> None:
-        """One batch over HTTP, sent again while the collector asks for that; every event must be kept."""
+        """Send one batch over HTTP, and again while the collector asks for that; every event must be accepted."""
         status = self.status()
         key, address = status["write_keys"]["default"], status["addresses"]["collector"]
         url = address if address.startswith("http") else f"http://{address}"
@@ -81,7 +81,7 @@ class Onefold:
 
 @contextlib.contextmanager
 def running_onefold(data_dir: Path) -> Iterator[Onefold]:
-    """`onefold up --detach` in a directory, `onefold down` at the end."""
+    """Run `onefold up --detach` in a directory, and `onefold down` at the end."""
     onefold = Onefold(data_dir)
     onefold.run("up", "--detach")
     try:

@@ -79,7 +79,7 @@ class Pipeline:
         self.append("links", None, encode(ReclusterRequest(nodes=(), rules_number=self.rules.sequence_number)))
 
     async def drain(self) -> None:
-        """Until no log has anything that is not committed."""
+        """Run slices until every record of the logs is committed."""
         for _ in range(100_000):
             uncommitted = self.uncommitted()
             if not uncommitted:
@@ -96,7 +96,7 @@ class Pipeline:
         )
 
     async def run_slice(self, topic: str, partition: int, crash_after: int | None = None) -> None:
-        """One slice, perhaps with a crash between any two of its effects (after `crash_after` of them, if given)."""
+        """Run one slice, perhaps with a crash between two of its effects (after `crash_after` of them, if given)."""
         log, start = self.logs[topic, partition], self.committed[topic, partition]
         records = log[start : start + self.rng.randint(1, 8)]
         topic_partition = TopicPartition(topic, partition, 1 if topic == "links" else self.partitions)
@@ -117,7 +117,10 @@ class Pipeline:
             self.committed[topic, partition] = records[-1].offset + 1
 
     async def run_zombie_slice(self, topic: str, partition: int) -> bool:
-        """Have a worker decide a slice, another one apply it, then the first one write. Returns whether it was refused."""
+        """Let a worker decide a slice, another one apply it, and then the first one save.
+
+        Returns whether that late save was refused.
+        """
         log, start = self.logs[topic, partition], self.committed[topic, partition]
         records = log[start : start + 5]
         topic_partition = TopicPartition(topic, partition, 1 if topic == "links" else self.partitions)
@@ -150,7 +153,7 @@ class Pipeline:
         }
 
     def identities(self) -> dict[str, str]:
-        """node → profile id as ClickHouse comes to know it: of all records that name a node the largest version is right."""
+        """Return node → profile id as ClickHouse knows it: of all records that name a node, the one with the largest version."""
         records = [
             decode(Identity, record.value) for (topic, _), log in self.logs.items() if topic == "identities" for record in log
         ]
@@ -161,7 +164,7 @@ class Pipeline:
         return {node: profile_id for node, (_, profile_id) in latest.items()}
 
     async def state(self, nodes: Sequence[str]) -> dict[str, object]:
-        """Fragments byte for byte, labels, member lists and memberships of live profiles: what must not depend on order."""
+        """Return what must not depend on order: fragments byte for byte, labels, member lists and live memberships."""
         labels = {node: label.profile_id for node, label in (await self.store.labels(nodes)).items()}
         documents = await self.store.documents("fragment", nodes)
         profiles = sorted(set(labels.values()))

@@ -42,7 +42,7 @@ def stream_facts(plan: SegmentPlan, events: Sequence[Event], labels: Mapping[str
 
 
 def stream_answers(plan: SegmentPlan, facts: Mapping[str, ProfileFacts], at_ms: int) -> dict[str, Any]:
-    """Members of each segment, and the values of each computed trait, as the stream has them."""
+    """Return the members of each segment and the values of each computed trait, as the stream computes them."""
     evaluations = {profile_id: plan.evaluate_all(profile_facts, at_ms) for profile_id, profile_facts in facts.items()}
     members = {
         name: sorted(one for one, (_, verdicts) in evaluations.items() if verdicts[name].is_member) for name in plan.segments

@@ -154,7 +154,7 @@ class TimerStage:
         return len(self.exits)
 
     async def count_timers(self) -> int:
-        """How many timers stand."""
+        """Return how many timers are set."""
         return sum(
             [len(await self.store.due_timers(topic_partition, 1 << 50, 1_000_000)) for topic_partition in self.topic_partitions]
         )
