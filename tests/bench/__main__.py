@@ -78,7 +78,7 @@ def write(text: str, *, page: bool) -> None:
 
 
 def bench(onefold: Onefold, events: int, rounds: int) -> BenchReport:
-    """Everything."""
+    """Run all benchmarks and return their figures."""
     return BenchReport(
         pipeline=pipeline(onefold, events, rounds),
         collector=measure_collector(rounds),
@@ -90,7 +90,7 @@ def bench(onefold: Onefold, events: int, rounds: int) -> BenchReport:
 
 
 def pipeline(onefold: Onefold, events: int, rounds: int) -> PipelineFigures:
-    """Floor and pipeline interleaved, so that a noisy minute touches both."""
+    """Measure the floor and the pipeline in turn, so that a busy minute of the machine slows both."""
     settings = settings_of_running(onefold.data_dir)
     floors: list[float] = []
     wholes: list[float] = []

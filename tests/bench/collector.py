@@ -131,7 +131,7 @@ def _await_port(port: int, child: subprocess.Popen[bytes], within_s: float = 30)
 
 
 def measure_collector(rounds: int = 3) -> CollectorFigures:
-    """Floor and collector in turn, on a broker of their own, after a warm-up of both."""
+    """Measure the floor and the collector in turn, on a broker of their own and after warming up both."""
     before, found = os.getloadavg()[0], dict[int, list[tuple[LoadSample, LoadSample]]]()
     with tempfile.TemporaryDirectory() as directory:
         spec, bootstrap = kafka_spec(Path(directory) / "kafka")

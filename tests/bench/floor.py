@@ -18,7 +18,7 @@ from runtime.settings import Settings
 
 
 async def floor(settings: Settings, made: list[dict[str, Any]]) -> float:
-    """Events per second of the bare path."""
+    """Return the events per second of the same path without any logic."""
     run = uuid.uuid4().hex[:8]
     first, second = f"floor-{run}-a", f"floor-{run}-b"
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)

@@ -46,7 +46,10 @@ class Latency:
 
 
 def latency(onefold: Onefold, rate: float, seconds: float = 20.0) -> Latency:
-    """One event in 50 is the first trigger of a new customer: it must reach the webhook."""
+    """Measure the time until an event triggers a webhook call.
+
+    One event in 50 is the first trigger of a new customer, which must reach the webhook.
+    """
     arrived: dict[str, float] = {}
 
     class LatencyReceiver(BaseHTTPRequestHandler):

@@ -110,7 +110,7 @@ def customers(count: int, prefix: str) -> list[Link]:
 
 
 def hub(count: int, prefix: str) -> list[Link]:
-    """One e-mail on all users."""
+    """Return links that give all users the same e-mail."""
     return [link(("user_id", f"{prefix}-u{n}"), ("email", f"{prefix}@thu.vn"), n) for n in range(count)]
 
 
@@ -134,7 +134,7 @@ def redis_settings() -> Iterator[Settings]:
 
 
 async def agent(settings: Settings, load: Load) -> float:
-    """Links per second of run and save, one slice after the other."""
+    """Return the links per second of the link step's run and save, one slice after the other."""
     store = RedisStore(settings, SystemClock())
     step = LinkStep(settings, store)
     topic = settings.topic("links")
@@ -156,7 +156,7 @@ async def agent(settings: Settings, load: Load) -> float:
 
 
 async def floor(settings: Settings, load: Load) -> float:
-    """As many plain SETs of the same bytes, a pipeline for each slice."""
+    """Return the writes per second of as many plain SETs of the same bytes, with one pipeline for each slice."""
     client = redis.asyncio.from_url(settings.redis_url.get_secret_value())
     values = [(f"{said.a}{said.b}", encode(said)) for said in load.links]
     try:
@@ -172,7 +172,7 @@ async def floor(settings: Settings, load: Load) -> float:
 
 
 def measure_links(rounds: int = 3, scale: float = 1.0, stack: Settings | None = None) -> LinkFigures:
-    """Floor and agent in turn; `stack` are the settings of a running one."""
+    """Measure the floor and the agent in turn, and a running stack if its settings are given as `stack`."""
     seen: dict[str, list[tuple[float, float]]] = {}
     shapes: dict[str, Load] = {}
     with redis_settings() as settings:
@@ -198,7 +198,7 @@ def measure_links(rounds: int = 3, scale: float = 1.0, stack: Settings | None = 
 
 
 async def through(settings: Settings, count: int = 5_000) -> float:
-    """Links per second of a running stack, from the first record written until the agent's position is at their end."""
+    """Return the links per second of a running stack, from the first record sent until the agent's position reaches the last."""
     links = customers(count, f"t{time.monotonic_ns()}")
     topic = settings.topic(PLACE.topic)
     store = RedisStore(settings, SystemClock())
@@ -219,7 +219,7 @@ async def through(settings: Settings, count: int = 5_000) -> float:
 
 
 def share(count: int = 20_000) -> Share:
-    """Of the first `count` actions of the demo's simulation, how many events bring a link that its fragment had not seen today."""
+    """Count, among the first `count` actions of the demo's simulation, the events whose fragment has not seen their links that day."""
     fragments: dict[str, Fragment] = {}
     events = needing = links = 0
     for action in islice(Simulation(1, "bench", date(2026, 11, 22)).actions(), count):

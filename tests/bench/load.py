@@ -9,7 +9,7 @@ PRODUCTS = [{"product_id": f"p{n}", "name": f"Áo sơ mi {n}", "price": 100_000 
 
 
 def calls(count: int, seed: int, prefix: str) -> list[dict[str, Any]]:
-    """Track calls of about 350 bytes; one in ten carries two identifiers, one customer in ten events is new."""
+    """Return track calls of about 350 bytes; one in ten has two identifiers, and every tenth event is of a new customer."""
     rng = random.Random(seed)
     made = []
     for n in range(count):
@@ -31,5 +31,5 @@ def calls(count: int, seed: int, prefix: str) -> list[dict[str, Any]]:
 
 
 def bodies(made: list[dict[str, Any]], batch: int = 50) -> list[bytes]:
-    """HTTP bodies of `batch` events each."""
+    """Return HTTP bodies with `batch` events each."""
     return [orjson.dumps({"batch": made[start : start + batch]}) for start in range(0, len(made), batch)]

@@ -96,7 +96,7 @@ class PreviewFigures:
 
 
 def plan_of(segments: dict[str, dict[str, Any]]) -> SegmentPlan:
-    """Segments called s0, s1 …"""
+    """Return a plan of these segments, which are named s0, s1 and so on."""
     return segment_plan_of(
         parse_definition(
             {
@@ -129,7 +129,7 @@ async def _timed(warehouse: Warehouse, sql: str, parameters: dict[str, Any]) -> 
 
 
 async def look(settings: Settings, events: int, rounds: int) -> PreviewFigures:
-    """Previews and floors in turn."""
+    """Measure the previews and their floors in turn."""
     await migrate(settings)
     warehouse = await Warehouse.connect(settings)
     try:
@@ -157,7 +157,7 @@ async def look(settings: Settings, events: int, rounds: int) -> PreviewFigures:
 
 
 def measure_previews(events: int = 10_000_000, rounds: int = 3) -> PreviewFigures:
-    """On an engine of its own."""
+    """Measure previews on an engine that is started for this benchmark alone."""
     with tempfile.TemporaryDirectory() as directory, clickhouse_server(Path(directory)) as url:
         return asyncio.run(look(Settings(clickhouse_url=SecretStr(url)), events, rounds))
 

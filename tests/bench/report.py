@@ -41,7 +41,7 @@ class BenchReport:
 
 
 def render(report: BenchReport) -> str:
-    """Markdown."""
+    """Render the whole performance page as Markdown."""
     sections = [
         *render_pipeline(report.pipeline),
         render_collector(report.collector),

@@ -56,7 +56,7 @@ class Cost:
 
     @property
     def total_us(self) -> float:
-        """Both."""
+        """Return the microseconds of both steps together."""
         return self.unify_us + self.segment_us
 
 
@@ -74,7 +74,7 @@ class CostFigures:
 
 
 def leaf(name: str, n: int, second: str = "Order Completed") -> dict[str, Any]:
-    """One of the kinds of leaves that look at events, by turns; `second` is what follows in a sequence."""
+    """Return a leaf of one of the kinds that read events, chosen by `n`; `second` is the event that follows in a sequence."""
     dear = [{"prop": "price", "op": "gte", "value": 1_000_000}]
     undecided = {"first": {"event": name, "within": "1d"}, "then_not": {"event": second, "within": f"{10 + n}m"}}
     return (
@@ -100,7 +100,7 @@ def idle(n: int) -> dict[str, Any]:
 
 
 def definitions(count: int) -> list[AnyDefinition]:
-    """So many segments, the first ten touched by each event."""
+    """Return `count` segments, of which each event touches the first ten."""
     return [
         parse_definition(
             {
@@ -162,7 +162,7 @@ class Agents:
 
 
 async def run(plan: SegmentPlan, events: Sequence[Event]) -> Agents:
-    """All events through agents of their own."""
+    """Process all events with new agents, and return the agents."""
     agents = Agents(plan)
     for start in range(0, len(events), SLICE):
         await agents.take(events[start : start + SLICE])
@@ -170,7 +170,7 @@ async def run(plan: SegmentPlan, events: Sequence[Event]) -> Agents:
 
 
 def measure_costs(rounds: int = 5, count: int = 10_000) -> CostFigures:
-    """All numbers of segments in turn, in another order each round, in this process."""
+    """Measure each number of segments in this process, in another order each round."""
     before, events, rng = os.getloadavg()[0], demo_events(count), random.Random(1)
     plans: dict[int, SegmentPlan] = {}
     compile_ms: dict[int, list[float]] = defaultdict(list)

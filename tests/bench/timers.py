@@ -115,7 +115,10 @@ class TimerBench:
         return found
 
     async def late(self, load: str, count: int, per_s: float | None) -> tuple[Late, list[float]]:
-        """Timers due at a rate, or all at one instant; also how long live events took meanwhile."""
+        """Measure how late timers fire, and how long live events take meanwhile.
+
+        The timers become due at a rate of `per_s`, or all at one instant if it is None.
+        """
         first_ms = self._start_ms(count)
         await self._inside([first_ms + (round(number * 1_000 / per_s) if per_s else 0) for number in range(count)])
         before = await self._stage.poll_transitions()
@@ -133,7 +136,7 @@ class TimerBench:
         return found, live
 
     async def quiet(self, seconds: float) -> list[float]:
-        """How long live events take when no timer is due."""
+        """Measure how long live events take while no timer is due."""
         told = asyncio.create_task(self._live())
         await asyncio.sleep(seconds)
         told.cancel()
@@ -160,7 +163,7 @@ class TimerBench:
         return _now_ms() + 10_000 + round(count * 1_000 / self._seeded_per_s)
 
     async def _inside(self, due_ms: Sequence[int]) -> list[str]:
-        """People who are in the segment and will leave it at these instants."""
+        """Bring people into the segment who will leave it at these instants, and return their profile ids."""
         names = await self._stage.send_calls(list(due_ms))
         await self._entered(names, min(due_ms))
         return names
@@ -178,7 +181,7 @@ class TimerBench:
         await self._stage.wait_until(look, 600)
 
     async def _save(self, place: TopicPartition, timers: dict[str, int | None]) -> None:
-        """Beside the agent: where it stands stays."""
+        """Save timers beside the running agent without moving its position."""
         while True:
             position = (await self._stage.store.checkpoint(place)).position
             try:
@@ -210,7 +213,7 @@ def _services(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def measure_timers(scale: float = 1.0) -> TimerFigures:
-    """One run."""
+    """Run the whole benchmark of timers once."""
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as directory, _services(Path(directory)) as (bootstrap, url):
         found = asyncio.run(_measure(bootstrap, url, Path(directory), scale))

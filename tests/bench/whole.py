@@ -22,7 +22,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
+    """Return the user and system time that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -51,7 +51,7 @@ async def post(address: str, key: str, payloads: list[bytes], connections: int, 
 
 
 async def whole(onefold: Onefold, made: list[dict[str, Any]]) -> tuple[float, dict[str, float]]:
-    """Events per second from the first request to the last row and membership, and CPU microseconds an event by role."""
+    """Return the events per second until the last row and membership are stored, and each role's CPU microseconds per event."""
     status = onefold.status()
     address = status["addresses"]["collector"]
     address = address if address.startswith("http") else f"http://{address}"
@@ -66,7 +66,7 @@ async def whole(onefold: Onefold, made: list[dict[str, Any]]) -> tuple[float, di
 
 
 async def _rest(onefold: Onefold, stored: int) -> float:
-    """When all rows are there and the stream agents have nothing left to read."""
+    """Wait until all rows are stored and the stream agents have read everything; return when that was."""
     settings = settings_of_running(onefold.data_dir)
     async with KafkaBus(settings) as bus:
         warehouse = await Warehouse.connect(settings)
@@ -93,13 +93,13 @@ async def lag(settings: Settings, bus: KafkaBus) -> int:
 
 
 def stages(text: str) -> dict[str, float]:
-    """Seconds by (agent, stage) from a process's metrics page."""
+    """Return the seconds by agent and stage from a process's metrics page."""
     pattern = re.compile(r'^onefold_slice_stage_seconds_sum\{agent="(\w+)",stage="(\w+)"\} (\S+)$', re.MULTILINE)
     return {f"{agent} {stage}": float(value) for agent, stage, value in pattern.findall(text)}
 
 
 def stage_costs(onefold: Onefold) -> dict[str, float]:
-    """Microseconds of wall time an event of `events`, by agent and stage, from the stream process's metrics."""
+    """Return the microseconds of wall time per record of `events`, by agent and stage, from the stream process's metrics."""
     ports = json.loads((onefold.data_dir / "run" / "ports.json").read_text())
     totals = stages(httpx.get(f"http://127.0.0.1:{ports['metrics.streams']}/metrics", timeout=10).text)
     events = max(onefold.account()["accepted"], 1)
