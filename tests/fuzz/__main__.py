@@ -25,7 +25,7 @@ def print_line(line: str) -> None:
 
 
 def run(kind: str, seed: int, inputs: int) -> Counter[str]:
-    """One share of the work. Raises Broken."""
+    """Run one share of the inputs; raises InvariantBroken."""
     logging.disable(logging.CRITICAL)
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - the process's own: its logs go there
     return asyncio.run(KINDS[kind](seed, inputs))

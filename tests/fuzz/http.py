@@ -27,12 +27,12 @@ class InvariantBroken(AssertionError):
 
 
 def broken(what: str, given: object) -> InvariantBroken:
-    """Says what must not be, and the input that shows it."""
+    """Return the error that names the broken invariant and the input that shows it."""
     return InvariantBroken(f"{what}\nwith {repr(given)[:4_000]}")
 
 
 async def fuzz(seed: int, inputs: int) -> Counter[str]:
-    """Send that many requests. Raises Broken. Counts answers by status."""
+    """Send that many requests. Raises InvariantBroken. Counts answers by status."""
     seen: Counter[str] = Counter()
     rng = random.Random(seed)
     for done in range(0, inputs, ROUND):

@@ -130,7 +130,7 @@ MAKERS: Final[Mapping[str, Callable[[random.Random], msgspec.Struct]]] = {
 
 
 def value_for(rng: random.Random, topic: str) -> bytes | None:
-    """Bytes for a record of a topic: a good one, one with a few fields changed, one of another topic, or none at all."""
+    """Return bytes for a record of a topic: valid, with a few fields changed, of another topic, or None."""
     kind = rng.random()
     if kind < 0.02:
         return None
@@ -200,7 +200,7 @@ class FuzzedStage:
 
 
 def stages(settings: Settings) -> list[FuzzedStage]:
-    """Every step, new."""
+    """Return every step with an empty store."""
     made = []
     plan, clock = SegmentPlan(), ManualClock(NOW_MS)
     for kind in (UnifyStep, SegmentStep, GroupStep):
@@ -213,7 +213,7 @@ def stages(settings: Settings) -> list[FuzzedStage]:
 
 
 async def fuzz(seed: int, inputs: int) -> Counter[str]:
-    """Give that many records to steps and feeds. Raises Broken. Counts records and what went into quarantine."""
+    """Give that many records to steps and feeds. Raises InvariantBroken. Counts records and what went into quarantine."""
     seen: Counter[str] = Counter()
     rng, settings = random.Random(seed), Settings()
     done = 0

@@ -31,12 +31,12 @@ _DEEPEST: Final = 3_000
 
 
 def scalar(rng: random.Random) -> Any:
-    """Text, a number, a truth value or nothing."""
+    """Return a random text, number, boolean or null."""
     return rng.choice((lambda: rng.choice(TEXTS), lambda: rng.choice(NUMBERS), lambda: rng.choice((None, True, False))))()
 
 
 def value(rng: random.Random, depth: int = 3) -> Any:
-    """Any JSON value, and some that are none."""
+    """Return a random JSON value, or sometimes a value that JSON does not allow."""
     kind = rng.random()
     if depth <= 0 or kind < 0.55:
         return scalar(rng)
