@@ -47,7 +47,7 @@ class QuarantineWorld:
         return [record for found in (await reader.poll(0, 10_000)).values() for record in found]
 
     async def consumed(self) -> None:
-        """All that was said on `quarantine` is in its tables."""
+        """Insert all records of `quarantine` into its tables, as the consumer does."""
         batch = QUARANTINE_FEED.decide(await self.records("quarantine"), self.settings, AT_MS)
         for table, found in batch.rows.items():
             await ClickHouseWriter(self.warehouse).insert(table, found)

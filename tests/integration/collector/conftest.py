@@ -46,7 +46,10 @@ def trial(shared_collector: CollectorProcess, proxy: RecordingProxy) -> ClientTr
 
 @pytest.fixture
 def packages() -> Path:
-    """Where the clients in Node are. Without them the test is skipped, but not where they must be."""
+    """Return the directory of the clients in Node.
+
+    The test is skipped when they are not installed, but fails where they are required.
+    """
     found = installed()
     if found is None or shutil.which("node") is None:
         if os.environ.get("ONEFOLD_CLIENTS") == "required":

@@ -20,7 +20,7 @@ NODE = (
 
 @pytest.fixture(params=[*PYTHON, *(pytest.param(client, marks=pytest.mark.clients) for client in NODE)], ids=str)
 def client(request: pytest.FixtureRequest) -> Client:
-    """Each of the four; those in Node only where they are installed."""
+    """Return each of the four clients in turn, those in Node only where they are installed."""
     found: Client = request.param
     if found in NODE:
         request.getfixturevalue("packages")

@@ -31,7 +31,7 @@ TRAITS = {
 
 @pytest.fixture
 def browser(packages: Path) -> str:  # noqa: ARG001 - what drives it is among them
-    """Chromium's command."""
+    """Return the path of Chromium's command."""
     found = chromium()
     if found is None:
         if os.environ.get("ONEFOLD_CLIENTS") == "required":
@@ -41,7 +41,7 @@ def browser(packages: Path) -> str:  # noqa: ARG001 - what drives it is among th
 
 
 def expected_calls(address: str, user: str, first: str, second: str) -> list[tuple[Any, ...]]:
-    """(type, name, identifiers, properties, traits) of everything that the customer does."""
+    """Return (type, name, identifiers, properties, traits) of everything that the customer does."""
     visitor, known = (("anonymous_id", first),), (("anonymous_id", first), ("user_id", user))
     pages: list[tuple[Any, ...]] = [
         ("page", PAGES[path], visitor if place < 4 else known,
@@ -75,7 +75,7 @@ def comparable_event(event: Event) -> tuple[Any, ...]:
 
 
 def told_of(trial: ClientTrial) -> list[tuple[str, str]]:
-    """(message id, what it is) of all calls that the collector has answered with 200."""
+    """Return (message id, type and name) of all calls that the collector answered with 200."""
     return [(call["messageId"], f"{call['type']} {call.get('event', call.get('name', ''))}") for _, call in trial.proxy.sent()]
 
 

@@ -38,7 +38,7 @@ async def serving(http: type[BoundedHttpProtocol]) -> AsyncIterator[int]:
 
 
 async def answer_to(port: int, sent: bytes) -> bytes:
-    """Everything that comes back until the collector closes; what it no longer reads may not be sent."""
+    """Return everything that the collector sends until it closes the connection; it need not read all of `sent`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(WITHIN_S):
         try:

@@ -149,7 +149,7 @@ async def test_a_row_that_is_lost_shows_in_the_account(clickhouse_settings: Sett
 
 
 async def logs(bus: MemoryBus, topic: str) -> list[list[Any]]:
-    """All values of a topic by partition."""
+    """Return all values of a topic by partition."""
     ends = await bus.end_offsets(topic)
     found: list[list[Any]] = [[] for _ in ends]
     reader = await bus.reader([topic])

@@ -48,7 +48,7 @@ def dying(url: str, environment: str, call_timeout_s: float = 5) -> CrashingStor
 
 @asynccontextmanager
 async def two_of(url: str) -> AsyncIterator[tuple[CrashingStore, CrashingStore]]:
-    """Two processes on one environment."""
+    """Yield two stores on one environment, as two processes would have them."""
     environment = f"t{uuid.uuid4().hex[:16]}"
     stores = dying(url, environment), dying(url, environment)
     try:
@@ -66,7 +66,7 @@ async def two_stores(redis_cluster: str) -> AsyncIterator[tuple[CrashingStore, C
 
 
 async def everything(store: ProfileStore) -> dict[str, object]:
-    """All that WRITES touches, without the checkpoint."""
+    """Return all that WRITES touches, without the checkpoint."""
     return {
         "fragments": await store.documents("fragment", ["a", "b"]),
         "memberships": await store.documents("membership", ["a"]),
@@ -219,7 +219,7 @@ async def test_documents_are_never_older_than_the_position_they_are_loaded_with(
     run, moves = reader._link.run, iter([1])
 
     async def position_last(calls: Sequence[SlotCall]) -> list[Any]:
-        """As it is when the position's primary answers later than the others."""
+        """Run the calls as if the primary of the position answered later than the others."""
         actual = await run(calls[3:])
         for position in moves:
             documents: dict[tuple[DocumentKind, str], GuardedDocument] = {

@@ -44,7 +44,10 @@ async def test_after_an_outage_the_same_producer_and_consumer_go_on(own_kafka: t
         seen: list[bytes | None] = []
 
         async def caught_up(value: bytes) -> None:
-            """Until `value` was read and everything is committed; a commit that a rebalance made void brings its records again."""
+            """Read until `value` has arrived and everything is committed.
+
+            A commit that a rebalance makes void brings its records again.
+            """
             done: dict[int, int] = {}
             async with asyncio.timeout(WITHIN_S):
                 while value not in seen or done != await bus.end_offsets(topic):

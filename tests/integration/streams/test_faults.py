@@ -124,7 +124,10 @@ async def test_redis_restored_to_an_older_state_is_detected_and_replayed(
 
 
 async def _with_older_state(stage: FaultStage, server: ServiceProcess, tmp_path: Path) -> SupervisedWorker:
-    """All is counted and committed; then Redis comes back as it was in the middle, and no more records come."""
+    """Let a worker count and commit everything, then restart Redis with an older copy of its data.
+
+    No more records arrive after the restart.
+    """
     await stage.feed(2000)
     worker = stage.worker(**SLOW)
     await stage.wait_until_counted(600)

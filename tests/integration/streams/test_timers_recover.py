@@ -19,7 +19,7 @@ PEOPLE = rounds(quick=4_000, thorough=8_000)
 
 
 async def overdue(stage: TimerStage) -> int:
-    """Everybody is in the segment, and their timers were due while no worker ran; the instant."""
+    """Bring everybody into the segment with timers that became due while no worker ran; return when they were due."""
     due_ms = time.time_ns() // 1_000_000 - 60_000
     await stage.send_calls([due_ms] * PEOPLE)
     await stage.evaluate_backlog(due_ms - 1)

@@ -47,7 +47,7 @@ PHONES = ("+842838221234", "+84901234567", "+84901234568")
 
 
 def history(rng: random.Random, count: int) -> list[Event]:
-    """Events of people who share devices, numbers, addresses and accounts."""
+    """Return events of people who share devices, numbers, addresses and accounts."""
     found = []
     for number in range(count):
         user = {"user_id": f"khách-{rng.randrange(12)}"}
@@ -79,7 +79,7 @@ def history(rng: random.Random, count: int) -> list[Event]:
 
 
 async def consume(pipeline: Pipeline, writer: ClickHouseWriter) -> None:
-    """All that the pipeline said, by the feeds, twice."""
+    """Insert everything that the pipeline published, twice."""
     for feed in FEEDS:
         records = [record for (topic, _), log in pipeline.logs.items() if topic == feed.topic for record in log]
         for _ in range(2):

@@ -26,7 +26,7 @@ PAIRS = (("0a", "2b"), ("0a", "3c"), ("2b", "3c"))
 
 
 def links(rng: random.Random, count: int) -> list[LinkRecord]:
-    """Evidence with every tie: few instants around few days, few names."""
+    """Return evidence with every kind of tie, from few instants on few days and few names."""
 
     def instant() -> int:
         return rng.choice((-3, 0, 20_000)) * DAY_MS + rng.choice((-1, 0, 1, DAY_MS - 1))
@@ -45,7 +45,7 @@ def links(rng: random.Random, count: int) -> list[LinkRecord]:
 
 
 def decisions(rng: random.Random, count: int) -> list[LinkRecord]:
-    """Decisions with every tie, the same operation said with other words among them."""
+    """Return decisions with every kind of tie, among them the same operation with another text."""
     found: list[LinkRecord] = []
     for _ in range(count):
         action: DecisionAction = rng.choice(("cut", "split", "undo"))

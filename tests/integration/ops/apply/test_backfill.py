@@ -152,7 +152,7 @@ async def test_events_during_apply_are_counted_once(world: LivePipeline, *, sett
     await world.wait_until_idle()
 
     async def order_again(step: BackfillStep) -> None:
-        """Somebody new orders twice, somebody known once more; ClickHouse may hear of it before the switch goes on."""
+        """Send two orders of a new person and one of a known person; ClickHouse may have them before `apply` continues."""
         new = [order(f"{step}-{len(events)}", 1), order(f"{step}-{len(events)}", 2), order("u1", len(events))]
         events.extend(new)
         await world.send_events(new)

@@ -34,7 +34,7 @@ BY = {"by": "Trần Bình", "reason": "hai người, một máy"}
 
 
 async def consume(world: IdentityWorld, warehouse: Warehouse) -> None:
-    """ClickHouse has everything that the pipeline's logs hold."""
+    """Insert everything in the pipeline's logs into ClickHouse."""
     writer = ClickHouseWriter(warehouse)
     for (topic, _), log in world.pipeline.logs.items():
         if topic == "events":

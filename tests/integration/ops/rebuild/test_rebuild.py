@@ -209,7 +209,7 @@ async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: Rebui
 
 
 async def checkpoint_of(world: RebuildWorld) -> tuple[dict[str, object], list[tuple[str, int]]]:
-    """Every profile's segments and computed traits, when they change by themselves, and the timers."""
+    """Return every live profile's segments, computed traits and next changes, and the timers that are set."""
     held = {name: decode_membership(data) async for name, data in world.store.scan("membership")}
     standing: dict[str, object] = {
         name: (one.active_segments(), one.computed, one.next_change_ms, one.plan_fingerprint)

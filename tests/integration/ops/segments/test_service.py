@@ -58,7 +58,7 @@ USER, COOKIE = {"user_id": "khách-1"}, {"anonymous_id": "máy-1"}
 
 @pytest.fixture
 async def services(clickhouse_settings: Settings, warehouse: Warehouse) -> tuple[SegmentService, SegmentService]:
-    """Return two segment services that answer the same questions: one over ClickHouse, the other over its twin."""
+    """Return two segment services that answer the same questions: one over ClickHouse, the other over its twin in memory."""
     made = VerifyWorld(clickhouse_settings, warehouse, SEGMENTS)
     bought = [("o1", 40, "a"), ("o2", 12.5, "b"), ("o3", 7, "a")]
     await made.process_events(

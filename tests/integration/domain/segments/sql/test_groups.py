@@ -42,7 +42,7 @@ LEAVES: Final[list[dict[str, Any]]] = [
 
 
 def history(rng: random.Random) -> list[Event]:
-    """People who share cookies, numbers, households and accounts, and change what they said."""
+    """Return events of people who share cookies, numbers, households and accounts, and whose traits change."""
     found = []
     for number in range(120):
         who = {"user_id": f"khách-{rng.randrange(14)}"} | (

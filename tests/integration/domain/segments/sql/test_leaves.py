@@ -24,7 +24,7 @@ EventSpec = tuple[str, int, Mapping[str, Any]] | tuple[str, int, Mapping[str, An
 
 
 def people(*histories: Sequence[EventSpec]) -> list[Event]:
-    """One person per history; the events of all."""
+    """Return the events of all histories; each history belongs to another person."""
     found = []
     for number, history in enumerate(histories):
         for place, (name, ago, properties, *more) in enumerate(history):
@@ -35,7 +35,10 @@ def people(*histories: Sequence[EventSpec]) -> list[Event]:
 
 
 async def both_say(warehouse: Warehouse, leaves: Sequence[Any], events: Sequence[Event], *at_ms: int, mixed: int = 1) -> None:
-    """Every leaf, and its negation, is the same on both sides; at least `mixed` leaves are true of some and not of others."""
+    """Check that SQL and the stream agree on every leaf, and on the negation of the first ones.
+
+    At least `mixed` of the leaves must hold for some people and not for others.
+    """
     await load_history(warehouse, events)
     segments = [segment(f"s{number}", leaf) for number, leaf in enumerate(leaves)]
     segments += [segment(f"n{number}", {"not": leaf}) for number, leaf in enumerate(leaves[:4])]

@@ -33,7 +33,7 @@ def bought(person: int, ago: int, total: Any = None, **more: Any) -> Event:
 
 
 def orders() -> list[Event]:
-    """One person per value; then some with several."""
+    """Return the orders of one person per value, and of some people with several orders."""
     found = [bought(number, 1, value) for number, value in enumerate(VALUES)]
     for place, value in enumerate(VALUES):
         found += [bought(100, place, value), bought(101, 5, value), bought(102, 5 + place // 3, value), bought(103, -place, value)]
@@ -178,7 +178,10 @@ async def test_anniversaries_where_the_customer_lives(warehouse: Warehouse) -> N
 
 
 def shared() -> tuple[list[Event], dict[str, str]]:
-    """Three people of several identifiers each, one of whom took another's cookie, and one without labels."""
+    """Return the events and labels of three people with several identifiers each, and of one without labels.
+
+    One of the three took over another's cookie.
+    """
     nodes = {name: node(SECRET, ("user_id", name)) for name in "abcdefg"}
     labels = {nodes[one]: min(nodes[other] for other in group) for group in ("abc", "de", "f") for one in group}
     events = [

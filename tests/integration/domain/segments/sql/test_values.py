@@ -33,7 +33,7 @@ async def differences(warehouse: Warehouse, expression: str, values: Sequence[An
 
 
 def letters() -> list[str]:
-    """Every letter, mark and sign that Unicode has assigned, marks also behind a letter."""
+    """Return every letter, mark and sign that Unicode has assigned; each mark also follows a letter."""
     signs = [chr(code) for code in (*range(1, 0xD800), *range(0xE000, 0x32000)) if unicodedata.category(chr(code)) not in _NONE]
     return [*signs, *(f"a{sign}" for sign in signs if unicodedata.category(sign)[0] == "M"), "ΟΔΟΣ ΑΣ", "İstanbul", "Straße", "ﬁ"]
 
@@ -42,7 +42,7 @@ _NONE = ("Cn", "Cs", "Co")
 
 
 def numbers() -> list[Any]:
-    """Whole ones up to 64 bits, fractions, and floats of every exponent."""
+    """Return whole numbers of up to 64 bits, fractions, and floats of every exponent."""
     rng = random.Random(5)
     found: list[Any] = [*NUMBERS, 0.0, -0.0, 0.0000005, -0.0000005, 5e-324, 1.7976931348623157e308, 0.0001, 0.00001, 1e22, 1e23]
     for _ in range(2_000):
