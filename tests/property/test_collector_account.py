@@ -70,7 +70,7 @@ key = st.sampled_from((KEY, KEY, KEY, OTHER_KEY, "wrong", None))
 
 
 async def written(at: CollectorHarness) -> tuple[int, int]:
-    """How many records there are of events, and of quarantine."""
+    """Return how many records `events` and `quarantine` contain."""
     ends = [await at.bus.end_offsets(at.settings.topic(name)) for name in ("events", "quarantine")]
     return sum(ends[0].values()), sum(ends[1].values())
 

@@ -72,7 +72,7 @@ PHONES = ["+842838221234", "+84901234567", "+84901234568"]
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
-    """Events of a few people who share devices, numbers, addresses and accounts."""
+    """Draw events of a few people who share devices, numbers, addresses and accounts."""
     found = []
     for number in range(draw(st.integers(1, 22))):
         person, device = draw(st.integers(0, 4)), draw(st.integers(0, 2))

@@ -36,7 +36,7 @@ PEOPLE = st.integers(0, 3)
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
-    """Events of a few people on a few devices, some of them shared."""
+    """Draw events of a few people on a few devices, some of which are shared."""
     events = []
     for number in range(draw(st.integers(1, 25))):
         person, device = draw(PEOPLE), draw(st.integers(0, 4))

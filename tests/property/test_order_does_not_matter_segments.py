@@ -86,7 +86,7 @@ PLAN = segment_plan_of(DEFINITIONS)
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
-    """Carts and orders of a few people, in the course of two days."""
+    """Draw carts and orders of a few people within two days."""
     found = []
     for number in range(draw(st.integers(1, 20))):
         person, device = draw(st.integers(0, 2)), draw(st.integers(0, 2))
@@ -135,7 +135,10 @@ class TimedPipeline(Pipeline):
         return sorted((due_ms, name) for timers in found for name, due_ms in timers)
 
     async def run(self, events: Sequence[Event], delay_ms: int) -> None:
-        """Events as they arrive, so much late at the most and some of them twice; then two quiet days."""
+        """Feed the events as they arrive, each at most `delay_ms` late, then let two quiet days pass.
+
+        If events may be late, a third of them arrive twice.
+        """
         arrivals = [(one.time_ms + self.rng.randint(0, delay_ms), one) for one in events]
         again = self.rng.sample(arrivals, len(arrivals) // 3) if delay_ms else []
         arrivals += [(at_ms + self.rng.randint(0, delay_ms), one) for at_ms, one in again]

@@ -108,7 +108,7 @@ def _first_is_last(patch: pytest.MonkeyPatch) -> None:
 
 
 def _yes_wins(patch: pytest.MonkeyPatch) -> None:
-    """Of two things said of a channel within one event."""
+    """Let a subscription win over an opt-out when one event contains both for a channel."""
     subscription = registers._subscription_status
 
     def mutant(said: Any, channel: str) -> bool | None:
@@ -161,7 +161,7 @@ async def test_each_mutation_makes_the_stream_differ_from_sql(warehouse: Warehou
 
 
 def agree(batch: ComparisonBatch, asked: Sequence[SqlAnswers], mutate: Mutation) -> bool:
-    """Whether the stream, with a mistake, says what SQL said."""
+    """Return whether the stream still agrees with SQL when it contains this mistake."""
     with pytest.MonkeyPatch.context() as patch:
         mutate(patch)
         try:
