@@ -37,7 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Bootstrap address of a real Kafka broker. Shared: take topic and group names of your own."""
+    """Yield the bootstrap address of a real Kafka broker.
+
+    All tests share it, so a test uses its own names of topics and groups.
+    """
     spec, bootstrap = kafka_spec(tmp_path_factory.mktemp("kafka"))
     with running_service(spec):
         yield bootstrap
@@ -45,7 +48,10 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a real Redis server. Shared: take a key prefix of your own, and never flush it."""
+    """Yield the URL of a real Redis server.
+
+    All tests share it, so a test uses its own key prefix and never flushes the server.
+    """
     spec, url = redis_spec(tmp_path_factory.mktemp("redis"))
     with running_service(spec):
         yield url
@@ -53,7 +59,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a real Redis Cluster of three primaries. Shared: take a key prefix of your own, and never flush it."""
+    """Yield the URL of a real Redis Cluster of three primaries.
+
+    All tests share it, so a test uses its own key prefix and never flushes the cluster.
+    """
     with cluster_running(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster.url
 
@@ -83,7 +92,10 @@ def own_redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clus
 
 @pytest.fixture(scope="session")
 def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a real ClickHouse engine. Shared: take a database of your own (`clickhouse_settings`)."""
+    """Yield the URL of a real ClickHouse engine.
+
+    All tests share it, so a test uses its own database (`clickhouse_settings`).
+    """
     with clickhouse_server(tmp_path_factory.mktemp("clickhouse")) as url:
         yield url
 

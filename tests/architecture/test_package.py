@@ -36,7 +36,7 @@ def locked_versions() -> dict[str, str]:
 
 
 def foreign_imports(package: str) -> Iterator[tuple[str, str]]:
-    """Each file of a package with each top-level module of another distribution that it imports."""
+    """Yield each file of a package with each top-level module of another distribution that the file imports."""
     for path in sorted((ROOT / package).rglob("*.py")):
         for item in ast.walk(ast.parse(path.read_text())):
             modules = [alias.name for alias in item.names] if isinstance(item, ast.Import) else []

@@ -12,7 +12,7 @@ FILES = ("package.json", "package-lock.json")
 
 
 def directory() -> Path:
-    """Where the packages of this very lock lie."""
+    """Return the directory where the packages of this exact lock file are installed."""
     told = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in FILES)).hexdigest()[:12]
     base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     return Path(base) / "onefold" / f"clients-{told}"

@@ -58,7 +58,7 @@ async def numbered(bus: Bus, topic: str, count: int) -> None:
 
 
 async def read(consumer: Consumer, count: int, max_records: int = 100) -> list[Record]:
-    """At least `count` records."""
+    """Poll until at least `count` records are read, and return them."""
     records: list[Record] = []
     async with asyncio.timeout(WITHIN_S):
         while len(records) < count:

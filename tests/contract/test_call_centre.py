@@ -100,7 +100,7 @@ IntakeResult = tuple[list[Event], list[QuarantineRecord]]
 
 
 def payload(call: dict[str, Any]) -> dict[str, Any]:
-    """How the CTI says it."""
+    """Return the call as the CTI sends it."""
     return {
         "state": STATES.get(call["type"], call["type"]),
         "at": call.get("timestamp"),
@@ -223,6 +223,6 @@ async def test_event_counts_once_over_any_intake_paths_and_order() -> None:
 
 
 def folded(events: Sequence[Event]) -> tuple[int, bytes]:
-    """How many were new to the fragment of the events' one owner, and the fragment."""
+    """Return how many events were new to the fragment of their one owner, and the encoded fragment."""
     fragment = Fragment()
     return sum(apply_event(fragment, event, SegmentPlan()).is_new for event in events), encode_fragment(fragment)

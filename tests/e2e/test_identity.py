@@ -17,7 +17,7 @@ WHY_NOT = "hai người, một máy tính bảng"
 
 
 def on_device(number: int, **traits: str) -> dict[str, Any]:
-    """Somebody says who they are on the shared device; one day later each time."""
+    """Return an identify call on the shared device, one day later for each number."""
     return {
         "type": "identify",
         "messageId": f"m{number}",

@@ -31,7 +31,7 @@ BEARER = {"Authorization": "Bearer a-token-of-some-length"}
 
 
 async def put(store: MemoryStore, *events: Any, membership: Membership | None = None) -> list[str]:
-    """Events applied to one fragment each; all owners made members of one profile. Returns the members."""
+    """Apply each event to a fragment of its own, make all owners members of one profile, and return the members."""
     documents: dict[tuple[DocumentKind, str], GuardedDocument] = {}
     nodes: set[str] = set()
     for said in events:

@@ -18,7 +18,7 @@ HISTORIES = 120
 
 
 async def consume(pipeline: Pipeline, feed: Feed, rng: random.Random, writer: MemoryWriter) -> None:
-    """All records of a topic, out of order and some of them twice, as crashes and replays of the consumers make it."""
+    """Insert all records of a topic out of order and some of them twice, as after crashes and replays of the consumers."""
     said = [record for (topic, _), log in sorted(pipeline.logs.items()) if topic == feed.topic for record in log]
     said += rng.choices(said, k=len(said) // 2)
     rng.shuffle(said)

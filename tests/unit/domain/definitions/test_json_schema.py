@@ -182,7 +182,7 @@ def test_every_good_document_spoilt_by_a_key_or_a_missing_one_is_refused_by_both
 
 
 def holders(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """All objects in a document, with the steps that lead to them."""
+    """Return all objects in a document, each with the path that leads to it."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     found = [one for key, child in inner for one in holders(child, (*path, key))]
     return [(path, value), *found] if isinstance(value, dict) else found

@@ -63,7 +63,7 @@ TOTALS = st.one_of(st.integers(90, 110), st.sampled_from([1, 1.0, True, "1", -0.
 
 @st.composite
 def events(draw: st.DrawFn, identifiers: dict[str, str], prefix: str, times: st.SearchStrategy[int]) -> list[Event]:
-    """Events of one owner with distinct ids."""
+    """Draw events of one owner with distinct ids."""
     actual = []
     for number in range(draw(st.integers(0, 12))):
         kind = draw(st.sampled_from(["track", "identify", "page"]))

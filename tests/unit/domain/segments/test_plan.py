@@ -18,7 +18,7 @@ VIP = {"trait": {"path": "tier", "value": "vip"}}
 
 
 def fed(plan: SegmentPlan, name: str, properties: dict[str, Any]) -> int:
-    """How many registers an event feeds."""
+    """Return how many registers an event feeds."""
     return len(plan.entries_from(customer_event(name, 0, properties), "m"))
 
 

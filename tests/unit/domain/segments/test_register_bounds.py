@@ -111,7 +111,7 @@ def test_no_state_of_any_events_is_larger_than_its_bound(mine: Any, others: Any)
 
 
 def always_exact() -> dict[tuple[str, str], bool]:
-    """Which leaves and computed traits are exact whatever comes."""
+    """Return for each leaf and computed trait whether it is exact under any events."""
     found: dict[tuple[str, str], bool] = {}
     for bound in BOUNDS:
         place = bound.owner, bound.path.removesuffix(".first").removesuffix(".then").removesuffix(".then_not")

@@ -171,7 +171,7 @@ def test_a_circle_is_refused_and_named() -> None:
 
 
 def chain(names: Sequence[str]) -> list[Any]:
-    """Each segment names the one before it."""
+    """Return segments of which each refers to the one before it."""
     return [
         segment(name, VIP if number == 0 else {"any": [{"in_segment": names[number - 1]}]}) for number, name in enumerate(names)
     ]

@@ -32,7 +32,7 @@ def product_viewed(number: int, *identifiers: str, day: int = 0, **more: Any) ->
 
 
 async def shared_device() -> IdentityWorld:
-    """Two e-mails on one device: one profile."""
+    """Return a world in which two e-mails on one device make one profile."""
     world = IdentityWorld()
     await world.process_events(
         product_viewed(1, ÁNH, COOKIE), product_viewed(2, PHONE, COOKIE, day=1), product_viewed(3, ÁNH, "user_id:u1", day=2)
@@ -180,7 +180,7 @@ async def test_any_profile_split_in_any_way_stays_apart_and_taken_back_is_what_i
 
 
 async def has_evidence(world: IdentityWorld, node_id: str) -> bool:
-    """Whether an identifier has been seen with another one."""
+    """Return whether an identifier has been seen together with another one."""
     return bool((await world.pipeline.store.neighbours([node_id]))[node_id].edges)
 
 

@@ -23,7 +23,7 @@ def ms(text: str) -> int:
 
 
 def birthday(now: str, born: Any, **leaf: Any) -> tuple[bool, str]:
-    """Whether it holds, and when it changes (UTC)."""
+    """Return whether the leaf holds, and when that changes (UTC)."""
     traits = {"born": born} | ({"timezone": leaf.pop("timezone")} if "timezone" in leaf else {})
     said = evaluate_leaf({"calendar": {"trait": "born", **leaf}}, [], ms(now), traits=traits)
     return (

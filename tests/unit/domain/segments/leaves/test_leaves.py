@@ -17,7 +17,7 @@ OVER = 10_000
 
 
 def verdict_and_next_change(where: Any, times: Sequence[int], now_ms: int) -> tuple[bool, int]:
-    """Whether it holds at T + now of events at T + times, and when it changes, from T on."""
+    """Return whether the leaf holds at T + `now_ms` for events at T + `times`, and when that changes, counted from T."""
     said = evaluate_leaf(where, [customer_event("e", T + at, id=str(n)) for n, at in enumerate(times)], T + now_ms)
     return said.holds, said.next_change_ms if said.next_change_ms == NEVER else said.next_change_ms - T
 

@@ -25,7 +25,7 @@ def events(*said: tuple[str, int]) -> list[Event]:
 
 
 def verdict_and_next_change(leaf: Any, history: Sequence[Event], at_ms: int) -> tuple[bool, int]:
-    """Whether it holds at T + at, and when it changes, from T on."""
+    """Return whether the leaf holds at T + `at_ms`, and when that changes, counted from T."""
     said = evaluate_leaf({"sequence": leaf}, history, T + at_ms)
     assert evaluate_leaf({"sequence": leaf}, history[::-1], T + at_ms) == said
     return said.holds, said.next_change_ms if said.next_change_ms == NEVER else said.next_change_ms - T
