@@ -47,7 +47,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class PlaySpan:
-    """When a story began and ended, by the true clock."""
+    """When the playing of a story began and ended, by the true clock."""
 
     began_ms: int
     ended_ms: int
@@ -115,7 +115,7 @@ EndOffsets = dict[str, dict[int, int]]
 
 @dataclass
 class ClientTrial:
-    """A story for one client, the door before the collector, and where the log ended before."""
+    """A story for one client, the proxy before the collector, and the offsets at which the log ended before."""
 
     settings: Settings
     proxy: RecordingProxy

@@ -29,7 +29,7 @@ WITHIN_S = 60
 
 @dataclass(frozen=True)
 class CollectorProcess:
-    """A collector that takes events."""
+    """A collector process that accepts events."""
 
     settings: Settings
     url: str

@@ -38,7 +38,7 @@ def bucket_id(topic_partition: TopicPartition, offset: int) -> str:
 
 
 class CountingStep:
-    """Appends each record's offset to its document: a record applied twice would be there twice."""
+    """A step that appends each record's offset to its document, so that a record applied twice appears twice."""
 
     name = "counting"
     topic = "events"

@@ -14,7 +14,7 @@ LATE_RESUME_CHANCE: Final = 0.2
 
 
 class SimulatedCrash(Exception):
-    """The process is no more."""
+    """The process has crashed."""
 
 
 class CrashingStore(ClusterStore):
@@ -48,7 +48,10 @@ class CrashingStore(ClusterStore):
 
 
 class RandomlyCrashingStore(CrashingStore):
-    """Dies at random; some of the dead wake up late, at random too. `rng` decides, once it is set."""
+    """A store that crashes at random, and some of whose crashed writers resume late, also at random.
+
+    `rng` decides both, once it is set.
+    """
 
     rng: random.Random | None = None
     crashes = 0

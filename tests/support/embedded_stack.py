@@ -48,7 +48,7 @@ async def embedded_stack(
 
 @dataclass
 class OnefoldProcess:
-    """`onefold up` as a process of its own, and the other commands on its directory."""
+    """`onefold up` as its own process, and the other commands on its directory."""
 
     directory: Path
     roles: str | None = None  # ONEFOLD_ROLES; None runs all

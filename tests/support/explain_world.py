@@ -1,4 +1,4 @@
-"""Questions about segments over the pipeline's twin: ClickHouse's named reads are answered from its logs."""
+"""Segment questions over the pipeline's twin: ClickHouse's named reads are answered from the pipeline's logs."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from warehouse.client import Warehouse
 
 @dataclass
 class Told:
-    """The reads of a warehouse that has consumed all of the pipeline's logs; `away`, it answers nothing."""
+    """The reads of a warehouse that has consumed all of the pipeline's logs; while it is `away`, every read fails."""
 
     pipeline: Pipeline
     away: bool = False
@@ -79,7 +79,7 @@ def _event_row(event: Event) -> tuple[Any, ...]:
 
 @dataclass
 class ExplainWorld:
-    """A pipeline with segments, and what is asked about it."""
+    """A pipeline with segments, and the service that explains them."""
 
     segments: Sequence[Segment]
     rules: CompiledIdentityRules = DEFAULT_RULES

@@ -1,4 +1,4 @@
-"""A counting worker under test: feeds it, kills it, and looks whether every record was counted exactly once."""
+"""A counting worker under test: the stage feeds it, kills it, and checks that every record was counted exactly once."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ NAMES = ("events", "links", "quarantine", "definitions")
 
 @dataclass
 class SupervisedWorker:
-    """A counting worker as a supervisor runs it: started again whenever it ends by itself."""
+    """A counting worker that is restarted whenever it ends by itself, as a supervisor would."""
 
     variables: Mapping[str, str]
     log: Path

@@ -26,7 +26,7 @@ FILES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class FebrlRecord:
-    """A record: its id, whose it truly is, and its fields that are not empty."""
+    """A record: its id, the person whom it truly describes, and its fields that are not empty."""
 
     id: str
     truth: str

@@ -1,4 +1,4 @@
-"""Random histories of identity: events of a few people on shared things, decisions, rules; and what must hold of them."""
+"""Random identity histories: events of a few people on shared devices, decisions and rules, and the checks of their outcome."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Who belongs together, said a second time: slow, without union-find, without a store, from the whole history at once."""
+"""A second, independent computation of identity: slow, without union-find or store, from the whole history at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Pair = tuple[str, str]
 
 @dataclass
 class IdentityOracle:
-    """`partition` is the answer: the clusters of all nodes of the events and decisions."""
+    """The expected clusters of all nodes of the events and decisions, which `partition` returns."""
 
     events: Sequence[Event]
     decisions: Sequence[LinkDecision]

@@ -1,4 +1,7 @@
-"""The desk of identity over the pipeline's twin: decisions go to its log, ClickHouse's named reads are answered from its logs."""
+"""The identity service over the pipeline's twin.
+
+Decisions go to the pipeline's log, and ClickHouse's named reads are answered from its logs.
+"""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -22,7 +25,7 @@ from warehouse.client import Warehouse
 
 @dataclass
 class HistoryReads:
-    """The reads of a warehouse that has consumed all of the pipeline's logs; `away`, it answers nothing."""
+    """The reads of a warehouse that has consumed all of the pipeline's logs; while it is `away`, every read fails."""
 
     pipeline: Pipeline
     away: bool = False
@@ -55,7 +58,10 @@ class HistoryReads:
 
 @dataclass
 class PipelineProducer:
-    """A producer into the pipeline's logs, which come to rest before it returns, unless the agents are `agents_paused`."""
+    """A producer into the pipeline's logs.
+
+    Before `send` returns, the pipeline has processed the records, unless the agents are `agents_paused`.
+    """
 
     pipeline: Pipeline
     agents_paused: bool = False
@@ -74,7 +80,7 @@ class PipelineProducer:
 
 @dataclass
 class IdentityWorld:
-    """A pipeline and a desk that looks at it. The clock moves with each thing that happens."""
+    """A pipeline and an identity service that reads from it. The clock advances with each event and decision."""
 
     rules: CompiledIdentityRules = DEFAULT_RULES
     seed: int = 1

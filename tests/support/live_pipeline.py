@@ -34,7 +34,7 @@ SLICE_RECORDS = 20
 
 
 class LivePipeline:
-    """Made by `live_pipeline`, which sets what runs. `definitions` are those that the agents follow."""
+    """A running pipeline, started by `live_pipeline`; `definitions` are those that the agents follow."""
 
     streams: RunningStreams
     consumers: RunningConsumers

@@ -1,4 +1,4 @@
-"""The one way in which tests wait for what another task or process brings about."""
+"""The one way in which tests wait for the effect of another task or process."""
 
 import asyncio
 import inspect

@@ -31,7 +31,7 @@ ORDERINGS: Final = ("eq", "ne", "lt", "lte", "gt", "gte")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What definitions may name: nodes for lists, and computed traits, lists and segments that are already there."""
+    """The names that definitions may use: nodes for lists, and the computed traits, lists and segments defined before."""
 
     rng: random.Random
     base_ms: int

@@ -1,4 +1,4 @@
-"""What random definitions ask for and random histories say: small pools, so that they meet, and every kind of value."""
+"""Values for random definitions and random histories: small pools, so that they meet, with every kind of value."""
 
 import random
 import unicodedata

@@ -1,4 +1,4 @@
-"""What is around a rebuild in tests: a broker and a store in memory, and a real ClickHouse that has consumed everything."""
+"""The surroundings of a rebuild in tests: a broker and a store in memory, and a real ClickHouse that has consumed everything."""
 
 import random
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def random_events(seed: int) -> list[Event]:
 
 
 class RebuildWorld:
-    """What is around a rebuild: a broker, a store, and a ClickHouse that has consumed everything."""
+    """The surroundings of a rebuild: a broker, a store, and a ClickHouse that has consumed everything."""
 
     def __init__(self, settings: Settings, warehouse: Warehouse) -> None:
         self.settings, self.warehouse = settings, warehouse

@@ -1,4 +1,4 @@
-"""A proxy between a client and the collector: it writes down what passes, and says 503 when it is told to."""
+"""A proxy between a client and the collector: it records the requests, and answers 503 when a test demands it."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-leng
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """A request as it came. Header names are in small letters; `status` is what the client heard."""
+    """A request as it arrived. Header names are in lower case; `status` is what the client received."""
 
     method: str
     path: str
@@ -36,14 +36,14 @@ class RecordedRequest:
 
 @dataclass
 class RecordingProxy:
-    """`refuse` and `mishear` count down with every POST of events."""
+    """A proxy whose counters `refuse` and `mishear` decrease with every POST of events."""
 
     port: int
     requests: list[RecordedRequest] = field(default_factory=list)
     refuse: int = 0
-    """How many requests are not passed on, and answered 503."""
+    """How many requests the proxy answers with 503 without forwarding them."""
     mishear: int = 0
-    """How many are passed on, and the answer is lost: the client hears 503."""
+    """How many requests the proxy forwards but answers with 503, as if the collector's answer were lost."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property

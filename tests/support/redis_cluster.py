@@ -23,7 +23,7 @@ NODE_TIMEOUT_MS: Final = 2_000
 
 @dataclass(frozen=True)
 class ClusterProcesses:
-    """The primaries in the order of their slots, and the address that Onefold takes."""
+    """The primaries in the order of their slots, and the address under which Onefold connects to them."""
 
     nodes: tuple[ServiceProcess, ...]
     ports: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""The consumers at work in a test: the production loop of every feed, over a broker in memory and a real ClickHouse."""
+"""The running consumers of a test: the production loop of every feed, over a broker in memory and a real ClickHouse."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ CAUGHT_UP_WITHIN_S = 60
 
 
 class RunningConsumers:
-    """Made by `running_consumers`."""
+    """The consumers that `running_consumers` started."""
 
     def __init__(self, settings: Settings, bus: MemoryBus) -> None:
         self._settings, self._bus = settings, bus

@@ -1,4 +1,4 @@
-"""Random histories for segments: what arrives when, late and doubled, of several people whose identifiers join and part again."""
+"""Random histories for segments: late and duplicated events of several people whose identifiers merge and split."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from tests.support.random_values import (
 
 @dataclass(frozen=True)
 class Arrival:
-    """An event, or the labels from then on (node → profile id)."""
+    """An event, or the labels that hold from then on (node → profile id)."""
 
     at_ms: int
     event: Event | None = None
@@ -35,7 +35,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class RandomSegmentHistory:
-    """What arrives of one group of people, in order. `nodes` are all their identifiers."""
+    """The arrivals of one group of people, in order. `nodes` are all their identifiers."""
 
     seed: str
     arrivals: Sequence[Arrival]

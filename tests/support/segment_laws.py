@@ -1,4 +1,4 @@
-"""What must hold of memberships that are kept incrementally, whatever the definitions and the history."""
+"""Checks of the laws that incrementally maintained memberships must satisfy, for any definitions and any history."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from tests.support.segment_stream import SegmentStream
 
 
 class SegmentWorld:
-    """Definitions and one history, by a seed. Small registers in every third."""
+    """Definitions and one history, both random by a seed. Every third world has small registers."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

@@ -1,4 +1,4 @@
-"""Many histories in one ClickHouse, and streams of the same: who is in a segment at an instant, by each of the two."""
+"""Compares segment members by stream and by SQL, for many histories in one ClickHouse and at several instants."""
 
 import json
 import random
@@ -28,7 +28,7 @@ SAMPLE = 20
 
 
 class ComparisonBatch:
-    """Definitions, histories, and the instants at which the answers are compared, by a seed."""
+    """Random definitions and histories by a seed, and the instants at which the answers are compared."""
 
     def __init__(self, seed: int, people: int = 200, segments: int = 24) -> None:
         self.seed = seed
@@ -74,7 +74,7 @@ class ComparisonBatch:
 
 @dataclass
 class StreamReplay:
-    """A stream in the course of its history."""
+    """A stream that replays its history."""
 
     history: RandomSegmentHistory
     stream: SegmentStream
@@ -91,7 +91,7 @@ class StreamReplay:
 
 @dataclass(frozen=True)
 class SqlAnswers:
-    """What SQL says at an instant: the members of each segment, the values of each computed trait by profile."""
+    """SQL's answers at an instant: the members of each segment, and the values of each computed trait by profile."""
 
     at_ms: int
     inside: Mapping[str, set[str]]

@@ -1,4 +1,4 @@
-"""Memberships as the agents maintain them, without the agents: what a change concerns is evaluated, and what is due when it is."""
+"""A model of the agents that maintains memberships: it evaluates what a change concerns, and what is due at its time."""
 
 import random
 from collections.abc import Collection, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Definitions from a few words, and the facts that events come to."""
+"""Short constructors for definitions, events and the facts that segments read."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

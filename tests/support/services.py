@@ -20,7 +20,7 @@ from tests.support.ports import free_port
 
 @dataclass
 class ServiceProcess:
-    """A service that answers. `kill` and `start` are for tests of its failure."""
+    """A running service; tests of its failure call `kill` and `start`."""
 
     spec: ChildSpec
     process: subprocess.Popen[bytes]

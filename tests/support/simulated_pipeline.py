@@ -29,9 +29,9 @@ from streams.steps.unify import UnifyStep
 
 @dataclass
 class Pipeline:
-    """`partitions` of every topic but links. `rng` decides everything that a real run leaves to chance.
+    """The simulated pipeline, with `partitions` partitions of every topic but links.
 
-    `external_store` is the store to work on, if not one in memory of its own.
+    `rng` decides everything that a real run leaves to chance. `external_store` replaces the pipeline's own store in memory.
     """
 
     rng: random.Random

@@ -1,4 +1,4 @@
-"""A history twice: in ClickHouse, and as the facts that the stream would have of it. For comparing the two."""
+"""Loads a history into ClickHouse and computes the stream's facts of the same history, to compare the two."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Profile stores for tests that must hold on each of them."""
+"""Profile stores for tests that must pass on each of them."""
 
 import uuid
 from collections.abc import AsyncIterator, Callable

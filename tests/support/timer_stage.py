@@ -52,7 +52,7 @@ class StreamsWorker(SupervisedWorker):
 
 @dataclass(frozen=True, slots=True)
 class SegmentExit:
-    """A person left the segment: for which instant, and when that was said."""
+    """A transition in which a person left the segment: the instant of the exit, and when it was published."""
 
     profile_id: str
     at_ms: int
@@ -62,7 +62,10 @@ class SegmentExit:
 
 @dataclass
 class TimerStage:
-    """One environment on a broker and a Redis server. `entered` (when it was first said) and `exits` are those read so far."""
+    """One environment on a broker and a Redis server.
+
+    `entered` (with the time of first publication) and `exits` are the transitions read so far.
+    """
 
     settings: Settings
     bus: KafkaBus

@@ -1,4 +1,4 @@
-"""A bench for the timers' loop: what the segment agent would do with their touches is done by hand."""
+"""A bench for the timers' loop: the test itself does what the segment agent would do with the touches."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ PARTITION = TopicPartition("touched", 0, 1)
 
 
 class CountingStore(MemoryStore):
-    """Counts its polls, and may fail."""
+    """A store that counts its polls, and may fail."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
@@ -37,7 +37,7 @@ class CountingStore(MemoryStore):
 
 
 class FailingProducer:
-    """Raises the given faults, one for each call, before it works."""
+    """A producer that raises the given faults, one for each call, before it works."""
 
     def __init__(self, inner: Producer, faults: list[Transient]) -> None:
         self._inner, self._faults = inner, faults
@@ -52,7 +52,10 @@ class FailingProducer:
 
 
 class TimersBench:
-    """Stands for the segment agent: `set` saves timers as a slice of live touches does, `evaluate` as one of timer touches does."""
+    """A stand-in for the segment agent.
+
+    `set` saves timers as a slice of live touches does, `evaluate` as a slice of timer touches does.
+    """
 
     def __init__(self) -> None:
         self.clock, self.settings = ManualClock(), Settings()

@@ -1,4 +1,4 @@
-"""Stream and SQL compared in tests: the pipeline's agents and a real ClickHouse that has consumed all that they said."""
+"""Compares stream and SQL in tests: the pipeline's agents, and a real ClickHouse that has consumed all of their output."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -59,7 +59,7 @@ class PipelineBus:
 
 
 class VerifyWorld:
-    """Events happen, agents run, ClickHouse consumes; `verifier` compares."""
+    """A pipeline whose events are processed and consumed into ClickHouse; `verifier` compares the two."""
 
     def __init__(self, settings: Settings, warehouse: Warehouse, segments: Sequence[Segment], **verifier: float) -> None:
         self.rebuild_world = RebuildWorld(settings, warehouse)

@@ -1,4 +1,4 @@
-"""A webhook receiver on loopback for tests: a real HTTP server that answers as it is told."""
+"""A webhook receiver on loopback for tests: a real HTTP server that gives the answers that the test sets."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ class VerifiedRequest:
 
 @dataclass
 class WebhookReceiver:
-    """`response` decides each response; `got` holds the requests in the order of their arrival."""
+    """A receiver whose `response` decides each answer; `got` contains the requests in the order of their arrival."""
 
     answer: Responder = field(default=lambda _: Response(status_code=204))
     requests: list[VerifiedRequest] = field(default_factory=list)
