@@ -60,7 +60,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class CollectorFigures:
-    """All that this part found; `load` is the machine's load average before and after."""
+    """The figures of the collector's benchmark; `load` is the machine's load average before and after."""
 
     sizes: list[Beside]
     load: tuple[float, float]

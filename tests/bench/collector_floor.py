@@ -1,4 +1,7 @@
-"""`python -m tests.bench.collector_floor BOOTSTRAP TOPIC PORT`: the least that takes a body over HTTP and has it in the broker."""
+"""The floor of the collector: the least code that takes a body over HTTP and writes it to the broker.
+
+Run as `python -m tests.bench.collector_floor BOOTSTRAP TOPIC PORT`.
+"""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""From the event's acceptance to the webhook's arrival, at a given load."""
+"""Measures the time from the acceptance of an event to the arrival of the webhook, at a given load."""
 
 import asyncio
 import base64

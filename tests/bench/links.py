@@ -1,6 +1,6 @@
-"""The link agent: novel links a second over a real Redis, beside plain pipelined SETs, and how many events need it.
+"""Measures the link agent: new links per second over a real Redis, beside plain pipelined SETs, and how many events need it.
 
-`python -m tests.bench.links` prints its part of the page; `--profile` says where the step's time goes.
+`python -m tests.bench.links` prints its part of the page; `--profile` prints where the step's time goes.
 """
 
 import argparse
@@ -46,7 +46,7 @@ PLACE = TopicPartition("links", 0, 1)
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Links to be told to the agent, `slice` at a time; `before` are told first, outside the measured time."""
+    """Links for the agent, `slice` at a time; the links in `before` are processed first, outside the measured time."""
 
     name: str
     links: Sequence[Link]
@@ -68,7 +68,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of the demo's events had something to say to the link agent."""
+    """How many of the demo's events send links to the link agent."""
 
     events: int
     needing: int
@@ -77,7 +77,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class LinkFigures:
-    """All that this part found."""
+    """The figures of the link agent's benchmark."""
 
     speeds: list[Speed]
     share: Share

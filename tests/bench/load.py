@@ -1,4 +1,4 @@
-"""The same bytes for floor and pipeline: a retailer's events as Segment calls, seeded."""
+"""A seeded load for the floor and the pipeline alike: a retailer's events as Segment calls."""
 
 import random
 from typing import Any

@@ -1,6 +1,6 @@
-"""How long a preview of a segment takes over millions of events in the shipped ClickHouse process, beside a count of one event.
+"""Measures a segment's preview over millions of events in the shipped ClickHouse process, beside a count of one event.
 
-`python -m tests.bench.previews` prints its table; `--events 1000000` is a quick look.
+`python -m tests.bench.previews` prints its table; `--events 1000000` gives a quick result.
 """
 
 import argparse
@@ -87,7 +87,7 @@ class PreviewTiming:
 
 @dataclass(frozen=True, slots=True)
 class PreviewFigures:
-    """All segments, over how many events of how many people; `load` is the machine's before and after."""
+    """The timings of all segments, with the numbers of events and people; `load` is the machine's load before and after."""
 
     previews: Sequence[PreviewTiming]
     events: int

@@ -1,4 +1,4 @@
-"""The page docs/performance.md, from figures."""
+"""Renders the page docs/performance.md from figures."""
 
 import re
 import statistics
@@ -30,7 +30,7 @@ class PipelineFigures:
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """All that a bench run found."""
+    """The figures of all benchmarks."""
 
     pipeline: PipelineFigures
     collector: CollectorFigures

@@ -46,7 +46,7 @@ EVERY_MS: Final = 25
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Medians over the rounds: CPU of each agent's step, microseconds an event. `compile_ms` is what making the plan takes."""
+    """Medians over the rounds: CPU microseconds per event of each agent's step, and the milliseconds to compile the plan."""
 
     segments: int
     registers: int
@@ -124,7 +124,7 @@ def demo_events(count: int) -> list[Event]:
 
 
 class Agents:
-    """The three agents, one partition each, a slice at a time; CPU seconds by step."""
+    """The three agents with one partition each, run one slice at a time; `spent` counts the CPU seconds of each step."""
 
     def __init__(self, plan: SegmentPlan) -> None:
         settings, self.clock = Settings(), ManualClock()

@@ -1,4 +1,4 @@
-"""What Faust over slices costs a record beside the bare client: the same topic read by both in turn."""
+"""Measures what Faust over slices costs per record beside the bare client, which read the same topic in turn."""
 
 import asyncio
 import tempfile
@@ -16,7 +16,7 @@ from streams.slice_source import DeliveredSlice
 
 
 class _Anywhere:
-    """Starts where Kafka says."""
+    """An assignment that starts at the position that Kafka gives."""
 
     async def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:  # noqa: ARG002 - the hook's shape
         return {}

@@ -1,8 +1,7 @@
-"""Timers: setting a million, how late a few and many of them are evaluated meanwhile, and what the segment agent could do at most.
+"""Measures timers: how fast a million are set, how late they are evaluated meanwhile, and the segment agent's limit.
 
-A stream process (unify and segment agents) on a broker and a Redis of its own. `python -m tests.bench.timers` prints its part
-of the
-page; `--scale 0.1` is a quick look.
+A stream process (unify and segment agents) works on a broker and a Redis of its own. `python -m tests.bench.timers` prints its
+part of the page; `--scale 0.1` gives a quick result.
 """
 
 import argparse
@@ -40,7 +39,7 @@ LIVE_EVERY_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Timers set a second, and their bytes in Redis, each."""
+    """How many timers were set, how many per second, and how many bytes each takes in Redis."""
 
     count: int
     per_s: float
@@ -49,7 +48,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Timers of one load: ms from their instant until their transition was handed to the broker."""
+    """How late the timers of one load fired: milliseconds from the due instant until the transition was sent to the broker."""
 
     load: str
     count: int
@@ -62,7 +61,10 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class TimerFigures:
-    """All that this part found. `floor` is evaluations a second, `live` are p50 and p99 in ms without and during the burst."""
+    """The figures of the timers' benchmark.
+
+    `floor` is in evaluations per second; `live` are p50 and p99 in milliseconds without and during the burst.
+    """
 
     setting: Setting
     floor: float
@@ -73,7 +75,7 @@ class TimerFigures:
 
 
 class TimerBench:
-    """A stage with its worker."""
+    """A timer stage with its worker."""
 
     def __init__(self, stage: TimerStage, client: redis.asyncio.Redis) -> None:
         self._stage, self._client, self._seeded_per_s = stage, client, float(SLOWEST_PER_S)

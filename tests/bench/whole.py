@@ -1,4 +1,4 @@
-"""The whole pipeline: HTTP batches of 50 in, until every event is a row in ClickHouse and every touch is evaluated."""
+"""Measures the whole pipeline: from HTTP batches of 50 until each event is a row in ClickHouse and each touch is evaluated."""
 
 import asyncio
 import json
