@@ -36,7 +36,7 @@ TOPICS: dict[str, tuple[int, dict[str, str]]] = {
 
 
 class ActivationWorld:
-    """What outlives a worker."""
+    """The clock, the broker and the store, which outlive a worker."""
 
     def __init__(self) -> None:
         self.clock, self.bus = SystemClock(), MemoryBus()

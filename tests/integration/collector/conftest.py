@@ -1,4 +1,4 @@
-"""One collector process for all clients; each test has a door of its own before it, and ids that no other has."""
+"""One collector process for all clients; each test has its own proxy in front of it, and ids that no other test uses."""
 
 import asyncio
 import os

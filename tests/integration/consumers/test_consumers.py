@@ -30,11 +30,11 @@ WITHIN_S = 30
 
 
 class WorkerKilled(BaseException):
-    """The process ends here, without a chance to tidy up."""
+    """The worker's process ended without a chance to clean up."""
 
 
 class CrashingWriter(ClickHouseWriter):
-    """Ends the process right after the step that it is told."""
+    """A writer that ends the process right after the given step."""
 
     def __init__(self, warehouse: Warehouse, after: str) -> None:
         super().__init__(warehouse)

@@ -41,7 +41,7 @@ def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class CrashTolerantPipeline(Pipeline):
-    """Goes on after a death in a save as a new process would: from what is stored and what is committed."""
+    """A pipeline that continues after a crash in a save as a new process would: from what is stored and committed."""
 
     async def run_slice(self, topic: str, partition: int, crash_after: int | None = None) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Timers through crashes, on a real broker and a real Redis: everybody leaves, once, for the instant that was due."""
+"""Timers through crashes, on a real broker and a real Redis: everybody leaves once, at the instant that was due."""
 
 import asyncio
 import shutil

@@ -33,7 +33,7 @@ BLOCKED = "properties.total: is of another type than planned (type, text)"
 
 @dataclass
 class Log:
-    """What a consumer would have written."""
+    """Rows that a consumer would have written."""
 
     warehouse: Warehouse
     offset: int = 0

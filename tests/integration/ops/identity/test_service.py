@@ -1,4 +1,4 @@
-"""The desk and the preview against ClickHouse's real named reads; the API process with the broker and ClickHouse away."""
+"""The identity service and the preview on ClickHouse's real named reads, and the API process without broker and ClickHouse."""
 
 import asyncio
 import contextlib

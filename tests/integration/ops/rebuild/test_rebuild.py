@@ -170,7 +170,7 @@ async def test_rebuild_uses_the_live_identity_rules(world: RebuildWorld) -> None
 
 
 class RebuildWithDefinitions(Rebuild):
-    """A rebuild by segments and rules that no definition says."""
+    """A rebuild with given segments and rules instead of those on the definitions topic."""
 
     plan, rules = SegmentPlan(), DEFAULT_RULES
 

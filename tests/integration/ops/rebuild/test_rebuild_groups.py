@@ -1,4 +1,4 @@
-"""Groups after a rebuild: the documents as they were, nobody touched in vain, no ghosts afterwards."""
+"""Groups after a rebuild: the documents equal the old ones, no profile is touched needlessly, and no deleted group returns."""
 
 import random
 from typing import Any
@@ -44,7 +44,7 @@ RULES = CompiledIdentityRules(household=HouseholdRules(address_trait="address", 
 
 
 class RebuildWithGroupDefinitions(Rebuild):
-    """A rebuild by segments and rules that no definition says."""
+    """A rebuild with given segments and rules instead of those on the definitions topic."""
 
     async def _live_plan_and_rules(self) -> tuple[SegmentPlan, CompiledIdentityRules]:
         return segment_plan_of(SEGMENTS), RULES

@@ -1,4 +1,4 @@
-"""The reads behind why on a real ClickHouse: they answer as the twin does that other tests go by."""
+"""The reads behind why-questions on a real ClickHouse: they answer like the twin that other tests rely on."""
 
 import json
 from dataclasses import replace

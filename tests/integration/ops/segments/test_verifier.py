@@ -1,4 +1,4 @@
-"""Stream against SQL on a real ClickHouse: nothing differs, until something was made to; then it is found, named and mended."""
+"""Stream against SQL on a real ClickHouse: nothing differs until a test causes drift, which is then found, named and repaired."""
 
 from dataclasses import replace
 
