@@ -15,7 +15,7 @@ SPEC = RetrySpec(max_age_ms=10_000, min_ms=100, max_ms=1_000)
 
 
 class ScriptedChannel:
-    """Answers with the given results one after the other, then with the last one again and again."""
+    """A channel that gives the listed results one after the other, and then repeats the last one."""
 
     def __init__(self, *results: AttemptResult) -> None:
         self.results = list(results)

@@ -1,4 +1,4 @@
-"""A broker that does not answer costs bounded memory, and nobody's events."""
+"""A broker that does not answer costs bounded memory, and no event is lost."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ TRACK = {"type": "track", "userId": "u1", "event": "Đặt hàng"}
 
 
 class Lagging:
-    """A producer that answers only while `open` is set. `seen` is the most that it ever held."""
+    """A producer that answers only while `open` is set. `seen` is the largest number of records it had at once."""
 
     def __init__(self, inner: Producer) -> None:
         self.inner, self.open = inner, asyncio.Event()
@@ -103,7 +103,7 @@ async def test_one_request_larger_than_the_bound_is_not_stuck_for_ever() -> None
 
 
 class Forgetful:
-    """A producer that writes everything, and then says of the first send that it could not."""
+    """A producer that writes everything, and then reports that its first send failed."""
 
     def __init__(self, inner: Producer) -> None:
         self.inner, self.failed = inner, False

@@ -1,4 +1,4 @@
-"""Whoever asked hears of sources and tracking plans, now and later."""
+"""Subscribers are notified of sources and tracking plans, both present and later ones."""
 
 import asyncio
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What the consumers keep of random histories of identity is what the store holds: labels, evidence, decisions."""
+"""What the consumers write of random identity histories equals the store's labels, evidence and decisions."""
 
 import random
 

@@ -100,7 +100,7 @@ async def test_evidence_and_decisions_are_stored_and_recluster_requests_are_not(
 
 
 class FaultyWriter(MemoryWriter):
-    """Fails where it is told to, once for each time it is told."""
+    """A writer that fails at the given calls, once for each."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__()

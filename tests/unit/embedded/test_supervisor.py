@@ -17,7 +17,7 @@ MARK = "import sys, time, pathlib; pathlib.Path(sys.argv[1]).write_text('up')\n"
 
 
 class SupervisorBench:
-    """A child made of a line of Python that says it is up by writing a file."""
+    """A child process made of a line of Python that reports readiness by writing a file."""
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.said = directory, list[str]()

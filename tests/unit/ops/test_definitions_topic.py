@@ -1,4 +1,4 @@
-"""Definitions from a directory, and the topic that they are made live on."""
+"""Definitions from a directory, and the topic that makes them live."""
 
 from pathlib import Path
 

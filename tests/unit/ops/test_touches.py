@@ -1,4 +1,4 @@
-"""Touching many profiles, and the checkpoint that says that it is to be done."""
+"""Touching many profiles, and the checkpoint that says that the touches are still to be sent."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a log line may hold."""
+"""What a log line may contain."""
 
 import json
 import logging
@@ -70,7 +70,7 @@ def test_technical_numbers_are_not_redacted() -> None:
 
 
 class Lines:
-    """What has been written to stderr so far."""
+    """The lines that have been written to stderr so far."""
 
     def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
         self._capture, self._text = capture, ""

@@ -12,7 +12,7 @@ from runtime.retry import Backoff, Stopped, backoff_ms, retry, retry_until_stopp
 
 
 class FaultyCall:
-    """Raises the given errors one after the other, then answers."""
+    """A call that raises the given errors one after the other, and then answers."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors, self.calls = list(errors), 0
@@ -68,7 +68,7 @@ async def test_no_attempt_at_all_is_refused() -> None:
 
 
 class HighestDraw(random.Random):
-    """Always draws the upper bound, so that waits can be compared."""
+    """A random source that always draws the upper bound, so that waits can be compared."""
 
     def randint(self, a: int, b: int) -> int:  # noqa: ARG002 - the signature of Random
         return b

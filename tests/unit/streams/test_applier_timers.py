@@ -1,4 +1,4 @@
-"""What the applier tells about timers: how late they were evaluated, and for which instants others were set."""
+"""What the applier reports about timers: how late they were evaluated, and for which instants others were set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

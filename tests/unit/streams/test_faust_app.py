@@ -12,7 +12,7 @@ from streams.slice_source import DeliveredSlice
 
 
 class NoAssignment:
-    """An assignment that has nothing to say."""
+    """An assignment without positions."""
 
     async def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:  # noqa: ARG002 - the port's shape
         return {}

@@ -16,7 +16,10 @@ def slice_of(partition: int, offset: int, generation: int = 1) -> DeliveredSlice
 
 
 class RecordingHandler:
-    """Notes the generation and offset of what it handles. Offsets in `refuse` are not done; `gates` block a partition."""
+    """A handler that records the generation and offset of each slice.
+
+    It refuses the offsets in `refuse`; `gates` block a partition.
+    """
 
     def __init__(self) -> None:
         self.handled: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)

@@ -40,7 +40,7 @@ spec: {where: {did: {event: call_ended, within: 1h}}}
 
 @dataclass
 class World:
-    """What outlives a process: broker, store and clock."""
+    """The broker, the store and the clock, which outlive a process."""
 
     settings: Settings
     bus: MemoryBus

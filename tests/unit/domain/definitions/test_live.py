@@ -16,7 +16,7 @@ def segment(name: str, where: object) -> AnyDefinition:
 
 
 class Topic:
-    """Applies records at growing offsets, and collects what is reported."""
+    """A definitions topic that applies records at growing offsets, and collects the reported errors."""
 
     def __init__(self, *prefixes: str) -> None:
         self.reported: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""Explanations are held against what `resolve` decides, over random evidence."""
+"""Explanations agree with what `resolve` decides, over random evidence."""
 
 from dataclasses import replace
 

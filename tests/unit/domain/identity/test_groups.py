@@ -1,4 +1,4 @@
-"""Documents of groups: joins of what is said, bounded, and what segments see of them."""
+"""Documents of groups: they are bounded joins of their records, and segments read them."""
 
 import random
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a plan is proposed from, and that it is a plan."""
+"""A learnt tracking plan is proposed from the right evidence, and is a valid plan."""
 
 from dataclasses import fields
 from typing import Any

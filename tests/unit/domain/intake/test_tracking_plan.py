@@ -1,4 +1,4 @@
-"""Tracking plans: what they say, and what events are held against."""
+"""Tracking plans: their syntax, and how events are checked against them."""
 
 import unicodedata
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is looked at again when something changes, what is due, and what a change of the definitions does."""
+"""What is evaluated again when something changes, what is due, and what a change of the definitions does."""
 
 import random
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""All definitions together: what an event feeds, what a change concerns, when the plan is another one."""
+"""All definitions together: what an event feeds, what a change concerns, and when the plan's fingerprint changes."""
 
 from typing import Any
 

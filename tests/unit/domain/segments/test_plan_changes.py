@@ -1,4 +1,4 @@
-"""What a change of definitions asks of history, and what it leaves alone."""
+"""What a change of definitions recomputes from history, and what it leaves alone."""
 
 from collections.abc import Iterable
 from typing import Any

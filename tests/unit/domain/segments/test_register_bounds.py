@@ -1,4 +1,4 @@
-"""What definitions keep at most, per leaf and altogether, before any event has come."""
+"""The most that definitions store per leaf and altogether, known before any event has arrived."""
 
 import unicodedata
 from typing import Any

@@ -1,4 +1,4 @@
-"""Seeds, writing beside shut-out writers, what is said of a removal, instants of a preview."""
+"""Parts of `apply`: seeds, writes while writers are fenced, what a removal prints, and the instants of a preview."""
 
 import io
 import json

@@ -19,7 +19,7 @@ ACCEPTED = {"success": True, "results": []}
 
 
 class Collector:
-    """Answers what it is told to, then keeps what it gets; `slept` is how long the client waited."""
+    """A collector that gives the listed answers and then accepts everything; `slept` is how long the client waited."""
 
     def __init__(self, *answers: Answer) -> None:
         self._answers, self.slept, self.batches = list(answers), list[float](), list[list[dict[str, Any]]]()

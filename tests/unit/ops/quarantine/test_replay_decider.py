@@ -1,4 +1,4 @@
-"""Records in quarantine: mended by rules, sent again by the way that they came, the same however often."""
+"""Records in quarantine are repaired by rules and sent again the way they arrived, with the same result every time."""
 
 import base64
 import json

@@ -65,7 +65,7 @@ def test_invalid_reconciliation_hour_is_refused(at: str) -> None:
 
 @dataclass
 class ScriptedVerifier:
-    """A verifier that answers what it is told to; an exception is raised."""
+    """A verifier that gives the listed answers; an exception among them is raised."""
 
     answers: list[Any]
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW_MS))

@@ -1,4 +1,4 @@
-"""A reader passes offsets that no record has, but never one that an unread record may have."""
+"""A reader passes offsets without a record, but never an offset of an unread record."""
 
 from typing import Any
 
@@ -11,7 +11,10 @@ TP = TopicPartition("t", 0)
 
 
 class ScriptedConsumer:
-    """What KafkaReader asks of aiokafka: `fetched` is the offset to fetch next, `answered_ms` when the broker last answered."""
+    """The part of aiokafka that KafkaReader uses.
+
+    `fetched` is the offset to fetch next, `answered_ms` is when the broker last answered.
+    """
 
     def __init__(self) -> None:
         self.fetched = 0

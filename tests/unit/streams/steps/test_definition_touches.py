@@ -1,4 +1,4 @@
-"""Touches that are only said because definitions changed: they take nothing from an event or a timer."""
+"""Touches that are sent only because definitions changed take nothing from an event or a timer."""
 
 import random
 

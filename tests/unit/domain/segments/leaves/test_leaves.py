@@ -1,4 +1,4 @@
-"""Leaves that look at events: counts in windows, first and last, numbers; each at its edges, with the next change."""
+"""Leaves over events: counts in windows, first and last, numbers; each at its edges, with the next change."""
 
 from collections.abc import Sequence
 from typing import Any
