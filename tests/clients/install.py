@@ -1,4 +1,7 @@
-"""`python -m tests.clients.install`: the Node packages of package-lock.json, in a cache beside the tree, by the machine's npm."""
+"""Installs the Node packages of package-lock.json with the machine's npm, into a cache outside the tree.
+
+Run as `python -m tests.clients.install`.
+"""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What a Python client is told to do: a line of JSON on standard input, {url, key, gzip, clock_ms, calls}."""
+"""Reads the instructions of a Python client: a line of JSON on standard input, {url, key, gzip, clock_ms, calls}."""
 
 import json
 import sys
@@ -10,7 +10,10 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """`clock_ms` is how much the client's clock is ahead; a call's `ago_ms` how long before now it happened, by that clock."""
+    """The instructions of a client.
+
+    `clock_ms` is how far the client's clock is ahead. A call's `ago_ms` is how long before now it happened, by that clock.
+    """
 
     url: str
     key: str

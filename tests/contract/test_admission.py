@@ -1,4 +1,4 @@
-"""An event is enriched and held against its plan alike, whether HTTP brought it or a record of Kafka."""
+"""An event is enriched and checked against its plan in the same way, whether it arrived by HTTP or as a Kafka record."""
 
 import base64
 from pathlib import Path

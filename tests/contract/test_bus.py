@@ -201,7 +201,7 @@ async def test_groups_do_not_see_each_others_commits(bus: Bus, topic: str, name:
 
 
 class Member:
-    """Reads and commits for ever in a task of its own; `holds` is where its last records lay."""
+    """A consumer that reads and commits in a task of its own until it leaves; `holds` are the partitions that it has read."""
 
     def __init__(self, consumer: Consumer) -> None:
         self.consumer, self.holds, self.seen = consumer, set[int](), list[Record]()

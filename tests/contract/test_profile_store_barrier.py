@@ -1,4 +1,4 @@
-"""What the switch of definitions asks of a profile store: shutting writers out, and saying what the state presumes."""
+"""What a change of definitions needs of a profile store: it fences writers and reports which definitions the state presumes."""
 
 from collections.abc import AsyncIterator
 

@@ -28,7 +28,10 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[ProfileStore]:
 
 @dataclass
 class FencedWorker:
-    """Counts what each owner's document has seen. The count is not idempotent: only the guard keeps a replay out of it."""
+    """A worker that counts the records of each owner in its document.
+
+    The count is not idempotent, so only the guard keeps a replay out of it.
+    """
 
     store: ProfileStore
     topic_partition: TopicPartition

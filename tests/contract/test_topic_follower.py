@@ -45,7 +45,7 @@ async def topic(bus: Bus) -> str:
 
 
 class AppliedRecords:
-    """A projection that remembers what it was given."""
+    """A projection that remembers the records that it was given."""
 
     def __init__(self) -> None:
         self.values: dict[bytes | None, bytes | None] = {}

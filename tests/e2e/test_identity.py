@@ -28,7 +28,7 @@ def on_device(number: int, **traits: str) -> dict[str, Any]:
 
 
 class ApiClient:
-    """The API of a running Onefold; asked where a process for each question would take too long."""
+    """A client of the API of a running Onefold, which is faster than a command for each question."""
 
     def __init__(self, onefold: Onefold) -> None:
         token = json.loads((onefold.data_dir / "run" / "secrets.json").read_text())["api_token"]

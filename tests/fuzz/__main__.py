@@ -1,4 +1,7 @@
-"""`python -m tests.fuzz`: many inputs, several seeds side by side. What breaks is printed with its input, and the exit is 1."""
+"""Fuzzes with several seeds in parallel (`python -m tests.fuzz`).
+
+A broken invariant is printed with its input, and the exit status is 1.
+"""
 
 import argparse
 import asyncio

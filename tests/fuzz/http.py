@@ -23,7 +23,7 @@ _CSV: Final = (
 
 
 class InvariantBroken(AssertionError):
-    """What must not be."""
+    """An invariant does not hold for some input."""
 
 
 def broken(what: str, given: object) -> InvariantBroken:

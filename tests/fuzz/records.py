@@ -157,7 +157,7 @@ def _touchpoint(rng: random.Random) -> bytes:
 
 @dataclass
 class FuzzedStage:
-    """A step with a store of its own; what it decides is saved, as a worker would."""
+    """A step with a store of its own; its decisions are saved as a worker would save them."""
 
     step: Step
     store: MemoryStore | None

@@ -1,4 +1,4 @@
-"""Any bytes and any JSON on any address: an answer, bounded and no 5xx, that says exactly what was written."""
+"""Any bytes and any JSON to any address get a bounded answer without a 5xx, which reports exactly what was written."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""Accounts and households are a function of the set of events, and nothing of a person is seen through them but what is shared."""
+"""Accounts and households are a function of the set of events, and show nothing of a person but what is shared."""
 
 import random
 from collections.abc import Sequence

@@ -146,7 +146,7 @@ async def test_changed_rules_reach_every_cluster_a_few_at_a_time() -> None:
 
 
 class InPipeline:
-    """A producer whose records the pipeline's agents have done when `send` returns."""
+    """A producer whose `send` returns once the pipeline's agents have processed the records."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline

@@ -1,4 +1,4 @@
-"""The random histories can fail: with any one rule taken out of the link agent, one of them soon does."""
+"""The random histories can fail: when any one rule is removed from the link agent, one of them soon shows it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

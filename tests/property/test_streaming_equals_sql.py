@@ -1,6 +1,6 @@
 """Streaming equals SQL, over random definitions, random histories and random instants, on the real engine.
 
-A verdict is that on one segment, of one history (up to three people whose identifiers join and part), at one instant.
+A verdict says who is in one segment, for one history (of up to three people whose identifiers merge and split), at one instant.
 """
 
 import os
