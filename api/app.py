@@ -96,5 +96,5 @@ def _profile_response(profile: dict[str, Any] | None) -> Response:
     return (
         json_response(200, profile)
         if profile is not None
-        else error_response(404, "unknown_profile", "no profile is known by this")
+        else error_response(404, "unknown_profile", "no profile has this identifier")
     )

@@ -1,4 +1,4 @@
-"""The API process. It starts, and reads profiles, whatever of Kafka and ClickHouse is away."""
+"""The API process. It starts and reads profiles even while Kafka or ClickHouse does not answer."""
 
 import asyncio
 import socket
@@ -45,7 +45,7 @@ log: Final = get_logger(__name__)
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop`; answers under way are finished first. Raises Misconfigured when the port is taken."""
+    """Serve until `stop` is set, and finish the answers in progress. Raises Misconfigured when the port is taken."""
     store, metrics = open_store(settings, SystemClock()), Metrics()
     try:
         async with (
@@ -75,7 +75,7 @@ async def _services(
     """Provide the services that answer requests, and reconcile segments every night meanwhile.
 
     The services follow the live definitions. ClickHouse and the producer are connected when the first request needs them,
-    so the API starts and answers profiles while ClickHouse or the broker is away.
+    so the API starts and answers profiles while ClickHouse or the broker does not answer.
     """
     clock, definitions = SystemClock(), _build_definitions(settings)
     warehouse = LazyConnection(lambda: Warehouse.connect(settings), clock)
@@ -106,7 +106,7 @@ async def _services(
 
             def make_decider() -> ReplayDecider:
                 if not caught_up():
-                    raise Transient("the definitions are not known here yet: try again")
+                    raise Transient("this process has not read the definitions yet: try again")
                 return ReplayDecider(settings, definitions.sources, definitions.admission)
 
             yield (
@@ -154,7 +154,7 @@ def _build_definitions(settings: Settings) -> LiveDefinitions:
 
 
 async def _follow_until_cancelled(follower: TopicFollower) -> None:
-    """Follow the definitions until cancelled. A topic that does not exist yet is waited for: reading profiles needs no Kafka."""
+    """Follow the definitions until cancelled, and retry while the topic does not exist: reading profiles needs no Kafka."""
     backoff = Backoff(RETRY_BASE_MS, RETRY_MAX_MS)
     while True:
         try:

@@ -27,7 +27,7 @@ from warehouse.client import Warehouse
 MAX_LISTED: Final = 1_000
 MAX_RAW_BYTES: Final = 2_000_000
 REPLAYS_PER_SECOND: Final = 500
-"""Records that may be sent again in a second, and at once."""
+"""How many records may be sent again in one second, and how many at the same instant."""
 ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -47,7 +47,7 @@ class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class QuarantineDependencies:
-    """What the routes work with. The warehouse and the producer are connected when a request needs them."""
+    """The dependencies of the routes. The warehouse and the producer are connected when a request needs them."""
 
     settings: Settings
     clock: Clock
@@ -100,7 +100,7 @@ class QuarantineRoutes:
         self._authorise(request)
         body = await read_body(request, ReplayRequest, MAX_RAW_BYTES)
         if wait_ms := self._buckets.consume("replay", REPLAYS_PER_SECOND, REPLAYS_PER_SECOND, 1, self._dependencies.clock.now_ms()):
-            raise HTTPException(429, "too many are sent again: wait", {"Retry-After": str(-(-wait_ms // 1_000))})
+            raise HTTPException(429, "too many records are sent again: wait", {"Retry-After": str(-(-wait_ms // 1_000))})
         warehouse, runner = await self._dependencies.warehouse(), await self._replay_runner(body.by)
         ids = await matching_ids(warehouse, QuarantineQuery(ids=(request.path_params["id"],)))
         edits = RecordEdits(raw=None if body.raw is None else body.raw.encode())
@@ -125,7 +125,7 @@ class QuarantineRoutes:
 
 
 def _ignore_progress(_: int) -> None:
-    """Report progress to nobody."""
+    """Discard the progress."""
 
 
 def _parse_count(text: str, path: str, maximum: int) -> int:

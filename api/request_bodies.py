@@ -27,7 +27,7 @@ async def read_body(request: Request, body_type: type[B], max_bytes: int = MAX_B
     try:
         return msgspec.json.decode(raw, type=body_type)
     except msgspec.ValidationError as error:
-        raise Invalid(f"the body is not as it should be: {_without_values(error)}", path="body", reason="bad_body") from None
+        raise Invalid(f"the body is invalid: {_without_values(error)}", path="body", reason="bad_body") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Invalid("the body is not JSON", path="body", reason="bad_body") from None
 
@@ -35,4 +35,4 @@ async def read_body(request: Request, body_type: type[B], max_bytes: int = MAX_B
 def _without_values(error: msgspec.ValidationError) -> str:
     """Return the error's text. The name of an unknown field is left out: the client chose it, and it may be personal data."""
     text = str(error)
-    return "it has a field that does not belong there" if "unknown field" in text else text
+    return "it has an unknown field" if "unknown field" in text else text

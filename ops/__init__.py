@@ -1,1 +1,1 @@
-"""The operator's hand: the onefold command, the embedded stack, replay and verify."""
+"""The `onefold` command and the services behind it: identity, segments, definitions, imports, quarantine and rebuilds."""

@@ -13,7 +13,7 @@ SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
 
 def read_directory(directory: Path) -> DefinitionsByKey:
-    """Read all definitions of a directory and the directories below it, by key. Raises Invalid that names every faulty document."""
+    """Read all definitions of a directory and the directories below it, by key. Raises Invalid, which names every error."""
     if not directory.is_dir():
         raise Invalid(f"{directory} is no directory: name one that holds definitions", path=str(directory), reason="missing")
     by_key: DefinitionsByKey = {}

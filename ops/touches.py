@@ -1,4 +1,4 @@
-"""Having the segment agent evaluate many profiles again, a chunk at a time, as fast as it goes."""
+"""Touches many profiles, so that the segment agent evaluates them again: a chunk at a time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ POLL_S: Final = 0.02
 
 
 def _ignore_progress(_: int) -> None:
-    """Report to nobody."""
+    """Discard the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,10 @@ class ProfileToucher:
     ) -> None:
         """Publish one touch of each profile, chunk by chunk, and return once the segment agent has passed the last chunk.
 
-        `on_chunk` hears after each chunk how many profiles are done. Raises AgentBehind when the agent does not pass a chunk in
-        time (the profiles after that chunk have not been touched), Transient when the broker or the store does not answer.
+        `on_chunk` is called after each chunk with the number of profiles that are evaluated.
+
+        Raises AgentBehind when the agent does not pass a chunk in time (the profiles after that chunk have not been touched),
+        Transient when the broker or the store does not answer.
         """
         topic = self.settings.topic("touched")
         waiter = AgentWaiter(

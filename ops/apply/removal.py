@@ -1,12 +1,12 @@
-"""Removing a definition: its members leave without messages, and nothing of history is lost.
+"""Removing a definition: the members of a removed segment leave it silently, and no history is lost.
 
-**Invariant.** Registers and events stay as they are, so the same definition applied again is as it was. A definition that
-another one names cannot be removed. While profiles are being evaluated, a checkpoint in the store says so: interrupted
-anywhere, the same command run again completes the removal.
+**Invariant.** Registers and events stay as they are, so applying the same definition again restores what it computed. A
+definition that another one names cannot be removed. A checkpoint is in the store while profiles are being evaluated: if the
+command is interrupted anywhere, running it again completes the removal.
 
 **Example.** `onefold remove Segment/vip` saves the checkpoint, writes the removal to the definitions topic at offset 12,
-requires workers to know offset 13, and touches 40,000 profiles. Killed after 10,000, the next run finds that `Segment/vip` is
-not live but that a checkpoint is pending, and touches all of them; the 10,000 have nothing to change.
+requires workers to know offset 13, and touches 40,000 profiles. If it is killed after 10,000, the next run finds that
+`Segment/vip` is not live but that a checkpoint is pending. It touches all 40,000, and for the first 10,000 nothing changes.
 """
 
 from collections.abc import Mapping
@@ -59,10 +59,10 @@ class DefinitionRemoval:
                 message = f"{key} is named by {', '.join(references)}: change or remove that first"
                 raise Invalid(message, path="definition", reason="named")
             remaining = [definition for name, definition in live_definitions.items() if name != key]
-            # A source or a destination changes no profile, so nobody is touched for it.
+            # A source or a destination changes no profile, so no profile is touched for it.
             if segment_plan_of(live_definitions.values()).fingerprint != segment_plan_of(remaining).fingerprint:
                 # Before the removal, since afterwards nothing would say that there are profiles left to evaluate. It has no
-                # offsets yet: from when on the definition is gone is known only once the removal is on the topic.
+                # offsets yet, because they are those at which the removal is already on the topic.
                 pending = BackfillCheckpoint("definition")
                 await self._reevaluation.begin(pending)
             await definitions_topic.remove(self._settings, self._bus, key)

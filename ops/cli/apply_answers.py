@@ -16,7 +16,7 @@ _STYLE: Final = {"create": "green", "change": "yellow", "unchanged": "dim"}
 
 def render_planned(preview: ApplyPreview) -> RenderableType:
     """Return what an apply would do."""
-    parts: list[RenderableType] = [_changes_table(preview.changes, "Would be done")]
+    parts: list[RenderableType] = [_changes_table(preview.changes, "Planned changes")]
     if preview.segments:
         table = Table("segment", "now", "then", "enter", "leave", title="Segments, by history", title_justify="left")
         for segment_size in preview.segments:
@@ -40,7 +40,7 @@ def _ellipsis(segment_size: SegmentSize) -> str:
 
 def render_applied(changes: Mapping[str, str], result: ApplyResult, new_bounds: Sequence[RegisterBound] = ()) -> RenderableType:
     """Return what an apply has done, and the bounds of what is stored for each identifier from now on."""
-    parts: list[RenderableType] = [_changes_table(changes, "Done")]
+    parts: list[RenderableType] = [_changes_table(changes, "Changes")]
     if result.segments:
         table = Table("segment", "in it", "entered", "left", title="Segments, by history", title_justify="left")
         for name, tally in result.segments.items():
@@ -49,7 +49,7 @@ def render_applied(changes: Mapping[str, str], result: ApplyResult, new_bounds: 
     if result.registers or result.segments:
         parts.append(
             f"{result.events:,} events folded for {result.owners:,} identifiers; agents waited {result.waited_s:.1f} s; "
-            f"{result.profiles:,} profiles looked at again"
+            f"{result.profiles:,} profiles evaluated again"
         )
     if new_bounds:
         parts.append(bounds_table.render_bounds(new_bounds))

@@ -1,4 +1,4 @@
-"""The table of what definitions store for each identifier at most."""
+"""The table of the most that definitions store for each identifier."""
 
 from collections.abc import Collection, Sequence
 
@@ -14,9 +14,9 @@ def render_bounds(bounds: Sequence[RegisterBound], owners: Collection[str] | Non
     """
     rendered = Table(
         "segment or trait, and leaf",
-        title="Kept per identifier, at most",
+        title="Stored per identifier, at most",
         title_justify="left",
-        caption=f"bytes with texts of up to {TEXT_BYTES} bytes; what several read is kept once",
+        caption=f"bytes with texts of up to {TEXT_BYTES} bytes; a shared register is stored once",
         caption_justify="left",
         box=None,
         padding=(0, 1),
@@ -27,7 +27,7 @@ def render_bounds(bounds: Sequence[RegisterBound], owners: Collection[str] | Non
     rendered.add_column("the answer is", max_width=36)
     for total in owner_totals(bounds):
         if not total.owner:
-            rendered.add_row("altogether", f"{total.entries:,}", f"{total.bytes:,}", style="bold")
+            rendered.add_row("total", f"{total.entries:,}", f"{total.bytes:,}", style="bold")
         elif owners is None or total.owner in owners:
             rendered.add_row(total.owner, f"{total.entries:,}", f"{total.bytes:,}", style="bold")
             for bound in (bound for bound in bounds if bound.owner == total.owner):
@@ -38,7 +38,7 @@ def render_bounds(bounds: Sequence[RegisterBound], owners: Collection[str] | Non
 
 
 def describe_exactness(bound: RegisterBound) -> str:
-    """Return up to where the answer is exact, and who reads the same register."""
+    """Return up to where the answer is exact, and which other segments and traits read the same register."""
     exactness = f"exact while {bound.exact_while}" if bound.exact_while else "exact"
     if not bound.shared_with:
         return exactness

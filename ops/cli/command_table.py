@@ -34,10 +34,10 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
     {
         "up": CommandEntry("ops.cli.stack", "Start Kafka, Redis, ClickHouse and all of Onefold on this machine."),
         "down": CommandEntry("ops.cli.stack", "Stop what `onefold up` started, and wait until it has ended."),
-        "status": CommandEntry("ops.cli.stack", "Show what runs and where."),
+        "status": CommandEntry("ops.cli.stack", "Show which processes run, and the addresses."),
         "plan": CommandEntry("ops.cli.definitions", "Check all definitions of a directory, and show what `apply` would change."),
         "apply": CommandEntry("ops.cli.definitions", "Check all definitions of a directory, then make them live."),
-        "remove": CommandEntry("ops.cli.definitions", "Remove a definition. Refused while another one names it."),
+        "remove": CommandEntry("ops.cli.definitions", "Remove a definition, unless another one names it."),
         "segments": CommandEntry("ops.cli.segments", "Show who is in a segment and why, and whether the stream agrees with SQL."),
         "identity": CommandEntry("ops.cli.identity", "Explain why identifiers are one profile, and take profiles apart."),
         "quarantine": CommandEntry("ops.cli.quarantine", "List, repair, replay and discard the records that could not be stored."),
@@ -88,7 +88,7 @@ class LazyCommandGroup(TyperGroup):
 
 
 def load_command(module: str, name: str) -> _click.Command:
-    """Import `module` and return its command `name`. Raises KeyError when the module registers none of that name."""
+    """Import `module` and return its command `name`. Raises KeyError when the module registers no command of that name."""
     app = new_application()
     importlib.import_module(module).register(app)
     group = typer.main.get_command(app)

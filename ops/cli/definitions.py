@@ -63,7 +63,7 @@ def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = 
 
 
 def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Remove a definition. Refused while another one names it.
+    """Remove a definition, unless another one names it.
 
     Applying the definition again restores what it computes, from history.
     """
@@ -71,7 +71,7 @@ def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR
     if as_json:
         typer.echo(json.dumps(asdict(removed), ensure_ascii=False))
     else:
-        typer.echo(f"{removed.key} removed; {removed.profiles:,} profiles looked at again")
+        typer.echo(f"{removed.key} removed; {removed.profiles:,} profiles evaluated again")
 
 
 async def _plan(directory: Path, data_dir: Path) -> ApplyPreview:

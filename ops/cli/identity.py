@@ -32,7 +32,7 @@ KeepOption = Annotated[
 MoveOption = Annotated[
     list[str] | None, typer.Option("--move", metavar="NS:VALUE", help="an identifier that moves; may be repeated")
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="most entries shown")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="the largest number of entries shown")]
 
 
 def register(app: typer.Typer) -> None:
@@ -102,7 +102,7 @@ def undo(
 ) -> None:
     """Undo an operation.
 
-    Refused when a later operation decided about the same identifiers. An undo can be undone.
+    This is refused when a later operation has decided about the same identifiers. An undo can be undone.
     """
     decided_by = by or _operating_system_user()
     _print_answer(
@@ -113,7 +113,7 @@ def undo(
 
 
 def operations(*, limit: Limit = 50, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """List who decided what about identity, the latest first."""
+    """List the decisions about identity and who made them, the latest first."""
     entries = _with_service(data_dir, lambda service: service.history.operations(limit))
     if as_json:
         typer.echo(json.dumps(entries, ensure_ascii=False))
@@ -152,4 +152,4 @@ def _operating_system_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name
-        raise Invalid("the operating system does not say who you are: use --by NAME", path="by") from None
+        raise Invalid("the operating system does not name its user: use --by NAME", path="by") from None

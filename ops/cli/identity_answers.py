@@ -6,8 +6,10 @@ from typing import Any, Final
 from ops.identity.references import render_node
 
 JsonObject = Mapping[str, Any]
-_NO_HISTORY: Final = "ClickHouse does not answer: what happened in these events, and who decided, is not told here."
-_NOT_SETTLED: Final = "The link agent has not applied this yet (or knows other rules): what the profiles are now may differ."
+_NO_HISTORY: Final = "ClickHouse does not answer, so this answer lacks the contents of events and the authors of decisions."
+_NOT_SETTLED: Final = (
+    "The link agent has not applied this yet, or has other rules: the stored profiles may differ from this answer."
+)
 _OUTCOMES: Final = {"joined": "joined", "confirmed": "confirmed", "left_out": "left out"}
 
 
@@ -29,18 +31,22 @@ def why(answer: JsonObject) -> list[str]:
         for identifier in (a, b)
     ]
     if verdict == "never_together":
-        return [*lines, "No evidence connects them: no event has ever named them, or others of theirs, together.", *_notes(answer)]
+        return [
+            *lines,
+            "No evidence connects them: no event has named them, or other identifiers of their profiles, together.",
+            *_notes(answer),
+        ]
     lines.append("What connects them, and why it does not join them:")
     return [*lines, *_steps(answer["path"]), *_direct(answer), *_notes(answer)]
 
 
 def how(answer: JsonObject) -> list[str]:
     """Return the lines of the answer to `how`."""
-    first = {"last": "seen last", "first": "first seen"}[answer["prefer"]]
+    order = {"last": "the latest first", "first": "the earliest first"}[answer["prefer"]]
     lines = [f"Profile {answer['profile_id']}", *(f"  {render_node(identifier)}" for identifier in answer["identifiers"])]
     if not answer["turns"]:
         return [*lines, "It was never seen together with another identifier.", *_notes(answer)]
-    lines.append(f"Its evidence in the order it counts, what was {first} first:")
+    lines.append(f"Its evidence in the order in which it counts, {order}:")
     for number, turn in enumerate(answer["turns"], 1):
         lines += _step(number, turn, _OUTCOMES[turn["outcome"]])
     return [*lines, *_notes(answer)]
@@ -59,16 +65,19 @@ def decision(answer: JsonObject) -> list[str]:
             f"  {render_node(decided_pair['a'])} and {render_node(decided_pair['b'])}: {what if answer['on'] else taken_back}"
         )
     if not answer["applied"]:
-        return [*lines, "It is in the log, but the link agent has not come to it yet: see `onefold status`, then `identity why`."]
+        return [
+            *lines,
+            "The decision is in the log, but the link agent has not applied it yet: see `onefold status`, then `identity why`.",
+        ]
     lines.append("The profiles are now:")
     lines += [f"  {one['profile_id']}: {', '.join(map(render_node, one['identifiers']))}" for one in answer["profiles"]]
     if answer.get("mixed"):
         lines.append(
-            "Some identifiers of both parts are still together by evidence from outside: "
+            "Evidence outside of the profile still joins identifiers of both parts: "
             f"see `onefold identity how` of {', '.join(answer['mixed'])}"
         )
     if "why" in answer and answer["why"]["together"]:
-        lines += ["The two are still together by another way:", *_steps(answer["why"]["path"])]
+        lines += ["Other evidence still joins the two:", *_steps(answer["why"]["path"])]
     return lines
 
 
@@ -125,7 +134,7 @@ def _direct(answer: JsonObject) -> Iterable[str]:
     if direct is None or len(answer["path"]) == 1:
         return ()
     counts = "does not count" if direct["refused"] else "only confirms it"
-    return (f"They were also seen together themselves, which {counts}:", *_step(1, direct))
+    return (f"An event also names the two together, which {counts}:", *_step(1, direct))
 
 
 def _notes(answer: JsonObject) -> Iterable[str]:

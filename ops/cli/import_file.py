@@ -77,7 +77,7 @@ def _embedded_collector(data_dir: Path, source: str, url: str | None, write_key:
     state = control.send_command(Layout.of(data_dir), "status")
     address, key = url or state["addresses"]["collector"], write_key or state["write_keys"].get(source)
     if key is None:
-        raise Misconfigured(f"the write key of source {source} is not known here: give it with --write-key or ONEFOLD_WRITE_KEY")
+        raise Misconfigured(f"this stack has no write key of source {source}: give it with --write-key or ONEFOLD_WRITE_KEY")
     return address, key
 
 

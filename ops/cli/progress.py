@@ -33,7 +33,7 @@ def progress_on_stderr() -> Iterator[ProgressReporter]:
 
 
 class _LineReporter:
-    """A line when a phase begins, then one every two seconds, and one at its end."""
+    """Prints a line when a phase begins, then one every two seconds, and one at its end."""
 
     def __init__(self) -> None:
         self._phase = ""

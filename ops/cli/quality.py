@@ -20,7 +20,7 @@ from runtime.clock import SystemClock
 from warehouse.client import Warehouse
 
 Source = Annotated[str, typer.Option("--source", help="only this source")]
-Day = Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="a day in UTC; else today")]
+Day = Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="a day in UTC; without it, today")]
 
 
 def register(app: typer.Typer) -> None:
@@ -97,7 +97,7 @@ def _print_report(report: QualityReport) -> None:
         console.print(hour_table)
     if report.violations:
         columns = ("source", "event", "path", "rule", "kind", "events", "blocked")
-        violation_table = Table(*columns, title="Not as planned, of all days", title_justify="left")
+        violation_table = Table(*columns, title="Violations of tracking plans, of all days", title_justify="left")
         for cells in report.violations:
             violation_table.add_row(*(Text(escape_controls(str(cell))) for cell in cells[: len(columns)]))
         console.print(violation_table)

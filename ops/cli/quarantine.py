@@ -40,9 +40,9 @@ Stage = Annotated[str, typer.Option("--stage", help="only records of this stage"
 Source = Annotated[str, typer.Option("--source", help="only records of this source")]
 Since = Annotated[str, typer.Option("--since", help="only records from this instant on, ISO 8601")]
 By = Annotated[str, typer.Option("--by", help="who does this, for the audit; by default the user of the operating system")]
-Rate = Annotated[int, typer.Option("--rate", min=1, max=100_000, help="most records a second")]
+Rate = Annotated[int, typer.Option("--rate", min=1, max=100_000, help="the largest number of records per second")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only show what would be sent and what would not")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_RECORDS, help="most records")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=MAX_RECORDS, help="the largest number of records")]
 _CONTROL_CHARACTERS = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 """Control characters, which a raw record could steer a terminal with."""
 

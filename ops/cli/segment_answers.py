@@ -14,14 +14,14 @@ from ops.cli.terminal import escape_controls
 JsonObject = Mapping[str, Any]
 _CAUSES: Final = {
     "approximate": "{} differ by an approximation: more happened than a leaf keeps (`keep` in its definition).",
-    "stale": "{} differ because their membership was not evaluated as their profile is now.",
-    "registers": "{} differ because the profile's registers hold something else than history.",
+    "stale": "{} differ because they were not evaluated after their profile had changed.",
+    "registers": "{} differ because the profile's registers contradict history.",
 }
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "")}
 _UNITS: Final = ((86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
-_NO_HISTORY: Final = "ClickHouse does not answer, or not all: events are told by their times alone."
-_NOT_EVALUATED: Final = "The stored membership is not from the definitions of now: the next evaluation is."
-_APPROXIMATE: Final = "Approximate: more happened than a leaf keeps (`keep` in its definition). ClickHouse counts it all."
+_NO_HISTORY: Final = "ClickHouse does not answer, or not for all events: some are shown by their times alone."
+_NOT_EVALUATED: Final = "The stored membership was evaluated by earlier definitions."
+_APPROXIMATE: Final = "Approximate: more happened than a leaf keeps (`keep` in its definition). ClickHouse counts everything."
 
 
 def why(answer: JsonObject) -> RenderableType:
@@ -36,13 +36,13 @@ def why(answer: JsonObject) -> RenderableType:
 
 def overview(answer: JsonObject) -> RenderableType:
     """Return the table of all segments of a profile."""
-    table = Table(Column("segment", overflow="fold"), "", "since", Column("turns by itself", overflow="fold"), box=None)
+    table = Table(Column("segment", overflow="fold"), "", "since", Column("changes by itself", overflow="fold"), box=None)
     for row in answer["segments"]:
         mark, style = _MARKS[row["member"]]
         turns = "" if row["turns"] is None else f"{row['turns']} ({time_ahead(row['turns_in_ms'])})"
         table.add_row(_text(row["name"]), Text(mark, style), row["since"] or "", turns)
     differ = [row["name"] for row in answer["segments"] if not row["agrees"]]
-    notes = [_text(f"Stored otherwise: {', '.join(differ)}", "yellow")] if differ else []
+    notes = [_text(f"The stored membership differs: {', '.join(differ)}", "yellow")] if differ else []
     notes += [_text(_NOT_EVALUATED, "yellow")] if not answer["evaluated"] else []
     return Group(Text(f"{answer['profile_id']} at {answer['at']}", "bold"), table, *notes)
 
@@ -56,24 +56,24 @@ def verification(answer: JsonObject) -> RenderableType:
         style = "yellow" if row["only_stream"] or row["only_sql"] else ""
         table.add_row(_text(row["name"]), *(f"{row[name]:,}" for name in ("both", "only_stream", "only_sql")), style=style)
     title = "Stream and SQL agree" if answer["agrees"] else "Stream and SQL differ"
-    headline = f"{title}, at {answer['at']} ({answer['looks']} look{'s' if answer['looks'] > 1 else ''})"
+    headline = f"{title}, at {answer['at']} (compared {answer['looks']} time{'s' if answer['looks'] > 1 else ''})"
     return Group(Text(headline, "bold"), table, *(_text(line, "yellow") for line in _drift(answer)))
 
 
 def _drift(answer: JsonObject) -> Iterable[str]:
     if answer["repaired"]:
-        yield f"{answer['repaired']:,} profiles were evaluated anew (cause reconcile)."
+        yield f"{answer['repaired']:,} profiles were evaluated again (cause reconcile)."
     causes = {name: sum(row["causes"][name] for row in answer["segments"]) for name in _CAUSES}
     yield from (text.format(f"{causes[name]:,}") for name, text in _CAUSES.items() if causes[name])
     for row in answer["segments"]:
         for leaf in row["approximate_leaves"]:
             yield f"  {row['name']}: {leaf['text']} ({leaf['profiles']:,})"
     if not answer["agrees"]:
-        yield "Why one differs: `onefold segments why PROFILE SEGMENT`; the profiles: `--json`."
+        yield "To see why a profile differs: `onefold segments why PROFILE SEGMENT`. To list the profiles: `--json`."
         if answer["repaired"] is None:
-            yield "To mend it: `onefold segments verify --repair`."
+            yield "To repair them: `onefold segments verify --repair`."
         else:
-            yield "It still differs: `onefold rebuild profiles` makes the registers anew from history."
+            yield "They still differ: `onefold rebuild profiles` computes the registers from history."
 
 
 def time_ahead(length_ms: int) -> str:
@@ -118,7 +118,7 @@ def _node(node: JsonObject) -> Text:
     text = Text(f"{mark} ", style).append(escape_controls(node["text"]), "bold" if node["holds"] is False else "")
     details = [f"found {_observed(node)}"] if "value" in node else []
     if node["turns"] is not None:
-        details.append(f"turns at {node['turns']} ({time_ahead(node['turns_in_ms'])})")
+        details.append(f"changes at {node['turns']} ({time_ahead(node['turns_in_ms'])})")
     elif node["holds"] is None and node["may_change"] is not None:
         details.append(f"may change at {node['may_change']}")
     if node.get("approximate"):

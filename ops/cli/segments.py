@@ -17,13 +17,15 @@ from ops.segments.verifier import SegmentVerification
 
 Profile = Annotated[str, typer.Argument(metavar="PROFILE", help="namespace:value, such as email:an@shop.vn, or a profile id")]
 SegmentName = Annotated[
-    str, typer.Argument(metavar="SEGMENT", help="a segment; without it all segments, in or out", show_default=False)
+    str, typer.Argument(metavar="SEGMENT", help="a segment; without a name, all segments are listed", show_default=False)
 ]
-SegmentNames = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="segments; without it all", show_default=False)]
+SegmentNames = Annotated[
+    list[str] | None, typer.Argument(metavar="NAME", help="segments to compare; without names, all of them", show_default=False)
+]
 SegmentOrFile = Annotated[str, typer.Argument(metavar="SEGMENT", help="a segment's name, or a file that defines segments")]
 At = Annotated[str, typer.Option("--at", help="an instant, such as 2026-01-31T09:00:00+07:00; without it now")]
 Repair = Annotated[
-    bool, typer.Option("--repair", help="evaluate anew the profiles that differ, with cause reconcile, and compare again")
+    bool, typer.Option("--repair", help="evaluate the profiles that differ again (cause reconcile), and compare them once more")
 ]
 
 
@@ -36,7 +38,10 @@ def register(app: typer.Typer) -> None:
 
 
 def preview(which: SegmentOrFile, *, at: At = "", as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Show how many profiles are in a segment, live or not, and some of them, by ClickHouse's SQL. Nothing is changed."""
+    """Show how many profiles are in a segment, and some of them, by ClickHouse's SQL.
+
+    The segment is live or defined in a file. Nothing is changed.
+    """
     previews = asyncio.run(preview_segments(which, parse_instant(at), data_dir))
     if as_json:
         typer.echo(json.dumps([preview_to_json(segment_preview) for segment_preview in previews], ensure_ascii=False))

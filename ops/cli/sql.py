@@ -15,7 +15,7 @@ from runtime.errors import Invalid, Misconfigured, Permanent
 from runtime.settings import Settings
 from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
-Query = Annotated[str, typer.Argument(help="one statement that reads")]
+Query = Annotated[str, typer.Argument(help="one statement, which only reads")]
 Format = Annotated[str, typer.Option("--format", help="ClickHouse's output format: PrettyCompact, TSV, CSV, JSONEachRow …")]
 Parameters = Annotated[list[str] | None, typer.Option("--param", "-p", help="a bound parameter, name=value, for {name:Type}")]
 
@@ -37,10 +37,10 @@ def sql(
 
 
 def parse_parameters(entries: list[str]) -> dict[str, str]:
-    """`name=value` pairs; raises Invalid for one that is none."""
+    """Return the `name=value` pairs. Raises Invalid for an entry of another form."""
     pairs = [entry.partition("=") for entry in entries]
     if any(not name.isidentifier() or not equals for name, equals, _ in pairs):
-        raise Invalid("-p takes name=value, the name a word", path="param")
+        raise Invalid("-p takes name=value, where the name is a word", path="param")
     return {name: value for name, _, value in pairs}
 
 
@@ -50,7 +50,7 @@ async def _run_query(query: str, output_format: str, bound_parameters: dict[str,
         limits = {"readonly": 2, "output_format_pretty_color": int(sys.stdout.isatty())}
         return await warehouse.query_formatted(query, bound_parameters, output_format, limits)
     except (Permanent, Misconfigured) as error:
-        # whoever wrote the statement may read ClickHouse's own words about it
+        # The person who wrote the statement may read ClickHouse's own message about it.
         raise Permanent(str(error.__cause__ or error)) from error
     finally:
         await warehouse.aclose()

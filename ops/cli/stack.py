@@ -62,9 +62,9 @@ def down(data_dir: DataDir = DEFAULT_DIR) -> None:
 
 
 def status(*, data_dir: DataDir = DEFAULT_DIR, as_json: AsJson = False, as_environment: AsEnvironment = False) -> None:
-    """Show what runs and where.
+    """Show which processes run, and the addresses.
 
-    Exit 0 when all of it is ready, else 1.
+    Exit 0 when everything is ready, else 1.
     """
     if as_json and as_environment:
         raise Invalid("choose --json or --env", path="env")
@@ -96,7 +96,7 @@ def export_lines(state: dict[str, Any]) -> Iterator[str]:
 
 
 def print_line(line: str) -> None:
-    """Print a line at once; a terminal that has gone away is no reason to stop."""
+    """Print a line at once. An error of the terminal is ignored, because it must not stop the stack."""
     with suppress(OSError):
         print(line, flush=True)
 

@@ -20,8 +20,8 @@ MAX_EVENTS: Final = 500
 MAX_PROPERTIES: Final = 200
 UNIT_MS: Final = {"h": 3_600_000, "d": 86_400_000}
 
-Source = Annotated[str, typer.Option("--source", help="whose events")]
-Since = Annotated[str, typer.Option("--since", help="how far back to look: 12h, 7d")]
+Source = Annotated[str, typer.Option("--source", help="the source whose events are read")]
+Since = Annotated[str, typer.Option("--since", help="how far back events are read, such as 12h or 7d")]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +44,7 @@ def learn(*, source: Source, since: Since = "7d", data_dir: DataDir = DEFAULT_DI
 
 
 def parse_since_ms(text: str) -> int:
-    """`12h` or `7d` in milliseconds; raises Invalid."""
+    """Return `12h` or `7d` in milliseconds. Raises Invalid for any other form."""
     match = re.fullmatch(r"([1-9][0-9]{0,3})([hd])", text)
     if match is None:
         raise Invalid("--since takes hours or days, such as 12h or 7d", path="since")
@@ -60,7 +60,7 @@ async def _learn(data_dir: Path, source: str, since: str, from_ms: int) -> tuple
 
 
 async def learn_plan(warehouse: Warehouse, source: str, since: str, from_ms: int) -> tuple[int, str]:
-    """How many events the plan comes from, and the plan as YAML."""
+    """Return the number of events that the plan was learned from, and the plan as YAML."""
     event_counts = await named_queries.fetch_rows(warehouse, "plan_events", source=source, since=from_ms, limit=MAX_EVENTS)
     names = [name for name, _ in event_counts]
     property_rows = await named_queries.fetch_rows(
@@ -73,4 +73,4 @@ async def learn_plan(warehouse: Warehouse, source: str, since: str, from_ms: int
 
 
 def _group_callback() -> None:
-    """So that the one command of the group keeps its name."""
+    """Exist, so that typer keeps the name of the group's only command."""

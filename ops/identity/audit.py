@@ -1,4 +1,4 @@
-"""The audit of identity in ClickHouse: events behind evidence, and operations. Explanations do without it; an undo needs it."""
+"""The audit of identity in ClickHouse: events behind evidence, and operations. An explanation can do without it; an undo cannot."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -14,10 +14,10 @@ from warehouse import named_queries
 from warehouse.client import Warehouse
 
 MAX_EVENTS: Final = 200
-"""More events than this are told by their ids alone."""
+"""The largest number of events that are read for one answer. Further events have their ids alone."""
 MAX_OWNERS: Final = 8
 WAREHOUSE_TIMEOUT_S: Final = 15.0
-"""Longer than this no answer waits for ClickHouse."""
+"""The longest time that an answer waits for ClickHouse."""
 OPERATION_FIELDS: Final = ("operation", "action", "on", "at_ms", "of", "by", "reason", "pairs")
 
 
@@ -56,7 +56,7 @@ class EvidenceAudit:
 
 
 class IdentityHistory:
-    """Reads the audit; `connect` may raise when ClickHouse is away."""
+    """Reads the audit; `connect` may raise when ClickHouse does not answer."""
 
     def __init__(self, connect: Callable[[], Awaitable[Warehouse]]) -> None:
         self._connect = connect

@@ -1,4 +1,4 @@
-"""What is known around some nodes: their clusters, the evidence, and what the rules make of it."""
+"""The clusters around some nodes: the evidence that was read, and the profiles that the rules make of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

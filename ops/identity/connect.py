@@ -71,7 +71,7 @@ async def read_live_rules(settings: Settings, bus: Bus) -> CompiledIdentityRules
 
 
 def load_rules_file(path: Path) -> IdentityRulesSpec:
-    """Read the identity rules of a file. Raises Invalid that names the file and the cure."""
+    """Read the identity rules of a file. Raises Invalid, which names the file and the cure."""
     try:
         documents = load_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
@@ -83,6 +83,6 @@ def load_rules_file(path: Path) -> IdentityRulesSpec:
     rules = [definition.spec for definition in documents if isinstance(definition, IdentityRules)]
     if len(rules) != 1:
         raise Invalid(
-            f"{path} holds {len(rules)} definitions of kind IdentityRules: one is wanted", path=str(path), reason="bad_definition"
+            f"{path} has {len(rules)} definitions of kind IdentityRules: leave exactly one", path=str(path), reason="bad_definition"
         )
     return rules[0]

@@ -58,13 +58,13 @@ def _base32(number: int, digits: int) -> str:
 
 
 def decide_cut(clusters: ResolvedClusters, a: str, b: str) -> tuple[DecisionKey, ...]:
-    """Decide to take the evidence between two nodes away. Raises Invalid when there is none, or it is cut already."""
+    """Decide to cut the evidence between two nodes. Raises Invalid when there is no evidence, or when it is cut already."""
     if a == b:
         raise Invalid("a and b are one identifier: there is nothing between them", path="b", reason="nothing_to_cut")
     key = ordered_pair(a, b)
     if key not in clusters.evidence.edges:
         raise Invalid(
-            "the two were never seen together themselves, so there is no evidence to cut: "
+            "no event names the two together, so there is no evidence to cut: "
             "if others join them, take the profile apart with `onefold identity split`",
             path="b",
             reason="nothing_to_cut",
@@ -94,7 +94,7 @@ def decide_split(clusters: ResolvedClusters, members: Collection[str], moved: Co
 def decide_undo(operation: IdentityOperation, stored: Decisions) -> tuple[DecisionKey, ...]:
     """Return the pairs of an operation that no later operation has decided.
 
-    Raises Invalid when there are none, Transient when the link agent has not applied the operation yet.
+    Raises Invalid when no such pair is left, Transient when the link agent has not applied the operation yet.
     """
     own_decision = decision_of(operation)
     if any(key not in stored or stored[key].join(own_decision) != stored[key] for key in operation.pairs):
@@ -102,9 +102,7 @@ def decide_undo(operation: IdentityOperation, stored: Decisions) -> tuple[Decisi
     pairs = tuple(key for key in operation.pairs if stored[key] == own_decision)
     if not pairs:
         newer = ", ".join(sorted({stored[key].operation for key in operation.pairs}))
-        raise Invalid(
-            f"nothing of this operation holds any more: {newer} came after it", path="operation", reason="nothing_to_undo"
-        )
+        raise Invalid(f"later operations have decided all of its pairs: {newer}", path="operation", reason="nothing_to_undo")
     return pairs
 
 

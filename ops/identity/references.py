@@ -16,9 +16,9 @@ from schemas.identifiers import NAMESPACE_RANK, Identifier, is_blocked, namespac
 NODE_DIGITS: Final = 32
 MAX_TEXT_CHARS: Final = 2_048
 MAX_FRAGMENTS: Final = 2_000
-"""More fragments than this are not read for the values of nodes."""
+"""The largest number of fragments that are read to find the values of nodes."""
 IdentifiersByNode = Mapping[str, Identifier]
-"""node → (namespace, value), of the nodes whose value is known."""
+"""node → (namespace, value), for the nodes whose value was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ def parse_reference(text: str, settings: Settings, path: str = "identifier") -> 
     normalised = normalise(namespace, value, settings.default_country)
     if normalised is None and is_blocked(unicodedata.normalize("NFC", value).strip()):
         raise Invalid(
-            f"{path} is a value that names nobody (as null, 0, test@test.com do): it is never an identifier, and joins nothing",
+            f"{path} is a placeholder such as null, 0 or test@test.com: it never counts as an identifier",
             path=path,
             reason="blocked_value",
         )
     if normalised is None:
         raise Invalid(
-            f"{path} cannot be one of {namespace}: its value is empty, too long or malformed", path=path, reason="unusable_value"
+            f"{path} is not a valid {namespace}: its value is empty, too long or malformed", path=path, reason="unusable_value"
         )
     identifier = (namespace, normalised)
     return NodeReference(node(settings.tenant_secret.get_secret_value().encode(), identifier), identifier)
@@ -90,7 +90,7 @@ def node_to_json(node_id: str, identifiers: IdentifiersByNode) -> dict[str, Any]
 
 
 def render_node(node: Mapping[str, Any]) -> str:
-    """Return a node of an answer for people: namespace:value, or the namespace and the node without a value."""
+    """Return a node of an answer as text: namespace:value, or the namespace and the node if the answer has no value."""
     return f"{node['namespace']}:{node['value']}" if node["value"] is not None else f"{node['namespace']} {node['node']}"
 
 

@@ -1,4 +1,4 @@
-"""The identity service: questions about identity are answered and decisions are made; the command and the API share it."""
+"""The identity service, which the command and the API share: it answers questions about identity and publishes decisions."""
 
 import asyncio
 import secrets
@@ -30,7 +30,7 @@ log: Final = get_logger(__name__)
 LINKS_PARTITION: Final = TopicPartition("links", 0, 1)
 POLL_S: Final = 0.05
 RECENT_MS: Final = 60_000
-"""An operation this young may not be in ClickHouse yet."""
+"""An operation that is younger than this may not be in ClickHouse yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class IdentityService:
     async def why(self, a: str, b: str) -> dict[str, Any]:
         """Explain why two identifiers are one profile, or why not.
 
-        Raises Invalid for a malformed reference, Transient when Redis is away.
+        Raises Invalid for a malformed reference, Transient when Redis does not answer.
         """
         first, second = parse_reference(a, self.settings, "a"), parse_reference(b, self.settings, "b")
         clusters, why = await load_clusters_between(self.store, self.rules(), first.node, second.node)
@@ -79,7 +79,10 @@ class IdentityService:
         return {**answer, "rules_known": self.rules_known()}
 
     async def how(self, profile: str) -> dict[str, Any]:
-        """Explain how a profile came about. Raises Invalid for a malformed or unknown reference, Transient when Redis is away."""
+        """Explain how a profile came about.
+
+        Raises Invalid for a malformed or unknown reference, Transient when Redis does not answer.
+        """
         reference = parse_reference(profile, self.settings, "profile")
         clusters = await self._load_clusters(reference)
         profile_id, nodes = clusters.resolution.labels[reference.node], clusters.members(reference.node)
@@ -102,7 +105,7 @@ class IdentityService:
         """Cut the direct evidence between two identifiers; return the operation and the profiles after it.
 
         The answer also says whether the two are still together by other evidence. Raises Invalid when there is no evidence
-        between them, Transient when Redis or the broker is away.
+        between them, Transient when Redis or the broker does not answer.
         """
         attribution = decisions.check_attribution(by, reason)
         first, second = parse_reference(a, self.settings, "a"), parse_reference(b, self.settings, "b")
@@ -113,7 +116,8 @@ class IdentityService:
         answer = await self._decide(
             action="cut", pairs=pairs, clusters=clusters, attribution=attribution, nodes={first.node, second.node}
         )
-        with suppress(Transient):  # it is decided: that must be told, whatever goes away after it
+        # The decision is in the log: the answer must name it, even if a store fails now.
+        with suppress(Transient):
             after, why = await load_clusters_between(self.store, self.rules(), first.node, second.node)
             answer["why"] = await self._answer(after, why, first, second)
         return answer
@@ -124,8 +128,8 @@ class IdentityService:
         """Split a profile in two, by naming either the identifiers that stay or those that move.
 
         The answer names as `mixed` the profiles that still have identifiers of both parts, joined by evidence outside of
-        the profile. Raises Invalid for a part that is empty or not of the profile, Transient when Redis or the broker is
-        away.
+        the profile. Raises Invalid for a part that is empty or not of the profile, Transient when Redis or the broker
+        does not answer.
         """
         attribution = decisions.check_attribution(by, reason)
         if bool(keep) == bool(move):
@@ -154,8 +158,8 @@ class IdentityService:
     async def undo(self, operation: str, *, by: str, reason: str) -> dict[str, Any]:
         """Undo an operation, for the pairs that no later operation has decided. An undo can be undone.
 
-        Raises Invalid for an unknown operation or when nothing is left of it, Transient when ClickHouse, Redis or the
-        broker is away.
+        Raises Invalid for an unknown operation or when no pair is left to undo, Transient when ClickHouse, Redis or the
+        broker does not answer.
         """
         attribution = decisions.check_attribution(by, reason)
         undone = await self._wait_for_operation(operation)
@@ -176,7 +180,7 @@ class IdentityService:
             not clusters.has_evidence(reference.node)
             and (await self.store.documents("fragment", [reference.node]))[reference.node].data is None
         ):
-            raise Invalid(f"{path}: nobody is known by this identifier", path=path, reason="unknown_identifier")
+            raise Invalid(f"{path}: no event has named this identifier", path=path, reason="unknown_identifier")
 
     async def _wait_for_operation(self, name: str) -> IdentityOperation:
         """Read an operation from the audit, and wait for one that was made a moment ago until ClickHouse has it."""
@@ -204,10 +208,10 @@ class IdentityService:
     ) -> dict[str, Any]:
         """Publish a decision, wait until the link agent has applied it, and read the profiles of the nodes.
 
-        Nothing that happens after the publishing raises: the answer then has `applied` false.
+        An error after the record was published is not raised: the answer then has `applied` false.
         """
         if not self.rules_known():
-            raise Transient("the identity rules that hold are not known here yet: try again")
+            raise Transient("this process has not read the identity rules yet: try again")
         noise = secrets.randbits(decisions.NOISE_BITS)
         stored_decisions = clusters.evidence.decisions
         record = decisions.build_record(
@@ -221,7 +225,7 @@ class IdentityService:
             poll_s=POLL_S,
         )
         required = await waiter.publish(await self.producer(), [Outgoing(self.settings.topic("links"), encode(record))])
-        # From here on the decision is in the log and will be applied: the answer names it, whatever does not answer after that.
+        # From here on the decision is in the log and will be applied, so the answer names it even if a store does not answer.
         try:
             applied = await self._wait_until_applied(waiter, required, record.operation)
             labels = await self.store.labels(sorted(nodes))

@@ -21,7 +21,7 @@ def why_to_json(
 ) -> dict[str, Any]:
     """Return the answer to `why`: a verdict, the path between the two, and the reasons that keep them apart.
 
-    `seen_nodes` are those of the two that anything is stored about.
+    `seen_nodes` are those of the two nodes about which something is stored.
     """
     a, b = ends
     steps = [step_to_json(step, clusters, identifiers, audit) for step in why.steps]

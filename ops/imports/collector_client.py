@@ -1,4 +1,4 @@
-"""Batches of calls sent to the collector."""
+"""Sends batches of calls to the collector."""
 
 import gzip
 import time
@@ -16,7 +16,7 @@ _RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504})
 _BASE_MS: Final = 200
 _MAX_MS: Final = 10_000
 _MIN_MS: Final = 50
-"""Full jitter may draw 0: a command that reads a file would then send again at once, again and again."""
+"""The shortest wait between two attempts. Full jitter may draw 0, and the command would then send again at once."""
 _MAX_RETRY_AFTER_S: Final = 60.0
 
 
@@ -32,7 +32,7 @@ class CollectorClient:
     def send(self, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Send calls; return the results of those that went into quarantine, by `index`.
 
-        Raises Misconfigured for a wrong key or address, Transient when the collector did not take them within the bound,
+        Raises Misconfigured for a wrong key or address, Transient when it has not accepted them within `retry_for_s`,
         Permanent when it refuses them.
         """
         response = self._post({"batch": calls})
@@ -66,7 +66,7 @@ class CollectorClient:
             self._sleep(wait_s)
             waited_s += wait_s
         raise Transient(
-            f"the collector has not kept a batch for {self.retry_for_s:.0f} s: {last_failure}. Run the same import again later"
+            f"the collector has not accepted a batch for {self.retry_for_s:.0f} s: {last_failure}. Run the same import again later"
         )
 
 

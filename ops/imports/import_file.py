@@ -58,7 +58,7 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
 def load_mapping(path: Path | None, event: str | None, timezone: str | None) -> ImportMapping:
     """Return the mapping of a YAML file, completed by the options of the command line.
 
-    Raises Misconfigured that names the file and the field.
+    Raises Misconfigured, which names the file and the field.
     """
     document: object = {}
     if path is not None:

@@ -18,10 +18,10 @@ from runtime.errors import Invalid
 BATCH_ROWS: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
 _IDENTIFIER_CHECK_ROWS: Final = 50
-"""After so many rows of which none names anybody, it is the columns that are wrong."""
+"""How many of the first rows are checked. If none of them has an identifier, the columns are mapped wrongly."""
 
 Progress = Callable[[int, int], None]
-"""Told how many bytes of how many have been read."""
+"""Called with the bytes that have been read, and the size of the file."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class ImportSummary:
     report: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the counts for JSON."""
         return asdict(self)
 
 

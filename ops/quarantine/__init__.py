@@ -1,1 +1,1 @@
-"""What was not kept: looking at it, mending it, sending it again, giving it up."""
+"""Records in quarantine: listing, repairing, replaying and discarding them."""

@@ -34,7 +34,7 @@ class RecordEdits:
         except Unparsable:
             value = None
         if not isinstance(value, dict):
-            raise Invalid("the record is no JSON object: mend it whole, from a file", path="raw", reason="not_an_object")
+            raise Invalid("the record is no JSON object: repair it as a whole, from a file", path="raw", reason="not_an_object")
         for old, new in self.rename:
             moved, is_present = _pop(value, old)
             if is_present:
@@ -53,7 +53,7 @@ def _encode(value: dict[str, Any]) -> bytes:
     except UnicodeEncodeError:
         return json.dumps(value).encode()
     except RecursionError:
-        raise Invalid("the record is nested too deeply to be mended", path="raw", reason="too_deep") from None
+        raise Invalid("the record is nested too deeply to be repaired", path="raw", reason="too_deep") from None
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

@@ -12,7 +12,7 @@ from warehouse.client import Warehouse
 STATES: Final = ("open", "replayed", "discarded")
 PAGE: Final = 500
 _RAW_COLUMN: Final = 10
-"""Where `quarantine_show` has the bytes."""
+"""The index of the column of `quarantine_show` that has the bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from schemas.records import Delivery, GroupRecord, Identity, LinkRecord, Profile
 
 _WEBHOOK_RECORD: Final = f"{STAGE}-{WEBHOOK_ID_PREFIX}"
 _IMPORTED_ROW: Final = f"{STAGE}-{IMPORT_ID_PREFIX}"
-"""How the ids of records begin that the collector put into quarantine from a webhook, or from a file."""
+"""The prefixes of the ids of records that the collector put into quarantine from a webhook or from a file."""
 RECORD_TYPES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "events": (Event, "owner"),
     "links": (LinkRecord, ""),
@@ -38,7 +38,7 @@ RECORD_TYPES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "memberships": (Transition, "profile_id"),
     "deliveries": (Delivery, "profile_id"),
 }
-"""Topics whose records go back to them: the schema, and the field that is the key."""
+"""For each topic whose records are sent back to it, their schema and the field that is their key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class ReplayDecider:
         return [Outgoing(self._settings.topic(record.topic), record.value, record.key) for record in outcome.records]
 
     def _call(self, entry: QuarantineEntry, body: Any) -> IntakeOutcome | ReplayRefusal:
-        """Decide the calls of a body, as received when they were. A call without a message id is named after the entry."""
+        """Decide the calls of a body by the instant of their receipt. A call without a message id gets the entry's id, numbered."""
         envelope = parse_envelope(CALL_CENTRE_PATH, body)
         if isinstance(envelope, BodyProblem):
             return ReplayRefusal(envelope.value)

@@ -53,7 +53,7 @@ async def matching_ids(warehouse: Warehouse, query: QuarantineQuery) -> list[str
 
 
 class ReplayRunner:
-    """Works on records, a chunk at a time. `rate` is records per second; `progress` hears how many each chunk had."""
+    """Works on records, a chunk at a time. `rate` is records per second; `progress` is called with the size of each chunk."""
 
     def __init__(
         self, settings: Settings, producer: Producer | None, clock: Clock, by: str, *, rate: int, progress: Callable[[int], None]
@@ -68,8 +68,8 @@ class ReplayRunner:
     async def replay(self, warehouse: Warehouse, ids: Sequence[str], decider: ReplayDecider, edits: RecordEdits) -> ReplayResult:
         """Send records again; without a producer only decide. A refused record stays as it is.
 
-        Sent twice, a record changes nothing, because its event has the same id. Raises Transient: then run the replay
-        again.
+        A record that is sent twice changes nothing, because its event has the same id. Raises Transient, after which the
+        replay must be run again.
         """
         result = ReplayResult()
         for start in range(0, len(ids), CHUNK):

@@ -18,15 +18,15 @@ from warehouse.client import Warehouse
 from warehouse.rows import event_from_row
 
 MAX_SHOWN: Final = 10
-"""Events shown of one leaf, the latest."""
+"""How many events of one leaf are shown: the latest ones."""
 MAX_READ: Final = 1_000
-"""Events read to find them, where a register does not keep their times."""
+"""How many events are read to find those, if the register does not have their instants."""
 MAX_LOOKUPS: Final = 100
 WAREHOUSE_TIMEOUT_S: Final = 20.0
-"""Longer than this no answer waits for ClickHouse."""
+"""The longest time that an answer waits for ClickHouse."""
 NO_END_MS: Final = 1 << 52
 TIMED_FORMS: Final = ("newest", "oldest", "newest_of_each")
-"""Registers whose entries say when their events were."""
+"""Registers whose entries have the instants of their events."""
 
 EventsJson = list[dict[str, Any]]
 
@@ -170,7 +170,7 @@ def _event_with_value(event: Event, register: Register | None = None, entry: Ent
 
 
 def _times_only(register: Register | None, entries: Iterable[Entry]) -> EventsJson:
-    """Return entries whose events ClickHouse does not have, by their instants, if the register has these."""
+    """Return the instants of entries whose events ClickHouse does not have, if the register has instants."""
     if register is not None and register.form not in TIMED_FORMS:
         return []
     return [{"time": format_instant(entry[0])} for entry in entries]

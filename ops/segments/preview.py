@@ -38,7 +38,7 @@ def parse_instant(text: str) -> int | None:
 
 
 def preview_to_json(segment_preview: SegmentPreview) -> dict[str, Any]:
-    """Its JSON."""
+    """Return the preview as JSON."""
     return {
         "segment": segment_preview.segment,
         "at_ms": segment_preview.at_ms,
@@ -60,7 +60,7 @@ def plan_with_file(
         [definition.metadata.name for definition in defined.values() if isinstance(definition, Segment)] if defined else [segment]
     )
     if not names or not plan.segments.keys() >= set(names):
-        message = f"{segment} defines no segment" if defined else f"no segment is called {segment}, and no file is"
+        message = f"{segment} defines no segment" if defined else f"no segment and no file is called {segment}"
         raise Invalid(message, path="segment", reason="unknown_segment")
     return plan, names
 

@@ -1,4 +1,4 @@
-"""The segment service: questions about one person's segments are answered; the command and the API share it."""
+"""The segment service, which the command and the API share: it answers questions about one person's segments."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,8 +24,8 @@ from warehouse.client import Warehouse
 class SegmentService:
     """Answers why a person is in a segment.
 
-    `plan` and `rules` return the live ones once `definitions_loaded` returns true. `warehouse` may raise: then the answer
-    has no history.
+    `plan` and `rules` return the live plan and identity rules once `definitions_loaded` returns true. If `warehouse`
+    raises, the answer has no history.
     """
 
     settings: Settings
@@ -39,7 +39,7 @@ class SegmentService:
     async def why(self, profile: str, segment: str) -> dict[str, Any]:
         """Explain why a person is in a segment now, or why not.
 
-        Raises Invalid for a malformed or unknown identifier and for an unknown segment, Transient when Redis is away.
+        Raises Invalid for a malformed or unknown identifier and for an unknown segment, Transient when Redis does not answer.
         """
         plan = self._plan()
         if segment not in plan.segments:
@@ -51,7 +51,7 @@ class SegmentService:
         return why_to_json(explanation, snapshot, evidence, plan, now_ms)
 
     async def overview(self, profile: str) -> dict[str, Any]:
-        """List all segments: in or out, since when, and when that changes by itself. Raises as `why`."""
+        """Return for each segment whether the person is in it, since when, and when that changes by itself. Raises as `why`."""
         plan = self._plan()
         snapshot = await self._snapshot(profile, plan)
         now_ms = self.clock.now_ms()
@@ -59,7 +59,7 @@ class SegmentService:
 
     def _plan(self) -> SegmentPlan:
         if not self.definitions_loaded():
-            raise Transient("the definitions are not known here yet: try again")
+            raise Transient("this process has not read the definitions yet: try again")
         return self.plan()
 
     async def _snapshot(self, profile: str, plan: SegmentPlan) -> ProfileSnapshot:
@@ -68,7 +68,7 @@ class SegmentService:
             settings=self.settings, store=self.store, plan=plan, rule=self.rules().household, node=node
         )
         if snapshot is None:
-            raise Invalid("profile: nobody is known by this identifier", path="profile", reason="unknown_identifier")
+            raise Invalid("profile: no event has named this identifier", path="profile", reason="unknown_identifier")
         return snapshot
 
 

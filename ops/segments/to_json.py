@@ -64,7 +64,7 @@ def node_to_json(node: ExplainedNode, evidence: EventEvidence, now_ms: int) -> d
 
 
 def row_to_json(name: str, snapshot: ProfileSnapshot, turns: tuple[bool, int], now_ms: int) -> dict[str, Any]:
-    """One segment of a profile's table."""
+    """Return the row of one segment in a profile's table."""
     member, turns_ms = turns
     membership = stored_membership(snapshot, name)
     return {

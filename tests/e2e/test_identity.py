@@ -95,7 +95,7 @@ def assert_wrong_words_are_told(onefold: Onefold, undone: str) -> None:
     for argv, said in (
         (("cut", PHONE, ÁNH, "--reason", "x"), "onefold identity split"),
         (("why", "nonsense", ÁNH), "namespace:value"),
-        (("undo", undone), "came after it"),
+        (("undo", undone), "later operations have decided"),
     ):
         result = onefold.run("identity", *argv, check=False)
         assert result.returncode == 1, result.stderr

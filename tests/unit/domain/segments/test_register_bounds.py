@@ -196,7 +196,7 @@ def test_the_table_fits_eighty_columns_whatever_the_names() -> None:
         console.print(render_bounds(found))
     text = shown.get()
     assert max(map(len, text.splitlines())) <= 80
-    for word in ("k" * 20, "altogether", "exact while at most 300", "shared with", "301"):
+    for word in ("k" * 20, "total", "exact while at most 300", "shared with", "301"):
         assert word in text
     with console.capture() as shown:
         console.print(render_bounds(found, owners=["counts"]))
@@ -210,4 +210,4 @@ def test_plan_shows_what_new_definitions_keep_in_eighty_columns() -> None:
     with console.capture() as shown:
         console.print(render_planned(ApplyPreview({"Segment/then": "create"}, bounds=found)))
     assert "exact while at most 5" in " ".join(shown.get().split())
-    assert "altogether" in shown.get()
+    assert "total" in shown.get()

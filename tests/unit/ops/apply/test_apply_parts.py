@@ -188,7 +188,7 @@ def test_a_preview_is_of_a_live_segment_or_of_those_of_a_file() -> None:
     assert plan_with_file("vip", LIVE_DEFINITIONS, {})[1] == ["vip"]
     new = segment("new", {"in_segment": "vip"})
     assert plan_with_file("new.yaml", LIVE_DEFINITIONS, {new.key: new})[1] == ["new"]
-    with pytest.raises(Invalid, match="no segment is called"):
+    with pytest.raises(Invalid, match="no segment and no file is called"):
         plan_with_file("vop", LIVE_DEFINITIONS, {})
     with pytest.raises(Invalid, match="defines no segment"):
         plan_with_file("spent.yaml", LIVE_DEFINITIONS, {"ComputedTrait/spent": LIVE_DEFINITIONS["ComputedTrait/spent"]})
@@ -214,9 +214,9 @@ def test_plan_and_result_are_rendered() -> None:
         "vip: would enter 0",
         "13",
         "exact while",
-        "together",
+        "total",
         "agents waited 1.8 s",
-        "7 profiles looked at again",
+        "7 profiles evaluated again",
     ):
         assert word in text
     shaped = planned_to_json(found)

@@ -188,7 +188,7 @@ async def test_undo_leaves_later_decisions_in_place() -> None:
     world = await shared_device()
     first = await world.service.cut(PHONE, COOKIE, **BY)
     await world.service.undo(first["operation"], **BY)
-    with pytest.raises(Invalid, match="came after it") as refused:
+    with pytest.raises(Invalid, match="later operations have decided") as refused:
         await world.service.undo(first["operation"], **BY)
     assert refused.value.reason == "nothing_to_undo"
 
@@ -303,7 +303,7 @@ async def test_decision_is_reported_even_if_redis_fails_afterwards() -> None:
     assert done["operation"][:3] == "op-"
     assert done["applied"] is False
     assert done["profiles"] == []
-    assert any("has not come to it" in line for line in decision(done))
+    assert any("has not applied it yet" in line for line in decision(done))
 
 
 def test_identifier_values_cannot_inject_terminal_control_codes() -> None:

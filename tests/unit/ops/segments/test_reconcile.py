@@ -158,17 +158,17 @@ def test_a_comparison_reads_on_a_narrow_terminal_and_says_what_to_do() -> None:
     assert max(map(len, text.splitlines())) <= 80
     for part in (
         "Stream and SQL differ",
-        "5 looks",
+        "compared 5 times",
         "1,234,567",
         "1 differ by an approximation",
         "the sum of total, Đặt hàng ≥ 5 (1)",
-        "registers hold",
+        "registers contradict",
         "--repair",
     ):
         assert part in text
     left = SegmentVerification(DRIFTED.segments, 9, NOW_MS, repaired=2)
     assert "onefold rebuild profiles" in rendered(left)
-    assert "2 profiles were evaluated anew" in rendered(left)
+    assert "2 profiles were evaluated again" in rendered(left)
     agreed = rendered(AGREED)
     assert "Stream and SQL agree" in agreed
     assert "differ" not in agreed
