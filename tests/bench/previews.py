@@ -112,7 +112,7 @@ def plan_of(segments: dict[str, dict[str, Any]]) -> SegmentPlan:
 
 
 async def fill(warehouse: Warehouse, events: int) -> int:
-    """Make the events, and the labels of a tenth of the people; returns how many people there are."""
+    """Insert the events, and labels for a tenth of the people; return how many people there are."""
     people = max(events // EVENTS_EACH, 10)
     for start in range(0, events, PIECE):
         size = min(PIECE, events - start)

@@ -145,7 +145,7 @@ class TimerBench:
         return await self._live_took((await asyncio.gather(told, return_exceptions=True))[0])
 
     async def _live(self) -> dict[str, int]:
-        """Say events of new people, one after the other; when each was said."""
+        """Send events of new people, one after the other, until cancelled; return when each was sent."""
         said: dict[str, int] = {}
         try:
             while True:

@@ -32,7 +32,7 @@ def chromium() -> str | None:
 
 
 def main() -> int:
-    """Install what is not there; 1 without npm."""
+    """Install the packages that are missing; return 1 if npm is not installed."""
     if installed():
         return 0
     npm = shutil.which("npm")

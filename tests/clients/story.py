@@ -50,7 +50,7 @@ def arguments(call: dict[str, Any], clock: type[datetime]) -> dict[str, Any]:
 
 
 def play(story: Story, client: Any, clock: type[datetime], errors: list[str]) -> None:
-    """Make all calls, wait until they are sent, and say what went wrong."""
+    """Make all calls, wait until they are sent, and print the errors as JSON."""
     for call in story.calls:
         getattr(client, call["type"])(**arguments(call, clock))
     client.flush()

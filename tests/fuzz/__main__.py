@@ -35,7 +35,7 @@ def run(kind: str, seed: int, inputs: int) -> Counter[str]:
 
 
 def main() -> None:
-    """Read the command line, run, tell."""
+    """Fuzz as the command line asks, and print the results."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--inputs", type=int, default=INPUTS)
     parser.add_argument("--seed", type=int, default=0, help="the first of the seeds")

@@ -32,7 +32,7 @@ def broken(what: str, given: object) -> InvariantBroken:
 
 
 async def fuzz(seed: int, inputs: int) -> Counter[str]:
-    """Send that many requests. Raises InvariantBroken. Counts answers by status."""
+    """Send `inputs` requests and count the answers by status; raises InvariantBroken."""
     seen: Counter[str] = Counter()
     rng = random.Random(seed)
     for done in range(0, inputs, ROUND):

@@ -213,7 +213,10 @@ def stages(settings: Settings) -> list[FuzzedStage]:
 
 
 async def fuzz(seed: int, inputs: int) -> Counter[str]:
-    """Give that many records to steps and feeds. Raises InvariantBroken. Counts records and what went into quarantine."""
+    """Give `inputs` records to steps and feeds; raises InvariantBroken.
+
+    Returns how many records there were, and how many of them were quarantined.
+    """
     seen: Counter[str] = Counter()
     rng, settings = random.Random(seed), Settings()
     done = 0

@@ -19,7 +19,10 @@ _PATHS: Final = ("event", "userId", "properties.total", "a.b.c", "", ".", "..", 
 
 
 async def fuzz(seed: int, inputs: int) -> Counter[str]:
-    """Decide that often. Raises InvariantBroken. Counts what was sent, refused and not to be mended."""
+    """Decide `inputs` replays; raises InvariantBroken.
+
+    Returns how many were sent again, refused, or impossible to repair.
+    """
     rng, settings, seen = random.Random(seed), Settings(), Counter[str]()
     again = ReplayDecider(settings, [], Admission())
     for _ in range(inputs):

@@ -123,7 +123,7 @@ class ClientTrial:
     start_offsets: EndOffsets
 
     def play(self, client: Client, *, gzip: bool = False, clock_ms: int = 0) -> PlaySpan:
-        """Let the client make the calls through the door, in a process of its own, until it has sent all."""
+        """Let the client make the calls through the proxy, in a process of its own, until it has sent all."""
         instructions = {"url": self.proxy.url, "key": KEY, "gzip": gzip, "clock_ms": clock_ms, "calls": self.calls}
         argv, env = [sys.executable, "-m", f"tests.clients.{client.script}"], dict(os.environ)
         if client.script.endswith(".mjs"):

@@ -66,7 +66,7 @@ class CollectorHarness:
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW_MS))
 
     async def post(self, path: str, body: Any = None, *, content: bytes | None = None, **more: Any) -> httpx.Response:
-        """POST as the shop, unless `auth` says otherwise."""
+        """Send a POST request with the shop's write key, or with `auth` if it is given."""
         more.setdefault("auth", (KEY, ""))
         raw = orjson.dumps(body) if content is None else content
         return await self.http.post(path, content=raw, **more)

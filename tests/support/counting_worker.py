@@ -98,7 +98,7 @@ def raise_as_configured(records: Sequence[Record]) -> None:
 
 
 async def serve() -> int:
-    """Run until told to stop; the exit code."""
+    """Run until a signal stops the process; return the exit code."""
     settings, clock = Settings(), SystemClock()
     store = open_store(settings, clock)
     try:

@@ -130,7 +130,7 @@ class FaultStage:
         )
 
     async def wait_until_counted(self, at_least: int) -> None:
-        """Wait until so many records are counted."""
+        """Wait until at least that number of records is counted."""
 
         async def enough_counted() -> bool:
             return (await self.counts()).total() >= at_least

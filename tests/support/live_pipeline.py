@@ -65,7 +65,7 @@ class LivePipeline:
         return DefinitionRemoval(self.settings, self.bus, self.store, self.clock)
 
     async def has_inserted(self, topic: str, records: int) -> bool:
-        """Tell whether ClickHouse has so many records of a topic."""
+        """Return whether ClickHouse has at least that number of records of a topic."""
         return await self.consumers.count_inserted(topic) >= records
 
     async def send_events(self, events: Sequence[Event]) -> None:

@@ -67,7 +67,7 @@ class RebuildWorld:
             await consumers.wait_until_caught_up()
 
     async def run_agents_and_consume(self, pipeline: Pipeline, published_counts: dict[tuple[str, int], int]) -> None:
-        """Let the agents come to rest, publish on the broker what they published since the last call, and have it consumed."""
+        """Run the agents until they are idle, publish their new output on the broker, and let the consumers insert it."""
         await pipeline.drain()
         await create_topics(self.settings, self.bus)
         producer = await self.bus.producer()

@@ -33,7 +33,7 @@ class ClusterProcesses:
         return f"redis+cluster://{','.join(f'127.0.0.1:{port}' for port in self.ports)}"
 
     def wait_until_whole(self) -> None:
-        """Wait until every primary says that all slots are served."""
+        """Wait until every primary reports that all slots are served."""
         eventually(
             lambda: [_is_whole(port) for port in self.ports],
             all,

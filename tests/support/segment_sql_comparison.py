@@ -81,7 +81,7 @@ class StreamReplay:
     applied_count: int = 0
 
     def advance_to(self, at_ms: int) -> None:
-        """Take what arrives up to an instant, and come to rest."""
+        """Apply the arrivals up to an instant, and evaluate what is due by then."""
         while self.applied_count < len(self.history.arrivals) and self.history.arrivals[self.applied_count].at_ms <= at_ms:
             self.stream.apply_arrival(self.history.arrivals[self.applied_count])
             self.applied_count += 1

@@ -100,7 +100,7 @@ class SegmentStream:
         return sorted({self.profile_of(owner) for owner in self.fragments})
 
     def facts(self, name: str) -> ProfileFacts:
-        """Return what segments look at."""
+        """Return the facts that segments read of a profile."""
         nodes = self.members(name)
         parts = [self.fragments[node] for node in nodes if node in self.fragments]
         return build_profile_facts(join_fragments(parts, self.plan.registers, nodes), {}, {}, None, name, nodes)

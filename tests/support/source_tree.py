@@ -28,5 +28,5 @@ def production_files() -> tuple[Path, ...]:
 
 @cache
 def tree_of(path: Path) -> ast.Module:
-    """Parse a file, once in a run. Do not change what is returned."""
+    """Parse a file, once per run; callers must not change the returned tree."""
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))

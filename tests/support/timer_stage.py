@@ -90,7 +90,7 @@ class TimerStage:
         return worker
 
     async def send_calls(self, due_ms: list[int]) -> list[str]:
-        """Say of as many people that they called so that they leave the segment at these instants; their profile ids."""
+        """Send one call for each instant, of a new person who leaves the segment then; return their profile ids."""
         names = []
         for start in range(0, len(due_ms), 1_000):
             outgoing = []
@@ -103,7 +103,7 @@ class TimerStage:
         return names
 
     async def evaluate_backlog(self, now_ms: int) -> None:
-        """Do what workers would have done by `now_ms`, while none runs: the people are in the segment, and their timers are set."""
+        """Process the calls in place of a worker, with `now_ms` as the time, so that the people enter and their timers are set."""
         plan = segment_plan_of(definition for definition in load_yaml(DEFINITION, "") if isinstance(definition, Segment))
         steps: list[Step] = [
             UnifyStep(self.settings, self.store, lambda: plan),
@@ -146,7 +146,7 @@ class TimerStage:
         return collected
 
     async def poll_transitions(self) -> int:
-        """Read what was said meanwhile; how many exits there are."""
+        """Read the transitions that were published since the last call; return how many exits there are in all."""
         while polled := await self.reader.poll(20, 10_000):
             for record in (record for records in polled.values() for record in records):
                 transition = decode(Transition, record.value)
@@ -183,7 +183,7 @@ class TimerStage:
         )
 
     async def wait_until_exited(self, count: int) -> None:
-        """Wait until so many exits were said."""
+        """Wait until that number of exits was published."""
 
         async def enough_exited() -> bool:
             return await self.poll_transitions() >= count
@@ -191,7 +191,7 @@ class TimerStage:
         await self.wait_until(enough_exited)
 
     async def wait_until_entered(self, count: int) -> None:
-        """Wait until so many were said to be in."""
+        """Wait until that number of entries was published."""
 
         async def enough_entered() -> bool:
             await self.poll_transitions()
@@ -200,7 +200,7 @@ class TimerStage:
         await self.wait_until(enough_entered)
 
     async def wait_until_no_timers(self) -> None:
-        """Wait until no timer stands and everybody was said to have left: a worker says so after it has cleared the timer."""
+        """Wait until no timer is set and everybody has left; a worker publishes an exit after it has cleared the timer."""
 
         async def all_exited() -> bool:
             cleared = await self.count_timers() == 0

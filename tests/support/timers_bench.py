@@ -91,7 +91,7 @@ class TimersBench:
         self.timers = self.make_timers(await self.bus.producer(), self.store)
 
     async def set(self, **timers: int | None) -> None:
-        """Set timers (due in so many ms from now) as a slice of live touches does."""
+        """Set timers (due that many ms from now) as a slice of live touches does."""
         now_ms = self.clock.now_ms()
         await self.save({name: None if in_ms is None else now_ms + in_ms for name, in_ms in timers.items()})
 
@@ -116,7 +116,7 @@ class TimersBench:
         return [decode(Touched, record.value) for records in polled for record in records]
 
     async def evaluate(self, limit: int = 1_000_000, **next_in_ms: int) -> None:
-        """Apply a slice of at most `limit` touches: each clears its profile's timer, or sets the next one, in so many ms."""
+        """Apply a slice of at most `limit` touches: each clears its profile's timer, or sets the next one that many ms ahead."""
         touches = (await self.touches())[self.evaluated_count : self.evaluated_count + limit]
         self.evaluated_count += len(touches)
         now_ms = self.clock.now_ms()

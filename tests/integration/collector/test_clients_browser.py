@@ -89,9 +89,10 @@ def visit(
     stays: bool = False,
     leaves: bool = False,
 ) -> None:
-    """Let a customer go through the shop, and hold the log against what was done there.
+    """Let a customer go through the shop, and compare the log with what the customer did.
 
-    One who `stays` leaves the first page only when the collector has taken what it says, who `leaves` goes elsewhere in the end.
+    A customer who `stays` leaves the first page only after the collector has accepted its calls.
+    A customer who `leaves` ends on another site.
     """
     user = f"{trial.calls[0]['anonymousId']}-KH-7"
     with shop(trial.proxy, user, loader, options) as address:

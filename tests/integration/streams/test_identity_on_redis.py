@@ -57,7 +57,7 @@ class CrashTolerantPipeline(Pipeline):
 
 
 async def compared(history: RandomIdentityHistory, store: ProfileStore) -> None:
-    """Check that a wild run on `store` ends as the set of events says, and as another wild run in memory does."""
+    """Check that a random run on `store` ends in the state that the set of events gives, as another random run in memory does."""
     wild = await run_history(history, SEGMENTS, functools.partial(CrashTolerantPipeline, external_store=store))
     await check_outcome(history, wild)
     plain = await run_history(replace(history, seed=history.seed + 1_000_000), SEGMENTS)

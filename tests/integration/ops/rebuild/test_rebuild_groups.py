@@ -76,7 +76,7 @@ def history(rng: random.Random) -> list[Event]:
 
 
 async def consume(pipeline: Pipeline, bus: MemoryBus, warehouse: Warehouse, settings: Settings) -> None:
-    """Say on the broker what the pipeline said, and insert it."""
+    """Publish on the broker what the pipeline published, and insert it into ClickHouse."""
     writer, producer = ClickHouseWriter(warehouse), await bus.producer()
     for (topic, number), log in sorted(pipeline.logs.items()):
         await producer.send([Outgoing(settings.topic(topic), record.value, record.key, number) for record in log])

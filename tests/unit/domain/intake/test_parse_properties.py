@@ -141,7 +141,7 @@ def test_struct_and_json_schema_of_the_event_accept_the_same_documents(changed: 
 
 
 def outside_json_schema(document: dict[str, Any]) -> bool:
-    """Return whether the document breaks what a JSON Schema cannot say: 64 bits, whole numbers as such, owner and nodes."""
+    """Return whether the document breaks a rule beyond JSON Schema: 64 bits, whole numbers as such, owner and nodes."""
 
     def has_large_integer(value: Any) -> bool:
         if isinstance(value, dict):

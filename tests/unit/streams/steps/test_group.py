@@ -66,7 +66,7 @@ async def run_pipeline(line: Pipeline, *events: Event) -> None:
 
 
 async def members(line: Pipeline, kind: GroupKind, least: int = 1) -> list[list[str]]:
-    """Return the member lists of all groups of a kind that have at least so many members."""
+    """Return the member lists of all groups of a kind that have at least that number of members."""
     found = [decode_group(data).members() async for name, data in line.store.scan("group") if group_kind(name) == kind]
     return sorted(list_of for list_of in found if len(list_of) >= least)
 
