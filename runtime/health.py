@@ -75,7 +75,8 @@ class HealthServer:
             listener = socket.create_server(self._address)
         except OSError as error:
             raise Misconfigured(
-                "the metrics endpoint cannot listen: is ONEFOLD_METRICS_PORT taken, ONEFOLD_METRICS_HOST of this machine?"
+                "the metrics endpoint cannot listen: is ONEFOLD_METRICS_PORT taken? "
+                "Is ONEFOLD_METRICS_HOST an address of this machine?"
             ) from error
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="health")
         while not self._server.started:

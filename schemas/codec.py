@@ -1,7 +1,7 @@
 """Decode bytes to records and encode records to bytes. Errors name the reason and the path, never the value."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -63,11 +63,13 @@ def decode(record_type: type[T], value: bytes | None) -> T:
         raise Undecodable(Reason.UNPARSABLE, type(error).__name__) from None
     if _NINETEEN_ZEROS in value.translate(_TO_ZEROS):
         _check_integers(record)
-    if (is_consistent := _CONSISTENCY_CHECKS.get(record_type)) is not None and not is_consistent(record):
-        raise Undecodable(Reason.WRONG_TYPE, "it names something that is not a node or not a group, or nodes that are not its own")
+    if (check := _CONSISTENCY_CHECKS.get(record_type)) is not None and not check.is_consistent(record):
+        raise Undecodable(Reason.WRONG_TYPE, check.problem)
     version, current_version = getattr(record, "version", 1), _CURRENT_VERSIONS.get(type(record), 1)
     if not 1 <= version <= current_version:
-        raise Undecodable(Reason.UNKNOWN_VERSION, f"version is {version}, known are 1 to {current_version}")
+        raise Undecodable(
+            Reason.UNKNOWN_VERSION, f"the version is {version}, but this Onefold reads versions 1 to {current_version}"
+        )
     return record if version == current_version else msgspec.structs.replace(record, version=current_version)
 
 
@@ -82,6 +84,13 @@ def _check_integers(record: msgspec.Struct) -> None:
 def _are_nodes(names: Iterable[str]) -> bool:
     """Return whether each name can be a node, so that nothing that is computed from its digits fails."""
     return all(name and name[0] in _RANK_DIGITS and _HEX_DIGITS.issuperset(name) for name in names)
+
+
+class _ConsistencyCheck(NamedTuple):
+    """A test of a decoded record, and what is wrong with a record that fails it."""
+
+    is_consistent: Callable[[Any], bool]
+    problem: str
 
 
 def _is_consistent_event(event: Event) -> bool:
@@ -102,10 +111,10 @@ def _is_consistent_group(record: GroupRecord) -> bool:
 
 _HEX_DIGITS: Final = frozenset("0123456789abcdef")
 _RANK_DIGITS: Final = frozenset(f"{rank:x}" for rank in NAMESPACE_RANK.values())
-_CONSISTENCY_CHECKS: Final[Mapping[type, Callable[[Any], bool]]] = {
-    Event: _is_consistent_event,
-    LinkRecord: _is_consistent_link,
-    GroupRecord: _is_consistent_group,
+_CONSISTENCY_CHECKS: Final[Mapping[type, _ConsistencyCheck]] = {
+    Event: _ConsistencyCheck(_is_consistent_event, "nodes and identifiers differ in number, or owner is not one of the nodes"),
+    LinkRecord: _ConsistencyCheck(_is_consistent_link, "a node is not a namespace rank and hexadecimal digits"),
+    GroupRecord: _ConsistencyCheck(_is_consistent_group, "group_id does not fit its kind, or profile_id is not a node"),
 }
 """What must be true of a record beyond its schema, so that no reader of it fails."""
 

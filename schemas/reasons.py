@@ -41,7 +41,7 @@ _EXPLANATIONS = {
     Reason.TOO_DEEP: "A value is nested deeper than 32 levels: send it flatter, or as text.",
     Reason.TOO_MANY_PROPERTIES: "An object has more than 1000 names: send a list of objects, or less.",
     Reason.NAME_TOO_LONG: "The name of a property is longer than 256 characters: put what it says into a value.",
-    Reason.UNKNOWN_SOURCE: "The record names a source that no definition declares.",
-    Reason.PLAN_VIOLATION: "The event is not as its tracking plan says: the detail names path and rule.",
+    Reason.UNKNOWN_SOURCE: "No Source of the name that the record gives has `topic_ingress: true`: apply one, then replay.",
+    Reason.PLAN_VIOLATION: "The event breaks its tracking plan; the detail names path and rule: correct the sender or the plan.",
     Reason.POISON: "Processing this one record failed again and again with an unexpected error: report it, then replay.",
 }

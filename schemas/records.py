@@ -113,20 +113,27 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What an event tells of an account (then `profile_id` is empty), or all that one profile contributes to one group now."""
+    """The traits that an event sets on an account (then `profile_id` is empty), or what a profile contributes to a group now."""
 
     version: Version = 1
-    group_id: Annotated[str, Meta(description="The group: its kind's letter and a keyed hash of its name or sign.")]
+    group_id: Annotated[str, Meta(description="The group: its kind's letter and a keyed hash of its name or matching key.")]
     kind: Annotated[GroupKind, Meta(description="An account (Segment's group call) or a household.")]
     name: Annotated[str, Meta(description="The account's groupId; empty for a household.")] = ""
-    profile_id: Annotated[str, Meta(description="The contributing profile; empty when an event tells of an account.")] = ""
+    profile_id: Annotated[
+        str, Meta(description="The contributing profile; empty when the record carries the traits of an account.")
+    ] = ""
     present: Annotated[bool, Meta(description="False when the profile has left the group.")] = True
-    seq: Annotated[int, Meta(description="Of one profile's records for a group the largest number holds.")] = 0
-    rank: Annotated[int, Meta(description="The place of a household's sign among the profile's signs; 0 is the strongest.")] = 0
-    max_members: Annotated[int, Meta(description="With more members than this the group is no household.")] = 0
+    seq: Annotated[
+        int,
+        Meta(description="Grows with every record of this profile for this group; the record with the largest number is current."),
+    ] = 0
+    rank: Annotated[
+        int, Meta(description="The place of the household's matching key among the profile's own; 0 is the strongest.")
+    ] = 0
+    max_members: Annotated[int, Meta(description="A group with more members than this does not count as a household.")] = 0
     traits: Annotated[
         dict[str, tuple[Any, int, str]],
-        Meta(description="Name to (value, time_ms, hash of the message): of one name the larger (time_ms, hash) wins."),
+        Meta(description="Name to (value, time_ms, hash of the message); the value with the larger (time_ms, hash) wins."),
     ] = {}
     counters: Annotated[
         dict[str, int],
@@ -174,7 +181,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of state of one message to one destination."""
+    """How one message to one destination ended."""
 
     version: Version = 1
     key: Annotated[str, Meta(description="The idempotency key that the receiver sees.")]
@@ -184,12 +191,17 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     op: Annotated[TransitionOp, Meta(description="The transition that the message reports.")]
     seq: SegmentSequence
     state: Annotated[DeliveryState, Meta(description="What became of the message.")]
-    verdict: Annotated[str, Meta(description="The policy's verdict: why the message was sent or skipped.")]
-    attempts: Annotated[int, Meta(description="How many times the message was sent.")]
+    verdict: Annotated[
+        str,
+        Meta(
+            description="Why it ended so: `due`, `rejected`, `gone`, `retries_exhausted`, or `silent_cause:` and the skipped cause."
+        ),
+    ]
+    attempts: Annotated[int, Meta(description="How often it was sent since the process last started; 0 when it was skipped.")]
     status: Annotated[int, Meta(description="The HTTP status of the last answer; 0 when there was none.")]
     detail: Annotated[str, Meta(description="What went wrong, without personal data; empty on success.")]
     transition_ms: Annotated[int, Meta(description="`at_ms` of the transition, in epoch milliseconds.")]
-    at_ms: Annotated[int, Meta(description="When the state changed, in epoch milliseconds.")]
+    at_ms: Annotated[int, Meta(description="When the message ended, in epoch milliseconds.")]
 
 
 class QuarantineRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,15 +32,15 @@ _COMPACT: Final = (
 
 TOPICS: Final = (
     Topic("touchpoints", "any", "public ingress for direct Kafka producers: one JSON event, or several as JSON lines", "call centres, other systems", "accept agent", _retention(3)),
-    Topic("events", "owner identifier's node", "validated, normalised events: the tail of history", "collector, accept agent", "unify agent, ClickHouse consumer", _retention(7, 15)),
-    Topic("links", "none", "evidence: identifiers that were seen together and that the worker had not seen together before; people's decisions about two identifiers", "unify agent, onefold identity, API", "link agent, ClickHouse consumer", _retention(7), is_single_partition=True),
+    Topic("events", "owner identifier's node", "validated, normalised events: the tail of history", "collector, accept agent, onefold quarantine, API (replay)", "unify agent, ClickHouse consumer", _retention(7, 15)),
+    Topic("links", "none", "evidence: identifiers that were seen together and that the worker had not seen together before; people's decisions about two identifiers; requests to compute clusters again", "unify agent, streams process (reclustering), onefold identity, API", "link agent, ClickHouse consumer", _retention(7), is_single_partition=True),
     Topic("identities", "profile id", "which identifiers a profile consists of, whenever that changes: merged into, split from", "link agent", "ClickHouse consumer, anyone", _retention(30)),
-    Topic("touched", "profile id", "a request to evaluate a profile again, because it may have changed", "unify, link, segment and group agents, timers", "segment agent", _retention(1)),
+    Topic("touched", "profile id", "a request to evaluate a profile again, because it may have changed", "unify, link, segment and group agents, timers, onefold apply, rebuild and segments verify, API (nightly repair)", "segment agent", _retention(1)),
     Topic("profiles", "profile id", "the profile as it is now", "segment agent", "ClickHouse consumer, anyone", _COMPACT),
-    Topic("memberships", "profile id", "transitions: a profile entered or left a segment, with sequence number, cause and the event that caused it", "segment agent", "activation, ClickHouse consumer", _retention(30)),
-    Topic("groups", "group id", "what an event tells of an account; what a profile contributes to its accounts and households", "unify and segment agents", "group agent, ClickHouse consumer", _retention(30)),
-    Topic("deliveries", "profile id", "every state change of every message to a destination, with its verdict", "activation", "ClickHouse consumer", _retention(30)),
-    Topic("quarantine", "none", "the raw record, whole, with the reason and its offset", "every stage", "ClickHouse consumer, onefold quarantine", _retention(30)),
+    Topic("memberships", "profile id", "transitions: a profile entered or left a segment, with sequence number, cause and the event that caused it", "segment agent, onefold apply (backfill)", "activation, ClickHouse consumer", _retention(30)),
+    Topic("groups", "group id", "the traits that an event sets on an account; what a profile contributes to its accounts and households", "unify and segment agents, onefold apply", "group agent, ClickHouse consumer", _retention(30)),
+    Topic("deliveries", "profile id", "how every message to a destination ended, with its verdict", "activation", "ClickHouse consumer", _retention(30)),
+    Topic("quarantine", "none", "the raw record, whole, with the reason and its offset", "every stage; onefold quarantine and API (what became of a record)", "ClickHouse consumer, onefold quarantine", _retention(30)),
     Topic("definitions", "kind/name", "sources, identity rules, segments and destinations, versioned", "onefold apply", "every process", _COMPACT, is_single_partition=True),
 )  # fmt: skip
 

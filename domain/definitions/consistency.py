@@ -31,7 +31,7 @@ def _sources_with_two_plans(plans: Iterable[TrackingPlan]) -> list[str]:
         for source in set(plan.sources):
             by_source.setdefault(source, []).append(plan.key)
     return [
-        f"{' and '.join(sorted(keys))}: are both for the source {source}: leave it to one of them"
+        f"{' and '.join(sorted(keys))}: both check the source {source}: keep it in one of them"
         for source, keys in sorted(by_source.items())
         if len(keys) > 1
     ]

@@ -50,8 +50,9 @@ class RateLimit(StrictModel):
 class SourceSpec(StrictModel):
     """A website, app or system that sends events. Write keys are stored as sha256 only; several allow a rotation.
 
-    When there are `cors_origins`, browsers may send from those origins only. `record_ip` puts the client's address into
-    `context.ip`.
+    With `topic_ingress` a record on the topic `touchpoints` may name this source. `enrich` says what is added to its events, and
+    `webhook` how deliveries of another system are verified and mapped. When there are `cors_origins`, browsers may send from those
+    origins only. `record_ip` puts the client's address into `context.ip`.
     """
 
     write_key_sha256: tuple[KeyHash, ...] = ()
@@ -78,7 +79,7 @@ class RetrySpec(StrictModel):
 class DestinationSpec(StrictModel):
     """A signed webhook. The secret (`whsec_…`) is named by its environment variable or file, never written inline.
 
-    `on_backfill` decides whether it is told about customers who are in a segment already when the segment is defined.
+    `on_backfill` decides whether messages are sent for the customers who are in a segment already when the segment is defined.
     """
 
     type: Literal["webhook"]

@@ -194,8 +194,8 @@ def profile_contributions(
 ) -> dict[str, GroupRecord]:
     """Return what a profile contributes to each of its groups, by group id.
 
-    Accounts come first, then households by the strongest sign. Counters are cut off at what household conditions ask for, so a
-    customer's hundredth order publishes nothing when no condition asks for more than three.
+    Accounts come first, then households by the strongest matching key. Counters are cut off at what household conditions ask for,
+    so a customer's hundredth order publishes nothing when no condition asks for more than three.
     """
     by_group: dict[str, GroupRecord] = {}
     for name in joined.accounts:

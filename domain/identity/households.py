@@ -1,7 +1,7 @@
-"""Finds the households of a profile by the signs that its people share, and makes the ids of groups. Pure.
+"""Finds the households of a profile by the matching keys that its people share, and makes the ids of groups. Pure.
 
-A sign is a household id, a postal address or a phone number, as far as the rules admit it. Two profiles with the same sign get the
-same household id, although neither knows of the other: the id is a keyed hash of the sign.
+A matching key is a household id, a postal address or a phone number, as far as the rules admit it. Two profiles with the same
+matching key get the same household id, although neither knows of the other: the id is a keyed hash of the matching key.
 
 Example: with `address_trait: address` the profiles of two people with the addresses `12 Tran Hung Dao, Hue` and
 `Số 12 đường Trần Hưng Đạo, Huế` both belong to the household with the hash of `address` and `12 tran hung dao hue`.
@@ -23,7 +23,7 @@ from schemas.identifiers import MAX_VALUE_CHARS, is_blocked
 from schemas.records import GroupKind
 
 MAX_HOUSEHOLD_KEYS: Final = 10
-"""How many signs of one profile count, the strongest first; a profile with more phone numbers than this is no ordinary person."""
+"""How many matching keys of one profile count, the strongest first. A profile with more phone numbers is no ordinary person."""
 
 _LETTER_OF_KIND: Final[dict[GroupKind, str]] = {"account": "a", "household": "h"}
 _KIND_OF_LETTER: Final[dict[str, GroupKind]] = {letter: kind for kind, letter in _LETTER_OF_KIND.items()}
@@ -44,7 +44,7 @@ def group_kind(group: str) -> GroupKind:
 
 
 def household_ids(joined: JoinedProfile, rule: HouseholdRules, secret: bytes) -> list[str]:
-    """Return the id of the household of each sign of a profile, the strongest sign first."""
+    """Return the id of the household of each matching key of a profile, the strongest key first."""
     keys = list(dict.fromkeys(_household_keys(joined, rule)))[:MAX_HOUSEHOLD_KEYS]
     return [group_id(secret, "household", key) for key in keys]
 

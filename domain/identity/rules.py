@@ -66,7 +66,7 @@ class NamespaceRules(StrictModel):
 
 
 class HouseholdRules(StrictModel):
-    """What makes people one household. The signs are tried in the order of the fields."""
+    """What makes people one household. The matching keys are tried in the order of the fields."""
 
     id_trait: TraitName | None = Field(default=None, description="a trait that names the household; the path may be dotted")
     address_trait: TraitName | None = Field(
@@ -77,12 +77,14 @@ class HouseholdRules(StrictModel):
     shared_traits: tuple[TraitName, ...] = Field(
         default=(), max_length=50, description="the traits that members share with the household; no other is visible through it"
     )
-    max_members: int = Field(default=20, ge=2, le=100, description="more people than this under one sign are no household")
+    max_members: int = Field(
+        default=20, ge=2, le=100, description="a matching key that more people than this share makes no household"
+    )
 
     @model_validator(mode="after")
     def _has_a_sign(self) -> Self:
         if not (self.id_trait or self.address_trait or self.landline or self.shared_phone):
-            raise ValueError("a household needs a sign: set id_trait, address_trait, landline or shared_phone")
+            raise ValueError("a household needs a matching key: set id_trait, address_trait, landline or shared_phone")
         return self
 
 

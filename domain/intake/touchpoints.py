@@ -84,5 +84,7 @@ def _declared_source(call: Any, sources: Collection[str]) -> str | Rejection:
     if not isinstance(source_name, str):
         return Rejection(Reason.WRONG_TYPE, "must be text", "source")
     return (
-        source_name if source_name in sources else Rejection(Reason.UNKNOWN_SOURCE, "no definition lets this source in", "source")
+        source_name
+        if source_name in sources
+        else Rejection(Reason.UNKNOWN_SOURCE, "no Source of this name has `topic_ingress: true`", "source")
     )

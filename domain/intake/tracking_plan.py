@@ -44,7 +44,7 @@ class PropertySpec(StrictModel):
     min: Decimal | None = Field(default=None, allow_inf_nan=False)
     max: Decimal | None = Field(default=None, allow_inf_nan=False)
     max_length: int | None = Field(default=None, ge=0, description="characters of a text, entries of an array")
-    pii: Pii = Field(default="none", description="whose it is: identifier, contact and sensitive are personal")
+    pii: Pii = Field(default="none", description="which personal data it holds: an identifier, a contact, sensitive data, or none")
     description: str = Field(default="", max_length=2_000)
     properties: dict[PropertyName, "PropertySpec"] = Field(default_factory=dict, description="of an object")
     items: "PropertySpec | None" = Field(default=None, description="each entry of an array")
@@ -93,7 +93,9 @@ class EventSpec(StrictModel):
 class TrackingPlanSpec(StrictModel):
     """The `spec` of a TrackingPlan definition."""
 
-    sources: tuple[SourceName, ...] = Field(default=(), max_length=100, description="whose events; else those of the plan's name")
+    sources: tuple[SourceName, ...] = Field(
+        default=(), max_length=100, description="the sources whose events are checked; empty: the source with the name of the plan"
+    )
     mode: PlanMode = Field(
         default="observe",
         description="observe: count what does not fit; annotate: note it on the event too; block: quarantine the event",

@@ -108,7 +108,11 @@ class _Scope:
             for parent in parents:
                 inner = inner.setdefault(parent, {})
                 if not isinstance(inner, dict):
-                    raise CallRejected(Reason.WRONG_TYPE, "another field of the mapping has its place", f"{target}.{name}")
+                    raise CallRejected(
+                        Reason.WRONG_TYPE,
+                        "another field of the mapping has put a plain value where this one needs an object",
+                        f"{target}.{name}",
+                    )
             inner[leaf] = resolved
         return result
 

@@ -15,5 +15,5 @@ def test_a_source_has_one_plan() -> None:
     live = {held.key: held for held in load_yaml(plan("shop"), "live")}
     require_consistent({held.key: held for held in load_yaml(plan("app", "[app, web]"), "wanted")}, live)
     require_consistent({held.key: held for held in load_yaml(plan("shop", "[shop, shop]"), "wanted")}, live)
-    with pytest.raises(Invalid, match="TrackingPlan/app and TrackingPlan/shop: are both for the source shop"):
+    with pytest.raises(Invalid, match="TrackingPlan/app and TrackingPlan/shop: both check the source shop"):
         require_consistent({held.key: held for held in load_yaml(plan("app", "[app, shop]"), "wanted")}, live)

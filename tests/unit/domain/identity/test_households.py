@@ -1,4 +1,4 @@
-"""The signs of a household: which spellings of an address are one, which numbers count, in which order."""
+"""The matching keys of a household: which spellings of an address are one, which numbers count, in which order."""
 
 import unicodedata
 from typing import Any
@@ -63,8 +63,8 @@ def test_incomplete_address_has_no_household_key(address: Any) -> None:
 
 def test_the_signs_come_strongest_first() -> None:
     profile = joined({"home": {"id": "nhà 1"}, "address": "12 Lê Lợi, Huế"}, user_id="u1", phone=MOBILE, caller_number=LANDLINE)
-    signs = ["id\0nhà 1", "address\x0012 le loi hue", f"phone\0{LANDLINE}", f"phone\0{MOBILE}"]
-    assert household_ids(profile, ALL, SECRET) == [group_id(SECRET, "household", sign) for sign in signs]
+    keys = ["id\0nhà 1", "address\x0012 le loi hue", f"phone\0{LANDLINE}", f"phone\0{MOBILE}"]
+    assert household_ids(profile, ALL, SECRET) == [group_id(SECRET, "household", key) for key in keys]
 
 
 def test_only_the_signs_of_the_rule_count() -> None:
