@@ -129,6 +129,9 @@ async def _stopped_during(stopped: asyncio.Event | Callable[[], bool], wait_ms: 
             return True
         await asyncio.sleep(wait_ms / 1000)
         return False
+    # Asked first: with a wait of 0 ms, `wait_for` gives up before it sees that the event is set.
+    if stopped.is_set():
+        return True
     try:
         await asyncio.wait_for(stopped.wait(), wait_ms / 1000)
     except TimeoutError:
