@@ -82,15 +82,17 @@ async def answered(at: CollectorHarness, method: str, where: str, content: bytes
     after = await written(at)
     assert answer.status_code < 500
     assert not 300 <= answer.status_code < 400
-    said = re.match(r"accepted=(\d+); quarantined=(\d+)", answer.headers.get("x-onefold-result", "accepted=0; quarantined=0"))
-    assert said is not None
-    assert after[0] - before[0] == int(said[1])
-    assert after[1] - before[1] == int(said[2])
+    result_header = re.match(
+        r"accepted=(\d+); quarantined=(\d+)", answer.headers.get("x-onefold-result", "accepted=0; quarantined=0")
+    )
+    assert result_header is not None
+    assert after[0] - before[0] == int(result_header[1])
+    assert after[1] - before[1] == int(result_header[2])
     assert len(answer.content) < 300_000
     if answer.headers.get("content-type") == "application/json" and where.startswith("/v1/") and method == "POST":
-        told = answer.json()
-        assert told["success"] is (answer.status_code == 200)
-        assert len(told["results"]) == int(said[2])
+        body_json = answer.json()
+        assert body_json["success"] is (answer.status_code == 200)
+        assert len(body_json["results"]) == int(result_header[2])
     event(f"{answer.status_code}")
 
 
@@ -124,9 +126,9 @@ def test_every_call_of_a_batch_is_stored_or_rejected_by_name() -> None:
             content = json.dumps({"batch": calls}).encode()
             answer = runner.run(at.post(f"/v1/{name}", content=content))
             assert answer.status_code == 200
-            said = re.match(r"accepted=(\d+); quarantined=(\d+)", answer.headers["x-onefold-result"])
-            assert said is not None
-            assert int(said[1]) + int(said[2]) == len(calls)
+            result_header = re.match(r"accepted=(\d+); quarantined=(\d+)", answer.headers["x-onefold-result"])
+            assert result_header is not None
+            assert int(result_header[1]) + int(result_header[2]) == len(calls)
             indexes = [result["index"] for result in answer.json()["results"]]
             assert indexes == sorted(set(indexes))
             assert orjson.loads(answer.content)["success"] is True

@@ -73,7 +73,7 @@ PHONES = ["+842838221234", "+84901234567", "+84901234568"]
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
     """Draw events of a few people who share devices, numbers, addresses and accounts."""
-    found = []
+    events = []
     for number in range(draw(st.integers(1, 22))):
         person, device = draw(st.integers(0, 4)), draw(st.integers(0, 2))
         shape = draw(st.sampled_from(["anonymous", "login", "order", "call", "trait", "trait", "group", "group"]))
@@ -85,7 +85,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
             "trait": {"user_id": f"user-{person}"} | ({"phone": draw(st.sampled_from(PHONES))} if draw(st.booleans()) else {}),
             "group": {"user_id": f"user-{person}"} if draw(st.booleans()) else {"anonymous_id": f"cookie-{device}"},
         }[shape]
-        found.append(
+        events.append(
             event(
                 identifiers,
                 id=f"m{number}",
@@ -96,7 +96,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
                 traits=draw(TRAITS) if shape == "trait" else draw(ACCOUNT_TRAITS) if shape == "group" else {},
             )
         )
-    return found
+    return events
 
 
 TRAITS = st.fixed_dictionaries(
@@ -132,7 +132,7 @@ def shape(documents: dict[str, GroupDocument]) -> dict[str, Any]:
     }
 
 
-async def in_truth(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[str, GroupDocument], dict[str, list[str]]]:
+async def expected_groups(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[str, GroupDocument], dict[str, list[str]]]:
     """Compute the documents and memberships by definition, from the final profiles and from all events about accounts."""
     secret = pipeline.settings.tenant_secret.get_secret_value().encode()
     nodes = sorted({node for item in history for node in item.nodes})
@@ -152,13 +152,13 @@ async def in_truth(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[s
             account = group_id(secret, "account", name)
             records.append(GroupRecord(group_id=account, kind="account", name=name, traits=registers))
     documents = documents_from_records(records)
-    held = {}
+    memberships = {}
     for profile_id, profile in joined.items():
         facts = build_profile_facts(profile, contributes[profile_id], documents, RULE, profile_id, ())
-        held[profile_id] = sorted(
+        memberships[profile_id] = sorted(
             name for name, verdict in PLAN.evaluate(facts, pipeline.clock.now_ms()).items() if verdict.is_member
         )
-    return documents, held
+    return documents, memberships
 
 
 async def memberships_of(pipeline: Pipeline, profile_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -179,19 +179,21 @@ async def test_any_order_duplication_slicing_and_crash_gives_groups_and_segments
     rng.shuffle(shuffled)
     pipeline = Pipeline(rng, SEGMENTS, partitions=partitions, crash_rate=crash_rate, rules=RULES)
     await run(shuffled, pipeline)
-    documents, held = await in_truth(history, pipeline)
+    documents, memberships = await expected_groups(history, pipeline)
     assert shape(await stored(pipeline)) == shape(documents)
-    assert await memberships_of(pipeline, list(held)) == held
+    assert await memberships_of(pipeline, list(memberships)) == memberships
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))
 @settings(max_examples=rounds(quick=50, thorough=100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-async def test_the_records_of_groups_make_their_documents_anew(history: list[Event], seed: int) -> None:
+async def test_group_documents_are_rebuilt_from_group_records(history: list[Event], seed: int) -> None:
     pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.3, rules=RULES)
     await run(history, pipeline)
-    said = [decode(GroupRecord, record.value) for (topic, _), log in pipeline.logs.items() if topic == "groups" for record in log]
-    random.Random(seed).shuffle(said)
-    assert shape(documents_from_records(said)) == shape(await stored(pipeline))
+    group_records = [
+        decode(GroupRecord, record.value) for (topic, _), log in pipeline.logs.items() if topic == "groups" for record in log
+    ]
+    random.Random(seed).shuffle(group_records)
+    assert shape(documents_from_records(group_records)) == shape(await stored(pipeline))
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32))

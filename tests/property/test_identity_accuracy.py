@@ -19,29 +19,29 @@ def test_the_data_sets_are_whole(name: str) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", FILES)
-async def test_one_exact_key_is_never_wrong_and_finds_what_it_can(name: str, seed: int) -> None:
+async def test_an_exact_key_has_full_precision_and_the_computed_recall(name: str, seed: int) -> None:
     records = read_records(name)
-    found = await cluster_by_stream(name, ssn, seed, crash_rate=0.1)
-    figures = score(records, found)
+    groups = await cluster_by_stream(name, ssn, seed, crash_rate=0.1)
+    figures = score(records, groups)
     assert figures.precision == 1.0
     assert figures.recall == closed_form(records)
     assert figures.clusters == len({person.fields["soc_sec_id"] for person in records})
-    assert same_grouping(found, groups_by_shared_keys(records, ssn))
-    assert found == cluster_at_once(name, ssn).groups
+    assert same_grouping(groups, groups_by_shared_keys(records, ssn))
+    assert groups == cluster_at_once(name, ssn).groups
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_composite_keys_find_more_and_stay_right(name: str) -> None:
+async def test_composite_keys_raise_recall_at_full_precision(name: str) -> None:
     records = read_records(name)
-    found = await cluster_by_stream(name, ssn_and_composites, 3, "many numbers", crash_rate=0.1)
-    assert score(records, found).precision == 1.0
-    assert score(records, found).recall > closed_form(records)
-    assert same_grouping(found, groups_by_shared_keys(records, ssn_and_composites))
-    assert found == cluster_at_once(name, ssn_and_composites, "many numbers").groups
+    groups = await cluster_by_stream(name, ssn_and_composites, 3, "many numbers", crash_rate=0.1)
+    assert score(records, groups).precision == 1.0
+    assert score(records, groups).recall > closed_form(records)
+    assert same_grouping(groups, groups_by_shared_keys(records, ssn_and_composites))
+    assert groups == cluster_at_once(name, ssn_and_composites, "many numbers").groups
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_closed_form_of_the_rule_counts_pairs_one_by_one(name: str) -> None:
+def test_the_closed_form_of_recall_equals_counting_pairs(name: str) -> None:
     records = sorted(read_records(name), key=lambda person: person.truth)[:1_000]
     pairs = [(a, b) for n, a in enumerate(records) for b in records[:n] if a.truth == b.truth]
     equal = sum(a.fields["soc_sec_id"] == b.fields["soc_sec_id"] for a, b in pairs)
@@ -49,15 +49,15 @@ def test_the_closed_form_of_the_rule_counts_pairs_one_by_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["date_of_birth", "surname"])
-async def test_a_shared_value_joins_nobody_whom_the_number_tells_apart(field: str) -> None:
+async def test_a_shared_value_joins_no_records_with_different_numbers(field: str) -> None:
     records = read_records("FEBRL 3")
-    found = await cluster_by_stream("FEBRL 3", shared_field_rule(field), 4, crash_rate=0.1)
-    assert score(records, found).precision == 1.0
-    assert score(records, found).recall == closed_form(records)
-    assert found == cluster_at_once("FEBRL 3", shared_field_rule(field)).groups
+    groups = await cluster_by_stream("FEBRL 3", shared_field_rule(field), 4, crash_rate=0.1)
+    assert score(records, groups).precision == 1.0
+    assert score(records, groups).recall == closed_form(records)
+    assert groups == cluster_at_once("FEBRL 3", shared_field_rule(field)).groups
 
 
-def test_without_limits_a_shared_value_makes_one_giant() -> None:
+def test_without_limits_a_shared_value_joins_thousands() -> None:
     records = read_records("FEBRL 4")
     giant = cluster_at_once("FEBRL 4", shared_field_rule("surname"), "none")
     assert score(records, giant.groups).largest > 3_000

@@ -1,4 +1,4 @@
-"""Identity is a function of the set of events, decisions and rules: many random histories, each compared with a second opinion."""
+"""Identity is a function of the set of events, decisions and rules: random histories against an independent computation."""
 
 import dataclasses
 import os
@@ -56,7 +56,7 @@ def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("block", range(rounds(quick=4, thorough=20) * ROUNDS))
-async def test_clusters_profiles_and_the_warehouse_follow_from_the_set(block: int) -> None:
+async def test_clusters_profiles_and_warehouse_rows_follow_from_the_set_of_evidence(block: int) -> None:
     for seed in range(FIRST + block * BLOCK, FIRST + (block + 1) * BLOCK):
         history = random_history(seed)
         try:
@@ -70,16 +70,16 @@ async def test_transitions_alternate_through_merges_and_splits_and_end_in_the_st
     for seed in range(FIRST, FIRST + rounds(quick=100, thorough=BLOCK) * ROUNDS):
         history = random_history(seed)
         pipeline = await run_history(history, SEGMENTS)
-        said: dict[tuple[str, str], dict[int, str]] = {}
+        ops_by_membership: dict[tuple[str, str], dict[int, str]] = {}
         for transition in pipeline.transitions():
-            ops = said.setdefault((transition.profile_id, transition.segment), {})
+            ops = ops_by_membership.setdefault((transition.profile_id, transition.segment), {})
             assert ops.setdefault(transition.seq, transition.op) == transition.op, f"seed {seed}"
-        for ops in said.values():
+        for ops in ops_by_membership.values():
             assert [ops[seq] for seq in sorted(ops)] == [("entered", "exited")[n % 2] for n in range(len(ops))], f"seed {seed}"
         state = await pipeline.state(history.nodes)
         memberships = state["memberships"]
         assert isinstance(memberships, dict)
-        inside = {key for key, ops in said.items() if ops[max(ops)] == "entered"}
+        inside = {key for key, ops in ops_by_membership.items() if ops[max(ops)] == "entered"}
         assert inside == {(profile_id, name) for profile_id, names in memberships.items() for name in names}, f"seed {seed}"
         plain = await run_history(dataclasses.replace(history, seed=seed + 1_000_000), SEGMENTS)
         assert await plain.state(history.nodes) == state, f"seed {seed}"
@@ -98,7 +98,7 @@ async def test_split_off_profile_does_not_reenter_shared_segments() -> None:
     before = len(pipeline.transitions())
     pipeline.feed_decision(LinkDecision(operation="op", action="cut", pairs=(("cut", user, device),), on=True, at_ms=1))
     await pipeline.drain()
-    new = [(said.profile_id, said.op, said.cause) for said in pipeline.transitions()[before:]]
+    new = [(change.profile_id, change.op, change.cause) for change in pipeline.transitions()[before:]]
     assert new == [(device, "entered", "split")]
     profiles = pipeline.profiles()
     assert profiles[device].split_from == user
@@ -107,11 +107,11 @@ async def test_split_off_profile_does_not_reenter_shared_segments() -> None:
         LinkDecision(operation="undo", action="undo", pairs=(("cut", user, device),), on=False, at_ms=2, of="op")
     )
     await pipeline.drain()
-    assert [(said.op, said.cause) for said in pipeline.transitions()[before + 1 :]] == [("exited", "merge")]
+    assert [(change.op, change.cause) for change in pipeline.transitions()[before + 1 :]] == [("exited", "merge")]
     assert pipeline.profiles()[device].merged_into == user
 
 
-async def test_one_value_on_many_users_joins_none_of_them() -> None:
+async def test_a_value_that_many_users_share_joins_none_of_them() -> None:
     pipeline = Pipeline(random.Random(2), partitions=2)
     for number in range(40):
         pipeline.feed(event({"user_id": f"u{number}", "email": "test@tiemnang.vn"}, id=f"m{number}", type="identify"))
@@ -128,20 +128,20 @@ async def test_changed_rules_reach_every_cluster_a_few_at_a_time() -> None:
     await pipeline.drain()
     spec = IdentityRulesSpec(namespaces={"phone": NamespaceRules(blocked_patterns=("^.84900000.*$",))})
     pipeline.rules = CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN", sequence_number=7)
-    place = TopicPartition("links", 0, 1)
-    relink = Reclusterer(
+    link_partition = TopicPartition("links", 0, 1)
+    reclusterer = Reclusterer(
         pipeline.settings,
         store=pipeline.store,
         producer=InPipeline(pipeline),
         rules=lambda: pipeline.rules,
-        assigned_partitions=lambda: [place],
+        assigned_partitions=lambda: [link_partition],
     )
-    assert await relink.run_round(place)
+    assert await reclusterer.run_round(link_partition)
     await pipeline.drain()
     live = [profile for profile in pipeline.profiles().values() if profile.members]
     assert sorted(len(profile.members) for profile in live) == [1] * 30
     count = len(pipeline.logs["links", 0])
-    assert await relink.run_round(place)
+    assert await reclusterer.run_round(link_partition)
     assert len(pipeline.logs["links", 0]) == count
 
 

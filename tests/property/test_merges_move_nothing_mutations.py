@@ -106,7 +106,7 @@ def _changed(alter: Callable[[Closure, LabelChange], LabelChange]) -> Mutation:
     return mutate
 
 
-def _all_of_version_one(_: Closure, change: LabelChange) -> LabelChange:
+def _versions_do_not_grow(_: Closure, change: LabelChange) -> LabelChange:
     labels = {node: Label(label.profile_id, 1) for node, label in change.labels.items()}
     return replace(change, labels=labels, members={name: replace(entry, version=1) for name, entry in change.members.items()})
 
@@ -183,8 +183,8 @@ def _not_published(topic: str) -> Mutation:
 def _requests_ignored(patch: pytest.MonkeyPatch) -> None:
     sort = relabelling.join_records
 
-    def mutant(said: Sequence[Any]) -> NewEvidence:
-        return sort([record for record in said if not isinstance(record, ReclusterRequest)])
+    def mutant(records: Sequence[Any]) -> NewEvidence:
+        return sort([record for record in records if not isinstance(record, ReclusterRequest)])
 
     patch.setattr(link, relabelling.join_records.__name__, mutant)
 
@@ -231,7 +231,7 @@ MUTATIONS: dict[str, Mutation] = {
     "the smallest node names the profile": _largest_node_names_the_profile,
     "evidence joins": _evidence_overwritten,
     "the latest decision wins": _decision_overwritten,
-    "versions grow": _changed(_all_of_version_one),
+    "versions grow": _changed(_versions_do_not_grow),
     "every id that moved says where": _changed(_only_heads_dissolve),
     "dissolved profiles are written": _changed(_nothing_dissolves),
     "evidence is stored": _changed(lambda _, change: replace(change, edges={})),

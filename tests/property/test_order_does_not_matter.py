@@ -91,14 +91,14 @@ async def test_emitted_transitions_alternate_and_end_in_the_stored_state(history
     pipeline = Pipeline(random.Random(seed), SEGMENTS, crash_rate=0.3)
     nodes = sorted({node for item in history for node in item.nodes})
     state = await final_state(history, pipeline, nodes)
-    held: dict[tuple[str, str], dict[int, str]] = {}
+    ops_by_membership: dict[tuple[str, str], dict[int, str]] = {}
     for transition in pipeline.transitions():
-        said = held.setdefault((transition.profile_id, transition.segment), {})
-        assert said.setdefault(transition.seq, transition.op) == transition.op
-    for said in held.values():
-        ops = [said[seq] for seq in sorted(said)]
+        op_by_number = ops_by_membership.setdefault((transition.profile_id, transition.segment), {})
+        assert op_by_number.setdefault(transition.seq, transition.op) == transition.op
+    for op_by_number in ops_by_membership.values():
+        ops = [op_by_number[seq] for seq in sorted(op_by_number)]
         assert ops == ["entered" if i % 2 == 0 else "exited" for i in range(len(ops))]
-    members = {key for key, said in held.items() if said[max(said)] == "entered"}
+    members = {key for key, op_by_number in ops_by_membership.items() if op_by_number[max(op_by_number)] == "entered"}
     memberships = state["memberships"]
     assert isinstance(memberships, dict)
     assert members == {(profile_id, name) for profile_id, names in memberships.items() for name in names}
@@ -111,8 +111,8 @@ async def test_emitted_profiles_equal_stored_profiles(history: list[Event], seed
     nodes = sorted({node for item in history for node in item.nodes})
     await final_state(history, pipeline, nodes)
     labels = {node: label.profile_id for node, label in (await pipeline.store.labels(nodes)).items()}
-    said = pipeline.profiles()
-    live = {profile_id: profile for profile_id, profile in said.items() if not profile.merged_into}
+    emitted = pipeline.profiles()
+    live = {profile_id: profile for profile_id, profile in emitted.items() if not profile.merged_into}
     assert {profile.profile_id for profile in live.values()} == {labels[item.owner] for item in history}
     assert all(labels[member] == profile_id for profile_id, profile in live.items() for member in profile.members)
 
@@ -130,7 +130,7 @@ async def test_a_crash_after_a_merge_is_saved_still_dissolves_the_old_profile() 
     await pipeline.run_slice("links", 0, crash_after=1)
     await pipeline.drain()
     assert pipeline.profiles()[orders[0].owner].merged_into != ""
-    ops = [(said.op, said.cause) for said in pipeline.transitions() if said.profile_id == orders[0].owner]
+    ops = [(change.op, change.cause) for change in pipeline.transitions() if change.profile_id == orders[0].owner]
     assert ops == [("entered", "event"), ("exited", "merge")]
 
 
@@ -154,13 +154,13 @@ async def test_transitions_survive_a_second_crash_on_top_of_the_first() -> None:
     while memberships_of(await pipeline.state([owner])) != ["buyers", "hanoi", "hanoi-buyers"]:
         await pipeline.run_slice("touched", 0, crash_after=1)
     await pipeline.drain()
-    assert {said.segment for said in pipeline.transitions()} == {"buyers", "hanoi", "hanoi-buyers"}
+    assert {change.segment for change in pipeline.transitions()} == {"buyers", "hanoi", "hanoi-buyers"}
 
 
 def memberships_of(state: dict[str, object]) -> object:
-    held = state["memberships"]
-    assert isinstance(held, dict)
-    return next(iter(held.values()))
+    memberships = state["memberships"]
+    assert isinstance(memberships, dict)
+    return next(iter(memberships.values()))
 
 
 @pytest.mark.parametrize("topic", ["events", "links", "touched"])

@@ -87,7 +87,7 @@ PLAN = segment_plan_of(DEFINITIONS)
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
     """Draw carts and orders of a few people within two days."""
-    found = []
+    events = []
     for number in range(draw(st.integers(1, 20))):
         person, device = draw(st.integers(0, 2)), draw(st.integers(0, 2))
         identifiers = draw(
@@ -96,7 +96,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
             )
         )
         identify = draw(st.integers(0, 5)) == 0
-        found.append(
+        events.append(
             event(
                 identifiers,
                 id=f"m{number}",
@@ -107,7 +107,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
                 traits={"until": "2025-06-17T12:00:00Z"} if identify else {},
             )
         )
-    return found
+    return events
 
 
 class TimedPipeline(Pipeline):
@@ -117,34 +117,34 @@ class TimedPipeline(Pipeline):
         super().__init__(rng, DEFINITIONS, clock=ManualClock(START_MS), **more)  # type: ignore[arg-type]  # any definition makes a plan
 
     async def advance_to(self, at_ms: int) -> None:
-        """Let time pass: each touch of a timer is made when it is due."""
+        """Let time pass until `at_ms`, and publish the touch of each timer when it is due."""
         await self.drain()
         while (due := await self.due()) and due[0][0] <= at_ms:
             self.clock.advance(max(0, due[0][0] - self.clock.now_ms()))
             for due_ms, name in due:
                 if due_ms <= self.clock.now_ms():
-                    said = touch_record(self.settings, Touched(profile_id=name, node=name, cause="timer", at_ms=due_ms))
-                    self.append("touched", said.key, said.value)
+                    touch = touch_record(self.settings, Touched(profile_id=name, node=name, cause="timer", at_ms=due_ms))
+                    self.append("touched", touch.key, touch.value)
             await self.drain()
         self.clock.advance(at_ms - self.clock.now_ms())
 
     async def due(self) -> list[tuple[int, str]]:
         """Return the timers that are set, the earliest first."""
-        places = [TopicPartition("touched", partition, self.partitions) for partition in range(self.partitions)]
-        found = [await self.store.due_timers(place, NEVER, 1_000) for place in places]
-        return sorted((due_ms, name) for timers in found for name, due_ms in timers)
+        topic_partitions = [TopicPartition("touched", partition, self.partitions) for partition in range(self.partitions)]
+        due_timers = [await self.store.due_timers(topic_partition, NEVER, 1_000) for topic_partition in topic_partitions]
+        return sorted((due_ms, name) for timers in due_timers for name, due_ms in timers)
 
     async def run(self, events: Sequence[Event], delay_ms: int) -> None:
         """Feed the events as they arrive, each at most `delay_ms` late, then let two quiet days pass.
 
         If events may be late, a third of them arrive twice.
         """
-        arrivals = [(one.time_ms + self.rng.randint(0, delay_ms), one) for one in events]
+        arrivals = [(item.time_ms + self.rng.randint(0, delay_ms), item) for item in events]
         again = self.rng.sample(arrivals, len(arrivals) // 3) if delay_ms else []
-        arrivals += [(at_ms + self.rng.randint(0, delay_ms), one) for at_ms, one in again]
-        for at_ms, one in sorted(arrivals, key=lambda arrival: arrival[0]):
+        arrivals += [(at_ms + self.rng.randint(0, delay_ms), item) for at_ms, item in again]
+        for at_ms, item in sorted(arrivals, key=lambda arrival: arrival[0]):
             await self.advance_to(at_ms)
-            self.feed(one)
+            self.feed(item)
             if self.rng.random() < 0.2 and (waiting := self.uncommitted()):
                 await self.run_zombie_slice(*self.rng.choice(waiting))
         await self.advance_to(START_MS + 100 * HOUR_MS)
@@ -159,26 +159,26 @@ class TimedPipeline(Pipeline):
         }
         profiles = sorted({labels[node] for node in fragments})
         members = await self.store.members(profiles)
-        found = {}
+        by_profile = {}
         for name, document in (await self.store.documents("membership", profiles)).items():
-            held = decode_membership(document.data)
+            membership = decode_membership(document.data)
             parts = [fragments[node] for node in members[name].nodes if node in fragments]
             joined = join_fragments(parts, PLAN.registers, members[name].nodes)
             facts = build_profile_facts(joined, {}, {}, None, name, members[name].nodes)
             computed, verdicts = PLAN.evaluate_all(facts, self.clock.now_ms())
             inside = {segment for segment, verdict in verdicts.items() if verdict.is_member}
-            assert {segment for segment, state in held.segments.items() if state.member} == inside
-            assert held.computed == computed
-            found[name] = (inside, computed)
-        return found
+            assert {segment for segment, state in membership.segments.items() if state.member} == inside
+            assert membership.computed == computed
+            by_profile[name] = (inside, computed)
+        return by_profile
 
 
 @given(history=histories(), seed=st.integers(0, 1 << 32), partitions=st.integers(1, 3))
 @settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
-async def test_late_doubled_crashed_and_replayed_the_memberships_are_those_of_the_events(
+async def test_late_repeated_and_replayed_events_give_the_memberships_of_their_set(
     history: list[Event], seed: int, partitions: int
 ) -> None:
-    nodes = sorted({node for one in history for node in one.nodes})
+    nodes = sorted({node for item in history for node in item.nodes})
     plain, wild = TimedPipeline(random.Random(0)), TimedPipeline(random.Random(seed), partitions=partitions, crash_rate=0.25)
     await plain.run(history, 0)
     await wild.run(history, 10 * HOUR_MS)
@@ -188,9 +188,13 @@ async def test_late_doubled_crashed_and_replayed_the_memberships_are_those_of_th
         assert await plain.agrees(nodes) == await wild.agrees(nodes)
 
 
-async def test_the_definitions_are_met_by_time_alone() -> None:
-    """Otherwise the law above would say nothing of timers."""
+async def test_timers_alone_change_memberships() -> None:
+    """Without such changes the test above would not cover timers."""
     pipeline = TimedPipeline(random.Random(1))
     await pipeline.run([event({"user_id": "u"}, id="m", name="Cart Updated", properties={"cart_id": "a"})], 0)
-    said = [(one.segment, one.op, one.cause, one.at_ms - START_MS) for one in pipeline.transitions() if one.segment == "abandoned"]
-    assert said == [("abandoned", "entered", "timer", 2 * HOUR_MS), ("abandoned", "exited", "timer", 24 * HOUR_MS)]
+    changes = [
+        (change.segment, change.op, change.cause, change.at_ms - START_MS)
+        for change in pipeline.transitions()
+        if change.segment == "abandoned"
+    ]
+    assert changes == [("abandoned", "entered", "timer", 2 * HOUR_MS), ("abandoned", "exited", "timer", 24 * HOUR_MS)]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.clickhouse
 ROUNDS = int(os.environ.get("ONEFOLD_LAWS_ROUNDS", "1"))
 FIRST = int(os.environ.get("ONEFOLD_LAWS_SEED", "0"))
 VERDICTS = 14_000
-"""What each batch compares, at the least."""
+"""The least number of comparisons in each batch."""
 
 
 @pytest.mark.timeout(900)

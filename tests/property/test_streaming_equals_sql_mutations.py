@@ -1,4 +1,4 @@
-"""The comparison of stream and SQL can fail: with each of these mistakes in the stream, it soon differs from SQL's answers."""
+"""The comparison of stream and SQL detects mistakes: with each of these the stream soon differs from SQL."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ def _coercion(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(registers, comparisons.holds.__name__, lambda condition, value: holds(condition, number(value)))
 
 
-def _true_is_one(patch: pytest.MonkeyPatch) -> None:
+def _booleans_count_as_numbers(patch: pytest.MonkeyPatch) -> None:
     kind_of = comparisons.value_kind
     patch.setattr(registers, comparisons.value_kind.__name__, lambda value: "number" if isinstance(value, bool) else kind_of(value))
 
@@ -111,9 +111,9 @@ def _yes_wins(patch: pytest.MonkeyPatch) -> None:
     """Let a subscription win over an opt-out when one event contains both for a channel."""
     subscription = registers._subscription_status
 
-    def mutant(said: Any, channel: str) -> bool | None:
-        found = [subscription([one], channel) for one in (said if isinstance(said, list) else ())]
-        return True if True in found else False if False in found else None
+    def mutant(preferences: Any, channel: str) -> bool | None:
+        answers = [subscription([preference], channel) for preference in (preferences if isinstance(preferences, list) else ())]
+        return True if True in answers else False if False in answers else None
 
     patch.setattr(registers, registers._subscription_status.__name__, mutant)
 
@@ -131,7 +131,7 @@ MUTATIONS: dict[str, Mutation] = {
     "text is compared in NFC": _no_nfc,
     "values are told apart in NFC": _distinct_without_nfc,
     "a number as text is no number": _coercion,
-    "true is no amount": _true_is_one,
+    "true is no amount": _booleans_count_as_numbers,
     "what is missing differs from nothing": _missing_differs,
     "bots do nothing": _bots_count,
     "windows are half open": _closed_windows,

@@ -1,4 +1,4 @@
-"""The law of the stream can fail: with any one of these mistakes in the core, a random history soon shows it."""
+"""The law of the stream detects mistakes: with any of these in the domain, some random history soon fails."""
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -31,7 +31,7 @@ def _not_concerned(forgotten: Callable[[str], bool]) -> Mutation:
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
         def mutant(self: SegmentPlan, changed: Collection[str] | None) -> tuple[set[str], set[str]]:
-            return concerned(self, None if changed is None else [one for one in changed if not forgotten(one)])
+            return concerned(self, None if changed is None else [change for change in changed if not forgotten(change)])
 
         patch.setattr(SegmentPlan, SegmentPlan.affected_by.__name__, mutant)
 
@@ -39,7 +39,7 @@ def _not_concerned(forgotten: Callable[[str], bool]) -> Mutation:
 
 
 def _late(leaf: Any, by_ms: int) -> Mutation:
-    """Make a leaf announce its changes later than they are."""
+    """Make a leaf report its next change `by_ms` too late."""
     honest = leaf.evaluate
 
     def mutate(patch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def _tie_by_time_alone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Register, Register.entry.__name__, mutant)
 
 
-def _last_said_wins(patch: pytest.MonkeyPatch) -> None:
+def _last_arrival_wins(patch: pytest.MonkeyPatch) -> None:
     def mutant(trait: fragment.TraitValue, current: fragment.TraitValue | None) -> bool:
         return current is None or trait.time_ms >= current.time_ms
 
@@ -115,9 +115,9 @@ def _tallies_not_added(patch: pytest.MonkeyPatch) -> None:
 
 
 MUTATIONS: dict[str, Mutation] = {
-    "a changed trait concerns the segments that look at it": _not_concerned(lambda one: one.startswith("*trait ")),
-    "an event concerns what it feeds": _not_concerned(lambda one: one == "Product Viewed"),
-    "a new identifier concerns the lifecycle": _not_concerned(lambda one: one == NAMESPACES_CHANGED),
+    "a changed trait concerns the segments that look at it": _not_concerned(lambda change: change.startswith("*trait ")),
+    "an event concerns what it feeds": _not_concerned(lambda change: change == "Product Viewed"),
+    "a new identifier concerns the lifecycle": _not_concerned(lambda change: change == NAMESPACES_CHANGED),
     "did changes when its window ends": _late(DidCondition, 1),
     "an aggregate changes when its window ends": _late(AggregateCondition, 1),
     "first and last change when their windows end": _late(OccurrenceCondition, 1),
@@ -125,7 +125,7 @@ MUTATIONS: dict[str, Mutation] = {
     "an anniversary begins at midnight": _late(CalendarCondition, 3_600_000),
     "a window is open where it begins": _closed_windows,
     "ties are broken by the message": _tie_by_time_alone,
-    "of traits of one instant the larger id wins": _last_said_wins,
+    "of traits of one instant the larger id wins": _last_arrival_wins,
     "a computed trait concerns the segments that look at it": _readers_of_computed_forgotten,
     "a segment concerns those that name it": _dependents_forgotten,
     "a computed trait changes by itself": _overdue_forgotten,

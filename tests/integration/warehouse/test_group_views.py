@@ -1,4 +1,4 @@
-"""Accounts and households in SQL, on a real ClickHouse engine: equal to the documents that segments look at."""
+"""The SQL views of accounts and households, on a real ClickHouse engine, equal the documents that segments read."""
 
 import json
 import random
@@ -48,7 +48,7 @@ PHONES = ("+842838221234", "+84901234567", "+84901234568")
 
 def history(rng: random.Random, count: int) -> list[Event]:
     """Return events of people who share devices, numbers, addresses and accounts."""
-    found = []
+    events = []
     for number in range(count):
         user = {"user_id": f"khách-{rng.randrange(12)}"}
         if rng.random() < 0.2:
@@ -64,7 +64,7 @@ def history(rng: random.Random, count: int) -> list[Event]:
             },
             "group": {"plan": rng.choice(("enterprise", None)), "số ghế": rng.randrange(9)} if rng.random() < 0.6 else {},
         }
-        found.append(
+        events.append(
             event(
                 user | ({"phone": rng.choice(PHONES)} if kind == "identify" and rng.random() < 0.5 else {}),
                 id=f"m{number}",
@@ -75,7 +75,7 @@ def history(rng: random.Random, count: int) -> list[Event]:
                 traits=traits.get(kind, {}),
             )
         )
-    return found
+    return events
 
 
 async def consume(pipeline: Pipeline, writer: ClickHouseWriter) -> None:
@@ -110,9 +110,9 @@ async def test_group_views_equal_group_documents(warehouse: Warehouse, seed: int
     await pipeline.drain()
     await consume(pipeline, ClickHouseWriter(warehouse))
     await warehouse.command("SYSTEM RELOAD DICTIONARY label_dictionary")
-    held = await documents(pipeline)
+    group_documents = await documents(pipeline)
     accounts, households = {}, {}
-    for name, group in held.items():
+    for name, group in group_documents.items():
         members = group.members()
         if group_kind(name) == "account":
             seen = account_facts(group)
@@ -120,10 +120,10 @@ async def test_group_views_equal_group_documents(warehouse: Warehouse, seed: int
         elif (home := household_facts(group, RULE)) is not None:
             households[name] = (members, len(members), home.traits, await counted(pipeline, members))
             assert home.counters.get("Order Completed", 0) == households[name][3].get("Order Completed", 0)
-    said = await warehouse.query("SELECT account_id, account, traits, members, size FROM accounts")
-    assert {row[0]: (row[1], json.loads(row[2]), row[3], row[4]) for row in said} == accounts
-    said = await warehouse.query("SELECT household_id, members, size, traits, counters FROM households")
-    assert {row[0]: (row[1], row[2], json.loads(row[3]), row[4]) for row in said} == households
+    view_rows = await warehouse.query("SELECT account_id, account, traits, members, size FROM accounts")
+    assert {row[0]: (row[1], json.loads(row[2]), row[3], row[4]) for row in view_rows} == accounts
+    view_rows = await warehouse.query("SELECT household_id, members, size, traits, counters FROM households")
+    assert {row[0]: (row[1], row[2], json.loads(row[3]), row[4]) for row in view_rows} == households
     assert accounts
     assert households
     everyone = {row[0] for row in await warehouse.query("SELECT DISTINCT profile_id FROM household_members")}
@@ -137,22 +137,24 @@ async def test_group_documents_are_rebuilt_from_contributions(warehouse: Warehou
         pipeline.feed(item)
     await pipeline.drain()
     await consume(pipeline, ClickHouseWriter(warehouse))
-    told = [said async for said in stream_group_records(warehouse)]
-    assert documents_from_records(told) == await documents(pipeline)
-    held = membership_groups_from_records(told)
+    contributions = [contribution async for contribution in stream_group_records(warehouse)]
+    assert documents_from_records(contributions) == await documents(pipeline)
+    rebuilt = membership_groups_from_records(contributions)
     async for profile_id, data in pipeline.store.scan("membership"):
         document = decode_membership(data)
-        assert held.get(profile_id, ({}, 0)) == (dict.fromkeys(document.emitted_group_hashes, ""), document.group_seq)
+        assert rebuilt.get(profile_id, ({}, 0)) == (dict.fromkeys(document.emitted_group_hashes, ""), document.group_seq)
 
 
-async def test_a_member_that_went_into_another_profile_is_shown_under_that_one(warehouse: Warehouse) -> None:
+async def test_a_merged_member_is_shown_under_its_new_profile(warehouse: Warehouse) -> None:
     pipeline = Pipeline(random.Random(1), SEGMENTS)
     pipeline.feed(event({"anonymous_id": "c1"}, id="m1", type="group", properties={"groupId": "Công ty A"}))
     await pipeline.drain()
     pipeline.feed(event({"anonymous_id": "c1", "user_id": "u1"}, id="m2", name="Signed In"))
     for topic in ("events", "links"):
-        while place := next((place for place in pipeline.uncommitted() if place[0] == topic), None):
-            await pipeline.run_slice(*place)
+        while waiting_partition := next(
+            (waiting_partition for waiting_partition in pipeline.uncommitted() if waiting_partition[0] == topic), None
+        ):
+            await pipeline.run_slice(*waiting_partition)
     await consume(pipeline, ClickHouseWriter(warehouse))
     await warehouse.command("SYSTEM RELOAD DICTIONARY label_dictionary")
     current = event({"user_id": "u1"}, id="any").owner

@@ -1,4 +1,4 @@
-"""Evidence, decisions and who a profile consists of, on a real ClickHouse engine: equal to the twin and to the joins."""
+"""The tables of evidence, decisions and members, on a real ClickHouse engine, equal MemoryWriter and the joins of the domain."""
 
 import random
 from collections.abc import Sequence
@@ -31,25 +31,25 @@ def links(rng: random.Random, count: int) -> list[LinkRecord]:
     def instant() -> int:
         return rng.choice((-3, 0, 20_000)) * DAY_MS + rng.choice((-1, 0, 1, DAY_MS - 1))
 
-    found: list[LinkRecord] = []
+    evidence: list[LinkRecord] = []
     for _ in range(count):
         a, b = rng.choice(PAIRS)
         first, last = instant(), instant()
-        found.append(
+        evidence.append(
             Link(
                 a=a, b=b, first_ms=first, first_event=rng.choice(NAMES), last_ms=last, last_event=rng.choice(NAMES),
                 source=rng.choice(NAMES), owner=rng.choice(NAMES), rule=rng.choice(("together", "alias")), rules=rng.choice(NAMES),
             )
         )  # fmt: skip
-    return found
+    return evidence
 
 
 def decisions(rng: random.Random, count: int) -> list[LinkRecord]:
     """Return decisions with every kind of tie, among them the same operation with another text."""
-    found: list[LinkRecord] = []
+    records: list[LinkRecord] = []
     for _ in range(count):
         action: DecisionAction = rng.choice(("cut", "split", "undo"))
-        found.append(
+        records.append(
             LinkDecision(
                 operation=f"o{rng.randrange(4)}",
                 action=action,
@@ -61,7 +61,7 @@ def decisions(rng: random.Random, count: int) -> list[LinkRecord]:
                 reason="máy tính bảng dùng chung",
             )
         )
-    return found
+    return records
 
 
 def identities(rng: random.Random, count: int) -> list[Identity]:
@@ -84,13 +84,13 @@ async def stored_rows(warehouse: Warehouse, table: Table) -> list[tuple[Any, ...
         f"toUnixTimestamp64Milli(`{column.name}`)" if column.type.startswith("DateTime64") else f"`{column.name}`"
         for column in table.columns
     )
-    found = await warehouse.query(f"SELECT {names} FROM {table.name} FINAL")  # noqa: S608 - a table's own name
-    return sorted(tuple(row) for row in found)
+    query_rows = await warehouse.query(f"SELECT {names} FROM {table.name} FINAL")  # noqa: S608 - a table's own name
+    return sorted(tuple(row) for row in query_rows)
 
 
-async def insert_records(writer: WarehouseWriter, said: Sequence[LinkRecord | Identity]) -> None:
+async def insert_records(writer: WarehouseWriter, records: Sequence[LinkRecord | Identity]) -> None:
     """Insert the rows that the consumers write for these records."""
-    for record in said:
+    for record in records:
         if isinstance(record, Identity):
             await writer.insert(LABELS, rows.label_rows(RECORD, record))
             await writer.insert(IDENTITIES, rows.identity_rows(RECORD, record))
@@ -100,22 +100,24 @@ async def insert_records(writer: WarehouseWriter, said: Sequence[LinkRecord | Id
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_rows_in_any_order_and_number_are_the_joins(warehouse: Warehouse, seed: int) -> None:
+async def test_rows_inserted_in_any_order_and_repeatedly_equal_the_joins(warehouse: Warehouse, seed: int) -> None:
     rng = random.Random(seed)
-    said: list[LinkRecord] = [*links(rng, 40), *decisions(rng, 20), ReclusterRequest(nodes=("0a",), rules_number=3)]
+    records: list[LinkRecord] = [*links(rng, 40), *decisions(rng, 20), ReclusterRequest(nodes=("0a",), rules_number=3)]
     edges: Edges = {}
-    register: Decisions = {}
-    for record in said:
+    joined_decisions: Decisions = {}
+    for record in records:
         if isinstance(record, Link):
             add_edge(edges, (record.a, record.b), edge_of_link(record))
         elif isinstance(record, LinkDecision):
-            add_decision(register, record)
-    shuffled = [*said, *rng.choices(said, k=20)]
+            add_decision(joined_decisions, record)
+    shuffled = [*records, *rng.choices(records, k=20)]
     rng.shuffle(shuffled)
     await insert_records(ClickHouseWriter(warehouse), shuffled)
     assert {(a, b): Edge(*rest) for a, b, *rest in await named_queries.fetch_rows(warehouse, "evidence")} == edges
-    found = {(kind, a, b): Decision(*rest) for kind, a, b, *rest in await named_queries.fetch_rows(warehouse, "decisions")}
-    assert found == register
+    stored_decisions = {
+        (kind, a, b): Decision(*rest) for kind, a, b, *rest in await named_queries.fetch_rows(warehouse, "decisions")
+    }
+    assert stored_decisions == joined_decisions
     await warehouse.command("OPTIMIZE TABLE evidence_store FINAL")
     assert {(a, b): Edge(*rest) for a, b, *rest in await named_queries.fetch_rows(warehouse, "evidence")} == edges
     twin = MemoryWriter()
@@ -195,8 +197,8 @@ async def test_evidence_of_the_first_version_stays_readable(clickhouse_settings:
         await warehouse.command("DELETE FROM migrations WHERE number = 5")
     first = Edge(day * DAY_MS + 5, "m1", (day + 2) * DAY_MS, "m1", "web")
     second = Edge(day * DAY_MS + 7, "m7", day * DAY_MS + 7, "m7", "web")
-    found = {(a, b): Edge(*rest) for a, b, *rest in await named_queries.fetch_rows(warehouse, "evidence")}
-    assert found == {("0a", "2b"): first, ("0a", "3c"): second}
+    migrated = {(a, b): Edge(*rest) for a, b, *rest in await named_queries.fetch_rows(warehouse, "evidence")}
+    assert migrated == {("0a", "2b"): first, ("0a", "3c"): second}
     assert await warehouse.query("SELECT count() FROM links") == [(0,)]
     await warehouse.aclose()
 
@@ -208,7 +210,7 @@ async def test_old_events_follow_a_merge_and_a_split_at_once(warehouse: Warehous
         event({"user_id": "Ánh"}, id="m2"),
         event({"user_id": "u2"}, id="m3"),
     )
-    await writer.insert(EVENT_STORE, [rows.event_row(RECORD, said) for said in (cookie, user, lone)])
+    await writer.insert(EVENT_STORE, [rows.event_row(RECORD, item) for item in (cookie, user, lone)])
     root, other = sorted((cookie.owner, user.owner))
 
     async def seen(view: str) -> dict[str, str]:
@@ -245,8 +247,8 @@ async def test_old_events_follow_a_merge_and_a_split_at_once(warehouse: Warehous
 
 
 async def test_every_column_of_events_is_the_same_at_once(warehouse: Warehouse) -> None:
-    said = event({"user_id": "Nguyễn Thị Ánh"}, id="m1", properties={"món": "áo dài"})
-    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event_row(RECORD, said)])
+    stored_event = event({"user_id": "Nguyễn Thị Ánh"}, id="m1", properties={"món": "áo dài"})
+    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event_row(RECORD, stored_event)])
     await warehouse.command("SYSTEM RELOAD DICTIONARY label_dictionary")
     assert await warehouse.query("SELECT * FROM events_now") == await warehouse.query("SELECT * FROM events")
     described = (
@@ -256,24 +258,24 @@ async def test_every_column_of_events_is_the_same_at_once(warehouse: Warehouse) 
 
 
 async def test_event_is_read_with_its_identifiers(warehouse: Warehouse) -> None:
-    said = event({"user_id": "Ánh", "email": "anh@shop.vn"}, id="m1", name="Đặt hàng")
+    earlier = event({"user_id": "Ánh", "email": "anh@shop.vn"}, id="m1", name="Đặt hàng")
     later = event({"user_id": "Ánh"}, id="m2")
-    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event_row(RECORD, one) for one in (said, later)])
-    assert await named_queries.fetch_rows(warehouse, "event", owner=said.owner, id="m1") == [
-        ("track", "Đặt hàng", "default", said.time_ms, said.received_ms, list(said.nodes))
+    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event_row(RECORD, item) for item in (earlier, later)])
+    assert await named_queries.fetch_rows(warehouse, "event", owner=earlier.owner, id="m1") == [
+        ("track", "Đặt hàng", "default", earlier.time_ms, earlier.received_ms, list(earlier.nodes))
     ]
-    assert await named_queries.fetch_rows(warehouse, "event", owner=said.owner, id="m9") == []
-    known = [(node, *identifier) for node, identifier in zip(said.nodes, said.identifiers, strict=True)]
-    assert sorted(await named_queries.fetch_rows(warehouse, "identifiers")) == sorted(known)
+    assert await named_queries.fetch_rows(warehouse, "event", owner=earlier.owner, id="m9") == []
+    identifiers = [(node, *identifier) for node, identifier in zip(earlier.nodes, earlier.identifiers, strict=True)]
+    assert sorted(await named_queries.fetch_rows(warehouse, "identifiers")) == sorted(identifiers)
 
 
 async def test_dissolved_and_vacant_profiles_are_stored_but_not_shown(warehouse: Warehouse) -> None:
     writer = ClickHouseWriter(warehouse)
     for name, members, into in (("0a", ("0a",), ""), ("2b", (), "0a"), ("3c", (), "")):
-        said = Profile(
+        profile = Profile(
             profile_id=name, members=members, label_version=3, merged_into=into, split_from="5e", identifiers=(), traits={},
             counters={}, first_seen_ms=1, last_seen_ms=2, segments=(), updated_ms=4,
         )  # fmt: skip
-        await writer.insert(PROFILES, rows.profile_rows(RECORD, said))
+        await writer.insert(PROFILES, rows.profile_rows(RECORD, profile))
     assert await warehouse.query("SELECT count(), any(split_from) FROM profile_store FINAL") == [(3, "5e")]
     assert await warehouse.query("SELECT profile_id FROM profiles") == [("0a",)]

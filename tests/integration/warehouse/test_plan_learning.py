@@ -1,4 +1,4 @@
-"""A plan learnt from real rows fits the events that it was learnt from."""
+"""A tracking plan that is learnt from stored events accepts these events."""
 
 from typing import Any
 
@@ -18,38 +18,38 @@ pytestmark = pytest.mark.clickhouse
 
 
 def order(number: int) -> dict[str, Any]:
-    found = {
+    properties = {
         "order_id": f"DH-{number}", "total": f"{number}.50", "count": number, "weight": number + 0.5, "gift": number % 2 == 0,
         "currency": ["VND", "đồng"][number % 2], "at": "2025-06-15T10:00:00.000Z", "products": [{"sku": "áo"}],
         "ship": {"city": "Huế"}, "ref": f"khách-{number}@cho-que.vn", "hotline": "0912 345 678", "gone": None,
     }  # fmt: skip
-    return found | ({"coupon": "TẾT"} if number % 10 == 0 else {})
+    return properties | ({"coupon": "TẾT"} if number % 10 == 0 else {})
 
 
 async def test_learned_tracking_plan_accepts_its_events(warehouse: Warehouse) -> None:
-    said = [event({"user_id": "u"}, id=f"m{n}", name="Đặt hàng", properties=order(n), source="shop") for n in range(200)]
-    said += [
+    history = [event({"user_id": "u"}, id=f"m{n}", name="Đặt hàng", properties=order(n), source="shop") for n in range(200)]
+    history += [
         event({"user_id": "u"}, id=f"i{n}", type="identify", traits={"tên": f"Ánh {n}", "email": f"{n}@cho-que.vn"}, source="shop")
         for n in range(150)
     ]
-    said.append(event({"user_id": "u"}, id="x", name="Của nguồn khác", source="other"))
-    said.append(event({"user_id": "u"}, id="y", name="Cũ rồi", source="shop", time_ms=START_MS - 10))
-    records = [Record("onefold.events", 0, offset, 0, None, None) for offset in range(len(said))]
-    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event_row(*pair) for pair in zip(records, said, strict=True)])
+    history.append(event({"user_id": "u"}, id="x", name="Của nguồn khác", source="other"))
+    history.append(event({"user_id": "u"}, id="y", name="Cũ rồi", source="shop", time_ms=START_MS - 10))
+    records = [Record("onefold.events", 0, offset, 0, None, None) for offset in range(len(history))]
+    await ClickHouseWriter(warehouse).insert(EVENT_STORE, [rows.event_row(*pair) for pair in zip(records, history, strict=True)])
     total, text = await learn_plan(warehouse, "shop", "7d", START_MS)
     assert total == 350
     [plan] = load_yaml(text, "learnt.yaml")
     assert isinstance(plan, TrackingPlan)
     compiled = CompiledPlan("shop", plan.spec)
-    assert [compiled.check(one) for one in said[:-2]] == [PlanCheck()] * 350
+    assert [compiled.check(item) for item in history[:-2]] == [PlanCheck()] * 350
     assert set(plan.spec.events) == {"Đặt hàng", "$identify"}
     learnt = plan.spec.events["Đặt hàng"].properties
-    assert {name: held.type for name, held in learnt.items()} == {
+    assert {name: rules.type for name, rules in learnt.items()} == {
         "order_id": "string", "total": "money", "count": "integer", "weight": "number", "gift": "boolean", "currency": "string",
         "at": "datetime", "products": "array", "ship": "object", "ref": "string", "hotline": "string", "coupon": "string",
     }  # fmt: skip
-    assert {name for name, held in learnt.items() if not held.required} == {"coupon"}
-    assert {name: held.enum for name, held in learnt.items() if held.enum} == {"currency": ("VND", "đồng")}
-    assert {name: held.pii for name, held in learnt.items() if held.pii != "none"} == {"ref": "contact", "hotline": "contact"}
+    assert {name for name, rules in learnt.items() if not rules.required} == {"coupon"}
+    assert {name: rules.enum for name, rules in learnt.items() if rules.enum} == {"currency": ("VND", "đồng")}
+    assert {name: rules.pii for name, rules in learnt.items() if rules.pii != "none"} == {"ref": "contact", "hotline": "contact"}
     assert "@cho-que.vn" not in text
     assert (await learn_plan(warehouse, "shop", "7d", START_MS + 1))[0] == 0

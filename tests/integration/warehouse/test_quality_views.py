@@ -1,4 +1,4 @@
-"""Data quality and violations, as ClickHouse sees them."""
+"""The views of data quality and of tracking plan violations, on a real ClickHouse engine."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ class Log:
     records: list[tuple[Record, Event]] = field(default_factory=list)
 
     def append(self, at_ms: int, *, name: str = "Đặt hàng", late_ms: int = 0, again: str = "", **more: Any) -> None:
-        said = event(
+        logged = event(
             {"user_id": "u"},
             id=again or f"m{self.offset}",
             name=name,
@@ -49,15 +49,18 @@ class Log:
             source="shop",
             **more,
         )
-        self.records.append((Record("onefold.events", 0, self.offset, at_ms, None, None), said))
+        self.records.append((Record("onefold.events", 0, self.offset, at_ms, None, None), logged))
         self.offset += 1
 
     async def write(self, quarantined: Sequence[QuarantineRecord] = ()) -> None:
         writer = ClickHouseWriter(self.warehouse)
         for _ in range(2):  # a batch may come again
-            await writer.insert(EVENT_STORE, [rows.event_row(record, said) for record, said in self.records])
-            await writer.insert(LEDGER, [rows.stored_ledger_row(record, said) for record, said in self.records])
-            await writer.insert(QUARANTINE, [row for held in quarantined for row in rows.quarantine_rows(self.records[0][0], held)])
+            await writer.insert(EVENT_STORE, [rows.event_row(record, logged) for record, logged in self.records])
+            await writer.insert(LEDGER, [rows.stored_ledger_row(record, logged) for record, logged in self.records])
+            await writer.insert(
+                QUARANTINE,
+                [row for quarantine_record in quarantined for row in rows.quarantine_rows(self.records[0][0], quarantine_record)],
+            )
 
 
 def quarantined_row(
@@ -87,12 +90,12 @@ async def test_a_day_in_order_has_the_full_score(warehouse: Warehouse) -> None:
     for _ in range(10):
         log.append(TODAY, properties={"total": 1, "màu": None})
     await log.write()
-    found = await quality(warehouse)
-    assert found["score"] == pytest.approx(100)
-    assert found["events"] == 10
-    assert found["completeness"] == 1
-    assert found["validity"] == 1
-    assert found["volume"] is None
+    day_quality = await quality(warehouse)
+    assert day_quality["score"] == pytest.approx(100)
+    assert day_quality["events"] == 10
+    assert day_quality["completeness"] == 1
+    assert day_quality["validity"] == 1
+    assert day_quality["volume"] is None
 
 
 async def test_each_part_is_counted(warehouse: Warehouse) -> None:
@@ -112,20 +115,20 @@ async def test_each_part_is_counted(warehouse: Warehouse) -> None:
     log.append(TODAY, again="m27")
     log.append(TODAY, again="m27")
     await log.write([quarantined_row('{"type": "track", "event": "Đặt hàng"}', number, TODAY) for number in range(2)])
-    found = await quality(warehouse)
-    assert {name: found[name] for name in ("events", "quarantined", "violating", "bots", "duplicates")} == {
+    day_quality = await quality(warehouse)
+    assert {name: day_quality[name] for name in ("events", "quarantined", "violating", "bots", "duplicates")} == {
         "events": 8, "quarantined": 2, "violating": 4, "bots": 1, "duplicates": 2,
     }  # fmt: skip
-    assert found["completeness"] == pytest.approx(12 / 16)
-    assert found["validity"] == pytest.approx(0.4)
-    assert found["uniqueness"] == pytest.approx(0.8)
-    assert found["freshness_p95_ms"] == pytest.approx(2 * HOUR_MS)
-    assert 0 < found["freshness"] < 1
-    assert 0 < found["score"] < 100
+    assert day_quality["completeness"] == pytest.approx(12 / 16)
+    assert day_quality["validity"] == pytest.approx(0.4)
+    assert day_quality["uniqueness"] == pytest.approx(0.8)
+    assert day_quality["freshness_p95_ms"] == pytest.approx(2 * HOUR_MS)
+    assert 0 < day_quality["freshness"] < 1
+    assert 0 < day_quality["score"] < 100
     assert (await quality(warehouse, day_ms=TODAY - DAY_MS))["score"] == pytest.approx(100)
 
 
-async def test_an_event_that_never_passes_has_no_score(warehouse: Warehouse) -> None:
+async def test_an_event_that_is_always_quarantined_scores_zero(warehouse: Warehouse) -> None:
     log = Log(warehouse)
     log.append(TODAY)
     await log.write(
@@ -145,8 +148,10 @@ async def test_violations_are_counted_by_source_event_and_path_with_a_sample(war
     log.append(TODAY + 1, observed=(*wrong, PlanViolation("properties.màu", "unknown", "array")))
     log.append(TODAY + 1, again="m1", observed=wrong)
     await log.write([quarantined_row('{"type": "track", "event": "Đặt hàng"}', 1, TODAY + 2)])
-    found = await warehouse.query("SELECT source, event, path, rule, kind, events, blocked, sample FROM violations ORDER BY path")
-    assert found == [
+    violations = await warehouse.query(
+        "SELECT source, event, path, rule, kind, events, blocked, sample FROM violations ORDER BY path"
+    )
+    assert violations == [
         ("shop", "Đặt hàng", "properties.màu", "unknown", "array", 1, 0, "m1"),
         ("shop", "Đặt hàng", "properties.total", "type", "text", 3, 1, "collector-1"),
     ]
@@ -196,19 +201,19 @@ async def test_the_report_has_the_scores_of_the_view(warehouse: Warehouse) -> No
         log.append(TODAY, late_ms=number * 90_000, properties={"a": 1} if number else {}, violations=wrong if number > 7 else ())
         log.append(TODAY, again="m4", name="Xem")
     await log.write([quarantined_row('{"type": "track", "event": "Xem"}', 1, TODAY)])
-    found = await measure_quality(warehouse, datetime.fromtimestamp(TODAY / 1_000, UTC).date())
+    report = await measure_quality(warehouse, datetime.fromtimestamp(TODAY / 1_000, UTC).date())
     scores = dict(await warehouse.query("SELECT event, score FROM quality_daily WHERE day = toDate(now())"))
-    assert {row.event: row.score for row in found.rows} == pytest.approx(scores)
+    assert {row.event: row.score for row in report.rows} == pytest.approx(scores)
     assert scores.keys() == {"Xem", "Đặt hàng"}
-    for row in found.rows:
+    for row in report.rows:
         assert row.parts.freshness == pytest.approx(freshness(row.freshness_p95_ms))
         assert row.parts.validity == pytest.approx(validity(row.events, row.violating, row.quarantined))
-    assert [row[1:7] for row in found.violations] == [
+    assert [row[1:7] for row in report.violations] == [
         ("Đặt hàng", "properties.total", "missing", "", 2, 0),
         ("Xem", "properties.total", "type", "text", 1, 1),
     ]
-    assert json.loads(json.dumps(found.as_json()))["sources"] == pytest.approx(by_source(found.rows))
-    assert {one["event"]: one["score"] for one in found.as_json()["events"]} == pytest.approx(scores)
+    assert json.loads(json.dumps(report.as_json()))["sources"] == pytest.approx(by_source(report.rows))
+    assert {event_score["event"]: event_score["score"] for event_score in report.as_json()["events"]} == pytest.approx(scores)
     assert (await measure_quality(warehouse, date(2020, 1, 1))).rows == ()
 
 

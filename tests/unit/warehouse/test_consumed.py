@@ -1,4 +1,4 @@
-"""Waiting until ClickHouse has consumed what is about to be read."""
+"""A wait until ClickHouse has consumed the records that the caller is about to read."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from warehouse.consumed import ClickHouseBehind, wait_until_consumed
 
 
 class FakeOffsets:
-    """The consumed offsets of topics, one reading of a topic after the other; the last one stays."""
+    """A stand-in for the warehouse: each query returns the next consumed offsets of its topic, and then the final ones."""
 
     def __init__(self, **readings: list[dict[int, int]]) -> None:
         self.readings = readings

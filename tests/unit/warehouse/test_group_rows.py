@@ -1,4 +1,4 @@
-"""Rows of what is said of groups: the same however often and in whichever order they are inserted."""
+"""Rows of group records: the table is the same however often and in whichever order they are inserted."""
 
 import random
 
@@ -21,32 +21,34 @@ HOME = GroupRecord(
 )  # fmt: skip
 
 
-def test_a_contribution_comes_back_from_its_row_as_it_was() -> None:
+def test_a_contribution_is_read_back_from_its_row_unchanged() -> None:
     assert decode(GroupRecord, encode(HOME)) == HOME
     assert [record_of_contribution_row(row) for row in rows.contribution_rows(RECORD, HOME)] == [HOME]
     assert rows.account_trait_rows(RECORD, HOME) == []
 
 
 def test_each_trait_of_an_account_is_a_row() -> None:
-    said = decode(GroupRecord, encode(ACCOUNT))
-    assert rows.account_trait_rows(RECORD, said) == [
+    group_record = decode(GroupRecord, encode(ACCOUNT))
+    assert rows.account_trait_rows(RECORD, group_record) == [
         ("a1", "Công ty Ánh", "số ghế", (5, "m1", "12")),
         ("a1", "Công ty Ánh", "plan", (6, "m2", "null")),
     ]
-    assert rows.contribution_rows(RECORD, said) == []
+    assert rows.contribution_rows(RECORD, group_record) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=9), st.randoms(use_true_random=False))
-async def test_the_contribution_with_the_largest_number_stays(said: list[tuple[int, bool]], rng: random.Random) -> None:
-    held = [
+async def test_the_contribution_with_the_largest_sequence_number_wins(
+    contributions: list[tuple[int, bool]], rng: random.Random
+) -> None:
+    records = [
         GroupRecord(group_id="h1", kind="household", profile_id=f"{who}", present=present, seq=seq)
-        for seq, (who, present) in enumerate(said)
+        for seq, (who, present) in enumerate(contributions)
     ]
-    shuffled = [*held, *rng.choices(held, k=4)]
+    shuffled = [*records, *rng.choices(records, k=4)]
     rng.shuffle(shuffled)
     writer = MemoryWriter()
     for record in shuffled:
         await writer.insert(CONTRIBUTIONS, rows.contribution_rows(RECORD, record))
         await writer.insert(ACCOUNT_TRAITS, rows.account_trait_rows(RECORD, record))
-    newest = {record.profile_id: record for record in held}
+    newest = {record.profile_id: record for record in records}
     assert [record_of_contribution_row(row) for row in writer.rows(CONTRIBUTIONS)] == [newest[who] for who in sorted(newest)]

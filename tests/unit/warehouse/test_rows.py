@@ -1,4 +1,4 @@
-"""Rows of records: the same however often and in whichever order they are inserted."""
+"""Rows of records: the table is the same however often and in whichever order they are inserted."""
 
 import json
 import random
@@ -30,36 +30,36 @@ def record(offset: int, value: bytes = b"") -> Record:
 
 
 @given(JSON, JSON)
-def test_an_event_comes_back_from_its_row_as_it_was(properties: dict[str, Any], traits: dict[str, Any]) -> None:
-    said = event({"user_id": "Nguyễn Thị Ánh"}, id="m1", name="Đặt hàng", properties=properties, traits=traits)
-    row = rows.event_row(record(5), decode(Event, encode(said)))
-    held = dict(zip([column.name for column in EVENT_STORE.columns], row, strict=True))
-    assert json.loads(held["properties"]) == properties
-    assert json.loads(held["traits"]) == traits
-    assert held["identifiers"] == [("user_id", "Nguyễn Thị Ánh")]
-    assert held["time"] == said.time_ms
-    assert held["partition"] == 0
-    assert held["offset"] == 5
+def test_an_event_row_has_the_values_of_its_event(properties: dict[str, Any], traits: dict[str, Any]) -> None:
+    original = event({"user_id": "Nguyễn Thị Ánh"}, id="m1", name="Đặt hàng", properties=properties, traits=traits)
+    row = rows.event_row(record(5), decode(Event, encode(original)))
+    stored = dict(zip([column.name for column in EVENT_STORE.columns], row, strict=True))
+    assert json.loads(stored["properties"]) == properties
+    assert json.loads(stored["traits"]) == traits
+    assert stored["identifiers"] == [("user_id", "Nguyễn Thị Ánh")]
+    assert stored["time"] == original.time_ms
+    assert stored["partition"] == 0
+    assert stored["offset"] == 5
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=20), st.randoms(use_true_random=False))
 async def test_any_order_and_repetition_of_inserts_gives_the_same_rows(pairs: list[tuple[int, int]], rng: random.Random) -> None:
-    said = [(record(offset), event({"user_id": f"u{who}"}, id=f"m{what}")) for offset, (who, what) in enumerate(pairs)]
+    arrivals = [(record(offset), event({"user_id": f"u{who}"}, id=f"m{what}")) for offset, (who, what) in enumerate(pairs)]
     once, often = MemoryWriter(), MemoryWriter()
-    for place, held in said:
-        await once.insert(EVENT_STORE, [rows.event_row(place, held)])
-        await once.insert(LEDGER, [rows.stored_ledger_row(place, held)])
-    shuffled = [*said, *rng.choices(said, k=5)]
+    for source_record, arrived in arrivals:
+        await once.insert(EVENT_STORE, [rows.event_row(source_record, arrived)])
+        await once.insert(LEDGER, [rows.stored_ledger_row(source_record, arrived)])
+    shuffled = [*arrivals, *rng.choices(arrivals, k=5)]
     rng.shuffle(shuffled)
-    await often.insert(EVENT_STORE, [rows.event_row(place, held) for place, held in shuffled])
-    await often.insert(LEDGER, [rows.stored_ledger_row(place, held) for place, held in shuffled])
+    await often.insert(EVENT_STORE, [rows.event_row(source_record, arrived) for source_record, arrived in shuffled])
+    await often.insert(LEDGER, [rows.stored_ledger_row(source_record, arrived) for source_record, arrived in shuffled])
     assert often.rows(EVENT_STORE) == once.rows(EVENT_STORE)
     assert often.rows(LEDGER) == once.rows(LEDGER)
     assert len(once.rows(LEDGER)) - len(once.rows(EVENT_STORE)) == len(pairs) - len(set(pairs))
 
 
 async def test_later_profile_row_wins() -> None:
-    def said(at_ms: int, offset: int, segments: tuple[str, ...]) -> rows.TableRow:
+    def profile_row(at_ms: int, offset: int, segments: tuple[str, ...]) -> rows.TableRow:
         profile = Profile(
             profile_id="p", members=("p",), label_version=0, identifiers=(), traits={}, counters={}, first_seen_ms=0,
             last_seen_ms=0, segments=segments, updated_ms=at_ms,
@@ -67,7 +67,7 @@ async def test_later_profile_row_wins() -> None:
         return rows.profile_rows(record(offset), profile)[0]
 
     writer = MemoryWriter()
-    await writer.insert(PROFILES, [said(1_000, 7, ("b",)), said(1_000, 6, ("a",)), said(999, 900_000, ("c",))])
+    await writer.insert(PROFILES, [profile_row(1_000, 7, ("b",)), profile_row(1_000, 6, ("a",)), profile_row(999, 900_000, ("c",))])
     (row,) = writer.rows(PROFILES)
     assert row[PROFILES.column_index("segments")] == ["b"]
 
@@ -101,28 +101,28 @@ LINK = st.builds(
 
 
 @given(st.lists(LINK.filter(lambda link: abs(link.first_ms) < 2**63 and abs(link.last_ms) < 2**63), min_size=1, max_size=8))
-async def test_the_smallest_columns_are_what_evidence_joins_to(said: list[Link]) -> None:
+async def test_minimum_columns_equal_the_join_of_the_evidence(links: list[Link]) -> None:
     writer = MemoryWriter()
     edges: Edges = {}
-    for link in said:
+    for link in links:
         await writer.insert(EVIDENCE, rows.evidence_rows(record(0), link))
         add_edge(edges, (link.a, link.b), edge_of_link(link))
     assert writer.rows(EVIDENCE) == [rows.evidence_row(a, b, edge) for (a, b), edge in sorted(edges.items())]
 
 
 @given(LINK)
-def test_any_evidence_fits_clickhouse(said: Link) -> None:
-    ((_, _, first, last),) = rows.evidence_rows(record(0), said)
+def test_any_evidence_fits_clickhouse(link: Link) -> None:
+    ((_, _, first, last),) = rows.evidence_rows(record(0), link)
     assert all(-(2**63) < number < 2**63 for number in (first[0], last[0], last[1]))
 
 
 async def test_decision_has_a_row_per_pair_and_recluster_request_has_none() -> None:
     pairs: tuple[tuple[DecisionKind, str, str], ...] = (("cut", "0a", "2b"), ("apart", "0a", "3c"))
-    said = LinkDecision(operation="o1", action="split", pairs=pairs, on=True, at_ms=2**80, by="Ánh", reason="hai")
+    decision = LinkDecision(operation="o1", action="split", pairs=pairs, on=True, at_ms=2**80, by="Ánh", reason="hai")
     writer = MemoryWriter()
-    for one in (said, said, ReclusterRequest(nodes=("0a",), rules_number=1)):
-        await writer.insert(DECISIONS, rows.decision_rows(record(0), one))
-        await writer.insert(EVIDENCE, rows.evidence_rows(record(0), one))
+    for link_record in (decision, decision, ReclusterRequest(nodes=("0a",), rules_number=1)):
+        await writer.insert(DECISIONS, rows.decision_rows(record(0), link_record))
+        await writer.insert(EVIDENCE, rows.evidence_rows(record(0), link_record))
     assert [row[2:7] for row in writer.rows(DECISIONS)] == [
         ("apart", "0a", "3c", True, 2**63 - 1),
         ("cut", "0a", "2b", True, 2**63 - 1),
@@ -131,6 +131,6 @@ async def test_decision_has_a_row_per_pair_and_recluster_request_has_none() -> N
 
 
 def test_a_dissolved_profile_has_a_change_and_no_labels() -> None:
-    said = Identity(profile_id="2b", members=(), label_version=-1, merged_into="0a", at_ms=-5)
-    assert rows.label_rows(record(0), said) == []
-    assert rows.identity_rows(record(0), said) == [("2b", 0, [], "0a", "", "", 0)]
+    dissolved = Identity(profile_id="2b", members=(), label_version=-1, merged_into="0a", at_ms=-5)
+    assert rows.label_rows(record(0), dissolved) == []
+    assert rows.identity_rows(record(0), dissolved) == [("2b", 0, [], "0a", "", "", 0)]

@@ -47,62 +47,64 @@ def knowledge(draw: st.DrawFn) -> Evidence:
 RULES = st.sampled_from([TIGHT, replace(TIGHT, prefer="first"), DEFAULT_RULES])
 
 
-def is_way(steps: tuple[EvidenceStep, ...], a: str, b: str) -> bool:
+def is_path(steps: tuple[EvidenceStep, ...], a: str, b: str) -> bool:
     ends = [a, *(step.end for step in steps)]
     return ends[-1] == b and all(step.start == end for step, end in zip(steps, ends, strict=False))
 
 
 @settings(max_examples=rounds(quick=100, thorough=400))
 @given(knowledge(), RULES, st.sampled_from(NODES), st.sampled_from(NODES))
-def test_two_are_together_exactly_when_a_way_of_taken_edges_joins_them(
+def test_nodes_are_together_exactly_when_joining_edges_connect_them(
     evidence: Evidence, rules: CompiledIdentityRules, a: str, b: str
 ) -> None:
-    found = resolve(evidence, rules)
-    why = IdentityExplainer(evidence, rules, found).explain_pair(a, b)
-    together = found.labels.get(a, a) == found.labels.get(b, b)
-    assert (why.relation in ("same", "together")) == together
-    if why.relation == "together":
-        assert is_way(why.steps, a, b)
-        way = [ordered_pair(step.start, step.end) for step in why.steps]
-        assert all(key in found.joining_edges for key in way)
-        assert not why.refused_steps
+    resolution = resolve(evidence, rules)
+    explanation = IdentityExplainer(evidence, rules, resolution).explain_pair(a, b)
+    together = resolution.labels.get(a, a) == resolution.labels.get(b, b)
+    assert (explanation.relation in ("same", "together")) == together
+    if explanation.relation == "together":
+        assert is_path(explanation.steps, a, b)
+        path = [ordered_pair(step.start, step.end) for step in explanation.steps]
+        assert all(key in resolution.joining_edges for key in path)
+        assert not explanation.refused_steps
         # the strongest way: what is stronger than its weakest edge does not join the two
-        turn = preference_key(rules)
-        weakest = max(turn((key, evidence.edges[key])) for key in way)
-        stronger = {k: e for k, e in evidence.edges.items() if k not in found.dead_edges and turn((k, e)) < weakest}
+        order_of = preference_key(rules)
+        weakest = max(order_of((key, evidence.edges[key])) for key in path)
+        stronger = {k: e for k, e in evidence.edges.items() if k not in resolution.dead_edges and order_of((k, e)) < weakest}
         parts = resolve(Evidence(stronger), FREE).labels
         assert parts.get(a, a) != parts.get(b, b)
 
 
 @settings(max_examples=rounds(quick=100, thorough=400))
 @given(knowledge(), RULES, st.sampled_from(NODES), st.sampled_from(NODES))
-def test_two_that_evidence_connects_are_apart_by_a_named_refusal_on_every_way(
+def test_nodes_apart_have_a_named_refusal_on_every_path_of_evidence(
     evidence: Evidence, rules: CompiledIdentityRules, a: str, b: str
 ) -> None:
-    found = resolve(evidence, rules)
-    why = IdentityExplainer(evidence, rules, found).explain_pair(a, b)
+    resolution = resolve(evidence, rules)
+    explanation = IdentityExplainer(evidence, rules, resolution).explain_pair(a, b)
     raw = resolve(Evidence(evidence.edges), FREE)
     connected = raw.labels.get(a, a) == raw.labels.get(b, b)
-    if why.relation == "never_together":
+    if explanation.relation == "never_together":
         assert not connected
-    if why.relation == "apart":
+    if explanation.relation == "apart":
         assert connected
-        assert is_way(why.steps, a, b)
-        assert {ordered_pair(s.start, s.end): s.refusal.dead for s in why.refused_steps if s.refusal} == {
-            key: dead for key, dead in found.dead_edges.items() if key in {ordered_pair(s.start, s.end) for s in why.steps}
+        assert is_path(explanation.steps, a, b)
+        assert {ordered_pair(s.start, s.end): s.refusal.dead for s in explanation.refused_steps if s.refusal} == {
+            key: dead
+            for key, dead in resolution.dead_edges.items()
+            if key in {ordered_pair(s.start, s.end) for s in explanation.steps}
         }
         # every way has a dead edge: without them the two are in two parts
-        alive = Evidence({key: held for key, held in evidence.edges.items() if key not in found.dead_edges})
+        alive = Evidence({key: edge for key, edge in evidence.edges.items() if key not in resolution.dead_edges})
         parts = resolve(alive, FREE).labels
         assert parts.get(a, a) != parts.get(b, b)
-        assert why.refused_steps
+        assert explanation.refused_steps
 
 
 def without_cause(evidence: Evidence, rules: CompiledIdentityRules, key: tuple[str, str], dead: DeadEdge) -> Resolution:
     """Resolve the same evidence without the limit or decision that the dead edge's reason names."""
     if dead.reason in ("cut", "apart"):
-        kept = {k: d if d.operation != dead.subject else replace(d, on=False) for k, d in evidence.decisions.items()}
-        return resolve(replace(evidence, decisions=kept), rules)
+        decisions = {k: d if d.operation != dead.subject else replace(d, on=False) for k, d in evidence.decisions.items()}
+        return resolve(replace(evidence, decisions=decisions), rules)
     if dead.reason == "blocked":
         return resolve(replace(evidence, blocked=frozenset(evidence.blocked) - {dead.subject}), rules)
     if dead.reason == "generic":
@@ -117,17 +119,17 @@ def without_cause(evidence: Evidence, rules: CompiledIdentityRules, key: tuple[s
 @settings(max_examples=rounds(quick=100, thorough=300))
 @given(knowledge(), RULES)
 def test_without_its_cause_an_edge_is_not_dead_for_that_reason(evidence: Evidence, rules: CompiledIdentityRules) -> None:
-    found = resolve(evidence, rules)
-    for key, dead in found.dead_edges.items():
+    resolution = resolve(evidence, rules)
+    for key, dead in resolution.dead_edges.items():
         assert without_cause(evidence, rules, key, dead).dead_edges.get(key) != dead
 
 
 @settings(max_examples=rounds(quick=100, thorough=300))
 @given(knowledge(), RULES)
 def test_limit_explanation_names_edges_considered_earlier(evidence: Evidence, rules: CompiledIdentityRules) -> None:
-    found = resolve(evidence, rules)
-    turns = IdentityExplainer(evidence, rules, found).replay(NODES)
-    assert [ordered_pair(t.step.start, t.step.end) for t in turns if t.outcome == "joined"] == list(found.joining_edges)
+    resolution = resolve(evidence, rules)
+    turns = IdentityExplainer(evidence, rules, resolution).replay(NODES)
+    assert [ordered_pair(t.step.start, t.step.end) for t in turns if t.outcome == "joined"] == list(resolution.joining_edges)
     assert len(turns) == len(evidence.edges)
     joined: set[tuple[str, str]] = set()
     for turn in turns:
@@ -147,7 +149,7 @@ def test_limit_explanation_names_edges_considered_earlier(evidence: Evidence, ru
             assert len(refusal.end_values[0]) + len(refusal.end_values[1]) > rules.max_members
         if refusal.dead.reason == "apart":
             assert refusal.pair is not None
-            assert found.labels[refusal.pair[0]] != found.labels[refusal.pair[1]]
+            assert resolution.labels[refusal.pair[0]] != resolution.labels[refusal.pair[1]]
         if refusal.dead.reason in ("cut", "apart"):
             assert refusal.decision is not None
             assert refusal.decision.on
@@ -165,7 +167,7 @@ def test_refusal_names_the_newer_link_that_used_up_the_limit() -> None:
     assert step.refusal.earlier_links == ((U1, COOKIE),)
 
 
-def test_a_way_through_a_generic_value_is_shown_with_its_count() -> None:
+def test_a_path_through_a_generic_value_is_shown_with_its_count() -> None:
     owners = NODES[3:6]
     evidence = Evidence({(owner, EMAIL): edge(n) for n, owner in enumerate(owners)})
     rules = replace(DEFAULT_RULES, max_neighbours={**DEFAULT_RULES.max_neighbours, "email": 2})
@@ -176,7 +178,7 @@ def test_a_way_through_a_generic_value_is_shown_with_its_count() -> None:
     ]
 
 
-def test_a_direct_link_that_only_confirms_is_shown_beside_the_newer_way() -> None:
+def test_a_direct_link_that_only_confirms_is_shown_beside_the_newer_path() -> None:
     evidence = Evidence({(U1, COOKIE): edge(0), (U1, EMAIL): edge(9 * DAY_MS), (EMAIL, COOKIE): edge(8 * DAY_MS)})
     why = IdentityExplainer(evidence, DEFAULT_RULES, resolve(evidence, DEFAULT_RULES)).explain_pair(U1, COOKIE)
     assert [step.end for step in why.steps] == [EMAIL, COOKIE]

@@ -54,37 +54,37 @@ def plan(where: str) -> SegmentPlan:
 @st.composite
 def records(draw: st.DrawFn) -> list[GroupRecord]:
     """Draw the records that one account and one household receive; a number stands for one record of a profile."""
-    found = {}
+    by_number = {}
     for seq in range(draw(st.integers(1, 15))):
         profile_id, name = draw(st.sampled_from(PROFILES)), draw(st.sampled_from([ACCOUNT, HOME]))
         kind = group_kind(name)
         if kind == "account" and draw(st.booleans()):
             traits = {draw(st.sampled_from(["plan", "ghế"])): (draw(st.integers(0, 2)), draw(st.integers(0, 2)), f"m{seq}")}
-            found[seq] = GroupRecord(group_id=name, kind=kind, name="Công ty A", traits=traits)
+            by_number[seq] = GroupRecord(group_id=name, kind=kind, name="Công ty A", traits=traits)
             continue
         shared = (
             {"city": (draw(st.sampled_from(["Huế", "Vinh"])), draw(st.integers(0, 2)), f"m{seq}")} if kind == "household" else {}
         )
         counters = {"Order Completed": seq} if kind == "household" else {}
-        found[seq] = GroupRecord(
+        by_number[seq] = GroupRecord(
             group_id=name, kind=kind, profile_id=profile_id, present=draw(st.booleans()), seq=seq, traits=shared, counters=counters
         )
-    return list(found.values())
+    return list(by_number.values())
 
 
-@given(said=records(), rng=st.randoms(use_true_random=False))
+@given(group_records=records(), rng=st.randoms(use_true_random=False))
 def test_any_order_duplication_and_grouping_of_records_gives_the_same_documents(
-    said: list[GroupRecord], rng: random.Random
+    group_records: list[GroupRecord], rng: random.Random
 ) -> None:
-    once = documents_from_records(said)
-    shuffled = [*said, *rng.choices(said, k=5)]
+    once = documents_from_records(group_records)
+    shuffled = [*group_records, *rng.choices(group_records, k=5)]
     rng.shuffle(shuffled)
-    one_by_one: dict[str, GroupDocument] = {}
+    single_steps: dict[str, GroupDocument] = {}
     for record in shuffled:
-        document = decode_group(encode_group(one_by_one.get(record.group_id, GroupDocument())))
+        document = decode_group(encode_group(single_steps.get(record.group_id, GroupDocument())))
         apply_group_records(document, [record])
-        one_by_one[record.group_id] = document
-    assert {name: encode_group(group) for name, group in one_by_one.items()} == {
+        single_steps[record.group_id] = document
+    assert {name: encode_group(group) for name, group in single_steps.items()} == {
         name: encode_group(group) for name, group in once.items()
     }
 
@@ -122,7 +122,7 @@ def test_former_members_are_remembered_for_a_while() -> None:
     assert group.members() == []
 
 
-def test_a_document_of_nothing_is_one() -> None:
+def test_no_data_decodes_to_an_empty_document() -> None:
     assert decode_group(None) == GroupDocument()
     assert account_facts(GroupDocument()).members == 0
     assert household_facts(GroupDocument(), RULE) is None
@@ -154,12 +154,12 @@ def test_a_household_sees_the_latest_shared_trait_and_all_counters() -> None:
 
 
 def test_a_profile_contributes_presence_shared_traits_and_the_counts_that_segments_ask_for() -> None:
-    asks = plan("{household: {did: {event: Order Completed, at_least: 3}}}")
+    asking_plan = plan("{household: {did: {event: Order Completed, at_least: 3}}}")
     profile = joined(("city", "Huế"), ("salary", 9), ("floor", None), phone="+842838221234", accounts=("Công ty A",), orders=7)
-    found = profile_contributions(profile, "0a", asks, RULE, SECRET)
-    assert list(found) == [ACCOUNT, HOME]
-    assert found[ACCOUNT] == GroupRecord(group_id=ACCOUNT, kind="account", name="Công ty A", profile_id="0a")
-    assert found[HOME] == GroupRecord(
+    contributions = profile_contributions(profile, "0a", asking_plan, RULE, SECRET)
+    assert list(contributions) == [ACCOUNT, HOME]
+    assert contributions[ACCOUNT] == GroupRecord(group_id=ACCOUNT, kind="account", name="Công ty A", profile_id="0a")
+    assert contributions[HOME] == GroupRecord(
         group_id=HOME,
         kind="household",
         profile_id="0a",
@@ -167,21 +167,21 @@ def test_a_profile_contributes_presence_shared_traits_and_the_counts_that_segmen
         traits={"city": ("Huế", 5, "m")},
         counters={"Order Completed": 3},
     )
-    assert list(profile_contributions(profile, "0a", asks, None, SECRET)) == [ACCOUNT]
+    assert list(profile_contributions(profile, "0a", asking_plan, None, SECRET)) == [ACCOUNT]
 
 
 def test_only_changed_contributions_are_emitted_with_growing_sequence_numbers() -> None:
-    now = profile_contributions(joined(phone="+842838221234", accounts=("b",)), "0a", SegmentPlan(), RULE, SECRET)
-    first = changed_contributions({}, 0, now, "0a", 100)
-    assert [(said.seq, said.present) for said in first.records] == [(100, True), (100, True)]
-    assert changed_contributions(first.emitted_hashes, first.seq, now, "0a", 200).records == ()
-    left = changed_contributions(first.emitted_hashes, first.seq, {HOME: now[HOME]}, "0a", 50)
-    assert [(said.kind, said.present, said.seq) for said in left.records] == [("account", False, 101)]
-    again = changed_contributions(left.emitted_hashes, left.seq, now, "0a", 50)
-    assert [(said.kind, said.present, said.seq) for said in again.records] == [("account", True, 102)]
+    current = profile_contributions(joined(phone="+842838221234", accounts=("b",)), "0a", SegmentPlan(), RULE, SECRET)
+    first = changed_contributions({}, 0, current, "0a", 100)
+    assert [(emitted.seq, emitted.present) for emitted in first.records] == [(100, True), (100, True)]
+    assert changed_contributions(first.emitted_hashes, first.seq, current, "0a", 200).records == ()
+    left = changed_contributions(first.emitted_hashes, first.seq, {HOME: current[HOME]}, "0a", 50)
+    assert [(emitted.kind, emitted.present, emitted.seq) for emitted in left.records] == [("account", False, 101)]
+    again = changed_contributions(left.emitted_hashes, left.seq, current, "0a", 50)
+    assert [(emitted.kind, emitted.present, emitted.seq) for emitted in again.records] == [("account", True, 102)]
 
 
-def test_a_group_call_names_an_account_once_in_one_spelling() -> None:
+def test_spellings_of_an_account_name_are_stored_once() -> None:
     fragment = Fragment()
     for number, name in enumerate(["Công ty A", " Công ty A ", "null", "", "b"]):
         apply_event(

@@ -18,7 +18,7 @@ LANDLINE, MOBILE = "+842838221234", "+84901234567"
 
 def joined(traits: dict[str, Any] | None = None, **identifiers: str) -> JoinedProfile:
     """Return a profile whose only own identifier is its user id, or which owns all identifiers if it has no user id."""
-    fragment = Fragment(identifiers={f"{place}x": pair for place, pair in enumerate(sorted(identifiers.items()))})
+    fragment = Fragment(identifiers={f"{number}x": pair for number, pair in enumerate(sorted(identifiers.items()))})
     fragment.traits = {name: TraitValue(value, 1, "m") for name, value in (traits or {}).items()}
     own = [node for node, (namespace, _) in fragment.identifiers.items() if namespace == "user_id"]
     return join_fragments([fragment], {}, own or None)
@@ -35,7 +35,7 @@ def joined(traits: dict[str, Any] | None = None, **identifiers: str) -> JoinedPr
         {"street": "12 Trần Hưng Đạo, P. 5", "city": "Huế", "country": "VN"},
     ],
 )
-def test_one_house_has_one_spelling(address: Any) -> None:
+def test_spellings_of_an_address_are_normalised_alike(address: Any) -> None:
     assert normalise_address(address) == "12 tran hung dao phuong 5 hue"
 
 
@@ -50,7 +50,7 @@ def test_one_house_has_one_spelling(address: Any) -> None:
         {"street": "12 Trần Hưng Đạo, P.5", "city": "Vinh"},
     ],
 )
-def test_another_house_has_another(address: Any) -> None:
+def test_another_house_has_another_normal_form(address: Any) -> None:
     assert normalise_address(address) not in (None, normalise_address("12 Trần Hưng Đạo, P.5, Huế"))
 
 
@@ -61,7 +61,7 @@ def test_incomplete_address_has_no_household_key(address: Any) -> None:
     assert normalise_address(address) is None
 
 
-def test_the_signs_come_strongest_first() -> None:
+def test_signs_are_ordered_from_the_strongest() -> None:
     profile = joined({"home": {"id": "nhà 1"}, "address": "12 Lê Lợi, Huế"}, user_id="u1", phone=MOBILE, caller_number=LANDLINE)
     keys = ["id\0nhà 1", "address\x0012 le loi hue", f"phone\0{LANDLINE}", f"phone\0{MOBILE}"]
     assert household_ids(profile, ALL, SECRET) == [group_id(SECRET, "household", key) for key in keys]
@@ -74,11 +74,11 @@ def test_only_the_signs_of_the_rule_count() -> None:
 
 
 @pytest.mark.parametrize("value", ["null", " ", "n/a", True, 1.5, ["nhà 1"], "x" * 2_000])
-def test_an_id_that_names_nothing_is_no_sign(value: Any) -> None:
+def test_an_id_value_that_identifies_no_household_is_ignored(value: Any) -> None:
     assert household_ids(joined({"home": {"id": value}}, user_id="u1"), ALL, SECRET) == []
 
 
-def test_a_profile_that_is_nothing_but_its_number_is_in_no_household() -> None:
+def test_a_profile_with_only_a_phone_number_is_in_no_household() -> None:
     assert household_ids(joined(phone=LANDLINE), ALL, SECRET) == []
     assert household_ids(joined(phone=LANDLINE, caller_number=LANDLINE), ALL, SECRET) == []
     assert len(household_ids(joined(phone=LANDLINE, user_id="u1"), ALL, SECRET)) == 1

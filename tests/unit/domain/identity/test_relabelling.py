@@ -1,4 +1,4 @@
-"""The worked examples of clusters, closures and relabelling, as their modules print them."""
+"""The worked examples in the docstrings of clusters, closures and relabelling."""
 
 from domain.identity.closure import Closure
 from domain.identity.clusters import DeadEdge, Evidence, resolve
@@ -38,7 +38,7 @@ def test_tablet_follows_the_user_who_used_it_last_and_joins_no_two_users() -> No
     assert step.refusal.earlier_links == (newer,)
 
 
-def test_stored_edge_that_is_new_too_counts_as_one_neighbour() -> None:
+def test_an_edge_both_stored_and_new_counts_as_a_single_neighbour() -> None:
     pair = (USER_1, EMAIL)
     closure = Closure.start({pair: edge(2)}, {}, DEFAULT_RULES)
     closure.add_stored(USER_1, Neighbours({EMAIL: edge(1)}))
