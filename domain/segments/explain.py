@@ -237,6 +237,7 @@ class SegmentExplainer:
 def _combine_children(node: AllOf | AnyOf | Not, children: tuple[ExplainedNode, ...]) -> tuple[bool, int]:
     if isinstance(node, Not):
         return not children[0].holds, children[0].next_change_ms
+    # The same rule as in `tree.evaluate_branch`, which cannot be called here: it stops early, and an explanation shows every child.
     settling_value = isinstance(node, AnyOf)
     settling_changes = [child.next_change_ms for child in children if child.holds is settling_value]
     return (
@@ -247,6 +248,7 @@ def _combine_children(node: AllOf | AnyOf | Not, children: tuple[ExplainedNode, 
 
 
 def _work_cost(tree: ExplainedNode) -> int:
+    # A tally has a count but no entries: it is read in one step however many events it has counted.
     return sum(NODE_WORK + sum(evidence.count for evidence in node.evidence if evidence.entries) for node in tree.walk())
 
 

@@ -106,12 +106,15 @@ class SegmentPlan:
         }
         self._registers_by_event = _by_event(self.registers.values())
         self._index_changes(leaves)
+        # At any instant, here 0: without entries a leaf's answer depends neither on time nor on a fact, see
+        # `LeafCondition.evaluate`.
         self.blank_computed, self.blank_results = self.evaluate_all(ProfileFacts(), 0)
         self.blank_members = {name for name, result in self.blank_results.items() if result.is_member}
         self.fingerprint = content_hash(
             [
                 self.versions,
                 {name: computation.version for name, computation in self.computed.items()},
+                # A list that changed changes answers without any event, just as a definition does.
                 {name: sorted(nodes) for name, nodes in self.lists.items()},
             ]
         )
@@ -199,6 +202,7 @@ class SegmentPlan:
             return set(self.computed), set(self.segments)
         computed = {name for change in changed for name in self._computed_by_change.get(change, ())}
         segments = {name for change in changed for name in self._segments_by_change.get(change, ())}
+        # An account's summary changes without an event label or a trait of this profile, so no key could name that change.
         return computed, segments | self._group_segments
 
     def affected_by_facts(self, facts: ProfileFacts) -> tuple[set[str], set[str]]:
@@ -282,6 +286,7 @@ def sort_by_reference(segments: Mapping[str, SegmentSpec]) -> dict[str, SegmentS
     depths: dict[str, int] = {}
 
     def visit(name: str, trail: tuple[str, ...]) -> int:
+        # Asked first: a name on the trail has no depth yet, so the visit would never end.
         if name in trail:
             raise CyclicSegments(f"in_segment leads in a circle: {' -> '.join((*trail, name))}")
         if name not in by_name:
@@ -296,4 +301,5 @@ def sort_by_reference(segments: Mapping[str, SegmentSpec]) -> dict[str, SegmentS
 
     for name in by_name:
         visit(name, ())
+    # A depth is entered only after the depths of everything below it, so this order is already that of the references.
     return {name: by_name[name] for name in depths}

@@ -20,7 +20,9 @@ from domain.segments.registers import AMOUNT_SCALE, MAX_AMOUNT, MAX_KEY_CHARS, R
 
 TEXT_BYTES: Final = 128
 """How long stored texts are assumed to be, unless the caller gives another length."""
+# The longest head of a MessagePack array or map: one byte for the type and four for the length.
 _HEAD_BYTES: Final = 5
+# As long as MessagePack writes any integer, 9 bytes. So the bound also covers times and amounts that never occur.
 _MAX_INTEGER: Final = (1 << 63) - 1
 _TIE_BREAKER: Final = "0" * 16
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -102,16 +104,21 @@ def max_bytes_of(register: Register, text_bytes: int = TEXT_BYTES) -> int:
 
 
 def _largest_entry(register: Register, text_bytes: int) -> tuple[int, str, Any]:
+    # These forms have no tie-breaker: entries of equal order are the same entry (see `Register.entry`).
     tie_breaker = {"periods": "", "largest": "", "smallest": ""}.get(register.form, _TIE_BREAKER)
+    # `Register.entry` puts one digit before the tie-breaker, so that taking back consent wins at the same millisecond.
     if register.extract in ("consent", "subscription"):
         tie_breaker += "0"
     value: Any = None
     match register.extract:
+        # In the forms `largest` and `smallest` the amount is the order itself, which _MAX_INTEGER already covers.
         case "amount" | "amount_or_nothing" if register.form == "newest":
             value = MAX_AMOUNT * AMOUNT_SCALE
         case "value":
+            # A value may also be a number, which takes 9 bytes however short the texts are assumed to be.
             value = "x" * max(text_bytes, 9)
         case "key":
+            # A character takes up to 4 bytes in UTF-8. The 1 is the letter with which a canonical text begins.
             value = "x" * min(MAX_KEY_CHARS * 4, (text_bytes + 1) * len(register.paths))
         case "having" | "consent" | "subscription":
             value = True

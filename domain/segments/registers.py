@@ -194,7 +194,10 @@ def _escape_line(part: str) -> str:
 
 
 def _subscription_status(subscriptions: Any, channel: str) -> bool | None:
-    """Return whether an identify call says that a channel is subscribed, None when it says nothing. Of several entries no wins."""
+    """Return whether an identify call says that a channel is subscribed, None when it does not mention the channel.
+
+    When the call names the channel more than once, every entry has to say SUBSCRIBED: in doubt no message is sent.
+    """
     statuses = [
         subscription.get("status") == "SUBSCRIBED"
         for subscription in (subscriptions if isinstance(subscriptions, list) else ())
@@ -256,10 +259,13 @@ def parse_canonical(text: str) -> Any:
 
 
 def count_entry(tally: dict[str, TallyCount], entry: Entry, capacity: int) -> None:
-    """Count an entry, in place. Of more than `capacity` different values those with the smallest hashes are counted.
+    """Count an entry, in place.
 
-    Which values these are does not depend on the order of events; those that came first would.
+    When there are more than `capacity` different values, only those with the smallest hashes are retained.
+
+    A choice by hash does not depend on the order in which events arrive. A choice of the values that came first would.
     """
+    # divmod rounds down, so the low part is never negative, and equal sums have equal bytes whatever was added to reach them.
     _, value, amount = entry
     _add_to_tally(tally, value, (1, *divmod(amount or 0, _SUM_BASE)))
     _trim_tally(tally, capacity)

@@ -158,7 +158,7 @@ def decide(
         if view.members.merged_into or not view.alive:
             after, profile, due = _dissolve(before, view, profile_id, now_ms)
         else:
-            after, profile, evaluation = _evaluate(before, view, profile_id, touched, plan, rule, now_ms)
+            after, profile, evaluation = _evaluate(before, view, profile_id, touched, plan=plan, rule=rule, now_ms=now_ms)
             due = evaluation.next_ms
             approximate += evaluation.approximate
         timers[profile_id] = due
@@ -217,6 +217,7 @@ def _evaluate(
     view: ProfileView,
     profile_id: str,
     touched: Touches,
+    *,
     plan: SegmentPlan,
     rule: HouseholdRules | None,
     now_ms: int,

@@ -80,14 +80,17 @@ class AggregateCondition(LeafCondition):
         compare, threshold = _COMPARATORS[leaf.op], to_millionths(leaf.value)
         if leaf.of == "distinct":
             in_window = entries_in_window(facts.entries(register), leaf.within, now_ms)
+            # Thresholds are in millionths, since a number of values may be compared with 2.5; the count is scaled to match.
             number = len(in_window.entries)
             return LeafResult(number, compare(number * AMOUNT_SCALE, threshold), in_window.next_change_ms, in_window.entries)
         total, times, next_ms, entries = aggregate_amounts(leaf.of, leaf.within, register, facts, now_ms)
+        # Nothing to compare is not 0: `sum lt 100` must not hold for everyone who never bought anything, and SQL asks the same.
         if times == 0:
             return LeafResult(None, next_change_ms=next_ms)
         # An average is compared without dividing: total / times >= threshold is total >= threshold * times, exact in whole numbers.
         displayed = amount_to_number(total) if leaf.of != "avg" else total / AMOUNT_SCALE / times
         compared_threshold = threshold * times if leaf.of == "avg" else threshold
+        # The register has a place more than `keep`. When even that one is taken, older amounts of the window may have been dropped.
         is_approximate = register.form == "newest" and times >= register.capacity
         return LeafResult(displayed, compare(total, compared_threshold), next_ms, entries, is_approximate)
 
@@ -97,6 +100,8 @@ class AggregateCondition(LeafCondition):
         if leaf.of == "distinct":
             return f"toInt128({self._distinct_sql(columns)}) * {AMOUNT_SCALE} {sql_operator} {threshold}"
         total, times = amount_columns(columns, leaf, leaf.of, leaf.prop)
+        # As in `evaluate`: `times` is positive here, so multiplying by it instead of dividing keeps the direction of
+        # the comparison.
         threshold = f"{threshold} * {times}" if leaf.of == "avg" else threshold
         return all_of([f"{times} > 0", f"{total} {sql_operator} {threshold}"])
 

@@ -55,6 +55,8 @@ class CalendarLeaf(StrictModel):
 
     def includes(self, base_date: date, today: date) -> bool:
         """Return whether a day is one of the days about an anniversary of `base_date`."""
+        # Three years: in January the days of a December anniversary may still run, and in December `before` may have
+        # begun next year's.
         return any(start <= today < start + timedelta(days=self.days) for start in self.starts(base_date, today.year, (-1, 0, 1)))
 
     def starts(self, base_date: date, year: int, years: tuple[int, ...]) -> list[date]:
@@ -79,6 +81,7 @@ class CalendarCondition(LeafCondition):
         today = datetime.fromtimestamp(now_ms / 1000, tz=zone).date()
         # Two years on: `before` may put next year's start half a year back, so that it has passed already.
         starts = leaf.starts(base_date, today.year, (-1, 0, 1, 2))
+        # `today` is no edge to wait for: what begins or ends today did so at the midnight that has passed.
         edges = [edge for start in starts for edge in (start, start + timedelta(days=leaf.days)) if edge > today]
         is_member = any(start <= today < start + timedelta(days=leaf.days) for start in starts)
         return LeafResult(base_date.isoformat(), is_member, local_midnight_ms(min(edges), zone))
@@ -86,6 +89,7 @@ class CalendarCondition(LeafCondition):
     def sql(self, context: SqlContext) -> str:
         leaf, parameters, at_ms = self.calendar, context.columns.parameters, context.columns.at_ms
         date_value, zone_value = context.trait_value(leaf.trait), context.trait_value(leaf.zone_trait)
+        # A zone matters here only by its date, so the statement has one list of names for each date instead of 600 conditions.
         zones_by_day: dict[date, list[str]] = {}
         for name in iana_zones():
             zones_by_day.setdefault(_local_date(name, at_ms), []).append(name)
@@ -153,6 +157,8 @@ def _load_zone(name: str, default: str) -> ZoneInfo:
 
 def local_midnight_ms(day: date, zone: ZoneInfo) -> int:
     """Return the instant at which a local day begins; where the clocks skip midnight, the first instant of the day."""
+    # Where the clocks skip midnight, `fold` 0 reckons with the offset before the jump, which gives the instant of the jump itself.
+    # Where midnight comes twice, it gives the first one, at which the day begins.
     local_midnight = datetime.combine(day, time.min, zone)
     return int(local_midnight.astimezone(UTC).timestamp() * 1000)
 

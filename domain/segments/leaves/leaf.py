@@ -214,6 +214,7 @@ def bind_leaf(leaf: LeafCondition, registers: Mapping[str, Register], lists: Map
 def inputs_of(leaf: LeafCondition, registers: Mapping[str, Register], lists: Mapping[str, frozenset[str]]) -> LeafInputs:
     """Return what a plan supplies to a leaf; a list that is not defined is empty."""
     return LeafInputs(
+        # By key, since the plan may have enlarged the register for another reader; the key does not depend on the size.
         registers=tuple(registers[register.key] for register in leaf.registers()),
         listed_nodes=frozenset().union(*(lists.get(name, frozenset()) for name in leaf.list_references())),
     )

@@ -52,11 +52,16 @@ class OccurrenceCondition(LeafCondition):
         if entry is None:
             return LeafResult(None)
         at_ms = entry[0]
+        # This worker's clock is behind the one that accepted the event. Nothing has happened yet by this clock, and
+        # nothing older is stored.
         if at_ms > now_ms:
             return LeafResult(None, next_change_ms=at_ms)
         edges = [at_ms + length for length in (leaf.within, leaf.not_within) if length is not None]
+        # Both windows are (now - length, now]: at exactly `not_within` of age an event has just left the excluded window, so the
+        # leaf begins to hold, and at exactly `within` of age it has just left the other one, so the leaf ends.
         is_within = leaf.within is None or at_ms > now_ms - leaf.within
         is_past_exclusion = leaf.not_within is None or at_ms <= now_ms - leaf.not_within
+        # Without `having` the stored value is None, and every event fits.
         has_properties = entry[2] is not False
         # An event with other properties never comes to fit, however much time passes.
         next_change_ms = min((edge for edge in edges if edge > now_ms), default=NEVER) if has_properties else NEVER
@@ -66,6 +71,8 @@ class OccurrenceCondition(LeafCondition):
         columns, leaf, is_first = context.columns, self.leaf, self.which == "first"
         events = columns.matches_event(leaf.event, leaf.where)
         conditions = [f"{columns.profile_column(f'countIf({events})')} > 0"]
+        # The window limits the chosen event, not the choice: `first` within 30d asks whether the first event of all is that
+        # recent. A window inside the choice would find the first event of every profile that did anything in 30 days.
         at_ms = columns.profile_column(f"{'minIf' if is_first else 'maxIf'}(at_ms, {events})")
         if leaf.within is not None:
             conditions.append(f"{at_ms} > {columns.parameters.integer(columns.at_ms - leaf.within)}")

@@ -50,6 +50,7 @@ class RegularlyCondition(LeafCondition):
 
     def registers(self) -> tuple[Register, ...]:
         leaf = self.regularly
+        # One entry stands for a whole period, so `of` entries are exact however often the event happens in each.
         return (Register(leaf.event, leaf.where, "periods", capacity=leaf.of, period_ms=leaf.every, offset_ms=leaf.offset_ms),)
 
     def evaluate(self, inputs: LeafInputs, facts: ProfileFacts, now_ms: int) -> LeafResult:
@@ -60,6 +61,7 @@ class RegularlyCondition(LeafCondition):
         next_entry_ms = min((entry[0] * every - offset for entry in stored if entry[0] > current), default=NEVER)
         is_regular = len(matching_periods) >= leaf.at_least
         # It ends with the period in which number `at_least`, counted from the newest, is no longer one of the last `of`.
+        # Time alone only takes periods away: an answer that is false now becomes true by an event alone and needs no timer.
         next_exit_ms = (matching_periods[leaf.at_least - 1][0] + leaf.of) * every - offset if is_regular else NEVER
         return LeafResult(len(matching_periods), is_regular, min(next_entry_ms, next_exit_ms), matching_periods)
 
@@ -68,6 +70,7 @@ class RegularlyCondition(LeafCondition):
         every, offset = leaf.every, leaf.offset_ms
         oldest = (columns.at_ms + offset) // every - leaf.of + 1
         start = oldest * every - offset
+        # Windows are half open, (now - within, now], so the 1 ms more lets in an event at the very start of the oldest period.
         events = columns.matches_event(leaf.event, leaf.where, columns.at_ms - start + 1)
         # Periods are counted from the start of the oldest one, so that nothing is negative: intDiv rounds towards zero.
         first, length = columns.parameters.integer(start), columns.parameters.integer(every)

@@ -82,6 +82,7 @@ class SequenceCondition(LeafCondition):
     def registers(self) -> tuple[Register, ...]:
         first, follow_up = self.sequence.first, self.sequence.follow_up
         picks_last = first.pick == "last"
+        # A place more than `keep`: when it is taken too, entries may have been dropped, and the answer is marked as approximate.
         shared_arguments: dict[str, Any] = {
             "extract": "key", "paths": follow_up.same, "capacity": self.sequence.keep + 1, "horizon_ms": horizon_ms(first.within),
         }  # fmt: skip
@@ -105,14 +106,18 @@ class SequenceCondition(LeafCondition):
             return LeafResult(0)
         window_start = None if leaf.first.within is None else now_ms - leaf.first.within
         candidates = [entry for entry in starts if entry[0] <= now_ms and (window_start is None or entry[0] > window_start)]
+        # Follow-ups need no window of their own: one that is later than a start inside the window is inside it as well.
         past = [entry for entry in follows if entry[0] <= now_ms]
         picked = list(_picked_starts(leaf.first.pick, candidates))
         fitting, waiting = _fitting_and_waiting(leaf, picked, past, now_ms)
         changes = [entry[0] for entry in (*starts, *follows) if entry[0] > now_ms]
+        # When the first start leaves the window, the next one takes its place, so every start matters and not only the picked ones.
+        # With `last` and `any` none takes its place: all older starts of that key have left the window before it.
         if leaf.first.pick == "first":
             changes += _first_pick_change_instants(leaf, candidates)
         else:
             changes += _change_instants(leaf, fitting, waiting)
+        # Only these can follow a start of the window. Older ones fill the register without making the answer doubtful.
         follows_in_window = [entry for entry in past if window_start is None or entry[0] > window_start]
         return LeafResult(
             value=len(fitting),
@@ -135,6 +140,7 @@ class SequenceCondition(LeafCondition):
             starts = f"arrayZip(mapValues({start_by_key}), mapKeys({start_by_key}))"
         is_follow_up, key = _step_sql(columns, follow_up, follow_up.same, within)
         follows = columns.profile_column(f"groupArrayIf((at_ms, {key}), {all_of([is_follow_up, columns.is_in_window(within)])})")
+        # Strictly later on both sides: at the same millisecond nothing tells which of two events came first.
         in_time = ["f.1 > s.1", "f.2 = s.2"]
         if follow_up.within is not None:
             in_time.append(f"f.1 <= s.1 + {columns.parameters.integer(follow_up.within)}")
@@ -180,6 +186,7 @@ def _picked_starts(pick: str, candidates: Sequence[Entry]) -> Iterable[Entry]:
         return candidates
     by_key: dict[Any, Entry] = {}
     for entry in candidates:
+        # The newest comes first, so the first entry seen of a key is its last start, and the one written last is its first start.
         if pick == "first" or entry[2] not in by_key:
             by_key[entry[2]] = entry
     return by_key.values()
@@ -197,6 +204,8 @@ def _fitting_and_waiting(
             if leaf.then is not None:
                 fitting.append(entry)
         elif leaf.then is None:
+            # From the very millisecond at which the time ends: a follow-up of that millisecond is in time, and `past`
+            # already has it.
             (fitting if length is None or now_ms >= entry[0] + length else waiting).append(entry)
     return fitting, waiting
 
@@ -212,6 +221,7 @@ def _change_instants(leaf: SequenceLeaf, fitting: Iterable[Entry], waiting: Iter
     within, length = leaf.first.within, leaf.follow_up.within
     if within is not None:
         yield from (entry[0] + within for entry in fitting)
+    # A start that waits as long as the window or longer leaves the window before it can fit, so no timer is needed for it.
     if length is not None and (within is None or length < within):
         yield from (entry[0] + length for entry in waiting)
 
