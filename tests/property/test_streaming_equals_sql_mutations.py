@@ -152,20 +152,20 @@ async def test_each_mutation_makes_the_stream_differ_from_sql(warehouse: Warehou
     unseen = dict(MUTATIONS)
     for seed in SEEDS:
         batch = ComparisonBatch(seed, PEOPLE, SEGMENTS)
-        asked = await query_sql(batch, warehouse)
-        compare_answers(batch, asked)
-        unseen = {name: mutate for name, mutate in unseen.items() if agree(batch, asked, mutate)}
+        sql_answers = await query_sql(batch, warehouse)
+        compare_answers(batch, sql_answers)
+        unseen = {name: mutate for name, mutate in unseen.items() if agree(batch, sql_answers, mutate)}
         if not unseen:
             return
     pytest.fail(f"{len(SEEDS)} batches hold without these rules: {', '.join(unseen)}")
 
 
-def agree(batch: ComparisonBatch, asked: Sequence[SqlAnswers], mutate: Mutation) -> bool:
+def agree(batch: ComparisonBatch, sql_answers: Sequence[SqlAnswers], mutate: Mutation) -> bool:
     """Return whether the stream still agrees with SQL when it contains this mistake."""
     with pytest.MonkeyPatch.context() as patch:
         mutate(patch)
         try:
-            compare_answers(batch, asked)
+            compare_answers(batch, sql_answers)
         except AssertionError:
             return False
     return True

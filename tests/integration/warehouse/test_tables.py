@@ -75,11 +75,11 @@ async def test_a_repeated_batch_changes_no_count_and_the_first_arrival_stays(war
     for _ in range(3):
         rng.shuffle(arrivals)
         for target in (writer, twin):
-            await target.insert(EVENT_STORE, [rows.event_row(place, arrived) for place, arrived in arrivals])
-            await target.insert(LEDGER, [rows.stored_ledger_row(place, arrived) for place, arrived in arrivals])
+            await target.insert(EVENT_STORE, [rows.event_row(source_record, arrived) for source_record, arrived in arrivals])
+            await target.insert(LEDGER, [rows.stored_ledger_row(source_record, arrived) for source_record, arrived in arrivals])
     query = "SELECT owner, id, offset, properties, toUnixTimestamp64Milli(time) FROM event_store FINAL ORDER BY owner, id"
-    at = [EVENT_STORE.column_index(name) for name in ("owner", "id", "offset", "properties", "time")]
-    assert await warehouse.query(query) == [tuple(row[place] for place in at) for row in twin.rows(EVENT_STORE)]
+    column_indexes = [EVENT_STORE.column_index(name) for name in ("owner", "id", "offset", "properties", "time")]
+    assert await warehouse.query(query) == [tuple(row[index] for index in column_indexes) for row in twin.rows(EVENT_STORE)]
     assert await count(warehouse, "ledger FINAL") == 60
     checkpoints = {"partitions": [0], "positions": [60]}
     stored, booked, messages, _, _ = (await named_queries.fetch_rows(warehouse, "account", **checkpoints))[0]

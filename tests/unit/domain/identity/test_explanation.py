@@ -66,7 +66,7 @@ def test_nodes_are_together_exactly_when_joining_edges_connect_them(
         path = [ordered_pair(step.start, step.end) for step in explanation.steps]
         assert all(key in resolution.joining_edges for key in path)
         assert not explanation.refused_steps
-        # the strongest way: what is stronger than its weakest edge does not join the two
+        # The path is the strongest one: the edges that are stronger than its weakest edge do not join the two nodes.
         order_of = preference_key(rules)
         weakest = max(order_of((key, evidence.edges[key])) for key in path)
         stronger = {k: e for k, e in evidence.edges.items() if k not in resolution.dead_edges and order_of((k, e)) < weakest}
@@ -93,7 +93,7 @@ def test_nodes_apart_have_a_named_refusal_on_every_path_of_evidence(
             for key, dead in resolution.dead_edges.items()
             if key in {ordered_pair(s.start, s.end) for s in explanation.steps}
         }
-        # every way has a dead edge: without them the two are in two parts
+        # Every path has a dead edge: without dead edges the two nodes are in different clusters.
         alive = Evidence({key: edge for key, edge in evidence.edges.items() if key not in resolution.dead_edges})
         parts = resolve(alive, FREE).labels
         assert parts.get(a, a) != parts.get(b, b)

@@ -175,9 +175,9 @@ def test_only_changed_contributions_are_emitted_with_growing_sequence_numbers() 
     first = changed_contributions({}, 0, current, "0a", 100)
     assert [(emitted.seq, emitted.present) for emitted in first.records] == [(100, True), (100, True)]
     assert changed_contributions(first.emitted_hashes, first.seq, current, "0a", 200).records == ()
-    left = changed_contributions(first.emitted_hashes, first.seq, {HOME: current[HOME]}, "0a", 50)
-    assert [(emitted.kind, emitted.present, emitted.seq) for emitted in left.records] == [("account", False, 101)]
-    again = changed_contributions(left.emitted_hashes, left.seq, current, "0a", 50)
+    departure = changed_contributions(first.emitted_hashes, first.seq, {HOME: current[HOME]}, "0a", 50)
+    assert [(emitted.kind, emitted.present, emitted.seq) for emitted in departure.records] == [("account", False, 101)]
+    again = changed_contributions(departure.emitted_hashes, departure.seq, current, "0a", 50)
     assert [(emitted.kind, emitted.present, emitted.seq) for emitted in again.records] == [("account", True, 102)]
 
 
