@@ -74,7 +74,7 @@ def result_header(accepted: int, rejections: list[dict[str, Any]]) -> str:
         " ".join(quote(str(rejection[field]), safe=".[]") for field in ("index", "reason", "path")).strip()
         for rejection in rejections[:_MAX_LISTED]
     ]
-    return f'{counts}; not-kept="{", ".join(listed_rejections)}"' if listed_rejections else counts
+    return f'{counts}; rejected="{", ".join(listed_rejections)}"' if listed_rejections else counts
 
 
 def accepted_response(rejections: list[dict[str, Any]], accepted: int, headers: Mapping[str, str]) -> Response:

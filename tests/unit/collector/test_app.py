@@ -168,7 +168,7 @@ async def test_a_body_that_holds_no_calls_is_one_event_in_quarantine(path: str, 
         path = "batch" if reason == "wrong_type" else ""
         assert answer.json()["results"] == [{"index": 0, "messageId": None, "reason": reason, "path": path}]
         named = f"0 {reason} {path}".strip()
-        assert answer.headers["x-onefold-result"] == f'accepted=0; quarantined=1; not-kept="{named}"; code={code}'
+        assert answer.headers["x-onefold-result"] == f'accepted=0; quarantined=1; rejected="{named}"; code={code}'
         ((record, raw),) = await at.quarantined()
         assert record.stage == "collector"
         assert record.reason == reason
@@ -213,7 +213,7 @@ async def test_events_that_cannot_be_kept_are_named_and_the_others_kept() -> Non
             ],
         }
         assert answer.headers["x-onefold-result"] == (
-            'accepted=1; quarantined=7; not-kept="1 no_identifier, 2 unknown_type type, 3 no_identifier, 4 not_an_object, '
+            'accepted=1; quarantined=7; rejected="1 no_identifier, 2 unknown_type type, 3 no_identifier, 4 not_an_object, '
             '5 wrong_type event, 6 wrong_type properties, 7 too_large"'
         )
         assert [event.id for event in await at.events()] == ["m1"]

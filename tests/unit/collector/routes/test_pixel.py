@@ -40,12 +40,12 @@ async def test_a_page_and_segments_own_form() -> None:
     [
         ("/pixel/v1/track", {"event": "X"}, 401, "accepted=0; quarantined=0; code=invalid_write_key"),
         ("/pixel/v1/dance", {"writeKey": KEY}, 404, "accepted=0; quarantined=0; code=not_found"),
-        ("/pixel/v1/track", {"writeKey": KEY, "event": "X"}, 200, 'accepted=0; quarantined=1; not-kept="0 no_identifier"'),
+        ("/pixel/v1/track", {"writeKey": KEY, "event": "X"}, 200, 'accepted=0; quarantined=1; rejected="0 no_identifier"'),
         (
             "/pixel/v1/page",
             {"writeKey": KEY, "data": "*"},
             400,
-            'accepted=0; quarantined=1; not-kept="0 unparsable"; code=invalid_json',
+            'accepted=0; quarantined=1; rejected="0 unparsable"; code=invalid_json',
         ),
     ],
 )
