@@ -97,7 +97,7 @@ class Worker:
             await self._channel.aclose()
 
     async def _session(self) -> None:
-        """Be a member of the group until the process stops or a fault ends it."""
+        """Deliver as a member of the consumer group until the process stops or a fault ends the session."""
         producer = await self._bus.producer()
         try:
             consumer = await self._bus.consumer(self._settings.group(f"activation.{self.name}"), [self._topic])

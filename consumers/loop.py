@@ -70,7 +70,7 @@ class ConsumerLoop:
         self.healthy = False
 
     async def _session(self, stop: asyncio.Event) -> None:
-        """Be a member of the group. A failed read ends the membership, so that the next one starts from the commit."""
+        """Read as a member of the consumer group until `stop`. A failed read ends the session; the next starts from the commit."""
         self._positioned.clear()
         producer = await self._bus.producer()
         try:
@@ -110,7 +110,10 @@ class ConsumerLoop:
         return gathered
 
     async def _ensure_position(self, consumer: Consumer, partition: Partition, first_offset: int) -> bool:
-        """Return true when a partition may be read from `first_offset` on, false after a seek back. Checked once for each."""
+        """Return true when a partition may be read from `first_offset` on, false after a seek back to an earlier offset.
+
+        Each partition is checked once in a session: from then on this group commits to Kafka only what ClickHouse has saved.
+        """
         if partition in self._positioned:
             return True
         stored = (await self._writer.positions(self._topic)).get(partition.number, 0)
@@ -141,8 +144,8 @@ class ConsumerLoop:
     async def _retry(self, call: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
         """Return what `call` returns, trying again while it raises Transient. Raises Stopped once `stop` is set.
 
-        A session is retried by this and retries its inserts by this too; `healthy` tells the outer retry whether the session got
-        on since its last fault, so that a session that worked for hours is opened again without a long wait.
+        `run` calls this for whole sessions, and each session calls it for its inserts. `healthy` is true when the session has made
+        progress since its last fault: then the waits start short again, and a session that worked for hours is reopened soon.
         """
 
         def note_retry(attempt: int, error: Transient) -> None:

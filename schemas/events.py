@@ -97,5 +97,5 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def label(self) -> str:
-        """Return the name that counters, segments and tracking plans use: of a track event its name, else `$page`, `$identify` …"""
+        """Return the name that counters, segments and tracking plans use: a track event's own name, or `$page`, `$identify` …"""
         return self.name if self.type == "track" else f"${self.type}"

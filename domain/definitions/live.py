@@ -34,7 +34,7 @@ ReportInvalid = Callable[[str, str], None]
 
 
 def ignore_invalid(key: str, reason: str) -> None:
-    """Report to nobody."""
+    """Drop the report."""
 
 
 class LiveDefinitions:

@@ -258,7 +258,7 @@ class CompiledPlan:
 
 
 def metric_path(violation: PlanViolation) -> str:
-    """Return the path under which a violation is counted. Names that clients made up share one path: the plan bounds the number."""
+    """Return the path under which a violation is counted. Names that clients made up share one: the plan bounds the number."""
     if violation.rule != UNKNOWN_PROPERTY:
         return violation.path
     return f"{violation.path.partition('.')[0]}.*"

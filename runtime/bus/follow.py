@@ -46,7 +46,7 @@ class TopicFollower:
     """Feeds `projection` with the records of `topic`, in their order.
 
     `caught_up` is set once all records are applied that the topic had when `run` began, and `on_update` has returned for the first
-    time. So the first update shows, of a key with many records, only the last one.
+    time. So the first update already has the last record of each key.
     """
 
     def __init__(self, bus: Bus, topic: str, projection: Projection, on_update: Callable[[], Awaitable[None]] = do_nothing) -> None:

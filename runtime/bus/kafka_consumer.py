@@ -16,7 +16,7 @@ _CLOSE_TIMEOUT_S: Final = 10.0
 
 
 class KafkaConsumer:
-    """Wraps one aiokafka consumer that is a member of a group. Not for more than one task at a time."""
+    """Wraps one aiokafka consumer that is a member of a group. Only one task at a time may use it."""
 
     def __init__(self, inner: AIOKafkaConsumer, timeout_s: float) -> None:
         self._inner = inner

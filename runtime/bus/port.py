@@ -7,7 +7,10 @@ from typing import Protocol, Self
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to write. `topic` is the broker's name. Without a `partition` the key chooses it, by murmur2 as in Java's client."""
+    """A record to write. `topic` is the full name on the broker, `<environment>.<name>`.
+
+    Without a `partition` the key chooses it, by murmur2 as in Java's client.
+    """
 
     topic: str
     value: bytes | None
@@ -57,7 +60,10 @@ class Consumer(Protocol):
     """A member of a consumer group. Delivery is at least once, provided that the caller commits after the effect is durable."""
 
     async def poll(self, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
-        """Return records by partition, in offset order; nothing when none came in time. Without a commit the earliest is first."""
+        """Return records by partition, in offset order; an empty dict when none arrives within `timeout_ms`.
+
+        A group that has no commit for a partition starts at its earliest record.
+        """
         ...
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:

@@ -7,6 +7,8 @@ from runtime.errors import Permanent
 
 MAX_RECORD_BYTES: Final = 8 * 1024 * 1024 - 64 * 1024
 """Key, value and headers together, before compression: the broker's 8 MiB less room for the framing."""
+FETCH_WAIT_MS: Final = 50
+"""How long a fetch waits at the broker for idle partitions. Those that have records are not fetched meanwhile, so it is short."""
 
 
 def check_record(record: Outgoing, partition_count: int) -> None:
@@ -18,7 +20,3 @@ def check_record(record: Outgoing, partition_count: int) -> None:
         raise Permanent(f"a record of {size} bytes is larger than {MAX_RECORD_BYTES}: make it smaller")
     if record.partition is not None and not 0 <= record.partition < partition_count:
         raise Permanent(f"topic {record.topic} has no partition {record.partition}: it has {partition_count}")
-
-
-FETCH_WAIT_MS: Final = 50
-"""How long a fetch waits at the broker for idle partitions. Those that have records are not fetched meanwhile, so it is short."""
