@@ -92,14 +92,14 @@ def test_a_shared_device_is_taken_apart_stays_apart_and_is_taken_back(tmp_path: 
 
 
 def assert_wrong_words_are_told(onefold: Onefold, undone: str) -> None:
-    for argv, said in (
+    for argv, message in (
         (("cut", PHONE, ÁNH, "--reason", "x"), "onefold identity split"),
         (("why", "nonsense", ÁNH), "namespace:value"),
         (("undo", undone), "later operations have decided"),
     ):
         result = onefold.run("identity", *argv, check=False)
         assert result.returncode == 1, result.stderr
-        assert (said in result.stderr) is True, result.stderr
+        assert (message in result.stderr) is True, result.stderr
     unknown = onefold.run("identity", "why", "user_id:không-ai", ÁNH)
     assert "user_id:không-ai was never seen" in unknown.stdout
 
@@ -111,8 +111,8 @@ def assert_preview(onefold: Onefold, folder: Path) -> None:
         'spec: {namespaces: {anonymous_id: {blocked: ["máy-chung"]}}}\n',
         encoding="utf-8",
     )
-    told = onefold.json("identity", "preview", str(path))
-    assert told["splits"] == 1
-    assert told["merges"] == 0
-    assert told["then"]["blocked"] == 1
+    answer = onefold.json("identity", "preview", str(path))
+    assert answer["splits"] == 1
+    assert answer["merges"] == 0
+    assert answer["then"]["blocked"] == 1
     assert "anonymous_id:máy-chung" in onefold.run("identity", "preview", str(path)).stdout

@@ -37,14 +37,14 @@ def track_call(user: str, name: str, number: str) -> dict[str, Any]:
 def why(onefold: Onefold, profile: str) -> Any:
     """Ask until the stream and ClickHouse have processed everything, and return the answer."""
 
-    def look() -> Any:
+    def read_answer() -> Any:
         return onefold.json("segments", "why", profile, "bo-quen-gio")
 
     def arrived(answer: Any) -> bool:
         told = [event for node in answer["tree"]["inside"] for group in node["events"] for event in group["shown"]]
         return bool(answer["agrees"] and answer["evaluated"] and answer["transition"] and all("id" in event for event in told))
 
-    return eventually(look, arrived)
+    return eventually(read_answer, arrived)
 
 
 async def break_membership(onefold: Onefold, profile_id: str) -> None:

@@ -113,10 +113,10 @@ def test_detached_stack_runs_until_down(command: OnefoldProcess) -> None:
 
 @pytest.mark.parametrize("detach", [[], ["--detach"]])
 def test_a_fixed_port_in_use_is_one_line_with_the_cure(command: OnefoldProcess, detach: list[str]) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        command.env["ONEFOLD_COLLECTOR_PORT"] = str(other.getsockname()[1])
+    with socket.socket() as other_server:
+        other_server.bind(("127.0.0.1", 0))
+        other_server.listen()
+        command.env["ONEFOLD_COLLECTOR_PORT"] = str(other_server.getsockname()[1])
         refused = command.run("up", *detach)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1

@@ -23,8 +23,8 @@ async def test_acknowledged_records_survive_a_kill_of_the_broker(own_kafka: tupl
     service.start()
     async with AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
         consumer.assign([TopicPartition("kept", 0)])
-        got = [(await consumer.getone()).value.decode() for _ in range(200)]
-    assert got == [f"Đặng Thị Ánh {number}" for number in range(200)]
+        values = [(await consumer.getone()).value.decode() for _ in range(200)]
+    assert values == [f"Đặng Thị Ánh {number}" for number in range(200)]
 
 
 @pytest.mark.redis

@@ -59,16 +59,16 @@ def test_a_directory_without_definitions_is_refused(tmp_path: Path, name: str) -
 
 
 def test_a_segment_that_nobody_defines_is_refused_wherever_it_is_named(tmp_path: Path) -> None:
-    wanted = read_directory(put(tmp_path, hook=HOOK, a=segment("a", "{in_segment: nowhere}")))
+    requested = read_directory(put(tmp_path, hook=HOOK, a=segment("a", "{in_segment: nowhere}")))
     with pytest.raises(Invalid) as caught:
-        require_consistent(wanted, {})
+        require_consistent(requested, {})
     assert "Destination/hook: spec.triggers.0.segment: names the segment khach-quen" in str(caught.value)
     assert "Segment/a: spec.where.in_segment: names the segment nowhere" in str(caught.value)
 
 
 def test_a_segment_that_is_live_may_be_named(tmp_path: Path) -> None:
-    wanted = read_directory(put(tmp_path, hook=HOOK))
-    require_consistent(wanted, {d.key: d for d in load_yaml(segment("khach-quen"), "live")})
+    requested = read_directory(put(tmp_path, hook=HOOK))
+    require_consistent(requested, {d.key: d for d in load_yaml(segment("khach-quen"), "live")})
 
 
 def test_a_circle_through_what_is_live_is_refused(tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_a_circle_through_what_is_live_is_refused(tmp_path: Path) -> None:
 
 def test_changes_are_told_from_what_is_live() -> None:
     live = {d.key: d for d in load_yaml(f"{segment('same')}---\n{segment('other')}", "live")}
-    wanted = load_yaml(f"{segment('same')}---\n{segment('other', '{did: {event: Khác}}')}---\n{segment('new')}", "wanted")
-    assert classify_changes(wanted, live) == {"Segment/same": "unchanged", "Segment/other": "change", "Segment/new": "create"}
+    requested = load_yaml(f"{segment('same')}---\n{segment('other', '{did: {event: Khác}}')}---\n{segment('new')}", "wanted")
+    assert classify_changes(requested, live) == {"Segment/same": "unchanged", "Segment/other": "change", "Segment/new": "create"}
 
 
 async def test_what_was_written_is_live_the_last_of_each_key() -> None:
@@ -99,9 +99,9 @@ async def test_the_default_source_is_declared_once_and_keeps_other_keys() -> Non
     assert await declare_source(SETTINGS, bus, "first-key")
     assert not await declare_source(SETTINGS, bus, "first-key")
     assert await declare_source(SETTINGS, bus, "second-key")
-    held = (await definitions_topic.read_live(SETTINGS, bus))["Source/default"]
-    assert isinstance(held, Source)
+    live_source = (await definitions_topic.read_live(SETTINGS, bus))["Source/default"]
+    assert isinstance(live_source, Source)
     for key in ("first-key", "second-key"):
-        assert source_for_key([held], key) == held
-    assert source_for_key([held], "third-key") is None
-    assert "first-key" not in held.model_dump_json()
+        assert source_for_key([live_source], key) == live_source
+    assert source_for_key([live_source], "third-key") is None
+    assert "first-key" not in live_source.model_dump_json()

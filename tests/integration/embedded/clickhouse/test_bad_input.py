@@ -249,8 +249,10 @@ def test_unknown_paths_and_methods_answer_404_or_405(http: httpx.Client) -> None
 
 async def test_disconnect_cancels_the_running_query(url: str, http: httpx.Client) -> None:
     async with httpx.AsyncClient(base_url=as_analyst(url), timeout=60) as client:
-        asked = asyncio.create_task(client.post("/", content="SELECT count() FROM numbers(100000000000) WHERE NOT ignore(number)"))
+        requested = asyncio.create_task(
+            client.post("/", content="SELECT count() FROM numbers(100000000000) WHERE NOT ignore(number)")
+        )
         await asyncio.to_thread(eventually, lambda: running(http, "%100000000000%"), lambda count: count > 0)
-        asked.cancel()
+        requested.cancel()
         await asyncio.to_thread(eventually, lambda: running(http, "%100000000000%"), lambda count: count == 0)
         assert (await client.post("/", content="SELECT 1")).text == "1\n"

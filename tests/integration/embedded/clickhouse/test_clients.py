@@ -63,13 +63,13 @@ def test_parameters_too_long_for_an_address_keep_every_character(client: Client)
 
 
 def test_request_settings_do_not_leak_into_the_next_request_of_a_session(url: str) -> None:
-    with contextlib.closing(clickhouse_connect.get_client(dsn=url, session_id="settings")) as own:
+    with contextlib.closing(clickhouse_connect.get_client(dsn=url, session_id="settings")) as client:
         sql = "SELECT getSetting('max_block_size')"
-        default = own.command(sql)
-        assert own.command(sql, settings={"max_block_size": 123}) == 123
-        assert own.command(sql) == default
-        own.command("SET max_block_size = 77")
-        assert own.command(sql) == 77
+        default = client.command(sql)
+        assert client.command(sql, settings={"max_block_size": 123}) == 123
+        assert client.command(sql) == default
+        client.command("SET max_block_size = 77")
+        assert client.command(sql) == 77
 
 
 def test_a_session_keeps_its_temporary_table_and_others_do_not_see_it(url: str, client: Client) -> None:
@@ -112,13 +112,13 @@ def test_readers_and_writers_at_once(url: str, client: Client) -> None:
     name = table(client, "concurrent")
 
     def write(worker: int) -> None:
-        with contextlib.closing(clickhouse_connect.get_client(dsn=url)) as own:
+        with contextlib.closing(clickhouse_connect.get_client(dsn=url)) as client:
             for batch in range(5):
-                own.insert(name, [[worker * 5 + batch, "x", AT]] * 200, column_names=["id", "name", "at"])
+                client.insert(name, [[worker * 5 + batch, "x", AT]] * 200, column_names=["id", "name", "at"])
 
     def read(_: int) -> bool:
-        with contextlib.closing(clickhouse_connect.get_client(dsn=as_analyst(url))) as own:
-            return all(own.query(f"SELECT count() FROM {name}").result_rows[0][0] % 200 == 0 for _ in range(5))
+        with contextlib.closing(clickhouse_connect.get_client(dsn=as_analyst(url))) as client:
+            return all(client.query(f"SELECT count() FROM {name}").result_rows[0][0] % 200 == 0 for _ in range(5))
 
     with ThreadPoolExecutor(8) as pool:
         writing = [pool.submit(write, worker) for worker in range(4)]

@@ -58,9 +58,9 @@ def documents(text: str = SPOKEN) -> list[AnyDefinition]:
     return load_yaml(text, "test")
 
 
-def order(who: str, number: int, **more: object) -> Event:
-    identifiers = {"user_id": who} if number % 2 else {"user_id": who, "anonymous_id": f"cookie-{who}"}
-    return event(identifiers, id=f"{who}-{number}", name="Đặt hàng", properties={"total": 10 + number, **more})
+def order(user_id: str, number: int, **more: object) -> Event:
+    identifiers = {"user_id": user_id} if number % 2 else {"user_id": user_id, "anonymous_id": f"cookie-{user_id}"}
+    return event(identifiers, id=f"{user_id}-{number}", name="Đặt hàng", properties={"total": 10 + number, **more})
 
 
 def history(people: int = 12, orders: int = 4) -> list[Event]:
@@ -71,8 +71,8 @@ def history(people: int = 12, orders: int = 4) -> list[Event]:
 
 @pytest.fixture
 async def world(clickhouse_settings: Settings, warehouse: Warehouse, tmp_path: Path) -> AsyncIterator[LivePipeline]:
-    async with live_pipeline(clickhouse_settings, warehouse, tmp_path) as found:
-        yield found
+    async with live_pipeline(clickhouse_settings, warehouse, tmp_path) as pipeline:
+        yield pipeline
 
 
 async def as_from_the_start(world: LivePipeline, events: list[Event], text: str = SPOKEN) -> None:
@@ -81,23 +81,23 @@ async def as_from_the_start(world: LivePipeline, events: list[Event], text: str 
     plan, expected = segment_plan_of(documents(text)), dict[str, Fragment]()
     for one in events:
         apply_event(expected.setdefault(one.owner, Fragment()), one, plan)
-    found = await world.fragments()
-    assert {owner: (fragment.register_entries, fragment.tallies) for owner, fragment in found.items()} == {
+    fragments = await world.fragments()
+    assert {owner: (fragment.register_entries, fragment.tallies) for owner, fragment in fragments.items()} == {
         owner: (fragment.register_entries, fragment.tallies) for owner, fragment in expected.items()
     }
-    assert {owner: encode_fragment(fragment) for owner, fragment in found.items()} == {
+    assert {owner: encode_fragment(fragment) for owner, fragment in fragments.items()} == {
         owner: encode_fragment(fragment) for owner, fragment in expected.items()
     }
     profiles: dict[str, list[str]] = {}
     for owner, label in (await world.store.labels(sorted(expected))).items():
         profiles.setdefault(label.profile_id, []).append(owner)
-    held = {}
+    expected_segments = {}
     for profile_id, owners in profiles.items():
         joined = join_fragments((expected[owner] for owner in owners), plan.registers)
         _, verdicts = plan.evaluate_all(build_profile_facts(joined, {}, {}, None, "", ()), world.clock.now_ms())
         if members := {name for name, verdict in verdicts.items() if verdict.is_member}:
-            held[profile_id] = members
-    assert await world.segments_by_profile() == held
+            expected_segments[profile_id] = members
+    assert await world.segments_by_profile() == expected_segments
 
 
 async def test_backfilled_members_are_silent_and_later_members_enter_live(world: LivePipeline) -> None:
@@ -110,14 +110,14 @@ async def test_backfilled_members_are_silent_and_later_members_enter_live(world:
     assert applied.segments["vip"].after == 3
     assert applied.profiles == 12
     await as_from_the_start(world, events)
-    said = await world.transitions()
-    assert {one.cause for one in said} == {"backfill"}
-    assert Counter(one.segment for one in said) == {"buyers": 6, "vip": 3}
-    assert all(one.segment_version == world.definitions.plan.versions[one.segment] for one in said)
+    transitions = await world.transitions()
+    assert {one.cause for one in transitions} == {"backfill"}
+    assert Counter(one.segment for one in transitions) == {"buyers": 6, "vip": 3}
+    assert all(one.segment_version == world.definitions.plan.versions[one.segment] for one in transitions)
     live = [order("u1", 9)]
     await world.send_events(live)
     await as_from_the_start(world, events + live)
-    assert await turns(world, said) == {("buyers", "entered", "event", "u1-9"): 1}
+    assert await turns(world, transitions) == {("buyers", "entered", "event", "u1-9"): 1}
 
 
 async def turns(world: LivePipeline, before: Collection[Transition] = ()) -> Counter[tuple[str, str, str, str]]:
@@ -129,14 +129,14 @@ async def test_apply_without_effective_change_does_nothing(world: LivePipeline) 
     await world.send_events(history())
     await world.wait_until_idle()
     await world.backfill().apply(documents())
-    said = await world.transitions()
+    transitions = await world.transitions()
     assert (await world.backfill().apply(documents())).written == ()
     applied = await world.backfill().apply(documents(SPOKEN.replace("name: vip", "name: vip, title: {vi: Khách quý}")))
     assert applied.written == ("Segment/vip",)
     assert applied.segments == {}
     assert applied.profiles == 0
     await world.wait_until_idle()
-    assert await world.transitions() == said
+    assert await world.transitions() == transitions
 
 
 def observed_backfill(world: LivePipeline, observe: StepObserver) -> Backfill:
@@ -161,9 +161,9 @@ async def test_events_during_apply_are_counted_once(world: LivePipeline, *, sett
 
     await observed_backfill(world, order_again).apply(documents())
     await as_from_the_start(world, events)
-    said = await world.transitions()
-    assert set(Counter((one.profile_id, one.segment) for one in said).values()) == {1}
-    assert {one.op for one in said} == {"entered"}
+    transitions = await world.transitions()
+    assert set(Counter((one.profile_id, one.segment) for one in transitions).values()) == {1}
+    assert {one.op for one in transitions} == {"entered"}
 
 
 async def test_order_pending_at_the_switch_makes_its_profile_enter(world: LivePipeline) -> None:
@@ -204,24 +204,24 @@ async def test_second_apply_completes_an_interrupted_one(world: LivePipeline, wh
     world.clock.advance(61_000)  # a hold that nobody lifts has lapsed
     await world.backfill().apply(documents())
     await as_from_the_start(world, events)
-    last = {(one.profile_id, one.segment): one for one in sorted(await world.transitions(), key=lambda one: one.seq)}
-    assert {one.op for one in last.values()} == {"entered"}
+    last_transitions = {(one.profile_id, one.segment): one for one in sorted(await world.transitions(), key=lambda one: one.seq)}
+    assert {one.op for one in last_transitions.values()} == {"entered"}
     assert await Reevaluation(world.settings, world.bus, world.store, world.clock).pending() is None
 
 
 async def test_plan_predicts_what_apply_does(world: LivePipeline) -> None:
     await world.send_events(history())
     await world.wait_until_idle()
-    found = await sized(world, SPOKEN)
-    assert [(one.segment, one.before, one.after, one.entering, one.leaving) for one in found.segments] == [
+    preview = await sized(world, SPOKEN)
+    assert [(one.segment, one.before, one.after, one.entering, one.leaving) for one in preview.segments] == [
         ("buyers", 0, 6, 6, 0),
         ("vip", 0, 3, 3, 0),
     ]
-    assert {one.owner for one in found.bounds} == {"buyers", "computed.spent"}
+    assert {one.owner for one in preview.bounds} == {"buyers", "computed.spent"}
     applied = await world.backfill().apply(documents())
     await world.wait_until_idle()
-    held = await world.segments_by_profile()
-    assert {profile_id for profile_id, names in held.items() if "buyers" in names} == set(found.segments[0].sample)
+    segments_by_profile = await world.segments_by_profile()
+    assert {profile_id for profile_id, names in segments_by_profile.items() if "buyers" in names} == set(preview.segments[0].sample)
     assert applied.segments == {"buyers": SegmentTally(0, 6, 6, 0), "vip": SegmentTally(0, 3, 3, 0)}
     assert (await sized(world, SPOKEN)).segments == ()
     (changed, *_) = (await sized(world, SPOKEN.replace("at_least: 2", "at_least: 3"))).segments
@@ -233,9 +233,13 @@ async def test_plan_predicts_what_apply_does(world: LivePipeline) -> None:
 
 
 async def sized(world: LivePipeline, text: str) -> ApplyPreview:
-    known = await definitions_topic.read_live(world.settings, world.bus)
+    live_definitions = await definitions_topic.read_live(world.settings, world.bus)
     return await preview_apply(
-        known, documents(text), {}, BackfillHistory(world.settings, world.bus, world.connect_warehouse), world.clock.now_ms()
+        live_definitions,
+        documents(text),
+        {},
+        BackfillHistory(world.settings, world.bus, world.connect_warehouse),
+        world.clock.now_ms(),
     )
 
 
@@ -244,12 +248,12 @@ async def test_changed_definition_updates_memberships_both_ways(world: LivePipel
     await world.send_events(events)
     await world.wait_until_idle()
     await world.backfill().apply(documents())
-    said = await world.transitions()
+    transitions = await world.transitions()
     changed = SPOKEN.replace("at_least: 2", "at_least: 3").replace("gte, value: 30", "gte, value: 1")
     applied = await world.backfill().apply(documents(changed))
     assert applied.segments == {"buyers": SegmentTally(6, 3, 0, 3), "vip": SegmentTally(3, 3, 0, 0)}
     await as_from_the_start(world, events, changed)
-    assert await turns(world, said) == {("buyers", "exited", "backfill", ""): 3}
+    assert await turns(world, transitions) == {("buyers", "exited", "backfill", ""): 3}
 
 
 async def removed_and_restored(world: LivePipeline) -> None:
@@ -257,20 +261,20 @@ async def removed_and_restored(world: LivePipeline) -> None:
     await world.send_events(events)
     await world.wait_until_idle()
     await world.backfill().apply(documents())
-    held, said = await world.segments_by_profile(), await world.transitions()
+    segments_before, transitions = await world.segments_by_profile(), await world.transitions()
     for key in ("Segment/vip", "Segment/buyers", "ComputedTrait/spent"):
         await world.removal().remove(key)
     await world.wait_until_idle()
     assert await world.segments_by_profile() == {}
-    assert await turns(world, said) == {("buyers", "exited", "definition", ""): 6, ("vip", "exited", "definition", ""): 3}
-    said = await world.transitions()
+    assert await turns(world, transitions) == {("buyers", "exited", "definition", ""): 6, ("vip", "exited", "definition", ""): 3}
+    transitions = await world.transitions()
     missed = [order("u1", 8), order("u9", 8)]
     await world.send_events(missed)
     await world.wait_until_idle()
     await world.backfill().apply(documents())
     await as_from_the_start(world, events + missed)
-    assert held.items() <= (await world.segments_by_profile()).items()
-    assert {cause for _, _, cause, _ in await turns(world, said)} == {"backfill"}
+    assert segments_before.items() <= (await world.segments_by_profile()).items()
+    assert {cause for _, _, cause, _ in await turns(world, transitions)} == {"backfill"}
 
 
 async def test_remove_and_restore_loses_and_duplicates_nothing(world: LivePipeline) -> None:

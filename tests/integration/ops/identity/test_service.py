@@ -63,18 +63,18 @@ async def world(warehouse: Warehouse) -> IdentityWorld:
 async def test_events_and_operations_are_read_from_clickhouse(world: IdentityWorld) -> None:
     together = await world.service.why(ÁNH, PHONE)
     assert [step["first_event"]["name"] for step in together["path"]] == ["Xem hàng", "Xem hàng"]
-    done = await world.service.split(COOKIE, move=[PHONE], **BY)
+    split = await world.service.split(COOKIE, move=[PHONE], **BY)
     (reason, *_) = (await world.service.why(ÁNH, PHONE))["reasons"]
     assert reason["decision"]["by"] == "Trần Bình"
     assert reason["decision"]["why"] == "hai người, một máy"
-    back = await world.service.undo(done["operation"], **BY)
+    back = await world.service.undo(split["operation"], **BY)
     assert len(back["profiles"]) == 1
     again = await world.service.undo(back["operation"], **BY)
     assert len(again["profiles"]) == 2
     listed = await world.service.history.operations(2)
     assert [(one["operation"], one["of"], one["on"], one["pairs"]) for one in listed] == [
         (again["operation"], back["operation"], True, 2),
-        (back["operation"], done["operation"], False, 2),
+        (back["operation"], split["operation"], False, 2),
     ]
 
 
@@ -133,12 +133,12 @@ async def test_the_api_reads_while_everything_but_redis_is_away(redis_only_clien
 
 @pytest.mark.clickhouse
 async def test_operation_cannot_be_undone_while_clickhouse_is_unavailable(world: IdentityWorld) -> None:
-    done = await world.service.cut(PHONE, COOKIE, **BY)
+    cut = await world.service.cut(PHONE, COOKIE, **BY)
 
     async def away() -> Warehouse:
         raise Transient("ClickHouse does not answer")
 
     blind = replace(world.service, history=IdentityHistory(away))
     with pytest.raises(Transient):
-        await blind.undo(done["operation"], **BY)
+        await blind.undo(cut["operation"], **BY)
     assert render_node((await blind.why(PHONE, COOKIE))["a"]) == PHONE

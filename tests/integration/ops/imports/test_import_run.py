@@ -16,7 +16,7 @@ ROWS = 10_000
 
 
 def imported(process: CollectorProcess, *argv: str) -> tuple[int, Any]:
-    done = subprocess.run(
+    completed = subprocess.run(
         [ONEFOLD, "import", *argv, "--json"],
         capture_output=True,
         text=True,
@@ -24,8 +24,8 @@ def imported(process: CollectorProcess, *argv: str) -> tuple[int, Any]:
         check=False,
         env={**os.environ, "ONEFOLD_COLLECTOR_URL": process.url, "ONEFOLD_WRITE_KEY": KEY},
     )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    assert completed.stdout, completed.stderr
+    return completed.returncode, json.loads(completed.stdout)
 
 
 @pytest.mark.kafka
@@ -44,8 +44,8 @@ def test_a_customer_file_imported_twice_is_stored_once(kafka: str, tmp_path: Pat
         assert summary["refused"] == 1
         assert summary["quarantined"] == 1
         assert summary["report"] == str(report)
-        said = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
-        assert [(one["line"], one["reason"], one["raw"]) for one in said] == [
+        rejects = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
+        assert [(one["line"], one["reason"], one["raw"]) for one in rejects] == [
             (102, "no_identifier", "null;;;;;"), (202, "wrong_type", "KH-200;a;b;c;d;e;f;g"),
         ]  # fmt: skip
         events = process.read("events", ROWS - 2)
@@ -55,8 +55,8 @@ def test_a_customer_file_imported_twice_is_stored_once(kafka: str, tmp_path: Pat
         assert one.traits["name"] == "Nguyễn Thị Ánh 7"
         assert one.traits["birthday"] == "1990-06-15"
         assert imported(process, "customers", str(file))[1]["stored"] == ROWS - 2
-        again = process.read("events", 2 * (ROWS - 2))
-        assert {(event.id, event.owner) for event in again} == {(event.id, event.owner) for event in first.values()}
+        repeated_events = process.read("events", 2 * (ROWS - 2))
+        assert {(event.id, event.owner) for event in repeated_events} == {(event.id, event.owner) for event in first.values()}
 
 
 @pytest.mark.kafka

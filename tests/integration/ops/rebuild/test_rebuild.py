@@ -78,23 +78,23 @@ async def test_an_empty_store_is_refilled_and_agrees(world: RebuildWorld) -> Non
     events = random_events(1)
     await world.load_events(events)
     assert not (await compare_stores(world.store, world.warehouse)).agree
-    done = await world.rebuild().run()
+    result = await world.rebuild().run()
     assert (await compare_stores(world.store, world.warehouse)).labels_differ > 0
     await world.consume()
-    found = await compare_stores(world.store, world.warehouse)
-    assert found.agree is True
-    assert found.torn == 0
-    assert found.labels_differ == 0
-    assert found.evidence_redis == found.evidence_clickhouse
-    assert done.after == found.redis != done.before
-    assert done.events == len(events)
+    comparison = await compare_stores(world.store, world.warehouse)
+    assert comparison.agree is True
+    assert comparison.torn == 0
+    assert comparison.labels_differ == 0
+    assert comparison.evidence_redis == comparison.evidence_clickhouse
+    assert result.after == comparison.redis != result.before
+    assert result.events == len(events)
     touched = await world.touched()
     assert {one.cause for one in touched} == {"rebuild"}
-    assert len(touched) == done.profiles == found.profiles_redis
-    place = TopicPartition("events", 0, world.settings.partitions)
-    standing = await world.store.checkpoint(place)
-    assert standing.position == (await world.bus.end_offsets(world.settings.topic("events")))[0]
-    assert not standing.paused
+    assert len(touched) == result.profiles == comparison.profiles_redis
+    topic_partition = TopicPartition("events", 0, world.settings.partitions)
+    checkpoint = await world.store.checkpoint(topic_partition)
+    assert checkpoint.position == (await world.bus.end_offsets(world.settings.topic("events")))[0]
+    assert not checkpoint.paused
 
 
 async def test_a_second_rebuild_gives_the_same_state_with_newer_labels(world: RebuildWorld) -> None:
@@ -116,10 +116,10 @@ async def test_replayed_records_after_a_rebuild_are_refused_as_duplicates(world:
     await world.rebuild().run()
     for one in events[:20]:
         number = partition_of(one.owner.encode(), world.settings.partitions)
-        place = TopicPartition("events", number, world.settings.partitions)
-        held = (await world.store.documents("fragment", [one.owner]))[one.owner]
+        topic_partition = TopicPartition("events", number, world.settings.partitions)
+        fragment_document = (await world.store.documents("fragment", [one.owner]))[one.owner]
         end = (await world.bus.end_offsets(world.settings.topic("events")))[number]
-        assert held.applied_offset(place) == end - 1
+        assert fragment_document.applied_offset(topic_partition) == end - 1
 
 
 async def test_verify_detects_a_lost_fragment_or_broken_label(world: RebuildWorld) -> None:
@@ -127,18 +127,18 @@ async def test_verify_detects_a_lost_fragment_or_broken_label(world: RebuildWorl
     await world.rebuild().run()
     await world.consume()
     await world.store.wipe(["label"])
-    found = await compare_stores(world.store, world.warehouse)
-    assert found.torn > 0
-    assert not found.agree
+    comparison = await compare_stores(world.store, world.warehouse)
+    assert comparison.torn > 0
+    assert not comparison.agree
     await world.rebuild().run()
     await world.consume()
     assert (await compare_stores(world.store, world.warehouse)).agree
     fragment = Fragment()
     lost = random_events(4)[0]
-    place = TopicPartition("links", 0, 1)
-    position = (await world.store.checkpoint(place)).position
+    topic_partition = TopicPartition("links", 0, 1)
+    position = (await world.store.checkpoint(topic_partition)).position
     await world.store.save(
-        place, position, 0, Writes({("fragment", lost.owner): GuardedDocument(encode_fragment(fragment), "x", 1)})
+        topic_partition, position, 0, Writes({("fragment", lost.owner): GuardedDocument(encode_fragment(fragment), "x", 1)})
     )
     assert not (await compare_stores(world.store, world.warehouse)).agree
 
@@ -153,15 +153,15 @@ async def test_rebuild_uses_the_live_identity_rules(world: RebuildWorld) -> None
     pipeline = Pipeline(
         random.Random(9), partitions=world.settings.partitions, clock=world.clock, external_store=world.store, rules=DEFAULT_RULES
     )
-    said: dict[tuple[str, int], int] = {}
+    consumed_offsets: dict[tuple[str, int], int] = {}
     for one in random_events(9):
         pipeline.feed(one)
-    await world.run_agents_and_consume(pipeline, said)
+    await world.run_agents_and_consume(pipeline, consumed_offsets)
     assert (await compare_stores(world.store, world.warehouse)).agree
     assert not (await compare_stores(world.store, world.warehouse, rules)).agree
     pipeline.rules = rules
     await pipeline.relink()
-    await world.run_agents_and_consume(pipeline, said)
+    await world.run_agents_and_consume(pipeline, consumed_offsets)
     before = await compare_stores(world.store, world.warehouse, rules)
     assert before.agree
     await world.rebuild().run()
@@ -185,8 +185,8 @@ async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: Rebui
     world = RebuildWorld(world.settings.model_copy(update={"partitions": pipeline.partitions}), world.warehouse)
     assert isinstance(pipeline.store, MemoryStore)
     world.store, world.clock = pipeline.store, pipeline.clock
-    said: dict[tuple[str, int], int] = {}
-    await world.run_agents_and_consume(pipeline, said)
+    consumed_offsets: dict[tuple[str, int], int] = {}
+    await world.run_agents_and_consume(pipeline, consumed_offsets)
     plan = segment_plan_of(SEGMENTS)
     before = await compare_stores(world.store, world.warehouse, history.rules, plan)
     assert before.agree
@@ -210,10 +210,10 @@ async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: Rebui
 
 async def checkpoint_of(world: RebuildWorld) -> tuple[dict[str, object], list[tuple[str, int]]]:
     """Return every live profile's segments, computed traits and next changes, and the timers that are set."""
-    held = {name: decode_membership(data) async for name, data in world.store.scan("membership")}
-    standing: dict[str, object] = {
+    membership_documents = {name: decode_membership(data) async for name, data in world.store.scan("membership")}
+    live_memberships: dict[str, object] = {
         name: (one.active_segments(), one.computed, one.next_change_ms, one.plan_fingerprint)
-        for name, one in held.items()
+        for name, one in membership_documents.items()
         if not one.dissolved_into
     }
     partitions = world.settings.partitions
@@ -222,7 +222,7 @@ async def checkpoint_of(world: RebuildWorld) -> tuple[dict[str, object], list[tu
         for number in range(partitions)
         for timer in await world.store.due_timers(TopicPartition("touched", number, partitions), 1 << 61, 1_000)
     ]
-    return standing, timers
+    return live_memberships, timers
 
 
 async def test_verify_detects_lost_evidence_lost_decision_and_wrong_label(world: RebuildWorld) -> None:
@@ -233,56 +233,58 @@ async def test_verify_detects_lost_evidence_lost_decision_and_wrong_label(world:
     pipeline.feed_decision(LinkDecision(operation="o1", action="cut", pairs=(("cut", a, b),), on=True, at_ms=5))
     await world.run_agents_and_consume(pipeline, {})
     assert (await compare_stores(world.store, world.warehouse)).agree
-    kept = await read_identity_from_redis(world.store)
-    place = TopicPartition("links", 0, 1)
-    position = (await world.store.checkpoint(place)).position
+    identity_before = await read_identity_from_redis(world.store)
+    topic_partition = TopicPartition("links", 0, 1)
+    position = (await world.store.checkpoint(topic_partition)).position
     assert position is not None
-    for edges, decisions in ((kept.edges, {}), ({}, kept.decisions)):
+    for edges, decisions in ((identity_before.edges, {}), ({}, identity_before.decisions)):
         await world.store.wipe(["edges"])
-        await world.store.save(place, position, position, Writes(edges=edges, decisions=decisions))
-        found = await compare_stores(world.store, world.warehouse)
-        assert (found.redis == found.clickhouse) is True
-        assert found.agree is False
-    await world.store.save(place, position, position, Writes(edges=kept.edges, decisions=kept.decisions))
+        await world.store.save(topic_partition, position, position, Writes(edges=edges, decisions=decisions))
+        comparison = await compare_stores(world.store, world.warehouse)
+        assert (comparison.redis == comparison.clickhouse) is True
+        assert comparison.agree is False
+    await world.store.save(
+        topic_partition, position, position, Writes(edges=identity_before.edges, decisions=identity_before.decisions)
+    )
     assert (await compare_stores(world.store, world.warehouse)).agree
     await world.writer.insert(LABELS, [(a, b, 10_000)])
-    found = await compare_stores(world.store, world.warehouse)
-    assert found.labels_differ == 1
-    assert (found.evidence_redis == found.evidence_clickhouse) is True
-    assert found.agree is False
+    comparison = await compare_stores(world.store, world.warehouse)
+    assert comparison.labels_differ == 1
+    assert (comparison.evidence_redis == comparison.evidence_clickhouse) is True
+    assert comparison.agree is False
 
 
 async def test_rebuild_preserves_membership_sequence_numbers_and_dissolved_memberships(world: RebuildWorld) -> None:
     joint = event({"anonymous_id": "cookie", "user_id": "u1"}, id="m1")
     root, other = links_from_strongest(joint.nodes)[0]
     await world.load_events([joint])
-    said: list[tuple[str, TransitionOp, int, Cause]] = [
+    published: list[tuple[str, TransitionOp, int, Cause]] = [
         (root, "entered", 5, "event"),
         (other, "entered", 3, "event"),
         (other, "exited", 4, "merge"),
     ]
-    for profile_id, op, seq, cause in said:
+    for profile_id, op, seq, cause in published:
         one = transition(profile_id=profile_id, op=op, seq=seq, at_ms=seq, cause=cause)
         await world.writer.insert(TRANSITIONS, rows.transition_rows(Record("t", 0, 0, 0, None, None), one))
     await world.rebuild().run()
-    held = {
+    memberships = {
         name: decode_membership(document.data)
         for name, document in (await world.store.documents("membership", [root, other])).items()
     }
-    assert held[root].segments["vip"] == SegmentState(member=True, seq=5, since_ms=5)
-    assert held[other].dissolved_into == root
-    assert held[other].previous_segments == ("vip",)
+    assert memberships[root].segments["vip"] == SegmentState(member=True, seq=5, since_ms=5)
+    assert memberships[other].dissolved_into == root
+    assert memberships[other].previous_segments == ("vip",)
     assert (await world.store.members([other]))[other].merged_into == root
     assert {one.profile_id for one in await world.touched()} == {root, other}
 
 
 async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
     pipeline = Pipeline(random.Random(7), partitions=world.settings.partitions, clock=world.clock, external_store=world.store)
-    said: dict[tuple[str, int], int] = {}
+    consumed_offsets: dict[tuple[str, int], int] = {}
     events = random_events(7)
     for one in events:
         pipeline.feed(one)
-    await world.run_agents_and_consume(pipeline, said)
+    await world.run_agents_and_consume(pipeline, consumed_offsets)
     assert (await compare_stores(world.store, world.warehouse)).agree
     labels = (await read_profiles_from_redis(world.store)).labels
     shared = next(one for one in events if len(one.nodes) == 2 and len({labels[node] for node in one.nodes}) == 1)
@@ -291,25 +293,25 @@ async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
     pipeline.feed_decision(
         LinkDecision(operation="o1", action="cut", pairs=pairs, on=True, at_ms=world.clock.now_ms(), by="Ánh", reason="nhầm")
     )
-    await world.run_agents_and_consume(pipeline, said)
-    before, kept = await read_profiles_from_redis(world.store), await read_identity_from_redis(world.store)
+    await world.run_agents_and_consume(pipeline, consumed_offsets)
+    before, identity_before = await read_profiles_from_redis(world.store), await read_identity_from_redis(world.store)
     changes = await world.warehouse.query("SELECT * FROM identity_changes ORDER BY ALL")
     verified = await compare_stores(world.store, world.warehouse)
     assert verified.agree
     assert before.labels[a] != before.labels[b]
-    assert kept.decisions["cut", a, b].on
+    assert identity_before.decisions["cut", a, b].on
     members = await world.store.members(sorted(before.labels))
 
-    done = await world.rebuild().run()
+    result = await world.rebuild().run()
     await world.consume()
-    assert done.before == done.after == verified.redis
+    assert result.before == result.after == verified.redis
     assert await compare_stores(world.store, world.warehouse) == verified
     after = await read_profiles_from_redis(world.store)
     assert after.labels == before.labels
     assert after.members == before.members
-    again = await read_identity_from_redis(world.store)
-    assert again.decisions == kept.decisions
-    assert again.edges.keys() == kept.edges.keys()
+    identity_after = await read_identity_from_redis(world.store)
+    assert identity_after.decisions == identity_before.decisions
+    assert identity_after.edges.keys() == identity_before.edges.keys()
     renewed = await world.store.members(sorted(before.labels))
     assert {name: replace(entry, version=0) for name, entry in renewed.items()} == {
         name: replace(entry, version=0) for name, entry in members.items()
@@ -318,9 +320,9 @@ async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
 
     later = event({"anonymous_id": "cookie-x"} | dict(shared.identifiers), id="later", time_ms=1_760_000_000_000)
     pipeline.feed(later)
-    await world.run_agents_and_consume(pipeline, said)
-    last = await world.store.labels([a, b])
-    assert last[a].profile_id != last[b].profile_id
+    await world.run_agents_and_consume(pipeline, consumed_offsets)
+    labels_after = await world.store.labels([a, b])
+    assert labels_after[a].profile_id != labels_after[b].profile_id
     assert (await compare_stores(world.store, world.warehouse)).agree
 
 

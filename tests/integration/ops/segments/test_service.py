@@ -94,8 +94,8 @@ async def test_clickhouse_answers_like_the_memory_warehouse(
     services: tuple[SegmentService, SegmentService], name: str, event_id: str
 ) -> None:
     real, twin = services
-    found = await real.why("user_id:khách-1", name)
-    assert found["history"]
-    assert f'"id": "{event_id}"' in json.dumps(found["tree"])
-    assert found["transition"] is not None or not found["member"]
-    assert found == await twin.why("user_id:khách-1", name)
+    answer = await real.why("user_id:khách-1", name)
+    assert answer["history"]
+    assert f'"id": "{event_id}"' in json.dumps(answer["tree"])
+    assert answer["transition"] is not None or not answer["member"]
+    assert answer == await twin.why("user_id:khách-1", name)

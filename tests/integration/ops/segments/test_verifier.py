@@ -64,8 +64,8 @@ async def verify_world(clickhouse_settings: Settings, warehouse: Warehouse) -> V
     return made
 
 
-def one(verified: SegmentVerification, name: str) -> SegmentComparison:
-    return next(found for found in verified.segments if found.segment == name)
+def comparison_of(verified: SegmentVerification, name: str) -> SegmentComparison:
+    return next(comparison for comparison in verified.segments if comparison.segment == name)
 
 
 async def profile_of(verify_world: VerifyWorld, number: int) -> str:
@@ -74,11 +74,11 @@ async def profile_of(verify_world: VerifyWorld, number: int) -> str:
 
 
 async def test_untouched_stream_and_sql_have_the_same_members(verify_world: VerifyWorld) -> None:
-    found = await verify_world.verifier.verify(repair=True)
-    assert found.agrees is True
-    assert found.comparisons == 1
-    assert found.repaired == 0
-    assert {compared.segment: compared.both for compared in found.segments} == {
+    verification = await verify_world.verifier.verify(repair=True)
+    assert verification.agrees is True
+    assert verification.comparisons == 1
+    assert verification.repaired == 0
+    assert {compared.segment: compared.both for compared in verification.segments} == {
         "chi-nhieu": 0,
         "chua-mua": 3,
         "nguoi-mua": 3,
@@ -91,19 +91,19 @@ async def test_a_membership_that_was_tampered_with_is_found_in_both_directions(v
     first, second = await profile_of(verify_world, 0), await profile_of(verify_world, 1)
     await verify_world.tamper(first, {"nguoi-mua": True})
     await verify_world.tamper(second, {"nguoi-mua": False})
-    found = await verify_world.verifier.verify(["nguoi-mua", "tat-ca"])
-    differing = one(found, "nguoi-mua").differing
+    verification = await verify_world.verifier.verify(["nguoi-mua", "tat-ca"])
+    differing = comparison_of(verification, "nguoi-mua").differing
     assert differing.stream == frozenset({first})
     assert differing.sql == frozenset({second})
-    assert found.agrees is False
-    assert found.comparisons == verify_world.verifier.max_comparisons
-    assert one(found, "nguoi-mua").both == 2
-    assert one(found, "nguoi-mua").causes.stale == 2
-    assert one(found, "tat-ca").agrees
+    assert verification.agrees is False
+    assert verification.comparisons == verify_world.verifier.max_comparisons
+    assert comparison_of(verification, "nguoi-mua").both == 2
+    assert comparison_of(verification, "nguoi-mua").causes.stale == 2
+    assert comparison_of(verification, "tat-ca").agrees
     assert not verify_world.pipeline_bus.sent
-    shaped = verification_to_json(found)
-    assert msgspec.json.decode(msgspec.json.encode(shaped)) == shaped
-    assert shaped["segments"][0]["profiles_only_sql"] == [second]
+    answer = verification_to_json(verification)
+    assert msgspec.json.decode(msgspec.json.encode(answer)) == answer
+    assert answer["segments"][0]["profiles_only_sql"] == [second]
 
 
 async def test_profiles_beyond_one_query_page_are_compared(verify_world: VerifyWorld, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,12 +111,12 @@ async def test_profiles_beyond_one_query_page_are_compared(verify_world: VerifyW
     broken = [await profile_of(verify_world, number) for number in range(PROFILES)]
     for profile_id in broken:
         await verify_world.tamper(profile_id, {"tat-ca": False})
-    found = await verify_world.verifier.verify(["tat-ca"])
-    assert one(found, "tat-ca").differing == DifferingProfiles(sql=frozenset(broken))
+    verification = await verify_world.verifier.verify(["tat-ca"])
+    assert comparison_of(verification, "tat-ca").differing == DifferingProfiles(sql=frozenset(broken))
     repaired = await verify_world.verifier.verify(repair=True)
     assert repaired.agrees is True
     assert repaired.repaired == PROFILES
-    assert one(repaired, "tat-ca").both == PROFILES
+    assert comparison_of(repaired, "tat-ca").both == PROFILES
 
 
 async def test_repair_reevaluates_only_differing_profiles(verify_world: VerifyWorld) -> None:
@@ -124,12 +124,12 @@ async def test_repair_reevaluates_only_differing_profiles(verify_world: VerifyWo
     await verify_world.tamper(first, {"nguoi-mua": True, "chua-mua": False})
     await verify_world.tamper(second, {"nguoi-mua": False})
     before = len(verify_world.pipeline.transitions())
-    found = await verify_world.verifier.verify(repair=True)
-    assert found.agrees is True
-    assert found.repaired == 2
-    assert {compared.segment: compared.both for compared in found.segments}["nguoi-mua"] == 3
-    said = [decode(Touched, record.value) for record in verify_world.pipeline_bus.sent]
-    assert {(touched.profile_id, touched.cause) for touched in said} == {(first, "reconcile"), (second, "reconcile")}
+    verification = await verify_world.verifier.verify(repair=True)
+    assert verification.agrees is True
+    assert verification.repaired == 2
+    assert {compared.segment: compared.both for compared in verification.segments}["nguoi-mua"] == 3
+    touches = [decode(Touched, record.value) for record in verify_world.pipeline_bus.sent]
+    assert {(touched.profile_id, touched.cause) for touched in touches} == {(first, "reconcile"), (second, "reconcile")}
     assert len(verify_world.pipeline.transitions()) == before + 3
     new = [t for t in verify_world.pipeline.transitions() if t.cause == "reconcile"]
     assert {(t.profile_id, t.segment, t.op, t.cause) for t in new} == {
@@ -140,23 +140,23 @@ async def test_repair_reevaluates_only_differing_profiles(verify_world: VerifyWo
 
 
 async def test_records_in_flight_are_not_reported_as_drift(verify_world: VerifyWorld) -> None:
-    connected, asked = verify_world.verifier.warehouse, 0
+    connected, connections = verify_world.verifier.warehouse, 0
 
     async def arriving() -> Warehouse:
         """Let the stream's event reach ClickHouse between the verifier's first and second read."""
-        nonlocal asked
-        asked += 1
-        if asked == 2:
+        nonlocal connections
+        connections += 1
+        if connections == 2:
             await verify_world.settle()
         return await connected()
 
     verify_world.pipeline.feed(event({"user_id": "khách-0"}, id="late", name="Đặt hàng", time_ms=NOW_MS))
     await verify_world.pipeline.drain()
-    found = await replace(verify_world.verifier, warehouse=arriving).verify(["nguoi-mua"], repair=True)
-    assert found.agrees is True
-    assert found.comparisons == 2
-    assert found.repaired == 0
-    assert one(found, "nguoi-mua").both == 4
+    verification = await replace(verify_world.verifier, warehouse=arriving).verify(["nguoi-mua"], repair=True)
+    assert verification.agrees is True
+    assert verification.comparisons == 2
+    assert verification.repaired == 0
+    assert comparison_of(verification, "nguoi-mua").both == 4
 
 
 async def test_truncated_register_is_named_as_the_cause_of_drift(verify_world: VerifyWorld) -> None:
@@ -164,14 +164,14 @@ async def test_truncated_register_is_named_as_the_cause_of_drift(verify_world: V
     await verify_world.process_events(
         *(event(owner, id=f"nhỏ-{n}", name="Đặt hàng", time_ms=NOW_MS + n, properties={"total": 15}) for n in range(1, 6))
     )
-    found = await verify_world.verifier.verify(["chi-nhieu"], repair=True)
-    compared = one(found, "chi-nhieu")
+    verification = await verify_world.verifier.verify(["chi-nhieu"], repair=True)
+    compared = comparison_of(verification, "chi-nhieu")
     assert compared.differing.sql == {await profile_of(verify_world, 1)}
     assert compared.causes.approximate == 1
     assert compared.causes.stale == 0
     assert compared.causes.registers == 0
     assert compared.causes.leaves == (("the sum of total, Đặt hàng in the last 1d ≥ 100", 1),)
-    assert found.repaired == 1
+    assert verification.repaired == 1
 
 
 async def test_registers_that_lost_an_event_are_named_as_the_cause(verify_world: VerifyWorld) -> None:
@@ -184,9 +184,9 @@ async def test_registers_that_lost_an_event_are_named_as_the_cause(verify_world:
     writes = Writes(documents={("fragment", owner): GuardedDocument(encode_fragment(fragment), TOPIC_PARTITION.guard_name, at)})
     assert not await store.save(TOPIC_PARTITION, expected, at, writes)
     await verify_world.tamper(await profile_of(verify_world, 1), {"nguoi-mua": False})
-    found = await verify_world.verifier.verify(["nguoi-mua"], repair=True)
-    lost = one(found, "nguoi-mua")
-    assert found.repaired == 1
+    verification = await verify_world.verifier.verify(["nguoi-mua"], repair=True)
+    lost = comparison_of(verification, "nguoi-mua")
+    assert verification.repaired == 1
     assert lost.agrees is False
     assert lost.causes.registers == 1
     assert lost.causes.stale == 0

@@ -100,18 +100,18 @@ def test_stale_register_without_a_seed_is_removed() -> None:
 async def test_a_document_is_written_whatever_it_was_written_at_and_refuses_what_comes_again(offset: int) -> None:
     bus, store = MemoryBus(), MemoryStore(ManualClock())
     await create_topics(SETTINGS, bus)
-    frozen = await PausedPartitions.fence(SETTINGS, bus, store)
-    place = frozen.topic_partition_of("events", "owner")
-    held = GuardedDocument(b"before", place.guard_name, offset)
-    await store.save(place, None, 10, Writes(documents={("fragment", "owner"): held}))
-    frozen = await PausedPartitions.fence(SETTINGS, bus, store)
+    paused = await PausedPartitions.fence(SETTINGS, bus, store)
+    topic_partition = paused.topic_partition_of("events", "owner")
+    stored_document = GuardedDocument(b"before", topic_partition.guard_name, offset)
+    await store.save(topic_partition, None, 10, Writes(documents={("fragment", "owner"): stored_document}))
+    paused = await PausedPartitions.fence(SETTINGS, bus, store)
     for data in (b"after", b"once more"):
         before = (await store.documents("fragment", ["owner"]))["owner"]
-        await frozen.write_documents(place, {("fragment", "owner"): (data, before)})
+        await paused.write_documents(topic_partition, {("fragment", "owner"): (data, before)})
         written = (await store.documents("fragment", ["owner"]))["owner"]
         assert written.data == data
-        assert written.applied_offset(place) == max(offset, 9)
-    assert (await store.checkpoint(place)).position == 10
+        assert written.applied_offset(topic_partition) == max(offset, 9)
+    assert (await store.checkpoint(topic_partition)).position == 10
 
 
 async def test_unwritten_topic_partition_starts_at_offset_zero() -> None:
@@ -147,9 +147,9 @@ def test_a_definition_is_named_by_those_that_need_it(key: str, by: list[str]) ->
 
 
 def test_a_shipped_trait_is_there_without_its_definition() -> None:
-    own = computed("lifecycle", {"lifecycle": {"at_risk_after": "10d", "lost_after": "20d"}})
+    shipped_trait = computed("lifecycle", {"lifecycle": {"at_risk_after": "10d", "lost_after": "20d"}})
     lost = segment("lost", {"lifecycle": {"stage": ["lost"]}})
-    assert referencing_keys(own.key, {own.key: own, lost.key: lost}) == []
+    assert referencing_keys(shipped_trait.key, {shipped_trait.key: shipped_trait, lost.key: lost}) == []
 
 
 async def test_referenced_or_missing_definition_cannot_be_removed() -> None:
@@ -171,10 +171,10 @@ async def test_a_list_is_written_without_its_values() -> None:
     await create_topics(SETTINGS, bus)
     text = "apiVersion: onefold/v1\nkind: List\nmetadata: {name: staff}\nspec: {namespace: email, values: [an@shop.vn]}\n"
     assert await definitions_topic.write(SETTINGS, bus, load_yaml(text, "test")) == 1
-    held = (await definitions_topic.read_live(SETTINGS, bus))["List/staff"]
-    assert isinstance(held, SegmentList)
-    assert held.spec.values == ()
-    assert len(held.spec.nodes) == 1
+    live_list = (await definitions_topic.read_live(SETTINGS, bus))["List/staff"]
+    assert isinstance(live_list, SegmentList)
+    assert live_list.spec.values == ()
+    assert len(live_list.spec.nodes) == 1
 
 
 def test_an_instant_is_read_with_its_zone_or_as_utc() -> None:
@@ -196,16 +196,16 @@ def test_a_preview_is_of_a_live_segment_or_of_those_of_a_file() -> None:
 
 def test_plan_and_result_are_rendered() -> None:
     sizes = (SegmentSize("vip", 1, 13, 12, 0, tuple(f"{n:032x}" for n in range(10))), SegmentSize("nested", 0, 0, 0, 0))
-    found = ApplyPreview(
+    preview = ApplyPreview(
         {"Segment/vip": "create"},
         sizes,
         tuple(register_bounds(segment_plan_of([VIP, NESTED, LIVE_DEFINITIONS["ComputedTrait/spent"]]))),
     )
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(apply_answers.render_planned(found))
+    console.print(apply_answers.render_planned(preview))
     console.print(
         apply_answers.render_applied(
-            found.changes, ApplyResult(("Segment/vip",), 1, 9, 5, {"vip": SegmentTally(1, 13, 12, 0)}, 1.84, 7)
+            preview.changes, ApplyResult(("Segment/vip",), 1, 9, 5, {"vip": SegmentTally(1, 13, 12, 0)}, 1.84, 7)
         )
     )
     text = console.export_text()
@@ -219,15 +219,15 @@ def test_plan_and_result_are_rendered() -> None:
         "7 profiles evaluated again",
     ):
         assert word in text
-    shaped = planned_to_json(found)
-    assert json.loads(json.dumps(shaped)) == shaped
-    assert shaped["segments"][0]["sample"] == list(sizes[0].sample)
+    answer = planned_to_json(preview)
+    assert json.loads(json.dumps(answer)) == answer
+    assert answer["segments"][0]["sample"] == list(sizes[0].sample)
 
 
 def test_progress_is_printed_in_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_on_stderr() as report:
-        for done in (500, 1_000, 1_500):
-            report("events folded", done, 1_200)
+        for completed in (500, 1_000, 1_500):
+            report("events folded", completed, 1_200)
         report("profiles seeded", 10, 10)
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["events folded: 500 of 1,200", "events folded: 1,500 of 1,500", "profiles seeded: 10 of 10"]

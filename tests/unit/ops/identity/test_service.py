@@ -40,7 +40,7 @@ async def shared_device() -> IdentityWorld:
     return world
 
 
-async def whole(world: IdentityWorld) -> dict[str, object]:
+async def stored_state(world: IdentityWorld) -> dict[str, object]:
     return await world.pipeline.state([at(name) for name in (ÁNH, COOKIE, PHONE, "user_id:u1")])
 
 
@@ -73,58 +73,58 @@ async def test_without_clickhouse_event_ids_are_reported() -> None:
 
 async def test_a_cut_takes_two_apart_and_the_next_event_on_the_device_does_not_join_them() -> None:
     world = await shared_device()
-    done = await world.service.cut(PHONE, COOKIE, **BY)
-    assert done["applied"]
-    assert identifiers(done) == [[COOKIE, ÁNH, "user_id:u1"], [PHONE]]
-    assert not done["why"]["together"]
+    cut = await world.service.cut(PHONE, COOKIE, **BY)
+    assert cut["applied"]
+    assert identifiers(cut) == [[COOKIE, ÁNH, "user_id:u1"], [PHONE]]
+    assert not cut["why"]["together"]
     await world.process_events(product_viewed(4, PHONE, COOKIE, day=5), product_viewed(5, ÁNH, COOKIE, day=6))
     why = await world.service.why(PHONE, ÁNH)
     (reason,) = why["reasons"]
     assert reason["reason"] == "cut"
     assert reason["decision"]["by"] == "Trần Bình"
     assert reason["decision"]["why"] == "hai người, một máy"
-    assert reason["decision"]["operation"] == done["operation"]
+    assert reason["decision"]["operation"] == cut["operation"]
     assert "Trần Bình" in reason["text"]
 
 
 async def test_what_is_cut_and_taken_back_is_byte_for_byte_what_it_was() -> None:
     world = await shared_device()
-    before = await whole(world)
-    done = await world.service.cut(PHONE, COOKIE, **BY)
-    assert await whole(world) != before
-    back = await world.service.undo(done["operation"], **BY)
-    assert back["of"] == done["operation"]
-    assert back["on"] is False
-    assert back["action"] == "undo"
-    assert await whole(world) == before
+    before = await stored_state(world)
+    cut = await world.service.cut(PHONE, COOKIE, **BY)
+    assert await stored_state(world) != before
+    undo = await world.service.undo(cut["operation"], **BY)
+    assert undo["of"] == cut["operation"]
+    assert undo["on"] is False
+    assert undo["action"] == "undo"
+    assert await stored_state(world) == before
 
 
 async def test_an_undo_can_be_undone() -> None:
     world = await shared_device()
-    done = await world.service.cut(PHONE, COOKIE, **BY)
-    apart = await whole(world)
-    back = await world.service.undo(done["operation"], **BY)
-    again = await world.service.undo(back["operation"], **BY)
-    assert again["on"]
-    assert await whole(world) == apart
+    cut = await world.service.cut(PHONE, COOKIE, **BY)
+    apart = await stored_state(world)
+    undo = await world.service.undo(cut["operation"], **BY)
+    second_undo = await world.service.undo(undo["operation"], **BY)
+    assert second_undo["on"]
+    assert await stored_state(world) == apart
 
 
 async def test_two_that_are_cut_may_still_be_together_by_another_way() -> None:
     world = await shared_device()
     await world.process_events(product_viewed(4, PHONE, "user_id:u1", day=3))
-    done = await world.service.cut(PHONE, COOKIE, **BY)
-    assert len(done["profiles"]) == 1
-    assert done["why"]["together"]
-    assert [render_node(step["to"]) for step in done["why"]["path"]] == ["user_id:u1", ÁNH, COOKIE]
+    cut = await world.service.cut(PHONE, COOKIE, **BY)
+    assert len(cut["profiles"]) == 1
+    assert cut["why"]["together"]
+    assert [render_node(step["to"]) for step in cut["why"]["path"]] == ["user_id:u1", ÁNH, COOKIE]
 
 
 async def test_a_split_parts_the_identifiers_and_keeps_the_strongest_of_both_apart() -> None:
     world = await shared_device()
-    before = await whole(world)
-    done = await world.service.split("user_id:u1", move=[PHONE, COOKIE], **BY)
-    assert identifiers(done) == [[COOKIE, PHONE], [ÁNH, "user_id:u1"]]
-    assert done["mixed"] == []
-    assert sorted(pair["kind"] for pair in done["pairs"]) == ["apart", "cut"]
+    before = await stored_state(world)
+    split = await world.service.split("user_id:u1", move=[PHONE, COOKIE], **BY)
+    assert identifiers(split) == [[COOKIE, PHONE], [ÁNH, "user_id:u1"]]
+    assert split["mixed"] == []
+    assert sorted(pair["kind"] for pair in split["pairs"]) == ["apart", "cut"]
     await world.process_events(
         product_viewed(6, COOKIE, ÁNH, day=7),
         product_viewed(7, "user_id:u1", COOKIE, day=8),
@@ -133,17 +133,17 @@ async def test_a_split_parts_the_identifiers_and_keeps_the_strongest_of_both_apa
     assert await world.profile_of(at("user_id:u1")) != await world.profile_of(at(PHONE))
     why = await world.service.why("user_id:u1", PHONE)
     assert {reason["reason"] for reason in why["reasons"]} <= {"apart", "cut"}
-    assert before != await whole(world)
+    assert before != await stored_state(world)
 
 
 @pytest.mark.parametrize(("keep", "move"), [([PHONE], []), ([], [PHONE])])
 async def test_a_split_taken_back_is_byte_for_byte_what_it_was(keep: list[str], move: list[str]) -> None:
     world = await shared_device()
-    before = await whole(world)
-    done = await world.service.split(COOKIE, keep=keep, move=move, **BY)
-    assert len(done["profiles"]) == 2
-    await world.service.undo(done["operation"], **BY)
-    assert await whole(world) == before
+    before = await stored_state(world)
+    split = await world.service.split(COOKIE, keep=keep, move=move, **BY)
+    assert len(split["profiles"]) == 2
+    await world.service.undo(split["operation"], **BY)
+    assert await stored_state(world) == before
 
 
 PEOPLE = ("user_id:u1", "user_id:u2", ÁNH, PHONE)
@@ -160,18 +160,18 @@ async def test_any_profile_split_in_any_way_stays_apart_and_taken_back_is_what_i
     await world.process_events(*(anything(number, rng.randrange(9)) for number in range(12)))
     nodes = [at(name) for name in (*PEOPLE, *THINGS)]
     before = await world.pipeline.state(nodes)
-    told = [
+    answer = [
         await world.service.how(label)
         for label in {await world.profile_of(node) for node in nodes if await has_evidence(world, node)}
     ]
-    members = [render_node(one) for one in max(told, key=lambda how: len(how["identifiers"]))["identifiers"]]
+    members = [render_node(one) for one in max(answer, key=lambda how: len(how["identifiers"]))["identifiers"]]
     moved = rng.sample(members, rng.randint(1, len(members) - 1))
-    done = await world.service.split(members[0], move=moved, **BY)
+    split = await world.service.split(members[0], move=moved, **BY)
     # weaker identifiers of both parts may meet in a third profile, which had no place for them before; that is told
-    mixed = [profile for profile in done["profiles"] if profile["profile_id"] in done["mixed"]]
+    mixed = [profile for profile in split["profiles"] if profile["profile_id"] in split["mixed"]]
     assert all({render_node(one) for one in profile["identifiers"]} - set(members) for profile in mixed)
     strongest = [min(map(at, part)) for part in (moved, set(members) - set(moved))]
-    back = await world.service.undo(done["operation"], **BY)
+    back = await world.service.undo(split["operation"], **BY)
     assert await world.pipeline.state(nodes) == before
     await world.service.undo(back["operation"], **BY)
     for number in range(20, 30):
@@ -205,8 +205,8 @@ async def test_a_decision_holds_whatever_the_clock_says() -> None:
 async def test_decision_not_applied_in_time_is_reported_as_pending() -> None:
     world = await shared_device()
     world.pipeline_producer.agents_paused = True
-    done = await world.service.cut(PHONE, COOKIE, **BY)
-    assert not done["applied"]
+    answer = await world.service.cut(PHONE, COOKIE, **BY)
+    assert not answer["applied"]
     await world.pipeline.drain()
     assert await world.profile_of(at(PHONE)) != await world.profile_of(at(COOKIE))
 
@@ -245,23 +245,23 @@ async def refusal(action: Any) -> str:
 
 async def test_undecidable_requests_are_refused() -> None:
     world = await shared_device()
-    desk = world.service
-    assert await refusal(desk.cut(PHONE, ÁNH, **BY)) == "nothing_to_cut"
-    assert await refusal(desk.cut(PHONE, PHONE, **BY)) == "nothing_to_cut"
-    assert await refusal(desk.cut(PHONE, "user_id:nobody", **BY)) == "unknown_identifier"
-    assert await refusal(desk.cut(PHONE, COOKIE, by="", reason="x")) == "unusable_value"
-    assert await refusal(desk.cut(PHONE, COOKIE, by="x", reason=" ")) == "unusable_value"
-    await desk.cut(PHONE, COOKIE, **BY)
-    assert await refusal(desk.cut(PHONE, COOKIE, **BY)) == "nothing_to_cut"
-    assert await refusal(desk.split(PHONE, move=[PHONE], **BY)) == "empty_part"
-    assert await refusal(desk.split(COOKIE, move=["user_id:nobody"], **BY)) == "not_a_member"
-    assert await refusal(desk.split(COOKIE, keep=["user_id:nobody"], **BY)) == "not_a_member"
-    assert await refusal(desk.split(COOKIE, keep=[COOKIE], move=[COOKIE], **BY)) == "malformed"
-    assert await refusal(desk.split(COOKIE, **BY)) == "malformed"
-    assert await refusal(desk.split("user_id:nobody", move=[COOKIE], **BY)) == "unknown_identifier"
-    assert await refusal(desk.how("user_id:nobody")) == "unknown_identifier"
-    assert await refusal(desk.undo("nonsense", **BY)) == "malformed"
-    assert await refusal(desk.undo("op-" + "0" * 14, **BY)) == "unknown_operation"
+    service = world.service
+    assert await refusal(service.cut(PHONE, ÁNH, **BY)) == "nothing_to_cut"
+    assert await refusal(service.cut(PHONE, PHONE, **BY)) == "nothing_to_cut"
+    assert await refusal(service.cut(PHONE, "user_id:nobody", **BY)) == "unknown_identifier"
+    assert await refusal(service.cut(PHONE, COOKIE, by="", reason="x")) == "unusable_value"
+    assert await refusal(service.cut(PHONE, COOKIE, by="x", reason=" ")) == "unusable_value"
+    await service.cut(PHONE, COOKIE, **BY)
+    assert await refusal(service.cut(PHONE, COOKIE, **BY)) == "nothing_to_cut"
+    assert await refusal(service.split(PHONE, move=[PHONE], **BY)) == "empty_part"
+    assert await refusal(service.split(COOKIE, move=["user_id:nobody"], **BY)) == "not_a_member"
+    assert await refusal(service.split(COOKIE, keep=["user_id:nobody"], **BY)) == "not_a_member"
+    assert await refusal(service.split(COOKIE, keep=[COOKIE], move=[COOKIE], **BY)) == "malformed"
+    assert await refusal(service.split(COOKIE, **BY)) == "malformed"
+    assert await refusal(service.split("user_id:nobody", move=[COOKIE], **BY)) == "unknown_identifier"
+    assert await refusal(service.how("user_id:nobody")) == "unknown_identifier"
+    assert await refusal(service.undo("nonsense", **BY)) == "malformed"
+    assert await refusal(service.undo("op-" + "0" * 14, **BY)) == "unknown_operation"
 
 
 async def test_decision_is_refused_while_a_dependency_is_unavailable() -> None:
@@ -277,12 +277,12 @@ async def test_decision_is_refused_while_a_dependency_is_unavailable() -> None:
 async def test_pending_operation_cannot_be_undone_yet() -> None:
     world = await shared_device()
     world.pipeline_producer.agents_paused = True
-    done = await world.service.cut(PHONE, COOKIE, **BY)
+    cut = await world.service.cut(PHONE, COOKIE, **BY)
     with pytest.raises(Transient, match="not applied"):
-        await world.service.undo(done["operation"], **BY)
+        await world.service.undo(cut["operation"], **BY)
     world.pipeline_producer.agents_paused = False
     await world.pipeline.drain()
-    assert len((await world.service.undo(done["operation"], **BY))["profiles"]) == 1
+    assert len((await world.service.undo(cut["operation"], **BY))["profiles"]) == 1
 
 
 async def test_decision_is_reported_even_if_redis_fails_afterwards() -> None:
@@ -299,11 +299,11 @@ async def test_decision_is_reported_even_if_redis_fails_afterwards() -> None:
             return offsets
 
     world.pipeline_producer = Leaving(world.pipeline)
-    done = await world.service.cut(PHONE, COOKIE, **BY)
-    assert done["operation"][:3] == "op-"
-    assert done["applied"] is False
-    assert done["profiles"] == []
-    assert any("has not applied it yet" in line for line in decision(done))
+    answer = await world.service.cut(PHONE, COOKIE, **BY)
+    assert answer["operation"][:3] == "op-"
+    assert answer["applied"] is False
+    assert answer["profiles"] == []
+    assert any("has not applied it yet" in line for line in decision(answer))
 
 
 def test_identifier_values_cannot_inject_terminal_control_codes() -> None:
@@ -361,8 +361,8 @@ async def test_evidence_that_joins_nothing_is_followed_to_a_third_profile() -> N
 
 async def test_operations_are_listed_newest_first() -> None:
     world = await shared_device()
-    done = await world.service.cut(PHONE, COOKIE, **BY)
-    back = await world.service.undo(done["operation"], **BY)
+    cut = await world.service.cut(PHONE, COOKIE, **BY)
+    back = await world.service.undo(cut["operation"], **BY)
     listed = await world.service.history.operations(10)
-    assert [(entry["operation"], entry["action"]) for entry in listed] == [(back["operation"], "undo"), (done["operation"], "cut")]
-    assert back["operation"] > done["operation"]
+    assert [(entry["operation"], entry["action"]) for entry in listed] == [(back["operation"], "undo"), (cut["operation"], "cut")]
+    assert back["operation"] > cut["operation"]

@@ -89,15 +89,15 @@ def test_import_reports_permanent_failures(status: int, error: type[Exception]) 
 def test_rejected_rows_are_reported_in_order(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"id": "a"}\n{"id": "null"}\nnope\n{"id": "b"}\n', encoding="utf-8")
-    said: list[tuple[int, int]] = []
-    summary = imported(file, Collector(), progress=lambda read, size: said.append((read, size)))
+    progress_reports: list[tuple[int, int]] = []
+    summary = imported(file, Collector(), progress=lambda read, size: progress_reports.append((read, size)))
     report = tmp_path / "a.jsonl.rejects.jsonl"
     assert summary == ImportSummary(4, 2, 1, 1, {"no_identifier": 1, "unparsable": 1}, str(report))
     assert [(one["line"], one["raw"]) for one in map(orjson.loads, report.read_bytes().splitlines())] == [
         (2, '{"id": "null"}'), (3, "nope"),
     ]  # fmt: skip
     assert report.stat().st_mode & 0o777 == 0o600
-    assert said[-1] == (file.stat().st_size, file.stat().st_size)
+    assert progress_reports[-1] == (file.stat().st_size, file.stat().st_size)
     file.write_text('{"id": "a"}\n', encoding="utf-8")
     assert imported(file, Collector()).report == ""
     assert not report.exists()
@@ -106,15 +106,15 @@ def test_rejected_rows_are_reported_in_order(tmp_path: Path) -> None:
 def test_a_second_run_after_a_break_sends_the_same_calls(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("id,name\n" + "".join(f"K{n},Ánh {n}\n" for n in range(1200)), encoding="utf-8")
-    broken, whole = Collector(), Collector()
+    broken, uninterrupted = Collector(), Collector()
     broken.client.retry_for_s = -1
     with pytest.raises(Transient):
         imported(file, broken)
-    assert imported(file, whole).stored == 1200
-    again = Collector()
-    assert imported(file, again).stored == 1200
-    assert again.batches == whole.batches
-    assert [len(batch) for batch in whole.batches] == [500, 500, 200]
+    assert imported(file, uninterrupted).stored == 1200
+    repeated = Collector()
+    assert imported(file, repeated).stored == 1200
+    assert repeated.batches == uninterrupted.batches
+    assert [len(batch) for batch in uninterrupted.batches] == [500, 500, 200]
 
 
 def test_a_file_that_names_nobody_is_not_sent(tmp_path: Path) -> None:
@@ -142,12 +142,12 @@ def test_batches_are_bounded_in_bytes_too() -> None:
 def test_a_mapping_file_and_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "mapping.yaml"
     file.write_text('columns: {"Điểm": traits.points, "Mật": null}\nconstants: {properties.currency: VND}\n', encoding="utf-8")
-    found = load_mapping(file, "Mua hàng", "Asia/Ho_Chi_Minh")
-    assert found.columns == {"Điểm": "traits.points", "Mật": None}
-    assert found.constants == {"properties.currency": "VND", "event": "Mua hàng"}
-    assert found.timezone == "Asia/Ho_Chi_Minh"
+    mapping = load_mapping(file, "Mua hàng", "Asia/Ho_Chi_Minh")
+    assert mapping.columns == {"Điểm": "traits.points", "Mật": None}
+    assert mapping.constants == {"properties.currency": "VND", "event": "Mua hàng"}
+    assert mapping.timezone == "Asia/Ho_Chi_Minh"
     assert load_mapping(None, None, None) == ImportMapping()
-    for text, said in (("columns: [a]", "columns"), ("- a", "document"), ("a: b: c", "no mapping"), ("colums: {}", "colums")):
+    for text, message in (("columns: [a]", "columns"), ("- a", "document"), ("a: b: c", "no mapping"), ("colums: {}", "colums")):
         file.write_text(text, encoding="utf-8")
-        with pytest.raises(Misconfigured, match=said):
+        with pytest.raises(Misconfigured, match=message):
             load_mapping(file, None, None)

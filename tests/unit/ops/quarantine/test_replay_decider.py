@@ -29,7 +29,7 @@ SETTINGS = Settings()
 AT_MS = 1_750_000_000_000
 
 
-def again() -> ReplayDecider:
+def replay_decider() -> ReplayDecider:
     [source] = load_yaml(
         "{apiVersion: onefold/v1, kind: Source, metadata: {name: tổng-đài}, spec: {topic_ingress: true}}".replace(
             "tổng-đài", "call-centre"
@@ -47,33 +47,35 @@ def entry(
     return QuarantineEntry(name, stage, "missing_field", "", source, topic, 0, 7, AT_MS, True, "open", "", "", content)
 
 
-def sent(found: Any) -> Event:
-    assert not isinstance(found, ReplayRefusal), found
-    [outgoing] = found
+def sent(outcome: Any) -> Event:
+    assert not isinstance(outcome, ReplayRefusal), outcome
+    [outgoing] = outcome
     return decode(Event, outgoing.value)
 
 
 def test_a_call_that_was_mended_becomes_an_event_received_when_it_was() -> None:
     broken = entry({"type": "track", "userId": "u1", "properties": {"tổng": 5}})
-    assert isinstance(again().records(broken, broken.raw), ReplayRefusal)
+    assert isinstance(replay_decider().records(broken, broken.raw), ReplayRefusal)
     mended = RecordEdits(put=(("event", "Đặt hàng"),), rename=(("properties.tổng", "properties.total"),)).apply(broken.raw)
-    found = sent(again().records(broken, mended))
-    assert found.name == "Đặt hàng"
-    assert found.received_ms == AT_MS
-    assert found.time_ms == AT_MS
-    assert found.properties == {"total": 5}
-    assert found.id == "collector-1"
-    assert again().records(broken, mended) == again().records(broken, mended)
+    replayed = sent(replay_decider().records(broken, mended))
+    assert replayed.name == "Đặt hàng"
+    assert replayed.received_ms == AT_MS
+    assert replayed.time_ms == AT_MS
+    assert replayed.properties == {"total": 5}
+    assert replayed.id == "collector-1"
+    assert replay_decider().records(broken, mended) == replay_decider().records(broken, mended)
 
 
 def test_a_touchpoint_speaks_for_the_source_that_it_names() -> None:
     call = {"type": "track", "event": "Called", "userId": "u1", "source": "call-centre", "messageId": "m"}
-    found = sent(again().records(entry(call, stage="accept", topic="onefold.touchpoints", source=""), json.dumps(call).encode()))
-    assert found.source == "call-centre"
-    assert found.id == "m"
+    replayed = sent(
+        replay_decider().records(entry(call, stage="accept", topic="onefold.touchpoints", source=""), json.dumps(call).encode())
+    )
+    assert replayed.source == "call-centre"
+    assert replayed.id == "m"
     unknown = {**call, "source": "nobody"}
-    found = sent(again().records(entry(unknown, stage="accept", source=""), json.dumps(unknown).encode()))
-    assert found.source == "default"
+    replayed = sent(replay_decider().records(entry(unknown, stage="accept", source=""), json.dumps(unknown).encode()))
+    assert replayed.source == "default"
 
 
 @pytest.mark.parametrize(("topic", "record", "key"), [
@@ -82,21 +84,21 @@ def test_a_touchpoint_speaks_for_the_source_that_it_names() -> None:
 ])  # fmt: skip
 def test_records_of_the_other_stages_go_back_to_their_topic(topic: str, record: Any, key: str) -> None:
     raw = encode(record)
-    found = again().records(entry(raw, stage="unify", topic=f"onefold.{topic}"), raw)
-    assert not isinstance(found, ReplayRefusal)
-    assert [(outgoing.topic, outgoing.key, outgoing.value) for outgoing in found] == [(f"onefold.{topic}", key.encode(), raw)]
-    assert isinstance(again().records(entry(b"{", stage="unify", topic=f"onefold.{topic}"), b"{"), ReplayRefusal)
+    outcome = replay_decider().records(entry(raw, stage="unify", topic=f"onefold.{topic}"), raw)
+    assert not isinstance(outcome, ReplayRefusal)
+    assert [(outgoing.topic, outgoing.key, outgoing.value) for outgoing in outcome] == [(f"onefold.{topic}", key.encode(), raw)]
+    assert isinstance(replay_decider().records(entry(b"{", stage="unify", topic=f"onefold.{topic}"), b"{"), ReplayRefusal)
 
 
 def test_rows_of_files_are_left_to_the_file() -> None:
-    assert isinstance(again().records(entry(b"a,b", name="collector-import-1"), b"a,b"), ReplayRefusal)
+    assert isinstance(replay_decider().records(entry(b"a,b", name="collector-import-1"), b"a,b"), ReplayRefusal)
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(min_size=1), inner), max_leaves=8))
 def test_any_record_is_sent_again_or_refused(value: Any) -> None:
     raw = json.dumps(value).encode()
     for stage in ("collector", "accept", "unify"):
-        assert again().records(entry(raw, stage=stage, topic="onefold.events"), raw)
+        assert replay_decider().records(entry(raw, stage=stage, topic="onefold.events"), raw)
 
 
 @pytest.mark.parametrize("stage", ["collector", "accept"])
@@ -105,20 +107,33 @@ async def test_records_quarantined_by_each_stage_can_be_fixed(stage: str) -> Non
     if stage == "collector":
         async with collector_harness() as collector:  # the address alone says the type
             assert (await collector.post("/v1/track", call)).status_code == 200
-            [(held, _)] = await collector.quarantined()
+            [(record_in_quarantine, _)] = await collector.quarantined()
     else:
         record = Record("onefold.touchpoints", 0, 3, AT_MS, None, json.dumps({**call, "type": "track"}).encode())
         outcome = await AcceptStep(SETTINGS, list).run(TopicPartition("touchpoints", 0, 1), [record], AT_MS)
-        held = decode(QuarantineRecord, outcome.produce[0].value)
-    raw = base64.b64decode(held.raw)
-    one = QuarantineEntry(
-        held.id, held.stage, held.reason, held.detail, held.source, held.topic, 0, 0, held.at_ms, True, "open", "", "", raw
+        record_in_quarantine = decode(QuarantineRecord, outcome.produce[0].value)
+    raw = base64.b64decode(record_in_quarantine.raw)
+    quarantine_entry = QuarantineEntry(
+        record_in_quarantine.id,
+        record_in_quarantine.stage,
+        record_in_quarantine.reason,
+        record_in_quarantine.detail,
+        record_in_quarantine.source,
+        record_in_quarantine.topic,
+        0,
+        0,
+        record_in_quarantine.at_ms,
+        True,
+        "open",
+        "",
+        "",
+        raw,
     )
-    found = sent(again().records(one, RecordEdits(put=(("event", "Mua"),)).apply(raw)))
-    assert found.type == "track"
-    assert found.name == "Mua"
-    assert found.id == "m1"
-    assert found.properties == {"a": 1}
+    replayed = sent(replay_decider().records(quarantine_entry, RecordEdits(put=(("event", "Mua"),)).apply(raw)))
+    assert replayed.type == "track"
+    assert replayed.name == "Mua"
+    assert replayed.id == "m1"
+    assert replayed.properties == {"a": 1}
 
 
 def test_edits_read_json_or_text_and_say_what_is_wrong() -> None:
@@ -143,28 +158,41 @@ async def test_replay_keeps_context_from_address_batch_and_connection() -> None:
         body = {"sentAt": AT_MS + 90_000, "batch": [call]}
         await collector.post("/v1/batch", body, headers={"Sec-GPC": "1"})
         await collector.post("/v1/page", {"userId": "u1", "type": None, "name": 5})
-        held = {record.detail.partition(":")[0]: record for record, _ in await collector.quarantined()}
-    raw = base64.b64decode(held["event"].raw)
-    one = QuarantineEntry(
-        "collector-1", "collector", "missing_field", "", "default", "", 0, 0, held["event"].at_ms, True, "open", "", "", raw
+        record_by_path = {record.detail.partition(":")[0]: record for record, _ in await collector.quarantined()}
+    raw = base64.b64decode(record_by_path["event"].raw)
+    quarantine_entry = QuarantineEntry(
+        "collector-1",
+        "collector",
+        "missing_field",
+        "",
+        "default",
+        "",
+        0,
+        0,
+        record_by_path["event"].at_ms,
+        True,
+        "open",
+        "",
+        "",
+        raw,
     )
-    found = sent(again().records(one, RecordEdits(put=(("event", "Mua"),)).apply(raw)))
-    assert found.time_ms == found.received_ms - 10_000
-    assert found.context["gpc"] is True
-    assert found.context["ip"]
-    raw = base64.b64decode(held["name"].raw)
-    assert sent(again().records(replace(one, raw=raw), RecordEdits(drop=("name",)).apply(raw))).type == "page"
+    replayed = sent(replay_decider().records(quarantine_entry, RecordEdits(put=(("event", "Mua"),)).apply(raw)))
+    assert replayed.time_ms == replayed.received_ms - 10_000
+    assert replayed.context["gpc"] is True
+    assert replayed.context["ip"]
+    raw = base64.b64decode(record_by_path["name"].raw)
+    assert sent(replay_decider().records(replace(quarantine_entry, raw=raw), RecordEdits(drop=("name",)).apply(raw))).type == "page"
 
 
 def test_a_body_that_was_mended_gives_all_of_its_calls_or_none() -> None:
     calls = [{"type": "track", "event": "A", "userId": "u1"}, {"type": "track", "event": "B", "userId": "u1", "messageId": "m2"}]
-    found = again().records(entry(b"{"), json.dumps({"batch": calls}).encode())
-    assert not isinstance(found, ReplayRefusal)
-    assert [decode(Event, outgoing.value).id for outgoing in found] == ["collector-1-0", "m2"]
-    assert isinstance(again().records(entry(b"{"), json.dumps({"batch": [*calls, {}]}).encode()), ReplayRefusal)
-    assert isinstance(again().records(entry(b"{"), b"[]"), ReplayRefusal)
+    outcome = replay_decider().records(entry(b"{"), json.dumps({"batch": calls}).encode())
+    assert not isinstance(outcome, ReplayRefusal)
+    assert [decode(Event, outgoing.value).id for outgoing in outcome] == ["collector-1-0", "m2"]
+    assert isinstance(replay_decider().records(entry(b"{"), json.dumps({"batch": [*calls, {}]}).encode()), ReplayRefusal)
+    assert isinstance(replay_decider().records(entry(b"{"), b"[]"), ReplayRefusal)
 
 
 def test_an_event_of_a_call_centre_keeps_the_id_that_any_other_way_gives_it() -> None:
     call = {"type": "call_ended", "call_id": "c1", "caller_number": "0901234567"}
-    assert sent(again().records(entry(call), json.dumps(call).encode())).id == "c1:call_ended"
+    assert sent(replay_decider().records(entry(call), json.dumps(call).encode())).id == "c1:call_ended"

@@ -42,10 +42,10 @@ REGISTERS = SegmentPlan().registers
 
 
 def state_of(events: list[Event], rules: CompiledIdentityRules = DEFAULT_RULES, *cuts: tuple[str, str]) -> RecomputedState:
-    recomputed, seen = RecomputedState(), Edges()
-    for said in events:
-        recomputed.apply_event(said, seen, SegmentPlan())
-    merge_event_evidence(recomputed.identity.edges, seen)
+    recomputed, witnessed_edges = RecomputedState(), Edges()
+    for stored_event in events:
+        recomputed.apply_event(stored_event, witnessed_edges, SegmentPlan())
+    merge_event_evidence(recomputed.identity.edges, witnessed_edges)
     recomputed.identity.decisions = {("cut", a, b): Decision(True, 5, "o1") for a, b in cuts}
     recomputed.cluster(rules)
     return recomputed
@@ -117,8 +117,8 @@ def test_clusters_follow_cuts_and_the_rules_that_hold() -> None:
     assert state_of([joint]).state.labels == {a: a, b: a}
     assert state_of([joint], DEFAULT_RULES, (a, b)).state.labels == {a: a, b: b}
     for rules in (NamespaceRules(blocked=("le.tan@cua-hang.vn",)), NamespaceRules(blocked_patterns=("^le[.]tan@",))):
-        known = CompiledIdentityRules.from_spec(IdentityRulesSpec(namespaces={"email": rules}), secret=SECRET, country="VN")
-        assert state_of([joint], known).state.labels == {a: a, b: b}
+        compiled = CompiledIdentityRules.from_spec(IdentityRulesSpec(namespaces={"email": rules}), secret=SECRET, country="VN")
+        assert state_of([joint], compiled).state.labels == {a: a, b: b}
     crowd = [event({"user_id": f"u{n}", "email": "chung@cua-hang.vn"}, id=f"m{n}") for n in range(9)]
     assert len(set(state_of(crowd).state.labels.values())) == 10
 
@@ -143,35 +143,36 @@ def test_a_node_without_a_label_is_its_own_profile() -> None:
 def test_repeated_evidence_does_not_change_contributions() -> None:
     joint = event({"user_id": "u1", "anonymous_id": "c1"}, id="m1")
     key = ordered_pair(*joint.nodes)
-    said: Edges = {key: edge_of_event(joint, "rules-7")}
-    merge_event_evidence(said, {key: edge_of_event(joint)})
-    assert said == {key: edge_of_event(joint, "rules-7")}
+    published: Edges = {key: edge_of_event(joint, "rules-7")}
+    merge_event_evidence(published, {key: edge_of_event(joint)})
+    assert published == {key: edge_of_event(joint, "rules-7")}
 
 
 @given(EVENTS)
 def test_identities_agree_between_labels_and_members(events: list[Event]) -> None:
     recomputed = state_of(events)
-    found = rebuild_identities(recomputed, ProfileHistory(), 7, 99)
-    living = {profile_id: entry.nodes for profile_id, entry in found.members.items() if entry.nodes}
-    assert count_contradictions({node: label.profile_id for node, label in found.labels.items()}, living) == 0
-    assert {(entry.version, entry.cause, entry.at_ms) for entry in found.members.values()} <= {(7, "rebuild", 99)}
-    for node, entry in found.members.items():
+    rebuilt = rebuild_identities(recomputed, ProfileHistory(), 7, 99)
+    living = {profile_id: entry.nodes for profile_id, entry in rebuilt.members.items() if entry.nodes}
+    assert count_contradictions({node: label.profile_id for node, label in rebuilt.labels.items()}, living) == 0
+    assert {(entry.version, entry.cause, entry.at_ms) for entry in rebuilt.members.values()} <= {(7, "rebuild", 99)}
+    for node, entry in rebuilt.members.items():
         if entry.merged_into:
-            assert found.labels[node].profile_id == entry.merged_into
+            assert rebuilt.labels[node].profile_id == entry.merged_into
 
 
 @given(EVENTS)
 def test_unchanged_member_list_keeps_its_published_version(events: list[Event]) -> None:
     recomputed = state_of(events)
     first = rebuild_identities(recomputed, ProfileHistory(), 7, 99)
-    said = {
+    published = {
         name: Members(entry.nodes, 7, merged_into=entry.merged_into, split_from="3e", cause="m1", at_ms=5)
         for name, entry in first.members.items()
     }
-    past = ProfileHistory(labels={node: label.profile_id for node, label in first.labels.items()}, profiles=said)
+    past = ProfileHistory(labels={node: label.profile_id for node, label in first.labels.items()}, profiles=published)
     second = rebuild_identities(recomputed, past, 8, 100)
     assert second.members == {
-        name: Members(entry.nodes, 8, entry.merged_into, entry.split_from, entry.cause, entry.at_ms) for name, entry in said.items()
+        name: Members(entry.nodes, 8, entry.merged_into, entry.split_from, entry.cause, entry.at_ms)
+        for name, entry in published.items()
     }
     assert second.unchanged == second.members.keys()
 
@@ -179,21 +180,21 @@ def test_unchanged_member_list_keeps_its_published_version(events: list[Event]) 
 def test_a_node_that_was_labelled_once_and_is_alone_now_is_labelled_as_itself() -> None:
     joint = event({"user_id": "u1", "anonymous_id": "c1"}, id="m1")
     a, b = ordered_pair(*joint.nodes)
-    found = rebuild_identities(state_of([joint], DEFAULT_RULES, (a, b)), ProfileHistory(labels={a: a, b: a}), 8, 100)
-    assert found.labels == {a: Label(a, 8), b: Label(b, 8)}
-    assert {name: entry.nodes for name, entry in found.members.items()} == {a: (a,), b: (b,)}
+    rebuilt = rebuild_identities(state_of([joint], DEFAULT_RULES, (a, b)), ProfileHistory(labels={a: a, b: a}), 8, 100)
+    assert rebuilt.labels == {a: Label(a, 8), b: Label(b, 8)}
+    assert {name: entry.nodes for name, entry in rebuilt.members.items()} == {a: (a,), b: (b,)}
 
 
 PLACE = TopicPartition("touched", 0, 1)
 
 
 def documents_of(
-    rows: Sequence[tuple[object, ...]], found: RebuiltIdentities, past: ProfileHistory, *owners: str
+    rows: Sequence[tuple[object, ...]], rebuilt: RebuiltIdentities, past: ProfileHistory, *owners: str
 ) -> dict[str, Membership]:
     recomputed = RecomputedState(ProfileState(fragments={owner: Fragment() for owner in owners}))
-    held = membership_documents(rows, found, past, recomputed, {PLACE: 6})[PLACE]
-    assert {(document.guard, document.offset) for document in held.values()} == {(PLACE.guard_name, 5)}
-    return {name: decode_membership(document.data) for (_, name), document in held.items()}
+    documents = membership_documents(rows, rebuilt, past, recomputed, {PLACE: 6})[PLACE]
+    assert {(document.guard, document.offset) for document in documents.values()} == {(PLACE.guard_name, 5)}
+    return {name: decode_membership(document.data) for (_, name), document in documents.items()}
 
 
 MERGED = {"0a": Members(("0a", "5b"), 9), "5b": Members((), 9, merged_into="0a")}
@@ -202,34 +203,34 @@ LABELS = {node: Label("0a", 9) for node in ("0a", "5b")}
 
 def test_memberships_of_a_profile_that_did_not_leave_yet_stay_as_they_are() -> None:
     rows = [("5b", "vip", 4, "entered", 10, "event"), ("5b", "old", 3, "exited", 9, "merge")]
-    held = documents_of(rows, RebuiltIdentities(LABELS, MERGED, frozenset()), ProfileHistory(), "0a")["5b"]
-    assert held.dissolved_into == ""
-    assert held.active_segments() == {"vip"}
+    membership = documents_of(rows, RebuiltIdentities(LABELS, MERGED, frozenset()), ProfileHistory(), "0a")["5b"]
+    assert membership.dissolved_into == ""
+    assert membership.active_segments() == {"vip"}
 
 
 def test_memberships_stand_for_the_version_that_they_were_evaluated_at() -> None:
     rows = [("0a", "vip", 4, "entered", 10, "event"), ("5b", "vip", 4, "exited", 10, "merge")]
-    found = RebuiltIdentities(LABELS, MERGED, frozenset(MERGED))
+    rebuilt = RebuiltIdentities(LABELS, MERGED, frozenset(MERGED))
     before = {name: Members(entry.nodes, 5, entry.merged_into) for name, entry in MERGED.items()}
-    done = documents_of(rows, found, ProfileHistory(profiles=before, evaluated={"0a": 5, "5b": 5}), "0a")
-    assert done["0a"].label_version == 9
-    assert done["5b"].label_version == 5
-    assert done["5b"].dissolved_into == "0a"
-    assert done["5b"].active_segments() == {"vip"}
-    pending = documents_of(rows, found, ProfileHistory(profiles=before, evaluated={"0a": 3, "5b": 5}), "0a")
+    evaluated = documents_of(rows, rebuilt, ProfileHistory(profiles=before, evaluated={"0a": 5, "5b": 5}), "0a")
+    assert evaluated["0a"].label_version == 9
+    assert evaluated["5b"].label_version == 5
+    assert evaluated["5b"].dissolved_into == "0a"
+    assert evaluated["5b"].active_segments() == {"vip"}
+    pending = documents_of(rows, rebuilt, ProfileHistory(profiles=before, evaluated={"0a": 3, "5b": 5}), "0a")
     assert pending["0a"].label_version == 3
     assert pending["5b"].segments_inherited_by_merge(pending["0a"].label_version) == {"vip"}
-    assert done["5b"].segments_inherited_by_merge(done["0a"].label_version) == set()
+    assert evaluated["5b"].segments_inherited_by_merge(evaluated["0a"].label_version) == set()
 
 
 def test_dissolved_profile_still_shown_is_scheduled_for_evaluation() -> None:
     vacant = {"3e": Members(("3e",), 9)}
-    found = RebuiltIdentities(LABELS, MERGED | vacant, frozenset())
-    shown = documents_of([], found, ProfileHistory(shown=frozenset({"0a", "5b", "3e"})), "0a", "5b")
+    rebuilt = RebuiltIdentities(LABELS, MERGED | vacant, frozenset())
+    shown = documents_of([], rebuilt, ProfileHistory(shown=frozenset({"0a", "5b", "3e"})), "0a", "5b")
     assert {name: document.dissolved_into for name, document in shown.items()} == {"5b": "", "3e": ""}
-    left = documents_of([("3e", "vip", 4, "exited", 10, "split")], found, ProfileHistory(), "0a", "5b")
-    assert left["3e"].dissolved_into == DISSOLVED_INTO_MANY
-    assert left["3e"].previous_segments == ("vip",)
+    dissolved = documents_of([("3e", "vip", 4, "exited", 10, "split")], rebuilt, ProfileHistory(), "0a", "5b")
+    assert dissolved["3e"].dissolved_into == DISSOLVED_INTO_MANY
+    assert dissolved["3e"].previous_segments == ("vip",)
 
 
 def test_writes_are_cut_into_pieces_that_together_are_all() -> None:

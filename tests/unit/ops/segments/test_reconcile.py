@@ -166,9 +166,9 @@ def test_a_comparison_reads_on_a_narrow_terminal_and_says_what_to_do() -> None:
         "--repair",
     ):
         assert part in text
-    left = SegmentVerification(DRIFTED.segments, 9, NOW_MS, repaired=2)
-    assert "onefold rebuild profiles" in rendered(left)
-    assert "2 profiles were evaluated again" in rendered(left)
+    repaired = SegmentVerification(DRIFTED.segments, 9, NOW_MS, repaired=2)
+    assert "onefold rebuild profiles" in rendered(repaired)
+    assert "2 profiles were evaluated again" in rendered(repaired)
     agreed = rendered(AGREED)
     assert "Stream and SQL agree" in agreed
     assert "differ" not in agreed

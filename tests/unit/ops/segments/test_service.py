@@ -66,51 +66,51 @@ async def explain_world() -> ExplainWorld:
 
 
 async def test_membership_is_explained_by_events_of_all_identifiers(explain_world: ExplainWorld) -> None:
-    found = await explain_world.asked.why("phone:0912 345 678", "sap-mua")
-    assert found["member"] is True
-    assert found["agrees"] is True
-    assert found["evaluated"] is True
-    assert found["history"] is True
-    carts, order, name = found["tree"]["inside"]
+    answer = await explain_world.asked.why("phone:0912 345 678", "sap-mua")
+    assert answer["member"] is True
+    assert answer["agrees"] is True
+    assert answer["evaluated"] is True
+    assert answer["history"] is True
+    carts, order, name = answer["tree"]["inside"]
     assert [one["id"] for one in carts["events"][0]["shown"]] == ["g2", "g1"]
     assert carts["events"][0]["count"] == carts["value"] == 2
     assert carts["events"][0]["shown"][0]["name"] == "Thêm vào giỏ"
     assert order["events"] == []
     assert name["value"] == "Nguyễn Thị Ánh"
     assert name["events"][0]["shown"][0]["id"] == "n1"
-    assert found["turns"] == carts["turns"] == "2025-06-15T15:35:40.000Z"
-    assert found["turns_in_ms"] == 29 * MINUTE - 1_000
-    assert found["transition"]["op"] == "entered"
-    assert found["transition"]["event"]["id"] in {"g1", "g2", "n1"}
-    assert found["stored"]["member"]
-    by_id = await explain_world.asked.why(found["profile_id"], "sap-mua")
-    assert by_id["tree"] == found["tree"]
+    assert answer["turns"] == carts["turns"] == "2025-06-15T15:35:40.000Z"
+    assert answer["turns_in_ms"] == 29 * MINUTE - 1_000
+    assert answer["transition"]["op"] == "entered"
+    assert answer["transition"]["event"]["id"] in {"g1", "g2", "n1"}
+    assert answer["stored"]["member"]
+    by_id = await explain_world.asked.why(answer["profile_id"], "sap-mua")
+    assert by_id["tree"] == answer["tree"]
 
 
 async def test_non_member_explanation_names_the_failing_condition(explain_world: ExplainWorld) -> None:
     await explain_world.process_events(event(PHONE, id="o1", name="Đặt hàng", time_ms=NOW_MS - MINUTE, properties={"total": 40}))
-    found = await explain_world.asked.why("anonymous_id:máy-1", "sap-mua")
-    assert found["member"] is False
-    assert found["agrees"] is True
-    assert [child["holds"] for child in found["tree"]["inside"]] == [True, False, True]
-    assert found["tree"]["inside"][1]["events"][0]["shown"][0]["id"] == "o1"
-    assert found["turns"] is None
-    assert found["transition"]["op"] == "exited"
-    assert found["transition"]["cause"] == "event"
-    assert found["transition"]["event"]["name"] == "Đặt hàng"
+    answer = await explain_world.asked.why("anonymous_id:máy-1", "sap-mua")
+    assert answer["member"] is False
+    assert answer["agrees"] is True
+    assert [child["holds"] for child in answer["tree"]["inside"]] == [True, False, True]
+    assert answer["tree"]["inside"][1]["events"][0]["shown"][0]["id"] == "o1"
+    assert answer["turns"] is None
+    assert answer["transition"]["op"] == "exited"
+    assert answer["transition"]["cause"] == "event"
+    assert answer["transition"]["event"]["name"] == "Đặt hàng"
 
 
 async def test_sums_periods_and_extremes_find_their_events_without_instants(explain_world: ExplainWorld) -> None:
     orders = [(1, 40), (2, 95), (30, 5)]
     for number, (hours, total) in enumerate(orders):
-        said = {"total": total}
+        properties = {"total": total}
         await explain_world.process_events(
-            event(PHONE, id=f"o{number}", name="Đặt hàng", time_ms=NOW_MS - hours * 60 * MINUTE, properties=said)
+            event(PHONE, id=f"o{number}", name="Đặt hàng", time_ms=NOW_MS - hours * 60 * MINUTE, properties=properties)
         )
     robot = event(PHONE, id="bot", name="Đặt hàng", time_ms=NOW_MS - 1, properties={"total": 95}, flags=("bot",))
     await explain_world.process_events(robot)
-    found = await explain_world.asked.why("phone:0912345678", "khach-tot")
-    total, regular, largest = found["tree"]["inside"]
+    answer = await explain_world.asked.why("phone:0912345678", "khach-tot")
+    total, regular, largest = answer["tree"]["inside"]
     assert total["value"] == 140
     assert [(one["id"], one["value"]) for one in total["events"][0]["shown"]] == [("o0", 40), ("o1", 95), ("o2", 5)]
     assert {one["id"] for one in regular["events"][0]["shown"]} == {"o0", "o1", "o2"}
@@ -119,33 +119,33 @@ async def test_sums_periods_and_extremes_find_their_events_without_instants(expl
 
 async def test_explanation_without_clickhouse_shows_values_and_instants(explain_world: ExplainWorld) -> None:
     explain_world.told.away = True
-    found = await explain_world.asked.why("phone:0912345678", "sap-mua")
-    assert found["member"] is True
-    assert found["history"] is False
-    assert found["transition"] is None
-    assert found["tree"]["inside"][0]["events"][0]["shown"] == [
+    answer = await explain_world.asked.why("phone:0912345678", "sap-mua")
+    assert answer["member"] is True
+    assert answer["history"] is False
+    assert answer["transition"] is None
+    assert answer["tree"]["inside"][0]["events"][0]["shown"] == [
         {"time": "2025-06-15T15:01:40.000Z"},
         {"time": "2025-06-15T14:35:40.000Z"},
     ]
-    assert "ClickHouse does not answer" in rendered(segment_answers.why(found))
+    assert "ClickHouse does not answer" in rendered(segment_answers.why(answer))
 
 
 async def test_explanation_reports_a_differing_stored_membership(explain_world: ExplainWorld) -> None:
     explain_world.pipeline.clock.advance(2 * 60 * MINUTE)
-    found = await explain_world.asked.why("phone:0912345678", "sap-mua")
-    assert found["member"] is False
-    assert found["stored"]["member"] is True
-    assert found["agrees"] is False
-    assert "The stored membership differs" in rendered(segment_answers.why(found))
+    answer = await explain_world.asked.why("phone:0912345678", "sap-mua")
+    assert answer["member"] is False
+    assert answer["stored"]["member"] is True
+    assert answer["agrees"] is False
+    assert "The stored membership differs" in rendered(segment_answers.why(answer))
 
 
 async def test_the_overview_names_all_segments(explain_world: ExplainWorld) -> None:
-    found = await explain_world.asked.overview("phone:0912345678")
-    rows = {row["name"]: row for row in found["segments"]}
+    overview = await explain_world.asked.overview("phone:0912345678")
+    rows = {row["name"]: row for row in overview["segments"]}
     assert {name: row["member"] for name, row in rows.items()} == {"khach-tot": False, "ngoai-nhom": False, "sap-mua": True}
     assert rows["sap-mua"]["turns"] == rows["ngoai-nhom"]["turns"] == "2025-06-15T15:35:40.000Z"
     assert rows["sap-mua"]["since"] is not None
-    text = rendered(segment_answers.overview(found))
+    text = rendered(segment_answers.overview(overview))
     assert "in 28 min" in text
     assert max(map(len, text.splitlines())) <= 80
 
@@ -169,7 +169,7 @@ async def test_unanswerable_question_is_refused_without_quoting_input(
 
 
 async def test_explanation_shows_current_household_and_account() -> None:
-    asked = """
+    definition_text = """
 apiVersion: onefold/v1
 kind: Segment
 metadata: {name: gia-dinh}
@@ -181,7 +181,7 @@ spec:
 """
     spec = IdentityRulesSpec(household=HouseholdRules(address_trait="address", shared_traits=("address",)))
     rules = CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN")
-    made = ExplainWorld([one for one in load_yaml(asked, "test") if isinstance(one, Segment)], rules)
+    made = ExplainWorld([one for one in load_yaml(definition_text, "test") if isinstance(one, Segment)], rules)
     for number, name in enumerate(("An", "Bình")):
         traits = {"name": f"Nguyễn {name}", "address": "12 Trần Hưng Đạo, P.5, TP. Huế"}
         user = {"user_id": f"u{number}"}
@@ -191,28 +191,28 @@ spec:
             event(user, id=f"g{number}", type="group", properties={"groupId": "công-ty-1"}, traits={"plan": "doanh nghiệp"}),
         )
     by_its_secret = replace(made.asked, settings=made.pipeline.settings)
-    found = await by_its_secret.why(event({"user_id": "u0"}, id="-").owner, "gia-dinh")
-    household, account = found["tree"]["inside"]
+    answer = await by_its_secret.why(event({"user_id": "u0"}, id="-").owner, "gia-dinh")
+    household, account = answer["tree"]["inside"]
     assert household["value"] == {"members": 2, "address": "12 Trần Hưng Đạo, P.5, TP. Huế", "Đặt hàng": 2}
     assert account["value"] == [{"members": 2, "plan": "doanh nghiệp", "fits": True}]
-    assert found["member"] is True
-    assert found["agrees"] is True
-    assert "found members 2 address 12 Trần Hưng Đạo" in rendered(segment_answers.why(found))
+    assert answer["member"] is True
+    assert answer["agrees"] is True
+    assert "found members 2 address 12 Trần Hưng Đạo" in rendered(segment_answers.why(answer))
 
 
 async def test_it_reads_on_a_narrow_terminal_with_its_accents(explain_world: ExplainWorld) -> None:
-    found: dict[str, Any] = await explain_world.asked.why("phone:0912345678", "ngoai-nhom")
-    text = rendered(segment_answers.why(found))
+    answer: dict[str, Any] = await explain_world.asked.why("phone:0912345678", "ngoai-nhom")
+    text = rendered(segment_answers.why(answer))
     assert max(map(len, text.splitlines())) <= 80
     for part in ("Thêm vào giỏ", "Nguyễn Thị Ánh", "✗ not", "✓ in the segment sap-mua", "in 28 min", "found 2 or more", "Stored:"):
         assert part in text
-    assert json.loads(json.dumps(found, ensure_ascii=False)) == found
+    assert json.loads(json.dumps(answer, ensure_ascii=False)) == answer
 
 
 async def test_event_values_cannot_inject_terminal_control_codes() -> None:
     made = ExplainWorld(SEGMENTS)
-    said = event(PHONE, id="n\x1b[2J", type="identify", traits={"name": "Nguyễn \x1b[31m"}, time_ms=NOW_MS)
-    await made.process_events(said)
+    hostile_event = event(PHONE, id="n\x1b[2J", type="identify", traits={"name": "Nguyễn \x1b[31m"}, time_ms=NOW_MS)
+    await made.process_events(hostile_event)
     text = rendered(segment_answers.why(await made.asked.why("phone:0912345678", "sap-mua")))
     assert "\x1b" not in text
     assert "\\x1b[31m" in text
