@@ -1,4 +1,4 @@
-"""What the demo shows and judges by, asked of ClickHouse and Kafka."""
+"""The figures that the demo shows and judges by, read from ClickHouse and Kafka."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,12 +40,12 @@ _CONSUMER_TOPICS: Final = ("events", "links", "identities", "groups", "profiles"
 
 
 SHOWN_CAUSES: Final[Mapping[str, str]] = {"event": "event", "link": "event", "group": "event", "timer": "time"}
-"""What is shown for a transition's cause; `merge` for the others, which relabel what was said before."""
+"""What is shown for a transition's cause; `merge` for the other causes, which move memberships between profiles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One look. `transition_counts` counts transitions by (segment, op, cause)."""
+    """The figures at one moment. `transition_counts` counts transitions by (segment, op, cause)."""
 
     account: EventAccount
     profiles: int = 0

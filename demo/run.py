@@ -54,7 +54,7 @@ _REFRESH_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the command was given; `seconds` is None for ever."""
+    """The options of the command. `seconds` is None for a demo without an end."""
 
     seconds: float | None
     data_dir: Path
@@ -64,7 +64,7 @@ class DemoOptions:
 
 
 def run(options: DemoOptions) -> int:
-    """Run the demo; its exit code. Raises OnefoldError when the stack cannot be started."""
+    """Run the demo, and return its exit code. Raises OnefoldError when the stack cannot be started."""
     console = Console()
     layout = Layout.of(options.data_dir)
     _require_demo_directory(layout, keep_data=options.keep_data)
@@ -84,7 +84,7 @@ def run(options: DemoOptions) -> int:
 
 
 def _require_demo_directory(layout: Layout, *, keep_data: bool) -> None:
-    """Nothing but a demo's directory is ever emptied."""
+    """Raise Misconfigured for a directory that is not a demo's and not empty, because a demo begins by emptying its directory."""
     if keep_data or not layout.root.exists() or not any(layout.root.iterdir()) or (layout.root / MARKER_FILE).exists():
         return
     raise Misconfigured(f"{layout.root} is not empty and no demo's directory: pass --keep to use it, or another --data-dir")

@@ -71,5 +71,5 @@ class Traffic:
             await asyncio.sleep(_TICK_S)  # the client's queue is full
 
     async def flush(self) -> None:
-        """Return when the client has sent what it holds, or has given up on it."""
+        """Return when the client has sent its queue or has given up."""
         await asyncio.to_thread(self._client.shutdown)

@@ -1,4 +1,4 @@
-"""How the demo ends: waits until all is quiet, judges, and says what was seen."""
+"""The end of the demo: it waits until everything is processed, compares the result with what was due, and prints it."""
 
 import asyncio
 import time
@@ -106,9 +106,9 @@ def judge(observation: DemoObservation, sent: int, failed: int) -> DemoVerdict:
 async def wait_until_quiet(
     connection: Connection, destination: Destination, receiver: Receiver, expected: int, show: Callable[[Figures], None]
 ) -> DemoObservation:
-    """Wait until all that was sent is in its place, no cart is left, and what is due has come. The last look, quiet or not.
+    """Wait until every event is processed, no cart is left, and every due message has arrived. Return the last observation.
 
-    Time goes on moving customers afterwards, so that nothing is judged by a later look than this one.
+    Time goes on moving customers afterwards, so the demo is judged by this observation and by no later one.
     """
     deadline, quiet_count = time.monotonic() + DRAIN_S, 0
     observation = None
@@ -139,7 +139,7 @@ async def _observe(connection: Connection, destination: Destination, receiver: R
 
 
 def print_report(console: Console, verdict: DemoVerdict, receiver: Receiver) -> None:
-    """Say what was seen."""
+    """Print what the demo observed: counts, and the movements of each segment."""
     figures, account = verdict.figures, verdict.figures.account
     table = Table(title="What was seen", title_justify="left", show_header=False)
     table.add_column()
@@ -164,7 +164,7 @@ def print_report(console: Console, verdict: DemoVerdict, receiver: Receiver) -> 
 
 
 def movement_table(figures: Figures) -> Table:
-    """Each segment's size, and how many entered and left it by an event, by time alone, and by a merge of two profiles."""
+    """Return each segment's size, and how many entered and left it by an event, by time alone, and by a merge of two profiles."""
     table = Table(title="Segments: who is in, and what moved customers in and out", title_justify="left")
     table.add_column("segment", no_wrap=True)
     for name in ("now", *(f"{direction} by\n{why}" for direction in ("in", "out") for why in ("event", "time", "merge"))):
@@ -176,7 +176,7 @@ def movement_table(figures: Figures) -> Table:
 
 
 async def print_queries(console: Console, connection: Connection, data_dir: str) -> None:
-    """Three questions to ask, with their answers."""
+    """Print three questions to ask Onefold, with their answers."""
     warehouse = await Warehouse.connect(as_analyst(connection.settings))
     try:
         for title, sql in QUERIES:

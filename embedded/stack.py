@@ -67,7 +67,8 @@ class Stack:
             )
             self.secrets = secrets.load_or_create(layout.run / "secrets.json")
             specs = [getattr(self, f"_{store}")() for store in self._stores]
-        settings_from_variables(self.variables)  # a wrong variable is said now, not by some child later
+        # A wrong variable must be an error here, and not in the log of a child that fails later.
+        settings_from_variables(self.variables)
         specs += [role_spec(role, layout, self.ports, self.variables) for role in self._roles]
         self._children = {item.name: Child(item, layout.run / f"{item.name}.pid", self._notify) for item in specs}
 
@@ -157,7 +158,7 @@ class Stack:
 
 
 async def _start_all(starts: Iterable[Awaitable[None]]) -> None:
-    """Await all; at the first failure cancel the rest and raise it."""
+    """Await all. At the first failure, cancel the others and raise its error."""
     tasks = [asyncio.ensure_future(start) for start in starts]
     try:
         await asyncio.gather(*tasks)

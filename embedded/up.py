@@ -1,4 +1,4 @@
-"""`onefold up`: hold the data directory, run the stack until told to stop, close in order whatever happened."""
+"""`onefold up`: lock the data directory, run the stack until a signal or a command stops it, and close everything in order."""
 
 import asyncio
 import signal
@@ -51,7 +51,7 @@ async def _run(stack: Stack, announce: Callable[[dict[str, Any]], None], notify:
 
 
 async def _start_unless_stopped(stack: Stack, stop_requested: asyncio.Event) -> bool:
-    """Start the stack; False when it was told to stop before it was ready."""
+    """Start the stack. Return False when a signal or a command stopped it before it was ready."""
     starting = asyncio.create_task(stack.start(), name="start")
     stopping = asyncio.create_task(stop_requested.wait(), name="stop requested")
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The ASGI application: who asks, what is asked, and every failure in ClickHouse's shape."""
+"""The ASGI application: it authenticates a request, routes it, and answers every failure in ClickHouse's format."""
 
 import asyncio
 import codecs
@@ -50,7 +50,7 @@ class Application:
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Answer one ASGI request."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":

@@ -31,7 +31,7 @@ class Decoder(Protocol):
         ...
 
     def finish(self) -> None:
-        """Says that the body is over; raises QueryRefused when it was cut short."""
+        """End the body. Raises QueryRefused when it was cut short."""
         ...
 
 
@@ -47,7 +47,7 @@ class _IdentityDecoder:
         yield data
 
     def finish(self) -> None:
-        """Nothing can be missing."""
+        """Return: an uncompressed body has no end mark that could be missing."""
 
 
 class _ZlibDecoder:
@@ -184,7 +184,7 @@ def decoder_for(name: str) -> Decoder:
 
 
 def encoder_for(accepted: str) -> Encoder:
-    """Return an encoder for the first supported entry of an Accept-Encoding header; one that changes nothing if none is."""
+    """Return an encoder for the first supported entry of an Accept-Encoding header, else one that does not compress."""
     for entry in accepted.split(","):
         name, _, weight = entry.partition(";")
         if factory := _ENCODERS.get(name.strip().lower()):

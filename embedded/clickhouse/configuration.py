@@ -50,7 +50,7 @@ _USERS = """<clickhouse>
 
 
 def configuration_files(directory: Path, memory_bytes: int) -> dict[str, str]:
-    """File name → text, for an engine that lives in `directory` (absolute) and may use `memory_bytes`."""
+    """Return the text of each file by its name, for an engine in `directory` (absolute) that may use `memory_bytes`."""
     constraints = "".join(f"<{name}><const/></{name}>" for name in FROZEN_SETTINGS)
     server = _SERVER.format(
         users=escape(str(directory / USERS_FILE)), disks=escape(str(directory / "no-disks")) + "/", server_memory=memory_bytes
@@ -60,7 +60,7 @@ def configuration_files(directory: Path, memory_bytes: int) -> dict[str, str]:
 
 
 def write(directory: Path, memory_bytes: int) -> None:
-    """Write the files into `directory`, readable for this user only. OSError when that cannot be done."""
+    """Write the files into `directory`, readable for this user only. Raises OSError."""
     for name, text in configuration_files(directory, memory_bytes).items():
         partial = directory / f".{name}.partial"
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:

@@ -30,7 +30,7 @@ _CANARIES = (
 
 
 class EngineResult(Protocol):
-    """What a finished query gives."""
+    """The result of a finished query."""
 
     def bytes(self) -> bytes: ...
     def size(self) -> int: ...
@@ -50,7 +50,7 @@ class EngineStream(Protocol):
 
 
 class InsertResult(Protocol):
-    """What a finished insert gives."""
+    """The result of a finished insert."""
 
     rows_written: int
     bytes_written: int
@@ -99,7 +99,7 @@ class Engine:
         self._reloader.start()
 
     def pool(self, role: UserRole) -> ThreadPoolExecutor:
-        """Where the calls of a role run: analysts never take a writer's thread."""
+        """Return the thread pool of a role, so that analysts never take a writer's thread."""
         return self._pools[role]
 
     def open(self, role: UserRole) -> EngineConnection:
@@ -107,7 +107,7 @@ class Engine:
         return _connect(self._dsn + ("&mode=ro" if role == "analyst" else ""))
 
     def ping(self) -> "Future[bool]":
-        """Whether the engine answers a query, asked on a thread that no query of others can hold."""
+        """Return whether the engine answers a query, on a thread that no other query can occupy."""
         return self._control.submit(self._responds)
 
     def kill(self, comment: str) -> "Future[None]":
@@ -180,7 +180,7 @@ def _quote_name(text: str) -> str:
 
 
 def describe_open_failure(text: str) -> str:
-    """One clear line for what the engine said when it could not open its store."""
+    """Return one clear line for the engine's error when it could not open its store."""
     if "Cannot lock file" in text or "Another server instance" in text:
         return "the ClickHouse store is in use by another process: stop that one, or take another directory"
     if "No space left" in text or "NOT_ENOUGH_SPACE" in text:

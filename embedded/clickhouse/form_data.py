@@ -1,4 +1,4 @@
-"""A form as the body (multipart/form-data): how clients send a query whose parameters are too long for an address. Pure."""
+"""Bodies of multipart/form-data, by which clients send a query whose parameters are too long for an address. Pure."""
 
 import re
 from collections.abc import Sequence

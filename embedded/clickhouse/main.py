@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, ended by our own signal handlers: the process then ends with 0, not with the signal."""
+    """A uvicorn server that our own signal handlers end, so that the process ends with 0 and not with the signal."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -65,7 +65,7 @@ class QueryRefused(Exception):
 
 
 class ClientDisconnected(Exception):
-    """Nobody is left to answer."""
+    """The client has disconnected, so no answer can be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def parse_request(scope: Mapping[str, Any], generated_id: str) -> QueryRequest:
 
 
 def credentials(request: QueryRequest) -> tuple[str, str]:
-    """User and password: from the parameters, ClickHouse's own headers, or Basic.
+    """Return user and password, from the parameters, from ClickHouse's own headers, or from Basic authentication.
 
     Raises:
         QueryRefused: when the Authorization header cannot be read.
@@ -162,7 +162,7 @@ def quote_literal(text: str) -> str:
 
 
 def parse_error(text: str, version: str) -> tuple[int, str]:
-    """Code and message, as a server words them, from what the engine said."""
+    """Return code and message of an engine's error, as a ClickHouse server words them."""
     text = _VERSION.sub("", _PREFIX.sub("", text.strip()))
     text = _NESTED.sub(r"Code: \1. DB::Exception: ", text)
     match = _CODE.match(text)

@@ -1,4 +1,4 @@
-"""What a statement is, told from its tokens: its first word, its formats, and whether it uses something that is closed."""
+"""Classifies a statement by its tokens: its first word, its formats, and whether it uses something that is closed."""
 
 import re
 from collections.abc import Mapping
@@ -110,9 +110,9 @@ class Incomplete:
 
 
 def insert_head(text: str, *, is_complete: bool) -> InsertHead | Incomplete | None:
-    """Where the data of an INSERT starts; None for any statement whose text must be read whole.
+    """Return where the data of an INSERT starts; None for any statement whose text must be read whole.
 
-    `is_complete` says that no more text comes. Only the statement is looked at, never the data.
+    `is_complete` says that no more text comes. Only the statement is read, never the data.
 
     Raises:
         AmbiguousSyntax: when the engine may read it otherwise.
@@ -146,7 +146,7 @@ def _parse_head(text: str, token: Token, *, is_complete: bool) -> InsertHead | I
 
 
 def find_values(text: str) -> int | None:
-    """Where the values of `INSERT … VALUES …` start when nothing in them needs a scan; None otherwise."""
+    """Return where the values of `INSERT … VALUES …` start if nothing in them needs a scan, else None."""
     depth, previous = 0, ""
     for index, token in enumerate(tokens(text)):
         word = _normalised(token)
