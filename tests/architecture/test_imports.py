@@ -68,8 +68,8 @@ def test_pure_code_has_no_driver_clock_or_environment(path: Path) -> None:
 def test_every_file_that_must_be_pure_is_collected_from_any_directory(tmp_path: Path) -> None:
     expected = {
         Path(folder, name).relative_to(ROOT).as_posix()
-        for room in ("domain", "schemas")
-        for folder, _, names in os.walk(ROOT / room)
+        for package in ("domain", "schemas")
+        for folder, _, names in os.walk(ROOT / package)
         for name in names
         if name.endswith(".py")
     }

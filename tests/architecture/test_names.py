@@ -51,7 +51,7 @@ LOGGERS: Final = {
 """Files that ask the standard library for a logger, with the reason."""
 MIRRORS: Final = {
     "unit": "a test of one module, at that module's path",
-    "integration": "a test of one room with real services, at that room's path",
+    "integration": "a test of one package with real services, at that package's path",
 }
 """Folders of tests that repeat the tree of production."""
 

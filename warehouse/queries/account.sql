@@ -2,9 +2,9 @@
 WITH transform(partition, {partitions:Array(UInt32)}, {positions:Array(UInt64)}, toUInt64(0)) AS position
 SELECT
     (SELECT count() FROM event_store FINAL WHERE offset < position) AS stored,
-    countIf(outcome = 'stored') AS booked_stored,
-    uniqExactIf((owner, id_hash), outcome = 'stored') AS messages,
-    countIf(outcome = 'suppressed') AS booked_suppressed,
-    countIf(outcome = 'quarantined') AS booked_quarantined
+    countIf(outcome = 'stored') AS ledger_stored,
+    uniqExactIf((owner, id_hash), outcome = 'stored') AS ledger_messages,
+    countIf(outcome = 'suppressed') AS ledger_suppressed,
+    countIf(outcome = 'quarantined') AS ledger_quarantined
 FROM ledger FINAL
 WHERE offset < position
