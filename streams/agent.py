@@ -28,9 +28,10 @@ POLL_INTERVAL_S: Final = 1.0
 ASSIGN_RETRY_BASE_MS: Final = 200
 ASSIGN_RETRY_MAX_MS: Final = 5_000
 REVOKE_TIMEOUT_S: Final = 5.0
-"""How long a rebalance waits for the slices in hand: half of the default session, and far below the rebalance timeout."""
+"""How long a rebalance waits for the slices that are being applied: half of the default session timeout, and far below the
+rebalance timeout."""
 SHUTDOWN_TIMEOUT_S: Final = 15.0
-"""How long an orderly stop waits for the slices in hand."""
+"""How long an orderly stop waits for the slices that are being applied."""
 
 
 class Agent:
@@ -87,7 +88,7 @@ class Agent:
                 continue  # the slices wait for the store as well, and log it
 
     async def aclose(self) -> None:
-        """End in order: finish the slices in hand, commit them, leave the group."""
+        """Stop in order: finish the slices that are being applied, commit them, and leave the consumer group."""
         self._stopping = True
         if not await self._queues.pause(SHUTDOWN_TIMEOUT_S):
             log.warning("slice_dropped", agent=self.name)  # not acknowledged, so Kafka delivers it again
@@ -96,13 +97,16 @@ class Agent:
         await self.abort()
 
     async def abort(self) -> None:
-        """End at once: give up the slices in hand and leave the group without a commit. They are read again later."""
+        """Stop at once: abandon the slices that are being applied and leave the consumer group without a commit.
+
+        Those slices are read again by the worker that is assigned the partition next.
+        """
         self._stopping = True
         await self._source.aclose()
         await self._queues.aclose()
 
     async def on_assigned(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
-        """Read the stored positions of the partitions, waiting for the store as long as it takes, and let the queues run."""
+        """Return the stored positions of the partitions and start their queues. Waits for the store as long as it takes."""
         starts = await retry(
             # `assign` starts from nothing each time, so a call that failed half way may be made again.
             lambda: self.assigned.assign(partitions),
@@ -118,7 +122,7 @@ class Agent:
         return starts
 
     async def on_revoked(self) -> None:
-        """Begin no more slices, and wait a while for those in hand."""
+        """Start no more slices, and wait at most REVOKE_TIMEOUT_S for those that are being applied."""
         await self._queues.pause(REVOKE_TIMEOUT_S)
 
     def on_failure(self, error: BaseException) -> None:

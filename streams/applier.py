@@ -11,10 +11,10 @@ plain function from stored state and records to an `Outcome`.
 3. The records are sent, and all of them are awaited.
 4. The caller acknowledges the slice, so that its offset is committed to Kafka.
 
-After a crash anywhere the slice is read again, from the smaller of the committed offset and the stored position. Each document has
-the last offset that was applied to it, so the repetition changes only what was not yet written; of what was written it emits the
-records again. So state changes once, and records are sent at least once. To send before saving would be wrong: a record could
-tell of a state that was never stored.
+After a crash anywhere the slice is read again, from the smaller of the committed offset and the stored position. Each document
+has the last offset that was applied to it. So the repetition changes only documents that were not yet written, and for the others
+it only sends the records again. So state changes once, and records are sent at least once. Sending before saving would be wrong:
+a record could report a state that was never stored.
 
 **Example.** The worker reads offsets 40 to 49 and the store is at position 40. The save moves it to 50, and the answer is lost.
 The applier cannot know whether it was written, so it decides anew: now the step loads position 50 and documents with applied
@@ -192,7 +192,7 @@ class Applier:
     async def _quarantine_poison(
         self, topic_partition: TopicPartition, records: Sequence[Record], is_current: IsCurrent, error: Exception
     ) -> bool:
-        """Put the one record that fails into quarantine and move the position past it."""
+        """Put the single record in `records` into quarantine and move the position past it."""
         record = records[0]
         log.error(
             "record_poison",
@@ -225,8 +225,8 @@ class Applier:
     def _build_quarantine_record(self, record: Record, error: Exception, *, include_value: bool) -> Outgoing:
         """Build the quarantine record of a poison record.
 
-        Without its value, which is too large for the topic, it still names topic, partition and offset: the bytes can be read there
-        for as long as Kafka retains them.
+        `include_value` is False when the value is too large for the quarantine topic. The quarantine record then names only topic,
+        partition and offset, and the bytes can be read there for as long as Kafka retains them.
         """
         error_name = type(error).__name__
         quarantine_record = build_quarantine_record(
@@ -260,8 +260,9 @@ class Applier:
     ) -> SavedOutcome | None:
         """Return the outcome whose writes are all in the store; None when the slice is no longer this worker's.
 
-        A refused document or a lost race is decided again on what is stored now. Either another worker has written meanwhile, or
-        an earlier try of this very slice has, and its answer was lost. Raises StateLost when the store came back older.
+        After a refused document or a lost race the step decides again from what is stored now. Either another worker has written
+        in the meantime, or an earlier try for this slice was saved and the store's answer was lost. Raises StateLost when the
+        store came back in an older state.
         """
         backoff, conflicts = Backoff(RETRY_BASE_MS, RETRY_MAX_MS, _JITTER), 0
         while True:

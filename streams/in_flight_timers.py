@@ -84,7 +84,7 @@ class InFlightTimers:
         """The earliest instant at which something may be due. Before it no poll is needed."""
 
     def update(self, position: int, earliest_set_ms: int, room: int) -> None:
-        """Take note of progress.
+        """Update the progress of the partition.
 
         All records before the offset `position` are applied, no timer was set for an instant before `earliest_set_ms` since the
         last call, and at most `room` timers may be in flight.
@@ -167,7 +167,7 @@ class InFlightTimers:
         return stuck is not None and stuck.due_ms == due_ms and stuck.retry_at_ms > now_ms
 
     def _update_stuck(self, stored_timers: dict[str, int], now_ms: int) -> None:
-        """Find out by a poll which timers are stuck: `stored_timers` are those that it read, each with its instant."""
+        """Update which timers are stuck. `stored_timers` are the timers that the poll read, each profile with its instant in ms."""
         # A stuck timer that the poll did not read is gone, unless the poll was cut off at its limit before it came to it.
         stuck = {
             profile_id: timer

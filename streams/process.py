@@ -27,7 +27,7 @@ from streams.slice_source import OpenSliceSource
 log: Final = get_logger(__name__)
 
 CLOSE_TIMEOUT_S: Final = 25.0
-"""How long an orderly end may take in all. The slices in hand have most of it."""
+"""How long an orderly stop may take in total. Most of that time is for the slices that are being applied."""
 
 
 BuildSteps = Callable[[StepDependencies], Sequence[HostedStep]]
@@ -35,7 +35,7 @@ BuildSteps = Callable[[StepDependencies], Sequence[HostedStep]]
 
 
 class StreamProcess:
-    """Hosts agents over a bus and a store. `open_source` makes the source of each agent's slices: Faust, but in tests."""
+    """Hosts agents over a bus and a store. `open_source` makes the source of each agent's slices: Faust, except in tests."""
 
     def __init__(
         self,

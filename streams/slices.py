@@ -5,9 +5,9 @@
 the distance between the offsets of two slices is a gap in the log, and it commits past slices that no agent has handled. On a
 rebalance those records would be lost. So `SliceConsumer` decides what is committed, and where a partition starts.
 
-**Invariant.** The committed offset of a partition is the end of a slice that was acknowledged, and before which every slice that
-was delivered of that partition was acknowledged too. A slice that is never acknowledged holds the commits of its partition back:
-that shows as lag, and a restart heals it. It is never a loss.
+**Invariant.** The committed offset of a partition is the end of an acknowledged slice, and every slice of the partition that was
+delivered before that one is acknowledged too. A slice that is never acknowledged holds back the commits of its partition: the
+operator sees lag, and a restart heals it. No record is lost.
 
 **Example.** Three polls bring the slices A (offsets 0-9), B (10-19) and C (20-29) of one partition. C is acknowledged: nothing is
 committed. A is acknowledged: 10 is committed. B is acknowledged: 30 is committed, for B and C. If the partition was assigned
@@ -129,9 +129,9 @@ class SliceConsumer(kafka.Consumer):
         return message
 
     def ack(self, message: FaustMessage) -> bool:
-        """Count a delivery as done. Returns False if that is nothing new, or is out of date.
+        """Count a delivery as done. Returns False if it was acknowledged before, or was delivered before the last rebalance.
 
-        A delivery from before the last rebalance counts no more, since another worker may have the partition now.
+        After a rebalance another worker may have the partition, so an acknowledgement from before it must not move the commit.
         """
         if message.generation_id != self.app.consumer_generation_id:
             return False
@@ -150,7 +150,7 @@ class SliceConsumer(kafka.Consumer):
         return None if last_acked_offset is None else last_acked_offset + 1
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        """Do nothing: what lies between the offsets of two slices are the records of a slice, not a gap."""
+        """Do nothing: the offsets between two slices belong to the records of the later slice. They are no gap in the log."""
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - the hook's shape
         """Fetch, but never while a seek is under way: records from before it would count as read after it.
@@ -164,7 +164,8 @@ class SliceConsumer(kafka.Consumer):
     async def perform_seek(self) -> None:
         """Seek every assigned partition to its start. Fetching waits until all starts are known.
 
-        Any failure but another rebalance is told to the agent, which ends the process: Faust would go on without these partitions.
+        A failure other than a further rebalance is reported to the agent, which ends the process: Faust would go on without
+        these partitions.
         """
         async with self._seeking:
             self._may_fetch.clear()
@@ -204,14 +205,17 @@ class SliceConsumer(kafka.Consumer):
         await self.seek_wait(starts)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Stop fetching until `perform_seek` has found out the starts. Without partitions it is not called: tell the agent here."""
+        """Stop fetching until `perform_seek` has found where each partition starts.
+
+        Faust does not call `perform_seek` for an assignment without partitions, so the agent is told of that one here.
+        """
         self._may_fetch.clear()
         if not assigned:
             await self._assignment.on_assigned(())
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Let the slices in hand finish, and commit them, before Faust forgets their acknowledgements."""
+        """Let the slices that are being applied finish, and commit them, before Faust forgets their acknowledgements."""
         await self._assignment.on_revoked()
         await _wait_at_most(self.commit(), COMMIT_TIMEOUT_S)
         await super().on_partitions_revoked(revoked)

@@ -4,10 +4,10 @@
 at that moment. Each profile has at most one timer in the store, set by its last evaluation: the next instant at which anything can
 change by itself. This module writes a `touched` record when the instant comes. It changes nothing in the store.
 
-**Invariant.** A timer leaves the store only by the evaluation that it asked for, in the same save as the result. So nothing is lost
-with this process: whichever worker has the partition next reads the same timers and emits them again. A touch that is emitted
-twice is harmless, since the second evaluation finds nothing left to do; what each partition must not emit twice in a row is
-decided in `in_flight_timers`.
+**Invariant.** A timer is removed from the store only by the evaluation that its touch causes, in the same save as the result. So
+nothing is lost with this process: whichever worker has the partition next reads the same timers and emits them again. A touch
+that is emitted twice is harmless, since the second evaluation finds nothing left to do. `in_flight_timers` keeps a partition from
+emitting the same timer again and again.
 
 **The store is polled only when a timer is due.** Only the segment agent sets the timers of its partition, and it runs in this
 process: `AssignedPartitions` tells the earliest instant that was set since the last poll. A backfill of definitions writes from
@@ -74,7 +74,8 @@ class Timers:
     async def run(self) -> None:
         """Emit what becomes due, until cancelled.
 
-        Each partition is polled in a task of its own, so one whose shard of the store does not answer delays no other one.
+        Each partition is polled in a task of its own, so a partition whose shard of the store does not answer does not delay the
+        others.
         """
         async with asyncio.TaskGroup() as tasks:
             while True:

@@ -24,7 +24,7 @@ from schemas.instants import NEVER
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What an evaluation found.
+    """The result of evaluating one profile.
 
     `computed` are all computed traits that have a value. `due` is the next instant (ms) at which each result can change
     by time, for those that can. `members` says for each segment that was evaluated whether the profile is in it.
@@ -50,7 +50,9 @@ class Evaluation:
 def evaluate_profile(
     plan: SegmentPlan, before: Membership, facts: ProfileFacts, changed: Collection[str] | None, now_ms: int
 ) -> Evaluation:
-    """Evaluate what `changed` concerns, what is due, and everything when the definitions are not those of the last evaluation.
+    """Evaluate the traits and segments that `changed` can affect and those that are due.
+
+    Everything is evaluated when the definitions are not those of the last evaluation.
 
     `changed` are event labels, trait change keys and NAMESPACES_CHANGED; None means that anything may have changed.
     """
@@ -93,7 +95,7 @@ def evaluate_profile(
 
 
 def _same(first: Any, second: Any) -> bool:
-    """Return whether two values are equal and of one kind: to Python 1 equals True, to a segment it does not."""
+    """Return whether two values are equal and of the same kind: 1 equals True in Python, but not in a segment."""
     if isinstance(first, list) and isinstance(second, list):
         return len(first) == len(second) and all(map(_same, first, second))
     return type(first) is type(second) and bool(first == second)

@@ -43,7 +43,7 @@ COMPUTED_KEYWORD: Final = "computed"
 
 @dataclass(frozen=True, slots=True)
 class _BoundLeaf:
-    """A leaf that was explained before: its evaluation, its inputs and its words, none of which depend on the profile."""
+    """A leaf with everything about it that does not depend on the profile: its evaluation, its inputs and its texts."""
 
     evaluate: LeafEvaluator
     inputs: LeafInputs
@@ -55,7 +55,7 @@ class _BoundLeaf:
 class ExplainedNode:
     """A node, or a computed trait below the leaf that reads it (its keyword is COMPUTED_KEYWORD and `holds` is None).
 
-    `is_lower_bound`: the register retains no more than that, so the true count may be larger. `next_change_ms` is the
+    `is_lower_bound` is true when the register is full, so the true count may be larger than `value`. `next_change_ms` is the
     earliest instant at which the value or the answer can change by time alone; `flips_at_ms` is when `holds` does
     change if no event comes, NEVER if it does not. `is_approximate`: the register was too small for the question.
     """
@@ -81,7 +81,7 @@ class ExplainedNode:
 
 @dataclass(frozen=True, slots=True)
 class SegmentExplanation:
-    """The answer about one segment. Changes were followed up to `until_ms`; NEVER means that none is left to follow."""
+    """The explanation of one segment. Changes were followed up to `until_ms`; NEVER means that no change remains to follow."""
 
     segment: str
     version: str

@@ -1,4 +1,4 @@
-"""All segments and computed traits compiled together: what an event feeds, whom a change affects, who is a member now. Pure.
+"""All segments and computed traits compiled together: which registers an event feeds, and which results a change affects. Pure.
 
 Why: the cost of an event must depend on the segments that ask about it, not on how many segments there are. So the plan
 indexes, once per change of a definition, which registers each event feeds and which segments and computed traits each
@@ -49,7 +49,7 @@ class CyclicSegments(ValueError):
 def trait_change_key(name: str) -> str:
     """Return the change key for a trait.
 
-    A track event may bear the same text as its name: then a few segments too many are evaluated, which changes no result.
+    A track event may have this very text as its name. Then a few segments more are evaluated, which changes no result.
     """
     return f"*trait {name}"
 
@@ -66,11 +66,11 @@ class CompiledComputedTrait:
 class SegmentPlan:
     """Compiled definitions. It never changes: another one is built when a definition changes.
 
-    `segments` are in the order of their references, `registers` by key. `group_conditions` are the leaves about
-    accounts and households; `household_limits` say, by event, up to which count it matters how often a household did
-    it. `blank_computed` and `blank_results` are the results for a profile without any facts, `blank_members` the
-    segments that such a profile is in. `fingerprint` is a hash of everything that can change a result; a stored
-    membership with another fingerprint has to be evaluated completely.
+    `segments` are in the order of their references, `registers` by key. `group_conditions` are the leaves about accounts and
+    households; `household_limits` give, for each event, the count beyond which it makes no difference to any leaf how often a
+    household did it. `blank_computed` and `blank_results` are the results for a profile without any facts,
+    `blank_members` the segments that such a profile is in. `fingerprint` is a hash of everything that can change a result; a
+    stored membership with another fingerprint has to be evaluated completely.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class SegmentPlan:
 
     @classmethod
     def feeding(cls, registers: Mapping[str, Register]) -> "SegmentPlan":
-        """Return a plan that feeds these registers alone and evaluates nothing of them; a backfill seeds registers with it."""
+        """Return a plan that only feeds these registers and evaluates nothing; a backfill seeds registers with it."""
         plan = cls()
         plan.registers = dict(registers)
         plan._registers_by_event = _by_event(registers.values())

@@ -1,4 +1,4 @@
-"""What definitions cost, known before any event comes: the most that is stored, and up to where answers are exact. Pure.
+"""How much state definitions need at most, and up to where their answers are exact, before any event comes. Pure.
 
 Bytes are counted by encoding the largest entry that a register can hold, as fragments are encoded (MessagePack), with
 texts of `text_bytes` bytes. State is stored per identifier: a customer with three identifiers has it three times at

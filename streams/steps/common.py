@@ -16,7 +16,7 @@ from schemas.records import GroupRecord, Touched
 
 T = TypeVar("T", bound=msgspec.Struct)
 UP_TO_DATE: Final = 1 << 62
-"""A definitions offset beyond every real one: of a step that has all the definitions it will ever need, as in tests."""
+"""A definitions offset beyond every real one. A step that never has to wait for definitions uses it, as tests do."""
 
 
 class DefinedStep:
@@ -50,7 +50,7 @@ def must_wait(checkpoint: Checkpoint, definitions_offset: int) -> bool:
 def decode_slice(
     kind: type[T], records: Sequence[Record], stage: str, settings: Settings, now_ms: int
 ) -> tuple[list[tuple[Record, T]], list[Outgoing]]:
-    """Return the records that decode as `kind`, each with its value, and a quarantine record for each that does not."""
+    """Return each record that decodes as `kind` with its value, and a quarantine record for each one that does not decode."""
     decoded: list[tuple[Record, T]] = []
     quarantine_records: list[Outgoing] = []
     for record in records:
@@ -77,5 +77,5 @@ def touch_record(settings: Settings, touched: Touched) -> Outgoing:
 
 
 def contribution_record(settings: Settings, grouped: GroupRecord) -> Outgoing:
-    """Return a record of `groups`, keyed by its group, so that one partition has all that concerns the group."""
+    """Return a record of `groups`, keyed by its group, so that all records of a group are in one partition."""
     return Outgoing(settings.topic("groups"), encode(grouped), key=grouped.group_id.encode())

@@ -3,32 +3,45 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from domain.identity.groups import GroupDocument
+from domain.identity.groups import GroupDocument, build_profile_facts
 from domain.identity.model import Members
+from domain.identity.rules import HouseholdRules
 from domain.profiles.join import JoinedProfile
 from domain.profiles.membership import Membership
+from domain.segments.profile_facts import ProfileFacts
 from profile_store.port import GuardedDocument
 from schemas.records import GroupRecord
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileView:
-    """What is stored about one profile."""
+    """What the store has about one profile and its groups."""
 
     document: GuardedDocument
-    """Its membership document."""
+    """The profile's membership document, with the guard and the offset that protect it."""
     members: Members
     joined: JoinedProfile
-    """The join of the fragments of its members."""
+    """The join of the fragments of all members of the profile."""
     earlier: tuple[Membership, ...]
-    """The memberships of its other members, who were profiles once. Read when the member list is new."""
+    """The memberships of the other members, which were profiles before a merge. Loaded only when the member list is new."""
     parent: Membership | None = None
-    """The membership of the profile that it was split from. Read when the member list is new."""
+    """The membership of the profile that this one was split from. Loaded only when the member list is new."""
     alive: bool = True
-    """True when one of its members has events."""
+    """True when at least one member has a stored fragment; False after the profile was forgotten."""
     contributions: Mapping[str, GroupRecord] = field(default_factory=dict)
-    """What it contributes to its groups, by group."""
+    """What the profile contributes to accounts and households, by group."""
     visible_groups: Mapping[str, GroupDocument] = field(default_factory=dict)
-    """The documents of those of its groups that segments look at."""
+    """The documents of the profile's groups, for groups that a segment reads."""
     guards: tuple[tuple[str, int], ...] = ()
-    """The guard and the applied offset of each of its fragments."""
+    """The guard and the last applied offset of each member's fragment."""
+
+    def facts(self, profile_id: str, rule: HouseholdRules | None) -> ProfileFacts:
+        """Return what segments read of the profile. `rule` is None when no households are defined."""
+        return build_profile_facts(
+            self.joined,
+            contributions=self.contributions,
+            documents=self.visible_groups,
+            rule=rule,
+            profile_id=profile_id,
+            nodes=self.members.nodes,
+        )

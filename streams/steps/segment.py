@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from domain.identity.groups import (
-    build_profile_facts,
     changed_contributions,
     decode_group_summary,
     groups_needed_by,
@@ -42,10 +41,10 @@ class SegmentStep(DefinedStep):
     topic = "touched"
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
-        """Load what is stored about the touched profiles, and decide.
+        """Load what is stored about the touched profiles, and decide their memberships.
 
         A slice takes four round trips: documents and labels, members, fragments, and documents of members that are new to a
-        profile. It takes a fifth for groups, if segments look at groups and one of the profiles is in any.
+        profile. It takes a fifth for groups, if a segment reads groups and one of the profiles belongs to a group.
         """
         decoded, quarantine_records = decode_slice(Touched, records, self.name, self._settings, now_ms)
         touches = coalesce(decoded)
@@ -131,8 +130,8 @@ def decide(
 ) -> Outcome:
     """Decide the memberships of the touched profiles at `now_ms`. Pure.
 
-    A touch that the document has applied before emits its last transitions and profile again, and decides nothing: whatever has
-    changed since then has a touch of its own, later in the partition.
+    A touch that was applied to the document before makes the step send the document's latest transitions and the profile again,
+    and decides nothing: every later change has a touch of its own, later in the partition.
     """
     documents: dict[tuple[str, str], GuardedDocument] = {}
     timers: dict[str, int | None] = {}
@@ -181,7 +180,7 @@ def decide(
 
 
 def _count_changes(before: Membership, after: Membership, view: ProfileView) -> Counter[str]:
-    """Return what the evaluation of one profile adds to the results of its slice."""
+    """Return what the evaluation of one profile adds to the result counts of its slice, for the metrics."""
     members = view.members
     return Counter(
         evaluated=1,
@@ -203,7 +202,7 @@ def _member_segments(segments: Mapping[str, SegmentState]) -> list[str]:
 
 
 def _change_records(settings: Settings, membership: Membership, profile: Profile | None) -> list[Outgoing]:
-    """Return the records of a membership's latest changes, and of the profile if that is given."""
+    """Return the records that publish the latest changes of a membership, and the profile unless it is None."""
     topic = settings.topic("memberships")
     records = [Outgoing(topic, encode(one), key=one.profile_id.encode()) for one in membership.latest_transitions]
     records += [contribution_record(settings, record) for record in membership.latest_group_records]
@@ -222,10 +221,11 @@ def _evaluate(
     rule: HouseholdRules | None,
     now_ms: int,
 ) -> tuple[Membership | None, Profile, Evaluation]:
-    """Evaluate a profile. Returns its new document (None when nothing changed), the profile, and the evaluation."""
+    """Evaluate a profile, and return its new document (None when nothing changed), the profile, and the evaluation."""
     joined = view.joined
+    # Other members bring other facts, so nothing of the last evaluation can be carried over.
     is_relabelled = before.label_version != view.members.version or bool(before.dissolved_into)
-    facts = build_profile_facts(joined, view.contributions, view.visible_groups, rule, profile_id, view.members.nodes)
+    facts = view.facts(profile_id, rule)
     evaluation = evaluate_profile(plan, before, facts, None if is_relabelled else touched.changed, now_ms)
     contributed = changed_contributions(before.emitted_group_hashes, before.group_seq, view.contributions, profile_id, now_ms)
     segments, transitions = dict(before.segments), []
@@ -260,9 +260,7 @@ def _evaluate(
         latest_transitions=tuple(transitions),
         profile_hash=_hash(profile),
         label_version=view.members.version,
-        previous_segments=before.previous_segments
-        if before.label_version >= view.members.version
-        else tuple(sorted(before.active_segments())),
+        previous_segments=_previous_segments(before, view.members),
         emitted_group_hashes=contributed.emitted_hashes,
         group_seq=contributed.seq,
         latest_group_records=contributed.records,
@@ -274,10 +272,21 @@ def _evaluate(
     return None if is_unchanged and view.document.data is not None else after, profile, evaluation
 
 
+def _previous_segments(before: Membership, members: Members) -> tuple[str, ...]:
+    """Return the segments that the profile was in before its member list last changed."""
+    if before.label_version >= members.version:
+        return before.previous_segments
+    return tuple(sorted(before.active_segments()))
+
+
 def _by_time_since(
     plan: SegmentPlan, facts: ProfileFacts, since_ms: int, turned: Iterable[tuple[str, bool, Cause]]
 ) -> dict[str, int]:
-    """Return when time alone made each of the `turned` segments change, of those that changed since the definitions did."""
+    """Return the instant at which time alone changed each segment, for those of `turned` where time was the cause.
+
+    `since_ms` is when the definitions changed. The same facts are evaluated as of that instant: a membership that was different
+    then has changed by time since, not by the definitions.
+    """
     verdicts_then = plan.evaluate_all(facts, since_ms)[1]
     change_times = {
         name: verdicts_then[name].next_change_ms
@@ -319,7 +328,7 @@ def _turned_segments(
 
 
 def _dissolve(before: Membership, view: ProfileView, profile_id: str, now_ms: int) -> tuple[Membership | None, Profile, None]:
-    """Have a profile leave its segments because it was merged into another one, or its members went to several.
+    """Take a profile out of all its segments, because it was merged into another one or its members were divided among several.
 
     Its document keeps the names of the segments, for the profiles that inherit them.
     """

@@ -11,10 +11,11 @@ from schemas.records import Cause, Touched
 
 @dataclass(frozen=True, slots=True)
 class Touches:
-    """All touches of one profile in a slice, which are one evaluation.
+    """All touches of one profile in a slice; together they cause one evaluation.
 
-    `changed` is all that they name as changed; None stands for everything. `since_ms` and `offsets` are set if every one of the
-    touches was emitted because definitions changed: when that was, and the end offsets of `events` at that time.
+    `changed` is the union of the changes that the touches name; None means that everything may have changed. `since_ms` and
+    `offsets` are set only if every touch was emitted because definitions changed. They are then the instant of that change in ms
+    and the end offsets of the topic `events` at that instant.
     """
 
     cause: Cause
@@ -48,7 +49,7 @@ are evaluated with every touch."""
 
 
 def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
-    """Return one entry for each profile, with the cause of the largest weight among its touches; of equals, the latest."""
+    """Return one entry for each profile. Its cause is that of the touch with the largest weight; the latest of equal ones wins."""
     touches_by_profile: dict[str, Touches] = {}
     for record, touched in records:
         earlier = touches_by_profile.get(touched.profile_id)
@@ -62,21 +63,24 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
             continue
         outweighs = _WEIGHT[touched.cause] >= _WEIGHT[earlier.cause]
         touches_by_profile[touched.profile_id] = Touches(
-            touched.cause if outweighs else earlier.cause,
-            touched.event_id if outweighs else earlier.event_id,
-            min(filter(None, (earlier.due_ms, due_ms)), default=0),
-            earlier.first_offset,
-            record.offset,
-            earlier.nodes | {touched.node},
-            None if changed is None or earlier.changed is None else earlier.changed | changed,
-            earlier.since_ms if touched.since_ms else 0,
-            earlier.offsets if touched.offsets else (),
+            cause=touched.cause if outweighs else earlier.cause,
+            event_id=touched.event_id if outweighs else earlier.event_id,
+            due_ms=min(filter(None, (earlier.due_ms, due_ms)), default=0),
+            first_offset=earlier.first_offset,
+            last_offset=record.offset,
+            nodes=earlier.nodes | {touched.node},
+            changed=None if changed is None or earlier.changed is None else earlier.changed | changed,
+            since_ms=earlier.since_ms if touched.since_ms else 0,
+            offsets=earlier.offsets if touched.offsets else (),
         )
     return touches_by_profile
 
 
 def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms: int) -> list[Touched]:
-    """Return touches for the profiles to which touched nodes belong by now. They name no change, so everything is evaluated."""
+    """Return touches for the profiles to which touched nodes belong now, where that is not the profile that was touched.
+
+    These touches name no change, so the other profile is evaluated completely.
+    """
     return [
         Touched(
             profile_id=labels[node].profile_id,

@@ -29,7 +29,7 @@ from streams.outcome import Outcome
 from streams.steps.common import DefinedStep, contribution_record, decode_slice, must_wait, touch_record
 
 EVERYTHING: Final = "*"
-"""Stands for all that a segment can look at: what a replayed event changed is not known any more."""
+"""The change key for everything that a segment can read. A replayed event uses it: what it changed is no longer known."""
 
 
 class UnifyStep(DefinedStep):

@@ -1,8 +1,8 @@
 """The interface of a leaf: one class knows everything that the rest of the segment language asks about one keyword.
 
 Why: a leaf is parsed, fed by events, evaluated in the stream, written as SQL, explained in words and priced before it
-is applied. When those parts lay in seven modules, a new leaf meant seven edits, and nothing told when one was
-forgotten. Now the tree, the plan, the explanation, the bounds, the JSON Schema and the SQL compiler know this
+is applied. If those parts lay in seven modules, a new leaf would mean seven edits, and nothing would report a
+forgotten one. So the tree, the plan, the explanation, the bounds, the JSON Schema and the SQL compiler know this
 interface alone, and a leaf is one file and one line in `domain.segments.leaves.LEAVES`.
 
 The invariant that every leaf keeps ("Streaming equals SQL"): for each set of events and each instant,
@@ -34,7 +34,7 @@ JsonSchema = Mapping[str, Any]
 
 
 class Dependency(Enum):
-    """What decides a leaf's answer besides the registers and traits that it names. The plan asks to know whom to evaluate."""
+    """What decides a leaf's answer besides the registers and traits that it names. The plan uses it to choose whom to evaluate."""
 
     NOTHING = "nothing"
     IDENTITY = "identity"
@@ -156,7 +156,7 @@ class LeafCondition(StrictModel):
         return result.value
 
     def is_lower_bound(self, _result: LeafResult, _inputs: LeafInputs) -> bool:
-        """Return whether the value is a count that ends where its register does, so the true count may be larger."""
+        """Return whether the value counts a full register, so that the true count may be larger."""
         return False
 
     def evidence(self, result: LeafResult, inputs: LeafInputs, facts: ProfileFacts, _now_ms: int) -> Iterator[NodeEvidence]:
