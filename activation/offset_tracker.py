@@ -30,6 +30,7 @@ class OffsetTracker:
     def end(self, partition: Partition, offset: int) -> None:
         """Note that a record has ended: its effect is durable."""
         offsets = self._in_flight[partition]
+        # A later record may have ended first: it stays until all earlier ones have ended, and then goes with them.
         offsets[offset] = True
         self.in_flight_count -= 1
         while offsets and offsets[first_offset := min(offsets)]:

@@ -135,6 +135,7 @@ class ConsumerLoop:
             await self._writer.insert(table, rows)
             self._metrics.observe("onefold_insert_seconds", time.monotonic() - started, table=table.name)
             self._metrics.count("onefold_rows_inserted_total", len(rows), table=table.name)
+        # Before the position is saved: a crash in between publishes them again, under the same ids.
         if batch.quarantine:
             await producer.send(batch.quarantine)
         await self._writer.save_positions(

@@ -80,6 +80,7 @@ def remember_delivery(parts: CollectorParts, context: RequestContext) -> Request
     This comes after the records are durable: a delivery that the broker refused must be taken when it is sent again.
     """
     if context.proof is not None and context.problem is None:
+        # Twice the tolerance: a time signed that far ahead is accepted until that long after it has come.
         until_ms = context.received_ms + 2 * _webhook_of(context).signature.tolerance_s * 1000
         parts.replay_cache.add(context.known_source.metadata.name, context.proof, until_ms)
     return context
