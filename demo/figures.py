@@ -61,11 +61,11 @@ class Figures:
 
     @property
     def transitions(self) -> int:
-        """All of them."""
+        """The number of all transitions."""
         return sum(self.transition_counts.values())
 
     def count_transitions(self, op: str, segment: str = "", why: str = "") -> int:
-        """How many entered, or exited: this segment, for this reason (event, time, merge), if they are given."""
+        """Return how many entered or exited, in `segment` and for the reason `why` (event, time, merge) where these are given."""
         return sum(
             count
             for (name, transition_op, cause), count in self.transition_counts.items()

@@ -131,7 +131,7 @@ def _command_handler(stack: Stack, stop: asyncio.Event) -> control.CommandHandle
 
 
 async def _run_unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Whether `work` ended before `stop` was set; cancelled if not."""
+    """Return whether `work` ended before `stop` was set. Otherwise `work` is cancelled."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

@@ -32,7 +32,7 @@ class DemoCall:
 
 @dataclass(frozen=True, slots=True)
 class DemoTouchpoint:
-    """What the call centre produces to Kafka; `body` is None for one whose line was garbled."""
+    """A record that the call centre produces to Kafka. `body` is None when the record is unreadable."""
 
     body: dict[str, Any] | None
 

@@ -61,7 +61,7 @@ QUERIES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DemoVerdict:
-    """What was seen at the end; `missing` says what should have been and was not."""
+    """The outcome at the end. `missing` names everything that was due and did not happen."""
 
     figures: Figures
     due: int

@@ -156,7 +156,7 @@ def _utf16_units(text: str) -> tuple[int, ...]:
 
 
 def is_ready(port: int, timeout_s: float = 0.5) -> bool:
-    """Whether the broker lists itself and a controller in a Metadata answer; it accepts connections long before."""
+    """Return whether the broker lists itself and a controller in a Metadata answer. It accepts connections long before that."""
     body = struct.pack(">hhih", 3, 1, 7, -1) + struct.pack(">i", 0)
     try:
         with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
@@ -169,7 +169,7 @@ def is_ready(port: int, timeout_s: float = 0.5) -> bool:
 
 
 def names_controller(answer: bytes) -> bool:
-    """Whether a Metadata v1 answer lists a broker and names the controller. Raises struct.error when it is cut short."""
+    """Return whether a Metadata v1 answer lists a broker and names the controller. Raises struct.error when it is cut short."""
     _, broker_count = struct.unpack_from(">ii", answer)
     offset = 8
     for _ in range(broker_count):

@@ -79,8 +79,8 @@ async def as_from_the_start(world: LivePipeline, events: list[Event], text: str 
     """Check that registers, byte for byte, and memberships are as if the definitions had existed before the first event."""
     await world.wait_until_idle()
     plan, expected = segment_plan_of(documents(text)), dict[str, Fragment]()
-    for one in events:
-        apply_event(expected.setdefault(one.owner, Fragment()), one, plan)
+    for past_event in events:
+        apply_event(expected.setdefault(past_event.owner, Fragment()), past_event, plan)
     fragments = await world.fragments()
     assert {owner: (fragment.register_entries, fragment.tallies) for owner, fragment in fragments.items()} == {
         owner: (fragment.register_entries, fragment.tallies) for owner, fragment in expected.items()
@@ -111,9 +111,9 @@ async def test_backfilled_members_are_silent_and_later_members_enter_live(world:
     assert applied.profiles == 12
     await as_from_the_start(world, events)
     transitions = await world.transitions()
-    assert {one.cause for one in transitions} == {"backfill"}
-    assert Counter(one.segment for one in transitions) == {"buyers": 6, "vip": 3}
-    assert all(one.segment_version == world.definitions.plan.versions[one.segment] for one in transitions)
+    assert {transition.cause for transition in transitions} == {"backfill"}
+    assert Counter(transition.segment for transition in transitions) == {"buyers": 6, "vip": 3}
+    assert all(transition.segment_version == world.definitions.plan.versions[transition.segment] for transition in transitions)
     live = [order("u1", 9)]
     await world.send_events(live)
     await as_from_the_start(world, events + live)
@@ -162,8 +162,8 @@ async def test_events_during_apply_are_counted_once(world: LivePipeline, *, sett
     await observed_backfill(world, order_again).apply(documents())
     await as_from_the_start(world, events)
     transitions = await world.transitions()
-    assert set(Counter((one.profile_id, one.segment) for one in transitions).values()) == {1}
-    assert {one.op for one in transitions} == {"entered"}
+    assert set(Counter((transition.profile_id, transition.segment) for transition in transitions).values()) == {1}
+    assert {transition.op for transition in transitions} == {"entered"}
 
 
 async def test_order_pending_at_the_switch_makes_its_profile_enter(world: LivePipeline) -> None:
@@ -204,8 +204,11 @@ async def test_second_apply_completes_an_interrupted_one(world: LivePipeline, wh
     world.clock.advance(61_000)  # a hold that nobody lifts has lapsed
     await world.backfill().apply(documents())
     await as_from_the_start(world, events)
-    last_transitions = {(one.profile_id, one.segment): one for one in sorted(await world.transitions(), key=lambda one: one.seq)}
-    assert {one.op for one in last_transitions.values()} == {"entered"}
+    last_transitions = {
+        (transition.profile_id, transition.segment): transition
+        for transition in sorted(await world.transitions(), key=lambda transition: transition.seq)
+    }
+    assert {transition.op for transition in last_transitions.values()} == {"entered"}
     assert await Reevaluation(world.settings, world.bus, world.store, world.clock).pending() is None
 
 
@@ -213,11 +216,11 @@ async def test_plan_predicts_what_apply_does(world: LivePipeline) -> None:
     await world.send_events(history())
     await world.wait_until_idle()
     preview = await sized(world, SPOKEN)
-    assert [(one.segment, one.before, one.after, one.entering, one.leaving) for one in preview.segments] == [
+    assert [(size.segment, size.before, size.after, size.entering, size.leaving) for size in preview.segments] == [
         ("buyers", 0, 6, 6, 0),
         ("vip", 0, 3, 3, 0),
     ]
-    assert {one.owner for one in preview.bounds} == {"buyers", "computed.spent"}
+    assert {bound.owner for bound in preview.bounds} == {"buyers", "computed.spent"}
     applied = await world.backfill().apply(documents())
     await world.wait_until_idle()
     segments_by_profile = await world.segments_by_profile()

@@ -40,9 +40,9 @@ async def consume(world: IdentityWorld, warehouse: Warehouse) -> None:
         if topic == "events":
             await writer.insert(EVENT_STORE, [rows.event_row(record, decode(Event, record.value)) for record in log])
         if topic == "links":
-            said = [(record, decode(LinkRecord, record.value)) for record in log]
-            await writer.insert(EVIDENCE, [row for record, one in said for row in rows.evidence_rows(record, one)])
-            await writer.insert(DECISIONS, [row for record, one in said for row in rows.decision_rows(record, one)])
+            records = [(record, decode(LinkRecord, record.value)) for record in log]
+            await writer.insert(EVIDENCE, [row for record, link in records for row in rows.evidence_rows(record, link)])
+            await writer.insert(DECISIONS, [row for record, link in records for row in rows.decision_rows(record, link)])
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ async def world(warehouse: Warehouse) -> IdentityWorld:
         return warehouse
 
     made.service = replace(made.service, history=IdentityHistory(connect))
-    said = [{"email": "ánh@shop.vn", "anonymous_id": "máy-chung"}, {"phone": "+84912345678", "anonymous_id": "máy-chung"}]
-    await made.process_events(*(event(pair, id=f"m{n}", name="Xem hàng", time_ms=START_MS + n) for n, pair in enumerate(said)))
+    pairs = [{"email": "ánh@shop.vn", "anonymous_id": "máy-chung"}, {"phone": "+84912345678", "anonymous_id": "máy-chung"}]
+    await made.process_events(*(event(pair, id=f"m{n}", name="Xem hàng", time_ms=START_MS + n) for n, pair in enumerate(pairs)))
     return made
 
 
@@ -72,7 +72,7 @@ async def test_events_and_operations_are_read_from_clickhouse(world: IdentityWor
     again = await world.service.undo(back["operation"], **BY)
     assert len(again["profiles"]) == 2
     listed = await world.service.history.operations(2)
-    assert [(one["operation"], one["of"], one["on"], one["pairs"]) for one in listed] == [
+    assert [(operation["operation"], operation["of"], operation["on"], operation["pairs"]) for operation in listed] == [
         (again["operation"], back["operation"], True, 2),
         (back["operation"], split["operation"], False, 2),
     ]

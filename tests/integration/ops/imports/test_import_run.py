@@ -45,15 +45,15 @@ def test_a_customer_file_imported_twice_is_stored_once(kafka: str, tmp_path: Pat
         assert summary["quarantined"] == 1
         assert summary["report"] == str(report)
         rejects = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
-        assert [(one["line"], one["reason"], one["raw"]) for one in rejects] == [
+        assert [(reject["line"], reject["reason"], reject["raw"]) for reject in rejects] == [
             (102, "no_identifier", "null;;;;;"), (202, "wrong_type", "KH-200;a;b;c;d;e;f;g"),
         ]  # fmt: skip
         events = process.read("events", ROWS - 2)
         first = {event.id: event for event in events}
         assert len(first) == ROWS - 2
-        (one,) = [event for event in events if ("user_id", "KH-7") in event.identifiers]
-        assert one.traits["name"] == "Nguyễn Thị Ánh 7"
-        assert one.traits["birthday"] == "1990-06-15"
+        (customer_event,) = [event for event in events if ("user_id", "KH-7") in event.identifiers]
+        assert customer_event.traits["name"] == "Nguyễn Thị Ánh 7"
+        assert customer_event.traits["birthday"] == "1990-06-15"
         assert imported(process, "customers", str(file))[1]["stored"] == ROWS - 2
         repeated_events = process.read("events", 2 * (ROWS - 2))
         assert {(event.id, event.owner) for event in repeated_events} == {(event.id, event.owner) for event in first.values()}

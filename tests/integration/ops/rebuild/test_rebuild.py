@@ -89,7 +89,7 @@ async def test_an_empty_store_is_refilled_and_agrees(world: RebuildWorld) -> Non
     assert result.after == comparison.redis != result.before
     assert result.events == len(events)
     touched = await world.touched()
-    assert {one.cause for one in touched} == {"rebuild"}
+    assert {touch.cause for touch in touched} == {"rebuild"}
     assert len(touched) == result.profiles == comparison.profiles_redis
     topic_partition = TopicPartition("events", 0, world.settings.partitions)
     checkpoint = await world.store.checkpoint(topic_partition)
@@ -101,7 +101,7 @@ async def test_a_second_rebuild_gives_the_same_state_with_newer_labels(world: Re
     await world.load_events(random_events(2))
     first = await world.rebuild().run()
     await world.consume()
-    cookie = next(one.owner for one in random_events(2) if len(one.nodes) == 2)
+    cookie = next(candidate.owner for candidate in random_events(2) if len(candidate.nodes) == 2)
     label = (await world.store.labels([cookie]))[cookie]
     second = await world.rebuild().run()
     assert second.before == second.after == first.after
@@ -114,10 +114,10 @@ async def test_replayed_records_after_a_rebuild_are_refused_as_duplicates(world:
     events = random_events(3)
     await world.load_events(events)
     await world.rebuild().run()
-    for one in events[:20]:
-        number = partition_of(one.owner.encode(), world.settings.partitions)
+    for past_event in events[:20]:
+        number = partition_of(past_event.owner.encode(), world.settings.partitions)
         topic_partition = TopicPartition("events", number, world.settings.partitions)
-        fragment_document = (await world.store.documents("fragment", [one.owner]))[one.owner]
+        fragment_document = (await world.store.documents("fragment", [past_event.owner]))[past_event.owner]
         end = (await world.bus.end_offsets(world.settings.topic("events")))[number]
         assert fragment_document.applied_offset(topic_partition) == end - 1
 
@@ -154,8 +154,8 @@ async def test_rebuild_uses_the_live_identity_rules(world: RebuildWorld) -> None
         random.Random(9), partitions=world.settings.partitions, clock=world.clock, external_store=world.store, rules=DEFAULT_RULES
     )
     consumed_offsets: dict[tuple[str, int], int] = {}
-    for one in random_events(9):
-        pipeline.feed(one)
+    for past_event in random_events(9):
+        pipeline.feed(past_event)
     await world.run_agents_and_consume(pipeline, consumed_offsets)
     assert (await compare_stores(world.store, world.warehouse)).agree
     assert not (await compare_stores(world.store, world.warehouse, rules)).agree
@@ -200,7 +200,7 @@ async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: Rebui
     renewed = await world.store.members(history.nodes)
     for name, entry in members.items():
         assert replace(renewed[name], version=entry.version) == entry
-    for touched in [one for one in await world.touched() if one.cause == "rebuild"]:
+    for touched in [touch for touch in await world.touched() if touch.cause == "rebuild"]:
         pipeline.append("touched", touched.profile_id.encode(), encode(touched))
     await pipeline.drain()
     assert pipeline.transitions() == transitions
@@ -212,9 +212,9 @@ async def checkpoint_of(world: RebuildWorld) -> tuple[dict[str, object], list[tu
     """Return every live profile's segments, computed traits and next changes, and the timers that are set."""
     membership_documents = {name: decode_membership(data) async for name, data in world.store.scan("membership")}
     live_memberships: dict[str, object] = {
-        name: (one.active_segments(), one.computed, one.next_change_ms, one.plan_fingerprint)
-        for name, one in membership_documents.items()
-        if not one.dissolved_into
+        name: (membership.active_segments(), membership.computed, membership.next_change_ms, membership.plan_fingerprint)
+        for name, membership in membership_documents.items()
+        if not membership.dissolved_into
     }
     partitions = world.settings.partitions
     timers = [
@@ -227,9 +227,9 @@ async def checkpoint_of(world: RebuildWorld) -> tuple[dict[str, object], list[tu
 
 async def test_verify_detects_lost_evidence_lost_decision_and_wrong_label(world: RebuildWorld) -> None:
     pipeline = Pipeline(random.Random(8), partitions=world.settings.partitions, clock=world.clock, external_store=world.store)
-    for one in random_events(8):
-        pipeline.feed(one)
-    a, b = sorted(next(one for one in random_events(8) if len(one.nodes) == 2).nodes)
+    for past_event in random_events(8):
+        pipeline.feed(past_event)
+    a, b = sorted(next(candidate for candidate in random_events(8) if len(candidate.nodes) == 2).nodes)
     pipeline.feed_decision(LinkDecision(operation="o1", action="cut", pairs=(("cut", a, b),), on=True, at_ms=5))
     await world.run_agents_and_consume(pipeline, {})
     assert (await compare_stores(world.store, world.warehouse)).agree
@@ -264,8 +264,8 @@ async def test_rebuild_preserves_membership_sequence_numbers_and_dissolved_membe
         (other, "exited", 4, "merge"),
     ]
     for profile_id, op, seq, cause in published:
-        one = transition(profile_id=profile_id, op=op, seq=seq, at_ms=seq, cause=cause)
-        await world.writer.insert(TRANSITIONS, rows.transition_rows(Record("t", 0, 0, 0, None, None), one))
+        record = transition(profile_id=profile_id, op=op, seq=seq, at_ms=seq, cause=cause)
+        await world.writer.insert(TRANSITIONS, rows.transition_rows(Record("t", 0, 0, 0, None, None), record))
     await world.rebuild().run()
     memberships = {
         name: decode_membership(document.data)
@@ -275,19 +275,21 @@ async def test_rebuild_preserves_membership_sequence_numbers_and_dissolved_membe
     assert memberships[other].dissolved_into == root
     assert memberships[other].previous_segments == ("vip",)
     assert (await world.store.members([other]))[other].merged_into == root
-    assert {one.profile_id for one in await world.touched()} == {root, other}
+    assert {touch.profile_id for touch in await world.touched()} == {root, other}
 
 
 async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
     pipeline = Pipeline(random.Random(7), partitions=world.settings.partitions, clock=world.clock, external_store=world.store)
     consumed_offsets: dict[tuple[str, int], int] = {}
     events = random_events(7)
-    for one in events:
-        pipeline.feed(one)
+    for past_event in events:
+        pipeline.feed(past_event)
     await world.run_agents_and_consume(pipeline, consumed_offsets)
     assert (await compare_stores(world.store, world.warehouse)).agree
     labels = (await read_profiles_from_redis(world.store)).labels
-    shared = next(one for one in events if len(one.nodes) == 2 and len({labels[node] for node in one.nodes}) == 1)
+    shared = next(
+        candidate for candidate in events if len(candidate.nodes) == 2 and len({labels[node] for node in candidate.nodes}) == 1
+    )
     a, b = sorted(shared.nodes)
     pairs: tuple[tuple[DecisionKind, str, str], ...] = (("cut", a, b), ("apart", a, b))
     pipeline.feed_decision(

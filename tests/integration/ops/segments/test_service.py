@@ -52,7 +52,7 @@ spec:
       - not: {in_segment: dem}
       - lifecycle: {stage: [first_time, active]}
 """
-SEGMENTS = [one for one in load_yaml(DEFINITIONS, "test") if isinstance(one, Segment)]
+SEGMENTS = [definition for definition in load_yaml(DEFINITIONS, "test") if isinstance(definition, Segment)]
 USER, COOKIE = {"user_id": "khách-1"}, {"anonymous_id": "máy-1"}
 
 

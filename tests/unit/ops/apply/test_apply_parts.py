@@ -53,8 +53,8 @@ EVENTS = [
 
 def from_the_start() -> Fragment:
     fragment = Fragment()
-    for one in EVENTS:
-        apply_event(fragment, one, PLAN)
+    for past_event in EVENTS:
+        apply_event(fragment, past_event, PLAN)
     return fragment
 
 
@@ -63,13 +63,13 @@ def test_a_seed_is_what_would_be_there_in_any_order_and_wherever_it_is_cut(rng: 
     expected, seeds = from_the_start(), RegisterSeeds(PLAN.registers)
     early, late = EVENTS[:cut], list(enumerate(EVENTS))[cut:]
     rng.shuffle(early)
-    for one in early:
-        seeds.fold(one)
-    for offset, one in late:
-        seeds.postpone(offset, one)
+    for past_event in early:
+        seeds.fold(past_event)
+    for offset, past_event in late:
+        seeds.postpone(offset, past_event)
     fragment = Fragment()
-    for one in EVENTS:
-        apply_event(fragment, one, SegmentPlan())
+    for past_event in EVENTS:
+        apply_event(fragment, past_event, SegmentPlan())
     fragment.register_entries |= {key: [(1, "of an earlier life", None)] for key in list(PLAN.registers)[:2]}
     assert set(seeds.owners) == {EVENTS[0].owner}
     seeds.apply_to(EVENTS[0].owner, fragment, applied_offset=29)
@@ -78,12 +78,12 @@ def test_a_seed_is_what_would_be_there_in_any_order_and_wherever_it_is_cut(rng: 
 
 def test_events_not_yet_applied_by_an_owner_are_not_seeded() -> None:
     seeds = RegisterSeeds(PLAN.registers)
-    for offset, one in enumerate(EVENTS):
-        seeds.postpone(offset, one)
+    for offset, past_event in enumerate(EVENTS):
+        seeds.postpone(offset, past_event)
     fragment = Fragment()
     seeds.apply_to(EVENTS[0].owner, fragment, applied_offset=9)
-    for one in EVENTS[10:]:
-        feed_registers(fragment, one, message_hash(one.owner, one.id), PLAN)
+    for past_event in EVENTS[10:]:
+        feed_registers(fragment, past_event, message_hash(past_event.owner, past_event.id), PLAN)
     expected = from_the_start()
     assert fragment.register_entries == expected.register_entries
     assert fragment.tallies == expected.tallies
@@ -128,7 +128,8 @@ async def test_unwritten_topic_partition_starts_at_offset_zero() -> None:
 VIP = segment("vip", {"trait": {"path": "computed.spent", "op": "gte", "value": 1}})
 NESTED = segment("nested", {"not": {"any": [{"in_segment": "vip"}, {"list": "staff"}]}})
 LIVE_DEFINITIONS = {
-    one.key: one for one in (VIP, NESTED, list_definition("staff", []), computed("spent", {"count": {"event": "Bought"}}))
+    definition.key: definition
+    for definition in (VIP, NESTED, list_definition("staff", []), computed("spent", {"count": {"event": "Bought"}}))
 }
 
 

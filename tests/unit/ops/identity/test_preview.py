@@ -20,22 +20,23 @@ from tests.support.events import SECRET
 NODES = [f"{n:032x}" for n in range(8)]
 labellings = st.lists(st.integers(0, 7), min_size=8, max_size=8).map(
     lambda groups: {
-        one: min(n for n, g in zip(NODES, groups, strict=True) if g == group) for one, group in zip(NODES, groups, strict=True)
+        member: min(n for n, g in zip(NODES, groups, strict=True) if g == group)
+        for member, group in zip(NODES, groups, strict=True)
     }
 )
 
 
 @given(labellings, labellings)
 def test_every_profile_that_changes_is_in_one_shift_and_no_other_is(before: dict[str, str], after: dict[str, str]) -> None:
-    found = cluster_changes(before, after)
-    told = [one for shift in found for cluster in shift.before for one in cluster]
-    assert len(told) == len(set(told))
-    for shift in found:
+    changes = cluster_changes(before, after)
+    moved_nodes = [member for shift in changes for cluster in shift.before for member in cluster]
+    assert len(moved_nodes) == len(set(moved_nodes))
+    for shift in changes:
         assert {n for cluster in shift.before for n in cluster} == {n for cluster in shift.after for n in cluster}
         assert set(shift.before) != set(shift.after)
-    for one in NODES:
-        same = {n for n in NODES if before[n] == before[one]} == {n for n in NODES if after[n] == after[one]}
-        assert same or one in told
+    for member in NODES:
+        same = {n for n in NODES if before[n] == before[member]} == {n for n in NODES if after[n] == after[member]}
+        assert same or member in moved_nodes
     assert not cluster_changes(before, before)
 
 

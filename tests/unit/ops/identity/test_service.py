@@ -45,7 +45,7 @@ async def stored_state(world: IdentityWorld) -> dict[str, object]:
 
 
 def identifiers(answer: dict[str, Any]) -> list[list[str]]:
-    return sorted(sorted(render_node(one) for one in profile["identifiers"]) for profile in answer["profiles"])
+    return sorted(sorted(render_node(identifier) for identifier in profile["identifiers"]) for profile in answer["profiles"])
 
 
 async def test_evidence_path_between_identifiers_is_explained_with_events() -> None:
@@ -164,12 +164,12 @@ async def test_any_profile_split_in_any_way_stays_apart_and_taken_back_is_what_i
         await world.service.how(label)
         for label in {await world.profile_of(node) for node in nodes if await has_evidence(world, node)}
     ]
-    members = [render_node(one) for one in max(answer, key=lambda how: len(how["identifiers"]))["identifiers"]]
+    members = [render_node(identifier) for identifier in max(answer, key=lambda how: len(how["identifiers"]))["identifiers"]]
     moved = rng.sample(members, rng.randint(1, len(members) - 1))
     split = await world.service.split(members[0], move=moved, **BY)
     # weaker identifiers of both parts may meet in a third profile, which had no place for them before; that is told
     mixed = [profile for profile in split["profiles"] if profile["profile_id"] in split["mixed"]]
-    assert all({render_node(one) for one in profile["identifiers"]} - set(members) for profile in mixed)
+    assert all({render_node(identifier) for identifier in profile["identifiers"]} - set(members) for profile in mixed)
     strongest = [min(map(at, part)) for part in (moved, set(members) - set(moved))]
     back = await world.service.undo(split["operation"], **BY)
     assert await world.pipeline.state(nodes) == before
@@ -326,8 +326,8 @@ async def test_profile_history_is_explained_in_replay_order() -> None:
     refused = answer["turns"][2]["refused"]
     assert refused["reason"] == "unique"
     assert refused["limit"] == 1
-    assert [render_node(one) for side in refused["sides"] for one in side] == ["user_id:u1", "user_id:u2"]
-    assert [render_node(one["to"]) for one in refused["joined_before"]] == [COOKIE]
+    assert [render_node(identifier) for side in refused["sides"] for identifier in side] == ["user_id:u1", "user_id:u2"]
+    assert [render_node(link["to"]) for link in refused["joined_before"]] == [COOKIE]
     assert "user_id:u2" in refused["text"]
 
 

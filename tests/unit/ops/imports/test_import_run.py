@@ -93,7 +93,7 @@ def test_rejected_rows_are_reported_in_order(tmp_path: Path) -> None:
     summary = imported(file, Collector(), progress=lambda read, size: progress_reports.append((read, size)))
     report = tmp_path / "a.jsonl.rejects.jsonl"
     assert summary == ImportSummary(4, 2, 1, 1, {"no_identifier": 1, "unparsable": 1}, str(report))
-    assert [(one["line"], one["raw"]) for one in map(orjson.loads, report.read_bytes().splitlines())] == [
+    assert [(reject["line"], reject["raw"]) for reject in map(orjson.loads, report.read_bytes().splitlines())] == [
         (2, '{"id": "null"}'), (3, "nope"),
     ]  # fmt: skip
     assert report.stat().st_mode & 0o777 == 0o600

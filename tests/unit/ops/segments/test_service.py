@@ -43,7 +43,7 @@ kind: Segment
 metadata: {name: ngoai-nhom}
 spec: {where: {not: {in_segment: sap-mua}}}
 """
-SEGMENTS = [one for one in load_yaml(DEFINITIONS, "test") if isinstance(one, Segment)]
+SEGMENTS = [definition for definition in load_yaml(DEFINITIONS, "test") if isinstance(definition, Segment)]
 COOKIE, PHONE = {"anonymous_id": "máy-1"}, {"phone": "+84912345678"}
 
 
@@ -72,7 +72,7 @@ async def test_membership_is_explained_by_events_of_all_identifiers(explain_worl
     assert answer["evaluated"] is True
     assert answer["history"] is True
     carts, order, name = answer["tree"]["inside"]
-    assert [one["id"] for one in carts["events"][0]["shown"]] == ["g2", "g1"]
+    assert [shown["id"] for shown in carts["events"][0]["shown"]] == ["g2", "g1"]
     assert carts["events"][0]["count"] == carts["value"] == 2
     assert carts["events"][0]["shown"][0]["name"] == "Thêm vào giỏ"
     assert order["events"] == []
@@ -112,9 +112,9 @@ async def test_sums_periods_and_extremes_find_their_events_without_instants(expl
     answer = await explain_world.asked.why("phone:0912345678", "khach-tot")
     total, regular, largest = answer["tree"]["inside"]
     assert total["value"] == 140
-    assert [(one["id"], one["value"]) for one in total["events"][0]["shown"]] == [("o0", 40), ("o1", 95), ("o2", 5)]
-    assert {one["id"] for one in regular["events"][0]["shown"]} == {"o0", "o1", "o2"}
-    assert [(one["id"], one["value"]) for one in largest["events"][0]["shown"]] == [("o1", 95)]
+    assert [(shown["id"], shown["value"]) for shown in total["events"][0]["shown"]] == [("o0", 40), ("o1", 95), ("o2", 5)]
+    assert {shown["id"] for shown in regular["events"][0]["shown"]} == {"o0", "o1", "o2"}
+    assert [(shown["id"], shown["value"]) for shown in largest["events"][0]["shown"]] == [("o1", 95)]
 
 
 async def test_explanation_without_clickhouse_shows_values_and_instants(explain_world: ExplainWorld) -> None:
@@ -181,7 +181,7 @@ spec:
 """
     spec = IdentityRulesSpec(household=HouseholdRules(address_trait="address", shared_traits=("address",)))
     rules = CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN")
-    made = ExplainWorld([one for one in load_yaml(definition_text, "test") if isinstance(one, Segment)], rules)
+    made = ExplainWorld([definition for definition in load_yaml(definition_text, "test") if isinstance(definition, Segment)], rules)
     for number, name in enumerate(("An", "Bình")):
         traits = {"name": f"Nguyễn {name}", "address": "12 Trần Hưng Đạo, P.5, TP. Huế"}
         user = {"user_id": f"u{number}"}
