@@ -21,7 +21,7 @@ NO_AMOUNTS: Final[tuple[int, int, int, Sequence[Entry]]] = (0, 0, NEVER, ())
 def amount_registers(events: EventFilter, function: str, prop: str, retained_events: int) -> tuple[Register, ...]:
     """Return the register behind `function` (sum, avg, min, max) of the amounts of `prop`."""
     if events.within is not None:
-        # One more than asked for: when all places are taken, the answer is known to be an approximation.
+        # One place more than asked for: when that one is taken too, the answer may be an approximation, and is marked as one.
         return (newest_register(events, retained_events + 1, extract="amount", paths=(prop,)),)
     forms: dict[str, RegisterForm] = {"min": "smallest", "max": "largest"}
     return (Register(events.event, events.where, forms.get(function, "tally"), "amount", (prop,)),)

@@ -33,7 +33,7 @@ class EventFilter(StrictModel):
 
 
 def horizon_ms(within: int | None) -> int | None:
-    """Return how long before the newest one a register retains entries, for a window; None to retain them regardless of age."""
+    """Return how much older than the newest entry (ms) an entry may be and still be retained; None for any age."""
     return None if within is None else within + HORIZON_SLACK_MS
 
 

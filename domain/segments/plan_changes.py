@@ -57,7 +57,7 @@ def compare_plans(before: SegmentPlan, after: SegmentPlan) -> PlanChanges:
     changed_lists = _changed_keys(before.lists, after.lists)
     changed_versions = {name for name, version in after.versions.items() if before.versions.get(name) != version}
     list_readers = {name for name, spec in after.segments.items() if _list_names(spec.where) & changed_lists}
-    # A removed segment has no members from now on, so whoever names it may enter or leave although its own text is the same.
+    # A removed segment has no members from now on, so segments that name it may change although their text does not.
     removed_dependents = {
         name for removed in before.segments.keys() - after.segments.keys() for name in after.dependents.get(removed, ())
     }
@@ -96,7 +96,7 @@ def _changed_keys(before: Mapping[str, object], after: Mapping[str, object]) -> 
 
 
 def _needs_seed(stored: Register | None, required: Register) -> bool:
-    """Return whether the stored register may lack entries that the required one would have; one that keeps more does not."""
+    """Return whether the stored register may lack entries that the required one needs. A larger stored register never does."""
     if stored is None or stored.capacity < required.capacity:
         return True
     # A horizon of None means that entries are never dropped for their age.

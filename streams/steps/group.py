@@ -22,8 +22,8 @@ GroupRecords = list[tuple[int, GroupRecord]]
 class GroupStep(DefinedStep):
     """Reads `groups`; writes group documents, and emits `touched`.
 
-    A touched profile contributes to its groups only what has changed since its last contribution. So groups and profiles that touch
-    each other come to rest.
+    A touched profile sends a contribution only if it differs from its last one. So profiles and groups, which cause each other's
+    evaluation, do not do so for ever.
     """
 
     name = "group"
@@ -65,8 +65,8 @@ def decide(
 ) -> Outcome:
     """Decide what the contributions change. Pure.
 
-    Records that a document has applied before change nothing, but its members are touched again, since a crash may have come before
-    their touches were sent.
+    Records that were applied to a document before change nothing. The members of the group are touched again, because a crash may
+    have come before their touches were sent.
     """
     changed: dict[tuple[DocumentKind, str], GuardedDocument] = {}
     touched: dict[str, None] = {}
@@ -91,7 +91,7 @@ def decide(
 
 
 def _newcomers(fresh: Iterable[GroupRecord], present: set[str]) -> list[str]:
-    """Return the profiles that join the group with these records. No change of the group has touched them until now."""
+    """Return the profiles that join the group with these records. They were not members when the group last touched its members."""
     return [
         contribution.profile_id
         for contribution in fresh

@@ -20,14 +20,14 @@ from streams.steps.common import decode_slice, touch_record
 
 
 class LinkState(msgspec.Struct):
-    """What the agent stores about itself, beside its position."""
+    """What the link agent stores about its own progress, besides the position of the partition."""
 
     unpublished_ids: tuple[str, ...] = ()
     """The profiles that the last slice changed. A crash may have come before their records were sent."""
     rules: int = 0
     """The number of the identity rules that all clusters follow."""
     missed: bool = False
-    """True when a request of the current round was decided by other rules than it asked for."""
+    """True when a request of the current round was decided by rules other than those that it named."""
 
 
 _STATE: Final = msgspec.json.Decoder(LinkState)
@@ -57,7 +57,7 @@ class LinkStep:
         self._rules = rules
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
-        """Load all that the slice's nodes are connected with, join the new evidence, and relabel the clusters that changed."""
+        """Load the clusters of the slice's nodes, join the new evidence, and relabel the clusters that changed."""
         decoded, quarantine_records = decode_slice(LinkRecord, records, self.name, self._settings, now_ms)
         rules = self._rules()
         checkpoint, documents, _ = await self._store.load(topic_partition, "link_outbox", [topic_partition.guard_name])

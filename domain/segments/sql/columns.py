@@ -1,6 +1,6 @@
-"""The columns of a statement: what is computed of each event, and of each profile's events.
+"""The columns of a statement: expressions over one event, and aggregates over all events of one profile.
 
-Equal expressions are one column. Pure.
+Equal expressions share one column, so a statement computes each of them once. Pure.
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ CURRENT_LABELS_SQL = "(SELECT node, argMax(profile_id, version) AS profile_id FR
 
 
 class ProfileColumns:
-    """Collects columns in two layers: of each event (`event_column`), and of each profile (`profile_column`), for conditions.
+    """Collects the columns that conditions need, in two layers: per event (`event_column`) and per profile (`profile_column`).
 
-    `includes_all_profiles`: profiles without any of the relevant events can be members too. When it is False, only
+    `includes_all_profiles` is True when a profile without any relevant event can be a member. When it is False, only
     relevant events are read, which is what makes a statement over a large history fast.
     """
 
@@ -30,17 +30,18 @@ class ProfileColumns:
         self._reads_identify = False
 
     def event_column(self, expression: str) -> str:
-        """Return the name of a column of each event. Its expression may use earlier columns."""
+        """Return the name of the column with this expression over one event. The expression may use earlier columns."""
         return self._event_columns.setdefault(expression, f"e{len(self._event_columns)}")
 
     def profile_column(self, aggregate: str) -> str:
-        """Return the name of a column of each profile: an aggregate over columns of its events."""
+        """Return the name of the column with this aggregate over the events of one profile."""
         return self._profile_columns.setdefault(aggregate, f"a{len(self._profile_columns)}")
 
     def has_label(self, label: str, within: int | None = None) -> str:
-        """Return the condition that an event has this label and is not by a bot.
+        """Return the condition that an event has this label and was not sent by a bot.
 
-        `within` says how far back such events are needed.
+        `within` (ms) is how far back the caller needs such events; None means from the beginning. The statement reads the
+        events of a label as far back as its most demanding caller needs.
         """
         start = None if within is None else self.at_ms - within
         existing = self._window_start_by_label.get(label, start)
@@ -56,15 +57,15 @@ class ProfileColumns:
         return self.event_column(all_of([is_named, *conditions])) if conditions else is_named
 
     def property_value(self, event_condition: str, path: str) -> str:
-        """Return the property at a path, of events that fit `event_condition`; '' for all others, so their JSON is not parsed."""
+        """Return the property at a path for events that fulfil `event_condition`, else ''. The JSON of others is not parsed."""
         return self.event_column(f"if({event_condition}, {value_at_path(self.parameters, 'properties', path)}, '')")
 
     def tie_breaker(self, event_condition: str) -> str:
-        """Return the hash that orders events of the same millisecond, as in `Register.entry`; '' for events that do not fit."""
+        """Return the hash that orders events of the same millisecond, as in `Register.entry`; '' if `event_condition` is false."""
         return self.event_column(f"if({event_condition}, hash_of(concat(owner, id)), '')")
 
     def is_in_window(self, within: int | None) -> str:
-        """Return the condition that an event is in a window that ends now. Later events are never read."""
+        """Return the condition that an event is in (now - within, now]. The statement never reads events later than now."""
         return "true" if within is None else f"at_ms > {self.parameters.integer(self.at_ms - within)}"
 
     def trait_value(self, path: str) -> str:

@@ -48,7 +48,10 @@ def _with_functions(columns: ProfileColumns, sql: str) -> SqlQuery:
 
 
 class _ConditionCompiler:
-    """Writes the condition of one segment; the segments that it refers to are written into it. It is the `SqlContext` of leaves."""
+    """Writes the condition of one segment, with the conditions of the segments that it refers to in their places.
+
+    It is the `SqlContext` that leaves receive.
+    """
 
     def __init__(self, plan: SegmentPlan, at_ms: int) -> None:
         self._plan = plan

@@ -1,4 +1,4 @@
-"""A statement and its parameters. No value and no name that a user wrote is ever part of a statement's text. Pure."""
+"""A statement and its parameters. Whatever a user wrote is a bound parameter, never part of the statement's text. Pure."""
 
 import json
 from collections.abc import Iterable
@@ -43,7 +43,7 @@ class QueryParameters:
         return self._bind("Int128", min(max(value, -_MAX_AMOUNT), _MAX_AMOUNT))
 
     def number(self, value: float) -> str:
-        """Return an expression of a Float64. It is read from JSON, so it is rounded as the values that it is compared with are."""
+        """Return an expression of a Float64. It is read from JSON, so it is rounded like the values that are compared with it."""
         return f"JSONExtractFloat({self.text(json.dumps(float(value)))})"
 
     def numbers(self, values: Iterable[float]) -> str:
