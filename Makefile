@@ -1,6 +1,7 @@
-# The newest Python that fits, as the package's requires-python says.
+# The newest Python that fits, as the package's requires-python says. A name on PATH is not enough: it may be a version manager's
+# shim for a version that is not selected, or a system's Python without the modules that make virtual environments.
 PYTHONS := python3.14 python3.13 python3.12 python3.11
-PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell command -v $(name))))
+PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell $(name) -c 'import ensurepip, venv' >/dev/null 2>&1 && command -v $(name))))
 BIN := .venv/bin
 STAMP := .venv/.ready
 
@@ -9,8 +10,7 @@ STAMP := .venv/.ready
 setup: $(STAMP)
 
 $(STAMP): requirements/onefold.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Onefold needs Python 3.11 to 3.14, and none is on PATH: install one, or say make PYTHON=/path/to/python" >&2; exit 1; }
-	@test -x $(BIN)/python || "$(PYTHON)" -c 'import ensurepip, venv' || { echo "$(PYTHON) makes no virtual environments: install its venv package (Debian: apt install $(notdir $(PYTHON))-venv)" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Onefold needs a Python 3.11 to 3.14 that makes virtual environments (on Debian: apt install python3 python3-venv), and none runs from PATH: install one, or say make PYTHON=/path/to/python" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/onefold.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
