@@ -21,6 +21,7 @@ found the timer still set and written a second touch, which would have changed n
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
@@ -28,6 +29,7 @@ from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Producer
 from runtime.clock import Clock
 from runtime.errors import Transient
+from runtime.retry import Backoff
 from runtime.settings import Settings
 from schemas.instants import NEVER
 from schemas.records import Touched
@@ -42,8 +44,9 @@ MAX_IN_FLIGHT: Final = 500
 eighth of a second at 4,000 evaluations a second, however many timers are due at one instant. More would not be faster."""
 MIN_ROOM: Final = 16
 """The room of a partition when so many are assigned that its share of MAX_IN_FLIGHT would be smaller."""
-RETRY_S: Final = 0.5
-"""How long a partition waits after its poll or its touches failed."""
+RETRY_BASE_MS: Final = 200
+RETRY_MAX_MS: Final = 1_000
+"""The longest wait of a partition after its poll or its touches failed: so late can its timers be once the fault is over."""
 
 
 class Timers:
@@ -70,6 +73,7 @@ class Timers:
         self._observe_lateness = observe_lateness
         self._in_flight: dict[TopicPartition, InFlightTimers] = {}
         self._busy: set[TopicPartition] = set()
+        self._backoffs: defaultdict[TopicPartition, Backoff] = defaultdict(lambda: Backoff(RETRY_BASE_MS, RETRY_MAX_MS))
 
     async def run(self) -> None:
         """Emit what becomes due, until cancelled.
@@ -135,9 +139,10 @@ class Timers:
     async def _emit_due_or_wait(self, topic_partition: TopicPartition) -> None:
         try:
             await self.emit_due(topic_partition)
+            self._backoffs[topic_partition].reset()
         except Transient:
             # Not logged: the slices of this partition wait for the same store or broker, and log that.
-            await asyncio.sleep(RETRY_S)
+            await self._backoffs[topic_partition].wait()
         finally:
             self._busy.discard(topic_partition)
 
