@@ -24,6 +24,7 @@ WHOLE_STACKS: Final = (TESTS / "e2e", TESTS / "integration" / "streams")
 _DATABASES = count()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups, which it does in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give `pytest --dist loadgroup` its groups: the whole stacks are one, which begins first; every other file is one of its own.
 
