@@ -26,7 +26,7 @@ test: setup  ## every test and check that CI runs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov --cov-report=term:skip-covered -n 2 --dist loadgroup --no-loadscope-reorder --ignore tests/property
+	$(BIN)/pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/property
 	$(BIN)/pytest tests/property -n auto
 
 clients: setup  ## the real clients in Python, Node (needs npm) and Chromium against a running collector

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from pydantic import SecretStr
+from xdist.scheduler import LoadFileScheduling
 
 from runtime.settings import Settings
 from tests.support.clickhouse_server import clickhouse_server
@@ -18,22 +18,31 @@ from warehouse.migrate import migrate
 
 load_hypothesis_profile()
 
-TESTS: Final = Path(__file__).parent
-WHOLE_STACKS: Final = (TESTS / "e2e", TESTS / "integration" / "streams")
+WHOLE_STACKS: Final = ("tests/e2e/", "tests/integration/streams/")
 """Tests that start whole stacks, or workers that are killed. Two of them at a time would starve each other."""
 _DATABASES = count()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups, which it does in a hook of the same name
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give `pytest --dist loadgroup` its groups: the whole stacks are one, which begins first; every other file is one of its own.
+class WholeStacksTogether(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Give each file to one worker as a whole, and all tests of WHOLE_STACKS to the same one.
 
-    So the tests that mostly wait for processes run one after another in one worker, while the others use the second core.
+    So the tests that mostly wait for processes run one after another in one worker, while the others use the second core. The
+    groups of xdist itself (`--dist loadgroup`) have no effect with this version of pytest, which ignores the suffix that they add
+    to the id of a test.
     """
-    for item in items:
-        whole = any(item.path.is_relative_to(folder) for folder in WHOLE_STACKS)
-        item.add_marker(pytest.mark.xdist_group("whole stacks" if whole else item.path.relative_to(TESTS).as_posix()))
-    items.sort(key=lambda item: not any(item.path.is_relative_to(folder) for folder in WHOLE_STACKS))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "whole stacks" if nodeid.startswith(WHOLE_STACKS) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeStacksTogether:
+    """Return the scheduler of all runs with several workers."""
+    return WholeStacksTogether(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the whole stacks first: they take longest, and the other worker has everything else to do meanwhile."""
+    items.sort(key=lambda item: not item.nodeid.startswith(WHOLE_STACKS))
 
 
 @pytest.fixture(scope="session")
