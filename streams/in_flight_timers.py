@@ -23,7 +23,7 @@ later, and none floods the topic.
 quarantine, because the evaluation of this profile fails by a bug: the position moves on, and nothing is written. Or the worker's
 clock went back between emission and evaluation: the evaluation found that nothing is due yet and set the same instant again. Or
 the touch went to another partition, whose position is not followed here. Without a memory of such timers two simple rules remain,
-and both are wrong. To emit whatever a poll finds would write a touch, and in the first case a quarantine record, every 50 ms for
+and both are wrong. To emit whatever a poll finds would write a touch, and in the first case a quarantine record, at every poll for
 each such profile. To emit a timer only once would leave its profile in a wrong segment until the partition is assigned anew,
 against the promise that time passes by itself. A fixed delay would save nothing but the count of tries: what costs the lines is to
 tell a timer that outlived its touch from one whose touch was passed while the poll was under way. So the bookkeeping stays. It is
@@ -39,8 +39,6 @@ from typing import Final
 from schemas.instants import NEVER
 from streams.assigned_partitions import AT_ONCE
 
-POLL_INTERVAL_MS: Final = 50
-"""The least time between two polls of a partition, unless the last one left due timers behind."""
 IDLE_POLL_INTERVAL_MS: Final = 5_000
 """The longest time between two polls. Nothing is known to be due then: it finds timers that somebody else has set."""
 STUCK_RETRY_MS: Final = 100
@@ -77,9 +75,9 @@ class InFlightTimers:
         self._stuck: dict[str, StuckTimer] = {}
         self._room = 0
         self._limit = 0
-        self._polled_ms = -POLL_INTERVAL_MS
         self._earliest_set_ms = AT_ONCE
-        self._has_more = False
+        self.has_more = False
+        """Whether the last poll left due timers behind, so that the next one need not wait."""
         self.next_ms = AT_ONCE
         """The earliest instant at which something may be due. Before it no poll is needed."""
 
@@ -104,17 +102,13 @@ class InFlightTimers:
         With more than half of the room taken the answer is no. A poll reads the earliest timers first, so it reads all those in
         flight again; half of the room free means that at least half of what it reads can be emitted.
         """
-        if self.next_ms > now_ms or 2 * len(self._in_flight) > self._room:
-            return False
-        # A negative difference is a clock that went back: then the last poll tells nothing, and waiting for it could take hours.
-        return self._has_more or not 0 <= now_ms - self._polled_ms < POLL_INTERVAL_MS
+        return self.next_ms <= now_ms and 2 * len(self._in_flight) <= self._room
 
-    def begin_poll(self, now_ms: int) -> int:
+    def begin_poll(self) -> int:
         """Begin a poll, and return how many due timers to read, from the earliest.
 
         The number covers every timer that the poll may find again, in flight or stuck, and as many new ones as there is room for.
         """
-        self._polled_ms = now_ms
         # From here on only timers that are set during the poll count: it finds all those that were set before.
         self._earliest_set_ms = NEVER
         # What was passed before the poll began must be gone from the store now. What is passed later may or may not be.
@@ -128,14 +122,14 @@ class InFlightTimers:
 
         `next_ms` is the instant of the earliest timer in the store that is not due yet.
         """
-        self._has_more = len(due) == self._limit
+        self.has_more = len(due) == self._limit
         self._update_stuck(dict(due), now_ms)
         ready = [(profile_id, due_ms) for profile_id, due_ms in due if not self._is_emitted(profile_id, due_ms, now_ms)]
         free_room = self._free_room()
-        self._has_more = self._has_more or len(ready) > free_room
+        self.has_more = self.has_more or len(ready) > free_room
         next_retry_ms = min((timer.retry_at_ms for timer in self._stuck.values() if timer.retry_at_ms > now_ms), default=NEVER)
         self.next_ms = (
-            now_ms if self._has_more else min(next_ms, next_retry_ms, self._earliest_set_ms, now_ms + IDLE_POLL_INTERVAL_MS)
+            now_ms if self.has_more else min(next_ms, next_retry_ms, self._earliest_set_ms, now_ms + IDLE_POLL_INTERVAL_MS)
         )
         return ready[:free_room]
 
@@ -172,7 +166,7 @@ class InFlightTimers:
         stuck = {
             profile_id: timer
             for profile_id, timer in self._stuck.items()
-            if stored_timers.get(profile_id, timer.due_ms if self._has_more else None) == timer.due_ms
+            if stored_timers.get(profile_id, timer.due_ms if self.has_more else None) == timer.due_ms
         }
         for profile_id, due_ms in self._to_check.items():
             # Another instant means that the profile was evaluated and has a new timer, which is not stuck.

@@ -39,6 +39,8 @@ from streams.steps.common import touch_record
 
 TICK_S: Final = 0.01
 """How often this process looks, in memory, whether a timer is due and whether there is room for it."""
+POLL_INTERVAL_S: Final = 0.05
+"""The least time between two polls of a partition, unless the last one left due timers behind."""
 MAX_IN_FLIGHT: Final = 500
 """How many timers may be in flight, over all partitions of this worker. The touch of a live event waits behind these at most: an
 eighth of a second at 4,000 evaluations a second, however many timers are due at one instant. More would not be faster."""
@@ -112,7 +114,7 @@ class Timers:
         been written, and they are written once more.
         """
         in_flight, now_ms = self._in_flight[topic_partition], self._clock.now_ms()
-        limit = in_flight.begin_poll(now_ms)
+        limit = in_flight.begin_poll()
         due = await self._store.due_timers(topic_partition, now_ms, limit)
         # A poll that was cut off at its limit is followed by another one at once, so the next instant is of no use.
         next_ms = now_ms if len(due) == limit else await self._store.next_timer(topic_partition, now_ms)
@@ -140,6 +142,10 @@ class Timers:
         try:
             await self.emit_due(topic_partition)
             self._backoffs[topic_partition].reset()
+            timers = self._in_flight.get(topic_partition)  # None if the partition was revoked during the poll
+            if timers is not None and not timers.has_more:
+                # A sleep and no comparison of instants, because it must end even where the clock stands or goes back.
+                await asyncio.sleep(POLL_INTERVAL_S)
         except Transient:
             # Not logged: the slices of this partition wait for the same store or broker, and log that.
             await self._backoffs[topic_partition].wait()

@@ -1,6 +1,8 @@
 """A bench for the timers' loop: the test itself does what the segment agent would do with the touches."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition, Writes
@@ -13,7 +15,6 @@ from schemas.codec import decode
 from schemas.instants import NEVER
 from schemas.records import Touched
 from streams.assigned_partitions import AssignedPartitions
-from streams.in_flight_timers import POLL_INTERVAL_MS
 from streams.timers import Timers
 
 PARTITION = TopicPartition("touched", 0, 1)
@@ -84,6 +85,16 @@ class TimersBench:
             observe_lateness=self.late_ms.append,
         )
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the loop of the timers inside the block, as a worker does."""
+        loop = asyncio.create_task(self.timers.run())
+        try:
+            yield
+        finally:
+            loop.cancel()
+            await asyncio.gather(loop, return_exceptions=True)
+
     async def lose_memory(self) -> None:
         """Start over as a new worker would: what it knew of its partitions and of their timers is gone."""
         self.assigned = AssignedPartitions(self.bus, self.store, "touched", 0)
@@ -105,7 +116,7 @@ class TimersBench:
         """Take one turn of the loop. Returns how many touches were emitted."""
         return sum([await self.timers.emit_due(place) for place in self.timers.partitions_to_poll()])
 
-    async def advance_and_poll(self, by_ms: int = POLL_INTERVAL_MS) -> int:
+    async def advance_and_poll(self, by_ms: int = 50) -> int:
         self.clock.advance(by_ms)
         return await self.poll()
 

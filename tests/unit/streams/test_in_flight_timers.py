@@ -2,7 +2,7 @@
 
 from schemas.instants import NEVER
 from streams.assigned_partitions import AT_ONCE
-from streams.in_flight_timers import IDLE_POLL_INTERVAL_MS, POLL_INTERVAL_MS, STUCK_RETRY_MS, InFlightTimers
+from streams.in_flight_timers import IDLE_POLL_INTERVAL_MS, STUCK_RETRY_MS, InFlightTimers
 
 NOW_MS = 1_750_000_000_000
 
@@ -10,7 +10,7 @@ NOW_MS = 1_750_000_000_000
 def poll(timers: InFlightTimers, now_ms: int, *due: str, position: int = 0, room: int = 10, next_ms: int = NEVER) -> list[str]:
     """Poll a store in which these timers are due at NOW_MS. Returns those to emit."""
     timers.update(position, NEVER, room)
-    timers.begin_poll(now_ms)
+    timers.begin_poll()
     return [name for name, _ in timers.select([(name, NOW_MS) for name in due], next_ms, now_ms)]
 
 
@@ -22,7 +22,7 @@ def mark_sent(timers: InFlightTimers, *names: str, first: int = 0) -> None:
 def test_timer_set_during_a_poll_schedules_the_next_poll() -> None:
     timers = InFlightTimers()
     timers.update(0, NEVER, 10)
-    timers.begin_poll(NOW_MS)
+    timers.begin_poll()
     timers.update(1, NOW_MS + 70, 10)
     timers.update(1, NEVER, 10)
     timers.select([], NEVER, NOW_MS)
@@ -35,7 +35,7 @@ def test_timer_set_during_a_poll_schedules_the_next_poll() -> None:
 def test_timer_evaluated_during_a_poll_is_not_sent_again_from_that_poll() -> None:
     timers = InFlightTimers()
     mark_sent(timers, *poll(timers, NOW_MS, "a", "b"))
-    timers.begin_poll(NOW_MS + 50)
+    timers.begin_poll()
     timers.update(1, NEVER, 10)
     assert timers.select([("a", NOW_MS), ("b", NOW_MS)], NEVER, NOW_MS + 50) == []
     assert poll(timers, NOW_MS + 100, "a", position=1) == []
@@ -46,7 +46,7 @@ def test_failed_poll_proves_nothing_about_timers() -> None:
     timers = InFlightTimers()
     mark_sent(timers, *poll(timers, NOW_MS, "a"))
     timers.update(1, NEVER, 10)
-    timers.begin_poll(NOW_MS + 50)  # and no answer comes
+    timers.begin_poll()  # and no answer comes
     assert poll(timers, NOW_MS + 100, "a", position=1) == []
     assert poll(timers, NOW_MS + 100 + STUCK_RETRY_MS, "a", position=1) == ["a"]
 
@@ -65,7 +65,7 @@ def test_no_poll_while_half_of_the_capacity_is_in_flight() -> None:
     mark_sent(timers, *poll(timers, NOW_MS, "a", "b", "c", "d", room=4))
     for position, expected in ((0, False), (1, False), (2, True)):
         timers.update(position, AT_ONCE, 4)
-        assert timers.should_poll(NOW_MS + POLL_INTERVAL_MS) is expected
+        assert timers.should_poll(NOW_MS + 50) is expected
 
 
 def test_stuck_timer_outside_the_polled_batch_is_remembered() -> None:
@@ -100,7 +100,7 @@ def test_worked_example_of_the_module_holds() -> None:
 
     def poll_at(now_ms: int, *due: str) -> list[str]:
         assert timers.should_poll(now_ms)
-        limit = timers.begin_poll(now_ms)
+        limit = timers.begin_poll()
         return [name for name, _ in timers.select([(name, 1_000) for name in due][:limit], NEVER, now_ms)]
 
     timers.update(position=7, earliest_set_ms=AT_ONCE, room=2)

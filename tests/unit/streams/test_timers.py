@@ -11,8 +11,9 @@ from runtime.bus.port import Partition
 from runtime.errors import Transient
 from schemas.instants import NEVER
 from streams import timers as module
-from streams.in_flight_timers import IDLE_POLL_INTERVAL_MS, POLL_INTERVAL_MS, STUCK_RETRY_MAX_MS
+from streams.in_flight_timers import IDLE_POLL_INTERVAL_MS, STUCK_RETRY_MAX_MS
 from streams.timers import MAX_IN_FLIGHT, Timers
+from tests.support.polling import eventually_async
 from tests.support.timers_bench import PARTITION, CountingStore, TimersBench
 
 
@@ -59,16 +60,6 @@ async def test_topic_partition_is_polled_at_the_maximum_interval(bench: TimersBe
     await bench.store.save(PARTITION, None, 0, Writes(timers={"set-elsewhere": bench.clock.now_ms()}))
     assert await bench.advance_and_poll(IDLE_POLL_INTERVAL_MS - 1) == 0
     assert await bench.advance_and_poll(1) == 1
-
-
-async def test_topic_partition_is_not_polled_within_the_minimum_interval(bench: TimersBench) -> None:
-    await bench.set(a=0, b=1, c=2)
-    assert [
-        await bench.poll(),
-        await bench.advance_and_poll(1),
-        await bench.advance_and_poll(1),
-        await bench.advance_and_poll(POLL_INTERVAL_MS),
-    ] == [1, 0, 0, 2]
 
 
 async def test_timer_is_sent_once_while_its_evaluation_is_pending(bench: TimersBench) -> None:
@@ -226,6 +217,23 @@ async def test_failed_poll_or_send_is_retried(bench: TimersBench) -> None:
     assert await bench.advance_and_poll() == 1
 
 
+async def test_partition_is_not_polled_within_the_minimum_interval(bench: TimersBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_INTERVAL_S", 3_600)
+    async with bench.running():
+        await eventually_async(lambda: bench.store.poll_count == 1)
+        await bench.set(soon=0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+    assert bench.store.poll_count == 1
+
+
+async def test_timer_that_is_set_right_after_a_poll_is_sent_although_the_clock_stands(bench: TimersBench) -> None:
+    async with bench.running():
+        await eventually_async(lambda: bench.store.poll_count == 1)
+        await bench.set(soon=0)
+        await eventually_async(lambda: bench.late_ms == [0])
+
+
 async def test_waiting_topic_partition_does_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TICK_S", 0)
     bench, never, emitted = TimersBench(), asyncio.Event(), asyncio.Event()
@@ -250,12 +258,11 @@ async def test_waiting_topic_partition_does_not_block_others(monkeypatch: pytest
         assigned=bench.assigned,
         observe_lateness=observe_lateness,
     )
-    running = asyncio.create_task(timers.run())
-    await asyncio.wait_for(emitted.wait(), 30)
+    bench.timers = timers
+    async with bench.running():
+        await asyncio.wait_for(emitted.wait(), 30)
     assert [touched.profile_id for touched in await bench.touches()] == ["p"]
     assert not never.is_set()
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
 
 
 STEPS = st.lists(
