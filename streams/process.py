@@ -136,8 +136,9 @@ class StreamProcess:
             for name, start_task in hosted_step.background.items():
                 self._spawn(name, start_task(AgentResources(producer, agent.assigned)))
         # Only when every agent is made: the first assignment may come at once, and `ready` must then know of all of them.
+        # All at the same time, because the start of each is a second of waiting for its threads and its group.
+        await asyncio.gather(*(agent.start() for agent in self._agents))
         for agent in self._agents:
-            await agent.start()
             self._spawn(f"watch {agent.name}", agent.watch())
 
     def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
