@@ -3,6 +3,8 @@
 PYTHONS := python3.14 python3.13 python3.12 python3.11
 PYTHON ?= $(firstword $(foreach name,$(PYTHONS),$(shell $(name) -c 'import ensurepip, venv' >/dev/null 2>&1 && command -v $(name))))
 BIN := .venv/bin
+# The processes of a stack start in half the time when Python may keep the bytecode of their modules.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := .venv/.ready
 
 .PHONY: setup demo analytics-js test clients check wheel laws fuzz bench chaos lock clean
