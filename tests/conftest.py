@@ -41,8 +41,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeStacksT
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the whole stacks first: they take longest, and the other worker has everything else to do meanwhile."""
-    items.sort(key=lambda item: not item.nodeid.startswith(WHOLE_STACKS))
+    """Put the whole stacks first: they take longest, and the other worker has everything else to do meanwhile.
+
+    Among them the tests that share one stack come after those that start their own, so that no two stacks run at a time.
+    """
+
+    def rank(item: pytest.Item) -> tuple[bool, bool, bool]:
+        starts_stack, is_e2e = item.nodeid.startswith(WHOLE_STACKS), item.nodeid.startswith("tests/e2e/")
+        return not starts_stack, not is_e2e, "onefold" in getattr(item, "fixturenames", ())
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
