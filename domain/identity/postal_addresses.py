@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from domain.letters import PLAIN_D
+
 MAX_ADDRESS_CHARS: Final = 512
 
 _PHRASES: Final = (("thanh pho", ""), ("viet nam", ""), ("thi tran", "tt"), ("thi xa", "tx"), ("t p", ""))
@@ -48,8 +50,8 @@ def _normalise_parts(address: Mapping[str, Any]) -> str | None:
 
 @lru_cache(maxsize=16_384)
 def _normalise_text(text: str) -> str | None:
-    # Unicode does not decompose đ into a letter and a mark, so it is replaced by hand.
-    unaccented = "".join(c for c in unicodedata.normalize("NFD", text.casefold()) if not unicodedata.combining(c)).replace("đ", "d")
+    decomposed = unicodedata.normalize("NFD", text.casefold().translate(PLAIN_D))
+    unaccented = "".join(character for character in decomposed if not unicodedata.combining(character))
     words = _NOT_WORD.sub(" ", unaccented).strip()
     if not any(character.isdigit() for character in words) or not any(character.isalpha() for character in words):
         return None

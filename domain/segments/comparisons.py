@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, StrictBool, model_validator
 
 from domain.fields import DottedPath, Scalar, StrictModel
+from domain.letters import PLAIN_D
 from schemas.instants import DAY_MS, NEVER
 
 ComparisonOp = Literal["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "exists", "before", "after"]
@@ -131,12 +132,12 @@ def normalise_nfc(value: Any) -> Any:
 
 
 def fold_text(value: Any) -> Any:
-    """Return text without case and accents, with đ as d; other values unchanged."""
+    """Return text without case and accents, with đ, and the letters that are written for it, as d; other values unchanged."""
     if not isinstance(value, str):
         return value
     decomposed = unicodedata.normalize("NFD", value)
     without_accents = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Mn")
-    return without_accents.replace("đ", "d").replace("Đ", "d").lower()
+    return without_accents.translate(PLAIN_D).lower()
 
 
 def value_kind(value: Any) -> Literal["boolean", "number", "text", "other"]:

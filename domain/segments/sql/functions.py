@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from domain.letters import STROKED_D
 from domain.segments.comparisons import INSTANT_PATTERN
 
 _INSTANT_SQL_REGEX: Final = INSTANT_PATTERN.replace("\\", "\\\\")
@@ -21,8 +22,8 @@ FUNCTIONS: Final = {
     # comparisons.normalise_nfc
     "text_of": "v -> normalizeUTF8NFC(JSONExtractString(v))",
     # comparisons.fold_text
-    "folded": r"""v -> lowerUTF8(replaceAll(replaceAll(
-        replaceRegexpAll(normalizeUTF8NFD(JSONExtractString(v)), '\\p{Mn}', ''), 'đ', 'd'), 'Đ', 'd'))""",
+    "folded": rf"""v -> lowerUTF8(translateUTF8(
+        replaceRegexpAll(normalizeUTF8NFD(JSONExtractString(v)), '\\p{{Mn}}', ''), '{STROKED_D}', '{"d" * len(STROKED_D)}'))""",
     # comparisons.parse_instant: NULL for anything else. A day that does not exist (30 February) is another one when it
     # is written again.
     "instant_of": f"""v -> arrayMap(g -> if(

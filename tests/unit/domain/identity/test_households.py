@@ -28,6 +28,7 @@ def joined(traits: dict[str, Any] | None = None, **identifiers: str) -> JoinedPr
     "address",
     [
         "Số 12 đường Trần Hưng Đạo, P.5, TP. Huế",
+        "Số 12 \u00f0ường Trần Hưng \u00d0ạo, P.5, TP. Huế",
         "12 tran hung dao, phuong 5, hue",
         "12  TRẦN HƯNG ĐẠO - Phường 5; thành phố Huế, Việt Nam",
         unicodedata.normalize("NFD", "12 Trần Hưng Đạo, p5, Huế"),

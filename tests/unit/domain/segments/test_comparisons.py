@@ -118,6 +118,8 @@ def test_case_and_accents_matter_unless_folded() -> None:
         ("Đà Nẵng", "da nang"), ("đà nẵng", "da nang"), ("DA NANG", "da nang"), ("Thừa Thiên Huế", "thua thien hue"),
         ("Nguyễn Thị Ánh Nguyệt", "nguyen thi anh nguyet"), ("Ước mơ, ƯỚC MƠ", "uoc mo, uoc mo"), ("Ỷ ỵ Ỹ", "y y y"),
         (unicodedata.normalize("NFD", "Đặng Văn Ngữ"), "dang van ngu"), ("Crème Brûlée", "creme brulee"), ("", ""),
+        ("\u00d0iện Biên Phủ", "dien bien phu"), ("\u00f0iện biên phủ", "dien bien phu"),
+        ("\u0189à Lạt", "da lat"), ("\u0256à lạt", "da lat"),
     ],
 )  # fmt: skip
 def test_folding_takes_case_and_accents_away(value: str, folded: str) -> None:
