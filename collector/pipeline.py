@@ -69,21 +69,21 @@ async def serve(parts: CollectorParts, request: Request, endpoint: str, steps: S
 
 
 async def _run_steps(parts: CollectorParts, context: RequestContext, steps: Sequence[RequestStep]) -> Response:
-    """Return the response of the last step. A refusal, or a bug in a step, becomes a response too."""
+    """Return the response of the step that answers; no step after it runs. A refusal, or a bug in a step, becomes one too."""
     try:
         # `context` is replaced after each step, so a refusal is answered with all that was known before it.
         for step in (require_sources, *steps):
             result = step(parts, context)
             context = result if isinstance(result, RequestContext) else await result
+            if context.response is not None:
+                return context.response
     except RequestRefused as refusal:
         headers = context.headers if refusal.headers is None else refusal.headers
         return responses.refused_response(refusal.problem, headers, retry_after_s=refusal.retry_after_s)
     except Exception as error:  # noqa: BLE001 - the client must be told to send again
         log.error("request_failed", kind=type(error).__name__)  # noqa: TRY400 - a traceback's text may quote what was sent
         return responses.refused_response(Problem.BUG, context.headers)
-    if context.response is None:
-        raise RuntimeError(f"no step has answered: the last step was {steps[-1]}")
-    return context.response
+    raise RuntimeError(f"no step has answered: the last step was {steps[-1]}")
 
 
 def require_sources(parts: CollectorParts, context: RequestContext) -> RequestContext:

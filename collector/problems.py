@@ -27,7 +27,6 @@ class Problem(Enum):
     WRITE_KEY = ProblemAnswer(401, "invalid_write_key", "No source has this write key: see `onefold status`.")
     SIGNATURE = ProblemAnswer(401, "invalid_signature", "The signature does not match this body and these headers.")
     STALE = ProblemAnswer(401, "stale_signature", "The signed time is further from now than the source allows: sign it again.")
-    REPLAYED = ProblemAnswer(409, "replayed", "The collector has this delivery already. A new attempt needs a new signed time.")
     WEBHOOK_SECRET = ProblemAnswer(503, "no_webhook_secret", "The source's secret is not set here: send it again later.", 60)
     UNPARSABLE = ProblemAnswer(400, BodyProblem.UNPARSABLE.value, "The body is not JSON in UTF-8 (it may be gzipped).")
     NOT_AN_OBJECT = ProblemAnswer(400, BodyProblem.NOT_AN_OBJECT.value, "The body must be a JSON object.")

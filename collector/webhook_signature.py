@@ -1,8 +1,9 @@
 """Verify that a webhook was signed with a secret of its source, and recently. Pure; signatures are compared in constant time.
 
-The invariant: a recorded delivery cannot be taken a second time. Its signed time bounds how long the signature is accepted
-(`tolerance_s`, 300 s by default), and within that time the cache of taken deliveries refuses it. A signature
-without a time can be replayed for ever; then only the message ids of its events make a second delivery a duplicate.
+The invariant: a recorded delivery does not count a second time. Its signed time bounds how long the signature is accepted
+(`tolerance_s`, 300 s by default), and within that time the cache of taken deliveries recognises it: the repetition is answered as
+the first delivery was, and publishes nothing. A signature without a time can be repeated for ever, and another collector process
+has another cache; then the message ids of its events make a second delivery a duplicate.
 """
 
 import base64

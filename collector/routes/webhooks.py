@@ -22,6 +22,7 @@ from collector.pipeline import (
     with_outcome,
 )
 from collector.problems import Problem, RequestRefused
+from collector.responses import accepted_response
 from collector.webhook_secrets import load_secrets
 from collector.webhook_signature import verify_signature
 from domain.intake.rejection import BodyProblem
@@ -42,7 +43,11 @@ def find_webhook_source(parts: CollectorParts, context: RequestContext) -> Reque
 
 
 def verify(parts: CollectorParts, context: RequestContext) -> RequestContext:
-    """Verify the signature of the bytes as they were sent, and refuse a delivery that was taken before."""
+    """Verify the signature of the bytes as they were sent, and answer a delivery that was taken before.
+
+    A sender repeats a delivery whose answer got lost. It must hear that the delivery was taken, since many switch a webhook off
+    after some refusals. Nothing is published for the repetition.
+    """
     webhook, name = _webhook_of(context), context.known_source.metadata.name
     try:
         secrets = load_secrets(webhook.signature, parts.settings)
@@ -55,7 +60,7 @@ def verify(parts: CollectorParts, context: RequestContext) -> RequestContext:
     if isinstance(proof, Problem):
         raise RequestRefused(proof)
     if parts.replay_cache.has(name, proof, context.received_ms):
-        raise RequestRefused(Problem.REPLAYED)
+        return replace(context, response=accepted_response([], 0, context.headers))
     return replace(context, proof=proof)
 
 
@@ -75,7 +80,7 @@ def decide(parts: CollectorParts, context: RequestContext) -> RequestContext:
 
 
 def remember_delivery(parts: CollectorParts, context: RequestContext) -> RequestContext:
-    """Remember the delivery, so that nobody who recorded it can send it again while its signature is still fresh.
+    """Remember the delivery, so that it counts once although anybody who recorded it may send it again while it is fresh.
 
     This comes after the records are durable: a delivery that the broker refused must be taken when it is sent again.
     """
