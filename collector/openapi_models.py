@@ -12,7 +12,8 @@ from schemas.reasons import Reason
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
 Instant = Annotated[str | int, Field(description="ISO 8601, or an epoch number in seconds, ms, us or ns by its size")]
 Id = str | int
-Properties = dict[str, Any]
+EmptyList = Annotated[list[Any], Field(max_length=0, description="PHP writes an empty object so: it counts as absent")]
+Properties = dict[str, Any] | EmptyList
 
 
 class _OpenModel(BaseModel):
@@ -20,12 +21,12 @@ class _OpenModel(BaseModel):
 
 
 class CallBody(_OpenModel):
-    """The fields of every call. null counts as absent; fields that are not listed are not kept."""
+    """The fields of every call. null counts as absent, as does a blank time; fields that are not listed are not kept."""
 
     messageId: Id | None = Field(None, description="the same id of the same owner is the same event")  # noqa: N815
     userId: Id | None = Field(None, description="the customer; at least one identifier of a call must be usable")  # noqa: N815
     anonymousId: Id | None = Field(None, description="the browser or device")  # noqa: N815
-    identifiers: dict[str, Id | None] | None = Field(None, description="further identifiers by namespace")
+    identifiers: dict[str, Id | None] | EmptyList | None = Field(None, description="further identifiers by namespace")
     timestamp: Instant | None = Field(None, description="when it happened, by the client's clock")
     originalTimestamp: Instant | None = Field(None, description="the same; the earlier of the two counts")  # noqa: N815
     sentAt: Instant | None = Field(None, description="when it was sent, by the same clock: corrects that clock")  # noqa: N815

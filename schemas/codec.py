@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from schemas.events import EVENT_VERSION, Event
+from schemas.events import EVENT_VERSION, NOBODY, Event
 from schemas.identifiers import NAMESPACE_RANK
 from schemas.instants import DAY_MS
 from schemas.reasons import Reason
@@ -94,7 +94,7 @@ class _ConsistencyCheck(NamedTuple):
 
 
 def _is_consistent_event(event: Event) -> bool:
-    return len(event.nodes) == len(event.identifiers) and event.owner in event.nodes
+    return len(event.nodes) == len(event.identifiers) and (event.owner in event.nodes if event.nodes else event.owner == NOBODY)
 
 
 def _is_consistent_link(record: LinkRecord) -> bool:

@@ -31,11 +31,15 @@ EventType = Literal["track", "identify", "page", "screen", "group", "alias"] | C
 EVENT_TYPES: Final = ("track", "identify", "page", "screen", "group", "alias", *CALL_TYPES)
 
 
+NOBODY: Final = ""
+"""The owner of an event that names nobody: a phone call whose number is withheld. It is stored, and belongs to no profile."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One validated, normalised event.
 
-    The Kafka key is `owner`, so one partition holds all events of an owner in order. The bounds in the descriptions are those that
-    intake holds; reading a record does not check them again.
+    One partition holds all events of an owner in order, because the owner is the Kafka key. The bounds in the descriptions are
+    those that intake holds; reading a record does not check them again.
     """
 
     version: Annotated[
@@ -71,13 +75,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ]
     owner: Annotated[
         str,
-        Meta(description="The node of the owner identifier; the Kafka key.", extra_json_schema={"pattern": "^[0-9a-f]{32}$"}),
+        Meta(
+            description="The node of the owner identifier, the Kafka key; empty for a phone call whose caller is unknown.",
+            extra_json_schema={"pattern": "^([0-9a-f]{32})?$"},
+        ),
     ]
-    nodes: Annotated[
-        tuple[str, ...], Meta(description="The nodes of `identifiers`, in the same order.", extra_json_schema={"minItems": 1})
-    ]
+    nodes: Annotated[tuple[str, ...], Meta(description="The nodes of `identifiers`, in the same order.")]
     identifiers: Annotated[
-        tuple[Identifier, ...], Meta(description="(namespace, normalised value), sorted.", extra_json_schema={"minItems": 1})
+        tuple[Identifier, ...], Meta(description="(namespace, normalised value), sorted; none if nobody owns the event.")
     ]
     properties: Annotated[dict[str, Any], Meta(description="What the event tells of itself.")]
     traits: Annotated[dict[str, Any], Meta(description="What an identify tells of the customer, or a group call of the group.")]
@@ -94,6 +99,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Meta(description="(path, rule, kind of value) of what differs from the tracking plan, where the plan annotates events."),
     ] = ()
     observed: Annotated[tuple[PlanViolation, ...], Meta(description="The same, where the plan only observes.")] = ()
+
+    @property
+    def key(self) -> str:
+        """Return the Kafka key: the owner, or the message id if nobody owns the event."""
+        return self.owner or self.id
 
     @property
     def label(self) -> str:

@@ -7,9 +7,10 @@ A call-centre event may be written flat (`{"type": "call_ended", "call_id": "c-1
 from collections.abc import Callable
 from typing import Any, Final
 
-from domain.intake.call_fields import optional_object, optional_text
+from domain.intake.call_fields import is_absent_value, optional_object, optional_text
 from domain.intake.rejection import CallRejected
 from domain.intake.values import instant_ms, iso_instant, text_of
+from domain.intake.withheld_numbers import is_withheld
 from schemas.hashes import short_hash
 from schemas.identifiers import normalise
 from schemas.reasons import Reason
@@ -57,16 +58,17 @@ def normalise_call(call: dict[str, Any], call_type: str, country: str) -> dict[s
         if identifier is not None:
             identifiers[name] = identifier
     for name, check in _FIELD_CHECKS.items():
-        value = check(fields.pop(name, None), name)
-        if value is not None:
-            fields[name] = value
+        value = fields.pop(name, None)
+        if not is_absent_value(value):
+            fields[name] = check(value, name)
     for name in _REQUIRED_FIELDS[call_type]:
         if name not in fields:
             raise CallRejected(Reason.MISSING_FIELD, "is missing", f"properties.{name}")
     if (number := fields.get("caller_number")) is not None:
         identifiers.setdefault("caller_number", number)
-        # A withheld number ("anonymous") names nobody and stays as it was sent.
-        fields["caller_number"] = normalise("caller_number", number, country) or number
+        if not is_withheld(number):
+            # What is no phone number ("anonymous") names nobody and stays as it was sent.
+            fields["caller_number"] = normalise("caller_number", number, country) or number
     normalised = {name: value for name, value in call.items() if name in _COMMON_FIELDS}
     normalised |= {"properties": fields, "identifiers": {name: value for name, value in identifiers.items() if value is not None}}
     if call.get("messageId") in (None, "") and "call_id" in fields:
@@ -97,23 +99,19 @@ def _collect_fields(call: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _text_check(max_chars: int) -> Callable[[Any, str], str | None]:
-    def check(value: Any, name: str) -> str | None:
-        if value is None:
-            return None
+def _text_check(max_chars: int) -> Callable[[Any, str], str]:
+    def check(value: Any, name: str) -> str:
         text = text_of(value)
         if text is None:
             raise CallRejected(Reason.WRONG_TYPE, "must be text or a whole number", f"properties.{name}")
         if len(text) > max_chars:
             raise CallRejected(Reason.WRONG_TYPE, f"is longer than {max_chars} characters", f"properties.{name}")
-        return text.strip() or None
+        return text.strip()
 
     return check
 
 
-def _check_seconds(value: Any, name: str) -> float | None:
-    if value is None:
-        return None
+def _check_seconds(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise CallRejected(Reason.WRONG_TYPE, "must be a number of seconds", f"properties.{name}")
     if value < 0:
@@ -121,16 +119,14 @@ def _check_seconds(value: Any, name: str) -> float | None:
     return value
 
 
-def _check_direction(value: Any, name: str) -> str | None:
-    if value is None or value in DIRECTIONS:
-        return value if isinstance(value, str) else None
+def _check_direction(value: Any, name: str) -> str:
+    if isinstance(value, str) and value in DIRECTIONS:
+        return value
     raise CallRejected(Reason.WRONG_TYPE, f"must be {' or '.join(DIRECTIONS)}", f"properties.{name}")
 
 
-def _check_instant(value: Any, name: str) -> str | None:
+def _check_instant(value: Any, name: str) -> str:
     """Return the instant in one spelling of one length, so that the texts sort as the instants do."""
-    if value is None:
-        return None
     at_ms = instant_ms(value)
     if at_ms is None:
         raise CallRejected(Reason.WRONG_TYPE, "must be an ISO 8601 or epoch instant from 1970 on", f"properties.{name}")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+from domain.intake.call_fields import is_absent_object
 from domain.intake.context import INTAKE_STEPS, IntakeContext, IntakeStep
 from domain.intake.envelope import Envelope
 from domain.intake.parse import parse_call
@@ -75,7 +76,7 @@ class IntakeOutcome:
 
     def add_event(self, event: Event) -> None:
         """Add the event of a call. It is encoded at once, so that the outcome of a large batch does not keep its body alive."""
-        self.records.append(EncodedRecord("events", encode(event), event.owner.encode()))
+        self.records.append(EncodedRecord("events", encode(event), event.key.encode()))
         self.accepted_by_type[event.type] += 1
 
     def add_rejection(self, record: EncodedRecord, rejection: Rejection, index: int, message_id: str | None) -> None:
@@ -209,7 +210,7 @@ def _self_contained(call: Any, envelope: Envelope, intake_context: IntakeContext
     if envelope.sent_ms is not None and envelope.sent_ms >= _SMALLEST_MS:
         standalone["sentAt"] = envelope.sent_ms
     context = standalone.get("context")
-    if context is None or isinstance(context, dict):
+    if is_absent_object(context) or isinstance(context, dict):
         gpc_context = {"gpc": True} if intake_context.gpc else {}
         ip_context = (
             {"ip": intake_context.ip} if intake_context.record_ip and intake_context.ip and not (context or {}).get("ip") else {}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from domain.intake.call_fields import is_absent_object
 from domain.intake.raw_json import without_key
 from domain.intake.rejection import BodyProblem
 from domain.intake.values import instant_ms
@@ -40,7 +41,7 @@ class Envelope:
             return call
         for field, shared in self.shared_fields.items():
             own = call.get(field)
-            if own is None or isinstance(own, dict):
+            if is_absent_object(own) or isinstance(own, dict):
                 call = {**call, field: {**shared, **(own or {})}}
         return call
 
@@ -66,6 +67,6 @@ def parse_envelope(path: str, body: Any) -> Envelope | BodyProblem:
     if path in CALL_TYPE_BY_PATH:
         return Envelope([without_key(body)], CALL_TYPE_BY_PATH[path], None, {})
     batch, shared = body.get("batch"), {field: body.get(field) for field in ("context", "integrations")}
-    if not isinstance(batch, list) or not all(value is None or isinstance(value, dict) for value in shared.values()):
+    if not isinstance(batch, list) or not all(is_absent_object(value) or isinstance(value, dict) for value in shared.values()):
         return BodyProblem.NO_BATCH
     return Envelope(batch, None, instant_ms(body.get("sentAt")), {field: value for field, value in shared.items() if value})

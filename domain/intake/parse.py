@@ -12,10 +12,11 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 from domain.intake.call_centre import normalise_call
-from domain.intake.call_fields import optional_object, optional_text
+from domain.intake.call_fields import is_absent_value, optional_object, optional_text
 from domain.intake.rejection import CallRejected, Rejection
 from domain.intake.values import find_violation, instant_ms, text_of
-from schemas.events import CALL_TYPES, EVENT_TYPES, EVENT_VERSION, Event, EventType
+from domain.intake.withheld_numbers import is_withheld
+from schemas.events import CALL_TYPES, EVENT_TYPES, EVENT_VERSION, NOBODY, Event, EventType
 from schemas.identifiers import NAMESPACE_RANK, Identifier, node, normalise, pick_owner
 from schemas.reasons import Reason
 
@@ -57,7 +58,7 @@ def parse_call(
             source=source,
             time_ms=_time_ms(valid_call, received_ms, sent_ms),
             received_ms=received_ms,
-            owner=nodes[identifiers.index(_require_owner(identifiers))],
+            owner=_owner(event_type, properties, identifiers, nodes),
             nodes=nodes,
             identifiers=identifiers,
             properties=properties,
@@ -139,9 +140,9 @@ def _time_ms(call: dict[str, Any], received_ms: int, sent_ms: int | None) -> int
 
     A client's clock may be wrong, but its error is the same for both of its instants. So the time is received - (sent - original),
     as Segment computes it. When that lies before 1970 the client's own instant is used instead. Of `originalTimestamp` and
-    `timestamp` the earlier counts.
+    `timestamp` the earlier counts; a blank text is no time, as if the field were absent.
     """
-    client_times = [(field, value) for field in ("originalTimestamp", "timestamp") if (value := call.get(field)) is not None]
+    client_times = [(field, value) for field in ("originalTimestamp", "timestamp") if not is_absent_value(value := call.get(field))]
     if not client_times:
         return received_ms
     instants_ms = []
@@ -198,15 +199,21 @@ def _resolve_identifiers(
     return tuple(pair for pair, _ in ordered), tuple(node_id for _, node_id in ordered)
 
 
-def _require_owner(identifiers: tuple[Identifier, ...]) -> Identifier:
+def _owner(event_type: EventType, properties: dict[str, Any], identifiers: tuple[Identifier, ...], nodes: tuple[str, ...]) -> str:
+    """Return the node of the owner, NOBODY for a phone call whose caller is unknown. Raises CallRejected for any other event.
+
+    A call happened, and was answered or missed, also when its caller withheld the number.
+    """
     owner = pick_owner(identifiers)
-    if owner is None:
-        raise CallRejected(Reason.NO_IDENTIFIER, "no usable identifier is left: send userId or anonymousId")
-    return owner
+    if owner is not None:
+        return nodes[identifiers.index(owner)]
+    if event_type in CALL_TYPES and "call_id" in properties:
+        return NOBODY
+    raise CallRejected(Reason.NO_IDENTIFIER, "no usable identifier is left: send userId or anonymousId")
 
 
 @lru_cache(maxsize=65_536)
 def _normalise_and_hash(namespace: str, value: str, secret: bytes, country: str) -> tuple[Identifier, str] | None:
     """Return the normalised identifier and its node. The result is cached, because the same people come again and again."""
-    normalised = normalise(namespace, value, country)
+    normalised = None if namespace == "caller_number" and is_withheld(value) else normalise(namespace, value, country)
     return None if normalised is None else ((namespace, normalised), node(secret, (namespace, normalised)))

@@ -125,8 +125,8 @@ class _ObjectCheck:
 
     def check(self, values: Mapping[str, Any], collector: _ViolationCollector) -> None:
         for name in self._required_names:
-            if values.get(name) is None:
-                collector.add(f"{self._path}.{name}", "missing", "null" if name in values else "")
+            if self._checks[name].is_absent(values.get(name)):
+                collector.add(f"{self._path}.{name}", "missing", json_kind(values[name]) if name in values else "")
         for name, value in values.items():
             if value is None:
                 continue
@@ -154,10 +154,14 @@ def _compile_search(pattern: str) -> Any:
 class _PropertyCheck:
     """The compiled check of one property. `path` is the path of the property in the event."""
 
-    __slots__ = ("_enum", "_fields", "_has_type", "_items", "_max", "_max_length", "_min", "_path", "_pattern", "unchecked_types")
+    __slots__ = (
+        "_enum", "_fields", "_has_type", "_is_object", "_items", "_max", "_max_length", "_min", "_path", "_pattern",
+        "unchecked_types",
+    )  # fmt: skip
 
     def __init__(self, path: str, spec: PropertySpec, unknown_policy: UnknownPolicy) -> None:
         self._path = path
+        self._is_object = spec.type == "object"
         self._has_type = None if spec.type is None else _TYPE_CHECKS[spec.type]
         # `true == 1` in Python: the flag keeps a boolean from matching a number.
         self._enum = None if spec.enum is None else frozenset((isinstance(value, bool), value) for value in spec.enum)
@@ -173,7 +177,13 @@ class _PropertyCheck:
         )
         """The classes of values that need no further check. The caller skips `check` for them, which saves a call a property."""
 
+    def is_absent(self, value: Any) -> bool:
+        """Return whether a value stands for none: null, or the empty list that PHP writes for an empty object."""
+        return value is None or (self._is_object and value == [])
+
     def check(self, value: Any, collector: _ViolationCollector) -> None:
+        if self.is_absent(value):
+            return
         if self._has_type is not None and not self._has_type(value):
             collector.add(self._path, "type", json_kind(value))
             return

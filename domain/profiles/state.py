@@ -31,7 +31,7 @@ from domain.profiles.fragment import Fragment, apply_event
 from domain.profiles.join import join_fragments
 from domain.segments.plan import SegmentPlan
 from domain.segments.registers import Register
-from schemas.events import Event
+from schemas.events import NOBODY, Event
 from schemas.identifiers import Identifier
 
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
@@ -115,10 +115,15 @@ class RecomputedState:
     events: int = 0
 
     def apply_event(self, event: Event, witnessed_edges: Edges, plan: SegmentPlan) -> None:
-        """Apply an event to its owner's fragment, and add the pairs that it is evidence for to `witnessed_edges`."""
+        """Apply an event to its owner's fragment, and add the pairs that it is evidence for to `witnessed_edges`.
+
+        An event that nobody owns changes no profile.
+        """
+        self.events += 1
+        if event.owner == NOBODY:
+            return
         apply_event(self.state.fragments.setdefault(event.owner, Fragment()), event, plan)
         add_event_edges(witnessed_edges, event)
-        self.events += 1
 
     def cluster(self, rules: CompiledIdentityRules) -> None:
         """Resolve the evidence and the decisions by these rules, and set labels and members; call this after the last event."""

@@ -29,7 +29,7 @@ _WEBHOOK_RECORD: Final = f"{STAGE}-{WEBHOOK_ID_PREFIX}"
 _IMPORTED_ROW: Final = f"{STAGE}-{IMPORT_ID_PREFIX}"
 """The prefixes of the ids of records that the collector put into quarantine from a webhook or from a file."""
 RECORD_TYPES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
-    "events": (Event, "owner"),
+    "events": (Event, "key"),
     "links": (LinkRecord, ""),
     "identities": (Identity, "profile_id"),
     "touched": (Touched, "profile_id"),
@@ -38,7 +38,7 @@ RECORD_TYPES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "memberships": (Transition, "profile_id"),
     "deliveries": (Delivery, "profile_id"),
 }
-"""For each topic whose records are sent back to it, their schema and the field that is their key."""
+"""For each topic whose records are sent back to it, their schema and the attribute that is their key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class AcceptStep:
                 admit=self._admit,
             ):
                 if isinstance(result, Event):
-                    produce.append(Outgoing(self._settings.topic("events"), encode(result), key=result.owner.encode()))
+                    produce.append(Outgoing(self._settings.topic("events"), encode(result), key=result.key.encode()))
                     results["accepted"] += 1
                 else:
                     produce.append(self._to_quarantine(record, result, now_ms))

@@ -21,7 +21,7 @@ from profile_store.port import GuardedDocument, TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
-from schemas.events import Event
+from schemas.events import NOBODY, Event
 from schemas.hashes import message_hash
 from schemas.identifiers import links_from_strongest
 from schemas.records import GroupRecord, Touched
@@ -41,7 +41,7 @@ class UnifyStep(DefinedStep):
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
         """Load the fragments and labels of the events' owners, in one round trip, and decide."""
         events, quarantine_records = decode_slice(Event, records, self.name, self._settings, now_ms)
-        owners = list(dict.fromkeys(event.owner for _, event in events))
+        owners = list(dict.fromkeys(event.owner for _, event in events if event.owner != NOBODY))
         checkpoint, documents, labels = await self._store.load(topic_partition, "fragment", owners, owners)
         if must_wait(checkpoint, self._definitions_offset()):
             return Outcome(paused=True)
@@ -85,6 +85,9 @@ def decide(
     results: Counter[str] = Counter()
     for record, event in events:
         owner = event.owner
+        if owner == NOBODY:
+            results["stored"] += 1  # by the consumer, in ClickHouse: there is no profile that it could change
+            continue
         if record.offset <= documents[owner].applied_offset(topic_partition):
             results["replayed"] += 1
             pairs: Sequence[tuple[str, str]] = links_from_strongest(event.nodes)

@@ -72,6 +72,7 @@ ACCEPTED_CALLS: dict[str, dict[str, Any]] = {
         **START, "type": "call_connected", "user_id": "KH-7", "crm_id": "CRM-1", "phone": "+84 987 654 321", "email": "Lan@Thu.vn",
     },
     "withheld, but known": {**START, "caller_number": "anonymous", "user_id": "KH-7"},
+    "withheld": {**START, "caller_number": "anonymous"},
     "ended": {**START, "type": "call_ended", "talk_seconds": 259.5, "recording": "https://cti.example.vn/r/1"},
     "disposition": {**START, "type": "call_disposition", "disposition": "Chốt đơn", "order_id": 20250615001},
     "callback": {**START, "type": "callback_scheduled", "scheduled_at": "2025-06-16T09:00:00+07:00"},
@@ -92,7 +93,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "an object for a number": ({**START, "caller_number": {}}, "wrong_type", "properties.caller_number"),
     "an object for a user": ({**START, "user_id": {}}, "wrong_type", "identifiers.user_id"),
     "a wrong time": ({**START, "timestamp": "yesterday"}, "wrong_type", "timestamp"),
-    "nobody": ({**START, "caller_number": "anonymous"}, "no_identifier", ""),
+    "a note about nobody": (
+        {**START, "type": "note_added", "note": "Gọi lại sau", "call_id": None, "caller_number": "anonymous"},
+        "no_identifier",
+        "",
+    ),
     "no such type": ({**START, "type": "call_dreamt"}, "unknown_type", "type"),
     "no type": ({**START, "type": None}, "missing_field", "type"),
 }
@@ -211,7 +216,7 @@ async def test_every_intake_path_refuses_for_the_same_reason(way: str, case: str
 
 
 async def test_event_counts_once_over_any_intake_paths_and_order() -> None:
-    others = ("connected to who is known", "withheld, but known", "from the future")
+    others = ("connected to who is known", "withheld, but known", "withheld", "from the future")
     calls = [call for name, call in ACCEPTED_CALLS.items() if name not in others]
     came: list[Event] = []
     for call, way in itertools.product(calls, ("calls", "kafka", "webhook")):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.events import EVENT_VERSION, Event, EventType
+from schemas.events import EVENT_VERSION, NOBODY, Event, EventType
 from schemas.identifiers import node, pick_owner
 
 SECRET = b"test-secret"
@@ -24,10 +24,9 @@ def event(
     source: str = "default",
     **more: Any,
 ) -> Event:
-    """Return an event about `identifiers` (namespace → normalised value)."""
+    """Return an event about `identifiers` (namespace → normalised value); without any, nobody owns it."""
     pairs = tuple(sorted(identifiers.items()))
     strongest = pick_owner(pairs)
-    assert strongest is not None
     return Event(
         version=EVENT_VERSION,
         id=id,
@@ -36,7 +35,7 @@ def event(
         source=source,
         time_ms=time_ms,
         received_ms=time_ms if received_ms is None else received_ms,
-        owner=node(SECRET, strongest),
+        owner=NOBODY if strongest is None else node(SECRET, strongest),
         nodes=tuple(node(SECRET, pair) for pair in pairs),
         identifiers=pairs,
         properties=dict(properties or {}),

@@ -62,7 +62,7 @@ class Pipeline:
         log.append(Record(self.settings.topic(topic), partition, len(log), self.clock.now_ms(), key, value))
 
     def feed(self, event: Event) -> None:
-        self.append("events", event.owner.encode(), encode(event))
+        self.append("events", event.key.encode(), encode(event))
 
     def feed_decision(self, decided: LinkDecision) -> None:
         self.append("links", None, encode(decided))

@@ -99,7 +99,7 @@ class ProfileColumns:
                 s.identifiers AS identifiers
             FROM event_store AS s FINAL
             LEFT ANY JOIN {CURRENT_LABELS_SQL} AS l ON l.node = s.owner
-            WHERE s.time <= fromUnixTimestamp64Milli({self.parameters.integer(self.at_ms)}, 'UTC')
+            WHERE s.owner != '' AND s.time <= fromUnixTimestamp64Milli({self.parameters.integer(self.at_ms)}, 'UTC')
         )
         WHERE {self._relevant_events_sql()}
     )

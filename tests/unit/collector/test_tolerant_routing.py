@@ -68,6 +68,32 @@ async def test_integrations_of_a_batch_lie_under_each_calls_own() -> None:
         assert sorted(held, key=str) == [{"All": True, "Mail": False}, {"All": True, "Mail": True}]
 
 
+async def test_empty_list_for_an_object_of_a_batch_or_its_calls_is_absent() -> None:
+    call = {**TRACK, "type": "track"}
+    async with collector_harness() as at:
+        empty: dict[str, Any] = {"properties": [], "traits": [], "context": [], "integrations": [], "identifiers": []}
+        answer = await at.post("/v1/batch", {"batch": [{**call, **empty}], "context": [], "integrations": []})
+        assert (answer.status_code, answer.json()["results"]) == (200, [])
+        answer = await at.post("/v1/batch", {"batch": [{**call, **empty}], "context": {"locale": "vi-VN"}})
+        assert (answer.status_code, answer.json()["results"]) == (200, [])
+        assert [event.context.get("locale") for event in await at.events()] == [None, "vi-VN"]
+        answer = await at.post("/v1/batch", {"batch": [{**call, "context": ["vi-VN"]}], "context": {"locale": "vi-VN"}})
+        assert [result["path"] for result in answer.json()["results"]] == ["context"]
+
+
+async def test_integer_beyond_64_bits_sends_its_call_alone_into_quarantine_with_all_digits() -> None:
+    good, bad = ({**TRACK, "type": "track", "properties": {"mã": "GIÁ"}} for _ in range(2))
+    first, _, second = orjson.dumps({"batch": [good, bad]}).rpartition('"GIÁ"'.encode())
+    async with collector_harness() as at:
+        answer = await at.post("/v1/batch", content=first + b"12345678901234567890123" + second)
+        assert [(result["index"], result["reason"], result["path"]) for result in answer.json()["results"]] == [
+            (1, "wrong_type", "properties")
+        ]
+        ((_, raw),) = await at.quarantined()
+        assert b"12345678901234567890123" in raw
+        assert len(await at.events()) == 1
+
+
 @pytest.mark.parametrize("path", ["/v1/t", "/beacon/v1/batch?writeKey=" + KEY])
 async def test_a_source_with_origins_of_its_own_lets_no_other_in(path: str) -> None:
     body: Any = {**TRACK, "batch": [{**TRACK, "type": "track"}]}

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from domain.intake.call_centre import MAX_NOTE_CHARS
 from domain.intake.parse import parse_call
 from domain.intake.rejection import Rejection
-from schemas.events import CALL_TYPES, CallType, Event
+from schemas.codec import decode, encode
+from schemas.events import CALL_TYPES, NOBODY, CallType, Event
 from schemas.reasons import Reason
 
 NOW_MS = 1_750_000_000_000
@@ -109,7 +110,41 @@ def test_a_withheld_number_names_nobody() -> None:
     event = parsed_event(call_of_type("call_started", caller_number="anonymous", crm_id="CRM-1"))
     assert event.identifiers == (("crm_id", "CRM-1"),)
     assert event.properties["caller_number"] == "anonymous"
-    result = parse(call_of_type("call_started", caller_number="anonymous"))
+
+
+WITHHELD = [
+    "anonymous", "Anonymous", "Restricted", "private", "unknown", "<unknown>", "Không rõ số", "số ẩn", "0", "-1", "null", "101",
+    "+266696687", "266696687", " 266696687", "+7378742833", "+2562533", "8656696", "+86282452253", "+7748283",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call_type", CALL_TYPES)
+@pytest.mark.parametrize("number", WITHHELD)
+def test_call_with_a_withheld_number_is_nobodys_and_keeps_the_number_as_it_was_sent(call_type: CallType, number: str) -> None:
+    event = parsed_event(call_of_type(call_type, caller_number=number, talk_seconds=95))
+    assert (event.owner, event.nodes, event.identifiers) == (NOBODY, (), ())
+    assert event.properties["caller_number"] == number.strip()
+    assert event.properties["talk_seconds"] == 95
+    assert event.id == parsed_event(call_of_type(call_type)).id
+    assert decode(Event, encode(event)) == event
+
+
+@pytest.mark.parametrize("fields", [{"caller_number": ""}, {"caller_number": " "}, {"caller_number": None}, {"callerNumber": ""}])
+def test_number_that_is_not_sent_is_a_withheld_number(fields: dict[str, Any]) -> None:
+    event = parsed_event({**call_of_type("call_started", caller_number=None), **fields})
+    assert event.owner == NOBODY
+    assert "caller_number" not in event.properties
+
+
+def test_withheld_number_among_the_identifiers_names_nobody() -> None:
+    event = parsed_event(call_of_type("call_started", caller_number=None, identifiers={"caller_number": "+266696687"}))
+    assert event.owner == NOBODY
+    known = parsed_event({"type": "track", "event": "Gọi", "userId": "u1", "identifiers": {"caller_number": "+266696687"}})
+    assert known.identifiers == (("user_id", "u1"),)
+
+
+def test_note_without_a_call_and_without_a_customer_is_refused() -> None:
+    result = parse(call_of_type("note_added", call_id=None, caller_number="anonymous"))
     assert isinstance(result, Rejection)
     assert result.reason == Reason.NO_IDENTIFIER
 
@@ -141,8 +176,8 @@ def test_a_withheld_number_names_nobody() -> None:
         ("note_added", {"note": "n" * (MAX_NOTE_CHARS + 1)}, Reason.WRONG_TYPE, "properties.note"),
         ("call_started", {"user_id": []}, Reason.WRONG_TYPE, "identifiers.user_id"),
         ("call_started", {"email": 1.5}, Reason.WRONG_TYPE, "identifiers.email"),
-        ("call_started", {"properties": []}, Reason.WRONG_TYPE, "properties"),
-        ("call_started", {"identifiers": []}, Reason.WRONG_TYPE, "identifiers"),
+        ("call_started", {"properties": ["a"]}, Reason.WRONG_TYPE, "properties"),
+        ("call_started", {"identifiers": ["a"]}, Reason.WRONG_TYPE, "identifiers"),
         ("call_started", {"timestamp": "yesterday"}, Reason.WRONG_TYPE, "timestamp"),
     ],
 )
@@ -173,6 +208,17 @@ def test_message_ids_tell_apart_what_may_happen_twice_in_a_call() -> None:
     assert parsed_event(call_of_type("note_added", sequence="2")).id == "c-1:note_added:2"
     assert parsed_event(call_of_type("call_started", messageId="m1")).id == "m1"
     assert parsed_event(call_of_type("note_added", call_id=None)).id == "given"
+
+
+@pytest.mark.parametrize("blank", ["", " ", None])
+def test_blank_field_is_absent(blank: str | None) -> None:
+    fields = ("direction", "wait_seconds", "talk_seconds", "scheduled_at", "agent", "order_id", "timestamp")
+    assert parsed_event(call_of_type("call_ended", **dict.fromkeys(fields, blank))) == parsed_event(call_of_type("call_ended"))
+
+
+def test_empty_list_for_an_object_is_absent() -> None:
+    empty: dict[str, Any] = {"properties": [], "identifiers": [], "context": [], "traits": []}
+    assert parsed_event(call_of_type("call_ended", **empty)) == parsed_event(call_of_type("call_ended"))
 
 
 _ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)

@@ -61,6 +61,19 @@ def test_null_is_absent() -> None:
     assert parsed_event(track(**nothing)) == parsed_event(track())
 
 
+@pytest.mark.parametrize("call_type", ["track", "identify", "page", "screen", "group", "alias"])
+def test_empty_list_where_an_object_is_due_is_absent(call_type: str) -> None:
+    call = track(type=call_type, name="Trang chủ", groupId="g1", previousId="a1")
+    empty: dict[str, Any] = {"properties": [], "traits": [], "context": [], "identifiers": [], "integrations": []}
+    assert parsed_event({**call, **empty}) == parsed_event(call)
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_blank_time_is_absent(blank: str) -> None:
+    assert parsed_event(track(timestamp=blank, originalTimestamp=blank, sentAt=blank)) == parsed_event(track())
+    assert parsed_event(track(timestamp=AT, originalTimestamp=blank)) == parsed_event(track(timestamp=AT))
+
+
 def test_the_address_names_the_type() -> None:
     assert parsed_event({"userId": "u1", "type": "track"}, kind="page").type == "page"
 
@@ -83,13 +96,14 @@ def test_the_address_names_the_type() -> None:
         (track(userId=1.5), Reason.WRONG_TYPE, "userId"),
         (track(messageId=[]), Reason.WRONG_TYPE, "messageId"),
         (track(properties="x"), Reason.WRONG_TYPE, "properties"),
-        (track(traits=[]), Reason.WRONG_TYPE, "traits"),
+        (track(traits=["a"]), Reason.WRONG_TYPE, "traits"),
+        (track(properties=[{}]), Reason.WRONG_TYPE, "properties"),
         (track(context=1), Reason.WRONG_TYPE, "context"),
         (track(timestamp="yesterday"), Reason.WRONG_TYPE, "timestamp"),
         (track(originalTimestamp={}, timestamp=AT), Reason.WRONG_TYPE, "originalTimestamp"),
         (track(userId=None), Reason.NO_IDENTIFIER, ""),
         (track(userId="null", anonymousId="undefined"), Reason.NO_IDENTIFIER, ""),
-        (track(identifiers=[]), Reason.WRONG_TYPE, "identifiers"),
+        (track(identifiers=["u1"]), Reason.WRONG_TYPE, "identifiers"),
         (track(identifiers={"passport": "B1"}), Reason.WRONG_TYPE, "identifiers"),
         (track(identifiers={"phone": {}}), Reason.WRONG_TYPE, "identifiers.phone"),
         (track(properties={"a": [float("nan")]}), Reason.WRONG_TYPE, "properties"),
@@ -231,7 +245,7 @@ def test_rare_forms_of_iso_8601(written: str, same: str) -> None:
     assert parsed_event(track(timestamp=written)).time_ms == parsed_event(track(timestamp=same)).time_ms
 
 
-@pytest.mark.parametrize("written", ["1969-12-31T23:59:59Z", -1, True, "", "2024-000", "2024-13-01", 1e30])
+@pytest.mark.parametrize("written", ["1969-12-31T23:59:59Z", -1, True, "-", "2024-000", "2024-13-01", 1e30])
 def test_invalid_instant_is_rejected(written: Any) -> None:
     assert refused(track(timestamp=written)).path == "timestamp"
 

@@ -86,6 +86,7 @@ def test_event_matching_the_plan_passes() -> None:
         ({"gift": "yes"}, ("properties.gift", "type", "text")),
         ({"address": {}}, ("properties.address.city", "missing", "")),
         ({"address": {"city": "Huế", "ward": 1}}, ("properties.address.ward", "unknown", "integer")),
+        ({"address": ["Huế"]}, ("properties.address", "type", "array")),
         ({"products": [{"sku": "a"}, {}, {}]}, ("properties.products[].sku", "missing", "")),
         ({"products": [{"sku": "a"}, 5]}, ("properties.products[]", "type", "integer")),
         ({"products": [{"sku": "a"}] * 4}, ("properties.products", "max_length", "array")),
@@ -96,6 +97,15 @@ def test_event_matching_the_plan_passes() -> None:
 )
 def test_a_violation_names_path_rule_and_kind(properties: dict[str, Any], said: tuple[str, str, str]) -> None:
     assert violations_of(properties) == [said]
+
+
+def test_empty_list_where_an_object_is_planned_is_absent() -> None:
+    assert violations_of({"address": []}) == []
+    required = plan(PLAN.replace("address: {type: object,", "address: {type: object, required: true,"))
+    order = event({"user_id": "u"}, id="1", name="Đặt hàng", properties={"total": "1", "address": []})
+    assert CompiledPlan("default", required.spec).check(order).violations == (
+        PlanViolation("properties.address", "missing", "array"),
+    )
 
 
 def test_born_before_the_epoch_is_a_date() -> None:

@@ -99,6 +99,14 @@ def test_the_hash_sees_what_a_live_register_holds_and_no_other() -> None:
     assert state_hash(full, {}) == state_hash(poor, {})
 
 
+def test_events_that_nobody_owns_change_no_profile() -> None:
+    calls = [event({}, id=f"c{n}", type="call_started", properties={"call_id": f"c{n}"}) for n in range(3)]
+    known = [event({"user_id": "u1", "email": "lan@shop.vn"}, id="m1", name="Order Completed")]
+    with_calls = state_of([*calls, *known])
+    assert with_calls.events == 4
+    assert state_hash(with_calls.state, REGISTERS) == state_hash(state_of(known).state, REGISTERS)
+
+
 def test_a_node_that_is_alone_and_has_no_fragment_is_no_profile() -> None:
     state = ProfileState(members={"3a": ("3a",), "0a": ("0a", "5b")})
     assert state.profiles() == {"0a": ("0a", "5b")}
