@@ -19,7 +19,7 @@ from typing import Final
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from collector.problems import Problem
-from domain.intake.values import instant_ms
+from domain.instants import instant_ms
 from domain.intake.webhook_spec import HmacSignature, StandardSignature
 from runtime.errors import Misconfigured
 

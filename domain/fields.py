@@ -2,8 +2,10 @@
 
 import re
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,6 +17,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from domain.instants import check_date_format
 from schemas.instants import DAY_MS
 
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -49,6 +52,24 @@ EventName = Annotated[
     ),
 ]
 DottedPath = Annotated[str, Field(min_length=1, max_length=256, description="a name, or several with dots between: address.city")]
+
+
+def _checked_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        is_zone = False
+    else:
+        is_zone = name != "localtime"  # it names whatever zone the machine is set to
+    if not is_zone:
+        raise ValueError("no such time zone; they read like Asia/Ho_Chi_Minh")
+    return name
+
+
+ZoneName = Annotated[str, Field(max_length=64), AfterValidator(_checked_zone)]
+"""The name of a time zone for reading local times from outside."""
+DateFormat = Annotated[str, Field(max_length=64), AfterValidator(check_date_format)]
+"""How a date is written: a format of `strptime`, or serial, epoch_seconds, epoch_ms."""
 
 
 class StrictModel(BaseModel):

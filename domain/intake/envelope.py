@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from domain.instants import instant_ms
 from domain.intake.call_fields import is_absent_object
 from domain.intake.raw_json import without_key
 from domain.intake.rejection import BodyProblem
-from domain.intake.values import instant_ms
 
 CALL_TYPE_BY_PATH: Final = {
     "identify": "identify", "i": "identify", "track": "track", "t": "track", "page": "page", "p": "page", "screen": "screen",

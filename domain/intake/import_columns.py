@@ -2,12 +2,14 @@
 
 import re
 import unicodedata
-from typing import Annotated, Any, Final, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from domain.fields import StrictModel
+from domain.fields import DateFormat, StrictModel, ZoneName
+from domain.instants import InstantReading
+from domain.numbers import DecimalSign
 from schemas.identifiers import NAMESPACE_RANK
 
 ImportKind = Literal["customers", "events"]
@@ -71,28 +73,32 @@ def _checked_target(target: str | None) -> str | None:
 ImportTarget = Annotated[str, AfterValidator(_checked_target)]
 
 
+def _without_formats(dates: Any) -> Any:
+    """Return a list of targets as targets without a format."""
+    return dict.fromkeys(dates) if isinstance(dates, list | tuple) else dates
+
+
 class ImportMapping(StrictModel):
-    """A mapping file: columns by their name in the file, values for all rows, and how times and numbers are read."""
+    """A mapping file: columns by their name in the file, values for all rows, and how times and numbers are read.
+
+    `dates` names the targets that hold dates, as a list or each with its format: a day stays a day, a day with a time becomes an
+    instant. `decimal` is the decimal sign of all numbers.
+    """
 
     columns: dict[str, ImportTarget | None] = Field(default_factory=dict, max_length=1024)
     constants: dict[ImportTarget, str | int | float | bool] = Field(default_factory=dict, max_length=256)
     numbers: tuple[ImportTarget, ...] = ()
-    timezone: str = "UTC"
+    decimal: DecimalSign | None = None
+    dates: Annotated[dict[ImportTarget, DateFormat | None], BeforeValidator(_without_formats)] = Field(
+        default_factory=dict, max_length=256
+    )
+    timezone: ZoneName = "UTC"
     day_first: bool = True
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
 
-    @model_validator(mode="after")
-    def _check_timezone(self) -> Self:
-        try:
-            ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("timezone: no such time zone; they read like Asia/Ho_Chi_Minh") from None
-        return self
-
-    @property
-    def zone(self) -> ZoneInfo:
-        """The time zone of times that name none."""
-        return ZoneInfo(self.timezone)
+    def reading(self, target: str) -> InstantReading:
+        """Return how times of a target are read that do not say it themselves."""
+        return InstantReading(ZoneInfo(self.timezone), self.day_first, self.dates.get(target))
 
 
 def fold_column_name(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from domain.instants import instant_ms, iso_instant, read_day, read_day_or_instant
 from domain.intake.import_columns import (
     DATE_TARGETS,
     DEFAULT_EVENT,
@@ -19,9 +20,9 @@ from domain.intake.import_columns import (
     set_value,
     target_of_column,
 )
-from domain.intake.import_values import parse_day, parse_instant, parse_number
 from domain.intake.rejection import CallRejected, Rejection
 from domain.intake.values import Unparsable, find_violation, loads
+from domain.numbers import read_number
 from schemas.reasons import Reason
 
 _DELIMITERS: Final = (",", ";", "\t", "|")
@@ -209,12 +210,15 @@ def _build_call(kind: ImportKind, cells: list[tuple[str, str | None, Any]], mapp
 def _convert(value: Any, target: str, mapping: ImportMapping) -> Any:
     """Return the value as its target needs it. Raises CallRejected with the target: a column's own name may be personal."""
     if target in NUMBER_TARGETS or target in mapping.numbers:
-        converted: Any = parse_number(value)
+        converted: Any = read_number(value, mapping.decimal)
         expected = "a number"
     elif target in INSTANT_TARGETS:
-        converted, expected = parse_instant(value, mapping.zone, day_first=mapping.day_first), "a time"
+        at_ms = instant_ms(value, mapping.reading(target))
+        converted, expected = None if at_ms is None else iso_instant(at_ms), "a time"
     elif target in DATE_TARGETS:
-        return parse_day(value, day_first=mapping.day_first)
+        converted, expected = read_day(value, mapping.reading(target)) or (None if target in mapping.dates else value), "a day"
+    elif target in mapping.dates:
+        converted, expected = read_day_or_instant(value, mapping.reading(target)), "a date"
     elif target in TOP_LEVEL_TARGETS and isinstance(value, dict | list):
         converted, expected = None, "text"
     else:

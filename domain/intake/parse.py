@@ -11,10 +11,11 @@ import hashlib
 from functools import lru_cache
 from typing import Any, Final, cast
 
+from domain.instants import INSTANT_RULE, instant_ms
 from domain.intake.call_centre import normalise_call
 from domain.intake.call_fields import is_absent_value, optional_object, optional_text
 from domain.intake.rejection import CallRejected, Rejection
-from domain.intake.values import find_violation, instant_ms, text_of
+from domain.intake.values import find_violation, text_of
 from domain.intake.withheld_numbers import is_withheld
 from schemas.events import CALL_TYPES, EVENT_TYPES, EVENT_VERSION, NOBODY, Event, EventType
 from schemas.identifiers import NAMESPACE_RANK, Identifier, node, normalise, pick_owner
@@ -148,7 +149,7 @@ def _time_ms(call: dict[str, Any], received_ms: int, sent_ms: int | None) -> int
     instants_ms = []
     for field, value in client_times:
         if (at_ms := instant_ms(value)) is None:
-            raise CallRejected(Reason.WRONG_TYPE, "must be an ISO 8601 or epoch instant from 1970 on", field)
+            raise CallRejected(Reason.WRONG_TYPE, INSTANT_RULE, field)
         instants_ms.append(at_ms)
     # A client may write in `timestamp` when it happened and in `originalTimestamp` when it was called, or the other way round.
     original_ms = min(instants_ms)

@@ -1,9 +1,7 @@
-"""JSON values from outside: how they are decoded, what they must not hold, and how clients write instants. Pure."""
+"""JSON values from outside: how they are decoded, and what they must not hold. Pure."""
 
 import json
 import math
-import re
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -16,18 +14,10 @@ MAX_NAME_CHARS: Final = 256
 _SMALLEST_INT: Final = -(2**63)
 _LARGEST_INT: Final = 2**64 - 1
 _LARGEST_EXACT_FLOAT: Final = 2**53
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_YEAR_10000_MS: Final = 253_402_300_800_000
-_DAY_OF_YEAR: Final = re.compile(r"([0-9]{4})-?(?!000)(36[0-6]|3[0-5][0-9]|[0-2][0-9]{2})(?=T|$)")
-_HOUR_24: Final = re.compile(r"(?<=[0-9])([T ])24((?::?00){0,2}(?:[.,]0+)?(?:Z|[+-][0-9:]+)?)$")
-_SECOND_60: Final = re.compile(r"([0-9]{2}:?[0-9]{2}:?)(60)(?=[.,Z+-]|$)")
 _LONG_RUN_OF_DIGITS: Final = b"0" * 19
 """The smallest integer beyond 64 bits has so many digits."""
 _DIGITS_AS_ZEROS: Final = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
 """For `bytes.translate`, because it finds a long number ten times faster than a regular expression does."""
-_DIGITS: Final = (10, 13)
-"""Lengths at which a string of digits is an epoch (seconds, milliseconds) and not a date."""
 
 
 class Unparsable(ValueError):
@@ -127,67 +117,3 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, float) and abs(value) < _LARGEST_EXACT_FLOAT and value.is_integer():
         return str(int(value))
     return None
-
-
-def instant_ms(value: Any) -> int | None:
-    """Return an instant in milliseconds since the epoch; None when the value is no instant, or lies before 1970.
-
-    An instant is ISO 8601 (in UTC when it names no zone) or an epoch number. The size of an epoch number decides whether it is
-    taken as seconds, milliseconds, microseconds or nanoseconds.
-    """
-    if isinstance(value, str):
-        text = value.strip()
-        epoch_ms = _epoch_ms(int(text)) if len(text) in _DIGITS and text.isascii() and text.isdigit() else _iso_ms(text)
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    else:
-        epoch_ms = _epoch_ms(value)
-    return epoch_ms if epoch_ms is not None and epoch_ms >= 0 else None
-
-
-def iso_instant(at_ms: float) -> str | None:
-    """Return an instant as Onefold writes every instant, `2025-06-15T15:06:40.000Z`; None outside the years 1970 to 9999."""
-    if not 0 <= at_ms < _YEAR_10000_MS:
-        return None
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _epoch_ms(number: float) -> int | None:
-    if not 0 <= number < 1e20:
-        return None
-    for limit, factor in ((1e11, 1_000), (1e14, 1), (1e17, 1e-3)):
-        if number < limit:
-            return int(number * factor)
-    return int(number * 1e-6)
-
-
-def _iso_ms(text: str) -> int | None:
-    correction = timedelta()
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        plain, correction = _to_parsable_iso(text)
-        try:
-            at = datetime.fromisoformat(plain)
-        except ValueError:
-            return None
-    return ((at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - _EPOCH + correction) // _MILLISECOND
-
-
-def _to_parsable_iso(text: str) -> tuple[str, timedelta]:
-    """Rewrite forms of ISO 8601 that `fromisoformat` refuses, and return what must be added to the result.
-
-    The forms are a small z, a day of the year, the hour 24 and the leap second. `2025-06-15T24:00Z` becomes `2025-06-15T00:00Z`
-    and one day.
-    """
-    plain, correction = text.upper(), timedelta()
-    if match := _DAY_OF_YEAR.match(plain):
-        plain = f"{match[1]}-01-01{plain[match.end() :]}"
-        correction += timedelta(days=int(match[2]) - 1)
-    if match := _HOUR_24.search(plain):
-        plain = f"{plain[: match.start()]}{match[1]}00{match[2]}"
-        correction += timedelta(days=1)
-    if match := _SECOND_60.search(plain):
-        plain = f"{plain[: match.start(2)]}59{plain[match.end(2) :]}"
-        correction += timedelta(seconds=1)
-    return plain, correction

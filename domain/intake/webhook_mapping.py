@@ -5,12 +5,13 @@ turns the payload `{"status": "paid", "mail": "a@b.vn"}` into the call
 `{"type": "track", "event": "Order Completed", "identifiers": {"email": "a@b.vn"}}`.
 """
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from domain.instants import InstantReading, instant_ms, iso_instant
 from domain.intake.rejection import CallRejected, Rejection
-from domain.intake.values import instant_ms, iso_instant, text_of
+from domain.intake.values import text_of
 from domain.intake.webhook_spec import (
     Constant,
     EventMapping,
@@ -24,9 +25,11 @@ from domain.intake.webhook_spec import (
     Transform,
     path_steps,
 )
+from domain.numbers import read_number
 from schemas.reasons import Reason
 
-_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?")
+_EPOCH_SECONDS: Final = InstantReading(format="epoch_seconds")
+_EPOCH_MS: Final = InstantReading(format="epoch_ms")
 
 
 def map_payload(spec: MappingSpec, payload: Any, max_calls: int) -> list[dict[str, Any]] | Rejection:
@@ -136,7 +139,7 @@ class _Scope:
     def _read(self, read: ReadPath, target: str) -> Any:
         result = _value_at(read.path, self.payload, self.element)
         for transform in read.as_:
-            result = _transform(result, transform, read.path, target)
+            result = _transform(result, transform, read, target)
         if read.map is not None:
             key = text_of(result)
             result = read.map.get(key) if key is not None else None
@@ -173,44 +176,34 @@ def _walk(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-def _transform(value: Any, transform: Transform, path: str, target: str) -> Any:
+def _transform(value: Any, transform: Transform, read: ReadPath, target: str) -> Any:
     """Return the transformed value; of a list, the list of its transformed elements."""
     if value is None:
         return None
     if isinstance(value, list):
-        return [_transform(item, transform, path, target) for item in value]
-    transformed = _TRANSFORMS[transform](value)
+        return [_transform(item, transform, read, target) for item in value]
+    transformed = _TRANSFORMS[transform](value, read)
     if transformed is None:
-        raise CallRejected(Reason.WRONG_TYPE, f"cannot be read as `{transform}` for {target}", path)
+        raise CallRejected(Reason.WRONG_TYPE, f"cannot be read as `{transform}` for {target}", read.path)
     return transformed
 
 
-def _number(value: Any) -> int | float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return value
-    if not isinstance(value, str) or _NUMBER.fullmatch(text := value.strip()) is None:
-        return None
-    return float(text) if "." in text else int(text)
-
-
-def _epoch(value: Any, factor: int) -> str | None:
-    number = _number(value)
-    return None if number is None else iso_instant(number * factor)
+def _instant(value: Any, reading: InstantReading) -> str | None:
+    at_ms = instant_ms(value, reading)
+    return None if at_ms is None else iso_instant(at_ms)
 
 
 def _string(value: Any) -> str | None:
     return text_of(value) or (repr(value) if isinstance(value, float) else value if value == "" else None)
 
 
-_TRANSFORMS: Final[dict[Transform, Any]] = {
-    "lower": lambda value: value.lower() if isinstance(value, str) else None,
-    "upper": lambda value: value.upper() if isinstance(value, str) else None,
-    "trim": lambda value: value.strip() if isinstance(value, str) else None,
-    "string": _string,
-    "number": _number,
-    "iso": lambda value: None if (at_ms := instant_ms(value)) is None else iso_instant(at_ms),
-    "epoch_seconds": lambda value: _epoch(value, 1000),
-    "epoch_ms": lambda value: _epoch(value, 1),
+_TRANSFORMS: Final[dict[Transform, Callable[[Any, ReadPath], Any]]] = {
+    "lower": lambda value, _: value.lower() if isinstance(value, str) else None,
+    "upper": lambda value, _: value.upper() if isinstance(value, str) else None,
+    "trim": lambda value, _: value.strip() if isinstance(value, str) else None,
+    "string": lambda value, _: _string(value),
+    "number": lambda value, read: read_number(value, read.decimal),
+    "iso": lambda value, read: _instant(value, read.instants),
+    "epoch_seconds": lambda value, _: _instant(value, _EPOCH_SECONDS),
+    "epoch_ms": lambda value, _: _instant(value, _EPOCH_MS),
 }

@@ -1,12 +1,15 @@
 """The specification of a Source's webhook: how its deliveries are signed, and how they become events. Pure."""
 
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from domain.fields import StrictModel
+from domain.fields import DateFormat, StrictModel, ZoneName
+from domain.instants import InstantReading
+from domain.numbers import DecimalSign
 from schemas.identifiers import NAMESPACE_RANK
 
 Scalar = str | int | float | bool | None
@@ -87,12 +90,25 @@ class HmacSignature(_SignatureSecret):
 
 
 class ReadPath(_StrictWebhookModel):
-    """The value at `path`, after the transforms in `as` and then `map`; `default` if there is none, or `map` does not have it."""
+    """The value at `path`, after the transforms in `as` and then `map`; `default` if there is none, or `map` does not have it.
+
+    `decimal` is the decimal sign of `number`. `zone`, `day_first` and `date_format` say how `iso` reads times that do not say it
+    themselves.
+    """
 
     path: MappingPath
     as_: tuple[Transform, ...] = Field(default=(), alias="as")
+    decimal: DecimalSign = "."
+    zone: ZoneName = "UTC"
+    day_first: bool | None = None
+    date_format: DateFormat | None = None
     map: dict[str, Scalar] | None = None
     default: Scalar = None
+
+    @cached_property
+    def instants(self) -> InstantReading:
+        """How `iso` reads times that do not say it themselves."""
+        return InstantReading(ZoneInfo(self.zone), self.day_first, self.date_format)
 
 
 class Constant(_StrictWebhookModel):

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
-from domain.intake.values import instant_ms
+from domain.instants import instant_ms
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.connect import connect
 from ops.quarantine.edits import RecordEdits, parse_assignment, parse_rename

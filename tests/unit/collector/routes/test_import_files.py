@@ -2,7 +2,6 @@ import gzip
 import io
 import json
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -12,7 +11,6 @@ from pydantic import ValidationError
 
 from domain.intake.import_columns import ImportKind, ImportMapping, fold_column_name
 from domain.intake.import_rows import ImportRow, detect_encoding, read_rows
-from domain.intake.import_values import parse_day, parse_instant, parse_number
 from domain.intake.rejection import Rejection
 from tests.support.collector_harness import collector_harness
 
@@ -173,42 +171,64 @@ def test_message_ids_come_from_content() -> None:
     assert ids("id,messageId\nK1,m1\n") == ["m1"]
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("1250000", 1250000), ("1.250.000", 1250000), ("1,250,000", 1250000), ("1 250 000", 1250000), ("1.250.000,5", 1250000.5),
-        ("1,250,000.50", 1250000.5), ("12,5", 12.5), ("12.55", 12.55), ("12.500", 12500), ("-5", -5), ("250.000đ", 250000),
-        ("250.000 VNĐ", 250000), ("₫ 5", 5), (7, 7), (7.5, 7.5), ("", None), ("a", None), ("1.2.3", None), ("1e5", None),
-        (True, None), ("1.250,000.5", None), ("12.3456789", None), ("9" * 30, None), (None, None),
-    ],
-)  # fmt: skip
-def test_numbers(text: Any, expected: Any) -> None:
-    assert parse_number(text) == expected
+def test_a_birthday_is_a_day_or_stays_as_it_is() -> None:
+    text = "id,ngày sinh\nK1,15/6/1990\nK2,19900615\nK3,1990-06-15 00:00\nK4,mùa thu 1990\nK5,15/06/90\n"
+    birthdays = [call["traits"]["birthday"] for call in calls("customers", text)]
+    assert birthdays == ["1990-06-15", "1990-06-15", "1990-06-15", "mùa thu 1990", "15/06/90"]
+    mapping = ImportMapping(dates={"traits.birthday": "%d/%m/%y"})
+    assert calls("customers", "id,ngày sinh\nK5,15/06/90\n", mapping)[0]["traits"]["birthday"] == "1990-06-15"
+    assert refused("customers", "id,ngày sinh\nK4,mùa thu 1990\n", mapping) == [(2, "wrong_type", "traits.birthday")]
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("15/06/2025", "2025-06-14T17:00:00.000Z"), ("5-6-2025 7:05:09", "2025-06-05T00:05:09.000Z"),
-        ("2025-06-15 14:30", "2025-06-15T07:30:00.000Z"), ("2025-06-15T14:30:00+02:00", "2025-06-15T12:30:00.000Z"),
-        ("2025-06-15T14:30:00Z", "2025-06-15T14:30:00.000Z"), (1750000000000, "2025-06-15T15:06:40.000Z"),
-        ("1750000000", "2025-06-15T15:06:40.000Z"), ("31/02/2025", None), ("x", None), ({}, None), ("15/06/1925", None),
-    ],
-)  # fmt: skip
-def test_instants(text: Any, expected: str | None) -> None:
-    assert parse_instant(text, ZoneInfo("Asia/Ho_Chi_Minh"), day_first=True) == expected
+def test_the_mapping_names_further_dates() -> None:
+    mapping = ImportMapping.model_validate({"timezone": "Asia/Ho_Chi_Minh", "dates": ["traits.Hạn thẻ", "traits.Lần gọi"]})
+    text = "id,Hạn thẻ,Lần gọi\nK1,31/12/2026,15/06/2025 14:30\nK2,9999-12-31,20250615\nK3,vô hạn,\n"
+    first, second = (row.call["traits"] for row in read("customers", text, mapping) if isinstance(row.call, dict))
+    assert first == {"Hạn thẻ": "2026-12-31", "Lần gọi": "2025-06-15T07:30:00.000Z"}
+    assert second == {"Hạn thẻ": "9999-12-31", "Lần gọi": "2025-06-15"}
+    assert refused("customers", text, mapping) == [(4, "wrong_type", "traits.Hạn thẻ")]
 
 
-def test_days_and_names() -> None:
-    assert parse_day("15/6/1990", day_first=True) == "1990-06-15"
-    assert parse_day("6/15/1990", day_first=False) == "1990-06-15"
-    assert parse_day("mùa thu 1990", day_first=True) == "mùa thu 1990"
+def test_all_times_without_a_zone_are_in_the_mappings_zone() -> None:
+    text = "id,ngày mua,total\n" + "".join(
+        f"K,{written},1\n"
+        for written in (
+            "20250615",
+            "2025-06-15",
+            "15/06/2025",
+            "2025/06/15",
+            "15 Jun 2025",
+            "20250615000000",
+            "2025-06-15 00:00:00.000",
+        )
+    )
+    assert {call["timestamp"] for call in calls("events", text)} == {"2025-06-14T17:00:00.000Z"}
+
+
+def test_the_mapping_says_the_decimal_sign() -> None:
+    text = "id,ngày mua,total\nK,2025-06-15,1.250\nK,2025-06-15,0.250\n"
+    assert [call["properties"]["total"] for call in calls("events", text)] == [1250, 0.25]
+    mapping = ImportMapping(decimal=".")
+    assert [call["properties"]["total"] for call in calls("events", text, mapping)] == [1.25, 0.25]
+    assert refused("events", text, ImportMapping(decimal=",")) == [(3, "wrong_type", "properties.total")]
+
+
+def test_names_of_columns_are_compared_without_accents() -> None:
     assert fold_column_name(" Số ĐIỆN-thoại (2) ") == "sodienthoai2"
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"columns": {"a": "trait.x"}}, {"columns": {"a": "traits."}}, {"timezone": "Mars"}, {"delimiter": ";;"}, {"colums": {}}],
+    [
+        {"columns": {"a": "trait.x"}},
+        {"columns": {"a": "traits."}},
+        {"timezone": "Mars"},
+        {"delimiter": ";;"},
+        {"colums": {}},
+        {"decimal": "x"},
+        {"dates": {"time": "%H"}},
+        {"dates": ["x.y"]},
+    ],
 )
 def test_a_wrong_mapping_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -44,6 +44,13 @@ def mapping_of(text: str) -> MappingSpec:
         ({"path": "$.a", "as": ["iso"]}, {"a": "2025-06-15T20:31:07+07:00"}, "2025-06-15T13:31:07.000Z"),
         ({"path": "$.a", "as": ["epoch_seconds"]}, {"a": "1750000000"}, "2025-06-15T15:06:40.000Z"),
         ({"path": "$.a", "as": ["epoch_ms"]}, {"a": 1750000000001}, "2025-06-15T15:06:40.001Z"),
+        ({"path": "$.a", "as": ["number"]}, {"a": "1.250"}, 1.25),
+        ({"path": "$.a", "as": ["number"]}, {"a": "VND 1,250,000"}, 1250000),
+        ({"path": "$.a", "as": ["number"], "decimal": ","}, {"a": "1.250.000,5 ₫"}, 1250000.5),
+        ({"path": "$.a", "as": ["iso"]}, {"a": "Sun, 15 Jun 2025 13:31:07 +0000"}, "2025-06-15T13:31:07.000Z"),
+        ({"path": "$.a", "as": ["iso"], "zone": "Asia/Ho_Chi_Minh"}, {"a": "2025-06-15 20:31:07"}, "2025-06-15T13:31:07.000Z"),
+        ({"path": "$.a", "as": ["iso"], "day_first": True}, {"a": "15/06/2025 20:31"}, "2025-06-15T20:31:00.000Z"),
+        ({"path": "$.a", "as": ["iso"], "date_format": "%d/%m/%y"}, {"a": "15/06/25"}, "2025-06-15T00:00:00.000Z"),
         ({"path": "$.a", "as": ["number"]}, {}, None),
         ({"path": "$.a", "default": "x"}, {}, "x"),
         ({"path": "$.a", "map": {"1": "one", "on": True}}, {"a": 1}, "one"),
@@ -64,7 +71,7 @@ def test_a_value_of_the_mapping_reads_the_payload(value: Any, payload: Any, expe
 @pytest.mark.parametrize(
     ("transform", "value"),
     [
-        ("number", "12a"), ("number", True), ("number", "1e5"), ("number", "1_000"), ("number", "9" * 5000), ("number", {}),
+        ("number", "12a"), ("number", True), ("number", "1.250.000"), ("number", "1_000"), ("number", "9" * 5000), ("number", {}),
         ("lower", 5), ("trim", {}), ("string", {}), ("string", True), ("iso", "soon"), ("iso", 1e300), ("epoch_seconds", -1),
         ("epoch_seconds", 1e15), ("epoch_ms", "x"), ("epoch_ms", 10**30),
     ],
