@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.identity.groups import GroupDocument, account_facts, decode_group, household_facts, profile_contributions
+from domain.identity.identifier_values import normalise
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, HouseholdRules
 from domain.profiles.fragment import decode_fragment
 from domain.profiles.join import JoinedProfile, join_fragments
@@ -14,7 +15,7 @@ from ops.identity.references import format_instant, is_node
 from profile_store.port import ProfileStore
 from runtime.errors import Invalid
 from runtime.settings import Settings
-from schemas.identifiers import NAMESPACE_RANK, node, normalise
+from schemas.identifiers import NAMESPACE_RANK, node
 from schemas.records import GroupRecord
 
 

@@ -1,4 +1,4 @@
-"""Identifiers: their namespaces, ranks and normal form, and the keyed hash that stands for an identifier outside of its event.
+"""Identifiers: their namespaces and ranks, and the keyed hash that stands for an identifier outside of its event.
 
 Stores, topics and logs must not hold an e-mail address or a phone number where a name for it is enough. They hold its *node*: 32
 hex digits, of which the first is the rank of the namespace and the other 31 are the top 124 bits of a keyed BLAKE2b-128 over
@@ -9,12 +9,8 @@ An example: `user_id` has rank 0 and `email` rank 2, so a node of `user_id:KH-7`
 """
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
-
-import phonenumbers
 
 NAMESPACE_RANK: Final = {
     "user_id": 0, "crm_id": 1, "email": 2, "phone": 3, "device_id": 4, "anonymous_id": 5, "caller_number": 6,
@@ -25,54 +21,6 @@ MAX_VALUE_CHARS: Final = 1024
 
 Identifier = tuple[str, str]
 """(namespace, normalised value)."""
-
-_BLOCKED_EXACT: Final = frozenset(
-    {
-        "-1", "0", "null", "nil", "none", "undefined", "nan", "anonymous", "unknown", "n/a", "na", "guest", "test", "user", "id",
-        "true", "false", "[object object]", "00000000-0000-0000-0000-000000000000", "test@test.com", "test@example.com",
-    }
-)  # fmt: skip
-_BLOCKED_PATTERNS: Final = (
-    re.compile(r"^[0\-\s]*$"),
-    re.compile(r"^\+?(\d)\1{5,}$"),
-    re.compile(r"@example\.(com|org|net)$"),
-)
-_EMAIL: Final = re.compile(r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
-
-
-def is_blocked(value: str) -> bool:
-    """Return whether a value names nobody (`null`, `-1`, `test@test.com`, all equal digits …) and must not become a node."""
-    folded = value.casefold()
-    return folded in _BLOCKED_EXACT or any(pattern.search(folded) for pattern in _BLOCKED_PATTERNS)
-
-
-def normalise(namespace: str, value: str, default_country: str) -> str | None:
-    """Return the one spelling of an identifier's value: NFC and trimmed; e-mails lower case with an IDNA domain, phones E.164.
-
-    Returns None when the value cannot be an identifier of that namespace (empty, too long, not an e-mail, not a phone number) or is
-    blocked. `default_country` is the country of a phone number that is written without one.
-    """
-    text = unicodedata.normalize("NFC", value).strip()
-    if not text or len(text) > MAX_VALUE_CHARS:
-        return None
-    if namespace == "email":
-        text = text.lower()
-        if not _EMAIL.match(text):
-            return None
-        local, _, domain = text.rpartition("@")
-        try:
-            text = f"{local}@{domain.encode('idna').decode('ascii')}"
-        except UnicodeError:
-            return None
-    elif namespace in ("phone", "caller_number"):
-        try:
-            number = phonenumbers.parse(text, default_country)
-        except phonenumbers.NumberParseException:
-            return None
-        if not phonenumbers.is_possible_number(number):
-            return None
-        text = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return None if is_blocked(text) else text
 
 
 def node(secret: bytes, identifier: Identifier) -> str:

@@ -11,13 +11,14 @@ from domain.definitions.error_messages import error_messages
 from domain.definitions.model_shapes import shape_of
 from domain.definitions.yaml_text import DocumentTooLarge, check_document_size, yaml_documents
 from domain.fields import NAME_PATTERN, StrictModel
+from domain.identity.identifier_values import normalise
 from domain.identity.rules import IdentityRulesSpec
 from domain.intake.enrichment.spec import EnrichSpec
 from domain.intake.tracking_plan import TrackingPlanSpec
 from domain.intake.webhook_spec import WebhookSpec
 from domain.segments.computed_traits import ComputedTraitSpec
 from domain.segments.language import MAX_DEPTH, MAX_NODES, SegmentSpec
-from schemas.identifiers import node, normalise
+from schemas.identifiers import node
 
 DefinitionName = Annotated[str, Field(pattern=NAME_PATTERN)]
 MAX_DOCUMENT_BYTES: Final = 256 * 1024

@@ -15,11 +15,13 @@ from typing import Any, Final
 
 import phonenumbers
 
+from domain.identity.phone_numbers import has_extension
+from domain.identity.placeholders import is_blocked
 from domain.identity.postal_addresses import normalise_address
 from domain.identity.rules import HouseholdRules
 from domain.profiles.join import JoinedProfile
 from domain.segments.comparisons import lookup
-from schemas.identifiers import MAX_VALUE_CHARS, is_blocked
+from schemas.identifiers import MAX_VALUE_CHARS
 from schemas.records import GroupKind
 
 MAX_HOUSEHOLD_KEYS: Final = 10
@@ -76,10 +78,15 @@ def _phone_numbers(joined: JoinedProfile) -> list[str]:
     """Return the phone numbers that the profile's events named, including those that belong to another profile or to nobody.
 
     A number that is the profile's only identifier does not count: such a profile is a number, and not a person of the household.
+    Nor does an extension: behind an exchange sit colleagues.
     """
     own_values = {value for _, value in joined.identifiers}
     return sorted(
-        {value for namespace, value in joined.event_identifiers if namespace in _PHONE_NAMESPACES and own_values - {value}}
+        {
+            value
+            for namespace, value in joined.event_identifiers
+            if namespace in _PHONE_NAMESPACES and own_values - {value} and not has_extension(value)
+        }
     )
 
 

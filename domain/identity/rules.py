@@ -19,9 +19,10 @@ import re2
 from pydantic import Field, field_validator, model_validator
 
 from domain.fields import StrictModel
+from domain.identity.identifier_values import normalise
 from domain.re2_options import re2_options
 from schemas.hashes import content_hash
-from schemas.identifiers import Identifier, namespace_of, node, normalise
+from schemas.identifiers import Identifier, namespace_of, node
 
 MAX_MEMBERS: Final = 1_000
 MAX_BLOCKED: Final = 100_000

@@ -7,13 +7,13 @@ A call-centre event may be written flat (`{"type": "call_ended", "call_id": "c-1
 from collections.abc import Callable
 from typing import Any, Final
 
+from domain.identity.identifier_values import normalise
 from domain.instants import INSTANT_RULE, instant_ms, iso_instant
 from domain.intake.call_fields import is_absent_value, optional_object, optional_text
 from domain.intake.rejection import CallRejected
 from domain.intake.values import text_of
 from domain.intake.withheld_numbers import is_withheld
 from schemas.hashes import short_hash
-from schemas.identifiers import normalise
 from schemas.reasons import Reason
 
 DIRECTIONS: Final = ("inbound", "outbound")

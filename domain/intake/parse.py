@@ -11,6 +11,7 @@ import hashlib
 from functools import lru_cache
 from typing import Any, Final, cast
 
+from domain.identity.identifier_values import normalise
 from domain.instants import INSTANT_RULE, instant_ms
 from domain.intake.call_centre import normalise_call
 from domain.intake.call_fields import is_absent_value, optional_object, optional_text
@@ -18,7 +19,7 @@ from domain.intake.rejection import CallRejected, Rejection
 from domain.intake.values import find_violation, text_of
 from domain.intake.withheld_numbers import is_withheld
 from schemas.events import CALL_TYPES, EVENT_TYPES, EVENT_VERSION, NOBODY, Event, EventType
-from schemas.identifiers import NAMESPACE_RANK, Identifier, node, normalise, pick_owner
+from schemas.identifiers import NAMESPACE_RANK, Identifier, node, pick_owner
 from schemas.reasons import Reason
 
 MAX_ID_CHARS: Final = 256

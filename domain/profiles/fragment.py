@@ -19,11 +19,12 @@ from typing import Any, Final
 
 import msgspec
 
+from domain.identity.placeholders import is_blocked
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan, trait_change_key
 from domain.segments.registers import Entry, TallyCount, count_entry
 from schemas.events import BOT_FLAG, Event
 from schemas.hashes import message_hash
-from schemas.identifiers import MAX_VALUE_CHARS, is_blocked, links_from_strongest
+from schemas.identifiers import MAX_VALUE_CHARS, links_from_strongest
 from schemas.instants import DAY_MS
 
 DEDUPLICATION_LIMIT: Final = 512

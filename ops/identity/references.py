@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from domain.identity.clusters import Evidence
+from domain.identity.identifier_values import normalise
+from domain.identity.placeholders import is_blocked
 from domain.profiles.fragment import decode_fragment
 from profile_store.port import ProfileStore
 from runtime.errors import Invalid
 from runtime.settings import Settings
-from schemas.identifiers import NAMESPACE_RANK, Identifier, is_blocked, namespace_of, node, normalise
+from schemas.identifiers import NAMESPACE_RANK, Identifier, namespace_of, node
 
 NODE_DIGITS: Final = 32
 MAX_TEXT_CHARS: Final = 2_048
@@ -58,7 +60,9 @@ def parse_reference(text: str, settings: Settings, path: str = "identifier") -> 
         )
     if normalised is None:
         raise Invalid(
-            f"{path} is not a valid {namespace}: its value is empty, too long or malformed", path=path, reason="unusable_value"
+            f"{path} is not a valid {namespace}: its value is empty, too long, malformed or a filler",
+            path=path,
+            reason="unusable_value",
         )
     identifier = (namespace, normalised)
     return NodeReference(node(settings.tenant_secret.get_secret_value().encode(), identifier), identifier)

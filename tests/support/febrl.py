@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from domain.identity.identifier_values import normalise
 from schemas.events import EVENT_VERSION, Event
-from schemas.identifiers import Identifier, node, normalise, pick_owner
+from schemas.identifiers import Identifier, node, pick_owner
 from tests.support.events import SECRET, START_MS
 
 FILES: Final = {

@@ -6,7 +6,7 @@ from itertools import islice
 
 from demo.customers import PRODUCTS
 from demo.simulation import Action, DemoCall, DemoTouchpoint, Simulation
-from schemas.identifiers import normalise
+from domain.identity.identifier_values import normalise
 
 TODAY = date(2026, 11, 22)
 

@@ -93,14 +93,14 @@ def test_top_level_fields_override_properties() -> None:
 
 def test_an_agent_may_know_who_it_is() -> None:
     event = parsed_event(
-        call_of_type("call_connected", user_id=7, crm_id="CRM-1", phone="0987654321", email="Lan@Thu.VN", anonymousId="a1")
+        call_of_type("call_connected", user_id=7, crm_id="CRM-1", phone="0987650321", email="Lan@Thu.VN", anonymousId="a1")
     )
     assert event.identifiers == (
         ("anonymous_id", "a1"),
         ("caller_number", "+84912345678"),
         ("crm_id", "CRM-1"),
         ("email", "lan@thu.vn"),
-        ("phone", "+84987654321"),
+        ("phone", "+84987650321"),
         ("user_id", "7"),
     )
     assert not {"user_id", "crm_id", "phone", "email"} & set(event.properties)
