@@ -11,6 +11,9 @@ EVENT_VERSION: Final = 2
 BOT_FLAG: Final = "bot"
 """The flag of an event that a program made: the event is stored, but feeds no counter and no condition."""
 
+PREVIOUS_ID: Final = "previousId"
+"""The property of an alias that has the customer's earlier id, which may be a user id or an anonymous id."""
+
 
 class PlanViolation(NamedTuple):
     """One difference between an event and its tracking plan: path, rule and kind of value, never the value itself."""

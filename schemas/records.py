@@ -16,7 +16,7 @@ Cause = Literal["event", "link", "timer", "merge", "split", "group", "rebuild", 
 LIVE_CAUSES: Final[frozenset[Cause]] = frozenset({"event", "link", "timer", "group"})
 """The causes that mean that something happened to the customer, or to their account or household. Transitions by any other cause
 only restate, relabel or repair what was known; activation sends none of them to a channel by itself."""
-LinkRule = Literal["together", "alias"]
+LinkRule = Literal["together", "alias", "same_number"]
 DecisionKind = Literal["cut", "apart"]
 DecisionAction = Literal["cut", "split", "undo"]
 TransitionOp = Literal["entered", "exited"]
@@ -47,7 +47,10 @@ class Link(LinkRecord, frozen=True, kw_only=True, tag="link"):
     last_event: Annotated[str, Meta(description="The message id of that event.")]
     source: Annotated[str, Meta(description="The source of the earliest event.")]
     owner: Annotated[str, Meta(description="The owner of the earliest event: the node whose fragment counts it.")]
-    rule: Annotated[LinkRule, Meta(description="What made the pair evidence: one event named both, or an alias call.")] = "together"
+    rule: Annotated[
+        LinkRule,
+        Meta(description="What made the pair evidence: one event named both, an alias, or a caller number and a phone are equal."),
+    ] = "together"
     rules: Annotated[str, Meta(description="The version of the identity rules at that time.")] = ""
 
 

@@ -3,12 +3,12 @@
 Why a function of the whole evidence and not a union-find that grows: limits that count in the order of arrival give other profiles
 after a replay, a rebuild, or with other workers. The order of arrival is no input here, so it cannot matter.
 
-1. An edge is *dead* by itself when a person cut it, or when one of its nodes is *blocked* (the rules say that the value identifies
-   nobody), *crowded* (more than MAX_NEIGHBOURS neighbours) or *generic* (more distinct neighbours of stronger or equal namespaces
-   than the rules allow).
-2. The live edges are replayed one by one, the newest first: by the day last seen, then by the earlier first seen, then by the pair.
-   Each joins two clusters, unless the joined cluster would exceed a limit of a profile (values of one namespace, members in all)
-   or would hold two nodes that a person set apart.
+1. An edge is *dead* by itself when a person cut it, when the rules switch its kind of evidence off, or when one of its nodes is
+   *blocked* (the rules say that the value identifies nobody), *crowded* (more than MAX_NEIGHBOURS neighbours) or *generic* (more
+   distinct neighbours of stronger or equal namespaces than the rules allow).
+2. The live edges are replayed one by one: what events name together before what only has the same number, then the newest first: by
+   the day last seen, then by the earlier first seen, then by the pair. Each joins two clusters, unless the joined cluster would
+   exceed a limit of a profile (values of one namespace, members in all) or would hold two nodes that a person set apart.
 
 The profile id is the smallest member. Invariant: clusters that no live edge connects do not influence each other, so resolving one
 closure of nodes (see `domain.identity.closure`) gives the same labels as resolving everything.
@@ -20,15 +20,13 @@ with the reason `unique`. The labels are {u1: u1, u2: u2, t: u2}, whichever even
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 from domain.identity.model import MAX_NEIGHBOURS, Decision, DecisionKind, Edge, Pair
 from domain.identity.rules import CompiledIdentityRules
 from schemas.identifiers import namespace_of
 
-DeadEdgeReason = Literal["cut", "blocked", "generic", "crowded", "unique", "size", "apart"]
-LOCAL_REASONS: Final[frozenset[DeadEdgeReason]] = frozenset({"cut", "blocked", "generic", "crowded"})
-"""Reasons that depend on an edge and its two nodes alone, and not on what was joined before the edge's turn."""
+DeadEdgeReason = Literal["cut", "rule_off", "blocked", "generic", "crowded", "unique", "size", "apart"]
 
 
 @dataclass(slots=True)
@@ -48,8 +46,9 @@ class Evidence:
 class DeadEdge:
     """Why an edge joins nothing.
 
-    `subject` is the node (blocked, generic, crowded), the namespace (unique) or the operation (cut, apart) behind the reason.
-    `count` is the number of neighbours of a generic node, or the limit that an edge exceeds (crowded, unique, size).
+    `subject` is the node (blocked, generic, crowded), the namespace (unique), the operation (cut, apart) or the rule of evidence
+    (rule_off) behind the reason. `count` is the number of neighbours of a generic node, or the limit that an edge exceeds
+    (crowded, unique, size).
     """
 
     reason: DeadEdgeReason
@@ -84,6 +83,7 @@ class Liveness:
         self._rules = rules
         self._degree: dict[str, int] = {}
         self._strong_degree: dict[str, int] = {}
+        self._phone_edges: dict[str, set[Pair]] = {}
         for a, b in evidence.edges:
             self.add_edge(a, b)
 
@@ -94,6 +94,8 @@ class Liveness:
         # a < b, so `a` is of a stronger or equal namespace and always counts for b. For `a`, b counts only if both namespaces are
         # equal: sixty cookies on one e-mail are one customer with many browsers, six customers on one e-mail are a shop's address.
         self._strong_degree[b] = self._strong_degree.get(b, 0) + 1
+        if namespace_of(b) == "caller_number" and namespace_of(a) == "phone":
+            self._phone_edges.setdefault(b, set()).add((a, b))
         if a[0] == b[0]:  # the first character of a node is the rank of its namespace
             self._strong_degree[a] = self._strong_degree.get(a, 0) + 1
 
@@ -104,6 +106,9 @@ class Liveness:
         if node in self._evidence.crowded or self._degree.get(node, 0) > MAX_NEIGHBOURS:
             return DeadEdge("crowded", node, MAX_NEIGHBOURS)
         limit, degree = self._rules.max_neighbours.get(namespace_of(node)), self._strong_degree.get(node, 0)
+        # The phone of a caller number's own number is no further customer. Asked only here, since the rule of an edge is that of
+        # its earliest event, which may be added after the edge was counted.
+        degree -= sum(self._evidence.edges[pair].rule == "same_number" for pair in self._phone_edges.get(node, ()))
         return DeadEdge("generic", node, degree) if limit is not None and degree > limit else None
 
     def dead_edge(self, a: str, b: str) -> DeadEdge | None:
@@ -111,6 +116,8 @@ class Liveness:
         cut = self._evidence.decisions.get(("cut", a, b))
         if cut is not None and cut.on:
             return DeadEdge("cut", cut.operation)
+        if not self._rules.same_number and self._evidence.edges[a, b].rule == "same_number":
+            return DeadEdge("rule_off", "same_number")
         return self.dead_node(a) or self.dead_node(b)
 
 
@@ -146,13 +153,13 @@ def resolve(
     return Resolution({node: clusters.root(node) for node in nodes}, dead_edges, tuple(joining_edges))
 
 
-def preference_key(rules: CompiledIdentityRules) -> Callable[[tuple[Pair, Edge]], tuple[int, int, Pair]]:
+def preference_key(rules: CompiledIdentityRules) -> Callable[[tuple[Pair, Edge]], tuple[bool, int, int, Pair]]:
     """Return the sort key of the replay: the edge with the smallest key has the first claim on a profile's limits."""
     if rules.prefer == "first":
-        return lambda item: (item[1].first_ms, 0, item[0])
+        return lambda item: (item[1].rule == "same_number", item[1].first_ms, 0, item[0])
     # By the day and not by the millisecond: a pair is published once a day, so what happened later within the day may be unknown.
     # Within one day the older acquaintance wins, and the pair decides last so that the order is total.
-    return lambda item: (-item[1].last_day, item[1].first_ms, item[0])
+    return lambda item: (item[1].rule == "same_number", -item[1].last_day, item[1].first_ms, item[0])
 
 
 def _apart_pairs(evidence: Evidence, nodes: Collection[str]) -> Iterator[tuple[str, str, str]]:

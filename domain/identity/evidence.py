@@ -6,22 +6,60 @@ state would depend on which of them wrote last.
 
 Example: an event of user u1 with e-mail m and cookie c is evidence for two pairs, (u1, m) and (u1, c): from its strongest node to
 each of the others. Two edges suffice to connect three nodes; the pair (m, c) would only add a weaker link between the same nodes.
+
+What an event does not name itself can be evidence too. The `previousId` of an alias is the customer's earlier user id or anonymous
+id, and no client says which: it is evidence for both, and the one that no other event names remains without consequence. A caller
+number is evidence for the phone of the same number, so that a call reaches the customer who gave the number as a phone.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
-from domain.identity.model import Decision, Decisions, Edge, Edges, Pair
-from schemas.events import Event
-from schemas.identifiers import links_from_strongest
-from schemas.records import Link, LinkDecision
+from domain.identity.identifier_values import normalise
+from domain.identity.model import Decision, Decisions, Edge, Edges, Pair, ordered_pair
+from schemas.events import PREVIOUS_ID, Event
+from schemas.identifiers import links_from_strongest, namespace_of, node
+from schemas.records import Link, LinkDecision, LinkRule
 
 # The attributes that an `Edge` and a `Link` record have in common. Both must name them alike: they are copied by name.
 EDGE_FIELDS: Final = ("first_ms", "first_event", "last_ms", "last_event", "source", "owner", "rule", "rules")
 
 
-def edge_of_event(event: Event, rules: str = "") -> Edge:
-    """Return the edge that an event contributes to each of its pairs; `rules` is the version of the identity rules now in force."""
+def event_pairs(event: Event, secret: bytes) -> dict[Pair, LinkRule]:
+    """Return the pairs that an event is evidence for, each with its rule. `secret` is the tenant's key of the node hash."""
+    # Events that were stored up to version 0.3.0 name the previous id among their identifiers: the star is what the alias says.
+    is_old_alias = event.type == "alias" and PREVIOUS_ID not in event.properties
+    pairs: dict[Pair, LinkRule] = dict.fromkeys(links_from_strongest(event.nodes), "alias" if is_old_alias else "together")
+    pairs |= dict.fromkeys(_alias_pairs(event, secret), "alias")
+    # Last, so that this pair has this rule whether or not an event also names the phone: naming both says no more than the number
+    # does, and the rule must not depend on which event of the pair was the first.
+    pairs |= dict.fromkeys(_same_number_pairs(event, secret), "same_number")
+    return pairs
+
+
+def _same_number_pairs(event: Event, secret: bytes) -> list[Pair]:
+    """Return the pairs of each caller number of the event and the phone of the same number."""
+    named = zip(event.identifiers, event.nodes, strict=True)
+    return [ordered_pair(node(secret, ("phone", value)), caller) for (space, value), caller in named if space == "caller_number"]
+
+
+def _alias_pairs(event: Event, secret: bytes) -> list[Pair]:
+    """Return the pairs of an alias: its user id with the previous id, as a user id and as an anonymous id."""
+    previous_id = event.properties.get(PREVIOUS_ID) if event.type == "alias" else None
+    # The owner is the user id whenever that is usable, and an alias to nobody is evidence for nothing.
+    if not isinstance(previous_id, str) or namespace_of(event.owner) != "user_id":
+        return []
+    # The anonymous id of this very call needs no second meaning.
+    namespaces = ("anonymous_id",) if ("anonymous_id", previous_id) in event.identifiers else ("user_id", "anonymous_id")
+    # Ids have one spelling in all countries, so none is needed.
+    values = [(namespace, normalise(namespace, previous_id, "")) for namespace in namespaces]
+    nodes = [node(secret, (namespace, value)) for namespace, value in values if value is not None]
+    # A client that is identified already sends an alias of itself: it links nothing.
+    return [] if event.owner in nodes else [ordered_pair(event.owner, previous) for previous in nodes]
+
+
+def edge_of_event(event: Event, rule: LinkRule, rules: str = "") -> Edge:
+    """Return the edge that an event contributes to one of its pairs; `rules` is the version of the identity rules now in force."""
     return Edge(
         first_ms=event.time_ms,
         first_event=event.id,
@@ -29,7 +67,7 @@ def edge_of_event(event: Event, rules: str = "") -> Edge:
         last_event=event.id,
         source=event.source,
         owner=event.owner,
-        rule="alias" if event.type == "alias" else "together",
+        rule=rule,
         rules=rules,
     )
 
@@ -50,12 +88,12 @@ def add_edge(edges: Edges, pair: Pair, edge: Edge) -> None:
     edges[pair] = edge if stored is None else stored.join(edge)
 
 
-def add_event_edges(edges: Edges, event: Event) -> None:
-    """Join the edges of an event into `edges`, in place."""
+def add_event_edges(edges: Edges, event: Event, secret: bytes) -> None:
+    """Join the edges of an event into `edges`, in place. `secret` is the tenant's key of the node hash."""
     # Without a version of the rules: a stored event does not tell which rules were in force on its day. The caller takes the
     # version from published evidence (`domain.identity.state.merge_event_evidence`).
-    for pair in links_from_strongest(event.nodes):
-        add_edge(edges, pair, edge_of_event(event))
+    for pair, rule in event_pairs(event, secret).items():
+        add_edge(edges, pair, edge_of_event(event, rule))
 
 
 def add_decision(decisions: Decisions, record: LinkDecision) -> None:

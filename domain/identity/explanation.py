@@ -161,7 +161,7 @@ class IdentityExplainer:
             return EdgeRefusal(dead, limit=self._rules.max_neighbours[namespace_of(dead.subject)])
         if dead.reason == "crowded":
             return EdgeRefusal(dead, limit=MAX_NEIGHBOURS)
-        if dead.reason == "blocked":
+        if dead.reason in ("blocked", "rule_off"):
             return EdgeRefusal(dead)
         return self._refusal_at_turn(start, end, dead)
 

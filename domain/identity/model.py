@@ -67,7 +67,8 @@ class Edge:
         last_ms: the time of the earliest event of the latest day; `last_event` is its id.
         source: the source of the first event.
         owner: the owner of the first event, whose fragment knows the values behind the nodes.
-        rule: what made the event evidence: `together` (named in one event) or `alias`.
+        rule: what made the event evidence: `together` (named in one event), `alias`, or `same_number` (a caller number and a phone
+            of one number). Whether it is `same_number` depends on the pair alone, not on the event.
         rules: the version of the identity rules at the time of the first event.
     """
 

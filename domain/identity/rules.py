@@ -95,6 +95,9 @@ class IdentityRulesSpec(StrictModel):
     namespaces: dict[Namespace, NamespaceRules] = Field(default_factory=dict)
     max_members: int = Field(default=MAX_MEMBERS, ge=2, le=2_000, description="how many identifiers one profile may have")
     prefer: Prefer = Field(default="last", description="which link counts first at a limit: the one seen last, or first")
+    same_number: bool = Field(
+        default=True, description="a call reaches the customer who gave its number as a phone; false: only if an event names both"
+    )
     household: HouseholdRules | None = Field(default=None, description="what makes a household; without it there are none")
 
 
@@ -110,6 +113,7 @@ class CompiledIdentityRules:
     max_per_profile: Mapping[str, int | None] = field(default_factory=lambda: DEFAULT_MAX_PER_PROFILE)
     max_members: int = MAX_MEMBERS
     prefer: Prefer = "last"
+    same_number: bool = True
     blocked: frozenset[str] = frozenset()
     patterns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     household: HouseholdRules | None = None
@@ -147,6 +151,7 @@ class CompiledIdentityRules:
             max_per_profile=max_per_profile,
             max_members=spec.max_members,
             prefer=spec.prefer,
+            same_number=spec.same_number,
             blocked=frozenset(blocked),
             patterns=patterns,
             household=spec.household,
@@ -174,4 +179,5 @@ DEFAULT_RULES: Final = CompiledIdentityRules()
 
 def rules_version(spec: IdentityRulesSpec) -> str:
     """Return a hash of the rules' content, so that equal rules have equal versions wherever they were written."""
-    return content_hash(spec.model_dump(mode="json"))
+    # Without `same_number` as long as it says nothing, so that rules that were written before it exists keep their version.
+    return content_hash(spec.model_dump(mode="json", exclude={"same_number"} if spec.same_number else None))

@@ -18,7 +18,7 @@ from domain.intake.call_fields import is_absent_value, optional_object, optional
 from domain.intake.rejection import CallRejected, Rejection
 from domain.intake.values import find_violation, text_of
 from domain.intake.withheld_numbers import is_withheld
-from schemas.events import CALL_TYPES, EVENT_TYPES, EVENT_VERSION, NOBODY, Event, EventType
+from schemas.events import CALL_TYPES, EVENT_TYPES, EVENT_VERSION, NOBODY, PREVIOUS_ID, Event, EventType
 from schemas.identifiers import NAMESPACE_RANK, Identifier, node, pick_owner
 from schemas.reasons import Reason
 
@@ -100,13 +100,19 @@ def _event_type(call: dict[str, Any], call_type: str | None) -> EventType:
 
 
 def _properties(call: dict[str, Any], event_type: EventType) -> dict[str, Any]:
-    """Return the properties, with what Segment keeps beside them: the category of a page, the id of a group."""
+    """Return the properties, with what Segment keeps beside them: a page's category, a group's id, an alias's previous id."""
     properties = optional_object(call, "properties")
     if event_type == "group":
         group = optional_text(call, "groupId")
         if not group:
             raise CallRejected(Reason.MISSING_FIELD, "is missing", "groupId")
         return {**properties, "groupId": group}
+    if event_type == "alias":
+        previous_id = optional_text(call, PREVIOUS_ID)
+        if not previous_id:
+            raise CallRejected(Reason.MISSING_FIELD, "is missing", PREVIOUS_ID)
+        # No identifier of this event: only other events can tell whether it is a user id or an anonymous id.
+        return {**properties, PREVIOUS_ID: normalise("user_id", previous_id, "") or previous_id}
     category = call.get("category")
     if event_type in ("page", "screen") and isinstance(category, str) and "category" not in properties:
         return {**properties, "category": category}
@@ -166,13 +172,8 @@ def _identifier_candidates(
     user_id = optional_text(call, "userId")
     candidates = [("user_id", user_id), ("anonymous_id", optional_text(call, "anonymousId"))]
     if event_type == "alias":
-        previous_id = optional_text(call, "previousId")
-        for field, value in (("userId", user_id), ("previousId", previous_id)):
-            if not value:
-                raise CallRejected(Reason.MISSING_FIELD, "is missing", field)
-        # A client that is identified already sends an alias of itself: it links nothing.
-        if previous_id is not None and user_id is not None and previous_id.strip() != user_id.strip():
-            candidates.append(("anonymous_id", previous_id))
+        if not user_id:
+            raise CallRejected(Reason.MISSING_FIELD, "is missing", "userId")
     elif event_type == "identify":
         candidates += (("email", text_of(traits.get("email"))), ("phone", text_of(traits.get("phone"))))
     device = context.get("device")

@@ -91,11 +91,15 @@ class Effect:
     changes: frozenset[str] = frozenset()
 
 
-def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan) -> Effect:
-    """Apply one event of the owner to its fragment, in place; a duplicate is recognised by its message id."""
+def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan, pairs: Iterable[tuple[str, str]] | None = None) -> Effect:
+    """Apply one event of the owner to its fragment, in place; a duplicate is recognised by its message id.
+
+    `pairs` are those that the event is evidence for (`domain.identity.evidence.event_pairs`). Without them only what the event
+    names itself is linked: enough for a caller that asks what the event counts, and not whom it links.
+    """
     # Links come before the check for duplicates. Redis may have been written and the process died before the links were sent:
     # then the replayed event is a duplicate to the fragment, and the caller sends its links once more.
-    links = _observe_links(fragment, event)
+    links = _observe_links(fragment, links_from_strongest(event.nodes) if pairs is None else pairs, event.time_ms)
     message = message_hash(event.owner, event.id)
     if message in fragment.message_times:
         return Effect(is_new=False, changed_links=links)
@@ -151,15 +155,14 @@ def retain_accounts(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names))[:MAX_ACCOUNTS])
 
 
-def _observe_links(fragment: Fragment, event: Event) -> tuple[tuple[str, str], ...]:
-    """Add the event's pairs to the fragment's links; return the pairs that are new or whose evidence changed.
+def _observe_links(fragment: Fragment, pairs: Iterable[tuple[str, str]], at_ms: int) -> tuple[tuple[str, str], ...]:
+    """Add an event's pairs to the fragment's links; return the pairs that are new or whose evidence changed.
 
     The two times of a pair are those of `Edge`: the earliest event, and the earliest event of the latest day. So a customer with a
     thousand events a day publishes each pair about once a day, and the stored times do not depend on the order of arrival.
     """
-    at_ms = event.time_ms
     changed_pairs = []
-    for a, b in links_from_strongest(event.nodes):
+    for a, b in pairs:
         key = f"{a}{b}"
         stored = fragment.links.get(key)
         if stored is None:

@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 
 from domain.identity.clusters import Evidence, members_of, resolve
-from domain.identity.evidence import add_event_edges, nodes_of
+from domain.identity.evidence import add_event_edges, event_pairs, nodes_of
 from domain.identity.model import Edges
 from domain.identity.rules import CompiledIdentityRules
 from domain.identity.state import IdentityState
@@ -114,16 +114,16 @@ class RecomputedState:
     identity: IdentityState = field(default_factory=IdentityState)
     events: int = 0
 
-    def apply_event(self, event: Event, witnessed_edges: Edges, plan: SegmentPlan) -> None:
+    def apply_event(self, event: Event, witnessed_edges: Edges, plan: SegmentPlan, secret: bytes) -> None:
         """Apply an event to its owner's fragment, and add the pairs that it is evidence for to `witnessed_edges`.
 
-        An event that nobody owns changes no profile.
+        `secret` is the tenant's key of the node hash. An event that nobody owns changes no profile.
         """
         self.events += 1
         if event.owner == NOBODY:
             return
-        apply_event(self.state.fragments.setdefault(event.owner, Fragment()), event, plan)
-        add_event_edges(witnessed_edges, event)
+        apply_event(self.state.fragments.setdefault(event.owner, Fragment()), event, plan, event_pairs(event, secret))
+        add_event_edges(witnessed_edges, event, secret)
 
     def cluster(self, rules: CompiledIdentityRules) -> None:
         """Resolve the evidence and the decisions by these rules, and set labels and members; call this after the last event."""

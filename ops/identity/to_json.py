@@ -151,6 +151,8 @@ def explain_refusal(refusal: Mapping[str, Any], prefer: str) -> str:
         return f"{render_node(low)} and {render_node(high)} are kept apart, decided {_attribution(refusal['decision'])}"
     if reason == "blocked":
         return f"{render_node(refusal['identifier'])} is blocked: by the identity rules it names nobody"
+    if reason == "rule_off":
+        return "the identity rules do not take a call for one of the customer with the same phone (same_number: false)"
     if reason == "generic":
         who, namespace = render_node(refusal["identifier"]), refusal["identifier"]["namespace"]
         return (

@@ -32,17 +32,22 @@ class StoreComparison:
 
 
 async def compare_stores(
-    store: ProfileStore, warehouse: Warehouse, rules: CompiledIdentityRules = DEFAULT_RULES, plan: SegmentPlan | None = None
+    store: ProfileStore,
+    warehouse: Warehouse,
+    secret: bytes,
+    rules: CompiledIdentityRules = DEFAULT_RULES,
+    plan: SegmentPlan | None = None,
 ) -> StoreComparison:
     """Compare both stores as they are now, by the live identity rules and the live plan (None: the shipped computed traits alone).
 
-    Registers of definitions that are not live any more are not compared. When no event has come for some seconds the stores
-    agree; while events flow, one of them may be ahead. Raises Transient when a store does not answer.
+    `secret` is the tenant's key of the node hash. Registers of definitions that are not live any more are not compared. When no
+    event has come for some seconds the stores agree; while events flow, one of them may be ahead. Raises Transient when a store
+    does not answer.
     """
     redis_profiles = await read_profiles_from_redis(store)
     redis_evidence = await read_identity_from_redis(store)
     plan = plan or SegmentPlan()
-    recomputed = await recompute_from_clickhouse(warehouse, plan, rules)
+    recomputed = await recompute_from_clickhouse(warehouse, plan, secret, rules)
     # Fragments in Redis may still have registers of removed definitions. Recomputing by the live plan never makes those, so
     # they are left out of both hashes.
     redis, clickhouse = (state_hash(profile_contents, plan.registers) for profile_contents in (redis_profiles, recomputed.state))

@@ -84,12 +84,14 @@ async def read_identity_from_clickhouse(warehouse: Warehouse) -> IdentityState:
 async def recompute_from_clickhouse(
     warehouse: Warehouse,
     plan: SegmentPlan,
+    secret: bytes,
     rules: CompiledIdentityRules = DEFAULT_RULES,
     end_offsets: Mapping[int, int] | None = None,
 ) -> RecomputedState:
     """Apply every event that ClickHouse has and cluster all evidence, in memory. Raises Transient when ClickHouse does not answer.
 
-    `end_offsets` leaves out, by partition of `events`, the events at that offset and after it; None takes all.
+    `secret` is the tenant's key of the node hash. `end_offsets` leaves out, by partition of `events`, the events at that offset and
+    after it; None takes all.
     """
     recomputed = RecomputedState(identity=await read_identity_from_clickhouse(warehouse))
     witnessed_edges = Edges()
@@ -97,7 +99,7 @@ async def recompute_from_clickhouse(
         for row in block:
             *fields, partition, offset = row
             if end_offsets is None or offset < end_offsets.get(partition, 0):
-                recomputed.apply_event(event_from_row(fields), witnessed_edges, plan)
+                recomputed.apply_event(event_from_row(fields), witnessed_edges, plan, secret)
     # An event can be stored before its link record is consumed: the event is evidence by itself.
     merge_event_evidence(recomputed.identity.edges, witnessed_edges)
     recomputed.cluster(rules)

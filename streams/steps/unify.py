@@ -1,10 +1,10 @@
 """Unify: fold a slice of events into the fragments of their owners, and emit new links and touches of the profiles they changed."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from domain.identity.evidence import add_edge, edge_of_event, link_of
+from domain.identity.evidence import add_edge, edge_of_event, event_pairs, link_of
 from domain.identity.households import group_id
 from domain.identity.model import Edges, Label
 from domain.profiles.fragment import (
@@ -23,7 +23,6 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import NOBODY, Event
 from schemas.hashes import message_hash
-from schemas.identifiers import links_from_strongest
 from schemas.records import GroupRecord, Touched
 from streams.outcome import Outcome
 from streams.steps.common import DefinedStep, contribution_record, decode_slice, must_wait, touch_record
@@ -83,14 +82,16 @@ def decide(
     changed: dict[str, set[str]] = {}
     accounts: dict[str, dict[str, TraitValue]] = {}
     results: Counter[str] = Counter()
+    secret = settings.tenant_secret.get_secret_value().encode()
     for record, event in events:
         owner = event.owner
         if owner == NOBODY:
             results["stored"] += 1  # by the consumer, in ClickHouse: there is no profile that it could change
             continue
+        rules_by_pair = event_pairs(event, secret)
         if record.offset <= documents[owner].applied_offset(topic_partition):
             results["replayed"] += 1
-            pairs: Sequence[tuple[str, str]] = links_from_strongest(event.nodes)
+            pairs: Iterable[tuple[str, str]] = rules_by_pair
             touched[owner] = event
             changed.setdefault(owner, set()).add(EVERYTHING)
             _add_account_traits(accounts, event)
@@ -98,7 +99,7 @@ def decide(
             fragment = fragments.get(owner)
             if fragment is None:
                 fragment = fragments[owner] = decode_fragment(documents[owner].data)
-            effect = apply_event(fragment, event, plan)
+            effect = apply_event(fragment, event, plan, rules_by_pair)
             applied[owner] = record.offset
             results["stored" if effect.is_new else "duplicate"] += 1
             pairs = effect.changed_links
@@ -107,7 +108,7 @@ def decide(
                 changed.setdefault(owner, set()).update(effect.changes)
                 _add_account_traits(accounts, event)
         for a, b in pairs:
-            add_edge(links, (a, b), edge_of_event(event, rules_version))
+            add_edge(links, (a, b), edge_of_event(event, rules_by_pair[a, b], rules_version))
     writes = Writes(
         documents={
             ("fragment", owner): GuardedDocument(encode_fragment(fragment), topic_partition.guard_name, applied[owner])

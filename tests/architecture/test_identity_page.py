@@ -19,7 +19,7 @@ def test_the_defaults_are_those_that_ship() -> None:
         limits = f"{DEFAULT_MAX_NEIGHBOURS[name] or 'unlimited'} | {DEFAULT_MAX_PER_PROFILE.get(name) or 'unlimited'}"
         rows.append(f"| {rank} | `{name}` | {OWNER_ORDER.index(name) + 1} | {limits} |")
     assert "\n".join(rows) in PAGE
-    assert f"`max_members`\n   ({MAX_MEMBERS:,})" in PAGE
+    assert f"`max_members` ({MAX_MEMBERS:,})" in PAGE
     assert f"more than {MAX_NEIGHBOURS:,} neighbours" in PAGE
     assert DEFAULT_RULES.prefer == "last"
 

@@ -12,6 +12,7 @@ from domain.identity import clusters
 from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
 from profile_store.port import TopicPartition
 from runtime.bus.port import Outgoing
+from schemas.identifiers import node
 from schemas.instants import DAY_MS
 from schemas.records import LinkDecision
 from streams.reclustering import Reclusterer
@@ -119,6 +120,23 @@ async def test_a_value_that_many_users_share_joins_none_of_them() -> None:
     live = [profile for profile in pipeline.profiles().values() if profile.members]
     assert sorted(len(profile.members) for profile in live) == [1] * 40
     assert all(dict(profile.identifiers).keys() == {"user_id"} for profile in live)
+
+
+async def test_a_call_reaches_the_customer_at_once_and_a_change_of_rules_takes_it_back() -> None:
+    pipeline, number = Pipeline(random.Random(4), partitions=2), "+84912345678"
+    pipeline.feed(event({"user_id": "KH-1", "phone": number}, id="p", type="identify", traits={"name": "Trần Thị Hoa"}))
+    pipeline.feed(event({"caller_number": number}, id="c", type="call_ended"))
+    await pipeline.drain()
+    customer, caller = node(SECRET, ("user_id", "KH-1")), node(SECRET, ("caller_number", number))
+    assert pipeline.profiles()[customer].counters == {"$identify": 1, "$call_ended": 1}
+    for switch, profile_id in ((False, caller), (True, customer)):
+        pipeline.rules = CompiledIdentityRules.from_spec(
+            IdentityRulesSpec(same_number=switch), secret=SECRET, country="VN", sequence_number=pipeline.rules.sequence_number + 1
+        )
+        await pipeline.relink()
+        await pipeline.drain()
+        assert (await pipeline.store.labels([caller]))[caller].profile_id == profile_id
+        assert pipeline.profiles()[profile_id].counters["$call_ended"] == 1
 
 
 async def test_changed_rules_reach_every_cluster_a_few_at_a_time() -> None:

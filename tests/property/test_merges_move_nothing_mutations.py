@@ -1,23 +1,22 @@
 """The random histories can fail: when any one rule is removed from the link agent, one of them soon shows it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from domain.identity import clusters, relabelling
+from domain.identity import clusters, evidence, relabelling
 from domain.identity.closure import Closure
 from domain.identity.model import Decision, Edge, Label, Members
 from domain.identity.relabelling import LabelChange, NewEvidence
+from domain.identity.rules import CompiledIdentityRules
 from domain.profiles import fragment
 from profile_store import identity_loader
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
-from schemas.events import Event
-from schemas.identifiers import links_from_strongest
 from schemas.records import ReclusterRequest
 from streams.outcome import Outcome
 from streams.steps import link, unify
@@ -57,6 +56,25 @@ def _cuts_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         clusters.Liveness, clusters.Liveness.dead_edge.__name__, lambda self, a, b: self.dead_node(a) or self.dead_node(b)
     )
+
+
+def _same_number_never_off(patch: pytest.MonkeyPatch) -> None:
+    dead_edge = clusters.Liveness.dead_edge
+
+    def mutant(self: clusters.Liveness, a: str, b: str) -> clusters.DeadEdge | None:
+        dead = dead_edge(self, a, b)
+        return None if dead is not None and dead.reason == "rule_off" else dead
+
+    patch.setattr(clusters.Liveness, clusters.Liveness.dead_edge.__name__, mutant)
+
+
+def _same_number_not_last(patch: pytest.MonkeyPatch) -> None:
+    key = clusters.preference_key
+
+    def mutant(rules: CompiledIdentityRules) -> Callable[[Any], Any]:
+        return lambda item: key(rules)(item)[1:]
+
+    patch.setattr(clusters, clusters.preference_key.__name__, mutant)
 
 
 def _weaker_neighbours_counted(patch: pytest.MonkeyPatch) -> None:
@@ -206,13 +224,26 @@ def _fence_removed(patch: pytest.MonkeyPatch) -> None:
 
 
 def _links_not_published_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(unify, links_from_strongest.__name__, lambda _: [])
+    decide = unify.decide
+
+    def mutant(*arguments: Any, **named: Any) -> Any:
+        topic_partition, documents = named["topic_partition"], named["documents"]
+        fresh = [
+            (record, item)
+            for record, item in named["events"]
+            if record.offset > documents[item.owner].applied_offset(topic_partition)
+        ]
+        writes, produce, results = decide(*arguments, **named)
+        links = [o for o in decide(*arguments, **{**named, "events": fresh})[1] if o.topic.endswith("links")]
+        return writes, [o for o in produce if not o.topic.endswith("links")] + links, results
+
+    patch.setattr(unify, unify.decide.__name__, mutant)
 
 
 def _pairs_published_once(patch: pytest.MonkeyPatch) -> None:
-    def mutant(state: fragment.Fragment, event: Event) -> tuple[tuple[str, str], ...]:
-        new = tuple((a, b) for a, b in links_from_strongest(event.nodes) if f"{a}{b}" not in state.links)
-        state.links.update({f"{a}{b}": (event.time_ms, event.time_ms) for a, b in new})
+    def mutant(state: fragment.Fragment, pairs: Iterable[tuple[str, str]], at_ms: int) -> tuple[tuple[str, str], ...]:
+        new = tuple((a, b) for a, b in pairs if f"{a}{b}" not in state.links)
+        state.links.update({f"{a}{b}": (at_ms, at_ms) for a, b in new})
         return new
 
     patch.setattr(fragment, fragment._observe_links.__name__, mutant)
@@ -229,6 +260,10 @@ MUTATIONS: dict[str, Mutation] = {
     "only stronger or equal neighbours count": _weaker_neighbours_counted,
     "newest first": _order_by_pair,
     "the smallest node names the profile": _largest_node_names_the_profile,
+    "an alias is evidence": lambda patch: patch.setattr(evidence, evidence._alias_pairs.__name__, lambda *_: []),
+    "the same number is evidence": lambda patch: patch.setattr(evidence, evidence._same_number_pairs.__name__, lambda *_: []),
+    "the same number can be switched off": _same_number_never_off,
+    "the same number comes last": _same_number_not_last,
     "evidence joins": _evidence_overwritten,
     "the latest decision wins": _decision_overwritten,
     "versions grow": _changed(_versions_do_not_grow),

@@ -87,11 +87,11 @@ def expected_event(call: dict[str, Any]) -> dict[str, Any]:
     properties = dict(call.get("properties") or {})
     if kind == "group":
         properties["groupId"] = call["groupId"]
+    if kind == "alias":
+        properties["previousId"] = call["previousId"]
     if "category" in call:
         properties["category"] = call["category"]
     identifiers = {("user_id", call.get("userId")), ("anonymous_id", call.get("anonymousId"))}
-    if kind == "alias" and call["previousId"] != call["userId"]:
-        identifiers.add(("anonymous_id", call["previousId"]))
     if kind == "identify":
         phones = {"0912 345 678": "+84912345678", "(028) 3822 9999": "+842838229999"}
         identifiers |= {("email", traits.get("email", "").strip().lower() or None), ("phone", phones[traits["phone"]])}

@@ -64,7 +64,7 @@ def cluster_at_once(name: str, keys: Keys, limits: Limits = "shipped") -> Cluste
     edges: Edges = {}
     records = read_records(name)
     for person in records:
-        add_event_edges(edges, identify_event(person, keys))
+        add_event_edges(edges, identify_event(person, keys), SECRET)
     resolution = resolve(Evidence(edges), RULES[limits])
     return Clustering(
         {person.id: resolution.labels.get(session_node(person), session_node(person)) for person in records},

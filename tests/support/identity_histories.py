@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from domain.definitions.kinds import Segment
-from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
+from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
 from domain.profiles.fragment import Fragment, apply_event, decode_fragment
 from domain.profiles.join import join_fragments
 from domain.segments.plan import SegmentPlan
-from schemas.events import Event
+from schemas.events import Event, EventType
 from schemas.instants import DAY_MS
 from schemas.records import DecisionKind, LinkDecision
 from tests.support.events import SECRET, START_MS, event
@@ -55,9 +55,12 @@ def random_rules(rng: random.Random, number: int) -> CompiledIdentityRules:
         )
 
     spec = IdentityRulesSpec(
-        namespaces={name: limits(name) for name in ("user_id", "email", "phone", "anonymous_id") if rng.random() < 0.5},
+        namespaces={
+            name: limits(name) for name in ("user_id", "email", "phone", "anonymous_id", "caller_number") if rng.random() < 0.5
+        },
         max_members=rng.choice([3, 5, 1000, 1000]),
         prefer=rng.choice(["last", "last", "first"]),
+        same_number=rng.random() < 0.7,
     )
     return CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN", sequence_number=number)
 
@@ -69,15 +72,20 @@ def random_event(rng: random.Random, number: int) -> Event:
         ("email", f"nguoi{rng.randrange(3)}@thu.vn", 0.3),
         ("phone", f"+8490000000{rng.randrange(3)}", 0.3),
         ("anonymous_id", f"cookie-{rng.randrange(4)}", 0.6),
+        ("caller_number", f"+8490000000{rng.randrange(3)}", 0.15),
     )
     identifiers = {namespace: value for namespace, value, chance in chances if rng.random() < chance}
     identify = rng.random() < 0.4
+    kind: EventType = "identify" if identify else rng.choice(("track", "track", "alias"))
+    # Some aliases name a user id and others an anonymous id; some come from a version that did not keep the earlier id.
+    previous_id = rng.choice((f"user-{rng.randrange(4)}", f"cookie-{rng.randrange(4)}", ""))
     return event(
         identifiers or {"anonymous_id": f"cookie-{rng.randrange(4)}"},
         id=f"m{number}",
         name=rng.choice(["Order Completed", "Product Viewed"]),
-        type="identify" if identify else rng.choice(["track", "track", "alias"]),
+        type=kind,
         time_ms=START_MS + rng.randrange(3) * DAY_MS + rng.randrange(4) * 1000,
+        properties={"previousId": previous_id} if kind == "alias" and previous_id else {},
         traits={"city": rng.choice(_CITIES), "name": f"Nguyễn {number}"} if identify else {},
     )
 
@@ -98,7 +106,7 @@ def random_decision(rng: random.Random, number: int, nodes: Sequence[str], earli
 def random_history(seed: int) -> RandomIdentityHistory:
     rng = random.Random(seed)
     events = [random_event(rng, number) for number in range(rng.randint(1, 18))]
-    nodes = sorted({node for item in events for node in item.nodes})
+    nodes = sorted(IdentityOracle(events, [], DEFAULT_RULES, CROWDED_AT).labels())
     decisions: list[LinkDecision] = []
     if len(nodes) > 1 and rng.random() < 0.6:
         for number in range(rng.randint(1, 4)):

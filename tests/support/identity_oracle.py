@@ -6,8 +6,9 @@ from itertools import combinations
 
 from domain.identity.rules import CompiledIdentityRules
 from schemas.events import Event
-from schemas.identifiers import namespace_of
+from schemas.identifiers import namespace_of, node
 from schemas.records import LinkDecision
+from tests.support.events import SECRET
 
 DAY_MS = 86_400_000
 Pair = tuple[str, str]
@@ -48,26 +49,53 @@ class IdentityOracle:
             for a, b in combinations(sorted(set(event.nodes)), 2):
                 if a == min(event.nodes):
                     times.setdefault((a, b), []).append(event.time_ms)
+            for pair in self._implied_pairs(event):
+                times.setdefault(pair, []).append(event.time_ms)
         return times
+
+    def _implied_pairs(self, event: Event) -> set[Pair]:
+        """Return what an event does not name itself: the earlier id of an alias, and the phone of a caller number."""
+        pairs = set()
+        for namespace, value in event.identifiers:
+            if namespace == "caller_number":
+                pairs.add((node(SECRET, ("phone", value)), node(SECRET, (namespace, value))))
+        previous_id = event.properties.get("previousId")
+        if event.type == "alias" and previous_id is not None and ("user_id", previous_id) not in event.identifiers:
+            for user_id in (value for namespace, value in event.identifiers if namespace == "user_id"):
+                for namespace in ("user_id", "anonymous_id"):
+                    if namespace == "anonymous_id" or ("anonymous_id", previous_id) not in event.identifiers:
+                        a, b = sorted((node(SECRET, ("user_id", user_id)), node(SECRET, (namespace, previous_id))))
+                        pairs.add((a, b))
+        return pairs
+
+    def _is_same_number(self, pair: Pair) -> bool:
+        values = [value for event in self.events for namespace, value in event.identifiers if namespace == "caller_number"]
+        return any(pair == (node(SECRET, ("phone", value)), node(SECRET, ("caller_number", value))) for value in values)
 
     def _nodes(self, times: Mapping[Pair, object]) -> set[str]:
         decided = {node for decision in self.decisions for _, a, b in decision.pairs for node in (a, b)}
         return {node for event in self.events for node in event.nodes} | decided | {node for pair in times for node in pair}
 
-    def _priority(self, pair: Pair, times: Mapping[Pair, list[int]]) -> tuple[int, int, Pair]:
-        first_ms, last_ms = min(times[pair]), max(times[pair])
-        return (first_ms, 0, pair) if self.rules.prefer == "first" else (-(last_ms // DAY_MS), first_ms, pair)
+    def _priority(self, pair: Pair, times: Mapping[Pair, list[int]]) -> tuple[bool, int, int, Pair]:
+        first_ms, last_ms, weak = min(times[pair]), max(times[pair]), self._is_same_number(pair)
+        return (weak, first_ms, 0, pair) if self.rules.prefer == "first" else (weak, -(last_ms // DAY_MS), first_ms, pair)
 
     def _is_dead(self, pair: Pair, times: Mapping[Pair, object]) -> bool:
+        if self._is_same_number(pair) and not self.rules.same_number:
+            return True
         return self._is_decided("cut", pair) or any(self._names_nobody(node, times) for node in pair)
 
-    def _names_nobody(self, node: str, times: Mapping[Pair, object]) -> bool:
-        namespace = namespace_of(node)
-        neighbours = {a if b == node else b for a, b in times if node in (a, b)}
+    def _names_nobody(self, name: str, times: Mapping[Pair, object]) -> bool:
+        namespace = namespace_of(name)
+        neighbours = {a if b == name else b for a, b in times if name in (a, b)}
         limit = self.rules.max_neighbours[namespace]
-        strong = [other for other in neighbours if int(other[0], 16) <= int(node[0], 16)]
+        strong = [
+            other
+            for other in neighbours
+            if int(other[0], 16) <= int(name[0], 16) and not (namespace == "caller_number" and self._is_same_number((other, name)))
+        ]
         generic = limit is not None and len(strong) > limit
-        return generic or len(neighbours) > self.crowded_at or self.rules.is_blocked(node, self.values.get(node))
+        return generic or len(neighbours) > self.crowded_at or self.rules.is_blocked(name, self.values.get(name))
 
     def _is_decided(self, kind: str, pair: Pair) -> bool:
         decisions = [(d.at_ms, d.operation, d.on) for d in self.decisions if (kind, *pair) in d.pairs]

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Sequence
 
+from pydantic import SecretStr
+
 from ops.prepare import create_topics
 from ops.rebuild.rebuild import Rebuild
 from profile_store.memory import MemoryStore
@@ -13,7 +15,7 @@ from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event
 from schemas.records import Touched
-from tests.support.events import event
+from tests.support.events import SECRET, event
 from tests.support.running_consumers import running_consumers
 from tests.support.simulated_pipeline import Pipeline
 from warehouse.client import Warehouse
@@ -45,7 +47,9 @@ class RebuildWorld:
     """The surroundings of a rebuild: a broker, a store, and a ClickHouse that has consumed everything."""
 
     def __init__(self, settings: Settings, warehouse: Warehouse) -> None:
-        self.settings, self.warehouse = settings, warehouse
+        # The secret by which the events of the tests are hashed: a rebuild hashes what they imply.
+        self.settings = settings.model_copy(update={"tenant_secret": SecretStr(SECRET.decode())})
+        self.warehouse = warehouse
         self.clock = ManualClock()
         self.bus, self.store = MemoryBus(self.clock), MemoryStore(self.clock)
         self.writer = ClickHouseWriter(warehouse)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aiokafka.partitioner import murmur2
+from pydantic import SecretStr
 
 from domain.definitions.kinds import Segment
 from domain.definitions.segment_plan import segment_plan_of
@@ -25,6 +26,7 @@ from streams.steps.group import GroupStep
 from streams.steps.link import LinkStep
 from streams.steps.segment import SegmentStep
 from streams.steps.unify import UnifyStep
+from tests.support.events import SECRET
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Pipeline:
     external_store: ProfileStore | None = None
 
     def __post_init__(self) -> None:
-        self.settings = Settings()
+        self.settings = Settings(tenant_secret=SecretStr(SECRET.decode()))
         self.store: ProfileStore = self.external_store or MemoryStore(self.clock)
         plan = segment_plan_of(self.segments)
         self.logs: dict[tuple[str, int], list[Record]] = defaultdict(list)

@@ -27,7 +27,7 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.identifiers import links_from_strongest
 from schemas.records import Cause, DecisionKind, LinkDecision, TransitionOp
-from tests.support.events import event
+from tests.support.events import SECRET, event
 from tests.support.identity_histories import check_outcome, random_history, run_history
 from tests.support.rebuild_world import RebuildWorld, random_events
 from tests.support.simulated_pipeline import Pipeline
@@ -77,11 +77,11 @@ def world(clickhouse_settings: Settings, warehouse: Warehouse) -> RebuildWorld:
 async def test_an_empty_store_is_refilled_and_agrees(world: RebuildWorld) -> None:
     events = random_events(1)
     await world.load_events(events)
-    assert not (await compare_stores(world.store, world.warehouse)).agree
+    assert not (await compare_stores(world.store, world.warehouse, SECRET)).agree
     result = await world.rebuild().run()
-    assert (await compare_stores(world.store, world.warehouse)).labels_differ > 0
+    assert (await compare_stores(world.store, world.warehouse, SECRET)).labels_differ > 0
     await world.consume()
-    comparison = await compare_stores(world.store, world.warehouse)
+    comparison = await compare_stores(world.store, world.warehouse, SECRET)
     assert comparison.agree is True
     assert comparison.torn == 0
     assert comparison.labels_differ == 0
@@ -127,12 +127,12 @@ async def test_verify_detects_a_lost_fragment_or_broken_label(world: RebuildWorl
     await world.rebuild().run()
     await world.consume()
     await world.store.wipe(["label"])
-    comparison = await compare_stores(world.store, world.warehouse)
+    comparison = await compare_stores(world.store, world.warehouse, SECRET)
     assert comparison.torn > 0
     assert not comparison.agree
     await world.rebuild().run()
     await world.consume()
-    assert (await compare_stores(world.store, world.warehouse)).agree
+    assert (await compare_stores(world.store, world.warehouse, SECRET)).agree
     fragment = Fragment()
     lost = random_events(4)[0]
     topic_partition = TopicPartition("links", 0, 1)
@@ -140,7 +140,7 @@ async def test_verify_detects_a_lost_fragment_or_broken_label(world: RebuildWorl
     await world.store.save(
         topic_partition, position, 0, Writes({("fragment", lost.owner): GuardedDocument(encode_fragment(fragment), "x", 1)})
     )
-    assert not (await compare_stores(world.store, world.warehouse)).agree
+    assert not (await compare_stores(world.store, world.warehouse, SECRET)).agree
 
 
 async def test_rebuild_uses_the_live_identity_rules(world: RebuildWorld) -> None:
@@ -157,16 +157,16 @@ async def test_rebuild_uses_the_live_identity_rules(world: RebuildWorld) -> None
     for past_event in random_events(9):
         pipeline.feed(past_event)
     await world.run_agents_and_consume(pipeline, consumed_offsets)
-    assert (await compare_stores(world.store, world.warehouse)).agree
-    assert not (await compare_stores(world.store, world.warehouse, rules)).agree
+    assert (await compare_stores(world.store, world.warehouse, SECRET)).agree
+    assert not (await compare_stores(world.store, world.warehouse, SECRET, rules)).agree
     pipeline.rules = rules
     await pipeline.relink()
     await world.run_agents_and_consume(pipeline, consumed_offsets)
-    before = await compare_stores(world.store, world.warehouse, rules)
+    before = await compare_stores(world.store, world.warehouse, SECRET, rules)
     assert before.agree
     await world.rebuild().run()
     await world.consume()
-    assert await compare_stores(world.store, world.warehouse, rules) == before
+    assert await compare_stores(world.store, world.warehouse, SECRET, rules) == before
 
 
 class RebuildWithDefinitions(Rebuild):
@@ -188,7 +188,7 @@ async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: Rebui
     consumed_offsets: dict[tuple[str, int], int] = {}
     await world.run_agents_and_consume(pipeline, consumed_offsets)
     plan = segment_plan_of(SEGMENTS)
-    before = await compare_stores(world.store, world.warehouse, history.rules, plan)
+    before = await compare_stores(world.store, world.warehouse, SECRET, history.rules, plan)
     assert before.agree
     evaluated = await checkpoint_of(world)
     members, transitions = await world.store.members(history.nodes), pipeline.transitions()
@@ -196,7 +196,7 @@ async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: Rebui
     rebuild.plan, rebuild.rules = plan, history.rules
     await rebuild.run()
     await world.consume()
-    assert await compare_stores(world.store, world.warehouse, history.rules, plan) == before
+    assert await compare_stores(world.store, world.warehouse, SECRET, history.rules, plan) == before
     renewed = await world.store.members(history.nodes)
     for name, entry in members.items():
         assert replace(renewed[name], version=entry.version) == entry
@@ -232,7 +232,7 @@ async def test_verify_detects_lost_evidence_lost_decision_and_wrong_label(world:
     a, b = sorted(next(candidate for candidate in random_events(8) if len(candidate.nodes) == 2).nodes)
     pipeline.feed_decision(LinkDecision(operation="o1", action="cut", pairs=(("cut", a, b),), on=True, at_ms=5))
     await world.run_agents_and_consume(pipeline, {})
-    assert (await compare_stores(world.store, world.warehouse)).agree
+    assert (await compare_stores(world.store, world.warehouse, SECRET)).agree
     identity_before = await read_identity_from_redis(world.store)
     topic_partition = TopicPartition("links", 0, 1)
     position = (await world.store.checkpoint(topic_partition)).position
@@ -240,15 +240,15 @@ async def test_verify_detects_lost_evidence_lost_decision_and_wrong_label(world:
     for edges, decisions in ((identity_before.edges, {}), ({}, identity_before.decisions)):
         await world.store.wipe(["edges"])
         await world.store.save(topic_partition, position, position, Writes(edges=edges, decisions=decisions))
-        comparison = await compare_stores(world.store, world.warehouse)
+        comparison = await compare_stores(world.store, world.warehouse, SECRET)
         assert (comparison.redis == comparison.clickhouse) is True
         assert comparison.agree is False
     await world.store.save(
         topic_partition, position, position, Writes(edges=identity_before.edges, decisions=identity_before.decisions)
     )
-    assert (await compare_stores(world.store, world.warehouse)).agree
+    assert (await compare_stores(world.store, world.warehouse, SECRET)).agree
     await world.writer.insert(LABELS, [(a, b, 10_000)])
-    comparison = await compare_stores(world.store, world.warehouse)
+    comparison = await compare_stores(world.store, world.warehouse, SECRET)
     assert comparison.labels_differ == 1
     assert (comparison.evidence_redis == comparison.evidence_clickhouse) is True
     assert comparison.agree is False
@@ -285,7 +285,7 @@ async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
     for past_event in events:
         pipeline.feed(past_event)
     await world.run_agents_and_consume(pipeline, consumed_offsets)
-    assert (await compare_stores(world.store, world.warehouse)).agree
+    assert (await compare_stores(world.store, world.warehouse, SECRET)).agree
     labels = (await read_profiles_from_redis(world.store)).labels
     shared = next(
         candidate for candidate in events if len(candidate.nodes) == 2 and len({labels[node] for node in candidate.nodes}) == 1
@@ -298,7 +298,7 @@ async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
     await world.run_agents_and_consume(pipeline, consumed_offsets)
     before, identity_before = await read_profiles_from_redis(world.store), await read_identity_from_redis(world.store)
     changes = await world.warehouse.query("SELECT * FROM identity_changes ORDER BY ALL")
-    verified = await compare_stores(world.store, world.warehouse)
+    verified = await compare_stores(world.store, world.warehouse, SECRET)
     assert verified.agree
     assert before.labels[a] != before.labels[b]
     assert identity_before.decisions["cut", a, b].on
@@ -307,7 +307,7 @@ async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
     result = await world.rebuild().run()
     await world.consume()
     assert result.before == result.after == verified.redis
-    assert await compare_stores(world.store, world.warehouse) == verified
+    assert await compare_stores(world.store, world.warehouse, SECRET) == verified
     after = await read_profiles_from_redis(world.store)
     assert after.labels == before.labels
     assert after.members == before.members
@@ -325,14 +325,14 @@ async def test_a_rebuild_keeps_merges_and_cuts(world: RebuildWorld) -> None:
     await world.run_agents_and_consume(pipeline, consumed_offsets)
     labels_after = await world.store.labels([a, b])
     assert labels_after[a].profile_id != labels_after[b].profile_id
-    assert (await compare_stores(world.store, world.warehouse)).agree
+    assert (await compare_stores(world.store, world.warehouse, SECRET)).agree
 
 
 async def test_nothing_is_wiped_while_clickhouse_lags(world: RebuildWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.load_events(random_events(5))
     await world.rebuild().run()
     await world.consume()
-    before = await compare_stores(world.store, world.warehouse)
+    before = await compare_stores(world.store, world.warehouse, SECRET)
     place = TopicPartition("events", 1, world.settings.partitions)
     position = (await world.store.checkpoint(place)).position
     assert position is not None
@@ -340,7 +340,7 @@ async def test_nothing_is_wiped_while_clickhouse_lags(world: RebuildWorld, monke
     monkeypatch.setattr("ops.rebuild.rebuild.CATCH_UP_S", 0.1)
     with pytest.raises(Transient, match="nothing was changed"):
         await world.rebuild().run()
-    assert (await compare_stores(world.store, world.warehouse)).redis == before.redis
+    assert (await compare_stores(world.store, world.warehouse, SECRET)).redis == before.redis
     assert not (await world.store.checkpoint(place)).paused
 
 

@@ -183,13 +183,10 @@ def test_a_call_centre_names_people_by_namespace() -> None:
     assert event.owner == node(SECRET, ("crm_id", "7"))
 
 
-def test_an_alias_links_the_previous_id() -> None:
-    event = parsed_event({"type": "alias", "userId": "u2", "previousId": "cookie-1"})
-    assert event.identifiers == (("anonymous_id", "cookie-1"), ("user_id", "u2"))
-
-
-def test_an_alias_of_oneself_links_nothing() -> None:
-    assert parsed_event({"type": "alias", "userId": "u2", "previousId": " u2"}).identifiers == (("user_id", "u2"),)
+def test_an_alias_keeps_the_previous_id_and_makes_no_identifier_of_it() -> None:
+    event = parsed_event({"type": "alias", "userId": "u2", "previousId": " cookie-1 ", "properties": {"reason": "gộp"}})
+    assert event.identifiers == (("user_id", "u2"),)
+    assert event.properties == {"reason": "gộp", "previousId": "cookie-1"}
 
 
 def test_a_group_keeps_its_id_and_a_page_its_category() -> None:

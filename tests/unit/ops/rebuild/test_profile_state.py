@@ -44,7 +44,7 @@ REGISTERS = SegmentPlan().registers
 def state_of(events: list[Event], rules: CompiledIdentityRules = DEFAULT_RULES, *cuts: tuple[str, str]) -> RecomputedState:
     recomputed, witnessed_edges = RecomputedState(), Edges()
     for stored_event in events:
-        recomputed.apply_event(stored_event, witnessed_edges, SegmentPlan())
+        recomputed.apply_event(stored_event, witnessed_edges, SegmentPlan(), SECRET)
     merge_event_evidence(recomputed.identity.edges, witnessed_edges)
     recomputed.identity.decisions = {("cut", a, b): Decision(True, 5, "o1") for a, b in cuts}
     recomputed.cluster(rules)
@@ -151,9 +151,9 @@ def test_a_node_without_a_label_is_its_own_profile() -> None:
 def test_repeated_evidence_does_not_change_contributions() -> None:
     joint = event({"user_id": "u1", "anonymous_id": "c1"}, id="m1")
     key = ordered_pair(*joint.nodes)
-    published: Edges = {key: edge_of_event(joint, "rules-7")}
-    merge_event_evidence(published, {key: edge_of_event(joint)})
-    assert published == {key: edge_of_event(joint, "rules-7")}
+    published: Edges = {key: edge_of_event(joint, "together", "rules-7")}
+    merge_event_evidence(published, {key: edge_of_event(joint, "together")})
+    assert published == {key: edge_of_event(joint, "together", "rules-7")}
 
 
 @given(EVENTS)
