@@ -113,6 +113,15 @@ OPERATIONS: Final[dict[str, dict[str, ApiOperation]]] = {
     "/v1/projects/{write_key}/settings": {
         "": ApiOperation("What analytics.js asks for first.", answer=None, refusals=_READ_REFUSALS, security=False)
     },
+    "/sourceConfig": {
+        "": ApiOperation(
+            "What RudderStack's SDKs ask for first.",
+            answer=None,
+            refusals=_READ_REFUSALS,
+            parameters=(_KEY_IN_QUERY,),
+            security=False,
+        )
+    },
     "/analytics.js/v1/{write_key}/analytics.min.js": {
         "": ApiOperation(
             "analytics.js.", answer=None, media_type="text/javascript", refusals=(*_READ_REFUSALS, 404), security=False

@@ -1,5 +1,6 @@
 """Answers in the form that every client of Segment's API understands, with the headers that browsers need."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,6 +16,9 @@ RESET_HEADER: Final = "X-RateLimit-Reset"
 _EXPOSED_HEADERS: Final = f"Retry-After, {RESET_HEADER}, {RESULT_HEADER}"
 """Without Access-Control-Expose-Headers a browser hides from the client when to send again."""
 _ORIGIN_HEADERS: Final = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
+_DEFAULT_ALLOWED_HEADERS: Final = "authorization, content-type"
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+_MAX_ALLOWED_HEADERS: Final = 64
 _MAX_LISTED: Final = 20
 """How many calls the header names. The body names all of them."""
 
@@ -38,13 +42,26 @@ class Cors:
         return cors_headers
 
     def preflight(self, request: Request, source_origins: frozenset[str]) -> Response:
-        """Answer what a browser may send. It asks before it names a source, and remembers the answer for two hours."""
+        """Answer what a browser may send. It asks before it names a source, and remembers the answer for two hours.
+
+        Every header that the browser asks for is allowed: SDKs send new ones with each release, the collector ignores those that it
+        does not know, and what guards a source is its key and its origins.
+        """
         cors_headers = self.headers(request, source_origins)
         if "Access-Control-Allow-Origin" in cors_headers:
             cors_headers["Access-Control-Allow-Methods"] = "POST, GET, OPTIONS"
-            cors_headers["Access-Control-Allow-Headers"] = "authorization, content-type, x-retry-count, anonymousid"
+            cors_headers["Access-Control-Allow-Headers"] = _allowed_headers(request)
             cors_headers["Access-Control-Max-Age"] = "7200"
-        return Response(status_code=204, headers=cors_headers)
+        # A cache on the way must not give one SDK the answer that another one has asked for.
+        varies = ", ".join(name for name in (cors_headers.get("Vary"), "Access-Control-Request-Headers") if name)
+        return Response(status_code=204, headers={**cors_headers, "Vary": varies})
+
+
+def _allowed_headers(request: Request) -> str:
+    """Return the names of headers that the browser asks for, or the usual ones when it asks for none."""
+    requested = [name.strip() for header in request.headers.getlist("access-control-request-headers") for name in header.split(",")]
+    names = [name for name in requested if _HEADER_NAME.fullmatch(name)][:_MAX_ALLOWED_HEADERS]
+    return ", ".join(names) or _DEFAULT_ALLOWED_HEADERS
 
 
 def source_cors_headers(request: Request, source_origins: tuple[str, ...], headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -126,4 +143,22 @@ def site_settings(write_key: str, host: str, protocol: str) -> dict[str, Any]:
         "metrics": {"sampleRate": 0},
         "legacyVideoPluginsEnabled": False,
         "remotePlugins": [],
+    }
+
+
+def source_config(source_name: str) -> dict[str, Any]:
+    """Return the configuration that RudderStack's SDKs load before they send: this source, and no destinations in the browser."""
+    disabled = {"enabled": False}
+    return {
+        "source": {
+            "id": source_name,
+            "name": source_name,
+            "enabled": True,
+            "workspaceId": "onefold",
+            "config": {"statsCollection": {"errors": disabled, "metrics": disabled}},
+            "destinations": [],
+            "connections": [],
+            "dataplanes": {},
+        },
+        "consentManagementMetadata": {"providers": []},
     }

@@ -1,4 +1,4 @@
-"""What a website loads before it sends: the settings of analytics.js, and analytics.js itself."""
+"""What a website loads before it sends: the settings of analytics.js or of RudderStack's SDK, and analytics.js itself."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from starlette.routing import Route
 from collector import responses
 from collector.client_address import client_scheme
 from collector.context import CollectorParts, RequestContext
-from collector.credentials import path_key
+from collector.credentials import basic_auth_key, path_key, query_key
 from collector.pipeline import RequestStep, authenticate_by, check_origin, require_source, serve
 from collector.problems import Problem, RequestRefused
 
@@ -29,6 +29,12 @@ def answer_settings(parts: CollectorParts, context: RequestContext) -> RequestCo
     protocol = client_scheme(request.url.scheme, forwarded, parts.settings.collector_trusted_hops)
     settings = responses.site_settings(request.path_params["write_key"], request.headers.get("host", ""), protocol)
     return replace(context, response=responses.json_response(settings, 200, context.headers))
+
+
+def answer_source_config(_: CollectorParts, context: RequestContext) -> RequestContext:
+    """Answer the configuration that an SDK of RudderStack asks its control plane for."""
+    config = responses.source_config(context.known_source.metadata.name)
+    return replace(context, response=responses.json_response(config, 200, context.headers))
 
 
 def answer_script(bundles: Mapping[str, bytes], name: str | None = None) -> RequestStep:
@@ -60,6 +66,10 @@ def routes(parts: CollectorParts) -> list[Route]:
     async def get_settings(request: Request) -> Response:
         return await serve(parts, request, "settings", (*identify_site, answer_settings))
 
+    async def get_source_config(request: Request) -> Response:
+        steps = (authenticate_by(query_key, basic_auth_key), require_source, check_origin, answer_source_config)
+        return await serve(parts, request, "source_config", steps)
+
     async def get_snippet(request: Request) -> Response:
         return await serve(parts, request, "snippet", (*identify_site, answer_script(bundles, STANDALONE)))
 
@@ -68,6 +78,7 @@ def routes(parts: CollectorParts) -> list[Route]:
 
     return [
         Route("/v1/projects/{write_key}/settings", get_settings, methods=["GET", "OPTIONS"]),
+        Route("/sourceConfig", get_source_config, methods=["GET", "OPTIONS"]),
         Route("/analytics.js/v1/{write_key}/analytics.min.js", get_snippet, methods=["GET", "OPTIONS"]),
         Route("/analytics-next/bundles/{file}", get_bundle, methods=["GET", "OPTIONS"]),
     ]

@@ -15,9 +15,19 @@ page.on("pageerror", (error) => errors.push(String(error)));
 const said = (text) => page.getByText(text, { exact: true }).waitFor();
 // What is said before analytics.js has come from the collector waits in the page, and would go away with it.
 const ready = () => page.waitForSelector("html[data-ready]");
+// analytics.js writes its ids into cookies as they are; RudderStack's SDK encrypts them, and tells them when it is asked.
+const anonymous = told.rudder
+  ? () => page.evaluate(() => analytics.anonymousId())
+  : async () => (await context.cookies()).find(({ name }) => name === "ajs_anonymous_id")?.value;
+const user = told.rudder
+  ? () => page.evaluate(() => analytics.userId())
+  : async () => (await context.cookies()).find(({ name }) => name === "ajs_user_id")?.value;
 const cookie = async () => {
   await ready();
-  return (await context.cookies()).find(({ name }) => name === "ajs_anonymous_id").value;
+  return anonymous();
+};
+const until = async (holds) => {
+  while (!(await holds())) await page.waitForTimeout(20);
 };
 
 if (told.clock_ms) {
@@ -62,7 +72,7 @@ await page.fill("[name=email]", "Tuyet.Nguyen@Thu.VN");
 await page.fill("[name=phone]", "0912 345 678");
 await page.click("form button");
 await said("Xin chào Nguyễn Thị Ánh Tuyết");
-await page.waitForFunction(() => document.cookie.includes("ajs_user_id="));
+await until(user);
 const same = await cookie();
 await page.click("nav >> text=Giỏ hàng");
 await page.waitForURL("**/gio-hang");
@@ -74,7 +84,7 @@ await page.waitForURL("**/dang-nhap");
 await ready();
 await page.click("#logout");
 await said("Đã đăng xuất");
-await page.waitForFunction((before) => /ajs_anonymous_id=([^;]+)/.exec(document.cookie)?.[1] !== before && document.cookie.includes("ajs_anonymous_id="), first);
+await until(async () => ![undefined, first].includes(await anonymous()));
 const second = await cookie();
 if (told.leaves) await page.goto("about:blank");
 process.stdout.write(JSON.stringify({ first, same, second, errors }) + "\n");

@@ -24,9 +24,9 @@ def node_env() -> dict[str, str]:
     return {**os.environ, "ONEFOLD_CLIENTS_DIR": str(directory())}
 
 
-def bundle(target: Path) -> Path:
-    """Bundle the shop's script with analytics.js into `target` and return `target`."""
-    subprocess.run(["node", str(CLIENTS / "bundle.mjs"), str(target)], env=node_env(), check=True, timeout=60)
+def bundle(target: Path, source: str) -> Path:
+    """Bundle a script of the shop with the SDK that it imports into `target` and return `target`."""
+    subprocess.run(["node", str(CLIENTS / "bundle.mjs"), str(target), source], env=node_env(), check=True, timeout=60)
     return target
 
 

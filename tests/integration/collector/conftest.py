@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.install import installed
+from tests.clients.install import chromium, installed
 from tests.support.client_story import ClientTrial, end_offsets, story
 from tests.support.collector_harness import KEY, source
 from tests.support.collector_process import CollectorProcess, collector_process
@@ -55,4 +55,15 @@ def packages() -> Path:
         if os.environ.get("ONEFOLD_CLIENTS") == "required":
             pytest.fail("the clients in Node are not installed: `make clients` says why")
         pytest.skip("the clients in Node are not installed: run `make clients` (needs node and npm)")
+    return found
+
+
+@pytest.fixture
+def browser(packages: Path) -> str:  # noqa: ARG001 - what drives it is among them
+    """Return the path of Chromium's command."""
+    found = chromium()
+    if found is None:
+        if os.environ.get("ONEFOLD_CLIENTS") == "required":
+            pytest.fail("Chromium is not on PATH")
+        pytest.skip("Chromium is not on PATH: install it (package chromium)")
     return found

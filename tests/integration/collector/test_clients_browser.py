@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from schemas.events import Event
-from tests.clients.install import chromium
 from tests.support.client_story import CLIENTS, HOUR_MS, ClientTrial
 from tests.support.demo_shop import bundle, customer, shop
 from tests.support.polling import eventually
@@ -27,17 +26,6 @@ TRAITS = {
     "phone": "0912 345 678",
     "address": {"city": "Cần Thơ"},
 }
-
-
-@pytest.fixture
-def browser(packages: Path) -> str:  # noqa: ARG001 - what drives it is among them
-    """Return the path of Chromium's command."""
-    found = chromium()
-    if found is None:
-        if os.environ.get("ONEFOLD_CLIENTS") == "required":
-            pytest.fail("Chromium is not on PATH")
-        pytest.skip("Chromium is not on PATH: install it (package chromium)")
-    return found
 
 
 def expected_calls(address: str, user: str, first: str, second: str) -> list[tuple[Any, ...]]:
@@ -129,7 +117,7 @@ def visit(
 def test_browser_session_events_reach_the_log(
     trial: ClientTrial, browser: str, tmp_path: Path, way: str, options: dict[str, Any]
 ) -> None:
-    visit(trial, browser, CLIENTS / "shop/classic.js" if way == "classic" else bundle(tmp_path / "shop.js"), options)
+    visit(trial, browser, CLIENTS / "shop/classic.js" if way == "classic" else bundle(tmp_path / "shop.js", "bundle.mjs"), options)
     posted = {seen.path for seen in trial.proxy.posts}
     assert posted == ({"/v1/b"} if options else {f"/v1/{call}" for call in "tipgas"})
     assert {seen.headers["content-type"] for seen in trial.proxy.posts} == {"text/plain"}
