@@ -5,9 +5,9 @@
 the distance between the offsets of two slices is a gap in the log, and it commits past slices that no agent has handled. On a
 rebalance those records would be lost. So `SliceConsumer` decides what is committed, and where a partition starts.
 
-**Invariant.** The committed offset of a partition is the end of an acknowledged slice, and every slice of the partition that was
-delivered before that one is acknowledged too. A slice that is never acknowledged holds back the commits of its partition: the
-operator sees lag, and a restart heals it. No record is lost.
+**Invariant.** The committed offset of a partition is the end of an acknowledged slice, or of the offsets without a record behind
+it, and every slice of the partition that was delivered before is acknowledged too. A slice that is never acknowledged holds back
+the commits of its partition: the operator sees lag, and a restart heals it. No record is lost.
 
 **Example.** Three polls bring the slices A (offsets 0-9), B (10-19) and C (20-29) of one partition. C is acknowledged: nothing is
 committed. A is acknowledged: 10 is committed. B is acknowledged: 30 is committed, for B and C. If the partition was assigned
@@ -17,7 +17,7 @@ and the late acknowledgement of B counts for none of them.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 
 import faust
@@ -28,6 +28,8 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, AppT, ConsumerMessage
 from faust.types import Message as FaustMessage
 
+from runtime.bus.empty_offsets import EmptyOffsets
+from runtime.bus.kafka_positions import ISOLATION_LEVEL, read_positions
 from runtime.bus.port import Partition
 from runtime.bus.record_limits import FETCH_WAIT_MS
 from streams.slice_source import Assignment, start_offset
@@ -91,6 +93,12 @@ class SliceSchema(faust.Schema[Any, Any]):
         return message.value
 
 
+class FetchedRecords(dict[TP, list[Any]]):
+    """The records of one fetch, with the ranges of offsets that it passed over without a record: (partition, start, end)."""
+
+    empty_ranges: Sequence[tuple[TP, int, int]] = ()
+
+
 class SliceThread(kafka.AIOKafkaConsumerThread):
     """The thread of the consumer, with short fetches."""
 
@@ -98,7 +106,16 @@ class SliceThread(kafka.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # While a fetch for idle partitions waits at the broker, the others are not fetched: Faust's fixed 1.5 s is a delay for all.
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        # Faust's own setting for this comes with its transactions, which Onefold does not use.
+        consumer._isolation_level = ISOLATION_LEVEL
         return consumer
+
+    async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
+        positions = read_positions(consumer)
+        records = FetchedRecords(await super()._fetch_records(consumer, *args, **kwargs))
+        last_offsets = {tp: tp_records[-1].offset for tp, tp_records in records.items() if tp_records}
+        records.empty_ranges = list(positions.passed_until(read_positions(consumer), last_offsets))
+        return records
 
 
 class SliceConsumer(kafka.Consumer):
@@ -108,6 +125,9 @@ class SliceConsumer(kafka.Consumer):
         # The deliveries of each partition that are not committed yet, in order. A delivery is recognised by its message object, not
         # by its offset: after a seek other deliveries have the same offsets.
         self._uncommitted: defaultdict[TP, deque[FaustMessage]] = defaultdict(deque)
+        # The offset of each partition before which every delivery is acknowledged.
+        self._completed: dict[TP, int] = {}
+        self._empty_offsets = EmptyOffsets[TP]()
         self._may_fetch = asyncio.Event()
         self._seeking = asyncio.Lock()
         self._fetch: asyncio.Future[Any] | None = None
@@ -142,12 +162,17 @@ class SliceConsumer(kafka.Consumer):
         return is_first_ack
 
     def _new_offset(self, tp: TP) -> int | None:
-        deliveries, last_acked_offset = self._uncommitted[tp], None
+        deliveries, before = self._uncommitted[tp], self._completed.get(tp)
+        completed = before
         while deliveries and deliveries[0].acked:
-            last_acked_offset = deliveries.popleft().offset
+            completed = deliveries.popleft().offset + 1
         self._acked[tp].clear()
         self._acked_index[tp].clear()
-        return None if last_acked_offset is None else last_acked_offset + 1
+        if completed is None:
+            return None
+        # No delivery ever covers these offsets. To leave them out would let the group seem to be behind for ever.
+        self._completed[tp] = completed = self._empty_offsets.skip(tp, completed)
+        return None if completed == before else completed
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Do nothing: the offsets between two slices belong to the records of the later slice. They are no gap in the log."""
@@ -159,7 +184,14 @@ class SliceConsumer(kafka.Consumer):
         """
         await self._may_fetch.wait()
         self._fetch = asyncio.ensure_future(super()._getmany(active_partitions, timeout))
-        return await asyncio.shield(self._fetch)
+        records = await asyncio.shield(self._fetch)
+        self._note_empty_ranges(records)
+        return records
+
+    def _note_empty_ranges(self, records: FetchedRecords) -> None:
+        for tp, start, end in records.empty_ranges:
+            self._empty_offsets.note(tp, start, end)
+            self._acked[tp]  # so that Faust asks for this partition's commit, even if it has no delivery
 
     async def perform_seek(self) -> None:
         """Seek every assigned partition to its start. Fetching waits until all starts are known.
@@ -172,6 +204,8 @@ class SliceConsumer(kafka.Consumer):
             if self._fetch is not None:
                 await asyncio.wait([self._fetch])
             self._uncommitted.clear()
+            self._completed.clear()
+            self._empty_offsets.clear()
             try:
                 # Faust gives up this call after its request timeout, and then reads nothing, for ever, without any error.
                 async with asyncio.timeout(0.8 * self.app.conf.broker_request_timeout):
@@ -203,6 +237,7 @@ class SliceConsumer(kafka.Consumer):
                 self._committed_offset[tp] = committed_offset
             self._read_offset[tp] = None
         await self.seek_wait(starts)
+        self._completed.update(starts)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Stop fetching until `perform_seek` has found where each partition starts.

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from runtime.bus.kafka_admin import KafkaAdmin
 from runtime.bus.kafka_consumer import KafkaConsumer, KafkaReader
+from runtime.bus.kafka_positions import ISOLATION_LEVEL
 from runtime.bus.kafka_producer import KafkaProducer
 from runtime.bus.partitioner import partition_of
 from runtime.bus.record_limits import FETCH_WAIT_MS
@@ -79,6 +80,7 @@ class KafkaBus:
             **options,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level=ISOLATION_LEVEL,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )

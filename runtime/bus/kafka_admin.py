@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from runtime.bus.kafka_errors import translate_error, translate_errors
+from runtime.bus.kafka_positions import ISOLATION_LEVEL
 from runtime.errors import Permanent, Transient
 
 _METADATA_TIMEOUT_S: Final = 3.0
@@ -44,7 +45,7 @@ class KafkaAdmin:
         async with self._connecting:
             if self._client is None or self._inspector is None:
                 client = AIOKafkaAdminClient(**self._options)
-                inspector = AIOKafkaConsumer(**self._options, enable_auto_commit=False)
+                inspector = AIOKafkaConsumer(**self._options, enable_auto_commit=False, isolation_level=ISOLATION_LEVEL)
                 try:
                     await client.start()
                     await inspector.start()
@@ -87,7 +88,7 @@ class KafkaAdmin:
             await asyncio.sleep(_METADATA_POLL_S)
 
     async def offsets(self, topic: str, side: Literal["start", "end"]) -> dict[int, int]:
-        """Return the earliest or the next offset of each partition."""
+        """Return the earliest or the next offset of each partition; the next one ends at the first open transaction."""
         topic_partitions = await self._topic_partitions(topic)
         async with self._clients("the offsets of a topic") as (_, inspector):
             offsets = await (

@@ -9,7 +9,9 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from runtime.bus.empty_offsets import EmptyOffsets
 from runtime.bus.kafka_errors import translate_errors
+from runtime.bus.kafka_positions import read_positions
 from runtime.bus.port import Partition, Record
 
 _CLOSE_TIMEOUT_S: Final = 10.0
@@ -21,6 +23,7 @@ class KafkaConsumer:
     def __init__(self, inner: AIOKafkaConsumer, timeout_s: float) -> None:
         self._inner = inner
         self._timeout_s = timeout_s
+        self._empty_offsets = EmptyOffsets[TopicPartition]()
 
     async def connect(self) -> None:
         """Join, and wait for the first assignment."""
@@ -32,8 +35,12 @@ class KafkaConsumer:
             raise
 
     async def poll(self, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
+        positions = read_positions(self._inner)
         async with translate_errors("a poll"):
             polled = await self._inner.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        last_offsets = {topic_partition: records[-1].offset for topic_partition, records in polled.items() if records}
+        for empty_range in positions.passed_until(read_positions(self._inner), last_offsets):
+            self._empty_offsets.note(*empty_range)
         return {
             Partition(topic_partition.topic, topic_partition.partition): [
                 Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
@@ -45,7 +52,7 @@ class KafkaConsumer:
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         assignment = self._inner.assignment()
         owned_offsets = {
-            topic_partition: offset
+            topic_partition: self._empty_offsets.skip(topic_partition, offset)
             for p, offset in offsets.items()
             if (topic_partition := TopicPartition(p.topic, p.number)) in assignment
         }
@@ -86,7 +93,8 @@ class KafkaReader(KafkaConsumer):
 
     aiokafka moves the position of a partition over compacted offsets only when records or an empty batch follow them. At the end of
     a partition nothing follows, so its position would stay there for ever. Therefore each poll notes when the broker last answered:
-    an answer to a fetch at the present position that brought no record says that there is nothing up to its high watermark.
+    an answer to a fetch at the present position that brought no record says that there is nothing up to the last stable offset, the
+    end of what is committed.
     aiokafka drops answers to other positions, so an answer that came in while the position stayed is one to this position.
     """
 
@@ -94,24 +102,24 @@ class KafkaReader(KafkaConsumer):
         super().__init__(inner, timeout_s)
         self._answers: dict[TopicPartition, _Answer] = {}
         self._empty_until: dict[TopicPartition, tuple[int, int]] = {}
-        """(position, high watermark): no record lies between the two."""
+        """(position, last stable offset): no record lies between the two."""
 
     async def poll(self, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
         polled = await super().poll(timeout_ms, max_records)
         for topic_partition in self._inner.assignment():
-            high_watermark = self._inner.highwater(topic_partition)
-            if high_watermark is not None:
-                await self._note_answer(topic_partition, high_watermark, is_drained=not polled)
+            stable_end = self._inner.last_stable_offset(topic_partition)
+            if stable_end is not None:
+                await self._note_answer(topic_partition, stable_end, is_drained=not polled)
         return polled
 
-    async def _note_answer(self, topic_partition: TopicPartition, high_watermark: int, *, is_drained: bool) -> None:
+    async def _note_answer(self, topic_partition: TopicPartition, stable_end: int, *, is_drained: bool) -> None:
         """Note an answer. A poll without records has drained the buffer, so no answer with records waits behind it."""
         answered_ms = self._inner.last_poll_timestamp(topic_partition)
         answer = _Answer(await self._read_position(topic_partition), answered_ms)
         previous = self._answers.get(topic_partition)
         is_new = previous is None or (previous.position == answer.position and previous.answered_ms != answered_ms)
         if is_drained and is_new:
-            self._empty_until[topic_partition] = (answer.position, high_watermark)
+            self._empty_until[topic_partition] = (answer.position, stable_end)
         self._answers[topic_partition] = answer
 
     async def position(self, partition: Partition) -> int:

@@ -57,7 +57,10 @@ class Producer(Protocol):
 
 
 class Consumer(Protocol):
-    """A member of a consumer group. Delivery is at least once, provided that the caller commits after the effect is durable."""
+    """A member of a consumer group. Delivery is at least once, provided that the caller commits after the effect is durable.
+
+    Only records of committed transactions, and those written without one, are returned.
+    """
 
     async def poll(self, timeout_ms: int, max_records: int) -> dict[Partition, list[Record]]:
         """Return records by partition, in offset order; an empty dict when none arrives within `timeout_ms`.
@@ -67,7 +70,10 @@ class Consumer(Protocol):
         ...
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Store the next offset to read of each partition. Partitions that a rebalance took away are ignored."""
+        """Store the next offset to read of each partition. Partitions that a rebalance took away are ignored.
+
+        Offsets without a record that follow the last record are passed over, as far as the polls have come.
+        """
         ...
 
     async def seek(self, partition: Partition, offset: int) -> None:
@@ -107,7 +113,7 @@ class Bus(Protocol):
         ...
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
-        """Return the next offset to be written, by partition."""
+        """Return the end of what can be read, by partition: the next offset to be written, or the first of an open transaction."""
         ...
 
     async def start_offsets(self, topic: str) -> dict[int, int]:

@@ -1,5 +1,7 @@
 """Accounted, on the shipped command: the account balances, with bad input and after every role was killed (kill -9)."""
 
+import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from tests.support.polling import eventually
 from tests.support.shipped_command import Onefold
+from tests.support.transactions import write_transaction
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e]
 ORDER = "Đơn hàng được tính"
@@ -55,6 +58,43 @@ def test_every_event_is_accounted_for_by_its_end(onefold: Onefold) -> None:
     added = {name: account[name] - before[name] for name in account if name != "balanced"}
     assert added == {"accepted": 253, "stored": 200, "duplicate": 50, "suppressed": 0, "quarantined": 3, "in_flight": 0}
     assert account["balanced"]
+
+
+def test_touchpoints_of_aborted_transactions_are_no_events_and_markers_are_not_in_flight(onefold: Onefold) -> None:
+    before = onefold.wait_until_settled(0)
+    kafka = onefold.status()["addresses"]["kafka"]
+    for number, commit in enumerate((True, False, True, False)):
+        touchpoints = [json.dumps({**call, "event": "Giao dịch"}).encode() for call in calls(f"t{number}", 3)]
+        asyncio.run(write_transaction(kafka, "onefold.touchpoints", touchpoints, commit=commit))
+    account = onefold.wait_until_settled(before["accepted"] + 6)
+    added = {name: account[name] - before[name] for name in account if name != "balanced"}
+    assert added == {"accepted": 6, "stored": 6, "duplicate": 0, "suppressed": 0, "quarantined": 0, "in_flight": 0}
+    assert account["balanced"]
+    ids = {row[0] for row in onefold.rows("SELECT id FROM events_now WHERE name = 'Giao dịch'")}
+    assert ids == {f"t{number}-{n}" for number in (0, 2) for n in range(3)}
+
+
+def test_calls_with_a_withheld_number_are_stored_as_nobodys_and_no_profile_changes(onefold: Onefold) -> None:
+    before, profiles = onefold.wait_until_settled(0), onefold.rows("SELECT count() FROM profiles")
+    numbers = ("anonymous", "+266696687", "", None)
+    withheld = [
+        {"type": kind, "call_id": f"ẩn-{n}", "caller_number": number, **({"talk_seconds": 60} if kind == "call_ended" else {})}
+        for n, number in enumerate(numbers)
+        for kind in ("call_started", "call_ended")
+    ]
+    onefold.send(withheld)
+    onefold.send(withheld)
+    account = onefold.wait_until_settled(before["accepted"] + 16)
+    added = {name: account[name] - before[name] for name in account if name != "balanced"}
+    assert added == {"accepted": 16, "stored": 8, "duplicate": 8, "suppressed": 0, "quarantined": 0, "in_flight": 0}
+    assert account["balanced"]
+    for view in ("events", "events_now"):
+        assert onefold.rows(
+            f"SELECT count(), sum(JSONExtractInt(properties, 'talk_seconds')) FROM {view} "  # noqa: S608 - a view's name
+            "WHERE profile_id = '' AND startsWith(JSONExtractString(properties, 'call_id'), 'ẩn-')"
+        ) == [["8", "240"]]
+    assert onefold.wait_until_verified()["agree"]
+    assert onefold.rows("SELECT count() FROM profiles") == profiles
 
 
 def test_the_account_balances_after_every_role_was_killed(onefold: Onefold) -> None:

@@ -14,6 +14,7 @@ from schemas.records import QuarantineRecord
 from streams.applier import ExitCode
 from tests.support.fault_stage import FaultStage, SupervisedWorker, fault_stage
 from tests.support.services import ServiceProcess
+from tests.support.transactions import write_transaction
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -48,6 +49,29 @@ async def test_graceful_stop_in_mid_slice_commits_completed_records(stage: Fault
     worker.start()
     await stage.wait_until_committed()
     await stage.expect_exactly_once()
+
+
+async def test_aborted_transactions_are_not_applied_and_markers_are_committed(stage: FaultStage, kafka: str) -> None:
+    topic, committed_values = stage.settings.topic("events"), [b"1", b"2", b"3"]
+    worker = stage.worker()
+    await write_transaction(kafka, topic, committed_values, commit=True, partition=0)
+    await write_transaction(kafka, topic, [b"aborted"] * 3, commit=False, partition=0)
+    await write_transaction(kafka, topic, [b"aborted"], commit=False, partition=1)
+    ends = await stage.bus.end_offsets(topic)
+    assert (ends[0], ends[1]) == (8, 2)
+
+    async def all_is_committed() -> bool:
+        committed = await stage.bus.committed(stage.settings.group("counting"), topic)
+        return (committed.get(0), committed.get(1)) == (ends[0], ends[1])
+
+    await stage.wait_until(all_is_committed)
+    assert await stage.counts() == {(0, offset): 1 for offset in range(3)}
+    worker.kill()
+    worker.start()
+    await write_transaction(kafka, topic, [b"4"], commit=True, partition=0)
+    ends = await stage.bus.end_offsets(topic)
+    await stage.wait_until(all_is_committed)
+    assert await stage.counts() == {(0, offset): 1 for offset in (0, 1, 2, 8)}
 
 
 async def test_a_bug_that_happens_once_restarts_the_worker_and_loses_nothing(stage: FaultStage, tmp_path: Path) -> None:

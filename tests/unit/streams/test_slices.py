@@ -12,7 +12,7 @@ from faust.types import TP
 from runtime.bus.port import Partition
 from runtime.settings import Settings
 from streams.faust_app import create_faust_app
-from streams.slices import Slice, SliceConsumer, SliceScheduler
+from streams.slices import FetchedRecords, Slice, SliceConsumer, SliceScheduler
 
 TP0, TP1 = TP("onefold.events", 0), TP("onefold.events", 1)
 
@@ -139,6 +139,63 @@ async def test_replay_below_the_committed_offset_commits_nothing(consumer: Slice
     assert committable(consumer) == 120
 
 
+async def fetch_nothing(consumer: SliceConsumerBench, start: int, end: int) -> None:
+    """Let the consumer fetch the offsets from `start` to `end`, at which no record lies."""
+
+    async def getmany(*_: object) -> FetchedRecords:
+        fetched = FetchedRecords()
+        fetched.empty_ranges = [(TP0, start, end)]
+        return fetched
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("faust.transport.drivers.aiokafka.Consumer._getmany", getmany)
+        await consumer._getmany({TP0}, 1.0)
+
+
+async def test_offsets_without_a_record_are_committed_once_everything_before_them_is_acknowledged(
+    consumer: SliceConsumerBench,
+) -> None:
+    await consumer.perform_seek()
+    first, second = deliver(consumer, 0, 9), deliver(consumer, 10, 19)
+    await fetch_nothing(consumer, 20, 23)
+    consumer.ack(second)
+    assert committable(consumer) is None
+    consumer.ack(first)
+    assert committable(consumer) == 23
+    assert committable(consumer) is None
+    await fetch_nothing(consumer, 23, 24)
+    assert committable(consumer) == 24
+
+
+async def test_records_behind_offsets_without_a_record_hold_the_commit(consumer: SliceConsumerBench) -> None:
+    await consumer.perform_seek()
+    consumer.ack(deliver(consumer, 0, 9))
+    await fetch_nothing(consumer, 10, 12)
+    later = deliver(consumer, 12, 13)
+    assert committable(consumer) == 12
+    assert committable(consumer) is None
+    consumer.ack(later)
+    assert committable(consumer) == 14
+
+
+async def test_partition_that_has_no_record_at_all_is_committed_to_its_end(consumer: SliceConsumerBench) -> None:
+    await consumer.perform_seek()
+    assert committable(consumer) is None
+    await fetch_nothing(consumer, 0, 3)
+    assert committable(consumer) == 3
+
+
+async def test_replay_that_meets_offsets_without_a_record_never_moves_the_commit_back(consumer: SliceConsumerBench) -> None:
+    consumer.committed = {TP0: 100}
+    await consumer.perform_seek()
+    await fetch_nothing(consumer, 100, 101)
+    assert committable(consumer) == 101
+    await consumer.perform_seek()
+    consumer.ack(deliver(consumer, 40, 49))
+    await fetch_nothing(consumer, 50, 60)
+    assert committable(consumer) is None
+
+
 @pytest.mark.parametrize(
     ("committed", "stored", "earliest", "start"),
     [
@@ -163,9 +220,9 @@ async def test_a_partition_starts_from_the_smaller_of_committed_and_stored(
 async def test_nothing_is_fetched_before_the_start_is_known(consumer: SliceConsumerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = []
 
-    async def getmany(*_: object) -> dict[TP, list[Any]]:
+    async def getmany(*_: object) -> FetchedRecords:
         fetched.append(dict(consumer.sought))
-        return {}
+        return FetchedRecords()
 
     monkeypatch.setattr("faust.transport.drivers.aiokafka.Consumer._getmany", getmany)
     fetch = asyncio.create_task(consumer._getmany({TP0}, 1.0))
@@ -179,9 +236,9 @@ async def test_nothing_is_fetched_before_the_start_is_known(consumer: SliceConsu
 async def test_a_seek_waits_for_the_fetch_under_way(consumer: SliceConsumerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     release = asyncio.Event()
 
-    async def getmany(*_: object) -> dict[TP, list[Any]]:
+    async def getmany(*_: object) -> FetchedRecords:
         await release.wait()
-        return {}
+        return FetchedRecords()
 
     monkeypatch.setattr("faust.transport.drivers.aiokafka.Consumer._getmany", getmany)
     await consumer.perform_seek()

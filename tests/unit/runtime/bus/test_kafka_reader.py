@@ -1,5 +1,6 @@
 """A reader passes offsets without a record, but never an offset of an unread record."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -16,21 +17,23 @@ class ScriptedConsumer:
     `fetched` is the offset to fetch next, `answered_ms` is when the broker last answered.
     """
 
+    _subscription = SimpleNamespace(subscription=None)
+
     def __init__(self) -> None:
         self.fetched = 0
-        self.high_watermark: int | None = None
+        self.stable_end: int | None = None
         self.answered_ms: int | None = None
         self.records: list[Any] = []
 
-    def answer(self, high_watermark: int) -> None:
-        self.high_watermark = high_watermark
+    def answer(self, stable_end: int) -> None:
+        self.stable_end = stable_end
         self.answered_ms = (self.answered_ms or 0) + 50
 
     def assignment(self) -> set[TopicPartition]:
         return {TP}
 
-    def highwater(self, _: TopicPartition) -> int | None:
-        return self.high_watermark
+    def last_stable_offset(self, _: TopicPartition) -> int | None:
+        return self.stable_end
 
     def last_poll_timestamp(self, _: TopicPartition) -> int | None:
         return self.answered_ms
@@ -50,10 +53,10 @@ async def position_after_poll(reader: KafkaReader) -> int:
     return await reader.position(Partition("t", 0))
 
 
-async def test_an_answer_without_records_moves_the_position_to_the_high_watermark() -> None:
+async def test_an_answer_without_records_moves_the_position_to_the_stable_end() -> None:
     consumer = ScriptedConsumer()
     reader = KafkaReader(consumer, 1)
-    consumer.answer(high_watermark=7)
+    consumer.answer(stable_end=7)
     assert await position_after_poll(reader) == 7
 
 
@@ -66,29 +69,29 @@ async def test_without_an_answer_the_position_stays_however_many_polls_bring_not
 async def test_an_answer_from_before_the_position_moved_does_not_count_for_the_new_position() -> None:
     consumer = ScriptedConsumer()
     reader = KafkaReader(consumer, 1)
-    consumer.answer(high_watermark=7)
+    consumer.answer(stable_end=7)
     await reader.poll(0, 10)
     consumer.fetched = 3  # a batch without records was passed; the fetch from 3 on is not answered yet
-    consumer.high_watermark = 9
+    consumer.stable_end = 9
     assert [await position_after_poll(reader) for _ in range(3)] == [3] * 3
-    consumer.answer(high_watermark=9)
+    consumer.answer(stable_end=9)
     assert await position_after_poll(reader) == 9
 
 
 async def test_an_answer_from_before_a_seek_does_not_count_after_it() -> None:
     consumer = ScriptedConsumer()
     reader = KafkaReader(consumer, 1)
-    consumer.answer(high_watermark=7)
+    consumer.answer(stable_end=7)
     await reader.seek(Partition("t", 0), 2)
     assert [await position_after_poll(reader) for _ in range(3)] == [2] * 3
-    consumer.answer(high_watermark=7)
+    consumer.answer(stable_end=7)
     assert await position_after_poll(reader) == 7
 
 
 async def test_the_position_moves_back_with_a_seek_after_the_end_was_reached() -> None:
     consumer = ScriptedConsumer()
     reader = KafkaReader(consumer, 1)
-    consumer.answer(high_watermark=7)
+    consumer.answer(stable_end=7)
     assert await position_after_poll(reader) == 7
     await reader.seek(Partition("t", 0), 2)
     assert await reader.position(Partition("t", 0)) == 2
