@@ -48,6 +48,17 @@ def _plain(default: object) -> str:
     return default.get_secret_value() if isinstance(default, SecretStr) else str(default)
 
 
+_TOPICS_INTRODUCTION = """Names are prefixed with the environment: `onefold.events`. `touchpoints` is for other systems to write to
+([how](touchpoints.md#records-on-kafka)), in any codec, with transactions or without.
+
+**Reading our topics.** Onefold compresses its records with lz4. Java, librdkafka and its bindings, aiokafka, franz-go and Sarama
+read lz4. KafkaJS does not by itself: register a codec package for `CompressionTypes.LZ4`, such as `kafkajs-lz4`, before the
+consumer starts. Delivery is at least once: the offsets, ids and sequence numbers in the [records](records.md) tell a repetition.
+No record belongs to a transaction.
+
+"""
+
+
 def topics() -> str:
     """Return the page of every topic of the register."""
     rows = [
@@ -63,9 +74,7 @@ def topics() -> str:
         for topic in TOPICS
     ]
     head = ("Topic", "Key", "What it says", "Written by", "Read by", "Partitions", "Configuration")
-    return (
-        "# Topics\n\n" + _GENERATED_NOTICE + "Names are prefixed with the environment: `onefold.events`.\n\n" + _table(head, rows)
-    )
+    return "# Topics\n\n" + _GENERATED_NOTICE + _TOPICS_INTRODUCTION + _table(head, rows)
 
 
 def reasons() -> str:

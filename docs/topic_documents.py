@@ -86,7 +86,9 @@ def records_page(notice: str) -> str:
     for topic in TOPICS:
         parts.append(f"## `{topic.name}`\n\nKey: {topic.key}. {topic.description[:1].upper()}{topic.description[1:]}.\n")
         if topic.name == "touchpoints":
-            parts.append("One call in JSON, or several as JSON lines: see [touchpoints](touchpoints.md).\n")
+            parts.append(
+                "One call in JSON, or several as JSON lines or a JSON list: see [touchpoints](touchpoints.md#records-on-kafka).\n"
+            )
         elif topic.name == "definitions":
             parts.append("One definition as a document: see its [JSON Schema](schemas/definition.json).\n")
         parts.extend(_record_section(record) for record in RECORDS_BY_TOPIC.get(topic.name, ()))

@@ -31,7 +31,7 @@ _COMPACT: Final = (
 )
 
 TOPICS: Final = (
-    Topic("touchpoints", "any", "public ingress for direct Kafka producers: one JSON event, or several as JSON lines", "call centres, other systems", "accept agent", _retention(3)),
+    Topic("touchpoints", "any", "public ingress for direct Kafka producers: one JSON event, or several as JSON lines or as a JSON list", "call centres, other systems", "accept agent", _retention(3)),
     Topic("events", "owner identifier's node", "validated, normalised events: the tail of history", "collector, accept agent, onefold quarantine, API (replay)", "unify agent, ClickHouse consumer", _retention(7, 15)),
     Topic("links", "none", "evidence: identifiers that were seen together and that the worker had not seen together before; people's decisions about two identifiers; requests to compute clusters again", "unify agent, streams process (reclustering), onefold identity, API", "link agent, ClickHouse consumer", _retention(7), is_single_partition=True),
     Topic("identities", "profile id", "which identifiers a profile consists of, whenever that changes: merged into, split from", "link agent", "ClickHouse consumer, anyone", _retention(30)),

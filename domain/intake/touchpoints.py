@@ -1,10 +1,11 @@
-"""Read the events of one record of `touchpoints`: one JSON object, or several as JSON lines. Pure."""
+"""Read the events of one record of `touchpoints`: one JSON object, or several as JSON lines or as a JSON list. Pure."""
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Final
 
 from domain.intake.parse import parse_call
+from domain.intake.raw_json import encode_losslessly
 from domain.intake.rejection import Rejection
 from domain.intake.values import Unparsable, loads
 from schemas.events import Event
@@ -27,11 +28,12 @@ def parse_touchpoint(
     max_events: int = MAX_EVENTS,
     admit: Callable[[Event], Event | Rejection] | None = None,
 ) -> list[Event | Rejection]:
-    """Return one result for each line of a record; a record of one JSON object has one line.
+    """Return one result for each event of a record; a record of one JSON object has one.
 
-    `record_id` names the record for ever ("topic-partition-offset"). With the number of the line it is the message id of a line
-    that has none, and the `touchpoint_id` of a rejected line: so a replay makes the same events and the same quarantine records.
-    `sources` are the names that a line may give; `default` is always allowed. `admit` decides last on each event.
+    `record_id` names the record for ever ("topic-partition-offset"). With the number of the line, or of the element of a list, it
+    is the message id of an event that has none, and the `touchpoint_id` of a rejected one: so a replay makes the same events and
+    the same quarantine records. `sources` are the names that an event may give; `default` is always allowed. `admit` decides last
+    on each event.
     """
 
     def parse(call: Any, line: int, raw: bytes) -> Event | Rejection:
@@ -57,24 +59,45 @@ def parse_touchpoint(
             result = admit(result)
         return replace(result, touchpoint_id=line_id, raw=raw) if isinstance(result, Rejection) else result
 
-    raw = (value or b"").removeprefix(b"\xef\xbb\xbf")
-    try:
-        return [parse(loads(raw), 0, raw)]
-    except Unparsable:
-        pass
-    lines = [(number, line) for number, line in enumerate(raw.split(b"\n")) if line.strip()]
-    if len(lines) > max_events:
-        detail = f"{len(lines)} lines, the limit is {max_events}"
-        return [Rejection(Reason.TOO_MANY, detail, touchpoint_id=f"{record_id}-0", raw=raw)]
-    if len(lines) <= 1:
-        return [Rejection(Reason.UNPARSABLE, "not JSON in UTF-8", touchpoint_id=f"{record_id}-0", raw=raw)]
-    results: list[Event | Rejection] = []
-    for number, line in lines:
+    elements = _split((value or b"").removeprefix(b"\xef\xbb\xbf"), record_id, max_events)
+    return [element if isinstance(element, Rejection) else parse(*element) for element in elements]
+
+
+def _split(raw: bytes, record_id: str, max_events: int) -> list[tuple[Any, int, bytes] | Rejection]:
+    """Return (call, number, bytes) of each element of a record, or a rejection of what cannot be decoded."""
+
+    def reject(reason: Reason, detail: str, number: int = 0, part: bytes = raw) -> Rejection:
+        return Rejection(reason, detail, touchpoint_id=f"{record_id}-{number}", raw=part)
+
+    def decode_line(number: int, line: bytes) -> tuple[Any, int, bytes] | Rejection:
         try:
-            results.append(parse(loads(line), number, line))
+            return loads(line), number, line
         except Unparsable:
-            results.append(Rejection(Reason.UNPARSABLE, "not JSON in UTF-8", touchpoint_id=f"{record_id}-{number}", raw=line))
-    return results
+            return reject(Reason.UNPARSABLE, "not JSON in UTF-8", number, line)
+
+    try:
+        decoded = loads(raw)
+    except Unparsable:
+        lines = [(number, line) for number, line in enumerate(raw.split(b"\n")) if line.strip()]
+        if len(lines) <= 1:
+            return [reject(Reason.UNPARSABLE, "not JSON in UTF-8")]
+        if len(lines) > max_events:
+            return [reject(Reason.TOO_MANY, f"{len(lines)} lines, the limit is {max_events}")]
+        return [decode_line(number, line) for number, line in lines]
+    if not isinstance(decoded, list):
+        return [(decoded, 0, raw)]
+    calls = touchpoint_calls(decoded)
+    if len(calls) > max_events:
+        return [reject(Reason.TOO_MANY, f"a list of {len(calls)}, the limit is {max_events}")]
+    try:
+        return [(call, number, encode_losslessly(call)) for number, call in enumerate(calls)]
+    except RecursionError:
+        return [reject(Reason.TOO_DEEP, "a list that is nested too deeply")]
+
+
+def touchpoint_calls(decoded: Any) -> list[Any]:
+    """Return the calls of a decoded record of `touchpoints`: the elements of a list, else the value itself."""
+    return decoded if isinstance(decoded, list) and decoded else [decoded]
 
 
 def _declared_source(call: Any, sources: Collection[str]) -> str | Rejection:

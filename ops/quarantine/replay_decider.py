@@ -12,9 +12,9 @@ from domain.intake.admission import Admission
 from domain.intake.context import INTAKE_STEPS, IntakeContext
 from domain.intake.decide_calls import STAGE, CallIntake, IntakeLimits, IntakeOutcome
 from domain.intake.decide_rows import IMPORT_ID_PREFIX
-from domain.intake.envelope import CALL_CENTRE_PATH, parse_envelope
+from domain.intake.envelope import CALL_CENTRE_PATH, parse_envelope, single_calls
 from domain.intake.rejection import BodyProblem
-from domain.intake.touchpoints import DEFAULT_SOURCE
+from domain.intake.touchpoints import DEFAULT_SOURCE, touchpoint_calls
 from domain.intake.values import Unparsable, loads
 from domain.intake.webhook_delivery import WEBHOOK_ID_PREFIX, decide_delivery
 from ops.quarantine.entries import QuarantineEntry
@@ -87,7 +87,7 @@ class ReplayDecider:
 
     def _call(self, entry: QuarantineEntry, body: Any) -> IntakeOutcome | ReplayRefusal:
         """Decide the calls of a body by the instant of their receipt. A call without a message id gets the entry's id, numbered."""
-        envelope = parse_envelope(CALL_CENTRE_PATH, body)
+        envelope = single_calls(touchpoint_calls(body)) if entry.stage == "accept" else parse_envelope(CALL_CENTRE_PATH, body)
         if isinstance(envelope, BodyProblem):
             return ReplayRefusal(envelope.value)
         has_several = len(envelope.calls) != 1

@@ -10,7 +10,7 @@ from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import ProfileFacts
 from domain.segments.sql.compile import computed_values_query, membership_query
 from runtime.bus.port import Record
-from schemas.events import Event
+from schemas.events import NOBODY, Event
 from warehouse import rows
 from warehouse.client import Warehouse
 from warehouse.tables import EVENT_STORE, LABELS
@@ -27,7 +27,7 @@ def stream_facts(plan: SegmentPlan, events: Sequence[Event], labels: Mapping[str
     """Return what the stream knows of each profile at an instant."""
     fragments: dict[str, dict[str, Fragment]] = {}
     for item in events:
-        if item.time_ms <= at_ms:
+        if item.time_ms <= at_ms and item.owner != NOBODY:
             profile_id = labels.get(item.owner, item.owner)
             apply_event(fragments.setdefault(profile_id, {}).setdefault(item.owner, Fragment()), item, plan)
     facts_by_profile = {}

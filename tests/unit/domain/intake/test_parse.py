@@ -297,6 +297,32 @@ def test_each_json_line_has_its_own_result() -> None:
     assert results[1].raw == b'{"type": '
 
 
+def test_each_element_of_a_json_list_has_its_own_result() -> None:
+    large = {**CALL, "properties": {"note": "x" * 900}}
+    value = json.dumps([CALL, {**CALL, "source": "x"}, {**CALL, "messageId": "m1"}, 5, [CALL], large], ensure_ascii=False)
+    results = touchpoints(value.encode(), max_event_bytes=800)
+    assert [result.id if isinstance(result, Event) else (result.reason, result.touchpoint_id) for result in results] == [
+        "t-0-7-0",
+        (Reason.UNKNOWN_SOURCE, "t-0-7-1"),
+        "m1",
+        (Reason.NOT_AN_OBJECT, "t-0-7-3"),
+        (Reason.NOT_AN_OBJECT, "t-0-7-4"),
+        (Reason.TOO_LARGE, "t-0-7-5"),
+    ]
+    assert isinstance(results[1], Rejection)
+    assert json.loads(results[1].raw) == {**CALL, "source": "x"}
+
+
+@pytest.mark.parametrize(("value", "reason"), [
+    (b"[]", Reason.NOT_AN_OBJECT), (b"[1,2,3]", Reason.TOO_MANY), (b"[" * 900 + b"]" * 900, None),
+])  # fmt: skip
+def test_list_that_holds_no_events_is_one_rejection_with_its_bytes(value: bytes, reason: Reason | None) -> None:
+    (result,) = touchpoints(value, max_events=2)
+    assert isinstance(result, Rejection)
+    assert result.reason == (reason or result.reason)
+    assert result.raw in (value, value[1:-1])
+
+
 @pytest.mark.parametrize("value", [None, b"", b" \n", b"\xff\xfe", b"{", b"[" * 200_000, b"1" * 5_000])
 def test_a_record_that_is_no_json_is_one_rejection(value: bytes | None) -> None:
     (result,) = touchpoints(value)

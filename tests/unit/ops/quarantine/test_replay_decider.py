@@ -78,6 +78,20 @@ def test_a_touchpoint_speaks_for_the_source_that_it_names() -> None:
     assert replayed.source == "default"
 
 
+@pytest.mark.parametrize("body", [{"batch": [{"type": "track", "event": "Gọi", "userId": "u1"}]}, {"batch": []}])
+def test_touchpoint_that_the_topic_would_refuse_is_refused_again(body: Any) -> None:
+    raw = json.dumps(body).encode()
+    assert isinstance(replay_decider().records(entry(raw, stage="accept", source=""), raw), ReplayRefusal)
+
+
+def test_replay_accepts_the_lists_that_the_topic_accepts() -> None:
+    calls = [{"type": "track", "event": "Gọi", "userId": f"u{n}"} for n in range(2)]
+    raw = json.dumps(calls).encode()
+    outcome = replay_decider().records(entry(raw, stage="accept", source=""), raw)
+    assert not isinstance(outcome, ReplayRefusal)
+    assert [decode(Event, outgoing.value).identifiers for outgoing in outcome] == [(("user_id", "u0"),), (("user_id", "u1"),)]
+
+
 @pytest.mark.parametrize(("topic", "record", "key"), [
     ("events", event({"user_id": "u1"}, id="m1", name="Xem"), event({"user_id": "u1"}, id="m1").owner),
     ("touched", Touched(profile_id="0a", node="0a", cause="event", at_ms=1), "0a"),

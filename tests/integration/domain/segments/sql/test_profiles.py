@@ -65,6 +65,22 @@ async def test_computed_traits(warehouse: Warehouse) -> None:
     assert all(said["values"].values())
 
 
+async def test_events_that_nobody_owns_are_in_no_segment(warehouse: Warehouse) -> None:
+    calls = [
+        event({}, id=f"c{n}:call_started", type="call_started", time_ms=AT - n, properties={"call_id": f"c{n}"}) for n in range(3)
+    ]
+    known = event({"user_id": "người-1"}, id="m1", type="call_started", time_ms=AT - 1, properties={"call_id": "c9"})
+    await load_history(warehouse, [*calls, known])
+    plan = segment_plan_of([
+        segment("everyone", {"everyone": True}),
+        segment("callers", {"did": {"event": "$call_started"}}),
+        segment("no-buyers", {"did_not": {"event": BUY, "within": "7d"}}),
+        computed("calls", {"count": {"event": "$call_started"}}),
+    ])  # fmt: skip
+    said = await assert_stream_equals_sql(warehouse, plan, [*calls, known], {}, AT)
+    assert said["members"] == {name: [known.owner] for name in ("everyone", "callers", "no-buyers")}
+
+
 async def test_computed_traits_in_segments(warehouse: Warehouse) -> None:
     events = orders()
     await load_history(warehouse, events)
