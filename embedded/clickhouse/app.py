@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 from embedded.clickhouse.engine import Engine, UserRole
@@ -20,8 +20,10 @@ from embedded.clickhouse.protocol import (
     QueryRefused,
     QueryRequest,
     credentials,
+    database_of,
     parse_request,
 )
+from embedded.clickhouse.query_ids import with_client_ids
 from embedded.clickhouse.sessions import Sessions
 from embedded.clickhouse.statement_run import StatementRun
 from embedded.clickhouse.statement_scan import (
@@ -38,6 +40,11 @@ from runtime.logs import get_logger
 
 log = get_logger(__name__)
 _INLINE_SCAN_CHARACTERS = 1 << 14
+_SAME_ID_WAIT_S = 0.5
+_NO_DATABASE_OF_ANALYSTS = (
+    "Cannot execute query in readonly mode: this user reads, and the embedded engine has no database in which analysts may write. "
+    "Tools that create tables or views (dbt, .sql() of ibis) need a ClickHouse server: see docs/analysts.md"
+)
 _UNKNOWN_USER_HASH = hashlib.sha256(b"").hexdigest()
 
 
@@ -47,6 +54,7 @@ class Application:
     def __init__(self, engine: Engine, users: Mapping[str, EngineUser]) -> None:
         self._engine, self._users = engine, users
         self._sessions = Sessions(engine)
+        self._running: dict[str, asyncio.Event] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -107,7 +115,7 @@ class Application:
             await exchange.send_error("Code: 1002. DB::Exception: unexpected error: see clickhouse.log (UNKNOWN_EXCEPTION)")
 
     def _exchange(self, request: QueryRequest, receive: Receive, send: Send) -> Exchange:
-        return Exchange(request, receive, send, version=self._engine.version, timezone=self._engine.timezone)
+        return Exchange(request, receive, send, self._engine)
 
     def _role(self, name: str, password: str) -> UserRole:
         """Return the role of a user. The comparison takes the same time whether the user exists or not."""
@@ -131,18 +139,45 @@ class Application:
         try:
             sql, head, data = await _read_statement(request, rest)
             statement = await _checked_statement(sql, head, request.bound_parameters)
+            if head is None:
+                sql = await _with_client_ids(sql, statement, database_of(request))
             async with self._sessions.acquire(request, name, role) as session:
                 query = StatementRun(self._engine, exchange, role, session)
                 if request.method in {"GET", "HEAD"}:
                     query.read_only(statement)
                 async with contextlib.AsyncExitStack() as stack:
+                    await stack.enter_async_context(self._running_once(request.query_id))
                     stack.push_async_callback(query.close)
                     if head is None:
                         await query.select(sql, statement)
                     else:
                         await query.insert(head, data, rest)
+        except RuntimeError as error:
+            if role == "analyst" and "Cannot execute query in readonly mode" in str(error):
+                raise QueryRefused(164, _NO_DATABASE_OF_ANALYSTS, "READONLY") from error
+            raise
         finally:
             await rest.aclose()
+
+    @contextlib.asynccontextmanager
+    async def _running_once(self, query_id: str) -> AsyncIterator[None]:
+        """Note that a query runs, so that its id names one query alone.
+
+        Raises:
+            QueryRefused: 216 when another query of this id runs.
+        """
+        if (other := self._running.get(query_id)) is not None:
+            # a client may have read an answer before the request that gave it has ended here
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(other.wait(), _SAME_ID_WAIT_S)
+        if query_id in self._running:
+            raise QueryRefused(216, f"Query with id = {query_id} is already running.", "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING")
+        ended = self._running[query_id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._running[query_id]
+            ended.set()
 
 
 async def _read_whole(rest: AsyncGenerator[bytes, None]) -> bytes:
@@ -215,6 +250,14 @@ async def _checked_statement(sql: str, head: InsertHead | None, bound: Mapping[s
     if head is not None and statement.first_word != "insert":
         raise QueryRefused(62, "Syntax error: data without INSERT", "SYNTAX_ERROR")
     return statement
+
+
+async def _with_client_ids(sql: str, statement: Statement, database: str | None) -> str:
+    if statement.first_word == "insert" and find_values(sql) is not None:
+        return sql
+    if len(sql) > _INLINE_SCAN_CHARACTERS:
+        return await asyncio.to_thread(with_client_ids, sql, database)
+    return with_client_ids(sql, database)
 
 
 def _scan(sql: str) -> Statement:

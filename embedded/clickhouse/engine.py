@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, cast
 import chdb
 
 from embedded.clickhouse.configuration import SERVER_FILE
-from embedded.clickhouse.protocol import quote_literal
+from embedded.clickhouse.query_ids import TABLES_WITH_QUERY_IDS, kill_statement, view_statements
 from runtime.errors import Misconfigured
 from runtime.logs import get_logger
 
@@ -21,6 +21,7 @@ _DUE_DICTIONARIES = (
     "SELECT database, name FROM system.dictionaries WHERE lifetime_max > 0 AND status IN ('LOADED', 'FAILED') "
     "AND last_successful_update_time <= now() - greatest(lifetime_min, 1)"
 )
+_COLUMNS_WITH_QUERY_IDS = "SELECT table, name FROM system.columns WHERE database = 'system' AND match(name, '(^|[._])query_id$')"
 # One closed source, one closed right and one frozen setting: each must answer with its code, or the files were not read.
 _CANARIES = (
     ("SELECT * FROM url('http://127.0.0.1:9/', 'LineAsString')", "Code: 497."),
@@ -91,7 +92,9 @@ class Engine:
         self._dsn = f"data?config-file={SERVER_FILE}"
         self._root_connection = _connect(self._dsn)
         self._refuse_unless_confined()
-        self.version, self.timezone = self._query_row("SELECT version(), timezone()")
+        self.version, self.timezone = self._query_rows("SELECT version(), timezone()")[0]
+        self.content_types = dict(self._query_rows("SELECT lower(name), content_type FROM system.formats WHERE is_output"))
+        self._show_client_ids()
         self._pools = {"app": ThreadPoolExecutor(_WRITERS, "app"), "analyst": ThreadPoolExecutor(_READERS, "analyst")}
         self._control = ThreadPoolExecutor(_CONTROL, "control")
         self._stopping = threading.Event()
@@ -110,9 +113,9 @@ class Engine:
         """Return whether the engine answers a query, on a thread that no other query can occupy."""
         return self._control.submit(self._responds)
 
-    def kill(self, comment: str) -> "Future[None]":
-        """End the running queries with this `log_comment`."""
-        return self._control.submit(self._run_command, f"KILL QUERY WHERE Settings['log_comment'] = {quote_literal(comment)} ASYNC")
+    def kill(self, query_id: str) -> "Future[None]":
+        """End the running query that a client calls by this id."""
+        return self._control.submit(self._run_command, kill_statement(query_id))
 
     def close(self) -> None:
         """End what runs, wait for its threads, and close the store."""
@@ -141,8 +144,19 @@ class Engine:
         finally:
             connection.close()
 
-    def _query_row(self, sql: str) -> list[str]:
-        return self._root_connection.query(sql, "TSV").bytes().decode().rstrip("\n").split("\t")
+    def _query_rows(self, sql: str) -> list[tuple[str, str]]:
+        """Return the rows of a query for two texts."""
+        return [_parse_pair(line) for line in self._root_connection.query(sql, "JSONCompactEachRow").bytes().decode().splitlines()]
+
+    def _show_client_ids(self) -> None:
+        """Make the views that show the query ids of clients. The log is flushed first, so that its table exists."""
+        self._root_connection.query("SYSTEM FLUSH LOGS", "Null")
+        columns_by_table: dict[str, list[str]] = {}
+        for table, column in self._query_rows(_COLUMNS_WITH_QUERY_IDS):
+            if table in TABLES_WITH_QUERY_IDS:
+                columns_by_table.setdefault(table, []).append(column)
+        for sql in view_statements(columns_by_table):
+            self._root_connection.query(sql, "Null")
 
     def _refuse_unless_confined(self) -> None:
         for sql, code in _CANARIES:

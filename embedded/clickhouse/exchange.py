@@ -2,13 +2,12 @@
 
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from embedded.clickhouse.compression import BlockDecoder, Encoder, blocks_encoder, decoder_for, encoder_for, plain_encoder
 from embedded.clickhouse.protocol import (
     ClientDisconnected,
     QueryRequest,
-    content_type,
     error_trailer,
     parse_error,
     status_of,
@@ -31,14 +30,25 @@ async def _send_head(send: Send, status: int, headers: HeaderPairs) -> None:
     await send({"type": "http.response.start", "status": status, "headers": raw})
 
 
+class EngineFacts(Protocol):
+    """What an answer says of the engine. `content_types`: of the output formats, by their names in lower case."""
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def timezone(self) -> str: ...
+    @property
+    def content_types(self) -> Mapping[str, str]: ...
+
+
 class Exchange:
     """Reads the body of `request` once, answers once."""
 
-    def __init__(self, request: QueryRequest, receive: Receive, send: Send, *, version: str, timezone: str) -> None:
+    def __init__(self, request: QueryRequest, receive: Receive, send: Send, engine: EngineFacts) -> None:
         self.request = request
         self.format: str | None = None
         self._receive, self._send = receive, send
-        self._version, self._timezone = version, timezone
+        self._engine = engine
         self._started = False
         self._encoder = plain_encoder()
         self._exception_tag = ""
@@ -104,7 +114,7 @@ class Exchange:
 
     async def send_error(self, text: str) -> None:
         """Send an error in ClickHouse's format: as the answer, or behind the part of the answer that was sent already."""
-        code, message = parse_error(text, self._version)
+        code, message = parse_error(text, self._engine.version)
         raw = message.encode("utf-8", "replace")
         if self._started:
             await self.chunk(error_trailer(raw, self._exception_tag))
@@ -129,12 +139,13 @@ class Exchange:
             ("content-type", media),
             ("x-clickhouse-server-display-name", "onefold"),
             ("x-clickhouse-query-id", self.request.query_id),
-            ("x-clickhouse-timezone", self._timezone),
+            ("x-clickhouse-timezone", self._engine.timezone),
         ]
 
     def _headers(self, counts: Mapping[str, int], encoding: Encoder) -> HeaderPairs:
         format_name = self.format or "TabSeparated"
-        headers = self._common_headers(content_type(format_name))
+        media = self._engine.content_types.get(format_name.lower(), "text/plain; charset=UTF-8")
+        headers = self._common_headers(media)
         headers += [("x-clickhouse-format", format_name), ("x-clickhouse-summary", summary_header(counts))]
         if encoding.name:
             headers.append(("content-encoding", encoding.name))

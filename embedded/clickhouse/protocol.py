@@ -14,6 +14,9 @@ MAX_TEXT_BYTES = 16 << 20
 MAX_SESSION_S = 3600
 DEFAULT_SESSION_S = 60
 
+# The setting by which the client's query id travels: the name that remote() would add to its own, and remote() is closed.
+CARRIER_SETTING = "chdb_client_name"
+
 # Parameters of the protocol; every other one that is no `param_` is an engine setting.
 RESERVED = frozenset({
     "query", "database", "user", "password", "quota_key", "stacktrace", "role", "session_id", "session_timeout", "session_check",
@@ -27,15 +30,6 @@ STREAMABLE = frozenset({
     "Native", "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "CSV", "RowBinary", "JSONEachRow", "JSONLines", "NDJSON",
     "JSONCompactEachRow", "LineAsString",
 })  # fmt: skip
-_CONTENT_TYPES = {
-    "JSON": "application/json; charset=UTF-8", "JSONCompact": "application/json; charset=UTF-8",
-    "JSONStrings": "application/json; charset=UTF-8", "JSONEachRow": "application/x-ndjson; charset=UTF-8",
-    "JSONCompactEachRow": "application/x-ndjson; charset=UTF-8", "CSV": "text/csv; charset=UTF-8",
-    "CSVWithNames": "text/csv; charset=UTF-8; header=present", "TabSeparated": "text/tab-separated-values; charset=UTF-8",
-    "TSV": "text/tab-separated-values; charset=UTF-8", "TabSeparatedWithNames": "text/tab-separated-values; charset=UTF-8",
-    "Native": "application/octet-stream", "RowBinary": "application/octet-stream", "Parquet": "application/octet-stream",
-    "RowBinaryWithNamesAndTypes": "application/octet-stream", "Arrow": "application/octet-stream",
-}  # fmt: skip
 _BAD_REQUEST = (
     1, 3, 6, 25, 26, 27, 32, 33, 36, 38, 39, 40, 41, 43, 44, 53, 62, 69, 70, 72, 89, 117, 130, 168, 271, 354, 374, 386, 395, 448,
     452, 456, 457, 561, 578, 618, 636, 744,
@@ -131,7 +125,7 @@ def credentials(request: QueryRequest) -> tuple[str, str]:
 
 
 def settings_of(request: QueryRequest) -> dict[str, str]:
-    """Return a request's engine settings, with the query id as `log_comment`, by which the query can be found and killed.
+    """Return a request's engine settings, among them the client's query id, by which the query can be found and killed.
 
     Raises:
         QueryRefused: for a name that cannot be a setting.
@@ -140,8 +134,7 @@ def settings_of(request: QueryRequest) -> dict[str, str]:
     for name in settings:
         if not _SETTING.match(name):
             raise QueryRefused(115, f"Unknown setting {name[:64]!a}", "UNKNOWN_SETTING")
-    settings.setdefault("log_comment", request.query_id)
-    return settings
+    return settings | {CARRIER_SETTING: request.query_id}
 
 
 def database_of(request: QueryRequest) -> str | None:
@@ -180,11 +173,6 @@ def error_trailer(message: bytes, tag: str) -> bytes:
     """Return the bytes that announce an error in the middle of a chunked answer, in the form that clients search for."""
     tag_bytes = tag.encode()
     return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (tag_bytes, message, len(message), tag_bytes)
-
-
-def content_type(format_: str) -> str:
-    """Return the media type of an output format."""
-    return _CONTENT_TYPES.get(format_, "text/plain; charset=UTF-8")
 
 
 def summary_header(counts: Mapping[str, int]) -> str:

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from embedded.clickhouse.engine import Engine, EngineConnection, EngineInsert, EngineResult, EngineStream, InsertResult, UserRole
 from embedded.clickhouse.exchange import Exchange
+from embedded.clickhouse.native_frames import BINARY_TYPES_SETTING, frame_blocks, parse_version
 from embedded.clickhouse.protocol import STREAMABLE, ClientDisconnected, QueryRefused, database_of, quote_literal, settings_of
 from embedded.clickhouse.sessions import Session
 from embedded.clickhouse.statement_scan import READING_WORDS, InsertHead, Statement
@@ -16,6 +18,15 @@ _FIRST_BYTES = 1 << 20
 _INSERT_BYTES = 4 << 20
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A part of an answer; `stream` gives the next one, and is None when this is the last."""
+
+    stream: EngineStream | None
+    chunks: list[bytes]
+    counts: dict[str, int]
 
 
 class StatementRun:
@@ -27,6 +38,7 @@ class StatementRun:
         self._settings = settings_of(self._request)
         self._database = database_of(self._request)
         self._connection: EngineConnection | None = None
+        self._framing_version = 0
 
     async def close(self) -> None:
         """Give the connection back; a session keeps its own."""
@@ -72,60 +84,95 @@ class StatementRun:
         exchange = self._exchange
         fallback = self._request.values.get("default_format") or self._request.headers.get("x-clickhouse-format")
         exchange.format = statement.format or fallback or "TabSeparated"
+        self._choose_framing(sql, exchange.format)
         execution = asyncio.ensure_future(self._run_in_pool(lambda: self._start_select(sql, statement, exchange.format or "")))
         disconnected = asyncio.ensure_future(exchange.wait_for_disconnect())
         try:
             await asyncio.wait({execution, disconnected}, return_when=asyncio.FIRST_COMPLETED)
             if not execution.done():
-                await asyncio.wrap_future(self._engine.kill(self._settings["log_comment"]))
+                await asyncio.wrap_future(self._engine.kill(self._request.query_id))
                 await asyncio.wait({execution})
             if disconnected.done():
                 await self._abandon(execution)
                 raise ClientDisconnected
-            stream, results, is_complete = execution.result()
-            await self._send_results(stream, results, is_complete=is_complete, disconnected=disconnected)
+            await self._send_results(execution.result(), disconnected=disconnected)
         finally:
             disconnected.cancel()
             if not execution.done():
-                self._engine.kill(self._settings["log_comment"])
+                self._engine.kill(self._request.query_id)
                 await asyncio.wait({execution})
 
-    async def _abandon(self, execution: "asyncio.Future[tuple[EngineStream | None, list[EngineResult], bool]]") -> None:
-        if execution.exception() is None and (stream := execution.result()[0]) is not None:
+    def _choose_framing(self, sql: str, format_: str) -> None:
+        """Ask the engine for binary types where the blocks must be framed for the client's version of the protocol.
+
+        Raises:
+            QueryRefused: for a version that is no number, and where the statement or its settings write types in binary themselves.
+        """
+        version = parse_version(self._request.values.get("client_protocol_version", "0"))
+        if format_.lower() != "native" or not version:
+            return
+        if BINARY_TYPES_SETTING in self._settings or BINARY_TYPES_SETTING in sql:
+            raise QueryRefused(48, f"{BINARY_TYPES_SETTING} with client_protocol_version is not supported", "NOT_IMPLEMENTED")
+        self._framing_version = version
+        self._settings[BINARY_TYPES_SETTING] = "1"
+
+    def _framed(self, result: EngineResult) -> bytes:
+        """In the pool: the bytes of a result, as the client reads them."""
+        data = result.bytes()
+        return frame_blocks(data, self._framing_version) if self._framing_version else data
+
+    async def _abandon(self, execution: "asyncio.Future[_Piece]") -> None:
+        if execution.exception() is None and (stream := execution.result().stream) is not None:
             await self._run_in_pool(stream.cancel)
 
-    def _start_select(self, sql: str, statement: Statement, format_: str) -> tuple[EngineStream | None, list[EngineResult], bool]:
+    def _start_select(self, sql: str, statement: Statement, format_: str) -> "_Piece":
         """In the pool, in one go: settings, query, first megabyte."""
         connection, bound_parameters = self._prepare_connection(), self._request.bound_parameters
         is_streamable = (
             format_ in STREAMABLE and statement.first_word in {"select", "with"} and not self._request.flag("wait_end_of_query")
         )
         if not is_streamable:
-            return None, [connection.query(sql, format_, params=bound_parameters)], True
-        stream = connection.send_query(sql, format_, params=bound_parameters)
-        return (stream, *_fetch_results(stream))
+            result = connection.query(sql, format_, params=bound_parameters)
+            return _Piece(None, [self._framed(result)], _counts([result]))
+        return self._fetch_piece(connection.send_query(sql, format_, params=bound_parameters))
 
-    async def _send_results(
-        self, stream: EngineStream | None, results: list[EngineResult], *, is_complete: bool, disconnected: "asyncio.Future[None]"
-    ) -> None:
-        counts = _counts(results)
-        if stream is None or is_complete:
-            await self._exchange.reply([result.bytes() for result in results], counts)
+    def _fetch_piece(self, stream: EngineStream) -> "_Piece":
+        """In the pool: chunks worth about a megabyte."""
+        results: list[EngineResult] = []
+        size = 0
+        while size < _FIRST_BYTES:
+            chunk = stream.fetch()
+            if chunk is None:
+                return _Piece(None, [self._framed(result) for result in results], _counts(results))
+            results.append(chunk)
+            size += chunk.size()
+        try:
+            return _Piece(stream, [self._framed(result) for result in results], _counts(results))
+        except QueryRefused:
+            stream.cancel()
+            raise
+
+    async def _send_results(self, piece: "_Piece", *, disconnected: "asyncio.Future[None]") -> None:
+        if piece.stream is None:
+            await self._exchange.reply(piece.chunks, piece.counts)
             return
-        await self._exchange.start(counts)
+        await self._exchange.start(piece.counts)
+        stream = piece.stream
         while not disconnected.done():
-            next_fetch = None if is_complete else asyncio.ensure_future(self._run_in_pool(lambda: _fetch_results(stream)))
+            is_last = piece.stream is None
+            next_fetch = None if is_last else asyncio.ensure_future(self._run_in_pool(lambda: self._fetch_piece(stream)))
             try:
-                for result in results:
-                    await self._exchange.chunk(result.bytes())
+                for chunk in piece.chunks:
+                    await self._exchange.chunk(chunk)
             finally:
                 if next_fetch is not None:
                     await asyncio.wait({next_fetch})
             if next_fetch is None:
                 await self._exchange.end()
                 return
-            results, is_complete = next_fetch.result()
-        await self._run_in_pool(stream.cancel)
+            piece = next_fetch.result()
+        if piece.stream is not None:
+            await self._run_in_pool(stream.cancel)
         raise ClientDisconnected
 
     async def insert(self, head: InsertHead, data: bytes, rest: AsyncIterator[bytes]) -> None:
@@ -169,19 +216,6 @@ def _parameter_name(name: str) -> str:
     if not name.isidentifier() or not name.isascii():
         raise QueryRefused(36, "param_<name>: the name must be an identifier", "BAD_ARGUMENTS")
     return f"param_{name}"
-
-
-def _fetch_results(stream: EngineStream) -> tuple[list[EngineResult], bool]:
-    """Chunks worth about a megabyte, and whether the stream is over."""
-    results: list[EngineResult] = []
-    size = 0
-    while size < _FIRST_BYTES:
-        chunk = stream.fetch()
-        if chunk is None:
-            return results, True
-        results.append(chunk)
-        size += chunk.size()
-    return results, False
 
 
 def _counts(results: list[EngineResult]) -> dict[str, int]:
