@@ -12,11 +12,21 @@ from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
 _PR_SET_PDEATHSIG = 1
+LIVENESS_INTERVAL_S = 5.0
+"""How long after a check of a running child the next one comes."""
+LIVENESS_TIMEOUT_S = 5.0
+"""How long a child may take to answer such a check."""
+LIVENESS_FAILURES = 6
+"""So many failed checks in a row mean that the child hangs: half a minute to a minute, longer than any pause of a healthy one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """A child to run: `is_ready` asks it truly (called in a thread), `extra_logs` are files it writes by itself."""
+    """A child to run; `extra_logs` are files it writes by itself.
+
+    `is_ready` asks whether it can do its work, which may depend on others. `is_alive` asks whether it answers at all: a child that
+    does not is replaced. None asks `is_ready` instead. Both are called in a thread.
+    """
 
     name: str
     argv: Sequence[str]
@@ -26,6 +36,8 @@ class ChildSpec:
     extra_logs: Sequence[Path] = ()
     start_timeout_s: float = 60.0
     grace_s: float = 20.0
+    is_alive: Callable[[], bool] | None = None
+    liveness_interval_s: float = LIVENESS_INTERVAL_S
 
     def tail(self, line_count: int = 8) -> str:
         """Return the last lines of the child's logs, indented, for an error message."""

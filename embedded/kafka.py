@@ -139,8 +139,8 @@ class Kafka:
         """Return the broker's command line; `extra_flags` are further JVM flags."""
         return [*self.jvm(*extra_flags), "kafka.Kafka", str(self.properties_file)]
 
-    def is_ready(self) -> bool:
-        return is_ready(self.port)
+    def is_ready(self, timeout_s: float = 0.5) -> bool:
+        return is_ready(self.port, timeout_s)
 
 
 def properties(logs: Path, broker: int, controller: int) -> str:

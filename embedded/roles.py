@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
 from embedded import analytics_js, redis
-from embedded.child_process import ChildSpec
+from embedded.child_process import LIVENESS_TIMEOUT_S, ChildSpec
 from embedded.layout import Layout
 from embedded.secrets import ANALYST_USER, APP_USER, Secrets
 from runtime.errors import Misconfigured
@@ -85,6 +85,8 @@ def role_spec(role: Role, layout: Layout, ports: Mapping[str, int], variables: M
         # -P: a directory named like one of our packages where the command was given must not take its place
         argv=[sys.executable, "-P", "-m", role.module, *role.args],
         is_ready=lambda: answers_ok(port, "/ready"),
+        # Not /ready: a process that waits for a store is healthy, and a new one would wait as well.
+        is_alive=lambda: answers_ok(port, "/live", LIVENESS_TIMEOUT_S),
         log=layout.logs / f"{role.name}.log",
         env={**os.environ, **variables, "ONEFOLD_METRICS_PORT": str(port), "PYTHONUNBUFFERED": "1"},
     )

@@ -11,7 +11,7 @@ from typing import Any
 from embedded import ports as port_book
 from embedded import redis, secrets
 from embedded.attach import settings_from_variables
-from embedded.child_process import ChildSpec
+from embedded.child_process import LIVENESS_TIMEOUT_S, ChildSpec
 from embedded.class_archive import ClassArchive
 from embedded.java import find_java
 from embedded.kafka import Kafka
@@ -128,7 +128,13 @@ class Stack:
     def _redis(self) -> ChildSpec:
         port = self.ports["redis"]
         argv = redis.argv(redis.server_binary(), self.layout, port)
-        return ChildSpec("redis", argv, lambda: redis.is_ready(port), self.layout.logs / "redis.log")
+        return ChildSpec(
+            "redis",
+            argv,
+            is_ready=lambda: redis.is_ready(port),
+            is_alive=lambda: redis.is_ready(port, LIVENESS_TIMEOUT_S),
+            log=self.layout.logs / "redis.log",
+        )
 
     def _clickhouse(self) -> ChildSpec:
         if find_spec("chdb") is None:  # the child would end with an import error in its log
@@ -139,7 +145,13 @@ class Stack:
             sys.executable, "-P", "-m", "embedded.clickhouse",
             "--path", str(self.layout.clickhouse), "--port", str(port), "--users-file", str(users),
         ]  # fmt: skip
-        return ChildSpec("clickhouse", argv, lambda: answers_ok(port, "/ping"), self.layout.logs / "clickhouse.log")
+        return ChildSpec(
+            "clickhouse",
+            argv,
+            is_ready=lambda: answers_ok(port, "/ping"),
+            is_alive=lambda: answers_ok(port, "/ping", LIVENESS_TIMEOUT_S),
+            log=self.layout.logs / "clickhouse.log",
+        )
 
     def _kafka(self) -> ChildSpec:
         kafka = Kafka(find_java(), kafka_jars(), self.layout, self.ports["kafka"], self.ports["controller"])
@@ -147,7 +159,15 @@ class Stack:
         self._class_archive = ClassArchive(kafka, cache_dir())
         own_log = self.layout.logs / "kafka.log"  # written and bounded by log4j
         argv, output_log = kafka.argv(*self._class_archive.flags()), self.layout.logs / "kafka.out.log"
-        return ChildSpec("kafka", argv, kafka.is_ready, output_log, env=kafka.env(), extra_logs=(own_log,))
+        return ChildSpec(
+            "kafka",
+            argv,
+            is_ready=kafka.is_ready,
+            is_alive=lambda: kafka.is_ready(LIVENESS_TIMEOUT_S),
+            log=output_log,
+            env=kafka.env(),
+            extra_logs=(own_log,),
+        )
 
     async def _trim_logs(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Keep a child process running: start, wait until it is ready, restart with back-off, stop."""
+"""Keep a child process running: start, wait until it is ready, restart with back-off when it ends or hangs, stop."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from embedded.child_process import ChildSpec, tie_to, write_pid
+from embedded.child_process import LIVENESS_FAILURES, ChildSpec, tie_to, write_pid
 from runtime.errors import Transient
 
 LOG_BYTES = 10 * 1024 * 1024
@@ -95,10 +95,10 @@ class Child:
         delay = _MIN_DELAY_S
         while True:
             if self._process is not None:
-                code = await self._process.wait()
+                cause = await self._wait_for_end_or_hang(self._process)
                 if time.monotonic() - self._launched_s > _HEALTHY_S:
                     delay = _MIN_DELAY_S
-                self._notify(f"{self.name} ended ({describe_exit(code)}), restarting")
+                self._notify(f"{self.name} {cause}, restarting")
             await asyncio.sleep(delay)
             delay = min(delay * 2, _MAX_DELAY_S)
             self.restarts += 1
@@ -108,6 +108,19 @@ class Child:
                 self._notify(str(error))
             else:
                 self._notify(f"{self.name} is ready again after {time.monotonic() - self._launched_s:.1f} s")
+
+    async def _wait_for_end_or_hang(self, process: asyncio.subprocess.Process) -> str:
+        """Return in words why the child runs no more: it ended by itself, or it was ended because it answers no check."""
+        failures = 0
+        while failures < LIVENESS_FAILURES:
+            try:
+                code = await asyncio.wait_for(process.wait(), self.spec.liveness_interval_s)
+            except TimeoutError:
+                failures = 0 if await asyncio.to_thread(self.spec.is_alive or self.spec.is_ready) else failures + 1
+            else:
+                return f"ended ({describe_exit(code)})"
+        await self._terminate()
+        return f"did not answer {failures} checks in a row and was ended"
 
     async def _terminate(self) -> None:
         process = self._process

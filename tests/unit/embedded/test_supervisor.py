@@ -3,11 +3,12 @@ import functools
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from embedded.child_process import ChildSpec, process_identity
+from embedded.child_process import LIVENESS_FAILURES, ChildSpec, process_identity
 from embedded.supervisor import Child, ChildFailed, describe_exit, trim_log
 from tests.support.polling import eventually_async
 
@@ -22,11 +23,13 @@ class SupervisorBench:
     def __init__(self, directory: Path) -> None:
         self.directory, self.said = directory, list[str]()
 
-    def child(self, code: str, *, start_limit_s: float = 30, grace_s: float = 20) -> Child:
+    def child(
+        self, code: str, *, start_limit_s: float = 30, grace_s: float = 20, is_alive: Callable[[], bool] | None = None
+    ) -> Child:
         mark = self.directory / "mark"
         spec = ChildSpec(
             "worker", [sys.executable, "-c", code, str(mark)], mark.exists, self.directory / "worker.log",
-            start_timeout_s=start_limit_s, grace_s=grace_s,
+            start_timeout_s=start_limit_s, grace_s=grace_s, is_alive=is_alive, liveness_interval_s=0.01,
         )  # fmt: skip
         return Child(spec, self.directory / "worker.pid", self.said.append)
 
@@ -47,6 +50,36 @@ async def test_a_killed_child_comes_back_and_says_so(bench: SupervisorBench) -> 
     assert await child.is_ready() is True
     assert child.pid != first
     assert bench.said[0] == "worker ended (SIGKILL), restarting"
+    await child.stop()
+
+
+async def test_a_child_that_answers_no_check_is_replaced(bench: SupervisorBench) -> None:
+    answers = True
+    child = bench.child(MARK + "time.sleep(60)", is_alive=lambda: answers)
+    await child.start()
+    first = child.pid
+    answers = False
+    await wait_until(lambda: child.restarts == 1)
+    answers = True
+    await wait_until(lambda: len(bench.said) == 2)
+    assert bench.said[0] == f"worker did not answer {LIVENESS_FAILURES} checks in a row and was ended, restarting"
+    assert child.pid != first
+    await child.stop()
+
+
+async def test_a_child_that_misses_some_checks_is_left_alone(bench: SupervisorBench) -> None:
+    checks: list[bool] = []
+
+    def is_alive() -> bool:
+        checks.append(len(checks) % LIVENESS_FAILURES == 0)
+        return checks[-1]
+
+    child = bench.child(MARK + "time.sleep(60)", is_alive=is_alive)
+    await child.start()
+    first = child.pid
+    await wait_until(lambda: len(checks) > 3 * LIVENESS_FAILURES)
+    assert child.pid == first
+    assert child.restarts == 0
     await child.stop()
 
 
