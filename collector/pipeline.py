@@ -79,7 +79,7 @@ async def _run_steps(parts: CollectorParts, context: RequestContext, steps: Sequ
                 return context.response
     except RequestRefused as refusal:
         headers = context.headers if refusal.headers is None else refusal.headers
-        return responses.refused_response(refusal.problem, headers, retry_after_s=refusal.retry_after_s)
+        return responses.refused_response(refusal.problem, headers, retry_after_s=refusal.retry_after_s, message=refusal.message)
     except Exception as error:  # noqa: BLE001 - the client must be told to send again
         log.error("request_failed", kind=type(error).__name__)  # noqa: TRY400 - a traceback's text may quote what was sent
         return responses.refused_response(Problem.BUG, context.headers)

@@ -33,6 +33,7 @@ class Problem(Enum):
     NO_BATCH = ProblemAnswer(400, BodyProblem.NO_BATCH.value, "The body must be an object with a list of events in `batch`.")
     GZIP = ProblemAnswer(400, "invalid_gzip", "The body begins like gzip, but cannot be decompressed.")
     QUERY = ProblemAnswer(400, "invalid_query", "`timezone` must be a name such as Asia/Ho_Chi_Minh.")
+    FILE = ProblemAnswer(400, "invalid_file", "The file cannot be read as rows.")
     ORIGIN = ProblemAnswer(
         403, "origin_not_allowed", "The source does not list this origin: add it to the source's `cors_origins`."
     )
@@ -76,11 +77,20 @@ PROBLEM_OF_BODY: Final[Mapping[BodyProblem, Problem]] = {
 class RequestRefused(Exception):
     """Carries a problem from a step to the place that answers it.
 
-    `retry_after_s` replaces the problem's own. `headers`, when given, replace the headers of the answer that were known before.
+    `retry_after_s` and `message` replace the problem's own. `headers`, when given, replace the headers of the answer that were
+    known before.
     """
 
-    def __init__(self, problem: Problem, *, retry_after_s: int | None = None, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        message: str | None = None,
+    ) -> None:
         super().__init__(problem.name)
         self.problem = problem
         self.retry_after_s = retry_after_s
         self.headers = headers
+        self.message = message

@@ -110,8 +110,12 @@ def refused_response(
     rejections: list[dict[str, Any]] | None = None,
     *,
     retry_after_s: int | None = None,
+    message: str | None = None,
 ) -> Response:
-    """Answer a problem. Nothing was kept, unless `rejections` names the body itself, which is then in quarantine."""
+    """Answer a problem, with its own message or `message`.
+
+    Nothing was kept, unless `rejections` names the body itself, which is then in quarantine.
+    """
     answer, listed_rejections = problem.value, rejections or []
     response_headers = {**headers, RESULT_HEADER: f"{result_header(0, listed_rejections)}; code={answer.code}"}
     if (wait_s := retry_after_s or answer.retry_after_s) is not None:
@@ -120,7 +124,7 @@ def refused_response(
         response_headers["WWW-Authenticate"] = 'Basic realm="onefold"'
     if answer.status == 415:
         response_headers["Accept-Encoding"] = "gzip"
-    content = {"success": False, "code": answer.code, "message": answer.message, "results": listed_rejections}
+    content = {"success": False, "code": answer.code, "message": message or answer.message, "results": listed_rejections}
     return json_response(content, answer.status, response_headers)
 
 

@@ -1,6 +1,7 @@
 """Files of customers and past purchases, sent as a request's body: CSV with a header, or JSONL."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
@@ -29,7 +30,8 @@ from collector.pipeline import (
 from collector.problems import PROBLEM_OF_BODY, Problem, RequestRefused
 from domain.intake.decide_rows import decide_rows
 from domain.intake.import_columns import ImportKind, ImportMapping
-from domain.intake.import_rows import detect_encoding, read_rows
+from domain.intake.import_lines import SIGNATURE_BYTES, FileRefused, detect_encoding, require_text
+from domain.intake.import_rows import ImportRow, read_rows
 from domain.intake.rejection import BodyProblem
 
 IMPORT_KINDS: Final[tuple[ImportKind, ...]] = ("customers", "events")
@@ -52,10 +54,14 @@ def read_mapping(_: CollectorParts, context: RequestContext) -> RequestContext:
 
 
 def decompress(parts: CollectorParts, context: RequestContext) -> RequestContext:
-    """Decompress the file and count its lines, each of which is charged as an event."""
+    """Decompress the file, refuse one that is no text, and count its lines, each of which is charged as an event."""
     content = decompress_gzip(context.raw, parts.settings.collector_max_body_bytes, context.permit)
     if content is None:
         raise RequestRefused(Problem.GZIP)
+    try:
+        require_text(content[:SIGNATURE_BYTES])
+    except FileRefused as error:
+        raise RequestRefused(Problem.FILE, message=f"The file was not imported: {error}.") from error
     line_count = max(content.count(b"\n"), content.count(b"\r")) + 1
     if line_count > MAX_LINES:
         raise RequestRefused(Problem.TOO_MANY)
@@ -72,11 +78,11 @@ def publish_rows(kind: ImportKind) -> RequestStep:
     async def publish_chunks(parts: CollectorParts, context: RequestContext) -> RequestContext:
         encoding, errors = detect_encoding(context.raw)
         lines = io.StringIO(context.raw.decode(encoding, errors), newline="")
-        rows = read_rows(kind, iter(lines), context.mapping)
         intake_context = intake_context_of(parts, context)
+        rows = read_rows(kind, iter(lines), context.mapping, now_ms=intake_context.received_ms)
         rejections: list[dict[str, Any]] = []
         row_count = accepted = 0
-        while chunk := list(islice(rows, _ROWS_PER_PUBLISH)):
+        while chunk := _next_chunk(rows):
             outcome = decide_rows(parts.intake, chunk, intake_context)
             if isinstance(outcome, BodyProblem):
                 raise RequestRefused(PROBLEM_OF_BODY[outcome])
@@ -95,6 +101,14 @@ def publish_rows(kind: ImportKind) -> RequestStep:
         return replace(context, response=responses.json_response(content, 200, headers))
 
     return publish_chunks
+
+
+def _next_chunk(rows: Iterator[ImportRow]) -> list[ImportRow]:
+    """Return the next rows. Raises RequestRefused when the file as a whole cannot be imported, which shows before its first row."""
+    try:
+        return list(islice(rows, _ROWS_PER_PUBLISH))
+    except FileRefused as error:
+        raise RequestRefused(Problem.FILE, message=f"The file was not imported: {error}.") from error
 
 
 IMPORT_STEPS: Final[dict[str, tuple[RequestStep, ...]]] = {

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from domain.fields import DateFormat, StrictModel, ZoneName
 from domain.instants import InstantReading
+from domain.intake.import_lines import FileRefused
 from domain.numbers import DecimalSign
 from schemas.identifiers import NAMESPACE_RANK
 
@@ -18,7 +19,7 @@ DEFAULT_EVENT: Final = "Order Completed"
 TOP_LEVEL_TARGETS: Final = frozenset({*NAMESPACE_RANK, "event", "time", "message_id"})
 _NESTED_TARGET: Final = re.compile(r"(traits|properties|context)\.\S(?:.{0,254}\S)?")
 _IDENTIFIERS: Final = {
-    "user_id": "userid customerid customercode customernumber id uid makhachhang makh mathanhvien",
+    "user_id": "userid customerid customercode customernumber uid makhachhang makh mathanhvien",
     "crm_id": "crmid crm macrm",
     "email": "email emailaddress mail diachiemail thudientu hopthu",
     "phone": "phone phonenumber mobile mobilephone mobilenumber cellphone tel telephone dienthoai sodienthoai sdt dtdd dt didong",
@@ -27,6 +28,7 @@ _IDENTIFIERS: Final = {
     "caller_number": "callernumber sogoiden sogoi",
 }
 _TRAITS: Final = {
+    "user_id": "id",
     "traits.name": "name fullname customername hoten hovaten tenkhachhang tenkh khachhang",
     "traits.firstName": "firstname givenname ten",
     "traits.lastName": "lastname surname familyname ho hodem holot hovatendem",
@@ -45,8 +47,8 @@ _TRAITS: Final = {
 _EVENTS: Final = {
     "event": "event eventname sukien tensukien",
     "time": (
-        "time timestamp date datetime orderdate orderedat purchasedat purchasedate createdat ngay ngaymua ngaydat ngaydathang "
-        "ngaymuahang thoigian thoidiem ngaygio"
+        "time timestamp originaltimestamp date datetime orderdate orderedat purchasedat purchasedate createdat ngay ngaymua "
+        "ngaydat ngaydathang ngaymuahang thoigian thoidiem ngaygio"
     ),
     "message_id": "messageid eventid",
     "properties.order_id": "orderid ordernumber orderno madon madonhang sodon sodonhang mahoadon sohoadon",
@@ -117,10 +119,64 @@ def target_of_column(kind: ImportKind, name: str, mapping: ImportMapping) -> str
     return alias_target or f"{'traits' if kind == 'customers' else 'properties'}.{column_name}"
 
 
+def header_targets(kind: ImportKind, names: list[str], mapping: ImportMapping, line: int) -> list[str | None]:
+    """Return the targets of columns with these names. The third column, if it has no name, is called `column 3`.
+
+    Raises FileRefused, with `line` and column, when columns have the same name or the same field, when the file lacks a column that
+    the mapping names, and when a file of events has no column that says when.
+    """
+    plain_names = [unicodedata.normalize("NFC", name).strip() or f"column {number}" for number, name in enumerate(names, 1)]
+    _require_mapped_columns(plain_names, mapping, line)
+    targets = [target_of_column(kind, name, mapping) for name in plain_names]
+    column_by_field: dict[str, int] = {}
+    for column, (name, target) in enumerate(zip(plain_names, targets, strict=True), 1):
+        if target is None:
+            continue
+        own_field = f"{'traits' if kind == 'customers' else 'properties'}.{name}"
+        fields = [field for field in (_field_of(kind, target), own_field) if field not in column_by_field]
+        if not fields or name in plain_names[: column - 1]:
+            other = column_by_field.get(own_field, plain_names.index(name) + 1)
+            raise FileRefused(
+                f"line {line}, column {column}: has the name or the field of column {other}: rename one of them in the file, or "
+                "leave both out with --mapping (columns: {the name: null})"
+            )
+        column_by_field[fields[0]] = column
+    _require_targets(kind, {*targets, *mapping.constants}, mapping, line)
+    return targets
+
+
+def _require_mapped_columns(names: list[str], mapping: ImportMapping, line: int) -> None:
+    folded_names = [fold_column_name(name) for name in names]
+    for column in mapping.columns:
+        if unicodedata.normalize("NFC", column).strip() in names:
+            continue
+        folded = fold_column_name(column)
+        similar = f": column {folded_names.index(folded) + 1} is spelled almost like it" if folded in folded_names else ""
+        raise FileRefused(f"the mapping names the column `{column}`, which the header in line {line} does not have{similar}")
+
+
+def _require_targets(kind: ImportKind, targets: set[str | None], mapping: ImportMapping, line: int) -> None:
+    for option, named_targets in (("numbers", mapping.numbers), ("dates", mapping.dates)):
+        for target in named_targets:
+            if target not in targets:
+                raise FileRefused(
+                    f"{option} of the mapping names {target}, but no column of the header in line {line} is that field"
+                )
+    if kind == "events" and "time" not in targets:
+        raise FileRefused(
+            f"no column of the header in line {line} says when the events happened: say with --mapping which does "
+            "(columns: {its name: time}), or give all rows one time (constants: {time: 2025-06-15})"
+        )
+
+
+def _field_of(kind: ImportKind, target: str) -> str:
+    """Return the field of a call that a target is: an e-mail address of a customer is a trait."""
+    return f"traits.{target}" if target in ("email", "phone") and kind == "customers" else target
+
+
 def set_value(call: dict[str, Any], kind: ImportKind, target: str, value: Any) -> bool:
     """Put a value at its target in a call. Return False, and change nothing, when the call has a value there already."""
-    if target in ("email", "phone") and kind == "customers":
-        target = f"traits.{target}"
+    target = _field_of(kind, target)
     if target in NAMESPACE_RANK:
         target = f"identifiers.{target}"
     head, _, rest = _CALL_FIELD_BY_TARGET.get(target, target).partition(".")
@@ -141,7 +197,8 @@ _CALL_FIELD_BY_TARGET: Final = {"time": "timestamp", "message_id": "messageId"}
 
 
 def _targets_by_alias(aliases_by_target: dict[str, str]) -> dict[str, str]:
-    return {alias: target for target, aliases in (_IDENTIFIERS | aliases_by_target).items() for alias in aliases.split()}
+    groups = (_IDENTIFIERS, aliases_by_target)
+    return {alias: target for group in groups for target, aliases in group.items() for alias in aliases.split()}
 
 
 _TARGET_BY_ALIAS: Final[dict[ImportKind, dict[str, str]]] = {

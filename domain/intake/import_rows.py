@@ -1,9 +1,13 @@
-"""Read the rows of a file, CSV or JSONL, as calls. Pure: the caller passes in the lines."""
+"""Read the rows of a file, CSV or JSONL, as calls. Pure: the caller passes in the lines.
 
-import csv
+Nothing is dropped in silence: a row becomes a call or says why it has none, and a file that cannot be meant as it is, such as one
+that lacks a column of its mapping, raises FileRefused.
+"""
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -17,17 +21,21 @@ from domain.intake.import_columns import (
     TOP_LEVEL_TARGETS,
     ImportKind,
     ImportMapping,
+    header_targets,
     set_value,
     target_of_column,
 )
+from domain.intake.import_csv import CsvReader
+from domain.intake.import_lines import FileRefused, RecordingLines, require_rows, text_of_lines
 from domain.intake.rejection import CallRejected, Rejection
-from domain.intake.values import Unparsable, find_violation, loads
+from domain.intake.values import LONE_SURROGATE, Unparsable, find_violation, loads
 from domain.numbers import read_number
+from schemas.instants import DAY_MS
 from schemas.reasons import Reason
 
-_DELIMITERS: Final = (",", ";", "\t", "|")
 _CALL_TYPE_BY_KIND: Final[dict[ImportKind, str]] = {"customers": "identify", "events": "track"}
-_ENCODING_SAMPLE_BYTES: Final = 512
+_FUTURE_TOLERANCE_MS: Final = DAY_MS
+"""A local time that was read in another zone may seem to lie up to a day ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,181 +47,133 @@ class ImportRow:
     call: dict[str, Any] | Rejection
 
 
-def detect_encoding(start: bytes) -> tuple[str, str]:
-    """Return the encoding of a file that begins with `start`, and how the decoder treats bytes that do not fit it.
+@dataclass(frozen=True, slots=True)
+class _RowRules:
+    """What all rows of a file share. Times after `latest_ms` are refused, because they would become the time of the import."""
 
-    A byte order mark or many zero bytes mean UTF-16, anything else UTF-8. Bytes that are no UTF-8 become lone surrogates, so that
-    only the row with them is rejected.
-    """
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16", "replace"
-    sample = start[:_ENCODING_SAMPLE_BYTES]
-    if len(sample) >= 8 and max(sample[::2].count(0), sample[1::2].count(0)) * 4 > len(sample):
-        return ("utf-16-be" if sample[::2].count(0) > sample[1::2].count(0) else "utf-16-le"), "replace"
-    return "utf-8-sig", "surrogateescape"
+    kind: ImportKind
+    mapping: ImportMapping
+    latest_ms: int | None
 
 
-def read_rows(kind: ImportKind, lines: Iterator[str], mapping: ImportMapping) -> Iterator[ImportRow]:
+def read_rows(kind: ImportKind, lines: Iterator[str], mapping: ImportMapping, *, now_ms: int | None = None) -> Iterator[ImportRow]:
     """Yield the rows of a file in order, without the empty ones. A first letter `{` means JSONL, anything else CSV with a header.
 
     Equal rows get equal message ids, with a number behind the second and later ones of a file. So a file that is read again, or a
-    longer version of it, makes the same calls, and what was imported before is a duplicate.
+    longer version of it, makes the same calls, and what was imported before is a duplicate. With `now_ms` a time in the future is
+    refused. Raises FileRefused for a file that cannot be meant as it is; an empty file has no rows.
     """
-    recording = _RecordingLines(lines)
+    recording = RecordingLines(lines)
     first = next((line for line in recording if line.strip()), "")
-    recording.put_back(first)
-    parsed_rows = (
-        _read_jsonl(kind, recording, mapping) if first.lstrip("\ufeff \t").startswith("{") else _read_csv(kind, recording, mapping)
-    )
+    if not first:
+        if recording.number:
+            raise FileRefused("the file has no rows: all of its lines are blank")
+        return
+    require_rows(first)
+    recording.put_back([first])
+    recording.take()
+    rules = _RowRules(kind, mapping, None if now_ms is None else now_ms + _FUTURE_TOLERANCE_MS)
+    is_jsonl = first.lstrip("\ufeff \t").startswith("{")
     occurrences: dict[int, int] = {}
-    for row in parsed_rows:
+    for row in _read_jsonl(rules, recording) if is_jsonl else _read_csv(rules, recording):
         if isinstance(row.call, dict):
             _set_message_id(row.call, kind, occurrences)
         yield row
 
 
-def header_targets(kind: ImportKind, names: list[str], mapping: ImportMapping) -> list[str | None]:
-    """Return the targets of columns with these names. The third column, if it has no name, is called `column 3`."""
-    return [target_of_column(kind, name.strip() or f"column {number}", mapping) for number, name in enumerate(names, 1)]
-
-
-class _RecordingLines:
-    """An iterator of lines that also records which lines were read since they were last taken: the text of a CSV row."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-        self._pushed_back = ""
-        self.number = 0
-        self._recorded_lines = [""]
-        self._first_number = 1
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line, self._pushed_back = (self._pushed_back, "") if self._pushed_back else (next(self._lines), "")
-        self.number += 1
-        self._recorded_lines.append(line)
-        return line
-
-    def put_back(self, line: str) -> None:
-        if line:
-            self._pushed_back = line
-            self.number -= 1
-        self._recorded_lines.clear()
-        self._first_number = self.number + 1
-
-    def pop_recorded(self) -> tuple[int, str]:
-        """Return the number of the first recorded line and the text of all of them, and start recording anew."""
-        start, raw = self._first_number, "".join(self._recorded_lines).rstrip("\r\n")
-        self._recorded_lines.clear()
-        self._first_number = self.number + 1
-        return start, raw
-
-
-def _read_jsonl(kind: ImportKind, lines: _RecordingLines, mapping: ImportMapping) -> Iterator[ImportRow]:
+def _read_jsonl(rules: _RowRules, lines: RecordingLines) -> Iterator[ImportRow]:
+    kind, mapping = rules.kind, rules.mapping
+    missing_columns = set(mapping.columns)
     for line in lines:
-        number, raw = lines.pop_recorded()
+        number, recorded = lines.take()
+        raw = text_of_lines(recorded)
         if not line.strip():
             continue
         try:
             value = loads(line.strip().encode("utf-8", "surrogateescape"))
         except (Unparsable, UnicodeEncodeError):
-            yield ImportRow(number, raw, Rejection(Reason.UNPARSABLE, "not JSON in UTF-8"))
+            yield ImportRow(number, raw, Rejection(Reason.UNPARSABLE, "the line is not JSON in UTF-8"))
             continue
         if not isinstance(value, dict):
-            yield ImportRow(number, raw, Rejection(Reason.NOT_AN_OBJECT, "must be an object"))
+            yield ImportRow(number, raw, Rejection(Reason.NOT_AN_OBJECT, "the line must be a JSON object"))
             continue
+        missing_columns.difference_update(value)
         cells = [(name, target_of_column(kind, name, mapping), cell) for name, cell in value.items() if isinstance(name, str)]
-        yield ImportRow(number, raw, _build_call(kind, cells, mapping))
+        yield ImportRow(number, raw, _build_call(rules, cells))
+    if missing_columns:
+        raise FileRefused(f"the mapping names {_quoted(missing_columns)}, which no row of the file has: correct the mapping")
 
 
-def _read_csv(kind: ImportKind, lines: _RecordingLines, mapping: ImportMapping) -> Iterator[ImportRow]:
-    try:
-        first = next(lines)
-    except StopIteration:
-        return
-    lines.put_back(first)
-    reader = csv.reader(lines, delimiter=mapping.delimiter or _guess_delimiter(first), skipinitialspace=True)
-    try:
-        names = next(reader)
-    except csv.Error:
-        yield from _reject_every_line(lines)
-        return
-    targets = header_targets(kind, names, mapping)
-    lines.pop_recorded()
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield ImportRow(
-                *lines.pop_recorded(), Rejection(Reason.UNPARSABLE, "a cell is too long: is a quotation mark left open?")
-            )
-            continue
-        number, raw = lines.pop_recorded()
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
-            yield ImportRow(number, raw, Rejection(Reason.WRONG_TYPE, f"has {len(cells)} cells, the header has {len(names)}"))
-            continue
-        named_cells = [
-            (name, target, cell.strip()) for name, target, cell in zip(names, targets, cells, strict=False) if cell.strip()
-        ]
-        yield ImportRow(number, raw, _build_call(kind, named_cells, mapping))
+def _read_csv(rules: _RowRules, lines: RecordingLines) -> Iterator[ImportRow]:
+    reader = CsvReader(lines, rules.mapping.delimiter)
+    names = reader.names
+    targets = header_targets(rules.kind, names, rules.mapping, reader.header_line)
+    records = iter(reader)
+    first = next(records, None)
+    if first is None:
+        raise FileRefused(f"the file has no rows: below the header in line {reader.header_line} there is nothing")
+    for number, raw, cells in chain([first], records):
+        if isinstance(cells, Rejection):
+            yield ImportRow(number, raw, cells)
+        elif len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
+            detail = f"the row has {len(cells)} cells, the header has {len(names)}"
+            yield ImportRow(number, raw, Rejection(Reason.WRONG_TYPE, detail))
+        else:
+            named_cells = [
+                (name, target, cell.strip()) for name, target, cell in zip(names, targets, cells, strict=False) if cell.strip()
+            ]
+            yield ImportRow(number, raw, _build_call(rules, named_cells))
 
 
-def _reject_every_line(lines: _RecordingLines) -> Iterator[ImportRow]:
-    """Yield every line of a file as rejected, because its header cannot be read as CSV."""
-    rejection = Rejection(Reason.UNPARSABLE, "the header has a cell that is too long: is this CSV?")
-    yield ImportRow(*lines.pop_recorded(), rejection)
-    for _ in lines:
-        yield ImportRow(*lines.pop_recorded(), rejection)
+def _quoted(names: set[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
 
 
-def _guess_delimiter(header: str) -> str:
-    """Return the delimiter that occurs most often in the header, outside quotation marks."""
-    outside = "".join(header.split('"')[::2])
-    return max(_DELIMITERS, key=outside.count)
-
-
-def _build_call(kind: ImportKind, cells: list[tuple[str, str | None, Any]], mapping: ImportMapping) -> dict[str, Any] | Rejection:
+def _build_call(rules: _RowRules, cells: list[tuple[str, str | None, Any]]) -> dict[str, Any] | Rejection:
     """Return the call of a row, whose cells are (name, target, value), or why it has none."""
+    kind = rules.kind
     call: dict[str, Any] = {"type": _CALL_TYPE_BY_KIND[kind]}
-    own_prefix = f"{'traits' if kind == 'customers' else 'properties'}."
     try:
         for name, target, value in cells:
-            if target is None or value is None or value == "":
-                continue
-            if (
-                target == f"{own_prefix}{name}"
-                and name in ("traits", "properties", "context", "identifiers")
-                and isinstance(value, dict)
-            ):
-                call[name] = {**value, **call.get(name, {})}
-            elif not (name == "type" and value == call["type"]) and not set_value(
-                call, kind, target, _convert(value, target, mapping)
-            ):
-                set_value(call, kind, f"{own_prefix}{name.strip()}", value)
-        for target, value in mapping.constants.items():
-            set_value(call, kind, target, _convert(value, target, mapping))
+            if target is not None and value is not None and value != "":
+                _put_cell(call, rules, name, target, value)
+        for target, value in rules.mapping.constants.items():
+            set_value(call, kind, target, _convert(value, target, rules))
     except CallRejected as error:
         return error.rejection
     if kind == "events":
         call.setdefault("event", DEFAULT_EVENT)
+        if "timestamp" not in call:
+            return Rejection(Reason.MISSING_FIELD, "the row does not say when the event happened", "time")
     if (violation := find_violation(call)) is not None:
-        return Rejection(Reason.UNPARSABLE, f"is not UTF-8, or holds {violation}")
+        if violation.description == LONE_SURROGATE:
+            return Rejection(Reason.UNPARSABLE, "the row is not UTF-8")
+        return Rejection(violation.reason, f"the row holds {violation.description}")
     return call
 
 
-def _convert(value: Any, target: str, mapping: ImportMapping) -> Any:
+def _put_cell(call: dict[str, Any], rules: _RowRules, name: str, target: str, value: Any) -> None:
+    """Put the value of a cell into the call: at its target, or under its own name when another cell is there."""
+    own_target = f"{'traits' if rules.kind == 'customers' else 'properties'}.{name.strip()}"
+    if target == own_target and name in ("traits", "properties", "context", "identifiers") and isinstance(value, dict):
+        call[name] = {**value, **call.get(name, {})}
+        return
+    if (name == "type" and value == call["type"]) or set_value(call, rules.kind, target, _convert(value, target, rules)):
+        return
+    if not set_value(call, rules.kind, own_target, value):
+        raise CallRejected(Reason.WRONG_TYPE, "two columns of the row hold this field: map one of them, or leave it out", target)
+
+
+def _convert(value: Any, target: str, rules: _RowRules) -> Any:
     """Return the value as its target needs it. Raises CallRejected with the target: a column's own name may be personal."""
+    mapping = rules.mapping
     if target in NUMBER_TARGETS or target in mapping.numbers:
         converted: Any = read_number(value, mapping.decimal)
         expected = "a number"
     elif target in INSTANT_TARGETS:
         at_ms = instant_ms(value, mapping.reading(target))
+        if at_ms is not None and target == "time" and rules.latest_ms is not None and at_ms > rules.latest_ms:
+            raise CallRejected(Reason.WRONG_TYPE, "lies in the future", target)
         converted, expected = None if at_ms is None else iso_instant(at_ms), "a time"
     elif target in DATE_TARGETS:
         converted, expected = read_day(value, mapping.reading(target)) or (None if target in mapping.dates else value), "a day"

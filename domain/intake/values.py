@@ -50,7 +50,9 @@ class Violation(NamedTuple):
     description: str
 
 
-_SURROGATE: Final = Violation(Reason.WRONG_TYPE, "text with a lone surrogate")
+LONE_SURROGATE: Final = "text with a lone surrogate"
+"""Such text has no UTF-8; bytes of a file that are none are read as it."""
+_SURROGATE: Final = Violation(Reason.WRONG_TYPE, LONE_SURROGATE)
 _LARGE_INT: Final = Violation(Reason.WRONG_TYPE, "an integer beyond 64 bits")
 _NOT_FINITE: Final = Violation(Reason.WRONG_TYPE, "a number that is not finite")
 _NOT_JSON: Final = Violation(Reason.WRONG_TYPE, "a value that is not JSON")

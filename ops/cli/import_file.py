@@ -15,9 +15,10 @@ from domain.intake.import_columns import ImportKind
 from embedded import control
 from embedded.layout import Layout
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
-from ops.imports.collector_client import CollectorClient
+from ops.imports.collector_client import CollectorClient, require_http_url
 from ops.imports.import_file import load_mapping
 from ops.imports.import_run import ImportSummary, run
+from runtime.clock import SystemClock
 from runtime.errors import Misconfigured
 
 _TIMEOUT_S = 30.0
@@ -37,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     what: Annotated[RowKind, typer.Argument(help="customers: their traits; events: what they did, such as past purchases")],
-    file: Annotated[Path, typer.Argument(help="CSV with a header, or JSONL; UTF-8 or UTF-16")],
+    file: Annotated[Path, typer.Argument(help="CSV with a header, or JSONL; UTF-8 or UTF-16; - is the standard input")],
     *,
     mapping: Annotated[Path | None, typer.Option(help="YAML: columns: {name in the file: field}, constants, timezone …")] = None,
     source: Annotated[str, typer.Option(help="the source whose write key `onefold status` shows")] = "default",
@@ -53,23 +54,30 @@ def import_(
     Importing the same file again changes nothing. Exit 0 when every row was stored, else 1.
     """
     column_mapping = load_mapping(mapping, event, timezone)
+    if url is not None:
+        require_http_url(url)
     if url is None or write_key is None:
         url, write_key = _embedded_collector(data_dir, source, url, write_key)
     kind: ImportKind = "customers" if what is RowKind.CUSTOMERS else "events"
-    console, started = Console(stderr=True), time.monotonic()
-    with httpx.Client(base_url=url, timeout=_TIMEOUT_S) as http, _progress_bar(console) as bar:
-        task = bar.add_task(file.name, total=None)
-        summary = run(
-            kind,
-            file,
-            column_mapping,
-            CollectorClient(http, write_key),
-            lambda read, size: bar.update(task, completed=read, total=size),
-        )
-    if as_json:
-        typer.echo(json.dumps(summary.as_dict()))
-    else:
-        _print_summary(summary, time.monotonic() - started)
+    console, started, summary = Console(stderr=True), time.monotonic(), ImportSummary()
+    try:
+        with httpx.Client(base_url=url, timeout=_TIMEOUT_S) as http, _progress_bar(console) as bar:
+            task = bar.add_task(file.name, total=None)
+            client = CollectorClient(http, write_key, on_wait=lambda reason, wait_s: _print_wait(console, reason, wait_s))
+            run(
+                kind,
+                file,
+                column_mapping,
+                client,
+                lambda read, size: bar.update(task, completed=read, total=size),
+                summary=summary,
+                now_ms=SystemClock().now_ms(),
+            )
+    finally:
+        if as_json:
+            typer.echo(json.dumps(summary.as_dict()))
+        elif summary.rows or not summary.interrupted:
+            _print_summary(summary, time.monotonic() - started)
     raise typer.Exit(1 if summary.report else 0)
 
 
@@ -86,12 +94,16 @@ def _progress_bar(console: Console) -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
+def _print_wait(console: Console, reason: str, wait_s: float) -> None:
+    console.print(f"waiting for the collector: {reason}; the next attempt is in {wait_s:.1f} s", markup=False, highlight=False)
+
+
 def _print_summary(summary: ImportSummary, seconds: float) -> None:
     print(f"{summary.rows:,} rows in {seconds:.1f} s: {summary.stored:,} stored", end="")
-    if not summary.report:
-        print()
-        return
-    print(f", {summary.refused:,} not sent, {summary.quarantined:,} in quarantine")
+    print(f", {summary.refused:,} not sent, {summary.quarantined:,} in quarantine" if summary.report else "")
     for reason, count in sorted(summary.reasons.items()):
-        print(f"  {reason}: {count:,}")
-    print(f"rows that were not stored, with line, reason and path: {summary.report}")
+        print(f"  {reason}: {count:,}; the first is {summary.first_by_reason[reason]}")
+    if summary.report:
+        print(f"rows that were not stored, each with its line, the reason and what is wrong: {summary.report}")
+    if summary.interrupted:
+        print("the import ended before the end of the file; run it again as it is: rows that are stored are not stored twice")

@@ -12,16 +12,17 @@ from domain.intake.import_columns import ImportKind, ImportMapping
 from domain.intake.import_rows import ImportRow, read_rows
 from domain.intake.rejection import Rejection
 from ops.imports.collector_client import CollectorClient
-from ops.imports.import_file import open_import_file
+from ops.imports.import_file import STANDARD_INPUT, open_import_file
 from runtime.errors import Invalid
+from schemas.reasons import Reason
 
 BATCH_ROWS: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
 _IDENTIFIER_CHECK_ROWS: Final = 50
 """How many of the first rows are checked. If none of them has an identifier, the columns are mapped wrongly."""
 
-Progress = Callable[[int, int], None]
-"""Called with the bytes that have been read, and the size of the file."""
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that have been read, and the size of the file, None for a pipe."""
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class ImportSummary:
     """The counts of an import: `rows` = `stored` + `refused` (never sent) + `quarantined` (by the collector).
 
     `reasons` counts the latter two by reason, and `report` is the name of the file that has them, "" when every row was
-    stored.
+    stored. `interrupted` is true while the import runs, and stays so when it ends before the end of the file.
     """
 
     rows: int = 0
@@ -38,6 +39,9 @@ class ImportSummary:
     quarantined: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     report: str = ""
+    interrupted: bool = False
+    first_by_reason: dict[str, str] = field(default_factory=dict, compare=False)
+    """Where the first row of each reason is, and what is wrong with it, as a text for people."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts for JSON."""
@@ -68,20 +72,40 @@ class RejectsFile:
         return str(self.path)
 
 
-def run(kind: ImportKind, path: Path, mapping: ImportMapping, client: CollectorClient, progress: Progress) -> ImportSummary:
+def rejects_path(path: Path) -> Path:
+    """Return the name of the file for rejected rows: beside a file, in the working directory for the standard input or a pipe."""
+    if path.is_file():
+        return path.with_name(f"{path.name}.rejects.jsonl")
+    return Path("stdin.rejects.jsonl" if str(path) == STANDARD_INPUT else f"{path.name}.rejects.jsonl")
+
+
+def run(
+    kind: ImportKind,
+    path: Path,
+    mapping: ImportMapping,
+    client: CollectorClient,
+    progress: Progress,
+    *,
+    summary: ImportSummary | None = None,
+    now_ms: int | None = None,
+) -> ImportSummary:
     """Import a file. It may be run again at any time: message ids come from the content, so a row that is stored is a duplicate.
 
-    Raises what `CollectorClient.send` and `open_import_file` raise, and Invalid when no column of the first rows identifies
-    a person.
+    `summary` is filled as rows are sent, so that the caller has the counts when the import is interrupted by an error or by a
+    person. Times after `now_ms` are refused. Raises what `CollectorClient.send` and `open_import_file` raise, and Invalid when the
+    file cannot be meant as it is, or no column of the first rows identifies a person.
     """
-    summary, rejects = ImportSummary(), RejectsFile(path.with_name(f"{path.name}.rejects.jsonl"))
+    summary = ImportSummary() if summary is None else summary
+    rejects = RejectsFile(rejects_path(path))
+    summary.interrupted = True
     try:
         with open_import_file(path) as file:
-            for batch in batches(read_rows(kind, file.lines, mapping)):
-                _require_identifiers(summary, batch)
+            for batch in batches(read_rows(kind, file.lines, mapping, now_ms=now_ms)):
+                _require_identifiers(kind, summary, batch)
                 _send(batch, client, summary, rejects)
                 progress(file.read_bytes(), file.size_bytes)
-            progress(file.size_bytes, file.size_bytes)
+            progress(file.read_bytes(), file.read_bytes())
+        summary.interrupted = False
     finally:
         summary.report = rejects.close()
     return summary
@@ -101,14 +125,16 @@ def batches(imported_rows: Iterator[ImportRow]) -> Iterator[list[ImportRow]]:
         yield batch
 
 
-def _require_identifiers(summary: ImportSummary, batch: list[ImportRow]) -> None:
+def _require_identifiers(kind: ImportKind, summary: ImportSummary, batch: list[ImportRow]) -> None:
     """Raise Invalid when none of the first rows has an identifier: such a file would only fill the quarantine."""
     if summary.rows:
         return
     calls = [row.call for row in batch[:_IDENTIFIER_CHECK_ROWS] if isinstance(row.call, dict)]
     if calls and not any(_has_identifier(call) for call in calls):
+        hint = "" if kind == "customers" else ". A column `id` of events may be the order's, so it is not taken for the customer's"
         raise Invalid(
-            "no column names a customer: call one user_id, email or phone, or say with --mapping which it is (columns: {…})",
+            "no column names a customer: call one customer id, email or phone, or say with --mapping which it is "
+            f"(columns: {{its name: user_id}}){hint}",
             reason="no_identifier",
         )
 
@@ -126,7 +152,8 @@ def _send(batch: list[ImportRow], client: CollectorClient, summary: ImportSummar
     ]
     summary.refused += len(rejected)
     rejected += [
-        (sent[result["index"]], str(result.get("reason", "")), str(result.get("path") or ""), "in quarantine") for result in results
+        (sent[result["index"]], str(result.get("reason", "")), str(result.get("path") or ""), _quarantine_detail(result))
+        for result in results
     ]
     summary.quarantined += len(results)
     summary.rows += len(batch)
@@ -134,3 +161,13 @@ def _send(batch: list[ImportRow], client: CollectorClient, summary: ImportSummar
     for row, reason, where, detail in sorted(rejected, key=lambda rejection: rejection[0].line):
         rejects.add(row, reason, where, detail)
         summary.reasons[reason] = summary.reasons.get(reason, 0) + 1
+        summary.first_by_reason.setdefault(reason, f"line {row.line}: {f'{where}: ' if where else ''}{detail}")
+
+
+def _quarantine_detail(result: dict[str, Any]) -> str:
+    """Return why the collector put a row into quarantine, as a sentence."""
+    try:
+        explanation = Reason(str(result.get("reason"))).explanation
+    except ValueError:
+        explanation = "The collector names a reason that this version does not know."
+    return f"The row is in quarantine. {explanation}"

@@ -1,4 +1,9 @@
 import gzip
+import io
+import os
+import re
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,10 +14,11 @@ import pytest
 
 from domain.intake.import_columns import ImportKind, ImportMapping
 from domain.intake.import_rows import ImportRow
-from ops.imports.collector_client import CollectorClient
+from ops.imports.collector_client import CollectorClient, require_http_url
 from ops.imports.import_file import MAX_LINE_CHARS, load_mapping
 from ops.imports.import_run import ImportSummary, batches, run
 from runtime.errors import Invalid, Misconfigured, Permanent, Transient
+from schemas.reasons import Reason
 
 Answer = httpx.Response | httpx.TransportError
 ACCEPTED = {"success": True, "results": []}
@@ -43,12 +49,19 @@ class Collector:
         return httpx.Response(200, json={"success": True, "results": bad})
 
 
+class Waits(list[tuple[str, float]]):
+    """The waits of a client, as it was told of them."""
+
+    def add(self, reason: str, wait_s: float) -> None:
+        self.append((reason, wait_s))
+
+
 def refusal(status: int, **headers: str) -> httpx.Response:
     return httpx.Response(status, json={"success": False, "code": f"code_{status}"}, headers=headers)
 
 
 def imported(
-    path: Path, collector: Collector, kind: ImportKind = "customers", progress: Callable[[int, int], None] | None = None
+    path: Path, collector: Collector, kind: ImportKind = "customers", progress: Callable[[int, int | None], None] | None = None
 ) -> ImportSummary:
     return run(kind, path, ImportMapping(), collector.client, progress or (lambda _, __: None))
 
@@ -89,7 +102,7 @@ def test_import_reports_permanent_failures(status: int, error: type[Exception]) 
 def test_rejected_rows_are_reported_in_order(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"id": "a"}\n{"id": "null"}\nnope\n{"id": "b"}\n', encoding="utf-8")
-    progress_reports: list[tuple[int, int]] = []
+    progress_reports: list[tuple[int, int | None]] = []
     summary = imported(file, Collector(), progress=lambda read, size: progress_reports.append((read, size)))
     report = tmp_path / "a.jsonl.rejects.jsonl"
     assert summary == ImportSummary(4, 2, 1, 1, {"no_identifier": 1, "unparsable": 1}, str(report))
@@ -150,4 +163,106 @@ def test_a_mapping_file_and_the_command_line(tmp_path: Path) -> None:
     for text, message in (("columns: [a]", "columns"), ("- a", "document"), ("a: b: c", "no mapping"), ("colums: {}", "colums")):
         file.write_text(text, encoding="utf-8")
         with pytest.raises(Misconfigured, match=message):
+            load_mapping(file, None, None)
+
+
+def test_every_wait_is_said() -> None:
+    collector, waits = Collector(refusal(503, **{"Retry-After": "2"}), httpx.ConnectError("away")), Waits()
+    collector.client.on_wait = waits.add
+    collector.client.send([{"a": 1}])
+    assert [reason for reason, _ in waits] == ["it answers 503 code_503", "it cannot be reached (ConnectError)"]
+    assert [wait_s for _, wait_s in waits] == collector.slept
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "", "localhost:8080", "ftp://host", "http://", "http://a b", "http://[x", "http://h:99999"]
+)
+def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(Misconfigured, match="--url is no address"):
+        require_http_url(url)
+    assert require_http_url("https://collect.example.vn/base") == "https://collect.example.vn/base"
+
+
+def test_a_host_that_does_not_exist_is_not_waited_for() -> None:
+    error = httpx.ConnectError("no host")
+    error.__cause__ = socket.gaierror(socket.EAI_NONAME, "unknown")
+    collector = Collector(error)
+    with pytest.raises(Misconfigured, match="check --url"):
+        collector.client.send([{"a": 1}])
+    assert collector.slept == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [httpx.Response(200, text="<html>"), httpx.Response(200, json=[]), httpx.Response(200, json={"ok": 1}), httpx.Response(301)],
+)
+def test_what_is_no_collector_is_not_taken_for_one(answer: httpx.Response) -> None:
+    with pytest.raises(Misconfigured, match="check --url"):
+        Collector(answer).client.send([{"a": 1}])
+
+
+def test_an_interrupted_import_has_its_counts(tmp_path: Path) -> None:
+    file, summary, collector = tmp_path / "a.csv", ImportSummary(), Collector()
+    file.write_text("id,name\n" + "".join(f"K{n},Ánh\n" for n in range(1200)), encoding="utf-8")
+
+    def interrupt(_read_bytes: int, _size: int | None) -> None:
+        if summary.rows == 1000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run("customers", file, ImportMapping(), collector.client, interrupt, summary=summary)
+    assert (summary.rows, summary.stored, summary.interrupted) == (1000, 1000, True)
+    assert run("customers", file, ImportMapping(), collector.client, lambda _, __: None).interrupted is False
+
+
+def test_a_pipe_is_read_like_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    content = ("id,name\n" + "".join(f"K{n},Ánh\n" for n in range(3000)) + "null,x\n").encode("utf-16")
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    summary = imported(pipe, Collector())
+    writer.join()
+    assert (summary.rows, summary.stored, summary.quarantined, summary.report) == (3001, 3000, 1, "pipe.rejects.jsonl")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"id\nK1\nnull\n")))
+    summary = imported(Path("-"), Collector())
+    assert (summary.rows, summary.stored, summary.report) == (2, 1, "stdin.rejects.jsonl")
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04abc", b'[{"id": 1}]', b"id,name\n", b"\n", b'id,"name\nK1,x\n'])
+def test_a_file_that_cannot_be_meant_sends_nothing_and_names_itself(tmp_path: Path, content: bytes) -> None:
+    file, collector = tmp_path / "a.xlsx", Collector()
+    file.write_bytes(content)
+    with pytest.raises(Invalid, match=r"a\.xlsx: "):
+        imported(file, collector)
+    assert collector.batches == []
+
+
+def test_rejects_hold_sentences(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('id,name\nnull,x\nK2,"y\nK3,z\n', encoding="utf-8")
+    summary = imported(file, Collector())
+    rejects = [orjson.loads(line) for line in Path(summary.report).read_bytes().splitlines()]
+    assert [reject["detail"] for reject in rejects] == [
+        f"The row is in quarantine. {Reason.NO_IDENTIFIER.explanation}",
+        "column 2, character 4: a quotation mark is opened here and not closed",
+    ]
+    assert summary.first_by_reason["unparsable"] == (
+        "line 3: column 2, character 4: a quotation mark is opened here and not closed"
+    )
+
+
+def test_errors_of_a_mapping_are_in_our_words(tmp_path: Path) -> None:
+    file = tmp_path / "mapping.yaml"
+    for text, message in (
+        ("columns: {a: traitz.x}", "columns.a: a target is one of"),
+        ("day_first: maybe", "day_first: must be true or false"),
+        ("colums: {}", "colums: unknown key: did you mean `columns`?"),
+        ("timezone: Mars", "timezone: no such time zone"),
+        ("dates: {time: '%H'}", "dates.time: a format is"),
+        ("decimal: x", "decimal: must be one of ., ,"),
+    ):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(Misconfigured, match=re.escape(message)):
             load_mapping(file, None, None)
