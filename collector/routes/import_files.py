@@ -31,7 +31,8 @@ from collector.problems import PROBLEM_OF_BODY, Problem, RequestRefused
 from domain.intake.decide_rows import decide_rows
 from domain.intake.import_columns import ImportKind, ImportMapping
 from domain.intake.import_lines import SIGNATURE_BYTES, FileRefused, detect_encoding, require_text
-from domain.intake.import_rows import ImportRow, read_rows
+from domain.intake.import_orders import ImportRow
+from domain.intake.import_rows import read_rows
 from domain.intake.rejection import BodyProblem
 
 IMPORT_KINDS: Final[tuple[ImportKind, ...]] = ("customers", "events")

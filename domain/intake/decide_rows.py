@@ -7,7 +7,7 @@ from typing import Final
 from domain.intake.context import IntakeContext
 from domain.intake.decide_calls import CallIntake, IntakeOutcome
 from domain.intake.envelope import single_calls
-from domain.intake.import_rows import ImportRow
+from domain.intake.import_orders import ImportRow
 from domain.intake.rejection import BodyProblem, Rejection
 
 IMPORT_ID_PREFIX: Final = "import-"

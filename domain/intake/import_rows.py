@@ -5,7 +5,7 @@ that lacks a column of its mapping, raises FileRefused.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import chain
 from typing import Any, Final
@@ -27,6 +27,7 @@ from domain.intake.import_columns import (
 )
 from domain.intake.import_csv import CsvReader
 from domain.intake.import_lines import FileRefused, RecordingLines, require_rows, text_of_lines
+from domain.intake.import_orders import ImportRow, join_order_rows
 from domain.intake.rejection import CallRejected, Rejection
 from domain.intake.values import LONE_SURROGATE, Unparsable, find_violation, loads
 from domain.numbers import read_number
@@ -36,15 +37,6 @@ from schemas.reasons import Reason
 _CALL_TYPE_BY_KIND: Final[dict[ImportKind, str]] = {"customers": "identify", "events": "track"}
 _FUTURE_TOLERANCE_MS: Final = DAY_MS
 """A local time that was read in another zone may seem to lie up to a day ahead."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportRow:
-    """A row: the line where it begins (from 1), its text in the file, and its call or why it has none."""
-
-    line: int
-    raw: str
-    call: dict[str, Any] | Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +66,21 @@ def read_rows(kind: ImportKind, lines: Iterator[str], mapping: ImportMapping, *,
     recording.take()
     rules = _RowRules(kind, mapping, None if now_ms is None else now_ms + _FUTURE_TOLERANCE_MS)
     is_jsonl = first.lstrip("\ufeff \t").startswith("{")
+    rows = _read_jsonl(rules, recording) if is_jsonl else _read_csv(rules, recording)
+    if kind == "events":
+        rows = map(_require_time, join_order_rows(rows, str(mapping.constants.get("event", DEFAULT_EVENT))))
     occurrences: dict[int, int] = {}
-    for row in _read_jsonl(rules, recording) if is_jsonl else _read_csv(rules, recording):
+    for row in rows:
         if isinstance(row.call, dict):
             _set_message_id(row.call, kind, occurrences)
         yield row
+
+
+def _require_time(row: ImportRow) -> ImportRow:
+    """Return the row of an event, rejected when it does not say when: it would become an event of the time of the import."""
+    if isinstance(row.call, Rejection) or "timestamp" in row.call:
+        return row
+    return replace(row, call=Rejection(Reason.MISSING_FIELD, "the row does not say when the event happened", "time"))
 
 
 def _read_jsonl(rules: _RowRules, lines: RecordingLines) -> Iterator[ImportRow]:
@@ -143,8 +145,6 @@ def _build_call(rules: _RowRules, cells: list[tuple[str, str | None, Any]]) -> d
         return error.rejection
     if kind == "events":
         call.setdefault("event", DEFAULT_EVENT)
-        if "timestamp" not in call:
-            return Rejection(Reason.MISSING_FIELD, "the row does not say when the event happened", "time")
     if (violation := find_violation(call)) is not None:
         if violation.description == LONE_SURROGATE:
             return Rejection(Reason.UNPARSABLE, "the row is not UTF-8")

@@ -9,7 +9,8 @@ from typing import IO, Any, Final
 import orjson
 
 from domain.intake.import_columns import ImportKind, ImportMapping
-from domain.intake.import_rows import ImportRow, read_rows
+from domain.intake.import_orders import ImportRow
+from domain.intake.import_rows import read_rows
 from domain.intake.rejection import Rejection
 from ops.imports.collector_client import CollectorClient
 from ops.imports.import_file import STANDARD_INPUT, open_import_file
@@ -20,6 +21,8 @@ BATCH_ROWS: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
 _IDENTIFIER_CHECK_ROWS: Final = 50
 """How many of the first rows are checked. If none of them has an identifier, the columns are mapped wrongly."""
+_UNIQUE_CHECK_ROWS: Final = 20
+"""With fewer rows it is chance whether every row has a customer of its own."""
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that have been read, and the size of the file, None for a pipe."""
@@ -93,7 +96,7 @@ def run(
 
     `summary` is filled as rows are sent, so that the caller has the counts when the import is interrupted by an error or by a
     person. Times after `now_ms` are refused. Raises what `CollectorClient.send` and `open_import_file` raise, and Invalid when the
-    file cannot be meant as it is, or no column of the first rows identifies a person.
+    file cannot be meant as it is, when no column of the first rows identifies a person, or when an id is the order's.
     """
     summary = ImportSummary() if summary is None else summary
     rejects = RejectsFile(rejects_path(path))
@@ -102,6 +105,8 @@ def run(
         with open_import_file(path) as file:
             for batch in batches(read_rows(kind, file.lines, mapping, now_ms=now_ms)):
                 _require_identifiers(kind, summary, batch)
+                if kind == "events":
+                    _require_customer_ids(mapping, summary, batch)
                 _send(batch, client, summary, rejects)
                 progress(file.read_bytes(), file.size_bytes)
             progress(file.read_bytes(), file.read_bytes())
@@ -139,6 +144,30 @@ def _require_identifiers(kind: ImportKind, summary: ImportSummary, batch: list[I
         )
 
 
+def _require_customer_ids(mapping: ImportMapping, summary: ImportSummary, batch: list[ImportRow]) -> None:
+    """Raise Invalid when an id is the order's: it differs in every one of the first rows, while another identifier comes again.
+
+    A mapping that names a column as that id is believed.
+    """
+    calls = [row.call for row in batch if isinstance(row.call, dict)]
+    if summary.rows or len(calls) < _UNIQUE_CHECK_ROWS:
+        return
+    identifiers = [call.get("identifiers") or {} for call in calls]
+    for namespace in ("user_id", "crm_id"):
+        ids = {str(row[namespace]) for row in identifiers if namespace in row}
+        if len(ids) < len(calls) or namespace in mapping.columns.values():
+            continue
+        for other in ("email", "phone"):
+            values = [row[other] for row in identifiers if other in row]
+            if len({str(value) for value in values}) * 2 <= len(values) and len(values) * 2 >= len(calls):
+                raise Invalid(
+                    f"every row has a {namespace} of its own, although rows share a value of {other}: is it the order's? Say with "
+                    f"--mapping which column is the customer (columns: {{its name: {namespace}}}), or that this one is not "
+                    "(columns: {its name: properties.order_id})",
+                    reason="unique_id",
+                )
+
+
 def _has_identifier(call: dict[str, Any]) -> bool:
     traits = call.get("traits")
     return bool(call.get("identifiers")) or (isinstance(traits, dict) and bool(traits.get("email") or traits.get("phone")))
@@ -150,17 +179,19 @@ def _send(batch: list[ImportRow], client: CollectorClient, summary: ImportSummar
     rejected: list[tuple[ImportRow, str, str, str]] = [
         (row, row.call.reason.value, row.call.path, row.call.detail) for row in batch if isinstance(row.call, Rejection)
     ]
-    summary.refused += len(rejected)
-    rejected += [
+    summary.refused += sum(row.row_count for row, *_ in rejected)
+    quarantined = [
         (sent[result["index"]], str(result.get("reason", "")), str(result.get("path") or ""), _quarantine_detail(result))
         for result in results
     ]
-    summary.quarantined += len(results)
-    summary.rows += len(batch)
-    summary.stored += len(sent) - len(results)
+    quarantined_count = sum(row.row_count for row, *_ in quarantined)
+    summary.quarantined += quarantined_count
+    summary.rows += sum(row.row_count for row in batch)
+    summary.stored += sum(row.row_count for row in sent) - quarantined_count
+    rejected += quarantined
     for row, reason, where, detail in sorted(rejected, key=lambda rejection: rejection[0].line):
         rejects.add(row, reason, where, detail)
-        summary.reasons[reason] = summary.reasons.get(reason, 0) + 1
+        summary.reasons[reason] = summary.reasons.get(reason, 0) + row.row_count
         summary.first_by_reason.setdefault(reason, f"line {row.line}: {f'{where}: ' if where else ''}{detail}")
 
 

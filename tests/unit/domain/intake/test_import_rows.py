@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from domain.intake.import_columns import ImportKind, ImportMapping, fold_column_name
 from domain.intake.import_lines import FileRefused, detect_encoding
-from domain.intake.import_rows import ImportRow, read_rows
+from domain.intake.import_orders import ImportRow
+from domain.intake.import_rows import read_rows
 from domain.intake.rejection import Rejection
 
 HANOI = ImportMapping(timezone="Asia/Ho_Chi_Minh")

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from domain.intake.import_columns import ImportKind, ImportMapping
-from domain.intake.import_rows import ImportRow
+from domain.intake.import_orders import ImportRow
 from ops.imports.collector_client import CollectorClient, require_http_url
 from ops.imports.import_file import MAX_LINE_CHARS, load_mapping
 from ops.imports.import_run import ImportSummary, batches, run
@@ -266,3 +266,27 @@ def test_errors_of_a_mapping_are_in_our_words(tmp_path: Path) -> None:
         file.write_text(text, encoding="utf-8")
         with pytest.raises(Misconfigured, match=re.escape(message)):
             load_mapping(file, None, None)
+
+
+def test_an_id_of_its_own_in_every_row_is_asked_about_when_phones_come_again(tmp_path: Path) -> None:
+    file, collector = tmp_path / "a.csv", Collector()
+    rows = "".join(f"DH-{n},09123456{n % 5:02},2025-06-15\n" for n in range(40))
+    file.write_text("customer number,SĐT,date\n" + rows, encoding="utf-8")
+    with pytest.raises(Invalid, match="every row has a user_id of its own, although rows share a value of phone"):
+        imported(file, collector, "events")
+    assert collector.batches == []
+    mapping = ImportMapping(columns={"customer number": "user_id"})
+    assert run("events", file, mapping, collector.client, lambda _, __: None).stored == 40
+    file.write_text(
+        "customer number,SĐT,date\n" + "".join(f"K{n},09123456{n:02},2025-06-15\n" for n in range(40)), encoding="utf-8"
+    )
+    assert imported(file, collector, "events").stored == 40
+
+
+def test_rows_that_are_joined_are_counted_one_by_one(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(
+        "mã KH,mã đơn,date,sku\nK1,D1,2025-06-15,a\nK1,D1,2025-06-15,b\nnull,D2,2025-06-15,a\nnull,D2,,b\n", encoding="utf-8"
+    )
+    summary = imported(file, Collector(), "events")
+    assert (summary.rows, summary.stored, summary.quarantined, summary.reasons) == (4, 2, 2, {"no_identifier": 2})
