@@ -38,7 +38,7 @@ class KafkaBus:
         self._admin = KafkaAdmin(self._common, settings.replication_factor, self._timeout_s)
 
     async def producer(self) -> KafkaProducer:
-        producer = KafkaProducer(self._new_producer, self._timeout_s)
+        producer = KafkaProducer(self._new_producer, lambda topic: self._admin.partitions([topic]), self._timeout_s)
         await producer.connect()
         return producer
 

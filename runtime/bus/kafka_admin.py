@@ -1,17 +1,24 @@
 """Requests to Kafka besides reading and writing: topics, offsets, commits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    LeaderNotAvailableError,
+    NoError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from runtime.bus.kafka_errors import translate_error, translate_errors
 from runtime.bus.kafka_positions import ISOLATION_LEVEL
-from runtime.errors import Permanent, Transient
+from runtime.errors import OnefoldError, Permanent, Transient
 
 _METADATA_TIMEOUT_S: Final = 3.0
 _METADATA_POLL_S: Final = 0.05
@@ -20,8 +27,16 @@ _METADATA_POLL_S: Final = 0.05
 class KafkaAdmin:
     """Keeps one connection for requests, made when first needed and made again after a failure."""
 
-    def __init__(self, options: Mapping[str, Any], replication_factor: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        replication_factor: int,
+        timeout_s: float,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._options = options
+        self._monotonic_s = monotonic_s
         self._replication_factor = replication_factor
         self._timeout_s = timeout_s
         self._connecting = asyncio.Lock()
@@ -69,22 +84,27 @@ class KafkaAdmin:
         async with self._clients("a ping") as (client, _):
             await client.describe_cluster()
 
-    async def partitions(self, topics: Sequence[str]) -> dict[str, list[int]]:
-        """Return the partitions of topics, once all have leaders. Waits a moment: a new topic reaches the metadata late."""
-        deadline = asyncio.get_running_loop().time() + _METADATA_TIMEOUT_S
+    async def partitions(self, topics: Sequence[str], *, must_exist: bool = False) -> dict[str, list[int]]:
+        """Return the partitions of topics, once all have leaders. Waits a moment: a new topic reaches the metadata late.
+
+        Raises Permanent when the broker says for that long that it has no such topic. Raises Transient when it does not answer,
+        when a partition has no leader, and also for a missing topic that `must_exist`.
+        """
+        first_answer_s: float | None = None
         while True:
             async with self._clients("the partitions of topics") as (client, _):
-                described = await client.describe_topics(list(topics))
-            partitions_by_topic = {
-                topic["topic"]: sorted(entry["partition"] for entry in topic["partitions"])
-                for topic in described
-                if topic["partitions"] and all(entry["leader"] >= 0 for entry in topic["partitions"])
-            }
-            missing = [topic for topic in topics if topic not in partitions_by_topic]
-            if not missing:
-                return partitions_by_topic
-            if asyncio.get_running_loop().time() > deadline:
-                raise Permanent(f"topic {missing[0]} does not exist: create it first")
+                described = {topic["topic"]: topic for topic in await client.describe_topics(list(topics))}
+            problems = [
+                error
+                for topic in topics
+                if (error := _topic_problem(topic, described.get(topic), must_exist=must_exist)) is not None
+            ]
+            if not problems:
+                return {topic: sorted(entry["partition"] for entry in described[topic]["partitions"]) for topic in topics}
+            # Counted from the first answer: the time that a slow broker takes for it says nothing about the topic.
+            first_answer_s = self._monotonic_s() if first_answer_s is None else first_answer_s
+            if self._monotonic_s() - first_answer_s > _METADATA_TIMEOUT_S:
+                raise next((error for error in problems if not isinstance(error, Transient)), problems[0])
             await asyncio.sleep(_METADATA_POLL_S)
 
     async def offsets(self, topic: str, side: Literal["start", "end"]) -> dict[int, int]:
@@ -117,7 +137,22 @@ class KafkaAdmin:
             error = for_code(code)
             if error not in (NoError, TopicAlreadyExistsError):
                 raise translate_error(f"topic {name}", error()) from error()
-        await self.partitions(list(topics))
+        await self.partitions(list(topics), must_exist=True)
 
     async def _topic_partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for number in (await self.partitions([topic]))[topic]]
+
+
+def _topic_problem(name: str, described: Mapping[str, Any] | None, *, must_exist: bool) -> OnefoldError | None:
+    """Return why a topic cannot be used, by the broker's answer about it; None when it can."""
+    error = UnknownTopicOrPartitionError if described is None else for_code(described["error_code"])
+    if error is UnknownTopicOrPartitionError:
+        if must_exist:
+            return Transient(f"topic {name} has not reached the broker's metadata")
+        return Permanent(f"topic {name} does not exist: create it first")
+    if described is None or error not in (NoError, LeaderNotAvailableError):
+        return translate_error(f"topic {name}", error())
+    partitions = described["partitions"]
+    if error is LeaderNotAvailableError or not partitions or any(entry["leader"] < 0 for entry in partitions):
+        return Transient(f"topic {name} has a partition without a leader: are all brokers up?")
+    return None

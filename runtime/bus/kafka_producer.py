@@ -1,7 +1,7 @@
 """A producer on Kafka that recovers by itself."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from runtime.bus.port import Outgoing
 from runtime.bus.record_limits import check_record
 from runtime.errors import OnefoldError, Permanent, Transient
 
-_METADATA_TIMEOUT_S: Final = 3.0
+METADATA_TIMEOUT_S: Final = 3.0
 _CLOSE_TIMEOUT_S: Final = 5.0
 
 
@@ -24,8 +24,11 @@ class KafkaProducer:
     buffer. So after either the inner producer is replaced by a new one.
     """
 
-    def __init__(self, create_producer: Callable[[], AIOKafkaProducer], timeout_s: float) -> None:
-        self._create_producer, self._timeout_s = create_producer, timeout_s
+    def __init__(
+        self, create_producer: Callable[[], AIOKafkaProducer], require_topic: Callable[[str], Awaitable[object]], timeout_s: float
+    ) -> None:
+        """Make a producer. `require_topic` raises Permanent when the broker says that it has no such topic."""
+        self._create_producer, self._require_topic, self._timeout_s = create_producer, require_topic, timeout_s
         self._connecting = asyncio.Lock()
         self._inner: AIOKafkaProducer | None = None
         self._closed = False
@@ -55,13 +58,23 @@ class KafkaProducer:
         try:
             async with translate_errors("records"), asyncio.timeout(self._timeout_s):
                 inner = await self._ensure_connected()
-                counts = {topic: await _partition_count(inner, topic) for topic in {record.topic for record in records}}
+                counts = {topic: await self._partition_count(inner, topic) for topic in {record.topic for record in records}}
                 for record in records:
                     check_record(record, counts[record.topic])
                 return await self._write(inner, records)
         except Transient:
             if inner is not None:
                 self._replace(inner)
+            raise
+
+    async def _partition_count(self, inner: AIOKafkaProducer, topic: str) -> int:
+        """Return a topic's number of partitions. Waits a moment: a new topic reaches the brokers' metadata late."""
+        try:
+            async with asyncio.timeout(METADATA_TIMEOUT_S):
+                return len(await inner.partitions_for(topic))
+        except (TimeoutError, KafkaError):
+            # A broker that is slow to answer has said nothing about the topic, so it is asked before the topic is given up.
+            await self._require_topic(topic)
             raise
 
     async def _write(self, inner: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
@@ -102,17 +115,6 @@ def _retrieve_exception(future: asyncio.Future[Any]) -> None:
     """Retrieve the error, so that asyncio does not report it as never retrieved."""
     if not future.cancelled():
         future.exception()
-
-
-async def _partition_count(inner: AIOKafkaProducer, topic: str) -> int:
-    """Return a topic's number of partitions. Waits a moment: a new topic reaches the brokers' metadata late."""
-    try:
-        async with asyncio.timeout(_METADATA_TIMEOUT_S):
-            return len(await inner.partitions_for(topic))
-    except (TimeoutError, KafkaError) as error:
-        if await inner.client.force_metadata_update():
-            raise Permanent(f"topic {topic} does not exist: create it first") from error
-        raise
 
 
 async def _close(inner: AIOKafkaProducer) -> None:

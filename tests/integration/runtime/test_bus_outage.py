@@ -1,12 +1,14 @@
 """The Kafka driver while its broker is away, and after it came back."""
 
 import asyncio
+import signal
 import uuid
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from runtime.bus.kafka import KafkaBus
+from runtime.bus.kafka_producer import METADATA_TIMEOUT_S
 from runtime.bus.port import Outgoing, Partition
 from runtime.errors import Transient
 from runtime.retry import retry
@@ -69,6 +71,25 @@ async def test_after_an_outage_the_same_producer_and_consumer_go_on(own_kafka: t
         await retry(bus.ping, attempts=30)
         await retry(lambda: caught_up(b"after"), attempts=30)
         await consumer.aclose()
+        await producer.aclose()
+
+
+@pytest.mark.kafka
+async def test_broker_that_is_slow_to_answer_has_not_lost_the_topic(own_kafka: tuple[ServiceProcess, str]) -> None:
+    service, bootstrap = own_kafka
+    topic = f"t{uuid.uuid4().hex[:16]}"
+    async with KafkaBus(Settings(kafka_bootstrap=bootstrap)) as bus:
+        producer = await bus.producer()  # before the topic is there: it has to ask the broker for it
+        await bus.create_topics({topic: (1, {})})
+        service.process.send_signal(signal.SIGSTOP)
+        try:
+            sending = asyncio.ensure_future(retry(lambda: producer.send([Outgoing(topic, b"late")]), attempts=30))
+            reading = asyncio.ensure_future(retry(lambda: bus.end_offsets(topic), attempts=30))
+            await asyncio.wait([sending, reading], timeout=METADATA_TIMEOUT_S + 1)
+        finally:
+            service.process.send_signal(signal.SIGCONT)
+        assert await asyncio.wait_for(sending, WITHIN_S) == [(0, 0)]
+        assert set(await asyncio.wait_for(reading, WITHIN_S)) == {0}
         await producer.aclose()
 
 
