@@ -6,6 +6,8 @@ BIN := .venv/bin
 # The processes of a stack start in half the time when Python may keep the bytecode of their modules.
 unexport PYTHONDONTWRITEBYTECODE
 STAMP := .venv/.ready
+UNFINISHED := .venv/.unfinished
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 .PHONY: setup demo analytics-js test clients check wheel laws fuzz bench chaos lock clean
 
@@ -13,10 +15,16 @@ setup: $(STAMP)
 
 $(STAMP): requirements/onefold.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Onefold needs a Python 3.11 to 3.14 that makes virtual environments (on Debian: apt install python3 python3-venv), and none runs from PATH: install one, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c '$(FITS)' || { echo "$(PYTHON) is no Python 3.11 to 3.14 that makes virtual environments: say make PYTHON=/path/to/another" >&2; exit 1; }
+	@# What a set-up that failed half way has left would pass for whole, and so would an environment whose Python is gone.
+	@if test -d .venv && { test -e $(UNFINISHED) || ! $(BIN)/python -c 'import pip; $(FITS)' >/dev/null 2>&1; }; then \
+	  echo "The environment in .venv is not usable: it is made anew" >&2; rm -rf .venv; fi
+	@mkdir -p .venv && touch $(UNFINISHED)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/onefold.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $(STAMP)
+	@rm $(UNFINISHED)
+	@touch $(STAMP)
 
 demo: setup  ## the main job, live, for a minute
 	$(BIN)/onefold demo

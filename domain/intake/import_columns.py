@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from domain.fields import DateFormat, StrictModel, ZoneName
 from domain.instants import InstantReading
 from domain.intake.import_lines import FileRefused
+from domain.letters import PLAIN_D
 from domain.numbers import DecimalSign
 from schemas.identifiers import NAMESPACE_RANK
 
@@ -105,7 +106,7 @@ class ImportMapping(StrictModel):
 
 def fold_column_name(name: str) -> str:
     """Return a column's name without accents, case and punctuation: `Số điện thoại` becomes `sodienthoai`."""
-    plain = unicodedata.normalize("NFD", name.casefold().replace("đ", "d"))
+    plain = unicodedata.normalize("NFD", name.casefold().translate(PLAIN_D))
     return "".join(letter for letter in plain if letter.isalnum())
 
 

@@ -218,6 +218,12 @@ def test_names_of_columns_are_compared_without_accents() -> None:
     assert fold_column_name(" Số ĐIỆN-thoại (2) ") == "sodienthoai2"
 
 
+@pytest.mark.parametrize("letter", ["Đ", "đ", "Ð", "ð", "Ɖ", "ɖ"])
+def test_letters_that_look_like_the_vietnamese_d_name_the_same_column(letter: str) -> None:
+    (call,) = calls("customers", f"id,{letter}iện thoại,{letter}ịa chỉ\nK1,0912345678,27/4 Lê Văn Sỹ\n")
+    assert call["traits"] == {"phone": "0912345678", "address": {"street": "27/4 Lê Văn Sỹ"}}
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "mapping", "message"),
     [
