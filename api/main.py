@@ -107,7 +107,7 @@ async def _services(
             def make_decider() -> ReplayDecider:
                 if not caught_up():
                     raise Transient("this process has not read the definitions yet: try again")
-                return ReplayDecider(settings, definitions.sources, definitions.admission)
+                return ReplayDecider(settings, definitions.sources, definitions.admission, definitions.namespaces)
 
             yield (
                 identity_service,

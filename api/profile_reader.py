@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.identity.groups import GroupDocument, account_facts, decode_group, household_facts, profile_contributions
-from domain.identity.identifier_values import normalise
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, HouseholdRules
 from domain.profiles.fragment import decode_fragment
 from domain.profiles.join import JoinedProfile, join_fragments
@@ -15,7 +14,6 @@ from ops.identity.references import format_instant, is_node
 from profile_store.port import ProfileStore
 from runtime.errors import Invalid
 from runtime.settings import Settings
-from schemas.identifiers import NAMESPACE_RANK, node
 from schemas.records import GroupRecord
 
 
@@ -33,15 +31,16 @@ class ProfileReader:
         Raises Invalid for a namespace that does not exist, or a value that no identifier of the namespace can have;
         Transient when Redis does not answer.
         """
-        if namespace not in NAMESPACE_RANK:
+        namespaces = self.rules().namespaces
+        if namespace not in namespaces:
             raise Invalid(
-                f"namespace is unknown: use one of {', '.join(NAMESPACE_RANK)}", path="namespace", reason="unknown_namespace"
+                f"namespace is unknown: use one of {', '.join(namespaces.names)}", path="namespace", reason="unknown_namespace"
             )
-        normalised = normalise(namespace, value, self.settings.default_country)
-        if normalised is None:
-            raise Invalid(f"value cannot be a {namespace}, or is a blocked one", path="value", reason="unusable_value")
         secret = self.settings.tenant_secret.get_secret_value().encode()
-        return await self.by_id(node(secret, (namespace, normalised)))
+        identifier_and_node = namespaces.identify(namespace, value, secret, self.settings.default_country)
+        if identifier_and_node is None:
+            raise Invalid(f"value cannot be a {namespace}, or is a blocked one", path="value", reason="unusable_value")
+        return await self.by_id(identifier_and_node[1])
 
     async def by_id(self, profile_id: str) -> dict[str, Any] | None:
         """Return the profile with this id; the id of a profile that was merged leads to the profile that it was merged into.

@@ -241,6 +241,7 @@ def intake_context_of(parts: CollectorParts, context: RequestContext) -> IntakeC
         ip=client_address(peer, request.headers.getlist("x-forwarded-for"), parts.settings.collector_trusted_hops),
         record_ip=source.spec.record_ip,
         user_agent=user_agent_of(request),
+        namespaces=parts.sources.namespaces,
     )
 
 

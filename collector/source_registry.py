@@ -1,4 +1,4 @@
-"""The sources and tracking plans in force, as this process has read them from the topic of definitions."""
+"""The sources, tracking plans and namespaces in force, as this process has read them from the topic of definitions."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -13,6 +13,7 @@ from domain.definitions.kinds import (
     write_keys_of,
 )
 from domain.definitions.live import LiveDefinitions
+from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from runtime.bus.follow import TopicFollower
 from runtime.bus.port import Bus
 from runtime.logs import get_logger
@@ -20,6 +21,7 @@ from runtime.settings import Settings
 
 SOURCE_PREFIX: Final = "Source/"
 PLAN_PREFIX: Final = "TrackingPlan/"
+RULES_PREFIX: Final = "IdentityRules/"
 MAX_CACHED_KEYS: Final = 1024
 DefinitionsListener = Callable[[Iterable[AnyDefinition]], None]
 """Called with the sources and tracking plans in force."""
@@ -28,7 +30,10 @@ log: Final = get_logger(__name__)
 
 
 class Sources:
-    """Finds the source of a write key. `caught_up` is set once the definitions that existed at the start were read."""
+    """Finds the source of a write key. `namespaces` are those that identifiers may have.
+
+    `caught_up` is set once the definitions that existed at the start were read.
+    """
 
     def __init__(self) -> None:
         self._by_key: dict[str, Source] = {}
@@ -36,6 +41,7 @@ class Sources:
         self._origins: frozenset[str] = frozenset()
         self._plans: tuple[TrackingPlan, ...] = ()
         self._listener: DefinitionsListener | None = None
+        self.namespaces = SHIPPED_NAMESPACES
         self.caught_up = asyncio.Event()
 
     def subscribe(self, listener: DefinitionsListener) -> None:
@@ -43,8 +49,11 @@ class Sources:
         self._listener = listener
         listener((*self._by_key.values(), *self._plans))
 
-    def replace_all(self, sources: dict[str, Source], plans: Iterable[TrackingPlan] = ()) -> None:
-        """Use these sources, by their key on the topic, and these plans from now on, and call the listener."""
+    def replace_all(
+        self, sources: dict[str, Source], plans: Iterable[TrackingPlan] = (), namespaces: Namespaces = SHIPPED_NAMESPACES
+    ) -> None:
+        """Use these sources, by their key on the topic, plans and namespaces from now on, and call the listener."""
+        self.namespaces = namespaces
         self._by_key = dict(sources)
         self._cached_by_hash = {}  # a cached key may belong to a source that is gone
         self._plans = tuple(plans)
@@ -79,11 +88,12 @@ class Sources:
 async def follow_sources(settings: Settings, bus: Bus, sources: Sources) -> None:
     """Keep `sources` equal to the definitions topic until cancelled. Raises Permanent when the topic does not exist."""
     definitions = LiveDefinitions(
-        prefixes=(SOURCE_PREFIX, PLAN_PREFIX),
+        prefixes=(SOURCE_PREFIX, PLAN_PREFIX, RULES_PREFIX),
         report_invalid=lambda key, reason: log.warning("definition_skipped", key=key, reason=reason),
     )
 
     async def replace_sources() -> None:
-        sources.replace_all({source.key: source for source in definitions.sources}, definitions.of_kind(TrackingPlan))
+        plans, namespaces = definitions.of_kind(TrackingPlan), definitions.namespaces
+        sources.replace_all({source.key: source for source in definitions.sources}, plans, namespaces)
 
     await TopicFollower(bus, settings.topic("definitions"), definitions, replace_sources).run()

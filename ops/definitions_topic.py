@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from domain.definitions.consistency import namespaces_of
 from domain.definitions.kinds import AnyDefinition, IdentityRules, SegmentList, decode_definition, encode_definition
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
 from runtime.bus.compacted import read_to_end
@@ -45,15 +46,20 @@ async def remove(settings: Settings, bus: Bus, key: str) -> int:
     return await _send(settings, bus, {key: None})
 
 
-def seal(settings: Settings, definitions: Iterable[AnyDefinition]) -> list[AnyDefinition]:
+def seal(
+    settings: Settings, definitions: Iterable[AnyDefinition], live: Mapping[str, AnyDefinition] | None = None
+) -> list[AnyDefinition]:
     """Return the definitions with the values of lists replaced by hashes: no identifier may lie on the topic in the clear.
 
-    Raises InvalidDefinition for a value that is no identifier.
+    The namespaces of lists are those of the identity rules among the definitions, else among the `live` ones. Raises
+    InvalidDefinition for a value that is no identifier.
     """
+    requested = list(definitions)
+    namespaces = namespaces_of({**(live or {}), **{definition.key: definition for definition in requested}})
     secret, country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
     return [
-        definition.with_hashed_values(secret, country) if isinstance(definition, SegmentList) else definition
-        for definition in definitions
+        definition.with_hashed_values(secret, country, namespaces) if isinstance(definition, SegmentList) else definition
+        for definition in requested
     ]
 
 

@@ -60,7 +60,7 @@ class ClusterLoader:
         A pattern of the rules needs the value behind a node. A node is a hash, so the value is read from the fragments of the
         events that the node was seen in.
         """
-        closure.blocked |= nodes & self._rules.blocked
+        closure.blocked |= self._rules.blocked_among(nodes)
         nodes_to_check = {node for node in nodes - closure.blocked if self._rules.has_patterns(node)}
         if not nodes_to_check:
             return

@@ -21,6 +21,7 @@ def _host_accept(dependencies: StepDependencies) -> HostedStep:
         dependencies.settings,
         sources=lambda: {source.metadata.name for source in definitions.sources if source.spec.topic_ingress},
         admit=lambda event: definitions.admission.admit(event),
+        namespaces=lambda: definitions.namespaces,
     )
     return HostedStep(step, stateful=False)
 

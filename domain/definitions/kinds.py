@@ -11,14 +11,13 @@ from domain.definitions.error_messages import error_messages
 from domain.definitions.model_shapes import shape_of
 from domain.definitions.yaml_text import DocumentTooLarge, check_document_size, yaml_documents
 from domain.fields import NAME_PATTERN, StrictModel
-from domain.identity.identifier_values import normalise
+from domain.identity.namespaces import NAMESPACE_PATTERN, SHIPPED_NAMESPACES, Namespaces, unknown_namespace
 from domain.identity.rules import IdentityRulesSpec
 from domain.intake.enrichment.spec import EnrichSpec
 from domain.intake.tracking_plan import TrackingPlanSpec
 from domain.intake.webhook_spec import WebhookSpec
 from domain.segments.computed_traits import ComputedTraitSpec
 from domain.segments.language import MAX_DEPTH, MAX_NODES, SegmentSpec
-from schemas.identifiers import node
 
 DefinitionName = Annotated[str, Field(pattern=NAME_PATTERN)]
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
@@ -128,7 +127,7 @@ class ListSpec(StrictModel):
     Values are hashed when the list is applied: the topic holds `nodes` and never `values`.
     """
 
-    namespace: Literal["user_id", "crm_id", "email", "phone", "device_id", "anonymous_id"]
+    namespace: Annotated[str, Field(pattern=NAMESPACE_PATTERN)]
     values: tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...] = Field(default=(), max_length=MAX_LIST_ENTRIES)
     nodes: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")], ...] = Field(default=(), max_length=MAX_LIST_ENTRIES)
 
@@ -137,16 +136,21 @@ class SegmentList(_DefinitionDocument):
     kind: Literal["List"]
     spec: ListSpec
 
-    def with_hashed_values(self, secret: bytes, country: str) -> "SegmentList":
-        """Return the list with nodes alone. Raises InvalidDefinition, which names the index of a value that is no identifier."""
+    def with_hashed_values(self, secret: bytes, country: str, namespaces: Namespaces = SHIPPED_NAMESPACES) -> "SegmentList":
+        """Return the list with nodes alone. Raises InvalidDefinition, which names the index of a value that is no identifier.
+
+        `namespaces` are those of the identity rules, which may declare the one of the list.
+        """
+        if self.spec.values and self.spec.namespace not in namespaces:
+            raise InvalidDefinition(f"{self.key}: spec.namespace: {unknown_namespace(self.spec.namespace, namespaces)}")
         nodes = set(self.spec.nodes)
         for index, value in enumerate(self.spec.values):
-            normalised = normalise(self.spec.namespace, value, country)
-            if normalised is None:
+            identifier_and_node = namespaces.identify(self.spec.namespace, value, secret, country)
+            if identifier_and_node is None:
                 raise InvalidDefinition(
                     f"{self.key}: spec.values.{index}: not a {self.spec.namespace}: correct it, or leave it out"
                 )
-            nodes.add(node(secret, (self.spec.namespace, normalised)))
+            nodes.add(identifier_and_node[1])
         spec = self.spec.model_copy(update={"values": (), "nodes": tuple(sorted(nodes))})
         return self.model_copy(update={"spec": spec})
 
@@ -158,6 +162,9 @@ class Destination(_DefinitionDocument):
 
 class DefaultMetadata(Metadata):
     name: Literal["default"]
+
+
+RULES_KEY: Final = "IdentityRules/default"
 
 
 class IdentityRules(_DefinitionDocument):

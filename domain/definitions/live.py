@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 from domain.definitions.admission_rules import admission_rules
-from domain.definitions.kinds import AnyDefinition, IdentityRules, InvalidDefinition, Segment, Source, decode_definition
+from domain.definitions.kinds import RULES_KEY, AnyDefinition, IdentityRules, InvalidDefinition, Segment, Source, decode_definition
 from domain.definitions.segment_plan import segment_plan_of
+from domain.identity.namespaces import Namespaces
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
 from domain.intake.admission import Admission
 from domain.segments.plan import CyclicSegments, SegmentPlan, sort_by_reference
 
-RULES_KEY: Final = "IdentityRules/default"
 EVERY_KIND: Final = ("",)
 _ADMISSION_KINDS: Final = ("Source/", "TrackingPlan/")
 _PLAN_KINDS: Final = ("Segment/", "ComputedTrait/", "List/")
@@ -62,7 +62,9 @@ class LiveDefinitions:
         self._definitions: dict[str, AnyDefinition] = {}
         self._changed_keys: set[str] = set()
         self._plan: SegmentPlan | None = SegmentPlan()
-        self._rules = DEFAULT_RULES
+        self._rules: CompiledIdentityRules | None = DEFAULT_RULES
+        self._rules_spec = IdentityRulesSpec()
+        self._rules_offset = 0
         self.next_offset = 0
         """The first offset of the topic that is not taken into account yet."""
 
@@ -88,7 +90,9 @@ class LiveDefinitions:
         if name.startswith(_ADMISSION_KINDS):
             self._admission_is_stale = True
         if name == RULES_KEY:
-            self._rules = self._compile_rules(definition, offset)
+            self._rules = None
+            self._rules_spec = definition.spec if isinstance(definition, IdentityRules) else IdentityRulesSpec()
+            self._rules_offset = offset
 
     def advance_to(self, next_offset: int) -> None:
         """Note that no record before `next_offset` is missing: compaction may have removed the last ones of the topic."""
@@ -116,7 +120,19 @@ class LiveDefinitions:
     @property
     def rules(self) -> CompiledIdentityRules:
         """The identity rules, or the default ones when none are defined."""
+        if self._rules is None:
+            self._rules = CompiledIdentityRules.from_spec(
+                self._rules_spec,
+                secret=self._secret,
+                country=self._country,
+                sequence_number=self._rules_offset + 1,  # so it grows with each change
+            )
         return self._rules
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """The shipped namespaces and those that the identity rules declare. A process needs no `secret` to ask for them."""
+        return self._rules_spec.all_namespaces
 
     @property
     def admission(self) -> Admission:
@@ -147,11 +163,6 @@ class LiveDefinitions:
                 continue
             accepted.append(definition)
         return accepted
-
-    def _compile_rules(self, definition: AnyDefinition | None, offset: int) -> CompiledIdentityRules:
-        """Compile the rules of a definition, or the default ones. Their number follows the offset, so it grows with each change."""
-        spec = definition.spec if isinstance(definition, IdentityRules) else IdentityRulesSpec()
-        return CompiledIdentityRules.from_spec(spec, secret=self._secret, country=self._country, sequence_number=offset + 1)
 
 
 def _decode(value: bytes, key: str) -> AnyDefinition:

@@ -11,7 +11,7 @@ Example: with `email: {max_neighbours: 3}` an e-mail that three user ids were se
 joined come apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -19,15 +19,26 @@ import re2
 from pydantic import Field, field_validator, model_validator
 
 from domain.fields import StrictModel
-from domain.identity.identifier_values import normalise
+from domain.identity.identifier_values import NormalForm
+from domain.identity.namespaces import (
+    MAX_OWNER_ORDER,
+    MAX_RANK,
+    NAMESPACE_PATTERN,
+    RESERVED_NAMES,
+    SHIPPED_NAMESPACES,
+    Namespaces,
+    OwnNamespace,
+    owner_order_of_rank,
+)
 from domain.re2_options import re2_options
 from schemas.hashes import content_hash
-from schemas.identifiers import Identifier, namespace_of, node
+from schemas.identifiers import Identifier, namespace_key, namespace_of, own_tag
 
 MAX_MEMBERS: Final = 1_000
 MAX_BLOCKED: Final = 100_000
 Prefer = Literal["last", "first"]
-Namespace = Literal["user_id", "crm_id", "email", "phone", "device_id", "anonymous_id", "caller_number"]
+MAX_OWN_NAMESPACES: Final = 32
+NamespaceName = Annotated[str, Field(pattern=NAMESPACE_PATTERN)]
 TraitName = Annotated[str, Field(min_length=1, max_length=256)]
 IdentifierValue = Annotated[str, Field(min_length=1, max_length=1024)]
 
@@ -37,11 +48,31 @@ DEFAULT_MAX_NEIGHBOURS: Final[Mapping[str, int | None]] = {
 """How many distinct neighbours of stronger or equal namespaces a value may have; with more it is generic. None: any number."""
 DEFAULT_MAX_PER_PROFILE: Final[Mapping[str, int | None]] = {"user_id": 1, "crm_id": 1}
 """How many values of a namespace one profile may have; a namespace without an entry is bounded by `max_members` alone."""
+OWN_MAX_NEIGHBOURS: Final = 8
+"""`max_neighbours` of a namespace of one's own that sets none."""
 
 
 class NamespaceRules(StrictModel):
-    """The rules of one namespace, as far as they differ from the defaults. `unlimited` lifts a default limit."""
+    """The rules of one namespace, as far as they differ from the defaults. `unlimited` lifts a default limit.
 
+    A name that is not shipped declares a namespace of one's own; it needs a `rank`.
+    """
+
+    rank: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_RANK,
+        description="how strong a namespace of one's own is: just behind the shipped one of rank (0 user_id … 6 caller_number)",
+    )
+    owner_order: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_OWNER_ORDER,
+        description="which of an event's identifiers owns it: just behind the shipped one of this order; by default as the rank's",
+    )
+    normalise: NormalForm | None = Field(
+        default=None, description="how spellings of one value are brought together in a namespace of one's own; by default `text`"
+    )
     # At most 2,000, since a node with more neighbours is crowded whatever its namespace: a larger limit would have no effect.
     max_neighbours: Annotated[int, Field(ge=1, le=2_000)] | Literal["unlimited"] | None = Field(
         default=None,
@@ -92,7 +123,7 @@ class HouseholdRules(StrictModel):
 class IdentityRulesSpec(StrictModel):
     """The `spec` of an IdentityRules definition. There is one, named `default`."""
 
-    namespaces: dict[Namespace, NamespaceRules] = Field(default_factory=dict)
+    namespaces: dict[NamespaceName, NamespaceRules] = Field(default_factory=dict)
     max_members: int = Field(default=MAX_MEMBERS, ge=2, le=2_000, description="how many identifiers one profile may have")
     prefer: Prefer = Field(default="last", description="which link counts first at a limit: the one seen last, or first")
     same_number: bool = Field(
@@ -100,13 +131,45 @@ class IdentityRulesSpec(StrictModel):
     )
     household: HouseholdRules | None = Field(default=None, description="what makes a household; without it there are none")
 
+    @model_validator(mode="after")
+    def _own_namespaces_are_declared(self) -> Self:
+        tags: dict[str, str] = {}
+        for name, rules in self.namespaces.items():
+            is_shipped = name in SHIPPED_NAMESPACES
+            if is_shipped and (rules.rank, rules.owner_order, rules.normalise) != (None, None, None):
+                raise ValueError(
+                    f"namespaces.{name}: rank, owner_order and normalise are fixed for a shipped namespace: leave them out"
+                )
+            if not is_shipped and rules.rank is None:
+                raise ValueError(
+                    f"namespaces.{name}: is none of the shipped namespaces ({', '.join(SHIPPED_NAMESPACES.names)}): "
+                    "correct the name, or give it a rank to declare a namespace of your own"
+                )
+            if not is_shipped and name in RESERVED_NAMES:
+                raise ValueError(f"namespaces.{name}: the name has another meaning in calls and files: choose another")
+            if not is_shipped and (other := tags.setdefault(own_tag(name), name)) != name:
+                raise ValueError(f"namespaces.{name}: its nodes could not be told from those of {other}: choose another name")
+        if len(tags) > MAX_OWN_NAMESPACES:
+            raise ValueError(f"namespaces: at most {MAX_OWN_NAMESPACES} of your own")
+        return self
+
+    @property
+    def all_namespaces(self) -> Namespaces:
+        """The shipped namespaces and those that these rules declare."""
+        return Namespaces.of(
+            OwnNamespace(name, rules.rank, rules.owner_order or owner_order_of_rank(rules.rank), rules.normalise or "text")
+            for name, rules in self.namespaces.items()
+            if rules.rank is not None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledIdentityRules:
     """Rules compiled for use by the agents.
 
     `sequence_number` orders rules in time: it grows with each definition. `version` is a hash of their content, and is stored with
-    the evidence so that an explanation can name the rules of that time.
+    the evidence so that an explanation can name the rules of that time. Limits and patterns are by `namespace_key`, which is the
+    name of a shipped namespace.
     """
 
     max_neighbours: Mapping[str, int | None] = field(default_factory=lambda: DEFAULT_MAX_NEIGHBOURS)
@@ -114,6 +177,7 @@ class CompiledIdentityRules:
     max_members: int = MAX_MEMBERS
     prefer: Prefer = "last"
     same_number: bool = True
+    namespaces: Namespaces = SHIPPED_NAMESPACES
     blocked: frozenset[str] = frozenset()
     patterns: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     household: HouseholdRules | None = None
@@ -132,26 +196,27 @@ class CompiledIdentityRules:
         patterns: dict[str, tuple[Any, ...]] = {}
         # None changes its meaning here. In the spec it stands for a limit that is not set, so that the default stays; in compiled
         # rules it stands for no limit, which the spec calls `unlimited`.
+        namespaces = spec.all_namespaces
         for namespace, namespace_rules in spec.namespaces.items():
+            key = namespace_key(namespace)
+            if namespace in namespaces.own:
+                max_neighbours[key] = OWN_MAX_NEIGHBOURS
             if namespace_rules.max_neighbours is not None:
-                max_neighbours[namespace] = (
-                    None if namespace_rules.max_neighbours == "unlimited" else namespace_rules.max_neighbours
-                )
+                max_neighbours[key] = None if namespace_rules.max_neighbours == "unlimited" else namespace_rules.max_neighbours
             if namespace_rules.max_per_profile is not None:
-                max_per_profile[namespace] = (
-                    None if namespace_rules.max_per_profile == "unlimited" else namespace_rules.max_per_profile
-                )
+                max_per_profile[key] = None if namespace_rules.max_per_profile == "unlimited" else namespace_rules.max_per_profile
             # Events carry normalised values, so a blocked value must be normalised too before its hash can match.
-            normalised_values = (normalise(namespace, value, country) for value in namespace_rules.blocked)
-            blocked |= {node(secret, (namespace, value)) for value in normalised_values if value is not None}
+            identified = (namespaces.identify(namespace, value, secret, country) for value in namespace_rules.blocked)
+            blocked |= {identifier_and_node[1] for identifier_and_node in identified if identifier_and_node is not None}
             if namespace_rules.blocked_patterns:
-                patterns[namespace] = tuple(re2.compile(pattern, re2_options()) for pattern in namespace_rules.blocked_patterns)
+                patterns[key] = tuple(re2.compile(pattern, re2_options()) for pattern in namespace_rules.blocked_patterns)
         return cls(
             max_neighbours=max_neighbours,
             max_per_profile=max_per_profile,
             max_members=spec.max_members,
             prefer=spec.prefer,
             same_number=spec.same_number,
+            namespaces=namespaces,
             blocked=frozenset(blocked),
             patterns=patterns,
             household=spec.household,
@@ -161,12 +226,19 @@ class CompiledIdentityRules:
         )
 
     def is_blocked(self, node_id: str, identifier: Identifier | None) -> bool:
-        """Return whether a node identifies nobody by these rules; `identifier` is its (namespace, value), or None if unknown."""
-        if node_id in self.blocked:
+        """Return whether a node identifies nobody by these rules; `identifier` is its (namespace, value), or None if unknown.
+
+        A namespace that was declared once and is not any more identifies nobody.
+        """
+        if node_id in self.blocked or self.namespaces.is_undeclared(node_id):
             return True
         if identifier is None or not self.patterns:
             return False
-        return any(pattern.search(identifier[1]) for pattern in self.patterns.get(identifier[0], ()))
+        return any(pattern.search(identifier[1]) for pattern in self.patterns.get(namespace_key(identifier[0]), ()))
+
+    def blocked_among(self, nodes: Iterable[str]) -> set[str]:
+        """Return those of the nodes that are blocked whatever their value; patterns are not asked (see `has_patterns`)."""
+        return {node_id for node_id in nodes if self.is_blocked(node_id, None)}
 
     def has_patterns(self, node_id: str) -> bool:
         """Return whether `is_blocked` needs the node's value, because the rules have patterns for its namespace."""
@@ -179,5 +251,10 @@ DEFAULT_RULES: Final = CompiledIdentityRules()
 
 def rules_version(spec: IdentityRulesSpec) -> str:
     """Return a hash of the rules' content, so that equal rules have equal versions wherever they were written."""
-    # Without `same_number` as long as it says nothing, so that rules that were written before it exists keep their version.
-    return content_hash(spec.model_dump(mode="json", exclude={"same_number"} if spec.same_number else None))
+    # Without later fields as long as they say nothing, so that rules that were written before these existed keep their version.
+    content = spec.model_dump(mode="json", exclude={"same_number"} if spec.same_number else None)
+    for namespace_rules in content["namespaces"].values():
+        for name in ("rank", "owner_order", "normalise"):
+            if namespace_rules[name] is None:
+                del namespace_rules[name]
+    return content_hash(content)

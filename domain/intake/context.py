@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.intake.rejection import Rejection
 from schemas.events import Event
 
@@ -24,6 +25,7 @@ class IntakeContext:
     ip: str = ""
     record_ip: bool = False
     user_agent: str = ""
+    namespaces: Namespaces = SHIPPED_NAMESPACES
 
 
 IntakeStep = Callable[[Event, IntakeContext], Event | Rejection]

@@ -188,6 +188,7 @@ class CallIntake:
                 secret=self._secret,
                 country=self._country,
                 default_id=self._new_id(),
+                namespaces=intake_context.namespaces,
             )
             for step in self._steps:
                 if isinstance(result, Rejection):

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from domain.fields import DateFormat, StrictModel, ZoneName
+from domain.identity.namespaces import NAMESPACE_PATTERN
 from domain.instants import InstantReading
 from domain.intake.import_lines import FileRefused
 from domain.letters import PLAIN_D
@@ -18,6 +19,8 @@ ImportKind = Literal["customers", "events"]
 DEFAULT_EVENT: Final = "Order Completed"
 """The event of a row of past purchases that names no event."""
 TOP_LEVEL_TARGETS: Final = frozenset({*NAMESPACE_RANK, "event", "time", "message_id"})
+_IDENTIFIER_TARGET: Final = re.compile(rf"identifiers\.(?:{NAMESPACE_PATTERN[1:-1]})")
+"""An identifier of any namespace: whoever reads the file need not know the identity rules, which may declare it."""
 _NESTED_TARGET: Final = re.compile(r"(traits|properties|context)\.\S(?:.{0,254}\S)?")
 _IDENTIFIERS: Final = {
     "user_id": "userid customerid customercode customernumber uid makhachhang makh mathanhvien",
@@ -66,11 +69,12 @@ DATE_TARGETS: Final = frozenset({"traits.birthday"})
 
 
 def _checked_target(target: str | None) -> str | None:
-    if target is not None and target not in TOP_LEVEL_TARGETS and _NESTED_TARGET.fullmatch(target) is None:
-        raise ValueError(
-            f"a target is one of {', '.join(sorted(TOP_LEVEL_TARGETS))}, or traits.…, properties.…, context.…; null leaves out"
-        )
-    return target
+    if target is None or target in TOP_LEVEL_TARGETS or _NESTED_TARGET.fullmatch(target) or _IDENTIFIER_TARGET.fullmatch(target):
+        return target
+    raise ValueError(
+        f"a target is one of {', '.join(sorted(TOP_LEVEL_TARGETS))}, or traits.…, properties.…, context.…, or identifiers.… "
+        "for a namespace of your own; null leaves out"
+    )
 
 
 ImportTarget = Annotated[str, AfterValidator(_checked_target)]
@@ -116,6 +120,8 @@ def target_of_column(kind: ImportKind, name: str, mapping: ImportMapping) -> str
     for column, target in mapping.columns.items():
         if unicodedata.normalize("NFC", column).strip() == column_name:
             return target
+    if _IDENTIFIER_TARGET.fullmatch(column_name) is not None:
+        return column_name
     alias_target = _TARGET_BY_ALIAS[kind].get(fold_column_name(column_name))
     return alias_target or f"{'traits' if kind == 'customers' else 'properties'}.{column_name}"
 

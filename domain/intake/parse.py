@@ -8,10 +8,10 @@ Example: a client whose clock is 90 s fast sends `timestamp` 12:01:20 and `sentA
 """
 
 import hashlib
-from functools import lru_cache
 from typing import Any, Final, cast
 
 from domain.identity.identifier_values import normalise
+from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.instants import INSTANT_RULE, instant_ms
 from domain.intake.call_centre import normalise_call
 from domain.intake.call_fields import is_absent_value, optional_object, optional_text
@@ -19,7 +19,7 @@ from domain.intake.rejection import CallRejected, Rejection
 from domain.intake.values import find_violation, text_of
 from domain.intake.withheld_numbers import is_withheld
 from schemas.events import CALL_TYPES, EVENT_TYPES, EVENT_VERSION, NOBODY, PREVIOUS_ID, Event, EventType
-from schemas.identifiers import NAMESPACE_RANK, Identifier, node, pick_owner
+from schemas.identifiers import Identifier
 from schemas.reasons import Reason
 
 MAX_ID_CHARS: Final = 256
@@ -36,6 +36,7 @@ def parse_call(
     secret: bytes,
     country: str,
     default_id: str,
+    namespaces: Namespaces = SHIPPED_NAMESPACES,
 ) -> Event | Rejection:
     """Return the event of one call (a decoded JSON object), or its rejection. Never raises for a JSON value.
 
@@ -51,7 +52,9 @@ def parse_call(
         properties = _properties(valid_call, event_type)
         if event_type == "identify" and isinstance(context_traits := context.get("traits"), dict):
             traits = {**context_traits, **traits}
-        identifiers, nodes = _resolve_identifiers(_identifier_candidates(valid_call, event_type, traits, context), secret, country)
+        candidates = _identifier_candidates(valid_call, event_type, traits, context, namespaces)
+        identifiers, nodes = _resolve_identifiers(candidates, namespaces, secret, country)
+        owner = namespaces.pick_owner(identifiers)
         return Event(
             version=EVENT_VERSION,
             id=_message_id(valid_call, default_id),
@@ -60,7 +63,7 @@ def parse_call(
             source=source,
             time_ms=_time_ms(valid_call, received_ms, sent_ms),
             received_ms=received_ms,
-            owner=_owner(event_type, properties, identifiers, nodes),
+            owner=nodes[identifiers.index(owner)] if owner is not None else _nobody(event_type, properties),
             nodes=nodes,
             identifiers=identifiers,
             properties=properties,
@@ -166,7 +169,7 @@ def _time_ms(call: dict[str, Any], received_ms: int, sent_ms: int | None) -> int
 
 
 def _identifier_candidates(
-    call: dict[str, Any], event_type: EventType, traits: dict[str, Any], context: dict[str, Any]
+    call: dict[str, Any], event_type: EventType, traits: dict[str, Any], context: dict[str, Any], namespaces: Namespaces
 ) -> list[tuple[str, str | None]]:
     """Return (namespace, raw value) of everything in the call that names somebody."""
     user_id = optional_text(call, "userId")
@@ -182,41 +185,34 @@ def _identifier_candidates(
     if call.get("identifiers") is not None:
         identifiers = optional_object(call, "identifiers")
         for namespace in identifiers:
-            if namespace not in NAMESPACE_RANK:
-                raise CallRejected(Reason.WRONG_TYPE, f"namespaces are {', '.join(NAMESPACE_RANK)}", "identifiers")
+            if namespace not in namespaces:
+                detail = f"namespaces are {', '.join(namespaces.names)}: declare others in the identity rules"
+                raise CallRejected(Reason.WRONG_TYPE, detail, "identifiers")
             candidates.append((namespace, optional_text(identifiers, namespace, "identifiers.")))
     return candidates
 
 
 def _resolve_identifiers(
-    candidates: list[tuple[str, str | None]], secret: bytes, country: str
+    candidates: list[tuple[str, str | None]], namespaces: Namespaces, secret: bytes, country: str
 ) -> tuple[tuple[Identifier, ...], tuple[str, ...]]:
     """Return the usable identifiers, sorted and each once, and their nodes in the same order."""
     usable_pairs = {
         identifier_and_node
         for namespace, value in candidates
-        if value and (identifier_and_node := _normalise_and_hash(namespace, value, secret, country)) is not None
+        if value
+        and not (namespace == "caller_number" and is_withheld(value))
+        and (identifier_and_node := namespaces.identify(namespace, value, secret, country)) is not None
     }
     # Sorted, so that equal calls make equal events whatever the order of their fields.
     ordered = sorted(usable_pairs)
     return tuple(pair for pair, _ in ordered), tuple(node_id for _, node_id in ordered)
 
 
-def _owner(event_type: EventType, properties: dict[str, Any], identifiers: tuple[Identifier, ...], nodes: tuple[str, ...]) -> str:
-    """Return the node of the owner, NOBODY for a phone call whose caller is unknown. Raises CallRejected for any other event.
+def _nobody(event_type: EventType, properties: dict[str, Any]) -> str:
+    """Return NOBODY for a phone call whose caller is unknown. Raises CallRejected for any other event.
 
     A call happened, and was answered or missed, also when its caller withheld the number.
     """
-    owner = pick_owner(identifiers)
-    if owner is not None:
-        return nodes[identifiers.index(owner)]
     if event_type in CALL_TYPES and "call_id" in properties:
         return NOBODY
     raise CallRejected(Reason.NO_IDENTIFIER, "no usable identifier is left: send userId or anonymousId")
-
-
-@lru_cache(maxsize=65_536)
-def _normalise_and_hash(namespace: str, value: str, secret: bytes, country: str) -> tuple[Identifier, str] | None:
-    """Return the normalised identifier and its node. The result is cached, because the same people come again and again."""
-    normalised = None if namespace == "caller_number" and is_withheld(value) else normalise(namespace, value, country)
-    return None if normalised is None else ((namespace, normalised), node(secret, (namespace, normalised)))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, Final
 
+from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.intake.parse import parse_call
 from domain.intake.raw_json import encode_losslessly
 from domain.intake.rejection import Rejection
@@ -27,6 +28,7 @@ def parse_touchpoint(
     max_event_bytes: int = MAX_EVENT_BYTES,
     max_events: int = MAX_EVENTS,
     admit: Callable[[Event], Event | Rejection] | None = None,
+    namespaces: Namespaces = SHIPPED_NAMESPACES,
 ) -> list[Event | Rejection]:
     """Return one result for each event of a record; a record of one JSON object has one.
 
@@ -53,6 +55,7 @@ def parse_touchpoint(
                 secret=secret,
                 country=country,
                 default_id=line_id,
+                namespaces=namespaces,
             )
         )
         if admit is not None and isinstance(result, Event):

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from domain.fields import DateFormat, StrictModel, ZoneName
+from domain.identity.namespaces import NAMESPACE_PATTERN
 from domain.instants import InstantReading
 from domain.numbers import DecimalSign
-from schemas.identifiers import NAMESPACE_RANK
 
 Scalar = str | int | float | bool | None
 PathStep = str | int | None
@@ -170,8 +170,8 @@ class EventMapping(_StrictWebhookModel):
 
     @model_validator(mode="after")
     def _check_namespaces(self) -> Self:
-        if unknown := set(self.identifiers) - set(NAMESPACE_RANK):
-            raise ValueError(f"identifiers: {', '.join(sorted(unknown))}: namespaces are {', '.join(NAMESPACE_RANK)}")
+        if malformed := sorted(name for name in self.identifiers if re.match(NAMESPACE_PATTERN, name) is None):
+            raise ValueError(f"identifiers: {', '.join(malformed)}: namespaces are small letters, digits and _, such as user_id")
         return self
 
 

@@ -134,7 +134,7 @@ class RecomputedState:
     def _blocked_nodes(self, rules: CompiledIdentityRules) -> set[str]:
         nodes = nodes_of(self.identity.edges)
         if not rules.patterns:
-            return nodes & rules.blocked
+            return rules.blocked_among(nodes)
         # A pattern is matched against the value, and a node is only a keyed hash of it: the fragments know the values.
         identifiers: dict[str, Identifier] = {}
         for fragment in self.state.fragments.values():

@@ -138,7 +138,7 @@ class Backfill:
         definitions_end = await self._history.end_offsets("definitions")
         result = ApplyResult()
         live_definitions = await definitions_topic.read_live(self._settings, self._bus)
-        sealed = definitions_topic.seal(self._settings, requested)
+        sealed = definitions_topic.seal(self._settings, requested, live_definitions)
         changed = [definition for definition in sealed if live_definitions.get(definition.key) != definition]
         resulting = {**live_definitions, **{definition.key: definition for definition in changed}}
         changes = compare_plans(segment_plan_of(live_definitions.values()), segment_plan_of(resulting.values()))

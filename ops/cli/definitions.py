@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -76,7 +77,8 @@ def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR
 
 async def _plan(directory: Path, data_dir: Path) -> ApplyPreview:
     async with open_apply_context(data_dir) as context:
-        requested, live = _read_directory(directory, context.settings), await context.live_definitions()
+        live = await context.live_definitions()
+        requested = _read_directory(directory, context.settings, live)
         require_consistent(requested, live)
         changes_by_key = classify_changes(requested.values(), live)
         return await preview_apply(live, requested.values(), changes_by_key, context.history, context.clock.now_ms())
@@ -84,7 +86,8 @@ async def _plan(directory: Path, data_dir: Path) -> ApplyPreview:
 
 async def _apply(directory: Path, data_dir: Path) -> tuple[dict[str, str], ApplyResult, tuple[RegisterBound, ...]]:
     async with open_apply_context(data_dir) as context:
-        requested, live = _read_directory(directory, context.settings), await context.live_definitions()
+        live = await context.live_definitions()
+        requested = _read_directory(directory, context.settings, live)
         require_consistent(requested, live)
         changes_by_key = classify_changes(requested.values(), live)
         with progress_on_stderr() as report:
@@ -101,9 +104,12 @@ async def _remove(key: str, data_dir: Path) -> RemovalResult:
             return await DefinitionRemoval(context.settings, context.bus, context.store, context.clock, report).remove(key)
 
 
-def _read_directory(directory: Path, settings: Settings) -> dict[str, AnyDefinition]:
-    """Read the directory's definitions. Lists are sealed, since they are stored and compared as hashes."""
+def _read_directory(directory: Path, settings: Settings, live: Mapping[str, AnyDefinition]) -> dict[str, AnyDefinition]:
+    """Read the directory's definitions. Lists are sealed, since they are stored and compared as hashes.
+
+    `live` are the live definitions, whose identity rules may declare the namespaces of lists.
+    """
     try:
-        return {definition.key: definition for definition in seal(settings, read_directory(directory).values())}
+        return {definition.key: definition for definition in seal(settings, read_directory(directory).values(), live)}
     except InvalidDefinition as error:
         raise Invalid(str(error), reason="bad_definition") from error

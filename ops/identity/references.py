@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from domain.identity.clusters import Evidence
-from domain.identity.identifier_values import normalise
+from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.identity.placeholders import is_blocked
 from domain.profiles.fragment import decode_fragment
 from profile_store.port import ProfileStore
 from runtime.errors import Invalid
 from runtime.settings import Settings
-from schemas.identifiers import NAMESPACE_RANK, Identifier, namespace_of, node
+from schemas.identifiers import NAMESPACE_RANK, Identifier, namespace_of
 
 NODE_DIGITS: Final = 32
 MAX_TEXT_CHARS: Final = 2_048
@@ -41,31 +41,34 @@ def is_node(text: str) -> bool:
     return len(text) == NODE_DIGITS and set(text) <= set("0123456789abcdef") and int(text[0], 16) < len(NAMESPACE_RANK)
 
 
-def parse_reference(text: str, settings: Settings, path: str = "identifier") -> NodeReference:
+def parse_reference(
+    text: str, settings: Settings, path: str = "identifier", namespaces: Namespaces = SHIPPED_NAMESPACES
+) -> NodeReference:
     """Return the node of `namespace:value`, or of 32 hexadecimal digits. Raises Invalid; `path` names the field."""
     if is_node(text):
         return NodeReference(text)
     namespace, colon, value = text.partition(":")
     if not colon or len(text) > MAX_TEXT_CHARS:
         raise Invalid(f"{path} is neither namespace:value nor a profile id of 32 hexadecimal digits", path=path, reason="malformed")
-    if namespace not in NAMESPACE_RANK:
-        namespaces = ", ".join(NAMESPACE_RANK)
-        raise Invalid(f"{path} has an unknown namespace: use one of {namespaces}", path=path, reason="unknown_namespace")
-    normalised = normalise(namespace, value, settings.default_country)
-    if normalised is None and is_blocked(unicodedata.normalize("NFC", value).strip()):
+    if namespace not in namespaces:
+        names = ", ".join(namespaces.names)
+        raise Invalid(f"{path} has an unknown namespace: use one of {names}", path=path, reason="unknown_namespace")
+    secret = settings.tenant_secret.get_secret_value().encode()
+    identifier_and_node = namespaces.identify(namespace, value, secret, settings.default_country)
+    if identifier_and_node is None and is_blocked(unicodedata.normalize("NFC", value).strip()):
         raise Invalid(
             f"{path} is a placeholder such as null, 0 or test@test.com: it never counts as an identifier",
             path=path,
             reason="blocked_value",
         )
-    if normalised is None:
+    if identifier_and_node is None:
         raise Invalid(
             f"{path} is not a valid {namespace}: its value is empty, too long, malformed or a filler",
             path=path,
             reason="unusable_value",
         )
-    identifier = (namespace, normalised)
-    return NodeReference(node(settings.tenant_secret.get_secret_value().encode(), identifier), identifier)
+    identifier, node_id = identifier_and_node
+    return NodeReference(node_id, identifier)
 
 
 async def read_identifiers(store: ProfileStore, evidence: Evidence, nodes: Iterable[str]) -> dict[str, Identifier]:
@@ -86,11 +89,8 @@ async def read_identifiers(store: ProfileStore, evidence: Evidence, nodes: Itera
 
 def node_to_json(node_id: str, identifiers: IdentifiersByNode) -> dict[str, Any]:
     """Return a node as JSON; its value is null when no stored event names it."""
-    return {
-        "node": node_id,
-        "namespace": namespace_of(node_id),
-        "value": identifiers[node_id][1] if node_id in identifiers else None,
-    }
+    namespace, value = identifiers.get(node_id, (namespace_of(node_id), None))
+    return {"node": node_id, "namespace": namespace, "value": value}
 
 
 def render_node(node: Mapping[str, Any]) -> str:

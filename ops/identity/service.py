@@ -56,7 +56,7 @@ class IdentityService:
 
         Raises Invalid for a malformed reference, Transient when Redis does not answer.
         """
-        first, second = parse_reference(a, self.settings, "a"), parse_reference(b, self.settings, "b")
+        first, second = self._parse(a, "a"), self._parse(b, "b")
         clusters, why = await load_clusters_between(self.store, self.rules(), first.node, second.node)
         return await self._answer(clusters, why, first, second)
 
@@ -78,12 +78,15 @@ class IdentityService:
         )
         return {**answer, "rules_known": self.rules_known()}
 
+    def _parse(self, text: str, path: str) -> NodeReference:
+        return parse_reference(text, self.settings, path, self.rules().namespaces)
+
     async def how(self, profile: str) -> dict[str, Any]:
         """Explain how a profile came about.
 
         Raises Invalid for a malformed or unknown reference, Transient when Redis does not answer.
         """
-        reference = parse_reference(profile, self.settings, "profile")
+        reference = self._parse(profile, "profile")
         clusters = await self._load_clusters(reference)
         profile_id, nodes = clusters.resolution.labels[reference.node], clusters.members(reference.node)
         turns: Sequence[ReplayedEdge] = clusters.explainer.replay(nodes)
@@ -108,7 +111,7 @@ class IdentityService:
         between them, Transient when Redis or the broker does not answer.
         """
         attribution = decisions.check_attribution(by, reason)
-        first, second = parse_reference(a, self.settings, "a"), parse_reference(b, self.settings, "b")
+        first, second = self._parse(a, "a"), self._parse(b, "b")
         clusters = await load_clusters(self.store, self.rules(), [first.node, second.node])
         for path, reference in (("a", first), ("b", second)):
             await self._require_seen(clusters, reference, path)
@@ -134,8 +137,8 @@ class IdentityService:
         attribution = decisions.check_attribution(by, reason)
         if bool(keep) == bool(move):
             raise Invalid("name either the identifiers that stay (keep) or those that move", path="identifiers", reason="malformed")
-        reference = parse_reference(profile, self.settings, "profile")
-        named_nodes = {parse_reference(text, self.settings, "identifiers").node for text in keep or move}
+        reference = self._parse(profile, "profile")
+        named_nodes = {self._parse(text, "identifiers").node for text in keep or move}
         clusters = await self._load_clusters(reference)
         members = clusters.members(reference.node)
         if not named_nodes <= members:

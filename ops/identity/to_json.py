@@ -85,7 +85,7 @@ def refusal_to_json(
     if dead.reason in ("blocked", "generic", "crowded"):
         answer["identifier"] = node_to_json(dead.subject, identifiers)
     if dead.reason == "unique":
-        answer["namespace"] = dead.subject
+        answer["namespace"] = clusters.rules.namespaces.name_of_key(dead.subject)
     if refusal.limit is not None:
         answer["limit"] = refusal.limit
     if dead.reason == "generic":

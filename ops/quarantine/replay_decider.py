@@ -8,6 +8,7 @@ from uuid import uuid4
 import msgspec
 
 from domain.definitions.kinds import Source
+from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.intake.admission import Admission
 from domain.intake.context import INTAKE_STEPS, IntakeContext
 from domain.intake.decide_calls import STAGE, CallIntake, IntakeLimits, IntakeOutcome
@@ -51,8 +52,15 @@ class ReplayRefusal:
 class ReplayDecider:
     """Decides by the given settings and definitions, as the collector and the agents would now."""
 
-    def __init__(self, settings: Settings, sources: Iterable[Source], admission: Admission) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Iterable[Source],
+        admission: Admission,
+        namespaces: Namespaces = SHIPPED_NAMESPACES,
+    ) -> None:
         self._settings = settings
+        self._namespaces = namespaces
         self._sources = {source.metadata.name: source for source in sources}
         self._intake = CallIntake(
             IntakeLimits(
@@ -96,7 +104,9 @@ class ReplayDecider:
             for number, call in enumerate(envelope.calls)
         ]
         source = entry.source or self._declared_source(body)
-        outcome = self._intake.decide(replace(envelope, calls=calls), IntakeContext(source, entry.at_ms))
+        outcome = self._intake.decide(
+            replace(envelope, calls=calls), IntakeContext(source, entry.at_ms, namespaces=self._namespaces)
+        )
         if isinstance(outcome, BodyProblem):
             return ReplayRefusal(outcome.value)
         return outcome if calls else ReplayRefusal("it holds no call")
@@ -116,7 +126,7 @@ class ReplayDecider:
             mapping=source.spec.webhook.mapping,
             payload=payload,
             raw=raw,
-            intake_context=IntakeContext(entry.source, entry.at_ms),
+            intake_context=IntakeContext(entry.source, entry.at_ms, namespaces=self._namespaces),
         )
 
     def _stage_records(self, entry: QuarantineEntry, raw: bytes) -> list[Outgoing] | ReplayRefusal:

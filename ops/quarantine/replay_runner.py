@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from domain.definitions.admission_rules import admission_rules
+from domain.definitions.consistency import namespaces_of
 from domain.definitions.kinds import Source
 from domain.intake.admission import Admission
 from ops import definitions_topic
@@ -39,9 +40,8 @@ async def load_replay_decider(connection: Connection) -> ReplayDecider:
     live_definitions = await definitions_topic.read_live(connection.settings, connection.bus)
     admission = Admission(open_locator(connection.settings.geoip_file))
     admission.replace_rules(admission_rules(live_definitions.values()))
-    return ReplayDecider(
-        connection.settings, [definition for definition in live_definitions.values() if isinstance(definition, Source)], admission
-    )
+    sources = [definition for definition in live_definitions.values() if isinstance(definition, Source)]
+    return ReplayDecider(connection.settings, sources, admission, namespaces_of(live_definitions))
 
 
 async def matching_ids(warehouse: Warehouse, query: QuarantineQuery) -> list[str]:

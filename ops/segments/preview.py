@@ -72,7 +72,7 @@ async def preview_segments(which: str, at_ms: int | None, data_dir: Path) -> lis
     """
     async with open_apply_context(data_dir) as context:
         live = await context.live_definitions()
-        plan, names = plan_with_file(which, live, _read_file(context, Path(which)))
+        plan, names = plan_with_file(which, live, _read_file(context, Path(which), live))
         instant_ms = context.clock.now_ms() if at_ms is None else at_ms
         return [
             SegmentPreview(name, instant_ms, *await context.history.size_and_sample(plan, name, instant_ms, SAMPLE))
@@ -80,14 +80,14 @@ async def preview_segments(which: str, at_ms: int | None, data_dir: Path) -> lis
         ]
 
 
-def _read_file(context: ApplyContext, path: Path) -> dict[str, AnyDefinition]:
-    """Read the definitions of a file by key; empty when there is no such file."""
+def _read_file(context: ApplyContext, path: Path, live: Mapping[str, AnyDefinition]) -> dict[str, AnyDefinition]:
+    """Read the definitions of a file by key; empty when there is no such file. `live` may declare the namespaces of its lists."""
     if not path.is_file():
         return {}
     try:
         return {
             definition.key: definition
-            for definition in seal(context.settings, load_yaml(path.read_text(encoding="utf-8"), str(path)))
+            for definition in seal(context.settings, load_yaml(path.read_text(encoding="utf-8"), str(path)), live)
         }
     except InvalidDefinition as error:
         raise Invalid(str(error), path=str(path), reason="bad_definition") from error

@@ -63,7 +63,7 @@ class SegmentService:
         return self.plan()
 
     async def _snapshot(self, profile: str, plan: SegmentPlan) -> ProfileSnapshot:
-        node = parse_reference(profile, self.settings, "profile").node
+        node = parse_reference(profile, self.settings, "profile", self.rules().namespaces).node
         snapshot = await person.read_snapshot(
             settings=self.settings, store=self.store, plan=plan, rule=self.rules().household, node=node
         )

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
+from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.intake.rejection import Rejection
 from domain.intake.touchpoints import parse_touchpoint
 from profile_store.port import TopicPartition
@@ -18,7 +19,7 @@ class AcceptStep:
     """Reads `touchpoints` and writes `events`.
 
     `sources` returns the names of the sources that may write to the topic. `admit` enriches each event, or rejects it by the
-    tracking plan.
+    tracking plan. `namespaces` returns those that identifiers may have.
     """
 
     name = "accept"
@@ -29,14 +30,16 @@ class AcceptStep:
         settings: Settings,
         sources: Callable[[], Collection[str]],
         admit: Callable[[Event], Event | Rejection] | None = None,
+        namespaces: Callable[[], Namespaces] = lambda: SHIPPED_NAMESPACES,
     ) -> None:
-        self._settings, self._sources, self._admit = settings, sources, admit
+        self._settings, self._sources, self._admit, self._namespaces = settings, sources, admit, namespaces
         self._secret = settings.tenant_secret.get_secret_value().encode()
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
         """Parse each record into events. Their ids come from topic, partition and offset, so a replay gives the same events."""
         produce: list[Outgoing] = []
         results: Counter[str] = Counter()
+        namespaces = self._namespaces()
         for record in records:
             for result in parse_touchpoint(
                 record.value,
@@ -46,6 +49,7 @@ class AcceptStep:
                 secret=self._secret,
                 country=self._settings.default_country,
                 admit=self._admit,
+                namespaces=namespaces,
             ):
                 if isinstance(result, Event):
                     produce.append(Outgoing(self._settings.topic("events"), encode(result), key=result.key.encode()))

@@ -2,12 +2,21 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from domain.definitions.kinds import IdentityRules, load_yaml
-from domain.identity.identifier_values import normalise
+from domain.identity.identifier_values import NormalForm, normalise
 from domain.identity.model import MAX_NEIGHBOURS
-from domain.identity.rules import DEFAULT_MAX_NEIGHBOURS, DEFAULT_MAX_PER_PROFILE, DEFAULT_RULES, MAX_MEMBERS
-from schemas.identifiers import NAMESPACE_RANK, OWNER_ORDER
+from domain.identity.rules import (
+    DEFAULT_MAX_NEIGHBOURS,
+    DEFAULT_MAX_PER_PROFILE,
+    DEFAULT_RULES,
+    MAX_MEMBERS,
+    MAX_OWN_NAMESPACES,
+    CompiledIdentityRules,
+    IdentityRulesSpec,
+)
+from schemas.identifiers import NAMESPACE_RANK, OWNER_ORDER, namespace_key
 from tests.support.identity_accuracy import accuracy_table, overmerge_table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "identity.md").read_text(encoding="utf-8")
@@ -26,7 +35,7 @@ def test_the_defaults_are_those_that_ship() -> None:
 
 def test_values_that_name_nobody_are_blocked() -> None:
     table = PAGE.partition("| Written by | Values such as |")[2].partition("\n\n")[0]
-    quoted = re.findall(r"`([^`]+)`", table)
+    quoted = re.findall(r"`([^`]+)`", table.replace("\\|", "|"))
     assert "test@test.com" in quoted
     for value in quoted:
         is_domain = value == "example.com"
@@ -46,11 +55,22 @@ def test_spellings_are_those_of_the_page() -> None:
         assert normalise("phone", written, "VN") == spelling
 
 
-def test_the_example_is_a_definition() -> None:
-    (example,) = [text for text in re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL) if "IdentityRules" in text]
-    (document,) = load_yaml(example, "docs/identity.md")
-    assert isinstance(document, IdentityRules)
-    assert document.metadata.name == "default"
+def test_the_examples_are_definitions() -> None:
+    examples = [text for text in re.findall(r"```yaml\n(.+?)```", PAGE, re.DOTALL) if "IdentityRules" in text]
+    documents = [document for example in examples for document in load_yaml(example, "docs/identity.md")]
+    assert len(documents) == 2
+    assert all(isinstance(document, IdentityRules) for document in documents)
+
+
+def test_the_forms_of_namespaces_are_those_of_the_page() -> None:
+    table = PAGE.partition("| `normalise` | What becomes one value |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    assert named == list(get_args(NormalForm))
+    spec = {"namespaces": {"own": {"rank": 1}}}
+    rules = CompiledIdentityRules.from_spec(IdentityRulesSpec.model_validate(spec), secret=b"s", country="VN")
+    assert f"`max_neighbours` is {rules.max_neighbours[namespace_key('own')]} and `max_per_profile` unlimited" in PAGE
+    assert namespace_key("own") not in rules.max_per_profile
+    assert f"up to {MAX_OWN_NAMESPACES} namespaces" in PAGE
 
 
 def test_the_figures_are_those_that_are_measured() -> None:

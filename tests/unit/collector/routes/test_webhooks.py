@@ -279,7 +279,7 @@ def test_definitions_say_what_is_wrong_and_survive_the_topic() -> None:
         (("secret_env: ORDERS_WEBHOOK_SECRET", "secret_env: A, secret_file: b"), "one of them"),
         (("$.order.payment", "$order.payment"), "a path reads like"),
         (("$.order.payment", "$.order.payment", "[number]", "[eval]"), "epoch_ms"),
-        (("user_id: $.order.customer.code", "passport: $.a"), "namespaces are"),
+        (("user_id: $.order.customer.code", "Số thẻ: $.a"), "namespaces are"),
         (("ignore: true", "ignore: false"), "ignore"),
     ):
         text = next(text for text in documented_blocks("yaml") if "name: orders" in text)

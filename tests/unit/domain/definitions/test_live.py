@@ -138,3 +138,15 @@ def test_the_admission_is_the_same_object_and_follows_the_plans() -> None:
     topic.write(define("Source", "shop", {}), define("TrackingPlan", "shop", {"mode": "block"}))
     assert topic.live.admission is admission
     assert set(admission._rules.plan_by_source) == {"shop"}
+
+
+def test_namespaces_are_those_of_the_rules_also_without_the_secret_of_the_rules() -> None:
+    live = LiveDefinitions(prefixes=("IdentityRules/",))
+    assert live.namespaces.own == {}
+    value = encode_definition(define("IdentityRules", "default", {"namespaces": {"loyalty_card": {"rank": 1}}}))
+    live.apply(b"IdentityRules/default", value, 3)
+    assert live.namespaces.names[-1] == "loyalty_card"
+    assert live.rules.sequence_number == 4
+    live.apply(b"IdentityRules/default", None, 4)
+    assert live.namespaces.own == {}
+    assert live.rules.sequence_number == 5

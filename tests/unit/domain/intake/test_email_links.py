@@ -65,7 +65,7 @@ def test_only_whole_web_addresses_are_signed(url: str) -> None:
     [
         (EmailLink("", ("user_id", "u"), "", NOW_MS), "message_id"),
         (EmailLink("m" * 129, ("user_id", "u"), "", NOW_MS), "message_id"),
-        (EmailLink("m", ("passport", "u"), "", NOW_MS), "identifier"),
+        (EmailLink("m", ("Passport No", "u"), "", NOW_MS), "identifier"),
         (EmailLink("m", ("user_id", ""), "", NOW_MS), "identifier"),
         (EmailLink("m", ("user_id", "u"), "c" * 129, NOW_MS), "campaign"),
         (EmailLink("m", ("user_id", "u" * MAX_TOKEN_CHARS), "", NOW_MS), "token"),

@@ -97,6 +97,14 @@ def test_jsonl_keeps_its_kinds_and_takes_segments_names() -> None:
     assert event["timestamp"] == "2025-06-15T15:06:40.000Z"
 
 
+def test_a_column_may_hold_identifiers_of_ones_own() -> None:
+    mapping = ImportMapping(columns={"Thẻ": "identifiers.loyalty_card"})
+    (call,) = calls("customers", "Mã khách hàng,Thẻ,identifiers.zalo_user_id\nK1,4000 1234,839201\n", mapping)
+    assert call["identifiers"] == {"user_id": "K1", "loyalty_card": "4000 1234", "zalo_user_id": "839201"}
+    with pytest.raises(ValidationError, match="for a namespace of your own"):
+        ImportMapping.model_validate({"columns": {"Thẻ": "loyalty_card"}})
+
+
 def test_explicit_mapping_covers_remaining_columns() -> None:
     mapping = ImportMapping(
         columns={"Ma so": "user_id", "Điểm": "traits.points", "Nội bộ": None, "Mốc": "time"},
