@@ -24,6 +24,10 @@ from schemas.reasons import Reason
 
 MAX_ID_CHARS: Final = 256
 MAX_NAME_CHARS: Final = 512
+_NAMED_FIELDS: Final = (
+    "properties", "traits", "context", "identifiers", "integrations", "userId", "anonymousId", "previousId", "groupId", "messageId",
+)  # fmt: skip
+"""Fields of the API whose name an answer may repeat."""
 
 
 def parse_call(
@@ -85,7 +89,7 @@ def _require_object(call: Any) -> dict[str, Any]:
 
 def _violating_field(call: dict[Any, Any]) -> str:
     """Return the field with the violation if the API names it. Any other name is the client's own and may be personal."""
-    for field in ("properties", "traits", "context", "identifiers", "integrations"):
+    for field in _NAMED_FIELDS:
         if field in call and find_violation({field: call[field]}) is not None:
             return field
     return ""

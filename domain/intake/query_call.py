@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Any, Final
 
+from domain.intake.call_fields import is_absent_object
 from domain.intake.values import Unparsable, loads
 
 _OBJECT_FIELDS: Final = ("properties", "traits", "context", "identifiers", "integrations")
@@ -24,19 +25,22 @@ def call_from_query(query: Mapping[str, str]) -> dict[str, Any] | None:
         if name == "writeKey":
             continue
         if not dot:
-            json_object = _json_object(value) if name in _OBJECT_FIELDS else {}
-            call[name] = {**json_object, **call.get(name, {})} if json_object else value
+            json_object = _json_object(value) if name in _OBJECT_FIELDS else None
+            call[name] = value if json_object is None else {**json_object, **call.get(name, {})}
         elif field in _OBJECT_FIELDS and key and isinstance(call.setdefault(field, {}), dict):
             call[field][key] = value
     return call
 
 
-def _json_object(value: str) -> dict[str, Any]:
+def _json_object(value: str) -> dict[str, Any] | None:
+    """Return the object that a text is the JSON of, None when it is no such text."""
     try:
         decoded = loads(value.encode())
     except (Unparsable, UnicodeEncodeError):
+        return None
+    if is_absent_object(decoded):
         return {}
-    return decoded if isinstance(decoded, dict) else {}
+    return decoded if isinstance(decoded, dict) else None
 
 
 def _decode_data(data: str) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from domain.intake.call_fields import is_absent_object
 from domain.intake.enrichment import arrival, user_agent
 from domain.intake.enrichment.spec import DEFAULT_ENRICHMENT, EnrichSpec
 from domain.intake.enrichment.timezones import current_name
@@ -53,11 +54,11 @@ def _add_arrival(
     """Add the campaign, the advertising click and the kind of referrer of the page."""
     url = _text_at(page, "url")
     if spec.campaign and url:
-        if context.get("campaign") is None and (campaign := arrival.parse_campaign(url)):
+        if is_absent_object(context.get("campaign")) and (campaign := arrival.parse_campaign(url)):
             additions["campaign"] = dict(campaign)
         if ad_click := arrival.parse_click(url):
             enriched["click"] = ad_click
-    if spec.referrer and context.get("referrer") is None and (referrer_url := _text_at(page, "referrer")):
+    if spec.referrer and is_absent_object(context.get("referrer")) and (referrer_url := _text_at(page, "referrer")):
         classified_referrer = arrival.classify_referrer(referrer_url, url)
         if classified_referrer:
             additions["referrer"] = dict(classified_referrer)

@@ -77,6 +77,11 @@ def test_what_the_client_says_of_campaign_and_referrer_stays() -> None:
     assert enrich(of(said)).context == said
 
 
+def test_empty_list_for_campaign_or_referrer_is_absent() -> None:
+    page = {"url": "https://a.vn/?utm_source=zalo", "referrer": "https://google.com/"}
+    assert enrich(of({"campaign": [], "referrer": [], "page": page})).context == enrich(of({"page": page})).context
+
+
 def test_a_click_of_an_advertising_network_is_noted() -> None:
     assert enriched({"page": {"url": "https://a.vn/?x=1&fbclid=abc"}}) == {"click": {"network": "facebook", "id": "abc"}}
 
@@ -166,7 +171,7 @@ def test_nothing_that_was_sent_is_changed_and_doing_it_again_changes_nothing(con
     assert result == enrich(of(copy.deepcopy(context)), spec, lambda _: geo_location(HANOI))
     assert enrich(result, spec, lambda _: geo_location(HANOI)) == result
     assert decode(Event, encode(result)) == result
-    kept = {name: value for name, value in context.items() if name != "enriched" and value is not None}
+    kept = {name: value for name, value in context.items() if name != "enriched" and value not in (None, [])}
     assert {name: result.context[name] for name in kept} == kept
     assert result.context.keys() - context.keys() <= {"campaign", "referrer", "enriched"}
     assert result.properties == said.properties

@@ -109,6 +109,8 @@ def test_the_address_names_the_type() -> None:
         (track(properties={"a": [float("nan")]}), Reason.WRONG_TYPE, "properties"),
         (track(properties={"a": float("inf")}), Reason.WRONG_TYPE, "properties"),
         (track(properties={"a": 2**64}), Reason.WRONG_TYPE, "properties"),
+        (track(userId=2**64), Reason.WRONG_TYPE, "userId"),
+        (track(messageId=-(2**63) - 1), Reason.WRONG_TYPE, "messageId"),
         (track(context={"a": "\ud800"}), Reason.WRONG_TYPE, "context"),
         (track(traits={"\udfff": 1}), Reason.WRONG_TYPE, "traits"),
         (track(event="\ud800"), Reason.WRONG_TYPE, ""),
