@@ -14,7 +14,7 @@ from starlette.routing import Route
 from api.request_bodies import read_body
 from api.responses import error_response, json_response
 from ops.quarantine.edits import RecordEdits
-from ops.quarantine.entries import QuarantineQuery, entry_to_json, list_entries, read_entries, require_state
+from ops.quarantine.entries import QuarantineQuery, check_filters, entry_to_json, list_entries, read_entries
 from ops.quarantine.replay_decider import ReplayDecider
 from ops.quarantine.replay_runner import ReplayRunner, matching_ids
 from runtime.bus.port import Producer
@@ -76,16 +76,15 @@ class QuarantineRoutes:
     async def _list(self, request: Request) -> Response:
         self._authorise(request)
         query = request.query_params
-        state = query.get("state", "open")
-        require_state(state)
         selection = QuarantineQuery(
             reason=query.get("reason", ""),
             stage=query.get("stage", ""),
             source=query.get("source", ""),
-            state=state,
+            state=query.get("state", "open"),
             limit=_parse_count(query.get("limit", "50"), "limit", MAX_LISTED),
             skip=_parse_count(query.get("skip", "0"), "skip", 1 << 31),
         )
+        check_filters(selection)
         entries = await list_entries(await self._dependencies.warehouse(), selection)
         return json_response(200, {"records": [entry_to_json(entry) for entry in entries]})
 

@@ -27,7 +27,6 @@ from demo.verdict import DemoVerdict, judge, print_queries, print_report, wait_u
 from demo.webhook_receiver import Receiver, serving
 from domain.definitions.kinds import Destination
 from embedded import control
-from embedded.attach import settings_from_variables
 from embedded.directory_lock import lock_directory
 from embedded.layout import Layout, write_private
 from embedded.leftovers import end_leftovers
@@ -37,13 +36,14 @@ from ops import definitions_topic
 from ops.apply.backfill import Backfill
 from ops.apply.backfill_history import BackfillHistory
 from ops.connect import Connection
-from ops.definition_files import read_directory, require_consistent
+from ops.definition_files import read_definitions, require_consistent
 from ops.prepare import prepare
 from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Invalid, Misconfigured, Transient
 from runtime.lifecycle import stop_on_signals
+from runtime.variables import read_settings
 from warehouse.client import Warehouse
 
 DEFINITIONS: Final = Path(__file__).parent / "definitions"
@@ -145,7 +145,7 @@ async def _run_unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, Non
 
 
 async def _run_demo(options: DemoOptions, stack: Stack, screen: DemoScreen, stop: asyncio.Event) -> int:
-    settings = settings_from_variables(stack.variables)
+    settings = read_settings(stack.variables)
     secret = _secret(stack.layout.root / SECRET_FILE)
     receiver = Receiver(secret, stack.layout.root / "demo-received.txt")
     state = await stack.status()
@@ -173,7 +173,7 @@ def _secret(path: Path) -> str:
 
 async def _apply_definitions(connection: Connection, url: str) -> Destination:
     """Make the demo's definitions live, its destination at the receiver's address."""
-    requested = read_directory(DEFINITIONS)
+    requested = read_definitions(DEFINITIONS)
     webhook = requested["Destination/demo-webhook"]
     if not isinstance(webhook, Destination):
         raise TypeError("demo-webhook is no Destination")

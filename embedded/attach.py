@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from embedded import ports, secrets
 from embedded.directory_lock import lock_holder, not_running_error
 from embedded.layout import Layout
 from embedded.roles import PORT_NAMES, environment
-from runtime.errors import Misconfigured
 from runtime.settings import Settings
+from runtime.variables import read_settings
 
 
 def variables_of_running(data_dir: Path) -> dict[str, str]:
@@ -26,16 +24,4 @@ def settings_of_running(data_dir: Path) -> Settings:
 
     Raises Misconfigured if nothing runs there.
     """
-    return settings_from_variables(variables_of_running(data_dir))
-
-
-def settings_from_variables(variables: dict[str, str]) -> Settings:
-    """Return settings in which `variables` (ONEFOLD_*) win over this process's environment.
-
-    Raises Misconfigured, naming the variables that are wrong, never their values.
-    """
-    try:
-        return Settings.model_validate({name.removeprefix("ONEFOLD_").lower(): value for name, value in variables.items()})
-    except ValidationError as error:
-        errors = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors(include_input=False)]
-        raise Misconfigured("; ".join(f"ONEFOLD_{name.upper()}: {message}" for name, message in errors)) from None
+    return read_settings(variables_of_running(data_dir))

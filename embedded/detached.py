@@ -3,6 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from embedded import control
@@ -10,13 +11,18 @@ from embedded.directory_lock import lock_holder
 from embedded.layout import Layout
 from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
 
+_ERROR_START: Final = "onefold: "
+_STATUS_START: Final = "Onefold is "
+"""The beginnings of the line with which `onefold up` fails, and of the table that it prints when all is ready."""
 _START_TIMEOUT_S: Final = 300.0
 _STOP_TIMEOUT_S: Final = 90.0
 _STATUS_TIMEOUT_S: Final = 10.0
 
 
-def start_detached(layout: Layout, argv: Sequence[str]) -> dict[str, Any]:
+def start_detached(layout: Layout, argv: Sequence[str], notify: Callable[[str], None]) -> dict[str, Any]:
     """Run `argv`, which is `onefold up` on this layout, in a session of its own. Return the stack's status once all is ready.
+
+    Meanwhile `notify` gets the lines that the process prints.
 
     Raises Misconfigured when a stack runs there already, Permanent with the end of its log when the process ends while it starts,
     Transient when it is not ready in time; then it is left running, so that its log can be read.
@@ -28,15 +34,22 @@ def start_detached(layout: Layout, argv: Sequence[str]) -> dict[str, Any]:
     log.write_bytes(b"")
     with log.open("ab") as out:  # appending, so that the stack can truncate the log while the process writes it
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    follower = _LineFollower(log, notify)
+
+    def has_ended_or_is_ready() -> bool:
+        has_ended = process.poll() is not None
+        follower.read()
+        return has_ended or _is_ready(layout)
+
     try:
-        is_ready = _wait_until(lambda: process.poll() is not None or _is_ready(layout), _START_TIMEOUT_S)
+        is_ready = _wait_until(has_ended_or_is_ready, _START_TIMEOUT_S)
     except BaseException:  # Ctrl-C while it starts: nothing may stay behind
         process.terminate()
         process.wait()
         raise
     if process.poll() is not None:
-        lines = log.read_text(errors="replace").strip()
-        raise Permanent(lines.removeprefix("onefold: ") or f"`onefold up` ended with {process.returncode}: see {log}")
+        reason = log.read_text(errors="replace").rpartition(_ERROR_START)[2].strip()
+        raise Permanent(reason or f"`onefold up` ended with {process.returncode}: see {log}")
     if not is_ready:
         raise Transient(f"`onefold up` is not ready after {_START_TIMEOUT_S:.0f} s: see {log}, stop it with `onefold down`")
     process.returncode = 0  # the process outlives this one: Popen must not warn that nobody waited for it
@@ -55,6 +68,25 @@ def stop_and_wait(layout: Layout) -> bool:
     if not _wait_until(lambda: lock_holder(layout) is None, _STOP_TIMEOUT_S):
         raise Transient(f"`onefold up` in {layout.root} has not ended after {_STOP_TIMEOUT_S:.0f} s: see {layout.logs}")
     return True
+
+
+class _LineFollower:
+    """Hands over the whole lines that a file has gained, up to the status or the error that comes last."""
+
+    def __init__(self, file: Path, notify: Callable[[str], None]) -> None:
+        self._file, self._notify = file, notify
+        self._position, self._is_over = 0, False
+
+    def read(self) -> None:
+        with self._file.open("rb") as content:
+            content.seek(self._position)
+            added = content.read()
+        whole = added[: added.rfind(b"\n") + 1]
+        self._position += len(whole)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            self._is_over = self._is_over or line.startswith((_ERROR_START, _STATUS_START))
+            if not self._is_over:
+                self._notify(line)
 
 
 def _is_ready(layout: Layout) -> bool:

@@ -85,11 +85,15 @@ class Kafka:
     def properties_file(self) -> Path:
         return self.layout.kafka / "server.properties"
 
+    @property
+    def is_formatted(self) -> bool:
+        return (self.layout.kafka / "data" / "meta.properties").exists()
+
     def prepare(self) -> None:
         """Write the properties, and format the log directory once. Raises Misconfigured when either fails."""
         with explain_write_errors(self.layout.kafka, "free space there or make it writable"):
             logs = self.layout.kafka / "data"
-            if not (logs / "meta.properties").exists():
+            if not self.is_formatted:
                 self._format(logs)
             self.properties_file.write_text(properties(logs, self.port, self.controller_port))
 

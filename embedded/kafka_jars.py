@@ -63,9 +63,13 @@ def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def kafka_jars(
-    environ: Mapping[str, str] = os.environ, fetchers: Sequence[Fetcher] = (fetch_with_jgo, fetch_with_mvn)
+    environ: Mapping[str, str] = os.environ,
+    fetchers: Sequence[Fetcher] = (fetch_with_jgo, fetch_with_mvn),
+    notify: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Return every jar of Kafka, with the locked hash, from ONEFOLD_KAFKA_LIB if set, else from the cache, fetched if missing.
+
+    `notify` gets a line before something is fetched.
 
     Raises Misconfigured: no network, a hash that differs, a cache that cannot be written.
     """
@@ -77,6 +81,10 @@ def kafka_jars(
         cache.mkdir(parents=True, exist_ok=True)
         with (cache / ".lock").open("w") as lock_file:
             fcntl.flock(lock_file, fcntl.LOCK_EX)  # two starts at once: the second finds everything there
+            missing = [jar for jar in jars if not (cache / jar.file_name).exists()]
+            if missing:
+                megabytes = sum(jar.size_bytes for jar in missing) / 1e6
+                notify(f"fetching {len(missing)} jars of Kafka from Maven Central, {megabytes:.0f} MB, once for this machine")
             install_missing(jars, cache, fetchers)
     return [cache / jar.file_name for jar in jars]
 

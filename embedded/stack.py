@@ -10,7 +10,6 @@ from typing import Any
 
 from embedded import ports as port_book
 from embedded import redis, secrets
-from embedded.attach import settings_from_variables
 from embedded.child_process import LIVENESS_TIMEOUT_S, ChildSpec
 from embedded.class_archive import ClassArchive
 from embedded.java import find_java
@@ -22,6 +21,7 @@ from embedded.roles import PORT_NAMES, Role, addresses, answers_ok, environment,
 from embedded.supervisor import Child, Notify, trim_log
 from runtime.errors import Invalid, Misconfigured, Transient
 from runtime.settings import Settings
+from runtime.variables import check_environment, read_settings
 
 STORES = ("redis", "clickhouse", "kafka")
 Prepare = Callable[[Settings], Awaitable[object]]
@@ -56,6 +56,7 @@ class Stack:
 
     def set_up(self) -> None:
         """Choose ports and secrets, fetch what is missing, format Kafka; blocks, starts nothing. Raises Misconfigured."""
+        check_environment()
         layout = self.layout
         layout.create_directories()
         end_leftovers(layout.run)
@@ -63,21 +64,23 @@ class Stack:
             names = (*PORT_NAMES, *(role.port_name for role in self._roles))
             fixed = {name: os.environ.get(f"ONEFOLD_{name.upper()}_PORT", "") for name in ("collector", "api")}
             self.ports = port_book.allocate_ports(
-                layout.run / "ports.json", names, {name: int(text) for name, text in fixed.items() if text.isdigit() and int(text)}
+                layout.run / "ports.json", names, {name: int(text) for name, text in fixed.items() if text and int(text)}
             )
             self.secrets = secrets.load_or_create(layout.run / "secrets.json")
             specs = [getattr(self, f"_{store}")() for store in self._stores]
-        # A wrong variable must be an error here, and not in the log of a child that fails later.
-        settings_from_variables(self.variables)
         specs += [role_spec(role, layout, self.ports, self.variables) for role in self._roles]
         self._children = {item.name: Child(item, layout.run / f"{item.name}.pid", self._notify) for item in specs}
 
     async def start(self) -> None:
         """Start everything and return when all of it is ready. Raises OnefoldError when something does not come up: then `stop`."""
         self._tasks.append(asyncio.create_task(self._trim_logs(), name="trim logs"))
+        self._notify(f"starting {', '.join(self._stores)}")
         await _start_all(self._children[name].start() for name in self._stores)
         if self._prepare is not None:
-            await self._prepare(settings_from_variables(self.variables))
+            self._notify("making topics, tables and the source `default`")
+            await self._prepare(read_settings(self.variables))
+        if self._roles:
+            self._notify(f"starting {', '.join(role.name for role in self._roles)}")
         await _start_all(self._children[role.name].start() for role in self._roles)
         self._started = True
         if self._class_archive is not None:
@@ -154,7 +157,9 @@ class Stack:
         )
 
     def _kafka(self) -> ChildSpec:
-        kafka = Kafka(find_java(), kafka_jars(), self.layout, self.ports["kafka"], self.ports["controller"])
+        kafka = Kafka(find_java(), kafka_jars(notify=self._notify), self.layout, self.ports["kafka"], self.ports["controller"])
+        if not kafka.is_formatted:
+            self._notify("formatting Kafka's directory")
         kafka.prepare()
         self._class_archive = ClassArchive(kafka, cache_dir())
         own_log = self.layout.logs / "kafka.log"  # written and bounded by log4j

@@ -12,8 +12,8 @@ from profile_store.port import ProfileStore
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
 from runtime.clock import SystemClock
-from runtime.lifecycle import load_settings
 from runtime.settings import Settings
+from runtime.variables import check_environment, read_settings
 from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 
@@ -31,7 +31,8 @@ def find_settings(data_dir: Path) -> Settings:
 
     Raises Misconfigured when no stack runs there, or a variable is wrong.
     """
-    return load_settings() if os.environ.get("ONEFOLD_MODE") == "server" else settings_of_running(data_dir)
+    check_environment()
+    return read_settings() if os.environ.get("ONEFOLD_MODE") == "server" else settings_of_running(data_dir)
 
 
 @asynccontextmanager

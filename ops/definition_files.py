@@ -12,29 +12,36 @@ from runtime.errors import Invalid
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 
 
-def read_directory(directory: Path) -> DefinitionsByKey:
-    """Read all definitions of a directory and the directories below it, by key. Raises Invalid, which names every error."""
-    if not directory.is_dir():
-        raise Invalid(f"{directory} is no directory: name one that holds definitions", path=str(directory), reason="missing")
+def read_definitions(path: Path) -> DefinitionsByKey:
+    """Read all definitions of a file, or of a directory and those below it, by key. Raises Invalid, which names every error."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    elif path.exists():
+        files = [path]
+    else:
+        raise Invalid(f"{path} does not exist: name a file or directory with definitions", path=str(path), reason="missing")
     by_key: DefinitionsByKey = {}
     faults: list[str] = []
-    for path in sorted(path for path in directory.rglob("*") if path.suffix in SUFFIXES and path.is_file()):
+    for file in files:
         try:
-            definitions = load_yaml(path.read_text(encoding="utf-8"), str(path))
+            definitions = load_yaml(file.read_text(encoding="utf-8"), str(file))
         except InvalidDefinition as error:
             faults.append(str(error))
             continue
         except UnicodeDecodeError:
-            faults.append(f"{path}: not UTF-8")
+            faults.append(f"{file}: not UTF-8")
+            continue
+        except OSError as error:
+            faults.append(f"{file}: cannot be read: {error.strerror}")
             continue
         for definition in definitions:
             if definition.key in by_key:
-                faults.append(f"{path}: {definition.key} is defined a second time: keep one of them")
+                faults.append(f"{file}: {definition.key} is defined a second time: keep one of them")
             by_key[definition.key] = definition
     if faults:
-        raise Invalid("\n".join(faults), path=str(directory), reason="bad_definition")
+        raise Invalid("\n".join(faults), path=str(path), reason="bad_definition")
     if not by_key:
-        raise Invalid(f"{directory} holds no definitions (*.yaml, *.yml, *.json)", path=str(directory), reason="missing")
+        raise Invalid(f"{path} holds no definitions (*.yaml, *.yml, *.json)", path=str(path), reason="missing")
     return by_key
 
 

@@ -8,32 +8,20 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 
 import uvloop
-from pydantic import ValidationError
 
 from runtime.errors import Misconfigured, OnefoldError
 from runtime.logs import configure, get_logger
 from runtime.settings import Settings
+from runtime.variables import read_settings
 
 Main = Callable[[Settings, asyncio.Event], Awaitable[None]]
 """Runs until the event is set, closes what it opened, and returns."""
 
 
-def load_settings() -> Settings:
-    """Read the settings from the environment. Raises Misconfigured, which names the variable and never its value."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors(include_input=False, include_url=False):
-            variable = "_".join(str(part) for part in problem["loc"]).upper()
-            lines.append(f"ONEFOLD_{variable}: {problem['msg']}" if variable else str(problem["msg"]))
-        raise Misconfigured("; ".join(lines)) from None
-
-
 def run(role: str, main: Main) -> None:
     """Run a process's main until SIGINT or SIGTERM; a second signal ends it at once. An OnefoldError: one log line, exit 1."""
     try:
-        settings = load_settings()
+        settings = read_settings()
     except Misconfigured as error:
         sys.exit(f"onefold {role}: {error}")
     configure(settings, role)

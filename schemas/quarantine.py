@@ -5,6 +5,8 @@ from typing import Final
 
 from schemas.records import QuarantineRecord
 
+STAGES: Final = ("collector", "accept", "unify", "link", "segment", "group", "consumers", "activation")
+"""Every process or agent that puts records into quarantine."""
 NO_POSITION: Final = ("", -1, -1)
 """The position of something that came by HTTP and never was a record on a topic."""
 

@@ -12,9 +12,9 @@ from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import OnefoldError
 from runtime.health import HealthServer
-from runtime.lifecycle import load_settings
 from runtime.logs import configure, get_logger
 from runtime.settings import Settings
+from runtime.variables import read_settings
 from streams import metrics
 from streams.agents import AGENTS, build_agents
 from streams.process import StreamProcess
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if unknown := set(names) - set(AGENTS):
         parser.error(f"no such agent: {', '.join(sorted(unknown))}")
     try:
-        settings = load_settings()
+        settings = read_settings()
     except OnefoldError as error:
         sys.exit(f"onefold streams: {error}")
     configure(settings, "streams")

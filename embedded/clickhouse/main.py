@@ -15,8 +15,8 @@ import uvloop
 
 from embedded.clickhouse import landlock, store_directory, users
 from runtime.errors import Misconfigured
-from runtime.lifecycle import load_settings
 from runtime.logs import configure, get_logger
+from runtime.variables import read_settings
 
 if TYPE_CHECKING:
     from embedded.clickhouse.app import Application
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--users-file", type=Path, help="JSON: {name: {password_sha256, role: app or analyst}}")
     options = parser.parse_args(arguments)
     try:
-        configure(load_settings(), "clickhouse")
+        configure(read_settings(), "clickhouse")
         _serve(options.path, options.port, options.users_file)
     except Misconfigured as error:
         print(f"clickhouse: {error}", file=sys.stderr, flush=True)

@@ -97,7 +97,7 @@ class NativeCursor:
         self.skip(0)
 
 
-class Column(Protocol):
+class NativeColumn(Protocol):
     """The data of one type: its name, and how to walk over its prefix and its rows."""
 
     name: str
@@ -145,7 +145,7 @@ class Nullable:
     """One byte a row that says whether it is NULL, then the values."""
 
     name: str
-    inner: Column
+    inner: NativeColumn
 
     def prefix(self, cursor: NativeCursor) -> None:
         """Walk over the prefix of the values."""
@@ -162,7 +162,7 @@ class Arrays:
     """The ends of the arrays, then the elements of all. A Map is an array of pairs."""
 
     name: str
-    element: Column
+    element: NativeColumn
 
     def prefix(self, cursor: NativeCursor) -> None:
         """Walk over the prefix of the elements."""
@@ -180,7 +180,7 @@ class Tuples:
     """One column for each element; a tuple without elements has a byte a row."""
 
     name: str
-    elements: list[Column]
+    elements: list[NativeColumn]
 
     def prefix(self, cursor: NativeCursor) -> None:
         """Walk over the prefixes of all elements."""
@@ -200,7 +200,7 @@ class LowCardinality:
     """A dictionary and the indexes into it. The dictionary's values are not Nullable: its first one stands for NULL."""
 
     name: str
-    value: Column
+    value: NativeColumn
 
     def prefix(self, cursor: NativeCursor) -> None:
         """Walk over the version."""
@@ -223,7 +223,7 @@ class Variant:
     """One byte a row that says which type it has, then one column for each type."""
 
     name: str
-    alternatives: list[Column]
+    alternatives: list[NativeColumn]
 
     def prefix(self, cursor: NativeCursor) -> None:
         """Walk over the way of writing the bytes, and the prefixes of all types."""
@@ -254,7 +254,7 @@ class Dynamic:
         if cursor.u64() != _DYNAMIC_V1:
             raise unsupported("Dynamic in another form than the first (…use_flattened…, …serialization_version)")
         cursor.varint()
-        alternatives: list[Column] = [Texts("SharedVariant")]
+        alternatives: list[NativeColumn] = [Texts("SharedVariant")]
         for _ in range(cursor.varint()):
             start = cursor.position
             alternatives.append(read_type(cursor))
@@ -273,9 +273,9 @@ class Json:
     """Paths with a type of their own, paths of this block, and the rest as pairs of texts."""
 
     name: str
-    typed_paths: list[Column]
+    typed_paths: list[NativeColumn]
     block_paths: list[Dynamic] = field(default_factory=list)
-    rest: Column = field(default_factory=lambda: Arrays("", Tuples("", [Texts(), Texts()])))
+    rest: NativeColumn = field(default_factory=lambda: Arrays("", Tuples("", [Texts(), Texts()])))
 
     def prefix(self, cursor: NativeCursor) -> None:
         """Walk over the names of this block's paths, and the prefixes of all paths."""

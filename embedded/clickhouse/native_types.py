@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from embedded.clickhouse.native_columns import (
     Arrays,
-    Column,
     Dynamic,
     Fixed,
     Json,
     LowCardinality,
+    NativeColumn,
     NativeCursor,
     Nullable,
     Texts,
@@ -36,7 +36,7 @@ _QUOTED_WORDS = frozenset({"null", "distinct", "all", "table", "select", "from",
 _ESCAPES = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "\\": "\\\\"}
 
 
-def read_type(cursor: NativeCursor) -> Column:
+def read_type(cursor: NativeCursor) -> NativeColumn:
     """Read one type.
 
     Raises:
@@ -53,33 +53,33 @@ def read_type(cursor: NativeCursor) -> Column:
     return reader(cursor)
 
 
-def _date_time(cursor: NativeCursor) -> Column:
+def _date_time(cursor: NativeCursor) -> NativeColumn:
     return Fixed(f"DateTime({_quote(cursor.text())})", 4)
 
 
-def _date_time_64(cursor: NativeCursor) -> Column:
+def _date_time_64(cursor: NativeCursor) -> NativeColumn:
     return Fixed(f"DateTime64({cursor.byte()})", 8)
 
 
-def _date_time_64_in_zone(cursor: NativeCursor) -> Column:
+def _date_time_64_in_zone(cursor: NativeCursor) -> NativeColumn:
     return Fixed(f"DateTime64({cursor.byte()}, {_quote(cursor.text())})", 8)
 
 
-def _time_64(cursor: NativeCursor) -> Column:
+def _time_64(cursor: NativeCursor) -> NativeColumn:
     return Fixed(f"Time64({cursor.byte()})", 8)
 
 
-def _string(_: NativeCursor) -> Column:
+def _string(_: NativeCursor) -> NativeColumn:
     return Texts()
 
 
-def _fixed_string(cursor: NativeCursor) -> Column:
+def _fixed_string(cursor: NativeCursor) -> NativeColumn:
     size = cursor.varint()
     return Fixed(f"FixedString({size})", size)
 
 
-def _enum(size: int) -> Callable[[NativeCursor], Column]:
-    def read(cursor: NativeCursor) -> Column:
+def _enum(size: int) -> Callable[[NativeCursor], NativeColumn]:
+    def read(cursor: NativeCursor) -> NativeColumn:
         values = []
         for _ in range(cursor.varint()):
             name = cursor.text()
@@ -91,17 +91,17 @@ def _enum(size: int) -> Callable[[NativeCursor], Column]:
     return read
 
 
-def _array(cursor: NativeCursor) -> Column:
+def _array(cursor: NativeCursor) -> NativeColumn:
     element = read_type(cursor)
     return Arrays(f"Array({element.name})", element)
 
 
-def _tuple(cursor: NativeCursor) -> Column:
+def _tuple(cursor: NativeCursor) -> NativeColumn:
     elements = [read_type(cursor) for _ in range(cursor.varint())]
     return Tuples(f"Tuple({', '.join(element.name for element in elements)})", elements)
 
 
-def _named(cursor: NativeCursor) -> tuple[str, list[Column]]:
+def _named(cursor: NativeCursor) -> tuple[str, list[NativeColumn]]:
     names, columns = [], []
     for _ in range(cursor.varint()):
         name, column = cursor.text(), read_type(cursor)
@@ -110,49 +110,49 @@ def _named(cursor: NativeCursor) -> tuple[str, list[Column]]:
     return ", ".join(names), columns
 
 
-def _named_tuple(cursor: NativeCursor) -> Column:
+def _named_tuple(cursor: NativeCursor) -> NativeColumn:
     names, columns = _named(cursor)
     return Tuples(f"Tuple({names})", columns)
 
 
-def _nested(cursor: NativeCursor) -> Column:
+def _nested(cursor: NativeCursor) -> NativeColumn:
     names, columns = _named(cursor)
     return Arrays(f"Nested({names})", Tuples("", columns))
 
 
-def _interval(cursor: NativeCursor) -> Column:
+def _interval(cursor: NativeCursor) -> NativeColumn:
     code = cursor.byte()
     if code not in _INTERVALS:
         raise unsupported(f"An interval of the kind 0x{code:02x}")
     return Fixed(f"Interval{_INTERVALS[code]}", 8)
 
 
-def _nullable(cursor: NativeCursor) -> Column:
+def _nullable(cursor: NativeCursor) -> NativeColumn:
     inner = read_type(cursor)
     return Nullable(f"Nullable({inner.name})", inner)
 
 
-def _low_cardinality(cursor: NativeCursor) -> Column:
+def _low_cardinality(cursor: NativeCursor) -> NativeColumn:
     inner = read_type(cursor)
     return LowCardinality(f"LowCardinality({inner.name})", inner.inner if isinstance(inner, Nullable) else inner)
 
 
-def _map(cursor: NativeCursor) -> Column:
+def _map(cursor: NativeCursor) -> NativeColumn:
     key, value = read_type(cursor), read_type(cursor)
     return Arrays(f"Map({key.name}, {value.name})", Tuples("", [key, value]))
 
 
-def _variant(cursor: NativeCursor) -> Column:
+def _variant(cursor: NativeCursor) -> NativeColumn:
     alternatives = [read_type(cursor) for _ in range(cursor.varint())]
     return Variant(f"Variant({', '.join(alternative.name for alternative in alternatives)})", alternatives)
 
 
-def _dynamic(cursor: NativeCursor) -> Column:
+def _dynamic(cursor: NativeCursor) -> NativeColumn:
     limit = cursor.byte()
     return Dynamic("Dynamic" if limit == _DEFAULT_DYNAMIC_TYPES else f"Dynamic(max_types={limit})")
 
 
-def _json(cursor: NativeCursor) -> Column:
+def _json(cursor: NativeCursor) -> NativeColumn:
     cursor.byte()
     path_limit, type_limit = cursor.varint(), cursor.byte()
     parameters = [] if type_limit == _DEFAULT_DYNAMIC_TYPES else [f"max_dynamic_types={type_limit}"]
@@ -164,7 +164,7 @@ def _json(cursor: NativeCursor) -> Column:
     return Json(f"JSON({', '.join(parameters)})" if parameters else "JSON", [column for _, column in typed])
 
 
-def _simple_aggregate(cursor: NativeCursor) -> Column:
+def _simple_aggregate(cursor: NativeCursor) -> NativeColumn:
     function = cursor.text()
     if cursor.varint():
         raise unsupported("SimpleAggregateFunction with parameters")
@@ -174,29 +174,29 @@ def _simple_aggregate(cursor: NativeCursor) -> Column:
     return column
 
 
-def _aggregate(_: NativeCursor) -> Column:
+def _aggregate(_: NativeCursor) -> NativeColumn:
     raise unsupported("The state of an aggregate function (finalizeAggregation gives its value)")
 
 
-def _custom(cursor: NativeCursor) -> Column:
+def _custom(cursor: NativeCursor) -> NativeColumn:
     name = cursor.text()
     depth = {"Point": 0, "Ring": 1, "LineString": 1, "Polygon": 2, "MultiLineString": 2, "MultiPolygon": 3}.get(name)
     if depth is None:
         raise unsupported(f"A column of the type {name[:64]}")
-    column: Column = Fixed(name, 8)
+    column: NativeColumn = Fixed(name, 8)
     column = Tuples(name, [column, column])
     for _ in range(depth):
         column = Arrays(name, column)
     return column
 
 
-def _qbit(cursor: NativeCursor) -> Column:
+def _qbit(cursor: NativeCursor) -> NativeColumn:
     element, dimensions = read_type(cursor), cursor.varint()
     bits = {"BFloat16": 16, "Float32": 32, "Float64": 64}[element.name]
     return Fixed(f"QBit({element.name}, {dimensions})", bits * ((dimensions + 7) // 8))
 
 
-_READERS: dict[int, Callable[[NativeCursor], Column]] = {
+_READERS: dict[int, Callable[[NativeCursor], NativeColumn]] = {
     0x12: _date_time, 0x13: _date_time_64, 0x14: _date_time_64_in_zone, 0x15: _string, 0x16: _fixed_string, 0x17: _enum(1),
     0x18: _enum(2), 0x1E: _array, 0x1F: _tuple, 0x20: _named_tuple, 0x22: _interval, 0x23: _nullable, 0x25: _aggregate,
     0x26: _low_cardinality, 0x27: _map, 0x2A: _variant, 0x2B: _dynamic, 0x2C: _custom, 0x2E: _simple_aggregate, 0x2F: _nested,

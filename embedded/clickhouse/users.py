@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from runtime.errors import Misconfigured
+from runtime.validation_words import describe_error
 
 
 class EngineUser(BaseModel):
@@ -35,7 +36,7 @@ def load_users(path: Path | None) -> dict[str, EngineUser]:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         location = ".".join(str(part) for part in first["loc"])
-        raise Misconfigured(f"--users-file {path}: {location or 'document'}: {first['msg']}") from error
+        raise Misconfigured(f"--users-file {path}: {location or 'document'}: {describe_error(first)}") from error
     if not users:
         raise Misconfigured(f"--users-file {path}: names nobody")
     return users

@@ -9,7 +9,7 @@ import.
 import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import typer
 from typer import _click  # typer carries click with it and gives its types no public name; `import click` costs 0.1 s more
@@ -35,8 +35,10 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
         "up": CommandEntry("ops.cli.stack", "Start Kafka, Redis, ClickHouse and all of Onefold on this machine."),
         "down": CommandEntry("ops.cli.stack", "Stop what `onefold up` started, and wait until it has ended."),
         "status": CommandEntry("ops.cli.stack", "Show which processes run, and the addresses."),
-        "plan": CommandEntry("ops.cli.definitions", "Check all definitions of a directory, and show what `apply` would change."),
-        "apply": CommandEntry("ops.cli.definitions", "Check all definitions of a directory, then make them live."),
+        "plan": CommandEntry(
+            "ops.cli.definitions", "Check all definitions of a file or directory, and show what `apply` would change."
+        ),
+        "apply": CommandEntry("ops.cli.definitions", "Check all definitions of a file or directory, then make them live."),
         "remove": CommandEntry("ops.cli.definitions", "Remove a definition, unless another one names it."),
         "segments": CommandEntry("ops.cli.segments", "Show who is in a segment and why, and whether the stream agrees with SQL."),
         "identity": CommandEntry("ops.cli.identity", "Explain why identifiers are one profile, and take profiles apart."),
@@ -107,10 +109,22 @@ def new_application() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root_callback)
     return app
 
 
-def _root_callback() -> None:
-    """Exist, so that typer makes a group of a module that registers a single command."""
+def _print_version(is_asked: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if is_asked:
+        from importlib.metadata import version  # here, because most commands need no metadata
+
+        typer.echo(f"onefold {version('onefold')}")
+        raise typer.Exit
+
+
+def _root_callback(
+    *, version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="print the version")] = False
+) -> None:
+    """Take the options of the command as a whole, and make typer see a group in a module that registers a single command."""
+    del version

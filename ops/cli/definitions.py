@@ -22,12 +22,14 @@ from ops.apply.to_json import applied_to_json, planned_to_json
 from ops.cli import apply_answers
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.cli.progress import progress_on_stderr
-from ops.definition_files import read_directory, require_consistent
+from ops.definition_files import read_definitions, require_consistent
 from ops.definitions_topic import seal
 from runtime.errors import Invalid
 from runtime.settings import Settings
 
-Directory = Annotated[Path, typer.Argument(help="directory with definitions: *.yaml, *.yml, *.json")]
+Definitions = Annotated[
+    Path, typer.Argument(metavar="PATH", help="a file with definitions, or a directory of *.yaml, *.yml and *.json")
+]
 Key = Annotated[str, typer.Argument(metavar="KIND/NAME", help="a definition, such as Segment/vip")]
 
 
@@ -38,25 +40,25 @@ def register(app: typer.Typer) -> None:
     app.command()(remove)
 
 
-def plan(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Check all definitions of a directory, and show what `apply` would change.
+def plan(path: Definitions, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
+    """Check all definitions of a file or directory, and show what `apply` would change.
 
     The answer names how many profiles would enter and leave each segment. Nothing is changed.
     """
-    planned = asyncio.run(_plan(directory, data_dir))
+    planned = asyncio.run(_plan(path, data_dir))
     if as_json:
         typer.echo(json.dumps(planned_to_json(planned), ensure_ascii=False))
     else:
         Console(highlight=False).print(apply_answers.render_planned(planned))
 
 
-def apply(directory: Directory, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Check all definitions of a directory, then make them live.
+def apply(path: Definitions, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
+    """Check all definitions of a file or directory, then make them live.
 
     Nothing is written if one of them is wrong. New and changed segments are computed over history; the stream workers pause for
     the last step. When the command is interrupted, running it again completes it.
     """
-    changes_by_key, applied, bounds = asyncio.run(_apply(directory, data_dir))
+    changes_by_key, applied, bounds = asyncio.run(_apply(path, data_dir))
     if as_json:
         typer.echo(json.dumps(applied_to_json(changes_by_key, applied), ensure_ascii=False))
     else:
@@ -75,19 +77,19 @@ def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR
         typer.echo(f"{removed.key} removed; {removed.profiles:,} profiles evaluated again")
 
 
-async def _plan(directory: Path, data_dir: Path) -> ApplyPreview:
+async def _plan(path: Path, data_dir: Path) -> ApplyPreview:
     async with open_apply_context(data_dir) as context:
         live = await context.live_definitions()
-        requested = _read_directory(directory, context.settings, live)
+        requested = _read_sealed(path, context.settings, live)
         require_consistent(requested, live)
         changes_by_key = classify_changes(requested.values(), live)
         return await preview_apply(live, requested.values(), changes_by_key, context.history, context.clock.now_ms())
 
 
-async def _apply(directory: Path, data_dir: Path) -> tuple[dict[str, str], ApplyResult, tuple[RegisterBound, ...]]:
+async def _apply(path: Path, data_dir: Path) -> tuple[dict[str, str], ApplyResult, tuple[RegisterBound, ...]]:
     async with open_apply_context(data_dir) as context:
         live = await context.live_definitions()
-        requested = _read_directory(directory, context.settings, live)
+        requested = _read_sealed(path, context.settings, live)
         require_consistent(requested, live)
         changes_by_key = classify_changes(requested.values(), live)
         with progress_on_stderr() as report:
@@ -104,12 +106,12 @@ async def _remove(key: str, data_dir: Path) -> RemovalResult:
             return await DefinitionRemoval(context.settings, context.bus, context.store, context.clock, report).remove(key)
 
 
-def _read_directory(directory: Path, settings: Settings, live: Mapping[str, AnyDefinition]) -> dict[str, AnyDefinition]:
-    """Read the directory's definitions. Lists are sealed, since they are stored and compared as hashes.
+def _read_sealed(path: Path, settings: Settings, live: Mapping[str, AnyDefinition]) -> dict[str, AnyDefinition]:
+    """Read the definitions of a file or directory. Lists are sealed, since they are stored and compared as hashes.
 
     `live` are the live definitions, whose identity rules may declare the namespaces of lists.
     """
     try:
-        return {definition.key: definition for definition in seal(settings, read_directory(directory).values(), live)}
+        return {definition.key: definition for definition in seal(settings, read_definitions(path).values(), live)}
     except InvalidDefinition as error:
         raise Invalid(str(error), reason="bad_definition") from error

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
 
 from ops.cli import identity_answers
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
@@ -118,11 +115,8 @@ def operations(*, limit: Limit = 50, as_json: AsJson = False, data_dir: DataDir 
     if as_json:
         typer.echo(json.dumps(entries, ensure_ascii=False))
         return
-    column_names = ("operation", "at", "action", "of", "pairs", "by", "reason")
-    table = Table(*(Column(name, no_wrap=name in ("operation", "at", "action", "of")) for name in column_names))
-    for entry in entries:
-        table.add_row(*(Text(escape_controls(str(entry[name]))) for name in column_names))
-    Console(soft_wrap=True).print(table)
+    lines = map(escape_controls, identity_answers.operations(entries))
+    typer.echo("\n".join(lines) if entries else "nobody has decided anything about identity yet")
 
 
 def preview(

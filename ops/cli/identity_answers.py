@@ -1,10 +1,12 @@
 """Answers about identity as lines for a terminal. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
 from typing import Any, Final
 
 from ops.identity.references import render_node
 
+_WIDTH: Final = 80
 JsonObject = Mapping[str, Any]
 _NO_HISTORY: Final = "ClickHouse does not answer, so this answer lacks the contents of events and the authors of decisions."
 _NOT_SETTLED: Final = (
@@ -78,6 +80,18 @@ def decision(answer: JsonObject) -> list[str]:
         )
     if "why" in answer and answer["why"]["together"]:
         lines += ["Other evidence still joins the two:", *_steps(answer["why"]["path"])]
+    return lines
+
+
+def operations(entries: Sequence[JsonObject]) -> list[str]:
+    """Return the lines of the list of decisions, which 80 columns hold: an id alone, then what was decided, by whom and why."""
+    lines: list[str] = []
+    for entry in entries:
+        of = f" of {entry['of']}" if entry["of"] else ""
+        pairs = "1 pair" if entry["pairs"] == 1 else f"{entry['pairs']:,} pairs"
+        lines.append(f"{entry['operation']}  {entry['at']}")
+        lines += wrap(f"{entry['action']}{of}, {pairs}, by {entry['by']}", _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        lines += wrap(f"because: {entry['reason']}", _WIDTH, initial_indent="  ", subsequent_indent="  ")
     return lines
 
 

@@ -1,5 +1,6 @@
 """The `onefold` command."""
 
+import io
 import sys
 
 from ops.cli.command_table import new_application
@@ -8,6 +9,9 @@ from runtime.errors import OnefoldError
 
 def main() -> None:
     """Run one command. An error that Onefold raises on purpose is one line on stderr and exit 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that a terminal of another encoding cannot show ends no command
     try:
         new_application()()
     except OnefoldError as error:

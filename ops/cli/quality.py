@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -50,57 +51,48 @@ async def _load_report(data_dir: Path, day: date, source: str) -> QualityReport:
 
 
 def _print_report(report: QualityReport) -> None:
-    console = Console(soft_wrap=True)
-    names = (
-        "score",
-        "complete",
-        "valid",
-        "fresh",
-        "unique",
-        "usual",
-        "events",
-        "quarantined",
-        "duplicates",
-        "bots",
-        "p50 s",
-        "p95 s",
-    )
-    table = Table(
-        "source", "event", *(Column(name, justify="right") for name in names), title=f"{report.day}", title_justify="left"
-    )
-    for row in report.rows:
-        counts = [f"{count:,}" for count in (row.events, row.quarantined, row.duplicates, row.bots)]
-        lags = [f"{lag_ms / 1_000:,.1f}" for lag_ms in (row.freshness_p50_ms, row.freshness_p95_ms)]
-        table.add_row(
-            Text(escape_controls(row.source)),
-            Text(escape_controls(row.event)),
-            _score(row.score),
-            *_shares(row.parts),
-            *counts,
-            *lags,
-        )
-    console.print(table)
+    if not report.rows:
+        typer.echo(f"no events and no quarantined records on {report.day} (UTC): see --day and --source")
+    console = Console()
+    for table in report_tables(report):
+        console.print(table)
     for name, total in by_source(report.rows).items():
-        console.print(Text(f"{escape_controls(name)}: {total:.0f}"))
+        typer.echo(f"{escape_controls(name)}: {total:.0f}")
+
+
+def report_tables(report: QualityReport) -> Iterator[Table]:
+    """Yield the tables of a report, none of which needs more than 80 columns: names fold, numbers do not."""
+    if report.rows:
+        scores = _table(f"{report.day}: scores", 2, ("score", "complete", "valid", "fresh", "unique", "usual"))
+        counts = _table(f"{report.day}: counts and lags", 2, ("events", "quarantined", "duplicates", "bots", "p50 s", "p95 s"))
+        for row in report.rows:
+            names = (_text(row.source), _text(row.event))
+            lags = [f"{lag_ms / 1_000:,.1f}" for lag_ms in (row.freshness_p50_ms, row.freshness_p95_ms)]
+            scores.add_row(*names, _score(row.score), *_shares(row.parts))
+            counts.add_row(*names, *(f"{count:,}" for count in (row.events, row.quarantined, row.duplicates, row.bots)), *lags)
+        yield from (scores, counts)
     if report.hours:
-        hour_table = Table("source", "event", "hour", "events", "usual", "z", title="Hours of unusual volume", title_justify="left")
+        hours = _table("Hours of unusual volume", 2, ("hour", "events", "usual", "z"))
         for source, event, hour_ms, events, usual, z in report.hours:
             at = datetime.fromtimestamp(hour_ms / 1_000, UTC)
-            hour_table.add_row(
-                Text(escape_controls(source)),
-                Text(escape_controls(event)),
-                f"{at:%H:%M}",
-                f"{events:,}",
-                f"{usual:,.0f}",
-                f"{z:+.1f}",
-            )
-        console.print(hour_table)
+            hours.add_row(_text(source), _text(event), f"{at:%H:%M}", f"{events:,}", f"{usual:,.0f}", f"{z:+.1f}")
+        yield hours
     if report.violations:
-        columns = ("source", "event", "path", "rule", "kind", "events", "blocked")
-        violation_table = Table(*columns, title="Violations of tracking plans, of all days", title_justify="left")
+        violations = _table("Violations of tracking plans, of all days", 5, ("events", "blocked"))
         for cells in report.violations:
-            violation_table.add_row(*(Text(escape_controls(str(cell))) for cell in cells[: len(columns)]))
-        console.print(violation_table)
+            violations.add_row(*(_text(str(cell)) for cell in cells[:7]))
+        yield violations
+
+
+def _table(title: str, name_count: int, numbers: Sequence[str]) -> Table:
+    names = ("source", "event", "path", "rule", "kind")[:name_count]
+    columns = [Column(name, overflow="fold") for name in names]
+    columns += [Column(name, justify="right", no_wrap=True) for name in numbers]
+    return Table(*columns, title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+
+
+def _text(value: str) -> Text:
+    return Text(escape_controls(value))
 
 
 def _score(value: float | None) -> str:

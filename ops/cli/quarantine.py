@@ -22,10 +22,10 @@ from ops.quarantine.entries import (
     STATES,
     QuarantineEntry,
     QuarantineQuery,
+    check_filters,
     entry_to_json,
     list_entries,
     read_entries,
-    require_state,
 )
 from ops.quarantine.replay_runner import MAX_RECORDS, ReplayResult, ReplayRunner, load_replay_decider, matching_ids
 from runtime.clock import SystemClock
@@ -73,6 +73,10 @@ def list_records(
     if as_json:
         typer.echo(json.dumps([entry_to_json(entry) for entry in entries]))
         return
+    if not entries:
+        typer.echo(
+            f"no {'' if state == 'all' else state + ' '}record in quarantine{' fits' if reason or stage or source or since else ''}"
+        )
     console = Console(highlight=False)
     for entry in entries:
         at = datetime.fromtimestamp(entry.at_ms / 1_000, UTC)
@@ -186,9 +190,10 @@ def _select(
 ) -> QuarantineQuery:
     since_ms = instant_ms(since) if since else 0
     if since_ms is None:
-        raise Invalid("not an ISO 8601 instant", path="since")
-    require_state(state)
-    return QuarantineQuery(ids, reason, stage, source, state, since_ms, limit)
+        raise Invalid("--since: not an ISO 8601 instant, such as 2026-01-31T09:00:00+07:00", path="since")
+    query = QuarantineQuery(ids, reason, stage, source, state, since_ms, limit)
+    check_filters(query)
+    return query
 
 
 def _read_file(file: Path) -> bytes:

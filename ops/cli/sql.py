@@ -9,6 +9,8 @@ import typer
 from pydantic import SecretStr
 
 from embedded import secrets
+from embedded.clickhouse.lexer import AmbiguousSyntax
+from embedded.clickhouse.statement_scan import scan
 from ops.cli.options import DEFAULT_DIR, DataDir
 from ops.connect import find_settings
 from runtime.errors import Invalid, Misconfigured, Permanent
@@ -31,9 +33,28 @@ def sql(
     """Query ClickHouse as the analyst, who may read everything and change nothing."""
     if not output_format.isalnum():
         raise Invalid("--format is a word such as TSV", path="format")
-    answer = asyncio.run(_run_query(query, output_format, parse_parameters(param or []), data_dir))
+    statement = check_statement(query)
+    answer = asyncio.run(_run_query(statement, output_format, parse_parameters(param or []), data_dir))
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()
+
+
+def check_statement(query: str) -> str:
+    """Return the statement without its last semicolon.
+
+    Raises Invalid for an empty text, several statements, and a FORMAT, for which the command has an option.
+    """
+    try:
+        statement = scan(query)
+    except AmbiguousSyntax:  # ClickHouse says what is wrong with it
+        return query
+    if statement.first_word in ("", ";"):
+        raise Invalid("the statement is empty: onefold sql 'SELECT count() FROM events'", path="query")
+    if statement.statement_count > 1:
+        raise Invalid("one statement at a time: run `onefold sql` once for each", path="query")
+    if statement.format is not None:
+        raise Invalid(f"leave FORMAT out of the statement, and say --format {statement.format}", path="format")
+    return query.rstrip().rstrip(";")
 
 
 def parse_parameters(entries: list[str]) -> dict[str, str]:

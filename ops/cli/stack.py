@@ -37,9 +37,8 @@ def up(*, data_dir: DataDir = DEFAULT_DIR, detach: Detach = False) -> None:
     """
     layout = Layout.of(data_dir)
     if detach:
-        print_status(
-            start_detached(layout, [sys.executable, "-P", "-m", "ops.cli.main", "up", "--data-dir", str(layout.root)]), layout
-        )
+        argv = [sys.executable, "-P", "-m", "ops.cli.main", "up", "--data-dir", str(layout.root)]
+        print_status(start_detached(layout, argv, print_line), layout)
         return
     # Imported here, since `down` and `status` live in this module and need neither the drivers nor the settings.
     from embedded.up import up as run_stack

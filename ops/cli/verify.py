@@ -2,12 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from domain.definitions.segment_plan import segment_plan_of
 from ops import definitions_topic
@@ -31,22 +30,25 @@ def verify(*, data_dir: DataDir = DEFAULT_DIR, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(comparison)))
     else:
-        table = Table(
-            "store",
-            "hash",
-            "profiles",
-            "evidence",
-            title="The stores agree" if comparison.agree else "The stores differ",
-            title_justify="left",
-        )
-        table.add_row("redis", comparison.redis, str(comparison.profiles_redis), comparison.evidence_redis)
-        table.add_row("clickhouse", comparison.clickhouse, str(comparison.profiles_clickhouse), comparison.evidence_clickhouse)
-        Console().print(table)
+        typer.echo("The stores agree" if comparison.agree else "The stores differ")
+        for line in comparison_lines(comparison):
+            typer.echo(line)
         if comparison.torn:
             typer.echo(f"{comparison.torn} labels and members of Redis contradict each other: run `onefold rebuild profiles`")
         if comparison.labels_differ:
             typer.echo(f"{comparison.labels_differ} identifiers are in another profile in ClickHouse: are the consumers running?")
     raise typer.Exit(0 if comparison.agree else 1)
+
+
+def comparison_lines(comparison: StoreComparison) -> Iterator[str]:
+    """Yield the lines of both stores. A hash has a line of its own, so that 80 columns hold it."""
+    for store, profiles, profile_hash, evidence_hash in (
+        ("redis", comparison.profiles_redis, comparison.redis, comparison.evidence_redis),
+        ("clickhouse", comparison.profiles_clickhouse, comparison.clickhouse, comparison.evidence_clickhouse),
+    ):
+        yield f"{store}: {profiles:,} profiles"
+        yield f"  profiles  {profile_hash}"
+        yield f"  evidence  {evidence_hash}"
 
 
 async def _compare(data_dir: Path) -> StoreComparison:

@@ -3,9 +3,12 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Final
 
 from runtime.errors import Invalid
+from schemas.quarantine import STAGES
+from schemas.reasons import Reason
 from warehouse import named_queries
 from warehouse.client import Warehouse
 
@@ -49,10 +52,19 @@ class QuarantineEntry:
     raw: bytes = field(default=b"", repr=False)
 
 
-def require_state(state: str) -> None:
-    """Raise Invalid for a state that a query cannot ask for: it is one of STATES, or `all`."""
-    if state not in (*STATES, "all"):
-        raise Invalid(f"state is one of {', '.join(STATES)}, all", path="state", reason="malformed")
+def check_filters(query: QuarantineQuery) -> None:
+    """Raise Invalid for a state, reason or stage that no record has. An empty reason or stage does not narrow."""
+    _require_word("state", query.state, (*STATES, "all"))
+    _require_word("reason", query.reason, ("", *Reason))
+    _require_word("stage", query.stage, ("", *STAGES))
+
+
+def _require_word(name: str, word: str, allowed: Sequence[str]) -> None:
+    if word in allowed:
+        return
+    nearest = get_close_matches(word, allowed, 1)
+    cure = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(filter(None, allowed))}"
+    raise Invalid(f"{name}: no record has this {name}: {cure}", path=name, reason="malformed")
 
 
 async def list_entries(warehouse: Warehouse, query: QuarantineQuery) -> list[QuarantineEntry]:

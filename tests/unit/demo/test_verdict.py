@@ -9,7 +9,7 @@ from demo.run import DEFINITIONS
 from demo.screen import DemoScene, DemoScreen, scene_line, scene_tables
 from demo.verdict import DemoObservation, judge, movement_table
 from domain.intake.event_account import EventAccount
-from ops.definition_files import read_directory, require_consistent
+from ops.definition_files import read_definitions, require_consistent
 
 BALANCED = EventAccount(10, 8, 1, 0, 1, 0, balanced=True)
 DUE = {"k1": "vip entered", "k2": "cart-open exited"}
@@ -64,7 +64,7 @@ def test_on_a_terminal_the_tables_hold_the_same_figures() -> None:
 
 
 def test_the_demos_definitions_are_sound() -> None:
-    results = read_directory(DEFINITIONS)
+    results = read_definitions(DEFINITIONS)
     require_consistent(results, {})
     assert {key.partition("/")[0] for key in results} == {"Source", "ComputedTrait", "Segment", "Destination"}
 

@@ -7,7 +7,7 @@ import pytest
 from domain.definitions.consistency import classify_changes
 from domain.definitions.kinds import Source, load_yaml, source_for_key
 from ops import definitions_topic
-from ops.definition_files import read_directory, require_consistent
+from ops.definition_files import read_definitions, require_consistent
 from ops.prepare import create_topics, declare_source
 from runtime.bus.memory import MemoryBus
 from runtime.clock import ManualClock
@@ -41,13 +41,18 @@ def test_all_documents_of_all_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "hook.json").write_text(
         '{"apiVersion": "onefold/v1", "kind": "Source", "metadata": {"name": "tong-dai"}, "spec": {"topic_ingress": true}}'
     )
-    assert set(read_directory(tmp_path)) == {"Segment/a", "Segment/b", "Segment/khach-quen", "Source/tong-dai"}
+    assert set(read_definitions(tmp_path)) == {"Segment/a", "Segment/b", "Segment/khach-quen", "Source/tong-dai"}
+
+
+def test_a_single_file_is_read_whatever_its_name_is(tmp_path: Path) -> None:
+    (tmp_path / "segments.txt").write_text(segment("a"))
+    assert set(read_definitions(tmp_path / "segments.txt")) == {"Segment/a"}
 
 
 def test_every_document_at_fault_is_named_at_once(tmp_path: Path) -> None:
     put(tmp_path, one="kind: Nonsense", two=segment("a"), three=segment("a"), four=": : :")
     with pytest.raises(Invalid) as caught:
-        read_directory(tmp_path)
+        read_definitions(tmp_path)
     for word in ("one.yaml", "four.yaml", "Segment/a is defined a second time"):
         assert word in str(caught.value)
 
@@ -55,11 +60,11 @@ def test_every_document_at_fault_is_named_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["missing", ""])
 def test_a_directory_without_definitions_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(Invalid, match="definitions"):
-        read_directory(tmp_path / name)
+        read_definitions(tmp_path / name)
 
 
 def test_a_segment_that_nobody_defines_is_refused_wherever_it_is_named(tmp_path: Path) -> None:
-    requested = read_directory(put(tmp_path, hook=HOOK, a=segment("a", "{in_segment: nowhere}")))
+    requested = read_definitions(put(tmp_path, hook=HOOK, a=segment("a", "{in_segment: nowhere}")))
     with pytest.raises(Invalid) as caught:
         require_consistent(requested, {})
     assert "Destination/hook: spec.triggers.0.segment: names the segment khach-quen" in str(caught.value)
@@ -67,14 +72,14 @@ def test_a_segment_that_nobody_defines_is_refused_wherever_it_is_named(tmp_path:
 
 
 def test_a_segment_that_is_live_may_be_named(tmp_path: Path) -> None:
-    requested = read_directory(put(tmp_path, hook=HOOK))
+    requested = read_definitions(put(tmp_path, hook=HOOK))
     require_consistent(requested, {d.key: d for d in load_yaml(segment("khach-quen"), "live")})
 
 
 def test_a_circle_through_what_is_live_is_refused(tmp_path: Path) -> None:
     live = {d.key: d for d in load_yaml(segment("b", "{in_segment: a}"), "live")}
     with pytest.raises(Invalid, match="circle"):
-        require_consistent(read_directory(put(tmp_path, a=segment("a", "{in_segment: b}"))), live)
+        require_consistent(read_definitions(put(tmp_path, a=segment("a", "{in_segment: b}"))), live)
 
 
 def test_changes_are_told_from_what_is_live() -> None:
