@@ -10,9 +10,9 @@ from schemas.records import Delivery, DeliveryState, Transition
 
 def build_delivery(
     transition: Transition, message: Message, destination: str, state: DeliveryState, verdict: str, *,
-    at_ms: int, attempts: int = 0, status: int = 0, detail: str = "",
+    at_ms: int, attempts: int = 0, status: int = 0, detail: str = "", next_ms: int = 0,
 ) -> Delivery:  # fmt: skip
-    """Build the record of how a message ended."""
+    """Build the record of what became of a message; `next_ms` is when a waiting one is tried next."""
     return Delivery(
         key=message.key,
         destination=destination,
@@ -27,6 +27,7 @@ def build_delivery(
         detail=detail,
         transition_ms=transition.at_ms,
         at_ms=at_ms,
+        next_ms=next_ms,
     )
 
 
@@ -36,7 +37,7 @@ def to_outgoing(settings: Settings, record: Delivery) -> Outgoing:
 
 
 def to_quarantine(settings: Settings, record: Record, error: Undecodable, destination: str, now_ms: int) -> Outgoing:
-    """Put a record that is no transition into quarantine, whole. It is not counted: it was no accepted event."""
+    """Put a record that cannot be decoded into quarantine, whole. It is not counted: it was no accepted event."""
     coordinates = (record.topic, record.partition, record.offset)
     quarantine_record = build_quarantine_record(
         "activation",

@@ -33,7 +33,7 @@ class OffsetTracker:
         # A later record may have ended first: it stays until all earlier ones have ended, and then goes with them.
         offsets[offset] = True
         self.in_flight_count -= 1
-        while offsets and offsets[first_offset := min(offsets)]:
+        while offsets and offsets[first_offset := next(iter(offsets))]:  # records begin in the order of their offsets
             del offsets[first_offset]
             self._completed[partition] = max(self._completed.get(partition, 0), first_offset + 1)
 

@@ -16,7 +16,9 @@ from runtime.clock import Clock
 from runtime.errors import Misconfigured, Transient
 
 TIMEOUT_S: Final = 15.0
-_RETRIED_STATUSES: Final = frozenset({408, 425, 429})
+_REJECTING_STATUSES: Final = frozenset({413, 422})
+"""The statuses that say of this very message that it will never be taken: too large, or not to be processed as it is. Every other
+refusal may be a mistake at the receiver that somebody corrects: a wrong path, an expired password, a secret rotated there first."""
 _READ_BYTES: Final = 64 * 1024
 _MIN_SECRET_BYTES: Final = 16
 
@@ -32,7 +34,7 @@ class WebhookChannel:
         self._clock = clock
         self._resolver = resolver
         self._timeout_s = timeout_s
-        self._signer = build_signer(secret)
+        self._signers = build_signers(secret)
         limits = httpx.Limits(max_connections=spec.concurrency, max_keepalive_connections=spec.concurrency)
         self._client = httpx.AsyncClient(timeout=timeout_s, limits=limits, follow_redirects=False, trust_env=False)
 
@@ -42,9 +44,7 @@ class WebhookChannel:
                 return await self._attempt(message)
         except TimeoutError:
             return Retry(0, f"no answer within {self._timeout_s:g} s")
-        except Refused as error:
-            return Reject(0, str(error))
-        except Transient as error:
+        except (Refused, Transient) as error:  # a refused address is put right in the DNS or in the definition
             return Retry(0, str(error))
         except httpx.TransportError as error:
             return Retry(0, type(error).__name__)
@@ -79,11 +79,21 @@ class WebhookChannel:
             "user-agent": "Onefold",
             "webhook-id": message.key,
             "webhook-timestamp": str(now_ms // 1000),
-            "webhook-signature": self._signer.sign(message.key, sent_at, message.body.decode()),
+            "webhook-signature": " ".join(signer.sign(message.key, sent_at, message.body.decode()) for signer in self._signers),
         }
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+def build_signers(secrets: str) -> list[Webhook]:
+    """Return a signer for each of the secrets, which white space separates: a message of a rotation is signed with both.
+
+    Raises Misconfigured when there is none, or one is not `whsec_<base64>`.
+    """
+    if not secrets.split():
+        raise Misconfigured("the destination's secret is empty: write whsec_ and base64 of at least 16 bytes")
+    return [build_signer(secret) for secret in secrets.split()]
 
 
 def build_signer(secret: str) -> Webhook:
@@ -103,9 +113,9 @@ def classify(status: int, retry_after: str | None, now_ms: int) -> AttemptResult
         return Ok(status)
     if status == 410:
         return ReceiverGone(status, detail)
-    if status in _RETRIED_STATUSES or status >= 500:
-        return Retry(status, detail, retry_after_ms(retry_after, now_ms))
-    return Reject(status, detail)
+    if status in _REJECTING_STATUSES:
+        return Reject(status, detail)
+    return Retry(status, detail, retry_after_ms(retry_after, now_ms))
 
 
 def retry_after_ms(header: str | None, now_ms: int) -> int | None:

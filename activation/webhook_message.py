@@ -1,12 +1,14 @@
 """Renders a transition as a Standard Webhooks message. Pure: the same transition always gives the same bytes."""
 
 import hashlib
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from activation.port import Message
+from domain.definitions.kinds import Destination
 from schemas.records import Transition
 
 
@@ -21,6 +23,7 @@ class TransitionData(msgspec.Struct, frozen=True):
     event_id: str
     traits: dict[str, Any]
     computed: dict[str, Any]
+    identifiers: dict[str, list[str]]
 
 
 class WebhookBody(msgspec.Struct, frozen=True):
@@ -31,8 +34,8 @@ class WebhookBody(msgspec.Struct, frozen=True):
     data: TransitionData
 
 
-def render(transition: Transition, destination: str) -> Message:
-    """Build the message that reports a transition to `destination`."""
+def render(transition: Transition, destination: Destination) -> Message:
+    """Build the message that reports a transition. It has the identifiers of the namespaces that the destination asks for."""
     at = to_iso(transition.at_ms)
     data = TransitionData(
         profile_id=transition.profile_id,
@@ -43,9 +46,19 @@ def render(transition: Transition, destination: str) -> Message:
         event_id=transition.event_id,
         traits=transition.traits,
         computed=transition.computed,
+        identifiers=identifiers_of(transition, destination.spec.identifiers),
     )
     body = WebhookBody(type=f"segment.{transition.op}", timestamp=at, data=data)
-    return Message(key=idempotency_key(transition, destination), body=msgspec.json.encode(body))
+    return Message(key=idempotency_key(transition, destination.metadata.name), body=msgspec.json.encode(body))
+
+
+def identifiers_of(transition: Transition, namespaces: Collection[str]) -> dict[str, list[str]]:
+    """Return the profile's identifiers by namespace, without the namespaces that it has none of; values are sorted."""
+    by_namespace: dict[str, list[str]] = {}
+    for namespace, value in sorted(transition.identifiers):
+        if namespace in namespaces:
+            by_namespace.setdefault(namespace, []).append(value)
+    return by_namespace
 
 
 def idempotency_key(transition: Transition, destination: str) -> str:

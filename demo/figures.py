@@ -17,7 +17,7 @@ SELECT
     countIf(merged_into != '') AS merges,
     (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(segment) AS name, count() AS n FROM memberships GROUP BY name)),
     (SELECT groupArray((name, done, why, n)) FROM (SELECT toString(segment) AS name, toString(op) AS done, toString(cause) AS why, count() AS n FROM transitions FINAL GROUP BY name, done, why)),
-    (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(state) AS name, uniqExact(key) AS n FROM deliveries GROUP BY name))
+    (SELECT mapFromArrays(groupArray(name), groupArray(n)) FROM (SELECT toString(state) AS name, count() AS n FROM delivery_states GROUP BY name))
 FROM profile_store FINAL
 """  # noqa: E501 - SQL
 _DUE: Final = """

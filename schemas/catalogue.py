@@ -16,6 +16,7 @@ from schemas.records import (
     ReclusterRequest,
     Touched,
     Transition,
+    WaitingDelivery,
 )
 
 RECORDS_BY_TOPIC: Final[dict[str, tuple[type[msgspec.Struct], ...]]] = {
@@ -27,6 +28,7 @@ RECORDS_BY_TOPIC: Final[dict[str, tuple[type[msgspec.Struct], ...]]] = {
     "memberships": (Transition,),
     "groups": (GroupRecord,),
     "deliveries": (Delivery,),
+    "retries": (WaitingDelivery,),
     "quarantine": (QuarantineRecord,),
 }
 """By the name of the topic. `touchpoints` carries calls as clients send them, `definitions` carries definitions as documents."""

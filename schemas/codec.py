@@ -21,6 +21,7 @@ from schemas.records import (
     ReclusterRequest,
     Touched,
     Transition,
+    WaitingDelivery,
 )
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -29,7 +30,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 _MSGPACK_ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind)
-    for kind in (Event, Touched, Identity, GroupRecord, Profile, Transition, Delivery, QuarantineRecord)
+    for kind in (Event, Touched, Identity, GroupRecord, Profile, Transition, Delivery, WaitingDelivery, QuarantineRecord)
 } | {LinkRecord: msgspec.json.Decoder(Link | LinkDecision | ReclusterRequest)}
 _TO_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _NINETEEN_ZEROS: Final = b"0" * 19

@@ -22,7 +22,7 @@ DecisionAction = Literal["cut", "split", "undo"]
 TransitionOp = Literal["entered", "exited"]
 GroupKind = Literal["account", "household"]
 Settlement = Literal["replayed", "discarded"]
-DeliveryState = Literal["delivered", "failed", "skipped"]
+DeliveryState = Literal["delivered", "failed", "skipped", "waiting"]
 
 Version = Annotated[int, Meta(description="The version of this record's schema.")]
 ProfileId = Annotated[str, Meta(description="The profile: its smallest node by (namespace rank, keyed hash).")]
@@ -181,10 +181,14 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     event_id: EventId = ""
     traits: Annotated[dict[str, Any], Meta(description="The profile's traits at that time, so that a message needs no look-up.")]
     computed: Annotated[dict[str, Any], Meta(description="The profile's computed traits at that time.")] = {}
+    identifiers: Annotated[
+        tuple[tuple[str, str], ...],
+        Meta(description="(namespace, normalised value) of each of the profile's identifiers at that time."),
+    ] = ()
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """How one message to one destination ended."""
+    """What became of one message to one destination: how it ended, or that it waits for its next attempt."""
 
     version: Version = 1
     key: Annotated[str, Meta(description="The idempotency key that the receiver sees.")]
@@ -197,14 +201,34 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Annotated[
         str,
         Meta(
-            description="Why it ended so: `due`, `rejected`, `gone`, `retries_exhausted`, or `silent_cause:` and the skipped cause."
+            description="Why: `due`, `rejected`, `gone`, `retries_exhausted`, `in_order` (it waits behind an earlier message of "
+            "its profile), or `silent_cause:` and the skipped cause."
         ),
     ]
-    attempts: Annotated[int, Meta(description="How often it was sent since the process last started; 0 when it was skipped.")]
+    attempts: Annotated[int, Meta(description="How often it was sent; 0 when it was skipped or has not been sent yet.")]
     status: Annotated[int, Meta(description="The HTTP status of the last answer; 0 when there was none.")]
     detail: Annotated[str, Meta(description="What went wrong, without personal data; empty on success.")]
     transition_ms: Annotated[int, Meta(description="`at_ms` of the transition, in epoch milliseconds.")]
-    at_ms: Annotated[int, Meta(description="When the message ended, in epoch milliseconds.")]
+    at_ms: Annotated[int, Meta(description="When this became of the message, in epoch milliseconds.")]
+    next_ms: Annotated[
+        int, Meta(description="When a waiting message is tried next, in epoch milliseconds; 0 when it has ended or waits in order.")
+    ] = 0
+
+
+class WaitingDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that waits for its next attempt. The last record of a key counts, and a record without a value ends it."""
+
+    version: Version = 1
+    key: Annotated[str, Meta(description="The idempotency key that the receiver sees.")]
+    destination: Annotated[str, Meta(description="The name of the destination.")]
+    transition: Annotated[Transition, Meta(description="The transition that the message reports.")]
+    offset: Annotated[int, Meta(description="Its offset in `memberships`: the messages of a profile are sent in this order.")]
+    attempts: Annotated[int, Meta(description="How often it was sent.")]
+    since_ms: Annotated[int, Meta(description="Since when it is to be sent, in epoch milliseconds: its age counts from here.")]
+    due_ms: Annotated[int, Meta(description="When it is tried next, in epoch milliseconds.")]
+    status: Annotated[int, Meta(description="The HTTP status of the last answer; 0 when there was none.")] = 0
+    detail: Annotated[str, Meta(description="What went wrong, without personal data.")] = ""
+    resent_ms: Annotated[int, Meta(description="When a person asked to send it again, in epoch milliseconds; else 0.")] = 0
 
 
 class QuarantineRecord(msgspec.Struct, frozen=True, kw_only=True):

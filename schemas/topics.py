@@ -39,7 +39,8 @@ TOPICS: Final = (
     Topic("profiles", "profile id", "the profile as it is now", "segment agent", "ClickHouse consumer, anyone", _COMPACT),
     Topic("memberships", "profile id", "transitions: a profile entered or left a segment, with sequence number, cause and the event that caused it", "segment agent, onefold apply (backfill)", "activation, ClickHouse consumer", _retention(30)),
     Topic("groups", "group id", "the traits that an event sets on an account; what a profile contributes to its accounts and households", "unify and segment agents, onefold apply", "group agent, ClickHouse consumer", _retention(30)),
-    Topic("deliveries", "profile id", "how every message to a destination ended, with its verdict", "activation", "ClickHouse consumer", _retention(30)),
+    Topic("deliveries", "profile id", "what became of every message to a destination: it was delivered, waits, failed or was skipped, with the verdict", "activation", "ClickHouse consumer", _retention(30)),
+    Topic("retries", "idempotency key", "the messages that wait for their next attempt, in the partition of their transition; a record without a value ends one", "activation, onefold deliveries resend, API", "activation", (*_COMPACT[:1], ("max.compaction.lag.ms", str(DAY_MS // 24)), ("min.cleanable.dirty.ratio", "0.1"), ("segment.ms", str(15 * 60_000)))),
     Topic("quarantine", "none", "the raw record, whole, with the reason and its offset", "every stage; onefold quarantine and API (what became of a record)", "ClickHouse consumer, onefold quarantine", _retention(30)),
     Topic("definitions", "kind/name", "sources, identity rules, segments and destinations, versioned", "onefold apply", "every process", _COMPACT, is_single_partition=True),
 )  # fmt: skip

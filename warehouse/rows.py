@@ -200,8 +200,8 @@ def profile_rows(record: Record, profile: Profile) -> list[TableRow]:
     ]
 
 
-def transition_rows(_record: Record, transition: Transition) -> list[TableRow]:
-    """Return the row of `transitions`."""
+def transition_rows(record: Record, transition: Transition) -> list[TableRow]:
+    """Return the row of `transitions`, with the place of the record."""
     return [
         (
             transition.profile_id,
@@ -213,6 +213,8 @@ def transition_rows(_record: Record, transition: Transition) -> list[TableRow]:
             datetime64(transition.evaluated_ms),
             transition.cause,
             transition.event_id,
+            record.partition,
+            record.offset,
         )
     ]
 
@@ -268,6 +270,7 @@ def delivery_rows(_record: Record, delivery: Delivery) -> list[TableRow]:
             delivery.detail,
             datetime64(delivery.transition_ms),
             datetime64(delivery.at_ms),
+            datetime64(delivery.next_ms),
         )
     ]
 

@@ -161,6 +161,8 @@ TRANSITIONS: Final = Table(
         evaluated_at=_DATETIME,
         cause=_LOW_CARDINALITY,
         event_id=_STRING,
+        partition="Int32",
+        offset="Int64",
     ),
     key=("profile_id", "segment", "seq"),
 )
@@ -191,7 +193,7 @@ DELIVERIES: Final = Table(
     "deliveries",
     _columns(
         key=_STRING,
-        state="Enum8('delivered' = 1, 'failed' = 2, 'skipped' = 3)",
+        state="Enum8('delivered' = 1, 'failed' = 2, 'skipped' = 3, 'waiting' = 4)",
         attempts="UInt32",
         destination=_LOW_CARDINALITY,
         profile_id=_STRING,
@@ -203,6 +205,7 @@ DELIVERIES: Final = Table(
         detail=_STRING,
         transition=_DATETIME,
         at=_DATETIME,
+        next=_DATETIME,
     ),
     key=("key", "state", "attempts"),
 )

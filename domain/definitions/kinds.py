@@ -65,21 +65,31 @@ class SourceSpec(StrictModel):
     record_ip: bool = False
 
 
+NamespaceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+
 class Trigger(StrictModel):
     segment: DefinitionName
     on: tuple[Literal["entered", "exited"], ...] = ("entered",)
 
 
 class RetrySpec(StrictModel):
-    max_age_ms: int = Field(default=600_000, ge=0)
+    """How long a message is tried again, and the shortest and the longest wait between two attempts.
+
+    `max_age_ms` counts from the first attempt, or from when the message had to wait behind another one of its profile. A receiver's
+    `Retry-After` is obeyed up to `max_ms`.
+    """
+
+    max_age_ms: int = Field(default=72 * 3_600_000, ge=0, le=30 * 86_400_000)
     min_ms: int = Field(default=200, ge=1)
-    max_ms: int = Field(default=30_000, ge=1)
+    max_ms: int = Field(default=15 * 60_000, ge=1, le=86_400_000)
 
 
 class DestinationSpec(StrictModel):
     """A signed webhook. The secret (`whsec_…`) is named by its environment variable or file, never written inline.
 
-    `on_backfill` decides whether messages are sent for the customers who are in a segment already when the segment is defined.
+    `identifiers` are the namespaces whose identifiers of the customer a message has. `on_backfill` decides whether messages are
+    sent for the customers who are in a segment already when the segment is defined.
     """
 
     type: Literal["webhook"]
@@ -87,6 +97,7 @@ class DestinationSpec(StrictModel):
     secret_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
     secret_file: str | None = None
     triggers: tuple[Trigger, ...] = Field(min_length=1)
+    identifiers: tuple[NamespaceName, ...] = ("user_id", "crm_id")
     on_backfill: Literal["skip", "send"] = "skip"
     retry: RetrySpec = RetrySpec()
     concurrency: int = Field(default=16, ge=1, le=256)

@@ -24,7 +24,7 @@ from runtime.bus.record_limits import MAX_RECORD_BYTES
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode
 from schemas.events import CALL_TYPES, Event
-from schemas.records import Delivery, GroupRecord, Identity, LinkRecord, Profile, Touched, Transition
+from schemas.records import Delivery, GroupRecord, Identity, LinkRecord, Profile, Touched, Transition, WaitingDelivery
 
 _WEBHOOK_RECORD: Final = f"{STAGE}-{WEBHOOK_ID_PREFIX}"
 _IMPORTED_ROW: Final = f"{STAGE}-{IMPORT_ID_PREFIX}"
@@ -38,6 +38,7 @@ RECORD_TYPES: Final[Mapping[str, tuple[type[msgspec.Struct], str]]] = {
     "profiles": (Profile, "profile_id"),
     "memberships": (Transition, "profile_id"),
     "deliveries": (Delivery, "profile_id"),
+    "retries": (WaitingDelivery, "key"),
 }
 """For each topic whose records are sent back to it, their schema and the attribute that is their key."""
 

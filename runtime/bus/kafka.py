@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from runtime.bus.kafka_admin import KafkaAdmin
 from runtime.bus.kafka_consumer import KafkaConsumer, KafkaReader
@@ -62,6 +64,9 @@ class KafkaBus:
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=min(3_000, session_ms // 4),
             max_poll_interval_ms=self._settings.max_slice_ms,
+            # Ranges first, so that a member gets the same partition numbers of all its topics. The other one is what members of
+            # earlier versions know: a group with both kinds of members agrees on it until all are new.
+            partition_assignment_strategy=(RangePartitionAssignor, RoundRobinPartitionAssignor),
         )
         consumer = KafkaConsumer(inner, self._timeout_s)
         await consumer.connect()

@@ -24,6 +24,18 @@ class KafkaConsumer:
         self._inner = inner
         self._timeout_s = timeout_s
         self._empty_offsets = EmptyOffsets[TopicPartition]()
+        self._assignment: object = None
+        self._generation = 0
+
+    @property
+    def generation(self) -> int:
+        subscription = self._inner._subscription.subscription
+        # aiokafka makes a new object for every assignment, also when the partitions are the same; its listeners are told later.
+        assignment = None if subscription is None else subscription.assignment
+        if assignment is not self._assignment:
+            self._assignment = assignment
+            self._generation += 1
+        return self._generation
 
     async def connect(self) -> None:
         """Join, and wait for the first assignment."""
@@ -48,6 +60,9 @@ class KafkaConsumer:
             for topic_partition, records in polled.items()
             if records
         }
+
+    def assigned(self) -> frozenset[Partition]:
+        return frozenset(Partition(p.topic, p.partition) for p in self._inner.assignment())
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         assignment = self._inner.assignment()

@@ -116,14 +116,19 @@ class MemoryBus:
         return next(self._keyless) % len(logs) if outgoing.key is None else partition_of(outgoing.key, len(logs))
 
     async def _rebalance(self, group: _GroupState) -> None:
-        """Deal the partitions out anew; every member goes back to what is committed, as after Kafka's eager rebalance."""
+        """Deal the partitions of each topic out in ranges, as Kafka's range assignor does.
+
+        Every member goes back to what is committed, as after Kafka's eager rebalance.
+        """
         group.generation += 1
         for member in group.members:
             member.positions.clear()
-        topics = {topic for member in group.members for topic in member.topics}
-        for index, partition in enumerate(self._partitions(sorted(topics))):
-            subscribers = [member for member in group.members if partition.topic in member.topics]
-            subscribers[index % len(subscribers)].positions[partition] = group.committed.get(partition, 0)
+        for topic in sorted({topic for member in group.members for topic in member.topics}):
+            subscribers = [member for member in group.members if topic in member.topics]
+            partition_count = len(self._topics[topic])
+            for partition in self._partitions([topic]):
+                subscriber = subscribers[partition.number * len(subscribers) // partition_count]
+                subscriber.positions[partition] = group.committed.get(partition, 0)
         async with self._appended:
             self._appended.notify_all()
 
@@ -199,6 +204,9 @@ class MemoryConsumer:
             if remaining <= 0:
                 break
         return polled
+
+    def assigned(self) -> frozenset[Partition]:
+        return frozenset(self.positions)
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         if self._group is not None:

@@ -69,6 +69,21 @@ class Consumer(Protocol):
         """
         ...
 
+    @property
+    def generation(self) -> int:
+        """How often partitions were assigned to this member: after a change, what it knew of its partitions may be out of date.
+
+        Every partition is then read again from what is committed, also one that stayed with this member.
+        """
+        ...
+
+    def assigned(self) -> frozenset[Partition]:
+        """Return the partitions that this member has now: a poll returns records of these alone.
+
+        Members that subscribe to the same topics get the same numbers of every topic that has as many partitions.
+        """
+        ...
+
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Store the next offset to read of each partition. Partitions that a rebalance took away are ignored.
 

@@ -252,6 +252,7 @@ def _evaluate(
                 event_id=touched.event_id if cause == "event" else "",
                 traits=joined.traits,
                 computed=evaluation.computed,
+                identifiers=joined.identifiers,
             )
         )
     profile = _profile(profile_id, view.members, joined, _member_segments(segments), now_ms, evaluation.computed)

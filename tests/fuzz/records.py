@@ -33,6 +33,7 @@ from schemas.records import (
     ReclusterRequest,
     Touched,
     Transition,
+    WaitingDelivery,
 )
 from streams.step import Step
 from streams.steps.accept import AcceptStep
@@ -80,7 +81,7 @@ def _profile(rng: random.Random) -> msgspec.Struct:
     )  # fmt: skip
 
 
-def _transition(rng: random.Random) -> msgspec.Struct:
+def _transition(rng: random.Random) -> Transition:
     return Transition(
         profile_id=_node(rng),
         segment="vip",
@@ -109,6 +110,13 @@ def _delivery(rng: random.Random) -> msgspec.Struct:
     )  # fmt: skip
 
 
+def _waiting_delivery(rng: random.Random) -> msgspec.Struct:
+    return WaitingDelivery(
+        key=f"k{rng.randrange(9)}", destination="crm", transition=_transition(rng), offset=rng.randrange(99), attempts=1,
+        since_ms=NOW_MS, due_ms=NOW_MS,
+    )  # fmt: skip
+
+
 def _quarantined_record(rng: random.Random) -> msgspec.Struct:
     return QuarantineRecord(
         id=f"q{rng.randrange(99)}", stage="collector", reason="poison", detail="", source="default", topic="", partition=-1,
@@ -125,6 +133,7 @@ MAKERS: Final[Mapping[str, Callable[[random.Random], msgspec.Struct]]] = {
     "memberships": _transition,
     "groups": _group,
     "deliveries": _delivery,
+    "retries": _waiting_delivery,
     "quarantine": _quarantined_record,
 }
 

@@ -20,6 +20,13 @@ def transition(**changes: Any) -> Transition:
         "event_id": "e1",
         "traits": {"name": "Nguyễn Thị Ánh", "city": "Hà Nội"},
         "computed": {"lifecycle": "loyal"},
+        "identifiers": (
+            ("crm_id", "CRM-12"),
+            ("email", "anh@shop.vn"),
+            ("email", "anh.nguyen@shop.vn"),
+            ("phone", "+84912345678"),
+            ("user_id", "KH-7"),
+        ),
     }
     return Transition(**(values | changes))
 

@@ -2,81 +2,25 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from starlette.responses import Response
 
 from activation.fleet import Fleet
-from activation.webhook import WebhookChannel
 from activation.webhook_message import idempotency_key
-from activation.worker import Worker
 from domain.definitions.kinds import Destination, encode_definition
 from profile_store.memory import MemoryStore
-from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
-from runtime.clock import Clock, ManualClock, SystemClock
+from runtime.clock import ManualClock
 from runtime.errors import Transient
-from runtime.metrics import Metrics
-from runtime.settings import Settings
-from schemas.codec import decode, encode
-from schemas.records import Delivery, QuarantineRecord, Transition
+from schemas.records import QuarantineRecord, WaitingDelivery
+from tests.support.activation_world import SETTINGS, ActivationWorld
 from tests.support.polling import eventually_async
 from tests.support.transitions import destination, transition
-from tests.support.webhook_receiver import SECRET, VerifiedRequest, webhook_receiver
+from tests.support.webhook_receiver import VerifiedRequest, webhook_receiver
 
 wait_until = functools.partial(eventually_async, within_s=20)
-
-SETTINGS = Settings(commit_interval_ms=50)
-TOPICS: dict[str, tuple[int, dict[str, str]]] = {
-    SETTINGS.topic(name): (3, {}) for name in ("memberships", "deliveries", "quarantine")
-}
-
-
-class ActivationWorld:
-    """The clock, the broker and the store, which outlive a worker."""
-
-    def __init__(self, clock: Clock | None = None) -> None:
-        self.clock = clock or SystemClock()
-        self.bus = MemoryBus()
-        self.store: MemoryStore = MemoryStore(self.clock)
-
-    async def open(self) -> "ActivationWorld":
-        await self.bus.create_topics(TOPICS)
-        await self.bus.create_topics({SETTINGS.topic("definitions"): (1, {})})
-        return self
-
-    def worker(self, hook: Destination, secret: str = SECRET) -> Worker:
-        channel = WebhookChannel(hook.spec, secret, self.clock)
-        return Worker(SETTINGS, self.bus, self.store, self.clock, Metrics(), hook, channel)
-
-    @asynccontextmanager
-    async def working(self, *hooks: Destination) -> AsyncIterator[None]:
-        stop = asyncio.Event()
-        tasks = [asyncio.create_task(self.worker(hook).run(stop)) for hook in hooks]
-        try:
-            yield
-        finally:
-            stop.set()
-            await asyncio.gather(*tasks)
-
-    async def publish(self, transitions: Sequence[Transition]) -> None:
-        producer = await self.bus.producer()
-        topic = SETTINGS.topic("memberships")
-        await producer.send([Outgoing(topic, encode(t), key=t.profile_id.encode()) for t in transitions])
-
-    async def read(self, topic: str, kind: Any) -> list[Any]:
-        reader = await self.bus.reader([SETTINGS.topic(topic)])
-        polled = await reader.poll(0, 10_000)
-        return [decode(kind, record.value) for records in polled.values() for record in records]
-
-    async def deliveries(self) -> list[Delivery]:
-        return await self.read("deliveries", Delivery)
-
-    async def committed(self, name: str = "hook") -> int:
-        return sum((await self.bus.committed(SETTINGS.group(f"activation.{name}"), SETTINGS.topic("memberships"))).values())
 
 
 @pytest.fixture
@@ -170,15 +114,17 @@ async def test_a_delivery_retried_after_503_has_one_id(world: ActivationWorld) -
         world.working(destination(url=receiver.url)),
     ):
         await world.publish([transition()])
-        await wait_until(world.deliveries)
-    (said,) = await world.deliveries()
-    assert said.state == "delivered"
-    assert said.attempts == 3
-    assert said.status == 200
+        await wait_until(world.ended)
+    first, second, last = await world.deliveries()
+    assert [first.state, second.state, last.state] == ["waiting", "waiting", "delivered"]
+    assert [first.status, second.status, last.status] == [503, 429, 200]
+    assert [first.attempts, second.attempts, last.attempts] == [1, 2, 3]
+    assert first.next_ms > 0
+    assert last.next_ms == 0
     assert len({got.id for got in receiver.requests}) == 1
 
 
-@pytest.mark.parametrize(("status", "verdict"), [(410, "gone"), (400, "rejected")])
+@pytest.mark.parametrize(("status", "verdict"), [(410, "gone"), (422, "rejected"), (413, "rejected")])
 async def test_a_final_answer_fails_the_message_and_the_next_one_follows(world: ActivationWorld, status: int, verdict: str) -> None:
     async with webhook_receiver(lambda _: Response(status_code=status)) as receiver, world.working(destination(url=receiver.url)):
         await world.publish([transition(), transition(seq=2)])
@@ -191,26 +137,24 @@ async def test_a_final_answer_fails_the_message_and_the_next_one_follows(world: 
 
 
 async def test_retries_end_as_failed_at_their_age() -> None:
-    clock = ManualClock(SystemClock().now_ms())  # near the real time, since the receiver checks the age of a signature
+    clock = ManualClock()
     world = await ActivationWorld(clock).open()
-    hook: dict[str, Any] = {"retry": {"max_age_ms": 30_000, "min_ms": 1, "max_ms": 5}}
-
-    def refuse(_: VerifiedRequest) -> Response:
-        clock.advance(12_000)
-        return Response(status_code=500)
+    hook: dict[str, Any] = {"retry": {"max_age_ms": 30_000, "min_ms": 12_000, "max_ms": 12_000}}
 
     async with (
-        webhook_receiver(refuse) as receiver,
+        webhook_receiver(lambda _: Response(status_code=500, headers={"retry-after": "3600"}), clock) as receiver,
         world.working(destination(url=receiver.url, **hook)),
     ):
         await world.publish([transition()])
-        await wait_until(world.deliveries)
-    (said,) = await world.deliveries()
+        await wait_until(world.ended, on_poll=lambda: clock.advance(1_000))
+    (said,) = await world.ended()
     assert said.state == "failed"
     assert said.verdict == "retries_exhausted"
     assert said.status == 500
     assert said.attempts == len(receiver.requests)
-    assert said.attempts == 3
+    *_, last_wait = await world.read("retries", WaitingDelivery)
+    assert last_wait.due_ms == last_wait.since_ms + 30_000
+    assert said.attempts == last_wait.attempts + 1
 
 
 async def test_a_profiles_messages_keep_their_order_through_retries(world: ActivationWorld) -> None:
@@ -226,7 +170,7 @@ async def test_a_profiles_messages_keep_their_order_through_retries(world: Activ
         await world.publish(said)
 
         async def all_said() -> bool:
-            return len(await world.deliveries()) == len(said)
+            return len(await world.ended()) == len(said)
 
         await wait_until(all_said)
     for who in people:

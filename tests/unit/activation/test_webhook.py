@@ -15,7 +15,7 @@ from tests.support.transitions import destination, transition
 from tests.support.webhook_receiver import SECRET, webhook_receiver
 
 NOW_MS = 1_750_000_000_000
-MESSAGE = render(transition(), "hook")
+MESSAGE = render(transition(), destination())
 
 
 async def deliver(url: str, *, clock: Clock | None = None, private: bool = True, timeout_s: float = 15) -> AttemptResult:
@@ -68,14 +68,14 @@ async def test_the_host_header_keeps_the_name_while_the_address_is_pinned() -> N
 async def test_a_loopback_url_is_refused_unless_the_definition_allows_it() -> None:
     async with webhook_receiver() as receiver:
         result = await deliver(receiver.url, private=False)
-    assert isinstance(result, Reject)
+    assert isinstance(result, Retry)
     assert "allow_private_addresses" in result.detail
     assert receiver.requests == []
 
 
 async def test_redirects_are_not_followed() -> None:
     async with webhook_receiver(lambda _: RedirectResponse("/elsewhere")) as receiver:
-        assert await deliver(receiver.url) == Reject(307, "HTTP 307")
+        assert await deliver(receiver.url) == Retry(307, "HTTP 307")
     assert len(receiver.requests) == 1
 
 
@@ -96,9 +96,9 @@ async def test_a_closed_port_and_a_silent_receiver_may_be_tried_again() -> None:
 @pytest.mark.parametrize(
     ("status", "is_a"),
     [
-        (200, Ok), (204, Ok), (301, Reject), (400, Reject), (401, Reject), (404, Reject), (408, Retry), (410, ReceiverGone),
-        (422, Reject),
-        (429, Retry), (500, Retry), (503, Retry),
+        (200, Ok), (204, Ok), (301, Retry), (308, Retry), (400, Retry), (401, Retry), (403, Retry), (404, Retry), (405, Retry),
+        (408, Retry), (409, Retry), (410, ReceiverGone), (413, Reject), (415, Retry), (422, Reject), (429, Retry), (500, Retry),
+        (501, Retry), (503, Retry),
     ],
 )  # fmt: skip
 def test_each_status_means_one_thing(status: int, is_a: type) -> None:
@@ -107,7 +107,8 @@ def test_each_status_means_one_thing(status: int, is_a: type) -> None:
 
 def test_retry_after_is_honoured_where_a_retry_is_due() -> None:
     assert classify(503, "120", NOW_MS) == Retry(503, "HTTP 503", 120_000)
-    assert classify(404, "120", NOW_MS) == Reject(404, "HTTP 404")
+    assert classify(404, "120", NOW_MS) == Retry(404, "HTTP 404", 120_000)
+    assert classify(422, "120", NOW_MS) == Reject(422, "HTTP 422")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,17 @@ def test_a_signature_is_one_that_the_library_verifies() -> None:
     verify("chào", headers, json_parse=False)
     with pytest.raises(WebhookVerificationError):
         verify("chào!", headers, json_parse=False)
+
+
+async def test_while_a_secret_is_rotated_a_message_is_signed_with_both() -> None:
+    new_secret = "whsec_" + "bmV3IHNlY3JldCBvZiB0ZXN0cywgMjQgYg=="
+    async with webhook_receiver() as receiver:
+        hook = WebhookChannel(destination(url=receiver.url).spec, f"{new_secret}\n{SECRET}", SystemClock())
+        assert await hook.deliver(MESSAGE) == Ok(204)
+        await hook.aclose()
+    (got,) = receiver.requests
+    verify: Callable[..., object] = build_signer(new_secret).verify
+    verify(got.raw.decode(), got.headers)
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "c2VjcmV0IG9mIHRlc3RzLCAyNCBieXRlcw==", "whsec_é"])
