@@ -173,7 +173,8 @@ def test_events_of_segments_client_reach_the_log(running: Process, gzip: bool) -
     assert events["m-page"].properties == {"path": "/", "category": "Cửa hàng"}
     assert events["m-group"].properties["groupId"] == "g1"
     assert events["m-group"].traits == {"name": "Công ty Hoa Sen"}
-    assert events["m-alias"].identifiers == (("anonymous_id", "c2"), ("user_id", "u1"))
+    assert events["m-alias"].identifiers == (("user_id", "u1"),)
+    assert events["m-alias"].properties == {"previousId": "c2"}
     at_ms = int(at.timestamp() * 1000)
     for event in events.values():
         # Corrected by sentAt: right but for the time that the request was on its way.
