@@ -2,12 +2,12 @@
 
 import os
 
-from domain.intake.webhook_spec import HmacSignature, StandardSignature
+from domain.intake.webhook_spec import AnySignature
 from runtime.errors import Misconfigured
 from runtime.settings import Settings
 
 
-def load_secrets(spec: StandardSignature | HmacSignature, settings: Settings) -> list[str]:
+def load_secrets(spec: AnySignature, settings: Settings) -> list[str]:
     """Return the secrets that are valid now, at least one. A relative `secret_file` lies in the data directory.
 
     Raises Misconfigured, with the place to set the secret, when there is none.

@@ -12,19 +12,22 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from collector.problems import Problem
+from collector.twilio_signature import is_signed_by_twilio
 from domain.instants import instant_ms
-from domain.intake.webhook_spec import HmacSignature, StandardSignature
+from domain.intake.webhook_spec import AnySignature, HmacSignature, StandardSignature, TokenSignature, TwilioSignature
 from runtime.errors import Misconfigured
 
 MAX_REMEMBERED: Final = 100_000
 _MAX_ID_CHARS: Final = 128
+_STANDARD_NAMES: Final = ("webhook", "svix")
+"""How the headers of Standard Webhooks begin. Svix sends under its own name what became the standard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +39,66 @@ class Proof:
     replayable: bool = False
 
 
-def verify_signature(
-    spec: StandardSignature | HmacSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int
-) -> Proof | Problem:
-    """Return the proof that one of `secrets` signed `body` with these headers, or the problem with the signature.
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """What signatures are made of. `headers` must be found by names in small letters; `url` is the address as the client has it."""
 
-    `headers` must be found by names in small letters. Raises Misconfigured when a secret does not have the form of its scheme.
+    headers: Mapping[str, str]
+    body: bytes
+    url: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+def verify_signature(spec: AnySignature, secrets: Sequence[str], request: SignedRequest, now_ms: int) -> Proof | Problem:
+    """Return the proof that who sent the request has one of `secrets`, or the problem with the signature.
+
+    Raises Misconfigured when a secret does not have the form of its scheme.
     """
-    if isinstance(spec, StandardSignature):
-        return _verify_standard(spec, secrets, headers, body, now_ms)
-    return _verify_hmac(spec, secrets, headers, body, now_ms)
+    match spec:
+        case StandardSignature():
+            return _verify_standard(spec, secrets, request, now_ms)
+        case HmacSignature():
+            return _verify_hmac(spec, secrets, request, now_ms)
+        case TwilioSignature():
+            signature = request.headers.get("x-twilio-signature", "").strip()
+            is_valid = is_signed_by_twilio(secrets, signature, spec.url or request.url, request.body)
+            return Proof(signature.encode(), replayable=True) if is_valid else Problem.SIGNATURE
+        case TokenSignature():
+            return _verify_token(spec, secrets, request)
 
 
-def _verify_standard(
-    spec: StandardSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int
-) -> Proof | Problem:
-    message_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+def _verify_token(spec: TokenSignature, secrets: Sequence[str], request: SignedRequest) -> Proof | Problem:
+    """Return a proof that says nothing of the body: the same token comes with every request."""
+    if spec.query is not None:
+        token = request.query.get(spec.query, "").encode("utf-8", "replace")
+    elif spec.basic:
+        scheme, _, credentials = request.headers.get("authorization", "").strip().partition(" ")
+        token = _basic_password(credentials) if scheme.lower() == "basic" else b""
+    else:
+        # A server reads the bytes of a header as Latin-1, whatever the sender meant by them.
+        header = request.headers.get((spec.header or "").lower(), "").strip().encode("latin-1", "replace")
+        prefix = spec.prefix.encode()
+        token = header[len(prefix) :] if header.startswith(prefix) else b""
+    is_valid = False
+    for secret in secrets:
+        is_valid |= hmac.compare_digest(secret.encode(), token)
+    if not is_valid:
+        return Problem.SIGNATURE
+    return Proof(hashlib.blake2b(request.body, digest_size=16).digest(), replayable=True)
+
+
+def _basic_password(credentials: str) -> bytes:
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).partition(b":")[2]
+    except ValueError:  # binascii.Error is one
+        return b""
+
+
+def _verify_standard(spec: StandardSignature, secrets: Sequence[str], request: SignedRequest, now_ms: int) -> Proof | Problem:
+    headers, body = request.headers, request.body
+    # The three headers of one name belong together: an id of one and a signature of the other prove nothing.
+    name = next((name for name in _STANDARD_NAMES if f"{name}-id" in headers), "webhook")
+    message_id, timestamp = headers.get(f"{name}-id", ""), headers.get(f"{name}-timestamp", "")
     if (
         not message_id
         or len(message_id) > _MAX_ID_CHARS
@@ -62,7 +109,7 @@ def _verify_standard(
         text = body.decode()
     except UnicodeDecodeError:
         return Problem.SIGNATURE
-    signatures = [signature.encode("latin-1", "replace") for signature in headers.get("webhook-signature", "").split()]
+    signatures = [signature.encode("latin-1", "replace") for signature in headers.get(f"{name}-signature", "").split()]
     is_valid = False
     for secret in secrets:
         try:
@@ -78,9 +125,8 @@ def _verify_standard(
     return Proof(hashlib.blake2b(f"{message_id} {timestamp}".encode() + body, digest_size=16).digest(), message_id)
 
 
-def _verify_hmac(
-    spec: HmacSignature, secrets: Sequence[str], headers: Mapping[str, str], body: bytes, now_ms: int
-) -> Proof | Problem:
+def _verify_hmac(spec: HmacSignature, secrets: Sequence[str], request: SignedRequest, now_ms: int) -> Proof | Problem:
+    headers, body = request.headers, request.body
     timestamp = "" if spec.timestamp_header is None else headers.get(spec.timestamp_header.lower(), "").strip()
     signature = headers.get(spec.header.lower(), "").strip().encode("latin-1", "replace")
     prefix = spec.prefix.encode()
@@ -95,7 +141,7 @@ def _verify_hmac(
     )
     is_valid = False
     for secret in secrets:
-        digest = hmac.new(secret.encode(), prefix_bytes + body + suffix_bytes, spec.algorithm).digest()
+        digest = hmac.new(_key_of(spec, secret), prefix_bytes + body + suffix_bytes, spec.algorithm).digest()
         expected = digest.hex().encode() if spec.encoding == "hex" else base64.b64encode(digest)
         is_valid |= hmac.compare_digest(expected, signature)
     if not is_valid:
@@ -106,6 +152,19 @@ def _verify_hmac(
     if at_ms is None or _is_stale(at_ms, now_ms, spec.tolerance_s):
         return Problem.STALE
     return Proof(signature)
+
+
+def _key_of(spec: HmacSignature, secret: str) -> bytes:
+    try:
+        match spec.key_encoding:
+            case "text":
+                return secret.encode()
+            case "hex":
+                return bytes.fromhex(secret)
+            case "base64":
+                return base64.b64decode(secret, validate=True)
+    except ValueError as error:  # binascii.Error is one
+        raise Misconfigured(f"the secret is not written in {spec.key_encoding}, as key_encoding declares") from error
 
 
 def _is_stale(at_ms: int, now_ms: int, tolerance_s: int) -> bool:

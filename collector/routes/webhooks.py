@@ -7,27 +7,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from collector.body import DecodedBody, decompress_gzip
+from collector.client_address import client_scheme
 from collector.context import CollectorParts, RequestContext
 from collector.pipeline import (
     answer,
     charge_rate,
     check_origin,
     check_rate,
-    decode,
     intake_context_of,
     publish,
-    quarantine_body,
     read,
     serve,
     with_outcome,
 )
-from collector.problems import Problem, RequestRefused
+from collector.problems import PROBLEM_OF_BODY, Problem, RequestRefused
 from collector.responses import accepted_response
 from collector.webhook_secrets import load_secrets
-from collector.webhook_signature import verify_signature
+from collector.webhook_signature import SignedRequest, verify_signature
 from domain.intake.rejection import BodyProblem
-from domain.intake.webhook_delivery import decide_delivery
-from domain.intake.webhook_spec import WebhookSpec
+from domain.intake.values import Unparsable
+from domain.intake.webhook_delivery import decide_delivery, decode_payload, reject_unreadable
+from domain.intake.webhook_mapping import WebhookDelivery
+from domain.intake.webhook_spec import HmacSignature, StandardSignature, WebhookSpec
 from runtime.errors import Misconfigured
 from runtime.logs import get_logger
 
@@ -51,9 +53,7 @@ def verify(parts: CollectorParts, context: RequestContext) -> RequestContext:
     webhook, name = _webhook_of(context), context.known_source.metadata.name
     try:
         secrets = load_secrets(webhook.signature, parts.settings)
-        proof = verify_signature(
-            webhook.signature, secrets, headers=context.request.headers, body=context.raw, now_ms=context.received_ms
-        )
+        proof = verify_signature(webhook.signature, secrets, _signed_request(parts, context), context.received_ms)
     except Misconfigured as error:
         log.error("webhook_secret_unusable", source=name, reason=str(error))  # noqa: TRY400 - the operator's mistake, no bug
         raise RequestRefused(Problem.WEBHOOK_SECRET) from error
@@ -64,18 +64,37 @@ def verify(parts: CollectorParts, context: RequestContext) -> RequestContext:
     return replace(context, proof=proof)
 
 
+def _signed_request(parts: CollectorParts, context: RequestContext) -> SignedRequest:
+    request = context.request
+    forwarded = request.headers.getlist("x-forwarded-proto")
+    scheme = client_scheme(request.url.scheme, forwarded, parts.settings.collector_trusted_hops)
+    path = request.scope.get("raw_path", b"").decode("latin-1") or request.url.path
+    query = request.scope["query_string"].decode("latin-1")
+    url = f"{scheme}://{request.headers.get('host', '')}{path}{'?' if query else ''}{query}"
+    return SignedRequest(request.headers, context.raw, url, request.query_params)
+
+
+def decode_webhook(parts: CollectorParts, context: RequestContext) -> RequestContext:
+    """Decode the payload, which is JSON or a form. The bytes of a body that is neither stay, to be quarantined as they came."""
+    content = decompress_gzip(context.raw, parts.settings.collector_max_body_bytes, context.permit)
+    if content is None:
+        return replace(context, body=BodyProblem.UNPARSABLE)
+    try:
+        payload, json_content = decode_payload(content)
+    except Unparsable:
+        return replace(context, body=BodyProblem.UNPARSABLE)
+    return replace(context, body=DecodedBody(payload, json_content), raw=b"")
+
+
 def decide(parts: CollectorParts, context: RequestContext) -> RequestContext:
     """Map the payload and decide on its events. The rate is charged afterwards, because only the mapping knows their number."""
-    if isinstance(context.body, BodyProblem):
-        return replace(quarantine_body(parts, context, context.body), event_count=1)
-    outcome = decide_delivery(
-        parts.intake,
-        _webhook_of(context).mapping,
-        context.body.value,
-        context.body.content,
-        intake_context=intake_context_of(parts, context),
-        delivery_id=context.proof.id if context.proof is not None else "",
-    )
+    body, intake_context = context.body, intake_context_of(parts, context)
+    if isinstance(body, BodyProblem):
+        outcome = reject_unreadable(parts.intake, context.raw, intake_context)
+        return replace(with_outcome(context, outcome, PROBLEM_OF_BODY[body]), event_count=1)
+    request, delivery_id = context.request, "" if context.proof is None else context.proof.id
+    delivery = WebhookDelivery(body.value, body.content, request.headers, request.query_params, delivery_id)
+    outcome = decide_delivery(parts.intake, _webhook_of(context).mapping, delivery, intake_context)
     return replace(with_outcome(context, outcome), event_count=max(1, len(outcome.records)))
 
 
@@ -84,9 +103,10 @@ def remember_delivery(parts: CollectorParts, context: RequestContext) -> Request
 
     This comes after the records are durable: a delivery that the broker refused must be taken when it is sent again.
     """
-    if context.proof is not None and context.problem is None:
+    signature = _webhook_of(context).signature
+    if context.proof is not None and context.problem is None and isinstance(signature, StandardSignature | HmacSignature):
         # Twice the tolerance: a time signed that far ahead is accepted until that long after it has come.
-        until_ms = context.received_ms + 2 * _webhook_of(context).signature.tolerance_s * 1000
+        until_ms = context.received_ms + 2 * signature.tolerance_s * 1000
         parts.replay_cache.add(context.known_source.metadata.name, context.proof, until_ms)
     return context
 
@@ -104,7 +124,7 @@ WEBHOOK_STEPS: Final = (
     check_rate,
     read,
     verify,
-    decode,
+    decode_webhook,
     decide,
     charge_rate,
     publish,

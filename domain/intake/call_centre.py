@@ -4,12 +4,14 @@ A call-centre event may be written flat (`{"type": "call_ended", "call_id": "c-1
 `properties`, in snake case or camel case. The event is the same, whichever way it was written.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from domain.identity.identifier_values import normalise
 from domain.instants import INSTANT_RULE, instant_ms, iso_instant
 from domain.intake.call_fields import is_absent_value, optional_object, optional_text
+from domain.intake.durations import read_seconds
 from domain.intake.rejection import CallRejected
 from domain.intake.values import text_of
 from domain.intake.withheld_numbers import is_withheld
@@ -17,6 +19,11 @@ from schemas.hashes import short_hash
 from schemas.reasons import Reason
 
 DIRECTIONS: Final = ("inbound", "outbound")
+_DIRECTION_BY_WORD: Final = {
+    "inbound": "inbound", "in": "inbound", "incoming": "inbound",
+    "outbound": "outbound", "out": "outbound", "outgoing": "outbound",
+}  # fmt: skip
+_WORD_END: Final = re.compile(r"[-_ ]")
 MAX_NOTE_CHARS: Final = 8192
 _MAX_TEXT_CHARS: Final = 256
 _MAX_CALL_ID_CHARS: Final = 128
@@ -113,17 +120,21 @@ def _text_check(max_chars: int) -> Callable[[Any, str], str]:
 
 
 def _check_seconds(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CallRejected(Reason.WRONG_TYPE, "must be a number of seconds", f"properties.{name}")
-    if value < 0:
+    seconds = read_seconds(value)
+    if seconds is None:
+        raise CallRejected(Reason.WRONG_TYPE, "must be a number of seconds, or a time such as 00:04:19", f"properties.{name}")
+    if seconds < 0:
         raise CallRejected(Reason.WRONG_TYPE, "must not be negative", f"properties.{name}")
-    return value
+    return seconds
 
 
 def _check_direction(value: Any, name: str) -> str:
-    if isinstance(value, str) and value in DIRECTIONS:
-        return value
-    raise CallRejected(Reason.WRONG_TYPE, f"must be {' or '.join(DIRECTIONS)}", f"properties.{name}")
+    """Return `inbound` or `outbound`, also for `in`, `Incoming` or Twilio's `outbound-api`: the first word decides."""
+    word = _WORD_END.split(value.strip().casefold(), maxsplit=1)[0] if isinstance(value, str) else ""
+    direction = _DIRECTION_BY_WORD.get(word)
+    if direction is None:
+        raise CallRejected(Reason.WRONG_TYPE, f"must be {' or '.join(DIRECTIONS)}", f"properties.{name}")
+    return direction
 
 
 def _check_instant(value: Any, name: str) -> str:

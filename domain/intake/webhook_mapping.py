@@ -5,24 +5,31 @@ turns the payload `{"status": "paid", "mail": "a@b.vn"}` into the call
 `{"type": "track", "event": "Order Completed", "identifiers": {"email": "a@b.vn"}}`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Final
 
 from domain.instants import InstantReading, instant_ms, iso_instant
+from domain.intake.durations import read_seconds
 from domain.intake.rejection import CallRejected, Rejection
 from domain.intake.values import text_of
 from domain.intake.webhook_spec import (
+    Conditions,
     Constant,
     EventMapping,
     FirstOf,
     ForEach,
+    Join,
     MappingFields,
     MappingRule,
     MappingSpec,
     MappingValue,
     ReadPath,
     Transform,
+    ValueTest,
+    path_root,
     path_steps,
 )
 from domain.numbers import read_number
@@ -30,18 +37,35 @@ from schemas.reasons import Reason
 
 _EPOCH_SECONDS: Final = InstantReading(format="epoch_seconds")
 _EPOCH_MS: Final = InstantReading(format="epoch_ms")
+_WHOLE_PAYLOAD: Final = ReadPath(path="$")
+_PHONE_ADDRESS: Final = re.compile(r"(?:tel|sips?):([^@;?]*)", re.IGNORECASE)
 
 
-def map_payload(spec: MappingSpec, payload: Any, max_calls: int) -> list[dict[str, Any]] | Rejection:
-    """Return the calls that the first rule that applies makes of a decoded payload, or why it makes none.
+@dataclass(frozen=True, slots=True)
+class WebhookDelivery:
+    """What a mapping reads: the decoded body, the request's headers by their names in small letters, and its query.
 
-    The list is empty when the rule ignores the payload. More than `max_calls` calls are a rejection. The path of a rejection is the
-    path in the payload that could not be read, or the field of the event that needed it.
+    `raw` are the bytes from which `payload` was decoded. `id` is the sender's id of the delivery, or "".
     """
+
+    payload: Any
+    raw: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+
+
+def map_delivery(spec: MappingSpec, delivery: WebhookDelivery, max_calls: int) -> list[dict[str, Any]] | Rejection:
+    """Return the calls that the first rule that applies makes of a delivery, or why it makes none.
+
+    The list is empty when the rule ignores the delivery. More than `max_calls` calls are a rejection. The path of a rejection is
+    the path in the delivery that could not be read, or the field of the event that needed it.
+    """
+    scope = _Scope(delivery, None)
     try:
         for rule in spec.rules:
-            if _applies(rule, payload):
-                return [] if rule.ignore else _build_calls(rule, payload, max_calls)
+            if scope.fulfils(rule.when):
+                return [] if rule.ignore else _build_calls(rule, scope, max_calls)
     except CallRejected as error:
         return error.rejection
     except RecursionError:
@@ -49,114 +73,144 @@ def map_payload(spec: MappingSpec, payload: Any, max_calls: int) -> list[dict[st
     return Rejection(Reason.UNKNOWN_TYPE, "no rule of the source's mapping applies to this payload", "mapping.rules")
 
 
-def _applies(rule: MappingRule, payload: Any) -> bool:
-    for path, expected in rule.when.items():
-        actual = _value_at(path, payload, None)
-        if not any(_is_same(actual, alternative) for alternative in (expected if isinstance(expected, tuple) else (expected,))):
-            return False
-    return True
-
-
-def _is_same(actual: Any, expected: Any) -> bool:
-    """Return whether two values are equal and of one kind: 1 is not true."""
-    return bool(actual == expected) and isinstance(actual, bool) == isinstance(expected, bool)
-
-
-def _build_calls(rule: MappingRule, payload: Any, max_calls: int) -> list[dict[str, Any]]:
-    elements = [None] if rule.each is None else _elements(rule.each, payload, None)
+def _build_calls(rule: MappingRule, scope: "_Scope", max_calls: int) -> list[dict[str, Any]]:
+    elements = [None] if rule.each is None else scope.elements(rule.each)
     if elements is None:
         raise CallRejected(Reason.MISSING_FIELD, "is missing: the rule makes an event of each of its elements", rule.each or "")
     if len(elements) * len(rule.events) > max_calls:
         raise CallRejected(
             Reason.TOO_MANY, f"makes {len(elements) * len(rule.events)} events, the limit is {max_calls}", rule.each or ""
         )
-    return [_build_call(event, payload, element) for element in elements for event in rule.events]
+    scopes = [scope.inner(element) for element in elements]
+    return [_build_call(event, inner) for inner in scopes for event in rule.events if inner.fulfils(event.when)]
 
 
-def _build_call(event: EventMapping, payload: Any, element: Any) -> dict[str, Any]:
-    scope = _Scope(payload, element)
+def _build_call(event: EventMapping, scope: "_Scope") -> dict[str, Any]:
     call: dict[str, Any] = {
         "type": scope.value(event.type, "type"),
         "identifiers": {name: scope.value(value, f"identifiers.{name}") for name, value in event.identifiers.items()},
     }
-    for field, value in (("timestamp", event.time), ("messageId", event.message_id), ("groupId", event.group_id)):
-        if value is not None and (resolved := scope.value(value, field)) is not None:
-            call[field] = resolved
+    for name, value in (("timestamp", event.time), ("messageId", event.message_id), ("groupId", event.group_id)):
+        if value is not None and (resolved := scope.value(value, name)) is not None:
+            call[name] = resolved
     if event.name is not None and (name := scope.value(event.name, "name")) is not None:
         call["event" if call["type"] == "track" else "name"] = name
-    for field, fields in (("properties", event.properties), ("traits", event.traits), ("context", event.context)):
-        if resolved := scope.fields(fields, field):
-            call[field] = resolved
+    for name, fields in (("properties", event.properties), ("traits", event.traits), ("context", event.context)):
+        if resolved := scope.fields(fields, name):
+            call[name] = resolved
     return call
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """The values that paths start from: `$` is the payload, `@` the element of the innermost `each`."""
+    """The values that paths start from: `$` is the payload, `@` the element of the innermost `each`, and the request's own."""
 
-    payload: Any
+    delivery: WebhookDelivery
     element: Any
+
+    def inner(self, element: Any) -> "_Scope":
+        """Return the scope of an element."""
+        return _Scope(self.delivery, element)
+
+    def fulfils(self, conditions: Conditions) -> bool:
+        """Return whether every path of the conditions is as it must be."""
+        return all(_is_as_expected(self.at(path), expected) for path, expected in conditions.items())
+
+    def at(self, path: str) -> Any:
+        """Return the value at a path, None if there is none; with `[*]` in the path the list of all values there."""
+        root, steps = path_root(path), path_steps(path)
+        if root == "$headers":
+            return self.delivery.headers.get(str(steps[0]))
+        if root == "$query":
+            return self.delivery.query.get(str(steps[0]))
+        return _walk(self.element if root == "@" else self.delivery.payload, steps)
+
+    def elements(self, path: str) -> list[Any] | None:
+        """Return the elements of the list at a path, with `[*]` at its end or without; None when there is nothing.
+
+        `$.batches[*].orders[*]` gives the orders of all batches.
+        """
+        prefix = path.removesuffix("[*]")
+        value = self.at(prefix)
+        if value is None:
+            return None
+        lists = value if prefix != path and "[*]" in prefix else [value]
+        if not all(isinstance(items, list) for items in lists):
+            raise CallRejected(Reason.WRONG_TYPE, "must be a list", path)
+        return [item for items in lists for item in items]
 
     def fields(self, fields: MappingFields, target: str) -> Any:
         """Return values by name, with dotted names nested; or the value at a path, which intake rejects if it is no object."""
         if isinstance(fields, str):
-            return _value_at(fields, self.payload, self.element)
+            return self.at(fields)
         result: dict[str, Any] = {}
         for name, value in fields.items():
             resolved = self.value(value, f"{target}.{name}")
             if resolved is None:
                 continue
             *parents, leaf = name.split(".")
-            inner = result
+            parent_object = result
             for parent in parents:
-                inner = inner.setdefault(parent, {})
-                if not isinstance(inner, dict):
+                parent_object = parent_object.setdefault(parent, {})
+                if not isinstance(parent_object, dict):
                     raise CallRejected(
                         Reason.WRONG_TYPE,
                         "another field of the mapping has put a plain value where this one needs an object",
                         f"{target}.{name}",
                     )
-            inner[leaf] = resolved
+            parent_object[leaf] = resolved
         return result
 
     def value(self, value: MappingValue, target: str) -> Any:
-        """Return what a value of the mapping is for this payload; None when the payload has nothing there."""
+        """Return what a value of the mapping is for this delivery; None when the delivery has nothing there."""
         if isinstance(value, str):
-            return _value_at(value, self.payload, self.element) if value[:1] in ("$", "@") else value
+            return self.at(value) if value[:1] in ("$", "@") else value
         if isinstance(value, Constant):
             return value.const
         if isinstance(value, FirstOf):
             return next(
-                (resolved for alternative in value.first if (resolved := self.value(alternative, target)) is not None), None
+                (resolved for alternative in value.first if not _is_missing(resolved := self.value(alternative, target))), None
             )
         if isinstance(value, ForEach):
-            elements = _elements(value.each, self.payload, self.element) or []
-            return [_Scope(self.payload, element).fields(value.fields, target) for element in elements]
+            return [self.inner(element).fields(value.fields, target) for element in self.elements(value.each) or []]
+        if isinstance(value, Join):
+            return self._join(value, target)
         if isinstance(value, ReadPath):
             return self._read(value, target)
         return value
 
     def _read(self, read: ReadPath, target: str) -> Any:
-        result = _value_at(read.path, self.payload, self.element)
-        for transform in read.as_:
-            result = _transform(result, transform, read, target)
+        result = _transformed(self.at(read.path), read.as_, read, target)
         if read.map is not None:
-            key = text_of(result)
+            key = str(result).lower() if isinstance(result, bool) else text_of(result)
             result = read.map.get(key) if key is not None else None
         return read.default if result is None else result
 
-
-def _elements(path: str, payload: Any, element: Any) -> list[Any] | None:
-    """Return the elements of the list at a path, with `[*]` at its end or without; None when there is nothing."""
-    elements = _value_at(path.removesuffix("[*]"), payload, element)
-    if elements is not None and not isinstance(elements, list):
-        raise CallRejected(Reason.WRONG_TYPE, "must be a list", path)
-    return elements
+    def _join(self, join: Join, target: str) -> Any:
+        texts = [_string(self.value(part, target)) for part in join.join]
+        if any(not text for text in texts):
+            return None
+        return _transformed(join.with_.join(text for text in texts if text), join.as_, _WHOLE_PAYLOAD, target)
 
 
-def _value_at(path: str, payload: Any, element: Any) -> Any:
-    """Return the value at a path, None if there is none; with `[*]` in the path the list of all values there."""
-    return _walk(element if path.startswith("@") else payload, path_steps(path))
+def _is_as_expected(actual: Any, expected: Any) -> bool:
+    if isinstance(expected, ValueTest):
+        if expected.exists is not None:
+            return _is_missing(actual) != expected.exists
+        if expected.starts_with is not None:
+            return isinstance(actual, str) and actual.startswith(expected.starts_with)
+        return not _is_as_expected(actual, expected.not_)
+    return any(_is_same(actual, alternative) for alternative in (expected if isinstance(expected, tuple) else (expected,)))
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a payload has nothing here: null, or a blank text, which senders write for nothing."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _is_same(actual: Any, expected: Any) -> bool:
+    """Return whether two values are equal and of one kind: 1 is not true."""
+    return bool(actual == expected) and isinstance(actual, bool) == isinstance(expected, bool)
 
 
 def _walk(value: Any, path: tuple[Any, ...]) -> Any:
@@ -165,8 +219,8 @@ def _walk(value: Any, path: tuple[Any, ...]) -> Any:
             if not isinstance(value, list):
                 return None
             rest = path[index + 1 :]
-            matches = [inner for element in value if (inner := _walk(element, rest)) is not None]
-            return [item for inner in matches for item in inner] if None in rest else matches
+            matches = [match for element in value if (match := _walk(element, rest)) is not None]
+            return [item for match in matches for item in match] if None in rest else matches
         if isinstance(step, str):
             value = value.get(step) if isinstance(value, dict) else None
         else:
@@ -176,16 +230,33 @@ def _walk(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-def _transform(value: Any, transform: Transform, read: ReadPath, target: str) -> Any:
+def _transformed(value: Any, transforms: Sequence[Transform], read: ReadPath, target: str) -> Any:
     """Return the transformed value; of a list, the list of its transformed elements."""
-    if value is None:
+    for transform in transforms:
+        if value is None:
+            return None
+        if isinstance(value, list):
+            return [_transformed(item, transforms, read, target) for item in value]
+        value = _TRANSFORMS[transform](value, read)
+        if value is None:
+            raise CallRejected(Reason.WRONG_TYPE, f"cannot be read as `{transform}` for {target}", read.path)
+    return value
+
+
+def _milliseconds(value: Any) -> int | float | None:
+    """Return a length of time that is given in milliseconds, in seconds."""
+    number = read_number(value, ".")
+    if number is None:
         return None
-    if isinstance(value, list):
-        return [_transform(item, transform, read, target) for item in value]
-    transformed = _TRANSFORMS[transform](value, read)
-    if transformed is None:
-        raise CallRejected(Reason.WRONG_TYPE, f"cannot be read as `{transform}` for {target}", read.path)
-    return transformed
+    seconds = number / 1000
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def _phone(value: Any) -> str | None:
+    """Return the number of a `tel:` or `sip:` address; any other text, and a number, as it is."""
+    text = text_of(value)
+    match = None if text is None else _PHONE_ADDRESS.match(text.strip())
+    return text if match is None else match[1]
 
 
 def _instant(value: Any, reading: InstantReading) -> str | None:
@@ -197,6 +268,12 @@ def _string(value: Any) -> str | None:
     return text_of(value) or (repr(value) if isinstance(value, float) else value if value == "" else None)
 
 
+def _hash(value: Any) -> str | None:
+    """Return 32 hex digits that stand for a text: an id that shows nothing of what it was made of."""
+    text = _string(value)
+    return None if text is None else blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=b"mapping").hexdigest()
+
+
 _TRANSFORMS: Final[dict[Transform, Callable[[Any, ReadPath], Any]]] = {
     "lower": lambda value, _: value.lower() if isinstance(value, str) else None,
     "upper": lambda value, _: value.upper() if isinstance(value, str) else None,
@@ -206,4 +283,8 @@ _TRANSFORMS: Final[dict[Transform, Callable[[Any, ReadPath], Any]]] = {
     "iso": lambda value, read: _instant(value, read.instants),
     "epoch_seconds": lambda value, _: _instant(value, _EPOCH_SECONDS),
     "epoch_ms": lambda value, _: _instant(value, _EPOCH_MS),
+    "seconds": lambda value, _: read_seconds(value),
+    "milliseconds": lambda value, _: _milliseconds(value),
+    "phone": lambda value, _: _phone(value),
+    "hash": lambda value, _: _hash(value),
 }

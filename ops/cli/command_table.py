@@ -49,6 +49,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
         "sql": CommandEntry("ops.cli.sql", "Query ClickHouse as the analyst, who may read everything and change nothing."),
         "quality": CommandEntry("ops.cli.quality", "Score the data of a day by source and event, from 0 to 100."),
         "import": CommandEntry("ops.cli.import_file", "Import customers or past events from a file."),
+        "webhooks": CommandEntry("ops.cli.webhooks", "Print the ready definitions for webhooks of other systems."),
         "tracking-plan": CommandEntry("ops.cli.tracking_plan", "Learn what a source's events look like."),
         "schema": CommandEntry("ops.cli.schema", "Print the JSON Schema (2020-12) of a kind of definition."),
         "analytics-js": CommandEntry(

@@ -17,7 +17,7 @@ from domain.intake.envelope import CALL_CENTRE_PATH, parse_envelope, single_call
 from domain.intake.rejection import BodyProblem
 from domain.intake.touchpoints import DEFAULT_SOURCE, touchpoint_calls
 from domain.intake.values import Unparsable, loads
-from domain.intake.webhook_delivery import WEBHOOK_ID_PREFIX, decide_delivery
+from domain.intake.webhook_delivery import WEBHOOK_ID_PREFIX, decide_delivery, stored_delivery
 from ops.quarantine.entries import QuarantineEntry
 from runtime.bus.port import Outgoing
 from runtime.bus.record_limits import MAX_RECORD_BYTES
@@ -83,10 +83,9 @@ class ReplayDecider:
         if entry.id.startswith(_IMPORTED_ROW):
             return ReplayRefusal("a row of a file: mend the file and import it again, what was kept of it is not doubled")
         try:
-            call = loads(raw)
+            outcome = self._webhook(entry, raw) if entry.id.startswith(_WEBHOOK_RECORD) else self._call(entry, loads(raw))
         except Unparsable:
             return ReplayRefusal("not JSON in UTF-8")
-        outcome = self._webhook(entry, call, raw) if entry.id.startswith(_WEBHOOK_RECORD) else self._call(entry, call)
         if isinstance(outcome, ReplayRefusal):
             return outcome
         if outcome.rejections:
@@ -118,17 +117,14 @@ class ReplayDecider:
         source = self._sources.get(source_name) if isinstance(source_name, str) else None
         return source.metadata.name if source is not None and source.spec.topic_ingress else DEFAULT_SOURCE
 
-    def _webhook(self, entry: QuarantineEntry, payload: Any, raw: bytes) -> IntakeOutcome | ReplayRefusal:
+    def _webhook(self, entry: QuarantineEntry, raw: bytes) -> IntakeOutcome | ReplayRefusal:
+        """Map a delivery by the live mapping of its source. Raises Unparsable."""
         source = self._sources.get(entry.source)
         if source is None or source.spec.webhook is None:
             return ReplayRefusal("its source has no webhook by now")
-        return decide_delivery(
-            intake=self._intake,
-            mapping=source.spec.webhook.mapping,
-            payload=payload,
-            raw=raw,
-            intake_context=IntakeContext(entry.source, entry.at_ms, namespaces=self._namespaces),
-        )
+        delivery = stored_delivery(entry.id.removeprefix(f"{STAGE}-"), raw)
+        context = IntakeContext(entry.source, entry.at_ms, namespaces=self._namespaces)
+        return decide_delivery(self._intake, source.spec.webhook.mapping, delivery, context)
 
     def _stage_records(self, entry: QuarantineEntry, raw: bytes) -> list[Outgoing] | ReplayRefusal:
         name = entry.topic.removeprefix(f"{self._settings.environment}.")

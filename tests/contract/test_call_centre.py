@@ -84,7 +84,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no call id": ({**START, "call_id": None}, "missing_field", "properties.call_id"),
     "a list for an id": ({**START, "call_id": ["c"]}, "wrong_type", "properties.call_id"),
     "another direction": ({**START, "direction": "sideways"}, "wrong_type", "properties.direction"),
-    "text for seconds": ({**START, "wait_seconds": "12"}, "wrong_type", "properties.wait_seconds"),
+    "words for seconds": ({**START, "wait_seconds": "a while"}, "wrong_type", "properties.wait_seconds"),
     "negative seconds": ({**START, "talk_seconds": -1}, "wrong_type", "properties.talk_seconds"),
     "no disposition": ({**START, "type": "call_disposition"}, "missing_field", "properties.disposition"),
     "no instant": ({**START, "type": "callback_scheduled"}, "missing_field", "properties.scheduled_at"),

@@ -8,10 +8,20 @@ import httpx
 import orjson
 import pytest
 
+from domain.instants import instant_ms
 from domain.intake.email_links import EmailLink, derive_key, sign
+from ops.webhooks.catalogue import samples_of, webhook_names
 from tests.support.collector_harness import KEY, source
 from tests.support.collector_process import CollectorProcess, collector_process
-from tests.support.webhook_sources import documented_source, hmac_headers, standard_headers, with_secret
+from tests.support.webhook_sources import (
+    documented_source,
+    hmac_headers,
+    shipped_source,
+    signed_headers,
+    signed_target,
+    standard_headers,
+    with_secret,
+)
 
 SECRET = "secret-of-the-cti"
 ORDERS = "whsec_c2VjcmV0LW9mLXRoZS1vcmRlci1zeXN0ZW0="
@@ -59,3 +69,31 @@ def test_every_touchpoint_reaches_the_log(running: CollectorProcess) -> None:
     (identify,) = [event for event in events if event.type == "identify"]
     assert identify.source == "orders"
     assert identify.traits["name"] == "Lê Thị Bưởi"
+
+
+@pytest.mark.kafka
+def test_every_shipped_webhook_reaches_the_log(kafka: str, tmp_path: Path) -> None:
+    sources = [shipped_source(name) for name in webhook_names()]
+    secrets = {
+        source.spec.webhook.signature.secret_env: "secret-of-the-sender"
+        for source in sources
+        if source.spec.webhook is not None and source.spec.webhook.signature.secret_env is not None
+    }
+    with collector_process(kafka, tmp_path, *sources, environ=secrets) as process, httpx.Client(base_url=process.url) as http:
+        accepted = 0
+        for source in sources:
+            for sample in samples_of(source.metadata.name):
+                headers = signed_headers(source, sample, "secret-of-the-sender", process.url)
+                target = signed_target(source, sample, "secret-of-the-sender")
+                answer = http.post(target, content=sample.body, headers=headers)
+                assert (answer.status_code, answer.json()["results"]) == (200, []), sample.name
+                accepted += int(answer.headers["x-onefold-result"].partition(";")[0].removeprefix("accepted="))
+                wrong = http.post(sample.target, content=sample.body, headers=dict(sample.headers))
+                assert wrong.status_code == 401, sample.name
+        events = process.read("events", accepted)
+    assert {event.source for event in events} == set(webhook_names())
+    twilio = {event.id: event for event in events if event.source == "twilio"}
+    ended = twilio["CA00000000000000000000000000000101:call_ended"]
+    assert ended.identifiers == (("caller_number", "+84912345678"),)
+    assert (ended.properties["direction"], ended.properties["talk_seconds"]) == ("inbound", 259)
+    assert ended.time_ms == instant_ms("2025-06-15T09:04:31+07:00")

@@ -118,7 +118,7 @@ def test_computed_traits_and_other_kinds_are_explained_alike() -> None:
         "spec.webhook.signature.headr: unknown key: did you mean `header`?"
     ]
     assert error_lines(document({"webhook": {**hook, "signature": {"scheme": "hmak"}}}, "Source")) == [
-        "spec.webhook.signature.scheme: must be one of standard, hmac: did you mean `hmac`?"
+        "spec.webhook.signature.scheme: must be one of standard, hmac, twilio, token: did you mean `hmac`?"
     ]
 
 

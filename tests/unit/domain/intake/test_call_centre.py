@@ -160,9 +160,9 @@ def test_note_without_a_call_and_without_a_customer_is_refused() -> None:
         ("call_started", {"caller_number": {}}, Reason.WRONG_TYPE, "properties.caller_number"),
         ("call_started", {"agent": True}, Reason.WRONG_TYPE, "properties.agent"),
         ("call_started", {"queue": "q" * 257}, Reason.WRONG_TYPE, "properties.queue"),
-        ("call_started", {"direction": "in"}, Reason.WRONG_TYPE, "properties.direction"),
+        ("call_started", {"direction": "sideways"}, Reason.WRONG_TYPE, "properties.direction"),
         ("call_started", {"direction": ["inbound"]}, Reason.WRONG_TYPE, "properties.direction"),
-        ("call_connected", {"wait_seconds": "12"}, Reason.WRONG_TYPE, "properties.wait_seconds"),
+        ("call_connected", {"wait_seconds": "a while"}, Reason.WRONG_TYPE, "properties.wait_seconds"),
         ("call_connected", {"wait_seconds": True}, Reason.WRONG_TYPE, "properties.wait_seconds"),
         ("call_ended", {"talk_seconds": -1}, Reason.WRONG_TYPE, "properties.talk_seconds"),
         ("call_ended", {"talkSeconds": -1}, Reason.WRONG_TYPE, "properties.talk_seconds"),
@@ -234,3 +234,19 @@ def test_whatever_the_fields_hold_it_is_an_event_or_a_reason(
 ) -> None:
     call = {"type": call_type, "userId": "u1", **beside, "properties": inside}
     assert parse(call) == parse(call)
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "expected"),
+    [
+        ("talk_seconds", "95", 95), ("talk_seconds", " 95.5 ", 95.5), ("wait_seconds", "00:04:19", 259),
+        ("wait_seconds", "4:19", 259),
+        ("talk_seconds", "1.02:00:00", 93_600), ("talk_seconds", 95.0, 95.0), ("direction", "outbound-api", "outbound"),
+        ("direction", "outbound-dial", "outbound"), ("direction", "Inbound", "inbound"), ("direction", "in", "inbound"),
+        ("direction", "OUT", "outbound"), ("direction", "incoming", "inbound"), ("direction", " outgoing ", "outbound"),
+    ],
+)  # fmt: skip
+def test_what_telephone_systems_write_is_read(field: str, written: Any, expected: Any) -> None:
+    event = parsed_event(call_of_type("call_ended", caller_number="0912345678", **{field: written}))
+    assert event.properties[field] == expected
+    assert type(event.properties[field]) is type(expected)

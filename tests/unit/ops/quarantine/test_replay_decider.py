@@ -14,6 +14,7 @@ from domain.intake.admission import Admission
 from ops.quarantine.edits import RecordEdits, parse_assignment, parse_rename
 from ops.quarantine.entries import QuarantineEntry
 from ops.quarantine.replay_decider import ReplayDecider, ReplayRefusal
+from ops.webhooks.catalogue import SampleRequest, samples_of
 from profile_store.port import TopicPartition
 from runtime.bus.port import Record
 from runtime.errors import Invalid
@@ -24,6 +25,7 @@ from schemas.records import QuarantineRecord, Touched
 from streams.steps.accept import AcceptStep
 from tests.support.collector_harness import collector_harness
 from tests.support.events import event
+from tests.support.webhook_sources import shipped_source, signed_headers
 
 SETTINGS = Settings()
 AT_MS = 1_750_000_000_000
@@ -210,3 +212,63 @@ def test_a_body_that_was_mended_gives_all_of_its_calls_or_none() -> None:
 def test_an_event_of_a_call_centre_keeps_the_id_that_any_other_way_gives_it() -> None:
     call = {"type": "call_ended", "call_id": "c1", "caller_number": "0901234567"}
     assert sent(replay_decider().records(entry(call), json.dumps(call).encode())).id == "c1:call_ended"
+
+
+async def test_a_delivery_is_replayed_with_the_header_that_its_mapping_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOPIFY_WEBHOOK_SECRET", "secret")
+    source = shipped_source("shopify")
+    (sample,) = [sample for sample in samples_of("shopify") if sample.name == "shopify-guest-order-created"]
+    broken = SampleRequest(sample.name, sample.target, sample.headers, sample.body.replace(b'"1970000.00"', b'"a lot"', 1))
+    async with collector_harness() as at:
+        at.sources.replace_all({source.key: source})
+        headers = signed_headers(source, broken, "secret", "http://collector.test")
+        await at.http.post(broken.target, content=broken.body, headers=headers)
+        ((record, raw),) = await at.quarantined()
+    assert (record.reason, record.detail.partition(":")[0]) == ("wrong_type", "$.total_price")
+    decider = ReplayDecider(SETTINGS, [source], Admission())
+    held = entry(raw, name=record.id, source="shopify")
+    assert decider.records(held, raw) == ReplayRefusal("wrong_type: $.total_price")
+    repaired = RecordEdits(put=(("body.total_price", 1970000),)).apply(raw)
+    first, again = sent(decider.records(held, repaired)), sent(decider.records(held, repaired))
+    assert (first.name, first.id) == ("Order Completed", "shopify:orders/create:5800000000002")
+    assert first == again
+
+
+async def test_a_form_is_replayed_as_the_fields_that_it_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASTERISK_WEBHOOK_SECRET", "secret")
+    source = shipped_source("asterisk")
+    (sample,) = [sample for sample in samples_of("asterisk") if sample.name == "asterisk-inbound"]
+    broken = SampleRequest(
+        sample.name, sample.target, sample.headers, sample.body.replace(b"billsec=259", b"billsec=long&userfield=")
+    )
+    async with collector_harness() as at:
+        at.sources.replace_all({source.key: source})
+        headers = signed_headers(source, broken, "secret", "http://collector.test")
+        await at.http.post(broken.target, content=broken.body, headers=headers)
+        ((record, raw),) = await at.quarantined()
+    fields = json.loads(raw)
+    assert (fields["src"], fields["billsec"], fields["userfield"]) == ("0912345678", "long", None)
+    decider = ReplayDecider(SETTINGS, [source], Admission())
+    held = entry(raw, name=record.id, source="asterisk")
+    assert decider.records(held, raw) == ReplayRefusal("wrong_type: $.billsec")
+    replayed = sent(decider.records(held, RecordEdits(put=(("billsec", 259),)).apply(raw)))
+    assert (replayed.type, replayed.id, replayed.properties["talk_seconds"]) == ("call_ended", "1749952800.101:call_ended", 259)
+    as_a_form = sent(decider.records(held, sample.body))
+    assert as_a_form.id == replayed.id
+
+
+async def test_a_body_that_was_neither_json_nor_a_form_is_mapped_once_it_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STRINGEE_WEBHOOK_SECRET", "secret")
+    source = shipped_source("stringee")
+    (sample,) = [sample for sample in samples_of("stringee") if sample.name == "stringee-inbound-ended"]
+    async with collector_harness() as at:
+        at.sources.replace_all({source.key: source})
+        for _ in range(2):
+            answer = await at.http.post("/v1/webhook/stringee?token=secret", content=sample.body[:-1])
+            assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+        (record, raw), (again, _) = await at.quarantined()
+    assert record.id == again.id
+    decider = ReplayDecider(SETTINGS, [source], Admission())
+    held = entry(raw, name=record.id, source="stringee")
+    assert isinstance(decider.records(held, raw), ReplayRefusal)
+    assert sent(decider.records(held, raw + b"}")).properties["talk_seconds"] == 259

@@ -1,0 +1,1 @@
+"""Ready definitions of Sources for the webhooks of other systems, with samples of what those systems send."""
