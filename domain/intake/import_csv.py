@@ -129,7 +129,10 @@ class CsvReader:
                 elif letter == '"':
                     rest = line[index + 1 :].lstrip(" \t")
                     if rest.rstrip("\r\n") and not rest.startswith(self._delimiter):
-                        return f"column {column}, character {index + 1}: a quotation mark inside of a quoted cell must be doubled"
+                        return (
+                            f"column {column}, character {opened + 1}: a quotation mark is opened here and not closed; if the one "
+                            f"at character {index + 1} belongs to the cell, double it"
+                        )
                     opened = -1
             elif letter == self._delimiter:
                 column, at_start = column + 1, True

@@ -5,41 +5,36 @@ numbers are compared as 64-bit floats: ClickHouse reads them so from JSON, and P
 above 2^53.
 """
 
-import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from datetime import date
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from domain.fields import DottedPath, Scalar, StrictModel
+from domain.fields import DottedPath, Scalar, StrictModel, ZoneName
 from domain.letters import PLAIN_D
-from schemas.instants import DAY_MS, NEVER
+from domain.segments.dates import parse_instant
+from schemas.instants import NEVER
 
 ComparisonOp = Literal["eq", "ne", "lt", "lte", "gt", "gte", "in", "contains", "starts_with", "exists", "before", "after"]
 RELATIVE_OPS: Final = ("within_last", "within_next", "more_than_ago", "more_than_ahead")
+DATE_OPS: Final = ("before", "after")
 TEXT_OPS: Final = ("eq", "ne", "in", "contains", "starts_with")
 MAX_OPTIONS: Final = 1_000
-INSTANT_PATTERN: Final = (
-    r"^([0-9]{4}-[0-9]{2}-[0-9]{2})"
-    r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2})))?$"
-)
-"""A date, or a date and a time with its zone. Groups: date, hours, minutes, seconds, fraction; the zone's sign, hours, minutes."""
-_INSTANT_REGEX: Final = re.compile(INSTANT_PATTERN)
-FIRST_YEAR, LAST_YEAR = 1900, 2299
-"""The years that ClickHouse's Date32 can represent: a date outside of them is no date on either side."""
+ZONE_FIELD: Final = Field(default=None, exclude_if=lambda zone: zone is None)
+"""Without a zone it is left out of dumps, so that the hashes of definitions are those of versions that knew no zone."""
 
 
 class Comparison(StrictModel):
     """A comparison of one value. `value` is a list for `in`, absent for `exists`, a date for `before` and `after`, else a scalar.
 
-    `fold` compares text without regard to case and accents.
+    `fold` compares text without regard to case and accents. `zone` is the time zone of dates that name none, on both sides.
     """
 
     op: ComparisonOp = "eq"
     value: Scalar | tuple[Scalar, ...] | None = Field(default=None, union_mode="left_to_right")
     fold: StrictBool = False
+    zone: ZoneName | None = ZONE_FIELD
 
     @model_validator(mode="after")
     def _value_fits_op(self) -> Self:
@@ -51,12 +46,14 @@ class Comparison(StrictModel):
             if not isinstance(value, tuple) or not 1 <= len(value) <= MAX_OPTIONS:
                 raise ValueError(f"`in` takes a list of 1 to {MAX_OPTIONS} values")
         elif op in ("before", "after"):
-            if parse_instant(value) is None:
-                raise ValueError(f"`{op}` takes a date: 2026-11-22, or 2026-11-22T09:00:00+07:00")
+            if parse_instant(value, self.zone) is None:
+                raise ValueError(f"`{op}` takes a date from 1900 to 2299: 2026-11-22, or 2026-11-22T09:00:00+07:00")
         elif value is None or isinstance(value, tuple):
             raise ValueError(f"`{op}` takes one value: a string, a number or a boolean")
         if self.fold and op not in TEXT_OPS:
             raise ValueError(f"`fold` goes with {', '.join(TEXT_OPS)}")
+        if self.zone is not None and op not in DATE_OPS:
+            raise ValueError(f"`zone` goes with {', '.join(DATE_OPS)}, and with dates relative to now")
         return self
 
 
@@ -93,7 +90,7 @@ def holds(comparison: Comparison, value: Any) -> bool:
     if op == "in":
         return isinstance(right_operand, tuple) and any(equals(left_operand, normalise_text(option)) for option in right_operand)
     if op in ("before", "after"):
-        left_ms, right_ms = parse_instant(value), parse_instant(right_operand)
+        left_ms, right_ms = parse_instant(value, comparison.zone), parse_instant(right_operand, comparison.zone)
         return left_ms is not None and right_ms is not None and (left_ms < right_ms if op == "before" else left_ms > right_ms)
     right_operand = normalise_text(right_operand)
     if op in _TEXT_OPERATORS:
@@ -155,32 +152,6 @@ def equals(left_operand: Any, right_operand: Any) -> bool:
     if kind != value_kind(right_operand) or kind == "other":
         return False
     return float(left_operand) == float(right_operand) if kind == "number" else bool(left_operand == right_operand)
-
-
-def parse_instant(value: Any) -> int | None:
-    """Return the instant, in ms, of a date (its midnight in UTC) or of a date and time with a zone; None for anything else.
-
-    A time without a zone is no instant: it would mean something else on every machine.
-    """
-    match = _INSTANT_REGEX.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        return None
-    day, hours, minutes, seconds, fraction, sign, zone_hours, zone_minutes = match.groups(default="")
-    try:
-        days = date.fromisoformat(day)
-    except ValueError:
-        return None
-    clock_fields = (int(hours or 0), int(minutes or 0), int(seconds or 0), int(zone_hours or 0), int(zone_minutes or 0))
-    if not FIRST_YEAR <= days.year <= LAST_YEAR or any(
-        number > maximum for number, maximum in zip(clock_fields, (23, 59, 59, 23, 59), strict=True)
-    ):
-        return None
-    zone_shift_ms = (clock_fields[3] * 60 + clock_fields[4]) * 60_000 * (-1 if sign == "-" else 1)
-    time_of_day_ms = ((clock_fields[0] * 60 + clock_fields[1]) * 60 + clock_fields[2]) * 1_000 + int(f"{fraction}000"[:3])
-    return (days.toordinal() - _EPOCH_ORDINAL) * DAY_MS + time_of_day_ms - zone_shift_ms
-
-
-_EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 
 def evaluate_relative_date(op: str, at_ms: int, length_ms: int, now_ms: int) -> tuple[bool, int]:

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from domain.fields import DURATION_SCHEMA
-from domain.segments.comparisons import INSTANT_PATTERN, MAX_OPTIONS, RELATIVE_OPS, TEXT_OPS
+from domain.segments.comparisons import DATE_OPS, MAX_OPTIONS, RELATIVE_OPS, TEXT_OPS
+from domain.segments.dates import INSTANT_PATTERN
 
 _SCALAR: Final = {"type": ["string", "number", "boolean"]}
 _OTHER_OPS: Final = ("in", "exists", "before", "after", *RELATIVE_OPS)
@@ -11,6 +12,7 @@ _OTHER_OPS: Final = ("in", "exists", "before", "after", *RELATIVE_OPS)
 
 def comparison_rules(*, with_relative_dates: bool) -> dict[str, Any]:
     """Return which kind of `value` goes with which `op`."""
+    date_ops = [*DATE_OPS, *(RELATIVE_OPS if with_relative_dates else ())]
     rules = [
         _when_op(("in",), {"type": "array", "minItems": 1, "maxItems": MAX_OPTIONS}),
         _when_op(("exists",), {"type": "boolean"}, is_required=False),
@@ -22,6 +24,13 @@ def comparison_rules(*, with_relative_dates: bool) -> dict[str, Any]:
         {
             "if": {"properties": {"fold": {"const": True}}, "required": ["fold"]},
             "then": {"properties": {"op": {"enum": list(TEXT_OPS)}}},
+        },
+        {
+            "if": {"properties": {"zone": {"type": "string"}}, "required": ["zone"]},
+            "then": {
+                "properties": {"op": {"enum": date_ops}},
+                "required": ["op"],
+            },
         },
     ]
     return {"allOf": [*rules, *([_when_op(RELATIVE_OPS, DURATION_SCHEMA)] if with_relative_dates else [])]}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from domain.definitions.kinds import AnyDefinition, parse_definition
-from domain.segments.comparisons import parse_instant
 from domain.segments.computed_traits import ComputedTraitSpec
+from domain.segments.dates import parse_instant
 from tests.support.random_values import (
     ACCOUNTS,
     CHANNELS,
@@ -106,7 +106,7 @@ def comparison(words: Vocabulary, field: str) -> Document:
     """Return an `op`, its `value`, and sometimes `fold` where it is allowed."""
     rng = words.rng
     if field in ("signup", "on", "birthday") and words.maybe(0.4):
-        return {"op": rng.choice(("before", "after")), "value": valid_date(words)}
+        return {"op": rng.choice(("before", "after")), "value": valid_date(words), **date_zone(words)}
     op = rng.choice((*ORDERINGS, "eq", "in", "contains", "starts_with", "exists"))
     if op == "exists":
         return {"op": op, **rng.choice(({}, {"value": True}, {"value": False}))}
@@ -119,6 +119,11 @@ def comparison(words: Vocabulary, field: str) -> Document:
     if op in ("eq", "ne", "in", "contains", "starts_with") and words.maybe(0.25):
         condition["fold"] = True
     return condition
+
+
+def date_zone(words: Vocabulary) -> Document:
+    """Return the time zone of dates that name none, or nothing."""
+    return {"zone": words.rng.choice(("Asia/Ho_Chi_Minh", "America/New_York"))} if words.maybe(0.4) else {}
 
 
 def valid_date(words: Vocabulary) -> str:
@@ -153,6 +158,7 @@ def trait(words: Vocabulary) -> Document:
             "path": path,
             "op": rng.choice(("within_last", "within_next", "more_than_ago", "more_than_ahead")),
             "value": rng.choice(WINDOWS),
+            **date_zone(words),
         }
     return {"path": path, **comparison(words, path)}
 

@@ -5,21 +5,23 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from domain.fields import DottedPath, Scalar, StrictModel, format_duration, parse_duration
+from domain.fields import DottedPath, Scalar, StrictModel, ZoneName, format_duration, parse_duration
 from domain.segments.comparisons import (
+    DATE_OPS,
     RELATIVE_OPS,
     TEXT_OPS,
+    ZONE_FIELD,
     Comparison,
     ComparisonOp,
     evaluate_relative_date,
     holds,
-    parse_instant,
 )
+from domain.segments.dates import date_problem, parse_instant
 from domain.segments.leaves.leaf import LeafCondition, LeafInputs, SqlContext, TraitReference
 from domain.segments.phrases import OPERATOR_TEXT, comparison_text
 from domain.segments.profile_facts import LeafResult, ProfileFacts
 from domain.segments.schema_rules import comparison_rules
-from domain.segments.sql.comparisons import comparison_sql
+from domain.segments.sql.comparisons import comparison_sql, instant_sql
 from domain.segments.sql.query import QueryParameters, all_of
 
 RelativeDateOp = Literal["within_last", "within_next", "more_than_ago", "more_than_ahead"]
@@ -29,13 +31,15 @@ class TraitLeaf(StrictModel):
     """A condition on a trait of the profile; `path` may be dotted, and `computed.NAME` is a computed trait.
 
     Beside the comparisons: `within_last`, `within_next`, `more_than_ago`, `more_than_ahead` with a duration, of a trait that is a
-    date: `within_last: 7d` is (now - 7d, now], `within_next: 7d` is (now, now + 7d].
+    date: `within_last: 7d` is (now - 7d, now], `within_next: 7d` is (now, now + 7d]. `zone` is the time zone of dates that name
+    none: a plain date begins at its midnight, by default UTC's.
     """
 
     path: DottedPath
     op: ComparisonOp | RelativeDateOp = "eq"
     value: Scalar | tuple[Scalar, ...] | None = Field(default=None, union_mode="left_to_right")
     fold: StrictBool = False
+    zone: ZoneName | None = ZONE_FIELD
 
     @model_validator(mode="after")
     def _value_fits_op(self) -> Self:
@@ -55,7 +59,7 @@ class TraitLeaf(StrictModel):
     @cached_property
     def comparison(self) -> Comparison:
         """The plain comparison."""
-        return Comparison.model_validate({"op": self.op, "value": self.value, "fold": self.fold})
+        return Comparison.model_validate({"op": self.op, "value": self.value, "fold": self.fold, "zone": self.zone})
 
 
 class TraitCondition(LeafCondition):
@@ -73,7 +77,7 @@ class TraitCondition(LeafCondition):
         length_ms = leaf.relative_ms
         if length_ms is None:
             return LeafResult(value, holds(leaf.comparison, value))
-        at_ms = parse_instant(value)
+        at_ms = parse_instant(value, leaf.zone)
         if at_ms is None:
             return LeafResult(value)
         return LeafResult(value, *evaluate_relative_date(leaf.op, at_ms, length_ms, now_ms))
@@ -83,10 +87,19 @@ class TraitCondition(LeafCondition):
         parameters = context.columns.parameters
         if length_ms is None:
             return comparison_sql(parameters, self.trait.comparison, value)
-        return relative_date_sql(parameters, self.trait.op, value, length_ms, context.columns.at_ms)
+        instant = instant_sql(parameters, value, self.trait.zone)
+        return relative_date_sql(parameters, self.trait.op, instant, length_ms, context.columns.at_ms)
 
     def subject(self) -> str:
         return self.trait.path
+
+    def displayed_value(self, result: LeafResult, _inputs: LeafInputs, _facts: ProfileFacts, _now_ms: int) -> Any:
+        """Return the value, with what is wrong with it when the condition asks for a date and it is none."""
+        leaf, value = self.trait, result.value
+        if value is None or leaf.op not in (*DATE_OPS, *RELATIVE_OPS):
+            return value
+        problem = date_problem(value, leaf.zone)
+        return {"value": value, "is": problem} if problem else value
 
     def expectation(self) -> str:
         return trait_text(self.trait)
@@ -94,14 +107,15 @@ class TraitCondition(LeafCondition):
 
 def trait_text(leaf: TraitLeaf) -> str:
     """Return what a trait is compared with, in words."""
+    zone_text = "" if leaf.zone is None else f" in the zone {leaf.zone}"
     if leaf.relative_ms is not None:
-        return f"{OPERATOR_TEXT[leaf.op]} {format_duration(leaf.relative_ms)}"
-    return comparison_text(leaf.comparison)
+        return f"{OPERATOR_TEXT[leaf.op]} {format_duration(leaf.relative_ms)}{zone_text}"
+    return f"{comparison_text(leaf.comparison)}{zone_text}"
 
 
-def relative_date_sql(parameters: QueryParameters, op: str, value: str, length_ms: int, at_ms: int) -> str:
-    """Write `evaluate_relative_date`; a value that is no date (NULL in SQL) makes it false."""
-    instant, now_ms, length = f"instant_of({value})", parameters.integer(at_ms), parameters.integer(length_ms)
+def relative_date_sql(parameters: QueryParameters, op: str, instant: str, length_ms: int, at_ms: int) -> str:
+    """Write `evaluate_relative_date` of an instant; NULL, for a value that is no date, makes it false."""
+    now_ms, length = parameters.integer(at_ms), parameters.integer(length_ms)
     conditions: dict[str, list[Any]] = {
         "within_last": [f"{instant} <= {now_ms}", f"{now_ms} < {instant} + {length}"],
         "within_next": [f"{instant} - {length} <= {now_ms}", f"{now_ms} < {instant}"],

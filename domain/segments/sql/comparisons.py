@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from domain.segments.comparisons import Comparison, fold_text, normalise_nfc, parse_instant, value_kind
+from domain.segments.comparisons import Comparison, fold_text, normalise_nfc, value_kind
+from domain.segments.dates import parse_instant
 from domain.segments.sql.query import QueryParameters, any_of
+from domain.zone_offsets import zone_offsets
 
 _ORDER_OPERATORS: Final = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
@@ -32,8 +34,8 @@ def comparison_sql(parameters: QueryParameters, comparison: Comparison, value: s
     if op == "exists":
         return is_given if right_operand is not False else f"NOT {is_given}"
     if op in ("before", "after"):
-        edge = parameters.integer(parse_instant(right_operand) or 0)
-        return f"ifNull(instant_of({value}) {'<' if op == 'before' else '>'} {edge}, false)"
+        edge = parameters.integer(parse_instant(right_operand, comparison.zone) or 0)
+        return f"ifNull({instant_sql(parameters, value, comparison.zone)} {'<' if op == 'before' else '>'} {edge}, false)"
     if op == "in":
         return _equals_any(parameters, comparison, value, right_operand if isinstance(right_operand, tuple) else ())
     if op == "eq":
@@ -43,6 +45,14 @@ def comparison_sql(parameters: QueryParameters, comparison: Comparison, value: s
     if op in _ORDER_OPERATORS:
         return _compare_order(parameters, _ORDER_OPERATORS[op], value, right_operand)
     return _compare_text(parameters, comparison, value)
+
+
+def instant_sql(parameters: QueryParameters, value: str, zone: str | None) -> str:
+    """Return the instant of a value, as `dates.parse_instant` reads it; NULL when it is no date."""
+    if zone is None:
+        return f"instant_of({value})"
+    starts_ms, offsets_ms = zone_offsets(zone)
+    return f"instant_in({value}, {parameters.integers(starts_ms)}, {parameters.integers(offsets_ms)})"
 
 
 def _normalised_text(comparison: Comparison, value: str) -> str:

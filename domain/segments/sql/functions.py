@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from domain.letters import STROKED_D
-from domain.segments.comparisons import INSTANT_PATTERN
+from domain.segments.dates import INSTANT_PATTERN
 
 _INSTANT_SQL_REGEX: Final = INSTANT_PATTERN.replace("\\", "\\\\")
 
@@ -24,16 +24,22 @@ FUNCTIONS: Final = {
     # comparisons.fold_text
     "folded": rf"""v -> lowerUTF8(translateUTF8(
         replaceRegexpAll(normalizeUTF8NFD(JSONExtractString(v)), '\\p{{Mn}}', ''), '{STROKED_D}', '{"d" * len(STROKED_D)}'))""",
-    # comparisons.parse_instant: NULL for anything else. A day that does not exist (30 February) is another one when it
-    # is written again.
-    "instant_of": f"""v -> arrayMap(g -> if(
-        ifNull(toString(toDate32OrNull(g[1])) = g[1], false) AND g[1] >= '1900-01-01' AND g[1] <= '2299-12-31'
-        AND g[2] <= '23' AND g[3] <= '59' AND g[4] <= '59' AND g[7] <= '23' AND g[8] <= '59',
-        toInt64(ifNull(toInt32(toDate32OrNull(g[1])), 0)) * 86400000
+    # dates.parse_instant: NULL for anything else. A day that does not exist (30 February) is another one when it is
+    # written again.
+    "instant_of": """v -> arrayMap(g -> if(
+        is_written(g) AND (has_zone(g) OR g[2] = ''), local_ms_of(g) - shift_ms_of(g), NULL), [date_groups(v)])[1]""",
+    # The same in a zone, whose offsets from a local time on are those of domain.zone_offsets.
+    "instant_in": """(v, starts, offsets) -> arrayMap(g -> if(is_written(g), local_ms_of(g) - if(has_zone(g), shift_ms_of(g),
+        offsets[greatest(arrayLastIndex(start -> start <= local_ms_of(g), starts), 1)]), NULL), [date_groups(v)])[1]""",
+    "date_groups": f"""v -> arrayMap(g -> arrayMap((part, n) -> if(n = 1, replaceAll(part, '/', '-'), part), g, arrayEnumerate(g)),
+        [extractGroups(if(is_text(v), JSONExtractString(v), ''), '{_INSTANT_SQL_REGEX}')])[1]""",
+    "is_written": """g -> ifNull(toString(toDate32OrNull(g[1])) = g[1], false) AND g[1] >= '1900-01-01' AND g[1] <= '2299-12-31'
+        AND g[2] <= '23' AND g[3] <= '59' AND g[4] <= '59' AND g[8] <= '23' AND g[9] <= '59'""",
+    "has_zone": "g -> g[6] != '' OR g[7] != ''",
+    "local_ms_of": """g -> toInt64(ifNull(toInt32(toDate32OrNull(g[1])), 0)) * 86400000
         + ((toInt64OrZero(g[2]) * 60 + toInt64OrZero(g[3])) * 60 + toInt64OrZero(g[4])) * 1000
-        + toInt64OrZero(substring(concat(g[5], '000'), 1, 3))
-        - (toInt64OrZero(g[7]) * 60 + toInt64OrZero(g[8])) * 60000 * if(g[6] = '-', -1, 1),
-        NULL), [extractGroups(if(is_text(v), JSONExtractString(v), ''), '{_INSTANT_SQL_REGEX}')])[1]""",
+        + toInt64OrZero(substring(concat(g[5], '000'), 1, 3))""",
+    "shift_ms_of": "g -> (toInt64OrZero(g[8]) * 60 + toInt64OrZero(g[9])) * 60000 * if(g[7] = '-', -1, 1)",
     # leaves.calendar.parse_date: whether a text begins with a day that exists
     "is_date": """t -> match(t, '^[0-9]{4}-[0-9]{2}-[0-9]{2}') AND substring(t, 1, 4) != '0000'
         AND is_day(toInt32OrZero(substring(t, 1, 4)), toInt32OrZero(substring(t, 6, 2)), toInt32OrZero(substring(t, 9, 2)))""",

@@ -38,6 +38,10 @@ class QueryParameters:
         """Return the placeholder of an Int64."""
         return self._bind("Int64", value)
 
+    def integers(self, values: Iterable[int]) -> str:
+        """Return the placeholder of an Array(Int64)."""
+        return self._bind("Array(Int64)", list(values))
+
     def amount(self, value: int) -> str:
         """Return the placeholder of an Int128, for amounts in millionths; larger ones than any sum can reach are cut to 10^36."""
         return self._bind("Int128", min(max(value, -_MAX_AMOUNT), _MAX_AMOUNT))

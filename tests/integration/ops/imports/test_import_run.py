@@ -13,6 +13,7 @@ from tests.support.collector_process import CollectorProcess, collector_process
 from tests.support.shipped_command import ONEFOLD
 
 ROWS = 10_000
+LARGE_FILE_BYTES = 50 * 1024 * 1024
 
 
 def imported(process: CollectorProcess, *argv: str) -> tuple[int, Any]:
@@ -20,7 +21,7 @@ def imported(process: CollectorProcess, *argv: str) -> tuple[int, Any]:
         [ONEFOLD, "import", *argv, "--json"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
         env={**os.environ, "ONEFOLD_COLLECTOR_URL": process.url, "ONEFOLD_WRITE_KEY": KEY},
     )
@@ -77,3 +78,24 @@ def test_imported_purchases_use_their_own_time_and_a_column_mapping(kafka: str, 
         assert event.time_ms == 1_749_972_600_000
         assert event.properties == {"total": 1_250_000, "order_id": 7, "currency": "VND"}
         assert not file.with_name("don.jsonl.rejects.jsonl").exists()
+
+
+@pytest.mark.kafka
+def test_an_open_quotation_mark_in_the_middle_of_a_large_export_costs_one_row(kafka: str, tmp_path: Path) -> None:
+    file = tmp_path / "export.csv"
+    note = "giao giờ hành chính, gọi trước khi giao, " * 8
+    row_count = LARGE_FILE_BYTES // len(f'KH-100000,Nguyễn Thị Ánh,"{note}"\n'.encode())
+    middle = row_count // 2
+    with file.open("w", encoding="utf-8") as out:
+        out.write("Mã KH,Họ tên,Ghi chú\n")
+        for n in range(row_count):
+            out.write(f'KH-{n},{"" if n != middle else chr(34)}Nguyễn Thị Ánh,"{note}"\n')
+    with collector_process(kafka, tmp_path, source("default", KEY)) as process:
+        code, summary = imported(process, "customers", str(file))
+        assert code == 1
+        assert (summary["rows"], summary["stored"], summary["refused"]) == (row_count, row_count - 1, 1)
+        place = f"line {middle + 2}: column 2, character {len(f'KH-{middle},') + 1}"
+        assert summary["first_by_reason"]["unparsable"].startswith(f"{place}: a quotation mark is opened here and not closed")
+        (reject,) = [json.loads(line) for line in Path(summary["report"]).read_text(encoding="utf-8").splitlines()]
+        assert reject["line"] == middle + 2
+        assert reject["raw"].startswith(f'KH-{middle},"Nguyễn')

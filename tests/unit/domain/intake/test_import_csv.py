@@ -40,7 +40,7 @@ def test_a_cell_may_have_several_lines() -> None:
 
 def test_marks_inside_of_a_quoted_cell_must_be_doubled_and_marks_elsewhere_are_letters() -> None:
     assert outcome('id,name,city\nK1,"Công ty "Hoa Sen" Huế",x\nK2,màn 24",y\nK3, "An" ,z\n') == [
-        (2, "column 2, character 13: a quotation mark inside of a quoted cell must be doubled"),
+        (2, f"column 2, character 4: {OPEN}; if the one at character 13 belongs to the cell, double it"),
         (3, ["K2", 'màn 24"', "y"]),
         (4, ["K3", "An", "z"]),
     ]

@@ -16,9 +16,9 @@ from domain.segments.comparisons import (
     fold_text,
     holds,
     lookup,
-    parse_instant,
     value_kind,
 )
+from domain.segments.dates import parse_instant
 from domain.segments.language import walk_nodes
 from domain.segments.leaves.trait import TraitCondition
 from schemas.instants import DAY_MS, NEVER

@@ -5,13 +5,16 @@ import random
 import struct
 import unicodedata
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from domain.segments.comparisons import fold_text, normalise_nfc, parse_instant
+from domain.segments.comparisons import fold_text, normalise_nfc
+from domain.segments.dates import parse_instant
 from domain.segments.registers import canonical_text, parse_amount
 from domain.segments.sql.functions import function_declarations
+from domain.zone_offsets import zone_offsets
 from tests.support.random_values import BASES, NUMBERS, random_date
 from warehouse.client import Warehouse
 
@@ -73,9 +76,42 @@ async def test_dates_are_read_alike(warehouse: Warehouse) -> None:
     dates = [random_date(rng, rng.choice(BASES)) for _ in range(500)]
     dates += ["1969-12-31", "1900-01-01", "2299-12-31T23:59:59.999Z", "1970-01-01T00:00:00+23:59", "2024-02-29", "1900-02-29"]
     dates += ["2025-06-15T10:00:00.123456789Z", "2025-06-15T10:00:00.Z", "2025-06-15T10:00:60Z", "2025-06-15\n", "2025-06-15Z"]
+    dates += [
+        "2025/06/15",
+        "2025-06/15",
+        "2025/06/15 10:00 UTC",
+        "2025-06-15 10:00:00.5 +0700",
+        "2025-06-15T10:00 GMT",
+        "2025-06-15 10:00",
+    ]
 
     def instant(value: Any) -> str:
         found = parse_instant(value)
         return "" if found is None else str(found)
 
     assert await differences(warehouse, "ifNull(toString(instant_of(v)), '')", dates, instant) == []
+
+
+@pytest.mark.parametrize("zone", ["Asia/Ho_Chi_Minh", "America/New_York"])
+async def test_dates_are_read_alike_in_a_zone(warehouse: Warehouse, zone: str) -> None:
+    rng, offsets = random.Random(8), zone_offsets(zone)
+    dates: list[Any] = [random_date(rng, rng.choice(BASES)) for _ in range(100)]
+    dates += [
+        "1900-01-01",
+        "2299-12-31 23:59:59.999",
+        "1975-06-12",
+        "2025/06/15",
+        "2025/06/15 10:00 UTC",
+        "2025-06-15 10:00:00.5 +0700",
+    ]
+    dates += ["2025-03-09 02:30", "2025-11-02 01:30:00", "2025-06/15", "2025-06-15T10:00GMT", "20250615", 1_750_000_000, None, ""]
+    for start_ms in offsets.starts_ms[1::7]:
+        local = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=start_ms)
+        dates += [f"{local - timedelta(seconds=1):%Y-%m-%d %H:%M:%S}", f"{local:%Y-%m-%d %H:%M:%S}"]
+
+    def instant(value: Any) -> str:
+        found = parse_instant(value, zone)
+        return "" if found is None else str(found)
+
+    expression = f"ifNull(toString(instant_in(v, {list(offsets.starts_ms)}, {list(offsets.offsets_ms)})), '')"
+    assert await differences(warehouse, expression, dates, instant) == []
