@@ -8,20 +8,18 @@ Example: with `address_trait: address` the profiles of two people with the addre
 """
 
 import hashlib
-import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
 import phonenumbers
 
+from domain.identity.identifier_values import normalise_as
 from domain.identity.phone_numbers import has_extension
-from domain.identity.placeholders import is_blocked
 from domain.identity.postal_addresses import normalise_address
 from domain.identity.rules import HouseholdRules
 from domain.profiles.join import JoinedProfile
 from domain.segments.comparisons import lookup
-from schemas.identifiers import MAX_VALUE_CHARS
 from schemas.records import GroupKind
 
 MAX_HOUSEHOLD_KEYS: Final = 10
@@ -70,8 +68,7 @@ def _explicit_household_id(value: Any) -> str | None:
     """Return the text of an explicit household id, or None for a value that identifies no household."""
     if not isinstance(value, str | int) or isinstance(value, bool):  # True is an int, and would make a household of many people
         return None
-    text = unicodedata.normalize("NFC", str(value)).strip()
-    return None if not text or len(text) > MAX_VALUE_CHARS or is_blocked(text) else text
+    return normalise_as("text", str(value), "")
 
 
 def _phone_numbers(joined: JoinedProfile) -> list[str]:

@@ -12,19 +12,18 @@ Example: event A sets city = Hue at 10:00, event B sets city = Hanoi at 09:00. I
 with 10:00 and Hue stays. If A arrives twice, its message hash is found in `message_times`, and no counter moves.
 """
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from domain.identity.placeholders import is_blocked
+from domain.identity.identifier_values import normalise_as
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan, trait_change_key
 from domain.segments.registers import Entry, TallyCount, count_entry
 from schemas.events import BOT_FLAG, Event
 from schemas.hashes import message_hash
-from schemas.identifiers import MAX_VALUE_CHARS, links_from_strongest
+from schemas.identifiers import links_from_strongest
 from schemas.instants import DAY_MS
 
 DEDUPLICATION_LIMIT: Final = 512
@@ -142,12 +141,9 @@ def _add_identifiers(fragment: Fragment, event: Event) -> set[str]:
 
 
 def account_of_group_call(event: Event) -> str | None:
-    """Return the `groupId` of a group call, trimmed and in NFC, or None for other calls and for an id that names no account."""
+    """Return the `groupId` of a group call in its one spelling, or None for other calls and for an id that names no account."""
     group = event.properties.get("groupId") if event.type == "group" else None
-    if not isinstance(group, str):
-        return None
-    text = unicodedata.normalize("NFC", group).strip()
-    return None if not text or len(text) > MAX_VALUE_CHARS or is_blocked(text) else text
+    return normalise_as("text", group, "") if isinstance(group, str) else None
 
 
 def retain_accounts(names: Iterable[str]) -> tuple[str, ...]:

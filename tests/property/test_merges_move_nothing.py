@@ -67,6 +67,16 @@ async def test_clusters_profiles_and_warehouse_rows_follow_from_the_set_of_evide
             raise
 
 
+async def test_identifiers_of_ones_own_follow_the_law_also_while_rules_declare_and_drop_their_namespace() -> None:
+    for seed in range(FIRST, FIRST + rounds(quick=200, thorough=BLOCK) * ROUNDS):
+        history = random_history(seed, cards=True)
+        try:
+            await check_outcome(history, await run_history(history))
+        except AssertionError as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
 async def test_transitions_alternate_through_merges_and_splits_and_end_in_the_state() -> None:
     for seed in range(FIRST, FIRST + rounds(quick=100, thorough=BLOCK) * ROUNDS):
         history = random_history(seed)

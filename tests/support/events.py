@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from domain.identity.namespaces import Namespaces, OwnNamespace
 from schemas.events import EVENT_VERSION, NOBODY, Event, EventType
-from schemas.identifiers import node, pick_owner
 
 SECRET = b"test-secret"
 START_MS = 1_749_999_000_000
+NAMESPACES = Namespaces.of([OwnNamespace("loyalty_card", rank=1, owner_order=3)])
+"""The namespaces of these events. Rules must declare `loyalty_card` before its evidence counts."""
 
 
 def event(
@@ -26,7 +28,7 @@ def event(
 ) -> Event:
     """Return an event about `identifiers` (namespace → normalised value); without any, nobody owns it."""
     pairs = tuple(sorted(identifiers.items()))
-    strongest = pick_owner(pairs)
+    strongest = NAMESPACES.pick_owner(pairs)
     return Event(
         version=EVENT_VERSION,
         id=id,
@@ -35,8 +37,8 @@ def event(
         source=source,
         time_ms=time_ms,
         received_ms=time_ms if received_ms is None else received_ms,
-        owner=NOBODY if strongest is None else node(SECRET, strongest),
-        nodes=tuple(node(SECRET, pair) for pair in pairs),
+        owner=NOBODY if strongest is None else NAMESPACES.node(SECRET, strongest),
+        nodes=tuple(NAMESPACES.node(SECRET, pair) for pair in pairs),
         identifiers=pairs,
         properties=dict(properties or {}),
         traits=dict(traits or {}),

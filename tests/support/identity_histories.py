@@ -43,8 +43,11 @@ class RandomIdentityHistory:
         return IdentityOracle(self.events, self.decisions, self.rules, CROWDED_AT)
 
 
-def random_rules(rng: random.Random, number: int) -> CompiledIdentityRules:
-    """Return rules with limits so tight that small histories reach them."""
+def random_rules(rng: random.Random, number: int, *, cards: bool = False) -> CompiledIdentityRules:
+    """Return rules with limits so tight that small histories reach them.
+
+    With `cards` most of them declare a namespace of one's own. The others do not, or not any more: its evidence joins nothing.
+    """
 
     def limits(namespace: str) -> NamespaceRules:
         return NamespaceRules(
@@ -54,10 +57,13 @@ def random_rules(rng: random.Random, number: int) -> CompiledIdentityRules:
             blocked_patterns=(r"^\+8490000000[01]$",) if namespace == "phone" and rng.random() < 0.2 else (),
         )
 
+    namespaces = {
+        name: limits(name) for name in ("user_id", "email", "phone", "anonymous_id", "caller_number") if rng.random() < 0.5
+    }
+    if cards and rng.random() < 0.8:
+        namespaces["loyalty_card"] = limits("loyalty_card").model_copy(update={"rank": 1, "owner_order": 3})
     spec = IdentityRulesSpec(
-        namespaces={
-            name: limits(name) for name in ("user_id", "email", "phone", "anonymous_id", "caller_number") if rng.random() < 0.5
-        },
+        namespaces=namespaces,
         max_members=rng.choice([3, 5, 1000, 1000]),
         prefer=rng.choice(["last", "last", "first"]),
         same_number=rng.random() < 0.7,
@@ -65,7 +71,7 @@ def random_rules(rng: random.Random, number: int) -> CompiledIdentityRules:
     return CompiledIdentityRules.from_spec(spec, secret=SECRET, country="VN", sequence_number=number)
 
 
-def random_event(rng: random.Random, number: int) -> Event:
+def random_event(rng: random.Random, number: int, *, cards: bool = False) -> Event:
     person = rng.randrange(4)
     chances = (
         ("user_id", f"user-{person}", 0.5),
@@ -75,6 +81,8 @@ def random_event(rng: random.Random, number: int) -> Event:
         ("caller_number", f"+8490000000{rng.randrange(3)}", 0.15),
     )
     identifiers = {namespace: value for namespace, value, chance in chances if rng.random() < chance}
+    if cards and rng.random() < 0.4:
+        identifiers["loyalty_card"] = f"4000{rng.randrange(3)}"
     identify = rng.random() < 0.4
     kind: EventType = "identify" if identify else rng.choice(("track", "track", "alias"))
     # Some aliases name a user id and others an anonymous id; some come from a version that did not keep the earlier id.
@@ -103,16 +111,17 @@ def random_decision(rng: random.Random, number: int, nodes: Sequence[str], earli
     return LinkDecision(operation=f"op{number}", action="split", pairs=tuple(sorted(pairs)), on=True, at_ms=at_ms)
 
 
-def random_history(seed: int) -> RandomIdentityHistory:
+def random_history(seed: int, *, cards: bool = False) -> RandomIdentityHistory:
+    """Return a history; with `cards` also of identifiers of a namespace of one's own."""
     rng = random.Random(seed)
-    events = [random_event(rng, number) for number in range(rng.randint(1, 18))]
+    events = [random_event(rng, number, cards=cards) for number in range(rng.randint(1, 18))]
     nodes = sorted(IdentityOracle(events, [], DEFAULT_RULES, CROWDED_AT).labels())
     decisions: list[LinkDecision] = []
     if len(nodes) > 1 and rng.random() < 0.6:
         for number in range(rng.randint(1, 4)):
             decisions.append(random_decision(rng, number, nodes, decisions))
-    rules = random_rules(rng, 2)
-    first = random_rules(rng, 1) if rng.random() < 0.4 else replace(rules, sequence_number=1)
+    rules = random_rules(rng, 2, cards=cards)
+    first = random_rules(rng, 1, cards=cards) if rng.random() < 0.4 else replace(rules, sequence_number=1)
     return RandomIdentityHistory(seed, events, decisions, first, rules, nodes)
 
 

@@ -88,7 +88,7 @@ class IdentityOracle:
     def _names_nobody(self, name: str, times: Mapping[Pair, object]) -> bool:
         namespace = namespace_of(name)
         neighbours = {a if b == name else b for a, b in times if name in (a, b)}
-        limit = self.rules.max_neighbours[namespace]
+        limit = self.rules.max_neighbours.get(namespace)
         strong = [
             other
             for other in neighbours

@@ -74,7 +74,7 @@ def test_only_the_signs_of_the_rule_count() -> None:
     assert household_ids(joined(user_id="u1"), ALL, SECRET) == []
 
 
-@pytest.mark.parametrize("value", ["null", " ", "n/a", True, 1.5, ["nhà 1"], "x" * 2_000])
+@pytest.mark.parametrize("value", ["null", " ", "n/a", "#N/A", "{{household}}", True, 1.5, ["nhà 1"], "x" * 2_000])
 def test_an_id_value_that_identifies_no_household_is_ignored(value: Any) -> None:
     assert household_ids(joined({"home": {"id": value}}, user_id="u1"), ALL, SECRET) == []
 
@@ -83,6 +83,15 @@ def test_a_profile_with_only_a_phone_number_is_in_no_household() -> None:
     assert household_ids(joined(phone=LANDLINE), ALL, SECRET) == []
     assert household_ids(joined(phone=LANDLINE, caller_number=LANDLINE), ALL, SECRET) == []
     assert len(household_ids(joined(phone=LANDLINE, user_id="u1"), ALL, SECRET)) == 1
+
+
+def test_a_line_behind_an_exchange_is_in_no_household() -> None:
+    assert household_ids(joined(phone=f"{LANDLINE};ext=12", user_id="u1"), ALL, SECRET) == []
+
+
+def test_an_id_of_a_household_has_one_spelling() -> None:
+    ids = {tuple(household_ids(joined({"home": {"id": value}}, user_id="u1"), ALL, SECRET)) for value in ("007", '="007"', "007.0")}
+    assert ids == {(group_id(SECRET, "household", "id\0" + "007"),)}
 
 
 def test_signs_are_bounded() -> None:

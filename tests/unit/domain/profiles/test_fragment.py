@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from domain.definitions.kinds import load_yaml
 from domain.definitions.segment_plan import segment_plan_of
-from domain.profiles.fragment import DEDUPLICATION_LIMIT, Fragment, apply_event, decode_fragment, encode_fragment
+from domain.profiles.fragment import (
+    DEDUPLICATION_LIMIT,
+    Fragment,
+    account_of_group_call,
+    apply_event,
+    decode_fragment,
+    encode_fragment,
+)
 from domain.profiles.join import join_fragments
 from domain.segments.plan import NAMESPACES_CHANGED
 from schemas.events import Event
@@ -253,6 +260,23 @@ def test_bot_event_feeds_no_counter_or_register_but_is_deduplicated() -> None:
     apply_event(fragment, event({"user_id": "u"}, id="3", name="Đặt hàng"), PLAN)
     assert fragment.counters == {"Đặt hàng": 1}
     assert fragment.register_entries
+
+
+@pytest.mark.parametrize(
+    ("group", "account"),
+    [
+        ("cty-1", "cty-1"),
+        ('="007"', "007"),
+        ("12.0", "12"),
+        (" cty\u200b-1", "cty-1"),
+        ("#N/A", None),
+        ("Khách lẻ", None),
+        (7, None),
+    ],
+)
+def test_an_account_has_one_spelling(group: object, account: str | None) -> None:
+    call = event({"user_id": "u"}, id="1", type="group", properties={"groupId": group})
+    assert account_of_group_call(call) == account
 
 
 @pytest.mark.parametrize(
