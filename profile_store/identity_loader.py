@@ -1,6 +1,6 @@
 """Loads from the store the evidence that decides about some nodes: their closure (see `domain.identity.closure`)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from domain.identity.closure import Closure
 from domain.identity.model import Decisions, Edges
@@ -11,57 +11,65 @@ from schemas.identifiers import Identifier
 
 
 class ClusterLoader:
-    """Loads one closure, level by level: first the given nodes, then what these lead to, and so on.
+    """Loads closures: first the profiles of the given nodes, then what these reach.
 
-    A level costs four round trips, whatever its number of nodes, and one more when the rules have patterns. Use a new loader for
-    each closure.
+    A step costs at most three round trips, whatever its number of nodes, and one more when the rules have patterns.
     """
 
     def __init__(self, store: ProfileStore, rules: CompiledIdentityRules) -> None:
         self._store = store
         self._rules = rules
-        self._fetched: set[str] = set()
 
     async def load(self, seeds: Iterable[str], edges: Edges, decisions: Decisions) -> Closure:
-        """Return the closure of the nodes `seeds`, given the new edges and decisions of a slice. Raises Transient."""
+        """Return the finished closure of the nodes `seeds`, given the new edges and decisions of a slice. Raises Transient."""
         closure = Closure.start(edges, decisions, self._rules)
-        level = set(seeds)
-        while level:
-            closure.nodes |= level
-            await self._fetch(level, closure)
-            # The edges of a dead node lead nowhere, so its neighbours (there may be thousands) are not read.
-            alive = [node for node in level if closure.liveness.dead_node(node) is None]
-            # Whether an edge is live depends on both of its ends, so the neighbours are read before the edges are followed.
-            await self._fetch(closure.neighbours_of(alive), closure)
-            level = (closure.live_neighbours(alive) | await self._comembers(level, closure)) - closure.nodes
+        await self._enter(set(seeds), closure)
+        while reach := closure.reach():
+            await self._read(reach.unread, closure)
+            await self._enter(reach.entering, closure)
         return closure
 
-    async def _comembers(self, level: set[str], closure: Closure) -> set[str]:
-        """Return all members of the profiles that these nodes belong to; adds their labels and member lists to the closure."""
-        labels = await self._store.labels(sorted(level))
-        closure.labels |= labels
-        missing_ids = {label.profile_id for label in labels.values()} - closure.members.keys()
-        members = await self._store.members(sorted(missing_ids))
-        closure.members |= members
-        return {node for entry in members.values() for node in entry.nodes}
+    async def load_with_surroundings(self, seeds: Iterable[str]) -> Closure:
+        """Return the closure of the nodes with the whole profiles that live edges lead to, for explanations. Raises Transient."""
+        closure = await self.load(seeds, {}, {})
+        while unread := closure.surroundings():
+            await self._read(unread, closure)
+        return closure
 
-    async def _fetch(self, nodes: set[str], closure: Closure) -> None:
+    async def _enter(self, nodes: Collection[str], closure: Closure) -> None:
+        """Let the whole profiles of these nodes take part: their members are resolved."""
+        await self._add_profiles(nodes, closure)
+        members = {other for node in nodes for other in closure.members[closure.labels[node].profile_id].nodes}
+        closure.nodes |= members.union(nodes)
+        await self._fetch(closure.nodes - closure.read_nodes, closure)
+
+    async def _read(self, nodes: Collection[str], closure: Closure) -> None:
+        """Read nodes that stay outside: their edges, and which profiles they belong to."""
+        await self._add_profiles(nodes, closure)
+        await self._fetch(nodes, closure)
+
+    async def _add_profiles(self, nodes: Collection[str], closure: Closure) -> None:
+        """Add the labels of these nodes, and the member lists of their profiles."""
+        closure.labels |= await self._store.labels(sorted(node for node in nodes if node not in closure.labels))
+        missing = {closure.labels[node].profile_id for node in nodes} - closure.members.keys()
+        for profile_id, members in (await self._store.members(sorted(missing))).items():
+            closure.add_profile(profile_id, members)
+
+    async def _fetch(self, nodes: Collection[str], closure: Closure) -> None:
         """Add the stored neighbours of nodes that have not been read yet, and find out which of these nodes the rules block."""
-        missing = nodes - self._fetched
-        self._fetched |= missing
-        neighbours_by_node = await self._store.neighbours(sorted(missing))
+        neighbours_by_node = await self._store.neighbours(sorted(nodes))
         for node, neighbours in neighbours_by_node.items():
             closure.add_stored(node, neighbours)
-        await self._find_blocked(missing, closure)
+        await self._find_blocked(nodes, closure)
 
-    async def _find_blocked(self, nodes: set[str], closure: Closure) -> None:
+    async def _find_blocked(self, nodes: Collection[str], closure: Closure) -> None:
         """Add to `closure.blocked` those of the nodes that the rules block.
 
         A pattern of the rules needs the value behind a node. A node is a hash, so the value is read from the fragments of the
         events that the node was seen in.
         """
         closure.blocked |= self._rules.blocked_among(nodes)
-        nodes_to_check = {node for node in nodes - closure.blocked if self._rules.has_patterns(node)}
+        nodes_to_check = {node for node in nodes if node not in closure.blocked and self._rules.has_patterns(node)}
         if not nodes_to_check:
             return
         owners = {node: {node} | closure.owners_of(node) for node in nodes_to_check}

@@ -17,10 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.identity.closure import Closure
-from domain.identity.clusters import members_of, resolve
+from domain.identity.clusters import members_of
 from domain.identity.evidence import add_decision, add_edge, edge_of_link, nodes_of
 from domain.identity.model import Decisions, Edges, Label, Members
-from domain.identity.rules import CompiledIdentityRules
 from schemas.records import Identity, Link, LinkDecision, LinkRecord, ReclusterRequest
 
 
@@ -74,8 +73,8 @@ class LabelChange:
     members: dict[str, Members]
 
 
-def decide(closure: Closure, new_evidence: NewEvidence, rules: CompiledIdentityRules, version: int, now_ms: int) -> LabelChange:
-    """Return what changes when the closure is resolved by the rules.
+def decide(closure: Closure, new_evidence: NewEvidence, version: int, now_ms: int) -> LabelChange:
+    """Return what changes when the nodes of a finished closure are resolved.
 
     `version` is the smallest version that the new labels may have: the link agent gives the offset that follows the slice. `now_ms`
     is written into the member lists.
@@ -85,7 +84,8 @@ def decide(closure: Closure, new_evidence: NewEvidence, rules: CompiledIdentityR
     decisions = {
         key: joined.decisions[key] for key in new_evidence.decisions if closure.stored_decisions.get(key) != joined.decisions[key]
     }
-    resolved = resolve(joined, rules, closure.nodes, closure.liveness).labels
+    labels_of_all = closure.resolve().labels
+    resolved = {node: labels_of_all[node] for node in closure.nodes}
     before = {node: closure.labels[node].profile_id for node in resolved}
     moved_nodes = [node for node, profile_id in resolved.items() if before[node] != profile_id]
     if not moved_nodes:

@@ -5,29 +5,28 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.identity.closure import Closure
-from domain.identity.clusters import Evidence, Resolution, resolve
+from domain.identity.clusters import Evidence, Resolution
 from domain.identity.explanation import IdentityExplainer, PairExplanation
 from domain.identity.rules import CompiledIdentityRules
 from profile_store.identity_loader import ClusterLoader
 from profile_store.port import ProfileStore
 
-MAX_ROUNDS: Final = 4
+MAX_ROUNDS: Final = 16
 MAX_NODES: Final = 2_000
 """How far evidence that joins nothing is followed to find out what keeps two apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedClusters:
-    """One reading of the store, and the clusters that the rules make of it; the store's own labels may be older."""
+    """One reading of the store, and the clusters that the rules make of it; the store's own labels may be older.
+
+    `evidence` is what the resolution decided about: the edges of the closure's nodes, and those within the profiles around it.
+    """
 
     rules: CompiledIdentityRules
     closure: Closure
+    evidence: Evidence
     resolution: Resolution
-
-    @property
-    def evidence(self) -> Evidence:
-        """The evidence and the decisions that were read."""
-        return self.closure.evidence
 
     @property
     def explainer(self) -> IdentityExplainer:
@@ -56,9 +55,9 @@ class ResolvedClusters:
 
 
 async def load_clusters(store: ProfileStore, rules: CompiledIdentityRules, nodes: Iterable[str]) -> ResolvedClusters:
-    """Load the whole clusters of some nodes. Raises Transient."""
-    closure = await ClusterLoader(store, rules).load(nodes, {}, {})
-    return ResolvedClusters(rules, closure, resolve(closure.evidence, rules, closure.nodes))
+    """Load the whole clusters of some nodes, and those around them, which explain what keeps them apart. Raises Transient."""
+    closure = await ClusterLoader(store, rules).load_with_surroundings(nodes)
+    return ResolvedClusters(rules, closure, closure.judged_evidence(), closure.resolve())
 
 
 async def load_clusters_between(

@@ -65,7 +65,7 @@ class LinkStep:
             return Outcome(paused=True)
         new_evidence = join_records([record for _, record in decoded])
         closure = await ClusterLoader(self._store, rules).load(new_evidence.nodes, new_evidence.edges, new_evidence.decisions)
-        change = decide(closure, new_evidence, rules, version=records[-1].offset + 1, now_ms=now_ms)
+        change = decide(closure, new_evidence, version=records[-1].offset + 1, now_ms=now_ms)
         # A replay: a crash may have come between the save and the send, so what that slice changed is emitted again.
         state = _decode_state(documents, topic_partition)
         unpublished_ids = state.unpublished_ids if records[0].offset < (checkpoint.position or 0) else ()

@@ -126,11 +126,15 @@ def random_history(seed: int, *, cards: bool = False) -> RandomIdentityHistory:
 
 
 async def run_history(
-    history: RandomIdentityHistory, segments: Sequence[Segment] = (), pipeline_factory: Callable[..., Pipeline] = Pipeline
+    history: RandomIdentityHistory,
+    segments: Sequence[Segment] = (),
+    pipeline_factory: Callable[..., Pipeline] = Pipeline,
+    *,
+    zombie_rate: float = 0.1,
 ) -> Pipeline:
     """Run the history through the real steps, shuffled, partly doubled, in slices and with crashes.
 
-    The rules change once, at a random position.
+    The rules change once, at a random position. `zombie_rate` is how often a worker saves what another one has overtaken.
     """
     rng = random.Random(history.seed + 1)
     pipeline = pipeline_factory(rng, segments, partitions=rng.randint(1, 4), crash_rate=0.25, rules=history.initial_rules)
@@ -149,7 +153,7 @@ async def run_history(
             pipeline.feed_decision(item)
         if rng.random() < 0.2:
             await pipeline.drain()
-        if rng.random() < 0.1 and (waiting := pipeline.uncommitted()):
+        if rng.random() < zombie_rate and (waiting := pipeline.uncommitted()):
             await pipeline.run_zombie_slice(*rng.choice(waiting))
     pipeline.rules = history.rules
     await pipeline.relink()

@@ -55,7 +55,7 @@ def test_every_moved_node_gets_a_label_and_every_dissolved_profile_says_where_it
     closure.add_stored(EMAIL, Neighbours({TABLET: edge(0)}))
     closure.labels = {USER_1: Label(USER_1, 0), EMAIL: Label(EMAIL, 4), TABLET: Label(EMAIL, 4)}
     new_evidence = NewEvidence({pair: edge(1)}, {}, (), frozenset(pair))
-    change = decide(closure, new_evidence, DEFAULT_RULES, version=7, now_ms=9)
+    change = decide(closure, new_evidence, version=7, now_ms=9)
     assert change.labels == dict.fromkeys((USER_1, EMAIL, TABLET), Label(USER_1, 7))
     assert change.members[USER_1] == Members((USER_1, EMAIL, TABLET), 7, at_ms=9)
     assert change.members[EMAIL] == Members((), 7, merged_into=USER_1, at_ms=9)
