@@ -155,7 +155,10 @@ def _build_call(rules: _RowRules, cells: list[tuple[str, str | None, Any]]) -> d
 def _put_cell(call: dict[str, Any], rules: _RowRules, name: str, target: str, value: Any) -> None:
     """Put the value of a cell into the call: at its target, or under its own name when another cell is there."""
     own_target = f"{'traits' if rules.kind == 'customers' else 'properties'}.{name.strip()}"
-    if target == own_target and name in ("traits", "properties", "context", "identifiers") and isinstance(value, dict):
+    is_object_field = target == own_target and name in ("traits", "properties", "context", "identifiers")
+    if value == [] and (is_object_field or target != own_target):
+        return  # PHP writes an empty object so: it is absent wherever no list is due
+    if is_object_field and isinstance(value, dict):
         call[name] = {**value, **call.get(name, {})}
         return
     if (name == "type" and value == call["type"]) or set_value(call, rules.kind, target, _convert(value, target, rules)):

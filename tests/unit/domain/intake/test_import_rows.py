@@ -1,4 +1,5 @@
 import io
+import json
 import re
 from contextlib import suppress
 from typing import Any
@@ -224,6 +225,12 @@ def test_the_mapping_says_the_decimal_sign() -> None:
 
 def test_names_of_columns_are_compared_without_accents() -> None:
     assert fold_column_name(" Số ĐIỆN-thoại (2) ") == "sodienthoai2"
+
+
+def test_empty_list_where_an_object_is_due_is_absent() -> None:
+    objects = ("traits", "context", "identifiers", "properties", "address", "company")
+    (call,) = calls("customers", json.dumps({"userId": "K1", **{name: [] for name in objects}, "tags": []}) + "\n")
+    assert call == {"type": "identify", "identifiers": {"user_id": "K1"}, "traits": {"tags": []}}
 
 
 @pytest.mark.parametrize("letter", ["Đ", "đ", "Ð", "ð", "Ɖ", "ɖ"])
