@@ -26,6 +26,8 @@ _EXTENSION: Final = re.compile(
         \s*[)\]\#]?[\s.]*""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
+_NOTE: Final = re.compile(r"(?P<main>.*?\d[^\w#]*)[^\W\d_]\D*", re.DOTALL)
+"""A word behind the number, such as a name, without a digit that could belong to the number."""
 _TRAILING: Final = re.compile(r"[^\w#]+$")
 _MAX_EXTENSION_DIGITS: Final = 7
 _MAX_CHARS: Final = 250
@@ -80,7 +82,9 @@ def has_extension(number: str) -> bool:
 
 def _split_extension(text: str) -> tuple[str, str]:
     match = _EXTENSION.fullmatch(text)
-    return (text, "") if match is None else (match["main"], match["extension"])
+    main, extension = (text, "") if match is None else (match["main"], match["extension"])
+    note = _NOTE.fullmatch(main)
+    return (main if note is None else _TRAILING.sub("", note["main"])), extension
 
 
 def _without_floating_point(main: str, default_country: str) -> str | None:
@@ -103,8 +107,8 @@ def _without_floating_point(main: str, default_country: str) -> str | None:
 
 
 def _parse(text: str, default_country: str) -> phonenumbers.PhoneNumber | None:
-    """Return the number that libphonenumber reads, or None. It would turn words into digits: a word behind a digit makes None."""
-    first_digit = next((position for position, letter in enumerate(text) if letter.isdigit()), len(text))
+    """Return the number that libphonenumber reads, or None. It would turn words into digits: a word among digits makes None."""
+    first_digit = next((position for position, letter in enumerate(text) if letter.isdecimal()), len(text))
     if any(letter.isalpha() for letter in text[first_digit:]):
         return None
     try:
@@ -114,4 +118,4 @@ def _parse(text: str, default_country: str) -> phonenumbers.PhoneNumber | None:
 
 
 def _digits(text: str) -> str:
-    return "".join(letter for letter in text if letter.isdigit())
+    return "".join(letter for letter in text if letter.isdecimal())
