@@ -210,7 +210,12 @@ class MemoryConsumer:
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         if self._group is not None:
-            self._group.committed.update({p: offset for p, offset in offsets.items() if p in self.positions})
+            self._group.committed.update({p: self._skip_empty(p, offset) for p, offset in offsets.items() if p in self.positions})
+
+    def _skip_empty(self, partition: Partition, offset: int) -> int:
+        """Return the position if nothing but compacted offsets lies between `offset` and it."""
+        position = self.positions[partition]
+        return max(offset, position) if not any(self._log(partition)[offset:position]) else offset
 
     async def seek(self, partition: Partition, offset: int) -> None:
         if partition in self.positions:
