@@ -101,6 +101,7 @@ OPERATIONS: Final[dict[str, dict[str, ApiOperation]]] = {
         "": ApiOperation(
             "A delivery of another system, signed and mapped as its source defines.",
             openapi_models.WebhookPayload,
+            consumes=("application/json", "application/x-www-form-urlencoded"),
             refusals=(*_REFUSALS, 404),
             security=False,
         )

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from domain.fields import StrictModel
 from domain.intake.context import IntakeContext
 from domain.intake.decide_calls import CallIntake, IntakeOutcome
 from domain.intake.envelope import single_calls
@@ -125,7 +126,7 @@ def _request_fields(delivery: WebhookDelivery) -> tuple[tuple[str, Mapping[str, 
 
 def _read_fields(mapping: MappingSpec, root: str, fields: Mapping[str, str]) -> dict[str, str]:
     """Return the headers or parameters that the mapping reads, as far as the request has them."""
-    names = {str(path_steps(path)[0]) for path in _texts(mapping.model_dump(by_alias=True)) if _begins_at(path, root)}
+    names = {str(path_steps(path)[0]) for path in _texts(mapping) if _begins_at(path, root)}
     return {name: fields[name] for name in sorted(names) if name in fields}
 
 
@@ -134,8 +135,11 @@ def _begins_at(path: str, root: str) -> bool:
 
 
 def _texts(value: Any) -> list[str]:
+    """Return every text of a mapping, its paths among them."""
     if isinstance(value, str):
         return [value]
+    if isinstance(value, StrictModel):
+        return [text for name in type(value).model_fields for text in _texts(getattr(value, name))]
     if isinstance(value, dict):
         return [text for key, inner in value.items() for text in (*_texts(key), *_texts(inner))]
     return [text for item in value for text in _texts(item)] if isinstance(value, list | tuple) else []

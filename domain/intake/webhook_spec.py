@@ -1,7 +1,7 @@
 """The specification of a Source's webhook: how its deliveries are signed, and how they become events. Pure."""
 
 import re
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self, cast
 from zoneinfo import ZoneInfo
 
@@ -172,7 +172,7 @@ class ReadPath(_StrictWebhookModel):
     map: dict[str, Scalar] | None = None
     default: Scalar = None
 
-    @cached_property
+    @property
     def instants(self) -> InstantReading:
         """How `iso` reads times that do not say it themselves."""
         return InstantReading(ZoneInfo(self.zone), self.day_first, self.date_format)

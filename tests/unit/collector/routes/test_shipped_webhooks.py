@@ -1,14 +1,26 @@
 """Every shipped webhook, from the bytes that the other system sends to the events on the log."""
 
+import base64
+from copy import copy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.definitions.kinds import decode_definition, encode_definition
 from domain.instants import instant_ms
+from domain.intake.context import IntakeContext
+from domain.intake.decide_calls import CallIntake, IntakeLimits
+from domain.intake.raw_json import encode_losslessly
+from domain.intake.webhook_delivery import decide_delivery, decode_payload, stored_delivery
+from domain.intake.webhook_mapping import WebhookDelivery
 from ops.webhooks.catalogue import SampleRequest, definition_of, samples_of, webhook_names
 from runtime.errors import Invalid
+from schemas.codec import decode
 from schemas.events import Event
+from schemas.reasons import Reason
+from schemas.records import QuarantineRecord
 from tests.support.collector_harness import CollectorHarness, collector_harness
 from tests.support.webhook_sources import shipped_source, signed_headers, signed_target
 
@@ -168,13 +180,14 @@ EXPECTED: dict[str, list[Expected]] = {
                address={"street": "27/4 Lê Văn Sỹ", "ward": "Phường 13", "city": "Hồ Chí Minh - Quận 3"})
     ],
 }  # fmt: skip
+SOURCES = {name: shipped_source(name) for name in webhook_names()}
 SAMPLES = [(name, sample) for name in webhook_names() for sample in samples_of(name)]
 
 
 @pytest.fixture(autouse=True)
 def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in webhook_names():
-        webhook = shipped_source(name).spec.webhook
+        webhook = SOURCES[name].spec.webhook
         assert webhook is not None
         assert webhook.signature.secret_env is not None
         monkeypatch.setenv(webhook.signature.secret_env, SECRET)
@@ -182,7 +195,7 @@ def _secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def deliver(at: CollectorHarness, name: str, sample: SampleRequest, secret: str = SECRET) -> tuple[int, str]:
     """Register the shipped Source alone, send the sample to it, and return status and result."""
-    source = shipped_source(name)
+    source = SOURCES[name]
     at.sources.replace_all({source.key: source})
     if at.clock.now_ms() < LATER_MS * 200:
         at.clock.advance(LATER_MS)
@@ -236,7 +249,7 @@ def test_every_definition_has_samples_and_every_sample_an_expectation() -> None:
     assert {name for name, _ in SAMPLES} == set(webhook_names())
     assert webhook_names() == sorted(["twilio", "3cx", "asterisk", "stringee", "genesys", "shopify", "haravan", "sapo", "kiotviet"])
     for name in webhook_names():
-        source = shipped_source(name)
+        source = SOURCES[name]
         assert source.metadata.name == name
         assert decode_definition(encode_definition(source), name) == source
     with pytest.raises(Invalid, match="shopify"):
@@ -264,3 +277,51 @@ async def test_a_topic_that_no_rule_knows_is_quarantined_with_its_header() -> No
         ((record, raw),) = await at.quarantined()
         assert record.id.startswith("collector-webhook-request-")
         assert raw.startswith(b'{"body": {"id": 7}, "headers": {"x-shopify-topic": "carts/create"}, "query": {}, "id": "')
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=20)
+    | st.sampled_from(["", " ", "1e999"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths of all values in a payload."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(inner for key, item in items for inner in leaves(item, (*path, key)))]
+
+
+def replaced(value: Any, path: tuple[Any, ...], other: Any) -> Any:
+    """Return the payload with another value at a path."""
+    if not path:
+        return other
+    changed = copy(value)
+    changed[path[0]] = replaced(value[path[0]], path[1:], other)
+    return changed
+
+
+@given(st.sampled_from(SAMPLES), st.data())
+def test_whatever_a_sender_changes_is_an_event_or_in_quarantine(case: tuple[str, SampleRequest], data: st.DataObject) -> None:
+    name, sample = case
+    webhook = SOURCES[name].spec.webhook
+    assert webhook is not None
+    payload, _ = decode_payload(sample.body)
+    payload = replaced(payload, data.draw(st.sampled_from(leaves(payload))), data.draw(JSON))
+    headers = {key.lower(): value for key, value in sample.headers}
+    delivery = WebhookDelivery(payload, encode_losslessly(payload), headers)
+    intake = CallIntake(IntakeLimits(100, 32_768, 1_000_000, 1_000_000), secret=b"x" * 32, country="VN", new_id=lambda: "new")
+    outcome = decide_delivery(intake, webhook.mapping, delivery, IntakeContext(name, 2_000_000_000_000))
+    assert len(outcome.rejections) <= 1
+    assert not (outcome.rejections and outcome.accepted)
+    assert all(rejection["reason"] != Reason.POISON for rejection in outcome.rejections)
+    if outcome.rejections:
+        (record,) = (decode(QuarantineRecord, record.value) for record in outcome.records)
+        stored = stored_delivery(record.id.removeprefix("collector-"), base64.b64decode(record.raw))
+        again = decide_delivery(intake, webhook.mapping, stored, IntakeContext(name, 2_000_000_000_000))
+        assert again.rejections == outcome.rejections

@@ -88,6 +88,8 @@ async def test_the_key_of_an_hmac_may_be_encoded(monkeypatch: pytest.MonkeyPatch
         at.sources.replace_all({"Source/cti": with_secret(documented_source("cti"), **form)})
         headers = {"X-CTI-Signature": f"sha1={hmac.new(key, body, 'sha1').hexdigest()}"}
         assert (await at.post("/v1/webhook/cti", content=body, auth=None, headers=headers)).status_code == 200
+        bare = {"X-CTI-Signature": headers["X-CTI-Signature"].removeprefix("sha1=")}
+        assert (await at.post("/v1/webhook/cti", content=body, auth=None, headers=bare)).status_code == 200
         monkeypatch.setenv("CTI_WEBHOOK_SECRET", "?")
         status = 401 if encoding == "text" else 503
         assert (await at.post("/v1/webhook/cti", content=body, auth=None, headers=headers)).status_code == status
