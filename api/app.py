@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.identity_routes import IdentityRoutes
-from api.profile_reader import ProfileReader
+from api.openapi import build_document
 from api.quarantine_routes import QuarantineDependencies, QuarantineRoutes
 from api.responses import (
     error_response,
@@ -25,6 +25,7 @@ from api.responses import (
 )
 from api.segment_routes import SegmentRoutes
 from ops.identity.service import IdentityService
+from ops.profile_reader import ProfileReader
 from ops.segments.service import SegmentService
 from runtime.errors import Invalid, Misconfigured, Transient
 
@@ -32,7 +33,7 @@ MAX_PATH_CHARS: Final = 4_096
 
 
 class Api:
-    """The routes of the API, each with `Authorization: Bearer <token>`.
+    """The routes of the API, each with `Authorization: Bearer <token>` but `GET /openapi.json`, which describes them.
 
     `GET /v1/profiles/{namespace}:{value}` and `GET /v1/profiles/id/{profile_id}` are always there. The other routes need
     the service that answers them: `GET /v1/identity/why?a=&b=`, `GET /v1/identity/how/{profile}` and `POST
@@ -61,6 +62,7 @@ class Api:
                 *(IdentityRoutes(self._identity_service, self._authorise).routes() if self._identity_service is not None else ()),
                 *(SegmentRoutes(self._segment_explainer, self._authorise).routes() if self._segment_explainer is not None else ()),
                 *(QuarantineRoutes(self._quarantine, self._authorise).routes() if self._quarantine is not None else ()),
+                Route("/openapi.json", self._document, include_in_schema=False),
                 Route("/v1/profiles/id/{profile_id}", self._by_id),
                 Route("/v1/profiles/{identifier:path}", self._by_identifier),
             ],
@@ -72,6 +74,10 @@ class Api:
                 Exception: handle_internal_error,
             },
         )
+
+    async def _document(self, request: Request) -> Response:
+        """Answer without a token: the document says nothing of anybody."""
+        return json_response(200, build_document(request.app.routes))
 
     async def _by_identifier(self, request: Request) -> Response:
         self._authorise(request)

@@ -9,13 +9,13 @@ from typing import Final
 import uvicorn
 
 from api.app import Api
-from api.profile_reader import ProfileReader
 from api.quarantine_routes import QuarantineDependencies
 from domain.definitions.live import LiveDefinitions
 from domain.intake.admission import Admission
 from domain.segments.sql.compile import membership_query
 from ops.identity.audit import IdentityHistory
 from ops.identity.service import IdentityService
+from ops.profile_reader import ProfileReader
 from ops.quarantine.replay_decider import ReplayDecider
 from ops.segments.reconcile import reconcile_daily
 from ops.segments.service import SegmentService

@@ -5,17 +5,22 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 from pydantic import SecretStr
 from typer import Context, _click
 from typer.core import TyperGroup
 
+from api import openapi as api_openapi
+from api.app import Api
 from collector.app import create_app
 from collector.openapi import build_document
 from collector.source_registry import Sources
 from docs.topic_documents import RECORD_TYPES, asyncapi_document, record_schema, records_page
 from domain.definitions.json_schema import definition_schema
 from ops.cli.command_table import COMMANDS, load_command
+from ops.profile_reader import ProfileReader
+from profile_store.memory import MemoryStore
 from runtime import metrics
 from runtime.bus.memory import MemoryBus, MemoryProducer
 from runtime.clock import SystemClock
@@ -97,6 +102,13 @@ def collector_api() -> str:
     return json.dumps(build_document(app.routes), ensure_ascii=False, indent=2) + "\n"
 
 
+def profile_api() -> str:
+    """Return the OpenAPI document of the profile API."""
+    settings, unused = Settings(), cast("Any", object())  # the document needs the routes, and no service behind them
+    api = Api(ProfileReader(settings, MemoryStore(SystemClock())), unused, unused, unused)
+    return json.dumps(api_openapi.build_document(api.application().routes), ensure_ascii=False, indent=2) + "\n"
+
+
 def json_schema(name: str) -> str:
     """Return the JSON Schema of a kind of definition."""
     return json.dumps(definition_schema(name), ensure_ascii=False, indent=2) + "\n"
@@ -132,6 +144,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "records.md": partial(records_page, _GENERATED_NOTICE),
     "asyncapi.json": asyncapi_document,
     "openapi/collector.json": collector_api,
+    "openapi/api.json": profile_api,
     **{f"schemas/{name}.json": partial(json_schema, name) for name in ("definition", "segment", "computed-trait")},
     **{f"schemas/records/{name}.json": partial(record_schema, name) for name in RECORD_TYPES},
 }

@@ -40,6 +40,10 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
         ),
         "apply": CommandEntry("ops.cli.definitions", "Check all definitions of a file or directory, then make them live."),
         "remove": CommandEntry("ops.cli.definitions", "Remove a definition, unless another one names it."),
+        "profile": CommandEntry(
+            "ops.cli.profile",
+            "Show the profile of an identifier as it is now: identifiers, traits, counters, segments, accounts and household.",
+        ),
         "segments": CommandEntry("ops.cli.segments", "Show who is in a segment and why, and whether the stream agrees with SQL."),
         "identity": CommandEntry("ops.cli.identity", "Explain why identifiers are one profile, and take profiles apart."),
         "quarantine": CommandEntry("ops.cli.quarantine", "List, repair, replay and discard the records that could not be stored."),

@@ -80,6 +80,15 @@ def test_membership_is_explained_and_drift_is_found_and_repaired(tmp_path: Path,
     assert "bo-quen-gio" in onefold.run("segments", "why", ÁNH).stdout
     assert onefold.run("segments", "why", "user_id:nobody", "bo-quen-gio", check=False).returncode == 1
 
+    assert onefold.run("segments", "list").stdout.split() == ["1", "bo-quen-gio"]
+    listed = onefold.run("segments", "members", "bo-quen-gio", "--format", "csv").stdout.splitlines()
+    assert listed[0] == "profile_id,since,cause,name,user_id,crm_id,email,phone"
+    assert [line.split(",")[4] for line in listed[1:]] == ["ánh"]
+    profile = onefold.json("profile", ÁNH)
+    assert [segment["name"] for segment in profile["segments"]] == ["bo-quen-gio"]
+    assert "user_id:ánh" in onefold.run("profile", profile["profile_id"]).stdout
+    assert onefold.run("profile", "user_id:nobody", check=False).returncode == 1
+
     token = json.loads((onefold.data_dir / "run" / "secrets.json").read_text())["api_token"]
     address = f"{onefold.status()['addresses']['api']}/v1/segments/why"
     asked = {"profile": ÁNH, "segment": "bo-quen-gio"}

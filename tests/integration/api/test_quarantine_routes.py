@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from api.app import Api
-from api.profile_reader import ProfileReader
 from api.quarantine_routes import REPLAYS_PER_SECOND, QuarantineDependencies
 from consumers.feeds import QUARANTINE_FEED
 from domain.intake.admission import Admission
 from ops.prepare import create_topics
+from ops.profile_reader import ProfileReader
 from ops.quarantine.replay_decider import ReplayDecider
 from profile_store.memory import MemoryStore
 from runtime.bus.memory import MemoryBus

@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from api.app import Api
-from api.profile_reader import ProfileReader
 from api.request_bodies import MAX_BODY_BYTES
 from domain.identity.model import Label, Members
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules, IdentityRulesSpec
 from domain.profiles.fragment import Fragment, apply_event, encode_fragment
 from domain.profiles.membership import Membership, SegmentState, encode_membership
 from domain.segments.plan import SegmentPlan
+from ops.profile_reader import ProfileReader
 from profile_store.memory import MemoryStore
 from profile_store.port import DocumentKind, GuardedDocument, TopicPartition, Writes
 from runtime.clock import ManualClock

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from api.app import Api
-from api.profile_reader import ProfileReader
 from domain.definitions.kinds import Segment, load_yaml
+from ops.profile_reader import ProfileReader
 from tests.support.events import START_MS, event
 from tests.support.explain_world import ExplainWorld
 

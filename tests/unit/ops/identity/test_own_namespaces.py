@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from api.profile_reader import ProfileReader
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
 from domain.intake.admission import Admission
 from domain.intake.parse import parse_call
 from ops.identity.references import render_node
+from ops.profile_reader import ProfileReader
 from ops.quarantine.entries import QuarantineEntry
 from ops.quarantine.replay_decider import ReplayDecider, ReplayRefusal
 from profile_store.port import TopicPartition
