@@ -1,4 +1,4 @@
-"""The OpenAPI document of the API, made from its routes, the bodies that they read, and the answers described here. Pure."""
+"""The OpenAPI document of the API, made from its routes, the bodies that they read, and the answers described here."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -134,7 +134,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         refusals=(400, 404),
     ),
 }
-"""What is said of each address. A route that is not listed is in the document without a description."""
+"""What is said of each address; a route that is not listed makes no document."""
 
 
 def document_path(path: str) -> str:
@@ -143,13 +143,13 @@ def document_path(path: str) -> str:
 
 
 def build_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
-    """Return the document of these routes."""
+    """Return the document of these routes. Raises KeyError for one that is not described."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         if isinstance(route, Route) and route.include_in_schema:
             path = document_path(route.path)
             for method in sorted((route.methods or set()) - {"HEAD"}):
-                paths.setdefault(path, {})[method.lower()] = _operation(path, OPERATIONS.get((method, path), Operation("")))
+                paths.setdefault(path, {})[method.lower()] = _operation(path, OPERATIONS[method, path])
     structs = {operation.body for operation in OPERATIONS.values()} | {operation.answer for operation in OPERATIONS.values()}
     known = sorted((struct for struct in structs | {ErrorAnswer} if struct is not None), key=lambda struct: struct.__name__)
     _, schemas = msgspec.json.schema_components(known, ref_template=_REF)

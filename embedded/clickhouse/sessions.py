@@ -16,7 +16,7 @@ _LOCK_WAIT_S = 0.5
 
 
 @dataclass(slots=True)
-class Session:
+class EngineSession:
     """`changed_settings`: the settings that the last request brought, to be set back by the next."""
 
     role: UserRole
@@ -31,10 +31,10 @@ class Sessions:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._sessions: dict[tuple[str, str], Session] = {}
+        self._sessions: dict[tuple[str, str], EngineSession] = {}
 
     @contextlib.asynccontextmanager
-    async def acquire(self, request: QueryRequest, user: str, role: UserRole) -> AsyncIterator[Session | None]:
+    async def acquire(self, request: QueryRequest, user: str, role: UserRole) -> AsyncIterator[EngineSession | None]:
         """Lock the session that the request names, for this request alone; give None when it names none.
 
         Raises:
@@ -59,14 +59,14 @@ class Sessions:
             if request.flag("close_session"):
                 await self._close_session(key)
 
-    def _find(self, key: tuple[str, str], role: UserRole, *, must_exist: bool) -> Session:
+    def _find(self, key: tuple[str, str], role: UserRole, *, must_exist: bool) -> EngineSession:
         session = self._sessions.get(key)
         if session is None:
             if must_exist:
                 raise QueryRefused(372, f"Session {key[1][:64]!a} not found", "SESSION_NOT_FOUND")
             if len(self._sessions) >= MAX_SESSIONS:
                 raise QueryRefused(202, f"Too many sessions: at most {MAX_SESSIONS}", "TOO_MANY_SIMULTANEOUS_QUERIES")
-            session = self._sessions[key] = Session(role, expires_at_s=time.monotonic() + _LOCK_WAIT_S)
+            session = self._sessions[key] = EngineSession(role, expires_at_s=time.monotonic() + _LOCK_WAIT_S)
         return session
 
     async def sweep(self) -> None:

@@ -11,7 +11,7 @@ from embedded.clickhouse.engine import Engine, EngineConnection, EngineInsert, E
 from embedded.clickhouse.exchange import Exchange
 from embedded.clickhouse.native_frames import BINARY_TYPES_SETTING, frame_blocks, parse_version
 from embedded.clickhouse.protocol import STREAMABLE, ClientDisconnected, QueryRefused, database_of, quote_literal, settings_of
-from embedded.clickhouse.sessions import Session
+from embedded.clickhouse.sessions import EngineSession
 from embedded.clickhouse.statement_scan import READING_WORDS, InsertHead, Statement
 
 _FIRST_BYTES = 1 << 20
@@ -32,7 +32,7 @@ class _Piece:
 class StatementRun:
     """One statement on the connection of its session, or on one of its own."""
 
-    def __init__(self, engine: Engine, exchange: Exchange, role: UserRole, session: Session | None) -> None:
+    def __init__(self, engine: Engine, exchange: Exchange, role: UserRole, session: EngineSession | None) -> None:
         self._engine, self._exchange, self._role, self._session = engine, exchange, role, session
         self._request = exchange.request
         self._settings = settings_of(self._request)
