@@ -151,7 +151,7 @@ async def test_body_format_is_detected_from_its_content(content_type: str, zippe
         ("batch", b"\x1f\x8bnonsense", "invalid_json", "unparsable"),
         ("batch", gzip.compress(b"nonsense", mtime=0), "invalid_json", "unparsable"),
         ("track", b"[" * 100_000, "invalid_json", "unparsable"),
-        ("track", b'{"a":' * 990 + b"1" + b"}" * 990, "invalid_json", "unparsable"),
+        ("track", b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "invalid_json", "unparsable"),
         ("track", b"[]", "not_an_object", "not_an_object"),
         ("batch", b"null", "not_an_object", "not_an_object"),
         ("batch", b"{}", "invalid_batch", "wrong_type"),
