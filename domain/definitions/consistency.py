@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from domain.definitions.kinds import RULES_KEY, Definition, IdentityRules, SegmentList, Source, TrackingPlan
+from domain.definitions.kinds import RULES_KEY, Definition, Destination, IdentityRules, SegmentList, Source, TrackingPlan
 from domain.definitions.references import find_undefined
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces, unknown_namespace
@@ -35,10 +35,13 @@ def namespaces_of(definitions: Mapping[str, Definition]) -> Namespaces:
 
 
 def _unknown_namespaces(definitions: Mapping[str, Definition], namespaces: Namespaces) -> Iterator[str]:
-    """Yield a fault for each namespace that a list or the mapping of a webhook names and that does not exist."""
+    """Yield a fault for each namespace that a list, a destination or the mapping of a webhook names and that does not exist."""
     for key, definition in sorted(definitions.items()):
         if isinstance(definition, SegmentList) and definition.spec.namespace not in namespaces:
             yield f"{key}: spec.namespace: {unknown_namespace(definition.spec.namespace, namespaces)}"
+        elif isinstance(definition, Destination):
+            for name in sorted(name for name in definition.spec.identifiers if name not in namespaces):
+                yield f"{key}: spec.identifiers: {unknown_namespace(name, namespaces)}"
         elif isinstance(definition, Source) and definition.spec.webhook is not None:
             rules = definition.spec.webhook.mapping.rules
             names = {name for rule in rules for event in rule.events for name in event.identifiers}

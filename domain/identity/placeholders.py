@@ -14,7 +14,7 @@ _WORDS_OF_PROGRAMS: Final = """
     true false objectobject systemobject"""
 _WORDS_OF_FORMS: Final = """
     notavailable notapplicable notset notprovided notspecified notfound notknown notdefined nodata novalue noid nouser nouserid
-    noname empty blank missing unset void unknown unidentified placeholder tbd todo test testuser testing
+    noname youruserid yourid empty blank missing unset void unknown unidentified placeholder tbd todo test testuser testing
     khongco khongten khongro khongxacdinh chuaco chuaro chuaxacdinh chuacapnhat"""
 _WORDS_FOR_VISITORS: Final = """
     anonymous anonymoususer anon unknownuser unknowncustomer guest guestuser guestcustomer guestcheckout visitor notauthenticated
@@ -22,12 +22,15 @@ _WORDS_FOR_VISITORS: Final = """
     andanh vodanh nguoidung chuadangnhap khongdangnhap"""
 _WORDS_OF_TILLS: Final = """
     walkin walkincustomer walkinguest cashcustomer retailcustomer generalcustomer khach khachhang khachle khachhangle khachvanglai
-    khachhangvanglai vanglai khachmuale khachonline khachleonline banle muale"""
+    khachhangvanglai vanglai khachmuale khachonline khachleonline khachbanle khachkhongten khachla
+    banle muale"""
 """The customer of a till who gives no name: `Khách lẻ`, `khách vãng lai`, `walk-in`."""
 _NAMES_OF_FIELDS: Final = """
     id user userid username customerid memberid contactid email emailaddress phone phonenumber crmid
     anonymousid deviceid"""
 """The name of the field in place of its value: of a template that was not filled in, or of a header among the rows."""
+_ACCENTED_WORDS: Final = frozenset({"trống", "rỗng", "không"})
+"""Words that say "nothing" with their accents alone: Trọng and Khổng are names."""
 _SHARED_DEVICES: Final = "9774d56d682e549c 020000000000 ffffffffffffffffffffffffffffffff"
 """Ids that many devices have: that of old Android emulators, the hardware address that phones give to apps, the largest UUID."""
 _WORDS: Final = frozenset(
@@ -67,6 +70,8 @@ def is_blocked(value: str) -> bool:
     if "@" in folded and _is_blocked_email(folded):
         return True
     if _TEMPLATE.search(folded) is not None or any(pattern.fullmatch(folded) for pattern in _PATTERNS):
+        return True
+    if unicodedata.normalize("NFC", folded) in _ACCENTED_WORDS:
         return True
     word = word_of(folded)
     # Without a letter or a digit, or of zeros alone (0, 0.0, the nil UUID), it names nobody either.

@@ -226,20 +226,33 @@ spec:
 """
 
 
+DESTINATION_DOCUMENT = """
+apiVersion: onefold/v1
+kind: Destination
+metadata: {name: crm}
+spec: {type: webhook, url: "https://crm.shop.vn/", secret_env: CRM_SECRET, triggers: [{segment: vip}], identifiers: [loyalty_card]}
+---
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: vip}
+spec: {where: {did: {event: Sale}}}
+"""
+
+
 def documents(*texts: str) -> dict[str, AnyDefinition]:
     return {definition.key: definition for text in texts for definition in load_yaml(text, "test")}
 
 
-def test_lists_and_webhooks_may_name_what_the_rules_declare() -> None:
+def test_lists_webhooks_and_destinations_may_name_what_the_rules_declare() -> None:
     rules = documents(RULES_DOCUMENT % "{rank: 1, normalise: digits}")
-    named = documents(LIST_DOCUMENT, SOURCE_DOCUMENT)
+    named = documents(LIST_DOCUMENT, SOURCE_DOCUMENT, DESTINATION_DOCUMENT)
     assert find_inconsistencies(named, rules) == []
     assert find_inconsistencies({**named, **rules}, {}) == []
     faults = find_inconsistencies(named, {})
-    assert [fault.partition(": ")[0] for fault in faults] == ["List/vip", "Source/pos"]
+    assert [fault.partition(": ")[0] for fault in faults] == ["Destination/crm", "List/vip", "Source/pos"]
     assert all("declare it in the identity rules" in fault for fault in faults)
     # Other rules that drop the namespace are refused as long as something names it.
-    assert len(find_inconsistencies(documents(RULES_DOCUMENT.replace("loyalty_card: %s", "")), {**named, **rules})) == 2
+    assert len(find_inconsistencies(documents(RULES_DOCUMENT.replace("loyalty_card: %s", "")), {**named, **rules})) == 3
 
 
 def test_a_list_is_sealed_by_the_live_rules() -> None:
