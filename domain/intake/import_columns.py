@@ -51,17 +51,17 @@ _TRAITS: Final = {
 _EVENTS: Final = {
     "event": "event eventname sukien tensukien",
     "time": (
-        "time timestamp originaltimestamp date datetime orderdate orderedat purchasedat purchasedate createdat ngay ngaymua "
+        "time timestamp originaltimestamp date datetime orderdate orderedat paidat purchasedat purchasedate createdat ngay ngaymua "
         "ngaydat ngaydathang ngaymuahang thoigian thoidiem ngaygio"
     ),
     "message_id": "messageid eventid",
     "properties.order_id": "orderid ordernumber orderno madon madonhang sodon sodonhang mahoadon sohoadon",
     "properties.total": "total amount grandtotal ordertotal revenue tongtien thanhtien tongcong sotien giatridonhang doanhthu",
     "properties.currency": "currency tiente loaitien",
-    "properties.product_id": "sku productid masanpham masp mahang",
-    "properties.name": "product productname tensanpham sanpham tenhang",
-    "properties.quantity": "quantity qty soluong sl",
-    "properties.price": "price unitprice dongia gia",
+    "properties.product_id": "sku productid lineitemsku masanpham masp mahang",
+    "properties.name": "product productname lineitemname tensanpham sanpham tenhang",
+    "properties.quantity": "quantity qty lineitemquantity soluong sl",
+    "properties.price": "price unitprice lineitemprice dongia gia",
 }
 NUMBER_TARGETS: Final = frozenset({"properties.total", "properties.quantity", "properties.price"})
 INSTANT_TARGETS: Final = frozenset({"time", "traits.createdAt"})

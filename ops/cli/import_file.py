@@ -19,7 +19,7 @@ from ops.imports.collector_client import CollectorClient, require_http_url
 from ops.imports.import_file import load_mapping
 from ops.imports.import_run import ImportSummary, run
 from runtime.clock import SystemClock
-from runtime.errors import Misconfigured
+from runtime.errors import Misconfigured, Permanent, Transient
 
 _TIMEOUT_S = 30.0
 
@@ -73,12 +73,22 @@ def import_(
                 summary=summary,
                 now_ms=SystemClock().now_ms(),
             )
-    finally:
-        if as_json:
-            typer.echo(json.dumps(summary.as_dict()))
-        elif summary.rows or not summary.interrupted:
-            _print_summary(summary, time.monotonic() - started)
+    except (Misconfigured, Permanent):
+        if summary.rows:  # otherwise nothing was sent, and the error says everything
+            _print_outcome(summary, started, as_json=as_json)
+        raise
+    except (Transient, KeyboardInterrupt):
+        _print_outcome(summary, started, as_json=as_json)
+        raise
+    _print_outcome(summary, started, as_json=as_json)
     raise typer.Exit(1 if summary.report else 0)
+
+
+def _print_outcome(summary: ImportSummary, started_s: float, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(summary.as_dict()))
+    else:
+        _print_summary(summary, time.monotonic() - started_s)
 
 
 def _embedded_collector(data_dir: Path, source: str, url: str | None, write_key: str | None) -> tuple[str, str]:
@@ -95,7 +105,9 @@ def _progress_bar(console: Console) -> Progress:
 
 
 def _print_wait(console: Console, reason: str, wait_s: float) -> None:
-    console.print(f"waiting for the collector: {reason}; the next attempt is in {wait_s:.1f} s", markup=False, highlight=False)
+    console.print(
+        f"waiting for the collector: {reason}; the next attempt is in {wait_s:.1f} s", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 def _print_summary(summary: ImportSummary, seconds: float) -> None:

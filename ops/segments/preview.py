@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from domain.definitions.kinds import AnyDefinition, InvalidDefinition, Segment, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
+from domain.instants import instant_ms
 from domain.segments.plan import SegmentPlan
 from ops.apply.connect import ApplyContext, open_apply_context
 from ops.apply.preview import SAMPLE
@@ -27,14 +27,11 @@ class SegmentPreview:
 
 
 def parse_instant(text: str) -> int | None:
-    """Parse an ISO 8601 instant to ms, in UTC if it names no zone; None for an empty text. Raises Invalid for anything else."""
-    if not text:
-        return None
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise Invalid("--at is an instant such as 2026-01-31T09:00:00+07:00", path="at", reason="bad_instant") from None
-    return round((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
+    """Parse an instant to ms, in UTC if it names no zone; None for an empty text. Raises Invalid for anything else."""
+    at_ms = instant_ms(text) if text else None
+    if text and at_ms is None:
+        raise Invalid("--at is an instant such as 2026-01-31T09:00:00+07:00", path="at", reason="bad_instant")
+    return at_ms
 
 
 def preview_to_json(segment_preview: SegmentPreview) -> dict[str, Any]:
