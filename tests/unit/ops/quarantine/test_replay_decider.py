@@ -20,7 +20,7 @@ from runtime.bus.port import Record
 from runtime.errors import Invalid
 from runtime.settings import Settings
 from schemas.codec import decode, encode
-from schemas.events import Event
+from schemas.events import NOBODY, Event
 from schemas.records import QuarantineRecord, Touched
 from streams.steps.accept import AcceptStep
 from tests.support.collector_harness import collector_harness
@@ -84,6 +84,15 @@ def test_a_touchpoint_speaks_for_the_source_that_it_names() -> None:
 def test_touchpoint_that_the_topic_would_refuse_is_refused_again(body: Any) -> None:
     raw = json.dumps(body).encode()
     assert isinstance(replay_decider().records(entry(raw, stage="accept", source=""), raw), ReplayRefusal)
+
+
+@pytest.mark.parametrize("stage", ["collector", "accept"])
+def test_call_with_a_withheld_number_that_was_quarantined_once_is_stored_as_nobodys(stage: str) -> None:
+    raw = json.dumps({"type": "call_started", "call_id": "c-1", "caller_number": "anonymous"}).encode()
+    outcome = replay_decider().records(entry(raw, stage=stage), raw)
+    assert sent(outcome).owner == NOBODY
+    assert not isinstance(outcome, ReplayRefusal)
+    assert [outgoing.key for outgoing in outcome] == [b"c-1:call_started"]
 
 
 def test_replay_accepts_the_lists_that_the_topic_accepts() -> None:
