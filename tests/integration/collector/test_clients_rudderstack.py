@@ -51,7 +51,7 @@ def expected_calls(address: str, user: str, first: str, second: str) -> list[tup
         *(("track", name, who, properties, {}) for name, who, properties in tracked),
         ("identify", "", named, {}, TRAITS),
         ("group", "", known, {"groupId": f"{user}-cty"}, {"name": "Công ty Hoa Sen"}),
-        ("alias", "", known, {}, {}),
+        ("alias", "", known, {"previousId": user}, {}),
     ]
 
 
