@@ -21,6 +21,7 @@ MetricName = Literal[
     "onefold_merges_total",
     "onefold_splits_total",
     "onefold_component_nodes",
+    "onefold_reclustering_nodes",
     "onefold_approximate_answers_total",
     "onefold_timer_lateness_seconds",
     "onefold_deliveries_total",
@@ -76,8 +77,13 @@ REGISTER: Final[dict[MetricName, Metric]] = {
     "onefold_component_nodes": Metric(
         "histogram",
         (),
-        "identifiers that one slice of the link agent had to load",
+        "identifiers of the profiles that one slice of the link agent resolved",
         (2.0, 5.0, 10.0, 50.0, 200.0, 1e3, 5e3, 2e4, 1e5),
+    ),
+    "onefold_reclustering_nodes": Metric(
+        "gauge",
+        ("state",),
+        "identifiers of the round that resolves all profiles after a change of the identity rules: `resolved` and `waiting`",
     ),
     "onefold_approximate_answers_total": Metric(
         "counter", ("of",), "evaluations of a segment or computed trait whose registers had too few events to be exact"

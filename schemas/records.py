@@ -77,6 +77,8 @@ class ReclusterRequest(LinkRecord, frozen=True, kw_only=True, tag="recluster"):
     version: Version = 1
     nodes: Annotated[tuple[str, ...], Meta(description="The nodes whose clusters are computed anew.")]
     rules_number: Annotated[int, Meta(description="The sequence number of the identity rules to compute them by.")]
+    resolved: Annotated[int, Meta(description="How many nodes the round has resolved with this request; 0 at its end.")] = 0
+    total: Annotated[int, Meta(description="How many nodes the round has to resolve; 0 at its end.")] = 0
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):

@@ -56,6 +56,11 @@ def count_approximate_answers(names: Iterable[str]) -> None:
         METRICS.count("onefold_approximate_answers_total", of=name)
 
 
+def show_reclustering(resolved: int, total: int) -> None:
+    """Show how many identifiers a round over all clusters has resolved, and how many wait."""
+    METRICS.set_all("onefold_reclustering_nodes", {"resolved": resolved, "waiting": total - resolved})
+
+
 def count_violation(source: str, event: str, path: str, rule: str) -> None:
     """Count a violation of a tracking plan by an event."""
     METRICS.count("onefold_plan_violations_total", source=source, event=event, path=path, rule=rule)

@@ -9,8 +9,10 @@ It moves to a new number only with the record that ends a round, and only if eve
 rules. A round that is interrupted leaves the old number, so the worker that has the partition afterwards begins the round again.
 A second request for the same cluster changes nothing.
 
-**Pace.** A request names the representatives of up to 200 clusters, and the next one is written only when the agent's position
-has passed it. So a live link waits behind one request at most, however many clusters there are.
+**Pace.** A request names the representatives of up to 200 clusters, and the next one is written only when the agent's position has
+passed it. So a live link waits behind one request at most, however many clusters there are. Each cluster is asked for once, and
+resolving it reads it and the borders of those around it (`domain.identity.closure`): a round takes time in proportion to the nodes.
+Each request says how far the round is; the agent notes that in its state, where `onefold apply` and `onefold status` read it.
 
 **Example.** The rules have number 7 (one more than their offset in the definitions) and the agent's state says 5. There is evidence
 about 450 nodes in 300 clusters. The scan comes in chunks of 200, 200 and 50 nodes. Of each chunk only the nodes whose label is
@@ -20,11 +22,12 @@ publishes rules number 9 while request 2 is waited for, the round stops there, a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from domain.identity.rules import CompiledIdentityRules
 from profile_store.agent_waiter import AgentWaiter
+from profile_store.link_state import load_link_state
 from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Outgoing, Producer
 from runtime.errors import Transient
@@ -32,14 +35,14 @@ from runtime.logs import get_logger
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.records import ReclusterRequest
-from streams.steps.link import load_link_state
+from streams import metrics
 
 log: Final = get_logger(__name__)
 
 POLL_INTERVAL_S: Final = 1.0
 """How often the current rules are compared with those that the clusters follow."""
-CHUNK_CLUSTERS: Final = 200
-"""How many nodes one request is made from, at most one for each cluster. A live link waits no longer than these take."""
+CHUNK_NODES: Final = 200
+"""How many nodes one request is made from; it asks for each of their clusters once. A live link waits no longer than these take."""
 PROGRESS_POLL_S: Final = 0.02
 """How often the agent's position is read while a request is waited for."""
 CHUNK_TIMEOUT_S: Final = 120.0
@@ -83,22 +86,28 @@ class Reclusterer:
         rules_number = self._rules().sequence_number
         if (await load_link_state(self._store, topic_partition)).rules == rules_number:
             return True
-        log.info("reclustering_started", rules_number=rules_number)
-        count = 0
-        # Clusters that live links change during the scan may be asked for twice or not at all. Both are right: the agent decides
+        # A node without evidence is alone under any rules. One whose first evidence comes later is decided by the new rules anyway.
+        nodes = [node async for node, _ in self._store.scan("edges")]
+        log.info("reclustering_started", rules_number=rules_number, nodes=len(nodes))
+        metrics.show_reclustering(0, len(nodes))
+        # Clusters that live links change during the round may be asked for twice or not at all. Both are right: the agent decides
         # what live links touch by the same new rules.
-        async for nodes in self._clusters():
-            if not await self._publish_and_wait(
-                topic_partition, ReclusterRequest(nodes=tuple(nodes), rules_number=rules_number), rules_number
-            ):
+        for start in range(0, len(nodes), CHUNK_NODES):
+            chunk = nodes[start : start + CHUNK_NODES]
+            resolved = start + len(chunk)
+            request = ReclusterRequest(
+                nodes=tuple(await self._representatives(chunk)), rules_number=rules_number, resolved=resolved, total=len(nodes)
+            )
+            # Without nodes it would end the round. The clusters of such a chunk are asked for by other chunks.
+            if request.nodes and not await self._publish_and_wait(topic_partition, request, rules_number):
                 return False
-            count += len(nodes)
+            metrics.show_reclustering(resolved, len(nodes))
         # The request without nodes ends the round. The agent takes over the new number with it, unless it decided one of the
         # requests by other rules, because it learnt of a change earlier or later than this task.
         if not await self._publish_and_wait(topic_partition, ReclusterRequest(nodes=(), rules_number=rules_number), rules_number):
             return False
         completed = (await load_link_state(self._store, topic_partition)).rules == rules_number
-        log.info("reclustering_finished", clusters=count, completed=completed)
+        log.info("reclustering_finished", nodes=len(nodes), completed=completed)
         return completed
 
     async def _publish_and_wait(self, topic_partition: TopicPartition, request: ReclusterRequest, rules_number: int) -> bool:
@@ -121,17 +130,6 @@ class Reclusterer:
 
         record = Outgoing(self._settings.topic(topic_partition.topic), encode(request))
         return await waiter.publish_and_wait(self._producer, [record], cancelled=is_obsolete)
-
-    async def _clusters(self) -> AsyncIterator[list[str]]:
-        """Yield one node of every cluster that has evidence, in chunks. A node without evidence is alone under any rules."""
-        chunk: list[str] = []
-        async for node, _ in self._store.scan("edges"):
-            chunk.append(node)
-            if len(chunk) == CHUNK_CLUSTERS:
-                yield await self._representatives(chunk)
-                chunk = []
-        if chunk:
-            yield await self._representatives(chunk)
 
     async def _representatives(self, nodes: list[str]) -> list[str]:
         """Return the nodes that are the id of their profile: each cluster has exactly one such node, so it is asked for once."""

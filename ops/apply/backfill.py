@@ -32,7 +32,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from domain.definitions.kinds import AnyDefinition
+from domain.definitions.kinds import AnyDefinition, IdentityRules
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import CompiledIdentityRules
 from domain.profiles.baseline import Baseline, SegmentTally
@@ -46,6 +46,7 @@ from ops.apply.backfill_history import BackfillHistory, Offsets
 from ops.apply.group_contributions import GroupContributionBackfill
 from ops.apply.paused_partitions import DocumentWrites, PausedPartitions
 from ops.apply.reevaluation import BackfillCheckpoint, Reevaluation, require_definitions_offset
+from ops.apply.rules_round import STALL_S, wait_for_rules_round
 from ops.apply.stored_profiles import CHUNK, chunks, read_profiles
 from ops.definitions_topic import DefinitionsByKey
 from ops.progress import ProgressReporter, report_nothing
@@ -89,7 +90,8 @@ class ApplyResult:
 
     `written` are the keys of the definitions that were published. `events` were folded into `registers` registers of `owners`
     owners. `segments` are the segments that were computed. `waited_s` is how long the agents were paused, in seconds.
-    `profiles` is how many profiles were evaluated again.
+    `profiles` is how many profiles were evaluated again. `identity_rules` is None when the identity rules did not change, else
+    whether all profiles follow them already.
     """
 
     written: tuple[str, ...] = ()
@@ -99,13 +101,15 @@ class ApplyResult:
     segments: dict[str, SegmentTally] = field(default_factory=dict)
     waited_s: float = 0.0
     profiles: int = 0
+    identity_rules: Literal["followed", "pending"] | None = None
 
 
 class Backfill:
     """Makes definitions live; one object for one `apply`.
 
     `history` is connected only when the definitions need history: a new source needs none. `observe` is called after each
-    step, and an error that it raises interrupts the backfill there.
+    step, and an error that it raises interrupts the backfill there. `stall_s` is how long the link agent may show no progress in
+    following changed identity rules before `apply` leaves it alone.
     """
 
     def __init__(
@@ -117,6 +121,7 @@ class Backfill:
         clock: Clock,
         report: ProgressReporter = report_nothing,
         observe: StepObserver = ignore_step,
+        stall_s: float = STALL_S,
     ) -> None:
         self._settings = settings
         self._bus = bus
@@ -125,6 +130,7 @@ class Backfill:
         self._clock = clock
         self._report = report
         self._observe = observe
+        self._stall_s = stall_s
         self._reevaluation = Reevaluation(settings=settings, bus=bus, store=store, clock=clock, report=report)
 
     async def apply(self, requested: Iterable[AnyDefinition]) -> ApplyResult:
@@ -156,6 +162,9 @@ class Backfill:
             await require_definitions_offset(self._store, (await self._history.end_offsets("definitions")).get(0, 0))
         if pending:
             result.profiles = await self._reevaluation.run(pending)
+        if any(isinstance(definition, IdentityRules) for definition in changed):
+            followed = await wait_for_rules_round(self._store, definitions_end.get(0, 0), self._report, stall_s=self._stall_s)
+            result.identity_rules = "followed" if followed else "pending"
         return result
 
     async def _switch(

@@ -43,4 +43,5 @@ def applied_to_json(changes: Mapping[str, str], result: ApplyResult) -> dict[str
         },
         "waited_s": result.waited_s,
         "profiles": result.profiles,
+        "identity_rules": result.identity_rules,
     }

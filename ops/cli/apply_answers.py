@@ -51,6 +51,13 @@ def render_applied(changes: Mapping[str, str], result: ApplyResult, new_bounds: 
             f"{result.events:,} events folded for {result.owners:,} identifiers; agents waited {result.waited_s:.1f} s; "
             f"{result.profiles:,} profiles evaluated again"
         )
+    if result.identity_rules == "followed":
+        parts.append("all profiles follow the new identity rules")
+    elif result.identity_rules == "pending":
+        parts.append(
+            "the new identity rules are live, but the link agent has not brought all profiles to them yet: "
+            "it goes on by itself, `onefold status` shows how far it is"
+        )
     if new_bounds:
         parts.append(bounds_table.render_bounds(new_bounds))
     return Group(*parts)

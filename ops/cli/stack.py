@@ -1,10 +1,12 @@
 """`onefold up`, `down` and `status`."""
 
+import asyncio
 import json
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -14,7 +16,7 @@ from embedded.detached import start_detached, stop_and_wait
 from embedded.layout import Layout
 from embedded.roles import selected_roles
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
-from runtime.errors import Invalid, OnefoldError
+from runtime.errors import Invalid, OnefoldError, Transient
 
 _STOPPED_STATUS: Final = {"ready": False, "addresses": {}, "write_keys": {}, "roles": []}
 Detach = Annotated[bool, typer.Option("--detach", help="return once everything is ready, and leave it running")]
@@ -63,7 +65,7 @@ def down(data_dir: DataDir = DEFAULT_DIR) -> None:
 def status(*, data_dir: DataDir = DEFAULT_DIR, as_json: AsJson = False, as_environment: AsEnvironment = False) -> None:
     """Show which processes run, and the addresses.
 
-    Exit 0 when everything is ready, else 1.
+    While changed identity rules are brought to all profiles it also shows how far that is. Exit 0 when everything is ready, else 1.
     """
     if as_json and as_environment:
         raise Invalid("choose --json or --env", path="env")
@@ -74,6 +76,8 @@ def status(*, data_dir: DataDir = DEFAULT_DIR, as_json: AsJson = False, as_envir
         if as_json:
             typer.echo(json.dumps(_STOPPED_STATUS))
         raise
+    if not as_environment:
+        state["identity_rules"] = asyncio.run(_rules_round(data_dir)) if state["ready"] else None
     if as_json:
         typer.echo(json.dumps(state))
     elif as_environment:
@@ -81,6 +85,23 @@ def status(*, data_dir: DataDir = DEFAULT_DIR, as_json: AsJson = False, as_envir
     else:
         print_status(state, layout)
     raise typer.Exit(0 if state["ready"] else 1)
+
+
+async def _rules_round(data_dir: Path) -> dict[str, int] | None:
+    """Return how many identifiers follow changed identity rules; None when no change is under way or Redis does not answer."""
+    from ops.connect import find_settings  # with the store below: the Redis driver is loaded for a stack that runs, and not before
+    from profile_store.connect import open_store
+    from profile_store.link_state import load_link_state
+    from runtime.clock import SystemClock
+
+    store = open_store(find_settings(data_dir), SystemClock())
+    try:
+        state = await load_link_state(store)
+    except Transient:
+        return None
+    finally:
+        await store.aclose()
+    return {"resolved": state.round_resolved, "nodes": state.round_nodes} if state.round_nodes else None
 
 
 def export_lines(state: dict[str, Any]) -> Iterator[str]:
@@ -113,6 +134,10 @@ def print_status(state: dict[str, Any], layout: Layout) -> None:
     for source, key in state["write_keys"].items():
         address_table.add_row(f"write key of {source}", key)
     address_table.add_row("passwords and tokens", str(layout.run / "secrets.json"))
+    if rules_round := state.get("identity_rules"):
+        address_table.add_row(
+            "new identity rules", f"{rules_round['resolved']:,} of {rules_round['nodes']:,} identifiers follow them"
+        )
     process_table = Table("process", "pid", "ready", "restarts")
     for role in state["roles"]:
         process_table.add_row(role["name"], str(role["pid"] or "-"), "yes" if role["ready"] else "no", str(role["restarts"]))

@@ -16,7 +16,8 @@ from ops.identity.clusters import ResolvedClusters, load_clusters, load_clusters
 from ops.identity.references import NodeReference, parse_reference, read_identifiers
 from ops.identity.to_json import how_to_json, operation_to_json, why_to_json
 from profile_store.agent_waiter import AgentBehind, AgentWaiter, RequiredPositions
-from profile_store.port import ProfileStore, TopicPartition
+from profile_store.link_state import LINKS_PARTITION
+from profile_store.port import ProfileStore
 from runtime.bus.port import Outgoing, Producer
 from runtime.clock import Clock
 from runtime.errors import Invalid, Transient
@@ -27,7 +28,6 @@ from schemas.records import DecisionAction
 
 log: Final = get_logger(__name__)
 
-LINKS_PARTITION: Final = TopicPartition("links", 0, 1)
 POLL_S: Final = 0.05
 RECENT_MS: Final = 60_000
 """An operation that is younger than this may not be in ClickHouse yet."""

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 import msgspec
 
@@ -10,6 +9,7 @@ from domain.identity.model import Members
 from domain.identity.relabelling import decide, identity_record, join_records
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
 from profile_store.identity_loader import ClusterLoader
+from profile_store.link_state import LinkState, link_state_of
 from profile_store.port import GuardedDocument, ProfileStore, TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
@@ -17,30 +17,6 @@ from schemas.codec import encode
 from schemas.records import LinkRecord, ReclusterRequest, Touched
 from streams.outcome import Outcome
 from streams.steps.common import decode_slice, touch_record
-
-
-class LinkState(msgspec.Struct):
-    """What the link agent stores about its own progress, besides the position of the partition."""
-
-    unpublished_ids: tuple[str, ...] = ()
-    """The profiles that the last slice changed. A crash may have come before their records were sent."""
-    rules: int = 0
-    """The number of the identity rules that all clusters follow."""
-    missed: bool = False
-    """True when a request of the current round was decided by rules other than those that it named."""
-
-
-_STATE: Final = msgspec.json.Decoder(LinkState)
-
-
-async def load_link_state(store: ProfileStore, topic_partition: TopicPartition) -> LinkState:
-    """Return the state of the link agent for a partition; an empty one if it was never stored. Raises Transient."""
-    return _decode_state(await store.documents("link_outbox", [topic_partition.guard_name]), topic_partition)
-
-
-def _decode_state(documents: Mapping[str, GuardedDocument], topic_partition: TopicPartition) -> LinkState:
-    data = documents[topic_partition.guard_name].data
-    return LinkState() if data is None else _STATE.decode(data)
 
 
 class LinkStep:
@@ -67,7 +43,7 @@ class LinkStep:
         closure = await ClusterLoader(self._store, rules).load(new_evidence.nodes, new_evidence.edges, new_evidence.decisions)
         change = decide(closure, new_evidence, version=records[-1].offset + 1, now_ms=now_ms)
         # A replay: a crash may have come between the save and the send, so what that slice changed is emitted again.
-        state = _decode_state(documents, topic_partition)
+        state = link_state_of(documents, topic_partition)
         unpublished_ids = state.unpublished_ids if records[0].offset < (checkpoint.position or 0) else ()
         republished = await self._store.members([name for name in unpublished_ids if name not in change.members])
         changed = {**republished, **change.members}
@@ -110,6 +86,7 @@ def apply_requests(state: LinkState, requests: Sequence[ReclusterRequest], rules
     """Note in `state` that these requests were decided by the rules of `rules_number`. A request without nodes ends a round."""
     for request in requests:
         state.missed |= request.rules_number != rules_number
+        state.round_resolved, state.round_nodes = request.resolved, request.total
         if not request.nodes:
             state.rules = state.rules if state.missed else rules_number
             state.missed = False

@@ -19,7 +19,7 @@ from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.instants import DAY_MS
 from schemas.records import LinkRecord, ReclusterRequest
-from streams.reclustering import CHUNK_CLUSTERS
+from streams.reclustering import CHUNK_NODES
 from streams.steps.link import LinkStep
 from tests.bench.links import PLACE, START_MS, link, redis_settings
 
@@ -71,8 +71,8 @@ async def measure_shared_devices(settings: Settings, customers: int) -> SharedDe
         labels = await store.labels(nodes)
         heads = [node for node in nodes if labels[node].profile_id == node]
         started = time.perf_counter()
-        for start in range(0, len(heads), CHUNK_CLUSTERS):
-            await apply([ReclusterRequest(nodes=tuple(heads[start : start + CHUNK_CLUSTERS]), rules_number=0)])
+        for start in range(0, len(heads), CHUNK_NODES):
+            await apply([ReclusterRequest(nodes=tuple(heads[start : start + CHUNK_NODES]), rules_number=0)])
         round_s = time.perf_counter() - started
         return SharedDevices(customers, len(nodes), statistics.median(shared), max(shared), statistics.median(alone), round_s)
     finally:

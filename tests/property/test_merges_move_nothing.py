@@ -10,11 +10,13 @@ import pytest
 from domain.definitions.kinds import Segment, load_yaml
 from domain.identity import clusters
 from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
+from profile_store.link_state import LINKS_PARTITION, load_link_state
 from profile_store.port import TopicPartition
 from runtime.bus.port import Outgoing
 from schemas.identifiers import node
 from schemas.instants import DAY_MS
 from schemas.records import LinkDecision
+from streams import reclustering
 from streams.reclustering import Reclusterer
 from tests.support.events import SECRET, event
 from tests.support.identity_histories import CROWDED_AT, check_outcome, random_history, run_history
@@ -171,6 +173,38 @@ async def test_changed_rules_reach_every_cluster_a_few_at_a_time() -> None:
     count = len(pipeline.logs["links", 0])
     assert await reclusterer.run_round(link_partition)
     assert len(pipeline.logs["links", 0]) == count
+
+
+async def test_a_round_tells_how_far_it_is_and_ends_with_its_last_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With one node in each chunk, most chunks have no node to ask for: none of them may end the round.
+    monkeypatch.setattr(reclustering, "CHUNK_NODES", 1)
+    pipeline = Pipeline(random.Random(3), partitions=2)
+    for number in range(4):
+        pipeline.feed(event({"user_id": f"u{number}", "phone": f"+84900000{number:03d}"}, id=f"m{number}", type="identify"))
+    await pipeline.drain()
+    pipeline.rules = dataclasses.replace(pipeline.rules, sequence_number=7)
+    states: list[tuple[int, int, int]] = []
+
+    class Watched(InPipeline):
+        async def send(self, records: Sequence[Outgoing]) -> list[tuple[int, int]]:
+            written = await super().send(records)
+            state = await load_link_state(pipeline.store)
+            states.append((state.rules, state.round_resolved, state.round_nodes))
+            return written
+
+    reclusterer = Reclusterer(
+        pipeline.settings,
+        store=pipeline.store,
+        producer=Watched(pipeline),
+        rules=lambda: pipeline.rules,
+        assigned_partitions=lambda: [LINKS_PARTITION],
+    )
+    assert await reclusterer.run_round(LINKS_PARTITION)
+    *under_way, last = states
+    assert len(under_way) == 4
+    assert all(rules == 0 and nodes == 8 for rules, _, nodes in under_way)
+    assert [resolved for _, resolved, _ in under_way] == sorted({resolved for _, resolved, _ in under_way})
+    assert last == (7, 0, 0)
 
 
 class InPipeline:

@@ -13,7 +13,7 @@ from domain.identity.model import Decision, Edge, Label, Members
 from domain.identity.relabelling import LabelChange, NewEvidence
 from domain.identity.rules import CompiledIdentityRules
 from domain.profiles import fragment
-from profile_store import identity_loader
+from profile_store import identity_loader, link_state
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
@@ -173,12 +173,12 @@ def _patterns_not_judged(patch: pytest.MonkeyPatch) -> None:
 
 
 def _outbox_ignored(patch: pytest.MonkeyPatch) -> None:
-    state = link._decode_state
+    state = link_state.link_state_of
 
-    def mutant(*arguments: Any) -> link.LinkState:
+    def mutant(*arguments: Any) -> link_state.LinkState:
         return msgspec.structs.replace(state(*arguments), unpublished_ids=())
 
-    patch.setattr(link, link._decode_state.__name__, mutant)
+    patch.setattr(link, link_state.link_state_of.__name__, mutant)
 
 
 def _outbox_overwritten(patch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def _outbox_overwritten(patch: pytest.MonkeyPatch) -> None:
     async def mutant(self: link.LinkStep, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:
         outcome = await run_step(self, topic_partition, records, now_ms)
         [(key, document)] = outcome.writes.documents.items()
-        state = msgspec.json.decode(document.data or b"", type=link.LinkState)
+        state = msgspec.json.decode(document.data or b"", type=link_state.LinkState)
         state.unpublished_ids = tuple(sorted(outcome.writes.members))
         documents = {key: replace(document, data=msgspec.json.encode(state))}
         return replace(outcome, writes=replace(outcome.writes, documents=documents))

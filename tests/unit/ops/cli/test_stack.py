@@ -1,8 +1,12 @@
-"""What `onefold status` prints for a shell."""
+"""What `onefold status` prints, for a shell and for a person."""
 
 import subprocess
+from pathlib import Path
 
-from ops.cli.stack import export_lines
+import pytest
+
+from embedded.layout import Layout
+from ops.cli.stack import export_lines, print_status
 
 STATE = {
     "addresses": {"collector": "http://127.0.0.1:1234", "clickhouse": "http://analyst:a'b$(c)@127.0.0.1:8123"},
@@ -20,3 +24,12 @@ def test_a_shell_reads_the_lines_back_as_they_are() -> None:
         "key with space",
         "token",
     ]
+
+
+@pytest.mark.parametrize("rules_round", [None, {"resolved": 1_200, "nodes": 98_000}])
+def test_a_change_of_the_identity_rules_is_shown_while_it_is_under_way(
+    rules_round: dict[str, int] | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_status({**STATE, "ready": True, "roles": [], "identity_rules": rules_round}, Layout.of(tmp_path))
+    printed = capsys.readouterr().out
+    assert ("1,200 of 98,000 identifiers follow them" in printed) == (rules_round is not None)
