@@ -94,6 +94,36 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: Annotated[int, Meta(description="When the change was decided, in epoch milliseconds.")]
 
 
+RegisterEntry = tuple[int, str, Any]
+
+
+class TouchEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event behind a touch, with what it replaced in its owner's fragment: so the state before it can be looked at.
+
+    Several events may come between two evaluations of a profile. The segment agent takes them back one by one, from the latest to
+    the earliest, and so finds the one that made a membership change.
+    """
+
+    id: Annotated[str, Meta(description="The message id of the event.")]
+    received_ms: Annotated[int, Meta(description="When the event was received, in epoch milliseconds.")]
+    changed: Annotated[
+        tuple[str, ...], Meta(description="The event labels, traits and namespaces that it changed; empty: perhaps all of them.")
+    ] = ()
+    entries: Annotated[
+        dict[str, tuple[RegisterEntry, ...]],
+        Meta(description="By register key: the entry that the event added, then those that gave way to it."),
+    ] = {}
+    counted: Annotated[
+        dict[str, tuple[str, int]],
+        Meta(description="By the key of a tally: the value that it counted, and the amount that it added."),
+    ] = {}
+    traits: Annotated[
+        dict[str, tuple[Any, int, str]],
+        Meta(description="By name: the trait before it as (value, time_ms, hash of the message); an empty hash means none."),
+    ] = {}
+    nodes: Annotated[tuple[str, ...], Meta(description="The nodes that the owner's fragment did not know before.")] = ()
+
+
 class Touched(msgspec.Struct, frozen=True, kw_only=True):
     """A request to evaluate a profile again because it may have changed.
 
@@ -114,6 +144,12 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: Annotated[int, Meta(description="When the definitions changed, in epoch milliseconds; 0 for other causes.")] = 0
     offsets: Annotated[
         tuple[int, ...], Meta(description="The next offset of each partition of `events` when the definitions changed.")
+    ] = ()
+    events: Annotated[
+        tuple[TouchEvent, ...],
+        Meta(
+            description="The events behind a touch with the cause `event` that can change a membership, in their order of arrival."
+        ),
     ] = ()
 
 

@@ -12,15 +12,15 @@ Example: event A sets city = Hue at 10:00, event B sets city = Hanoi at 09:00. I
 with 10:00 and Hue stays. If A arrives twice, its message hash is found in `message_times`, and no counter moves.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from domain.identity.identifier_values import normalise_as
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan, trait_change_key
-from domain.segments.registers import Entry, TallyCount, count_entry
+from domain.segments.registers import Entry, Register, TallyCount, count_entry
 from schemas.events import BOT_FLAG, Event
 from schemas.hashes import message_hash
 from schemas.identifiers import links_from_strongest
@@ -31,6 +31,9 @@ DEDUPLICATION_LIMIT: Final = 512
 
 MAX_ACCOUNTS: Final = 100
 """How many accounts a fragment remembers: the first ones in alphabetical order, which does not depend on the order of arrival."""
+
+MAX_RECENT_EVENTS: Final = 10
+"""How many of the newest events a fragment can name: about 80 bytes each. More rarely come between two evaluations."""
 
 
 class TraitValue(msgspec.Struct, array_like=True, frozen=True):
@@ -43,6 +46,11 @@ class TraitValue(msgspec.Struct, array_like=True, frozen=True):
     value: Any
     time_ms: int
     id: str
+
+
+RecentEvent = tuple[int, int, str, str]
+"""(time_ms, received_ms, message id, event label) of an event. The label is empty when other things can have changed than the
+registers of one label: by an identify call, or by a robot's event, which no register counts."""
 
 
 class Fragment(msgspec.Struct):
@@ -60,9 +68,10 @@ class Fragment(msgspec.Struct):
         message_times: the event time by message hash: the deduplication window.
         links: the first and the last time of each pair of nodes, by the two nodes written one after the other.
         accounts: the accounts that the owner's group calls named.
+        recent: the newest events, so that a transition can name its event before the touch of that event has come.
     """
 
-    version: int = 3
+    version: int = 4
     identifiers: dict[str, tuple[str, str]] = {}
     traits: dict[str, TraitValue] = {}
     counters: dict[str, int] = {}
@@ -73,6 +82,15 @@ class Fragment(msgspec.Struct):
     message_times: dict[str, int] = {}
     links: dict[str, tuple[int, int]] = {}
     accounts: tuple[str, ...] = ()
+    recent: list[RecentEvent] = []
+
+
+class Fed(NamedTuple):
+    """An entry that an event added to a register, and what the register had before; of a tally that is nothing."""
+
+    register: Register
+    entry: Entry
+    before: Sequence[Entry]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +101,17 @@ class Effect:
         is_new: false for a duplicate, which changed at most the links.
         changed_links: the pairs of nodes whose evidence the link agent must receive.
         changes: what changed for segments, in the words of `SegmentPlan.affected_by`.
+        fed: the registers that the event was added to.
+        traits_before: the traits that the event set or could have set, as they were before it.
+        new_nodes: the nodes that the fragment did not know before.
     """
 
     is_new: bool
     changed_links: tuple[tuple[str, str], ...]
     changes: frozenset[str] = frozenset()
+    fed: Sequence[Fed] = ()
+    traits_before: Mapping[str, TraitValue | None] = field(default_factory=dict)
+    new_nodes: tuple[str, ...] = ()
 
 
 def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan, pairs: Iterable[tuple[str, str]] | None = None) -> Effect:
@@ -106,38 +130,57 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan, pairs: Iter
     if len(fragment.message_times) > DEDUPLICATION_LIMIT:
         # The oldest event time goes, not the oldest arrival, so that any order of the same events leaves the same window.
         del fragment.message_times[min(zip(fragment.message_times.values(), fragment.message_times, strict=True))[1]]
-    changes = _add_identifiers(fragment, event)
+    new_nodes = tuple(node for node in event.nodes if node not in fragment.identifiers)
+    fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
+    changes = {NAMESPACES_CHANGED} if new_nodes else set()
+    traits_before: dict[str, TraitValue | None] = {}
     if event.type == "identify":
+        traits_before = {name: fragment.traits.get(name) for name in event.traits}
         set_traits(fragment.traits, event, message)
         # Also traits that an older event could not change: one evaluation too many is harmless, a missing one is not.
         changes |= {trait_change_key(name) for name in event.traits}
     elif (account := account_of_group_call(event)) is not None:
         fragment.accounts = retain_accounts((*fragment.accounts, account))
     # Traffic of bots is stored and deduplicated, but no segment may count it.
-    if BOT_FLAG in event.flags:
-        return Effect(is_new=True, changed_links=links, changes=frozenset(changes))
+    is_counted = BOT_FLAG not in event.flags
+    if is_counted:
+        changes.add(event.label)
+    _remember(fragment, event)
+    if not is_counted:
+        return Effect(True, links, frozenset(changes), traits_before=traits_before, new_nodes=new_nodes)
     # Without a counted event `first_ms` is still the default 0, which would win every minimum.
     fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
     fragment.last_ms = max(fragment.last_ms, event.time_ms)
     fragment.counters[event.label] = fragment.counters.get(event.label, 0) + 1
-    feed_registers(fragment, event, message, plan)
-    return Effect(is_new=True, changed_links=links, changes=frozenset(changes | {event.label}))
+    fed = feed_registers(fragment, event, message, plan)
+    return Effect(True, links, frozenset(changes), fed, traits_before, new_nodes)
 
 
-def feed_registers(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> None:
-    """Add an event to the registers of the plan; `message` is its `message_hash`. Also called when a new segment is backfilled."""
+def feed_registers(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> list[Fed]:
+    """Add an event to the registers of the plan, and return which; also called when a new segment is backfilled.
+
+    `message` is the event's `message_hash`.
+    """
+    fed = []
     for register, entry in plan.entries_from(event, message):
         if register.form == "tally":
+            fed.append(Fed(register, entry, ()))
             count_entry(fragment.tallies.setdefault(register.key, {}), entry, register.capacity)
         else:
-            fragment.register_entries[register.key] = list(register.add(fragment.register_entries.get(register.key, ()), entry))
+            before = fragment.register_entries.get(register.key, ())
+            fed.append(Fed(register, entry, before))
+            fragment.register_entries[register.key] = list(register.add(before, entry))
+    return fed
 
 
-def _add_identifiers(fragment: Fragment, event: Event) -> set[str]:
-    """Remember the values behind the event's nodes; return what that changes for segments."""
-    count_before = len(fragment.identifiers)
-    fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
-    return {NAMESPACES_CHANGED} if len(fragment.identifiers) > count_before else set()
+def _remember(fragment: Fragment, event: Event) -> None:
+    """Add the event to the recent ones. They are the newest by event time, so that they do not depend on the order of arrival."""
+    if len(fragment.recent) == MAX_RECENT_EVENTS and event.time_ms < fragment.recent[-1][0]:
+        return
+    if all(event_id != event.id for _, _, event_id, _ in fragment.recent):
+        label = "" if event.type == "identify" or BOT_FLAG in event.flags else event.label
+        remembered = (event.time_ms, event.received_ms, event.id, label)
+        fragment.recent = sorted([*fragment.recent, remembered], reverse=True)[:MAX_RECENT_EVENTS]
 
 
 def account_of_group_call(event: Event) -> str | None:

@@ -45,6 +45,7 @@ class Membership(msgspec.Struct):
         computed: the values of the computed traits.
         next_change_ms: when each segment, or computed trait (as `computed.NAME`), changes because time passes.
         plan_fingerprint: the fingerprint of the definitions that the document was evaluated with.
+        evaluated_ms: the instant of the evaluation that changed the document last.
     """
 
     version: int = 3
@@ -60,6 +61,7 @@ class Membership(msgspec.Struct):
     computed: dict[str, Any] = {}
     next_change_ms: dict[str, int] = {}
     plan_fingerprint: str = ""
+    evaluated_ms: int = 0
 
     def active_segments(self) -> set[str]:
         """Return the segments that the profile is in; for a dissolved profile, those that it was in before."""

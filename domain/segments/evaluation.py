@@ -7,8 +7,7 @@ it is affected by the change, or it is overdue, or neither its inputs changed no
 still stands ("Time passes by itself").
 
 An example: segment `recent` = "did Viewed within 1h", entered at 10:00, due at 11:00. An event `Bought` at 10:30 does
-not concern it, so it is not evaluated and stays a member. A timer at 11:00 finds it overdue: it is evaluated, leaves,
-and is in `by_time`, so the transition has the cause `timer` and not that of an event.
+not concern it, so it is not evaluated and stays a member. A timer at 11:00 finds it overdue: it is evaluated and leaves.
 """
 
 from collections.abc import Collection, Iterator
@@ -30,8 +29,7 @@ class Evaluation:
     by time, for those that can. `members` says for each segment that was evaluated whether the profile is in it.
     `complete` says that `members` is exhaustive: the profile is in no other segment, and any other segment that it was
     in is no longer defined. `approximate` names the segments and computed traits whose register was too small for their
-    question. `by_time` names the segments that were evaluated only because they were due: a change there was caused by
-    time.
+    question.
     """
 
     computed: dict[str, Any]
@@ -39,7 +37,6 @@ class Evaluation:
     members: dict[str, bool]
     complete: bool
     approximate: tuple[str, ...] = ()
-    by_time: frozenset[str] = frozenset()
 
     @property
     def next_ms(self) -> int | None:
@@ -59,7 +56,6 @@ def evaluate_profile(
     # Results of another plan cannot be carried over: names, versions and registers may all differ.
     complete = changed is None or before.plan_fingerprint != plan.fingerprint
     computed, due = (dict(plan.blank_computed), {}) if complete else (dict(before.computed), dict(before.next_change_ms))
-    by_time: frozenset[str] = frozenset()
     if changed is None or complete:
         # Segments that none of the facts concern have their blank results, which were computed once for the plan.
         computed_names, names = plan.affected_by_facts(facts)
@@ -67,8 +63,7 @@ def evaluate_profile(
         computed_names, names = plan.affected_by(changed)
         overdue = [name for name, at_ms in due.items() if at_ms <= now_ms]
         computed_names |= {name.removeprefix(COMPUTED_PREFIX) for name in overdue if name.startswith(COMPUTED_PREFIX)}
-        by_time = frozenset(name for name in overdue if not name.startswith(COMPUTED_PREFIX)) - names
-        names |= by_time
+        names |= {name for name in overdue if not name.startswith(COMPUTED_PREFIX)}
     # Computed traits first: a segment reads the values of now, and a value that stayed the same wakes no segment.
     approximate: list[str] = []
     for name, trait in plan.evaluate_computed(facts, now_ms, computed_names).items():
@@ -91,7 +86,7 @@ def evaluate_profile(
     if complete:
         blank_names = (plan.blank_results.keys() & before.segments.keys()) | plan.blank_members
         members = {name: plan.blank_results[name].is_member for name in blank_names} | members
-    return Evaluation(computed, due, members, complete, tuple(approximate), by_time)
+    return Evaluation(computed, due, members, complete, tuple(approximate))
 
 
 def _same(first: Any, second: Any) -> bool:

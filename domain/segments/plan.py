@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
 from domain.segments.computed_registers import computed_trait_registers
 from domain.segments.computed_traits import DEFAULT_COMPUTED_TRAITS, ComputedTraitSpec
 from domain.segments.evaluate_computed import evaluate_computed_trait
@@ -69,8 +71,9 @@ class SegmentPlan:
     `segments` are in the order of their references, `registers` by key. `group_conditions` are the leaves about accounts and
     households; `household_limits` give, for each event, the count beyond which it makes no difference to any leaf how often a
     household did it. `blank_computed` and `blank_results` are the results for a profile without any facts,
-    `blank_members` the segments that such a profile is in. `fingerprint` is a hash of everything that can change a result; a
-    stored membership with another fingerprint has to be evaluated completely.
+    `blank_members` the segments that such a profile is in. `turning_changes` are the changes that can turn a segment at
+    all, `turning_registers` the keys of the registers that segments read, also through computed traits. `fingerprint` is a
+    hash of everything that can change a result; a stored membership with another fingerprint has to be evaluated completely.
     """
 
     def __init__(
@@ -173,6 +176,12 @@ class SegmentPlan:
                     self._segments_by_change.setdefault(register.event, set()).add(name)
                 for reference in leaf.trait_references():
                     self._index_trait_path(name, reference.path)
+        changes = (*self._segments_by_change, *self._computed_by_change)
+        self.turning_changes = {change for change in changes if self.segments_turned_by((change,))}
+        read_computed = [computation for name, computation in self.computed.items() if self.segments_using_computed((name,))]
+        self.turning_registers = {register.key for computation in read_computed for register in computation.registers}.union(
+            register.key for segment_leaves in leaves.values() for leaf in segment_leaves for register in leaf.registers()
+        )
 
     def _index_trait_path(self, segment: str, path: str) -> None:
         if path.startswith(COMPUTED_PREFIX):
@@ -205,6 +214,13 @@ class SegmentPlan:
         # An account's summary changes without an event label or a trait of this profile, so no key could name that change.
         return computed, segments | self._group_segments
 
+    def segments_turned_by(self, changed: Iterable[str]) -> set[str]:
+        """Return the segments that these changes of a profile can turn, also through computed traits and through other segments."""
+        changes = tuple(changed)
+        computed = {name for change in changes for name in self._computed_by_change.get(change, ())}
+        segments = {name for change in changes for name in self._segments_by_change.get(change, ())}
+        return set(self._with_dependents(segments | self.segments_using_computed(computed)))
+
     def affected_by_facts(self, facts: ProfileFacts) -> tuple[set[str], set[str]]:
         """Return the names of (computed traits, segments) that any of these facts can affect.
 
@@ -220,6 +236,10 @@ class SegmentPlan:
             name: evaluate_computed_trait(self.computed[name].spec, self.computed[name].registers, facts, now_ms)
             for name in (self.computed if names is None else sorted(names))
         }
+
+    def reads_groups(self, name: str) -> bool:
+        """Return whether a segment depends on accounts or households, also through another segment."""
+        return not self._group_segments.isdisjoint(self._needed_by(name))
 
     def segments_using_computed(self, computed: Iterable[str]) -> set[str]:
         """Return the segments with a leaf that reads one of these computed traits."""
@@ -253,15 +273,47 @@ class SegmentPlan:
 
     def _in_reference_order(self, requested: Collection[str]) -> Iterable[str]:
         """Return everything that may have to be evaluated, each segment after those that it refers to."""
-        reachable, pending = set(requested), list(requested)
-        while pending:
-            unvisited = self.dependents.get(pending.pop(), set()) - reachable
-            reachable |= unvisited
-            pending += unvisited
+        reachable = self._with_dependents(requested)
         # Without references any order will do; sorting a few names is far cheaper than walking through thousands of segments.
         if reachable.isdisjoint(self._referencing_segments):
             return sorted(reachable & self.segments.keys())
         return [name for name in self.segments if name in reachable]
+
+    def _with_dependents(self, names: Collection[str]) -> set[str]:
+        """Return these segments and all that refer to them, also through others."""
+        reachable, pending = set(names), list(names)
+        while pending:
+            unvisited = self.dependents.get(pending.pop(), set()) - reachable
+            reachable |= unvisited
+            pending += unvisited
+        return reachable
+
+    def result_at(self, name: str, facts: ProfileFacts, at_ms: int) -> MembershipResult:
+        """Return the result of one segment, evaluated from nothing at an instant. `facts.computed` is not read.
+
+        Its `next_change_ms` is at the latest the next instant at which a computed trait behind it changes.
+        """
+        needed = self._needed_by(name)
+        traits = self.evaluate_computed(facts, at_ms, [trait for trait in self.computed if self._reads_computed(needed, trait)])
+        values = {trait: answer.value for trait, answer in traits.items() if answer.value is not None}
+        completed, results = replace(facts, computed=values), dict[str, MembershipResult]()
+        for segment in self.segments:
+            if segment in needed:
+                results[segment] = self._compiled[segment](completed, at_ms, results)
+        next_ms = min((results[name].next_change_ms, *(answer.next_change_ms for answer in traits.values())))
+        return msgspec.structs.replace(results[name], next_change_ms=next_ms)
+
+    def _needed_by(self, name: str) -> set[str]:
+        """Return a segment and those that it refers to, also through others."""
+        needed, pending = {name}, [name]
+        while pending:
+            unvisited = (self.segments.keys() & set(segment_references(self.segments[pending.pop()].where))) - needed
+            needed |= unvisited
+            pending += unvisited
+        return needed
+
+    def _reads_computed(self, segments: Collection[str], trait: str) -> bool:
+        return not self.segments_using_computed((trait,)).isdisjoint(segments)
 
     def evaluate_all(self, facts: ProfileFacts, now_ms: int) -> tuple[dict[str, Any], dict[str, MembershipResult]]:
         """Return all computed traits with a value and the results of all segments, evaluated from nothing."""

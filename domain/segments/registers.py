@@ -271,6 +271,17 @@ def count_entry(tally: dict[str, TallyCount], entry: Entry, capacity: int) -> No
     _trim_tally(tally, capacity)
 
 
+def uncount_entry(tally: Mapping[str, TallyCount], entry: Entry) -> dict[str, TallyCount]:
+    """Return the tally as it was before an entry was counted."""
+    _, value, amount = entry
+    result = dict(tally)
+    if value in result:
+        _add_to_tally(result, value, (-1, *divmod(-(amount or 0), _SUM_BASE)))
+        if result[value][0] <= 0:
+            del result[value]
+    return result
+
+
 def sum_tallies(tallies: Iterable[Mapping[str, TallyCount]], capacity: int) -> dict[str, TallyCount]:
     """Return the tallies of several fragments added up, in the order of their values."""
     total: dict[str, TallyCount] = {}

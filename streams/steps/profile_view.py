@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from domain.identity.groups import GroupDocument, build_profile_facts
 from domain.identity.model import Members
 from domain.identity.rules import HouseholdRules
+from domain.profiles.fragment import Fragment
 from domain.profiles.join import JoinedProfile
 from domain.profiles.membership import Membership
 from domain.segments.profile_facts import ProfileFacts
@@ -22,6 +23,8 @@ class ProfileView:
     members: Members
     joined: JoinedProfile
     """The join of the fragments of all members of the profile."""
+    fragments: Mapping[str, Fragment]
+    """The stored fragments of the members, by node."""
     earlier: tuple[Membership, ...]
     """The memberships of the other members, which were profiles before a merge. Loaded only when the member list is new."""
     parent: Membership | None = None

@@ -1,7 +1,7 @@
 """Segment: join the fragments of a touched profile, evaluate its segments, emit the changes, set a timer for the next one."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,18 +20,17 @@ from domain.profiles.join import JoinedProfile, join_fragments
 from domain.profiles.membership import DISSOLVED_INTO_MANY, Membership, SegmentState, decode_membership, encode_membership
 from domain.segments.evaluation import Evaluation, evaluate_profile
 from domain.segments.plan import SegmentPlan
-from domain.segments.profile_facts import ProfileFacts
 from profile_store.port import GuardedDocument, TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.hashes import short_hash
-from schemas.instants import NEVER
-from schemas.records import Cause, GroupRecord, Profile, Touched, Transition
+from schemas.records import GroupRecord, Profile, Touched, Transition
 from streams.outcome import Outcome
 from streams.steps.common import DefinedStep, contribution_record, decode_slice, must_wait, touch_record
 from streams.steps.profile_view import ProfileView
 from streams.steps.touches import Touches, coalesce, forward
+from streams.steps.turned_segments import OUTSIDE, SegmentTurns
 
 
 class SegmentStep(DefinedStep):
@@ -76,14 +75,17 @@ class SegmentStep(DefinedStep):
         newcomers = sorted({node for name in relabelled for node in _related_profiles(members[name])} - documents.keys())
         documents_by_id = {**documents, **(await self._store.documents("membership", newcomers) if newcomers else {})}
         membership_by_id = {node: decode_membership(document.data) for node, document in documents_by_id.items()}
+        decoded = {node: decode_fragment(document.data) for node, document in fragments.items() if document.data is not None}
+        parts = {name: {node: decoded[node] for node in entry.nodes if node in decoded} for name, entry in members.items()}
         return {
             profile_id: ProfileView(
                 document=documents[profile_id],
                 members=entry,
-                joined=join_fragments((decode_fragment(fragments[node].data) for node in entry.nodes), plan.registers, entry.nodes),
+                joined=join_fragments(parts[profile_id].values(), plan.registers, entry.nodes),
+                fragments=parts[profile_id],
                 earlier=tuple(membership_by_id[node] for node in entry.nodes if node != profile_id and node in membership_by_id),
                 parent=membership_by_id.get(entry.split_from) if profile_id in relabelled else None,
-                alive=any(fragments[node].data is not None for node in entry.nodes),
+                alive=bool(parts[profile_id]),
                 guards=tuple((fragments[node].guard, fragments[node].offset) for node in entry.nodes),
             )
             for profile_id, entry in members.items()
@@ -228,33 +230,18 @@ def _evaluate(
     facts = view.facts(profile_id, rule)
     evaluation = evaluate_profile(plan, before, facts, None if is_relabelled else touched.changed, now_ms)
     contributed = changed_contributions(before.emitted_group_hashes, before.group_seq, view.contributions, profile_id, now_ms)
-    segments, transitions = dict(before.segments), []
-    turned = list(_turned_segments(before, view, evaluation, touched.cause))
-    due = before.next_change_ms
-    if turned and touched.since_ms:
-        due = _by_time_since(plan, facts, touched.since_ms, turned)
-        turned = [(name, member, "timer" if name in due and cause == touched.cause else cause) for name, member, cause in turned]
-    for name, member, cause in turned:
-        state = segments.get(name, _OUTSIDE)
-        at_ms = due.get(name, touched.due_ms or now_ms) if cause == "timer" else now_ms
-        seq = max(state.seq + 1, now_ms)
-        segments[name] = SegmentState(member=member, seq=seq, since_ms=at_ms)
-        transitions.append(
-            Transition(
-                profile_id=profile_id,
-                segment=name,
-                segment_version=plan.versions.get(name, ""),
-                op="entered" if member else "exited",
-                seq=seq,
-                at_ms=at_ms,
-                evaluated_ms=now_ms,
-                cause=cause,
-                event_id=touched.event_id if cause == "event" else "",
-                traits=joined.traits,
-                computed=evaluation.computed,
-                identifiers=joined.identifiers,
-            )
-        )
+    turns = SegmentTurns(
+        plan=plan,
+        rule=rule,
+        before=before,
+        view=view,
+        profile_id=profile_id,
+        touched=touched,
+        evaluation=evaluation,
+        is_relabelled=is_relabelled,
+        now_ms=now_ms,
+    )
+    segments, transitions = _transitions(turns)
     profile = _profile(profile_id, view.members, joined, _member_segments(segments), now_ms, evaluation.computed)
     after = Membership(
         segments=segments,
@@ -268,9 +255,35 @@ def _evaluate(
         computed=evaluation.computed,
         next_change_ms=evaluation.due,
         plan_fingerprint=plan.fingerprint,
+        evaluated_ms=now_ms,
     )
     is_unchanged = not transitions and not contributed.records and not before.dissolved_into and _is_as_before(before, after)
     return None if is_unchanged and view.document.data is not None else after, profile, evaluation
+
+
+def _transitions(turns: SegmentTurns) -> tuple[dict[str, SegmentState], list[Transition]]:
+    """Return the state of all segments after the evaluation, and a transition for each one that turned."""
+    segments, transitions = dict(turns.before.segments), []
+    for turned in turns.all():
+        seq = max(segments.get(turned.name, OUTSIDE).seq + 1, turns.now_ms)
+        segments[turned.name] = SegmentState(member=turned.member, seq=seq, since_ms=turned.at_ms)
+        transitions.append(
+            Transition(
+                profile_id=turns.profile_id,
+                segment=turned.name,
+                segment_version=turns.plan.versions.get(turned.name, ""),
+                op="entered" if turned.member else "exited",
+                seq=seq,
+                at_ms=turned.at_ms,
+                evaluated_ms=turns.now_ms,
+                cause=turned.cause,
+                event_id=turned.event_id,
+                traits=turns.view.joined.traits,
+                computed=turns.evaluation.computed,
+                identifiers=turns.view.joined.identifiers,
+            )
+        )
+    return segments, transitions
 
 
 def _previous_segments(before: Membership, members: Members) -> tuple[str, ...]:
@@ -280,52 +293,9 @@ def _previous_segments(before: Membership, members: Members) -> tuple[str, ...]:
     return tuple(sorted(before.active_segments()))
 
 
-def _by_time_since(
-    plan: SegmentPlan, facts: ProfileFacts, since_ms: int, turned: Iterable[tuple[str, bool, Cause]]
-) -> dict[str, int]:
-    """Return the instant at which time alone changed each segment, for those of `turned` where time was the cause.
-
-    `since_ms` is when the definitions changed. The same facts are evaluated as of that instant: a membership that was different
-    then has changed by time since, not by the definitions.
-    """
-    verdicts_then = plan.evaluate_all(facts, since_ms)[1]
-    change_times = {
-        name: verdicts_then[name].next_change_ms
-        for name, member, _ in turned
-        if name in verdicts_then and verdicts_then[name].is_member is not member
-    }
-    return {name: at_ms for name, at_ms in change_times.items() if at_ms < NEVER}
-
-
-_OUTSIDE = SegmentState(member=False, seq=0, since_ms=0)
-
-
 def _is_as_before(before: Membership, after: Membership) -> bool:
     stored_state = (before.profile_hash, before.next_change_ms, before.computed, before.plan_fingerprint)
     return stored_state == (after.profile_hash, after.next_change_ms, after.computed, after.plan_fingerprint)
-
-
-def _turned_segments(
-    before: Membership, view: ProfileView, evaluation: Evaluation, cause: Cause
-) -> Iterator[tuple[str, bool, Cause]]:
-    """Yield the segments that the profile enters or leaves: (name, whether it is a member now, cause)."""
-    merged = set(before.previous_segments if before.dissolved_into else ()).union(
-        *(document.segments_inherited_by_merge(before.label_version) for document in view.earlier)
-    )
-    split = view.parent.segments_inherited_by_split(view.members.version) if view.parent is not None else set()
-    undefined = before.segments.keys() - evaluation.members.keys() if evaluation.complete else set()
-    for name in sorted(evaluation.members.keys() | undefined):
-        member = evaluation.members.get(name, False)
-        if member == before.segments.get(name, _OUTSIDE).member:
-            continue
-        if name in undefined:
-            yield name, member, "definition"
-        elif member and name in split | merged:
-            yield name, member, "split" if name in split else "merge"
-        elif cause == "event" and name in evaluation.by_time:
-            yield name, member, "timer"
-        else:
-            yield name, member, cause
 
 
 def _dissolve(before: Membership, view: ProfileView, profile_id: str, now_ms: int) -> tuple[Membership | None, Profile, None]:

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from domain.identity.model import Label
 from profile_store.port import TopicPartition
 from runtime.bus.port import Record
-from schemas.records import Cause, Touched
+from schemas.records import Cause, Touched, TouchEvent
+
+MAX_FORWARDED_EVENTS: Final = 50
+"""How many of the latest events a forwarded touch names, so that the record of many touches does not become too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +19,8 @@ class Touches:
 
     `changed` is the union of the changes that the touches name; None means that everything may have changed. `since_ms` and
     `offsets` are set only if every touch was emitted because definitions changed. They are then the instant of that change in ms
-    and the end offsets of the topic `events` at that instant.
+    and the end offsets of the topic `events` at that instant. `causes` are those of all touches. `events` are the events that can
+    have turned a segment, each with its owner, in the order in which they were applied.
     """
 
     cause: Cause
@@ -27,6 +32,8 @@ class Touches:
     changed: frozenset[str] | None
     since_ms: int = 0
     offsets: tuple[int, ...] = ()
+    causes: frozenset[Cause] = frozenset()
+    events: tuple[tuple[str, TouchEvent], ...] = ()
 
     def superseded_by_event(self, guards: Iterable[tuple[str, int]]) -> bool:
         """Tell whether one of the profile's fragments, given as (guard, offset), has an event since the definitions changed.
@@ -54,11 +61,12 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
     for record, touched in records:
         earlier = touches_by_profile.get(touched.profile_id)
         due_ms = touched.at_ms if touched.cause == "timer" else 0
+        events = tuple((touched.node, event) for event in touched.events)
         changed = frozenset(touched.changed) if touched.changed or touched.cause in _ONLY_DUE_CAUSES else None
         if earlier is None:
             touches_by_profile[touched.profile_id] = Touches(
                 touched.cause, touched.event_id, due_ms, record.offset, record.offset, frozenset({touched.node}), changed,
-                touched.since_ms, touched.offsets,
+                touched.since_ms, touched.offsets, frozenset({touched.cause}), events,
             )  # fmt: skip
             continue
         outweighs = _WEIGHT[touched.cause] >= _WEIGHT[earlier.cause]
@@ -72,8 +80,18 @@ def coalesce(records: Iterable[tuple[Record, Touched]]) -> dict[str, Touches]:
             changed=None if changed is None or earlier.changed is None else earlier.changed | changed,
             since_ms=earlier.since_ms if touched.since_ms else 0,
             offsets=earlier.offsets if touched.offsets else (),
+            causes=earlier.causes | {touched.cause},
+            events=_without_repetitions(earlier.events, events),
         )
     return touches_by_profile
+
+
+def _without_repetitions(
+    earlier: tuple[tuple[str, TouchEvent], ...], later: tuple[tuple[str, TouchEvent], ...]
+) -> tuple[tuple[str, TouchEvent], ...]:
+    """Return both, without events that a replay has sent again: the first touch of an event knows more about it."""
+    known = {(node, event.id) for node, event in earlier}
+    return (*earlier, *((node, event) for node, event in later if (node, event.id) not in known))
 
 
 def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms: int) -> list[Touched]:
@@ -90,6 +108,7 @@ def forward(touches: Mapping[str, Touches], labels: Mapping[str, Label], now_ms:
             at_ms=now_ms,
             since_ms=touched.since_ms,
             offsets=touched.offsets,
+            events=tuple(event for owner, event in touched.events if owner == node)[-MAX_FORWARDED_EVENTS:],
         )
         for profile_id, touched in touches.items()
         for node in sorted(touched.nodes)

@@ -7,7 +7,9 @@ from typing import Final
 from domain.identity.evidence import add_edge, edge_of_event, event_pairs, link_of
 from domain.identity.households import group_id
 from domain.identity.model import Edges, Label
+from domain.profiles.event_changes import touch_event
 from domain.profiles.fragment import (
+    Effect,
     Fragment,
     TraitValue,
     account_of_group_call,
@@ -19,16 +21,37 @@ from domain.profiles.fragment import (
 from domain.segments.plan import SegmentPlan
 from profile_store.port import GuardedDocument, TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
+from runtime.chunks import chunked
 from runtime.settings import Settings
 from schemas.codec import encode
 from schemas.events import NOBODY, Event
 from schemas.hashes import message_hash
-from schemas.records import GroupRecord, Touched
+from schemas.records import GroupRecord, Touched, TouchEvent
 from streams.outcome import Outcome
 from streams.steps.common import DefinedStep, contribution_record, decode_slice, must_wait, touch_record
 
 EVERYTHING: Final = "*"
 """The change key for everything that a segment can read. A replayed event uses it: what it changed is no longer known."""
+
+MAX_TOUCH_EVENTS: Final = 50
+"""How many events one touch names; an owner with more of them in a slice gets several touches, so that none becomes too large."""
+
+
+class OwnerChanges:
+    """What the events of one owner in a slice changed, the events that can turn a segment, and the last event."""
+
+    last: Event
+
+    def __init__(self) -> None:
+        self.changed: set[str] = set()
+        self.events: list[TouchEvent] = []
+
+    def add(self, event: Event, changed: Iterable[str], touch: TouchEvent | None) -> None:
+        """Add an event, in the order of application; `touch` is None for one that can turn no segment."""
+        self.last = event
+        self.changed.update(changed)
+        if touch is not None:
+            self.events.append(touch)
 
 
 class UnifyStep(DefinedStep):
@@ -78,8 +101,7 @@ def decide(
     fragments: dict[str, Fragment] = {}
     applied: dict[str, int] = {}
     links: Edges = {}
-    touched: dict[str, Event] = {}
-    changed: dict[str, set[str]] = {}
+    touched: dict[str, OwnerChanges] = {}
     accounts: dict[str, dict[str, TraitValue]] = {}
     results: Counter[str] = Counter()
     secret = settings.tenant_secret.get_secret_value().encode()
@@ -92,8 +114,8 @@ def decide(
         if record.offset <= documents[owner].applied_offset(topic_partition):
             results["replayed"] += 1
             pairs: Iterable[tuple[str, str]] = rules_by_pair
-            touched[owner] = event
-            changed.setdefault(owner, set()).add(EVERYTHING)
+            touch = TouchEvent(id=event.id, received_ms=event.received_ms)  # what it replaced is no longer known
+            touched.setdefault(owner, OwnerChanges()).add(event, {EVERYTHING}, touch)
             _add_account_traits(accounts, event)
         else:
             fragment = fragments.get(owner)
@@ -104,8 +126,7 @@ def decide(
             results["stored" if effect.is_new else "duplicate"] += 1
             pairs = effect.changed_links
             if effect.is_new:
-                touched[owner] = event
-                changed.setdefault(owner, set()).update(effect.changes)
+                touched.setdefault(owner, OwnerChanges()).add(event, effect.changes, _touch_event(fragment, event, effect, plan))
                 _add_account_traits(accounts, event)
         for a, b in pairs:
             add_edge(links, (a, b), edge_of_event(event, rules_by_pair[a, b], rules_version))
@@ -116,25 +137,30 @@ def decide(
         }
     )
     produce = [Outgoing(settings.topic("links"), encode(link_of(a, b, edge))) for (a, b), edge in links.items()]
-    produce += _touches(settings, touched, changed, labels)
+    produce += _touches(settings, touched, labels)
     produce += [contribution_record(settings, record) for record in _account_contributions(settings, accounts)]
     return writes, produce, results
 
 
-def _touches(
-    settings: Settings, touched: Mapping[str, Event], changed: Mapping[str, set[str]], labels: Mapping[str, Label]
-) -> Iterator[Outgoing]:
-    for owner, event in touched.items():
-        changed_names = () if EVERYTHING in changed[owner] else tuple(sorted(changed[owner]))
-        record = Touched(
-            profile_id=labels[owner].profile_id,
-            node=owner,
-            cause="event",
-            event_id=event.id,
-            at_ms=event.received_ms,
-            changed=changed_names,
-        )
-        yield touch_record(settings, record)
+def _touch_event(fragment: Fragment, event: Event, effect: Effect, plan: SegmentPlan) -> TouchEvent | None:
+    return None if plan.turning_changes.isdisjoint(effect.changes) else touch_event(fragment, event, effect, plan)
+
+
+def _touches(settings: Settings, touched: Mapping[str, OwnerChanges], labels: Mapping[str, Label]) -> Iterator[Outgoing]:
+    for owner, owner_changes in touched.items():
+        changed = () if EVERYTHING in owner_changes.changed else tuple(sorted(owner_changes.changed))
+        # A touch without events still says what changed: computed traits and the profile itself.
+        for events in list(chunked(owner_changes.events, MAX_TOUCH_EVENTS)) or [[]]:
+            record = Touched(
+                profile_id=labels[owner].profile_id,
+                node=owner,
+                cause="event",
+                event_id=owner_changes.last.id,
+                at_ms=owner_changes.last.received_ms,
+                changed=changed,
+                events=tuple(events),
+            )
+            yield touch_record(settings, record)
 
 
 def _add_account_traits(accounts: dict[str, dict[str, TraitValue]], event: Event) -> None:

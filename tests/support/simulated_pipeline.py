@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from aiokafka.partitioner import murmur2
 from pydantic import SecretStr
 
-from domain.definitions.kinds import Segment
+from domain.definitions.kinds import AnyDefinition
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
 from domain.profiles.membership import decode_membership
@@ -37,7 +37,7 @@ class Pipeline:
     """
 
     rng: random.Random
-    segments: Sequence[Segment] = ()
+    segments: Sequence[AnyDefinition] = ()
     partitions: int = 3
     crash_rate: float = 0.0
     clock: ManualClock = field(default_factory=ManualClock)

@@ -79,7 +79,6 @@ def test_only_affected_segments_are_evaluated(changed: set[str], looked: set[str
     assert not standing.complete
     assert standing.computed == FIRST.computed
     assert standing.due == FIRST.next_change_ms
-    assert standing.by_time == frozenset()
 
 
 def test_unknown_change_evaluates_every_segment() -> None:
@@ -135,13 +134,11 @@ def test_due_segment_is_evaluated_and_its_timer_cleared() -> None:
     assert standing.members == {"recent": False, "quiet": True, "fan": False, "team": False}
     assert standing.due == {}
     assert standing.next_ms is None
-    assert standing.by_time == {"recent", "quiet"}
 
 
-def test_change_by_an_event_is_not_attributed_to_time() -> None:
+def test_change_by_an_event_at_the_due_instant_sets_a_new_timer() -> None:
     standing = evaluate([*VIEWED, customer_event("Viewed", T + HOUR)], {"Viewed"}, T + HOUR, FIRST)
     assert standing.members == {"recent": True, "quiet": False, "fan": False, "team": False}
-    assert standing.by_time == frozenset()
     assert standing.due == {"recent": T + 2 * HOUR, "quiet": T + 2 * HOUR}
 
 
