@@ -103,7 +103,8 @@ REGISTER: Final[dict[MetricName, Metric]] = {
     "onefold_segment_drift_profiles": Metric(
         "gauge",
         ("segment",),
-        "profiles on which stream and SQL differed after the last nightly repair; exposed by the process that ran it",
+        "profiles on which stream and SQL differed after the last nightly repair, by segment and computed trait (computed.NAME); "
+        "exposed by the process that ran it",
     ),
     "onefold_segment_members": Metric(
         "gauge", ("segment",), "profiles in a segment at the last nightly repair; exposed by the process that ran it"

@@ -102,8 +102,8 @@ class FragmentHistory:
                 entries[key] = register.join((remaining, known))
         tallies = dict(fragment.tallies)
         for key, (value, amount) in event.counted.items():
-            if key in tallies:
-                tallies[key] = uncount_entry(tallies[key], (0, value, amount))
+            if key in tallies and key in self._registers:
+                tallies[key] = uncount_entry(tallies[key], value, amount, self._registers[key])
         self.fragment = msgspec.structs.replace(
             fragment,
             register_entries=entries,

@@ -165,7 +165,7 @@ def feed_registers(fragment: Fragment, event: Event, message: str, plan: Segment
     for register, entry in plan.entries_from(event, message):
         if register.form == "tally":
             fed.append(Fed(register, entry, ()))
-            count_entry(fragment.tallies.setdefault(register.key, {}), entry, register.capacity)
+            count_entry(fragment.tallies.setdefault(register.key, {}), entry, register)
         else:
             before = fragment.register_entries.get(register.key, ())
             fed.append(Fed(register, entry, before))

@@ -104,6 +104,4 @@ def _join_states(register: Register, states: Sequence[list[Entry]]) -> list[Entr
 
 def _join_tallies(fragments: Sequence[Fragment], registers: Mapping[str, Register]) -> dict[str, dict[str, TallyCount]]:
     keys = sorted({key for fragment in fragments for key in fragment.tallies if key in registers})
-    return {
-        key: sum_tallies((part.tallies[key] for part in fragments if key in part.tallies), registers[key].capacity) for key in keys
-    }
+    return {key: sum_tallies((part.tallies[key] for part in fragments if key in part.tallies), registers[key]) for key in keys}

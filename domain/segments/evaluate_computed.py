@@ -16,7 +16,16 @@ from domain.segments.computed_traits import (
     ValuesTrait,
 )
 from domain.segments.profile_facts import LeafResult, ProfileFacts
-from domain.segments.registers import AMOUNT_SCALE, Register, amount_to_number, canonical_text, parse_canonical, to_millionths
+from domain.segments.registers import (
+    AMOUNT_SCALE,
+    Register,
+    amount_to_number,
+    canonical_sort_key,
+    canonical_text,
+    parse_canonical,
+    to_millionths,
+)
+from domain.segments.value_counts import counts_of, is_sketch
 from domain.segments.windows import entries_in_window
 from schemas.instants import DAY_MS, NEVER
 
@@ -70,8 +79,7 @@ def _amount(trait: AmountTrait, kind: str, register: Register, facts: ProfileFac
 def _values(trait: ValuesTrait, kind: str, register: Register, facts: ProfileFacts, now_ms: int) -> LeafResult:
     if register.form == "tally":
         tally = facts.tallies.get(register.key, {})
-        counts = {value: tally_count[0] for value, tally_count in tally.items()}
-        return LeafResult(_most_frequent(counts), is_approximate=len(tally) >= register.capacity)
+        return LeafResult(_most_frequent(counts_of(tally)), is_approximate=is_sketch(tally))
     in_window = entries_in_window(facts.entries(register), trait.within, now_ms)
     approximate = len(in_window.entries) >= register.capacity
     if kind == "unique":
@@ -82,8 +90,8 @@ def _values(trait: ValuesTrait, kind: str, register: Register, facts: ProfileFac
 
 
 def _most_frequent(counts: Mapping[str, int]) -> Any:
-    """Return the most frequent value; of equally frequent ones that with the smallest canonical text, in any order of events."""
-    return parse_canonical(min(counts, key=lambda value: (-counts[value], value))) if counts else None
+    """Return the most frequent value; of equally frequent ones the one that sorts first, in any order of events."""
+    return parse_canonical(min(counts, key=lambda value: (-counts[value], canonical_sort_key(value)))) if counts else None
 
 
 def _days_since(register: Register, facts: ProfileFacts, now_ms: int) -> LeafResult:

@@ -30,6 +30,7 @@ from domain.segments.language import (
 from domain.segments.leaves.leaf import LeafCondition, LeafEvaluator, LeafInputs, NodeEvidence, bind_leaf, inputs_of
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import LeafResult, ProfileFacts
+from domain.segments.value_counts import events_counted
 from schemas.instants import NEVER
 
 MAX_WORK: Final = 100_000
@@ -219,7 +220,7 @@ class SegmentExplainer:
         register = computation.registers[0]
         tally = facts.tallies.get(register.key, {})
         evidence = (
-            NodeEvidence(register, None, sum(tally_count[0] for tally_count in tally.values()))
+            NodeEvidence(register, None, events_counted(tally))
             if register.form == "tally"
             else NodeEvidence(register, tuple(answer.entries), len(answer.entries))
         )

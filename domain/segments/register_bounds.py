@@ -17,6 +17,7 @@ from domain.segments.leaves.leaf import LeafCondition
 from domain.segments.phrases import exactness_text
 from domain.segments.plan import SegmentPlan
 from domain.segments.registers import AMOUNT_SCALE, MAX_AMOUNT, MAX_KEY_CHARS, Register
+from domain.segments.value_counts import REMEMBERED_PER_CAPACITY, SKETCH_COLUMNS
 
 TEXT_BYTES: Final = 128
 """How long stored texts are assumed to be, unless the caller gives another length."""
@@ -89,18 +90,26 @@ def owner_totals(bounds: Iterable[RegisterBound]) -> list[OwnerTotal]:
 
 
 def max_entries_of(register: Register) -> int:
-    """Return the most entries (of a tally: counted values) that are stored per identifier."""
+    """Return the most entries (of a tally: counted values, and the columns of their sketch) that are stored per identifier."""
+    if register.form == "tally" and register.extract == "value":
+        return register.capacity * REMEMBERED_PER_CAPACITY + SKETCH_COLUMNS + 1
     return 1 if register.has_single_key else register.capacity
 
 
 def max_bytes_of(register: Register, text_bytes: int = TEXT_BYTES) -> int:
     """Return the most bytes that a register takes in a fragment, including its key."""
     if register.form == "tally":
-        name = "x" * text_bytes if register.extract == "value" else ""
-        entry_size = _encoded_size(name) + _encoded_size((_MAX_INTEGER, _MAX_INTEGER, _MAX_INTEGER))
-    else:
-        entry_size = _encoded_size(_largest_entry(register, text_bytes))
+        return _encoded_size(register.key) + _HEAD_BYTES + _max_tally_bytes(register, text_bytes)
+    entry_size = _encoded_size(_largest_entry(register, text_bytes))
     return _encoded_size(register.key) + _HEAD_BYTES + entry_size * max_entries_of(register)
+
+
+def _max_tally_bytes(register: Register, text_bytes: int) -> int:
+    counts = _encoded_size((_MAX_INTEGER, _MAX_INTEGER, _MAX_INTEGER))
+    if register.extract != "value":
+        return _encoded_size("") + counts
+    remembered = register.capacity * REMEMBERED_PER_CAPACITY * (_encoded_size("x" * text_bytes) + counts)
+    return remembered + (SKETCH_COLUMNS + 1) * (_encoded_size(f"#{SKETCH_COLUMNS}") + counts)
 
 
 def _largest_entry(register: Register, text_bytes: int) -> tuple[int, str, Any]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from domain.segments.comparisons import PropertyComparison, holds, lookup, normalise_nfc, value_kind
+from domain.segments.value_counts import count_value, smallest_hash, sum_value_counts, uncount_value
 from schemas.events import Event
 from schemas.hashes import content_hash, text_hash
 
@@ -28,7 +29,8 @@ Entry = tuple[int, str, Any]
 """(order: a time in ms, a period's index or an amount; tie-breaker among entries of equal order; the value stored with it)."""
 
 TallyCount = tuple[int, int, int]
-"""(how many; the sum of their amounts as high and low with sum = high x 10^15 + low). MessagePack has no integers above 64 bits."""
+"""(how many; the sum of their amounts as high and low with sum = high x 10^15 + low). MessagePack has no integers above 64 bits.
+Counts of values mean something else, see `domain.segments.value_counts`."""
 
 RegisterForm = Literal["newest", "oldest", "newest_of_each", "periods", "largest", "smallest", "tally"]
 Extraction = Literal["nothing", "amount", "amount_or_nothing", "value", "key", "having", "consent", "subscription"]
@@ -114,7 +116,9 @@ class Register:
                 # Ordered by the amount itself, not by time: equal amounts are one entry.
                 return int(extracted), "", None
             case "tally":
-                return (0, canonical_text(value) or "", None) if self.extract == "value" else (0, "", value)
+                if self.extract == "value":
+                    return smallest_hash(tie_breaker), canonical_text(value) or "", None
+                return 0, "", value
 
     def add(self, entries: Sequence[Entry], entry: Entry) -> Sequence[Entry]:
         """Return the stored entries with one more. The result equals `join((entries, (entry,)))`; the usual cases are faster."""
@@ -248,6 +252,11 @@ def canonical_text(value: Any) -> str | None:
             return None
 
 
+def canonical_sort_key(text: str) -> tuple[str, float, str]:
+    """Return what orders canonical texts as their values: booleans, numbers by their size, texts by their characters."""
+    return text[0], float(text[1:]) if text[0] == "n" else 0.0, text
+
+
 def parse_canonical(text: str) -> Any:
     """Return the value whose canonical text this is."""
     if text[0] == "s":
@@ -258,37 +267,36 @@ def parse_canonical(text: str) -> Any:
     return int(number) if number.is_integer() and abs(number) < 1e15 else number
 
 
-def count_entry(tally: dict[str, TallyCount], entry: Entry, capacity: int) -> None:
-    """Count an entry, in place.
-
-    When there are more than `capacity` different values, only those with the smallest hashes are retained.
-
-    A choice by hash does not depend on the order in which events arrive. A choice of the values that came first would.
-    """
-    # divmod rounds down, so the low part is never negative, and equal sums have equal bytes whatever was added to reach them.
-    _, value, amount = entry
-    _add_to_tally(tally, value, (1, *divmod(amount or 0, _SUM_BASE)))
-    _trim_tally(tally, capacity)
+def count_entry(tally: dict[str, TallyCount], entry: Entry, register: Register) -> None:
+    """Count an entry of a register of the form `tally`, in place."""
+    order, value, amount = entry
+    if register.extract == "value":
+        count_value(tally, value, order, register.capacity)
+    else:
+        # divmod rounds down, so the low part is never negative: equal sums have equal bytes whatever was added to reach them.
+        _add_to_tally(tally, value, (1, *divmod(amount or 0, _SUM_BASE)))
 
 
-def uncount_entry(tally: Mapping[str, TallyCount], entry: Entry) -> dict[str, TallyCount]:
-    """Return the tally as it was before an entry was counted."""
-    _, value, amount = entry
+def uncount_entry(tally: Mapping[str, TallyCount], value: str, amount: int, register: Register) -> dict[str, TallyCount]:
+    """Return the tally as it was before the entry with this value and amount was counted."""
     result = dict(tally)
-    if value in result:
-        _add_to_tally(result, value, (-1, *divmod(-(amount or 0), _SUM_BASE)))
+    if register.extract == "value":
+        uncount_value(result, value)
+    elif value in result:
+        _add_to_tally(result, value, (-1, *divmod(-amount, _SUM_BASE)))
         if result[value][0] <= 0:
             del result[value]
     return result
 
 
-def sum_tallies(tallies: Iterable[Mapping[str, TallyCount]], capacity: int) -> dict[str, TallyCount]:
-    """Return the tallies of several fragments added up, in the order of their values."""
+def sum_tallies(tallies: Iterable[Mapping[str, TallyCount]], register: Register) -> dict[str, TallyCount]:
+    """Return the tallies of several fragments for one register added up, in the order of their values."""
+    if register.extract == "value":
+        return sum_value_counts(tallies, register.capacity)
     total: dict[str, TallyCount] = {}
     for tally in tallies:
         for value, count in tally.items():
             _add_to_tally(total, value, count)
-    _trim_tally(total, capacity)
     return dict(sorted(total.items()))
 
 
@@ -296,11 +304,6 @@ def _add_to_tally(tally: dict[str, TallyCount], value: str, added: Iterable[int]
     added_times, added_high, added_low = added
     current = tally.get(value, (0, 0, 0))
     tally[value] = (current[0] + added_times, *divmod((current[1] + added_high) * _SUM_BASE + current[2] + added_low, _SUM_BASE))
-
-
-def _trim_tally(tally: dict[str, TallyCount], capacity: int) -> None:
-    while len(tally) > capacity:
-        del tally[max(tally, key=lambda value: (text_hash(value), value))]
 
 
 def tally_sum(count: TallyCount) -> int:

@@ -19,8 +19,9 @@ almost certainly: one with the share p of the events is missing with a probabili
 (hash 9) is one value too many. The counts go into the cells of the sketch, and the names stay with their hashes: the estimate of A
 is the smallest of its three cells, which is 2 unless B or C share all of them.
 
-A tally maps the canonical text of a value to (times, smallest hash, 0). In a sketch `times` is 0, and the keys `#0` to `#511` map
-to the cells of that column, one for each row. Canonical texts begin with a letter, so the two cannot be confused.
+A tally maps the canonical text of a value to (times, smallest hash, 0). A sketch has 0 as `times`, and two kinds of keys more: `#0`
+to `#511` map to the cells of that column, one for each row, and `#` maps to (all events, the largest of the remembered hashes once
+there is no room for more names, else 0, 0). Canonical texts begin with a letter, so they cannot be confused.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,6 +33,7 @@ SKETCH_COLUMNS: Final = 512
 SKETCH_ROWS: Final = 3
 REMEMBERED_PER_CAPACITY: Final = 2
 """How many values a sketch remembers for each value that is counted exactly."""
+TOTAL_KEY: Final = "#"
 Cells = tuple[int, int, int]
 
 
@@ -42,7 +44,13 @@ def smallest_hash(tie_breaker: str) -> int:
 
 def count_value(tally: dict[str, Cells], value: str, event_hash: int, capacity: int) -> None:
     """Count one event of a value, in place."""
-    _add(tally, {value: (1, event_hash, 0)})
+    if is_sketch(tally):
+        _add_to_cells(tally, value, 1)
+        largest = tally[TOTAL_KEY][1]
+        # Most events change no remembered hash, so the names need not be looked through.
+        if event_hash >= (tally[value][1] if value in tally else largest + 1 if largest else event_hash + 1):
+            return
+    _add(tally, {value: (0 if is_sketch(tally) else 1, event_hash, 0)})
     _trim(tally, capacity)
 
 
@@ -68,21 +76,23 @@ def sum_value_counts(tallies: Iterable[Mapping[str, Cells]], capacity: int) -> d
 
 def is_sketch(tally: Mapping[str, Cells]) -> bool:
     """Return whether there were too many different values to count each of them."""
-    return any(key[0] == "#" for key in tally)
+    return TOTAL_KEY in tally
 
 
 def counts_of(tally: Mapping[str, Cells]) -> dict[str, int]:
     """Return how often each remembered value came; of a sketch these are estimates that are never too small."""
-    values = (key for key in tally if key[0] != "#")
     if not is_sketch(tally):
-        return {value: tally[value][0] for value in values}
-    return {value: min(tally[column][row] for row, column in enumerate(_columns_of(value))) for value in values}
+        return {value: cells[0] for value, cells in tally.items()}
+    return {value: min(tally[column][row] for row, column in enumerate(_columns_of(value))) for value in _remembered(tally)}
 
 
 def events_counted(tally: Mapping[str, Cells]) -> int:
     """Return how many events were counted in all."""
-    # Each event is in one cell of the first row.
-    return sum(cells[0] for cells in tally.values())
+    return tally[TOTAL_KEY][0] if is_sketch(tally) else sum(cells[0] for cells in tally.values())
+
+
+def _remembered(tally: Mapping[str, Cells]) -> list[str]:
+    return [key for key in tally if key[0] != "#"]
 
 
 def _add(total: dict[str, Cells], added: Mapping[str, Cells]) -> None:
@@ -106,20 +116,24 @@ def _trim(tally: dict[str, Cells], capacity: int) -> None:
         if len(tally) <= capacity:
             return
         _to_sketch(tally)
-    remembered = [(cells[1], key) for key, cells in tally.items() if key[0] != "#"]
-    if len(remembered) <= capacity * REMEMBERED_PER_CAPACITY:
-        return
-    for _, key in sorted(remembered)[capacity * REMEMBERED_PER_CAPACITY :]:
-        del tally[key]
+    room = capacity * REMEMBERED_PER_CAPACITY
+    by_hash = sorted((tally[value][1], value) for value in _remembered(tally))
+    for _, value in by_hash[room:]:
+        del tally[value]
+    tally[TOTAL_KEY] = (tally[TOTAL_KEY][0], by_hash[room - 1][0] if len(by_hash) >= room else 0, 0)
 
 
 def _to_sketch(tally: dict[str, Cells]) -> None:
-    for value, (times, event_hash, _) in list(tally.items()):
+    values = list(tally.items())
+    tally[TOTAL_KEY] = (0, 0, 0)
+    for value, (times, event_hash, _) in values:
         _add_to_cells(tally, value, times)
         tally[value] = (0, event_hash, 0)
 
 
 def _add_to_cells(tally: dict[str, Cells], value: str, times: int) -> None:
+    events, largest, _ = tally[TOTAL_KEY]
+    tally[TOTAL_KEY] = (events + times, largest, 0)
     for row, column in enumerate(_columns_of(value)):
         cells = list(tally.get(column, (0, 0, 0)))
         cells[row] += times

@@ -57,13 +57,22 @@ def verification(answer: JsonObject) -> RenderableType:
         table.add_row(_text(row["name"]), *(f"{row[name]:,}" for name in ("both", "only_stream", "only_sql")), style=style)
     title = "Stream and SQL agree" if answer["agrees"] else "Stream and SQL differ"
     headline = f"{title}, at {answer['at']} (compared {answer['looks']} time{'s' if answer['looks'] > 1 else ''})"
-    return Group(Text(headline, "bold"), table, *(_text(line, "yellow") for line in _drift(answer)))
+    tables = [table] if answer["segments"] else []
+    tables += [_traits_table(answer["traits"])] if answer["traits"] else []
+    return Group(Text(headline, "bold"), *tables, *(_text(line, "yellow") for line in _drift(answer)))
+
+
+def _traits_table(rows: Iterable[JsonObject]) -> Table:
+    table = Table("computed trait", Column("equal", justify="right"), Column("differ", justify="right"), box=None)
+    for row in rows:
+        table.add_row(_text(row["name"]), f"{row['equal']:,}", f"{row['differing']:,}", style="yellow" if row["differing"] else "")
+    return table
 
 
 def _drift(answer: JsonObject) -> Iterable[str]:
     if answer["repaired"]:
         yield f"{answer['repaired']:,} profiles were evaluated again (cause reconcile)."
-    causes = {name: sum(row["causes"][name] for row in answer["segments"]) for name in _CAUSES}
+    causes = {name: sum(row["causes"][name] for row in (*answer["segments"], *answer["traits"])) for name in _CAUSES}
     yield from (text.format(f"{causes[name]:,}") for name, text in _CAUSES.items() if causes[name])
     for row in answer["segments"]:
         for leaf in row["approximate_leaves"]:

@@ -27,7 +27,7 @@ from ops.segments.members import (
 )
 from ops.segments.preview import SegmentPreview, parse_instant, preview_segments, preview_to_json
 from ops.segments.to_json import verification_to_json
-from ops.segments.verifier import SegmentVerification
+from ops.segments.verification import SegmentVerification
 from runtime.errors import Invalid
 
 Profile = Annotated[str, typer.Argument(metavar="PROFILE", help="namespace:value, such as email:an@shop.vn, or a profile id")]
@@ -35,7 +35,8 @@ SegmentName = Annotated[
     str, typer.Argument(metavar="SEGMENT", help="a segment; without a name, all segments are listed", show_default=False)
 ]
 SegmentNames = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME", help="segments to compare; without names, all of them", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="NAME", help="segments, and traits as computed.NAME; without names, all", show_default=False),
 ]
 SegmentOrFile = Annotated[str, typer.Argument(metavar="SEGMENT", help="a segment's name, or a file that defines segments")]
 ListFormat = Annotated[
@@ -111,7 +112,7 @@ def why(profile: Profile, segment: SegmentName = "", *, as_json: AsJson = False,
 
 
 def verify(names: SegmentNames = None, *, repair: Repair = False, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Compare the memberships of the stream with the segments' SQL over history, at one instant.
+    """Compare the memberships and computed traits of the stream with their SQL over history, at one instant.
 
     Profiles that differ are compared again for some seconds, since events may be on their way. Exit 0 when both agree, else 1.
     """

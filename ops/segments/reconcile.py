@@ -8,7 +8,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
-from ops.segments.verifier import SegmentVerification, SegmentVerifier
+from domain.segments.profile_facts import COMPUTED_PREFIX
+from ops.segments.verification import SegmentVerification
+from ops.segments.verifier import SegmentVerifier
 from runtime.clock import Clock
 from runtime.errors import OnefoldError
 from runtime.logs import get_logger
@@ -52,7 +54,7 @@ async def reconcile(verifier: SegmentVerifier, metrics: Metrics, due_ms: int) ->
     """
     verification = await _claim_and_verify(verifier, f"reconcile:{due_ms}")
     segments = () if verification is None else verification.segments
-    metrics.set_all("onefold_segment_drift_profiles", {segment.segment: len(segment.differing.profiles) for segment in segments})
+    metrics.set_all("onefold_segment_drift_profiles", _drift(verification))
     metrics.set_all(
         "onefold_segment_members", {segment.segment: segment.both + len(segment.differing.stream) for segment in segments}
     )
@@ -70,7 +72,7 @@ async def _claim_and_verify(verifier: SegmentVerifier, run_name: str) -> Segment
     except Exception as error:  # noqa: BLE001 - whatever it is, tomorrow's run must come
         log.error("segments_not_reconciled", error=type(error).__name__)  # noqa: TRY400 - a text may quote a value
         return None
-    remaining_drift = {segment.segment: len(segment.differing.profiles) for segment in verification.segments if not segment.agrees}
+    remaining_drift = {name: profiles for name, profiles in _drift(verification).items() if profiles}
     log_result = log.info if verification.agrees else log.warning
     log_result(
         "segments_reconciled",
@@ -80,6 +82,14 @@ async def _claim_and_verify(verifier: SegmentVerifier, run_name: str) -> Segment
         comparisons=verification.comparisons,
     )
     return verification
+
+
+def _drift(verification: SegmentVerification | None) -> dict[str, int]:
+    """Return how many profiles differ, by segment and by computed trait (as `computed.NAME`)."""
+    if verification is None:
+        return {}
+    traits = {f"{COMPUTED_PREFIX}{trait.trait}": len(trait.differing) for trait in verification.traits}
+    return {segment.segment: len(segment.differing.profiles) for segment in verification.segments} | traits
 
 
 async def _sleep_until(clock: Clock, due_ms: int) -> None:

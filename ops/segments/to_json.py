@@ -8,7 +8,8 @@ from domain.segments.plan import SegmentPlan
 from ops.identity.references import format_instant
 from ops.segments.evidence_events import EventEvidence
 from ops.segments.profile_snapshot import ProfileSnapshot
-from ops.segments.verifier import CHUNK, SegmentComparison, SegmentVerification
+from ops.segments.verification import SegmentComparison, SegmentVerification, TraitComparison
+from ops.segments.verifier import CHUNK
 from schemas.instants import NEVER
 
 
@@ -104,13 +105,26 @@ def _value(value: Any) -> Any:
 
 
 def verification_to_json(verification: SegmentVerification) -> dict[str, Any]:
-    """Return the answer to `verify`. Of each segment the first CHUNK differing profiles of each side are named."""
+    """Return the answer to `verify`. Of each segment and computed trait the first CHUNK differing profiles are named."""
     return {
         "agrees": verification.agrees,
         "looks": verification.comparisons,
         "at": format_instant(verification.at_ms),
         "repaired": verification.repaired,
         "segments": [_comparison_to_json(comparison) for comparison in verification.segments],
+        "traits": [_trait_to_json(comparison) for comparison in verification.traits],
+    }
+
+
+def _trait_to_json(comparison: TraitComparison) -> dict[str, Any]:
+    causes = comparison.causes
+    return {
+        "name": comparison.trait,
+        "version": comparison.version,
+        "equal": comparison.equal,
+        "differing": len(comparison.differing),
+        "profiles": sorted(comparison.differing)[:CHUNK],
+        "causes": {"approximate": causes.approximate, "stale": causes.stale, "registers": causes.registers},
     }
 
 

@@ -1,8 +1,8 @@
-"""The law Streaming equals SQL, checked in production: the members of each segment in the stream, and by ClickHouse's SQL.
+"""The law Streaming equals SQL, checked in production: members of segments and values of computed traits, in the stream and by SQL.
 
-**Why.** The agents keep memberships incrementally, and the same definition compiled to SQL says who is a member over all of
-history. Every fault of the agents, of a register or of a lost record ends as a difference of these two, so one comparison
-finds all of them.
+**Why.** The agents keep memberships and computed traits incrementally, and the same definitions compiled to SQL say over all of
+history who is a member, and what the values are. Every fault of the agents, of a register or of a lost record ends as a
+difference of these two, so one comparison finds all of them.
 
 **Invariant.** A difference counts only if it stays. Events, labels and timers reach the two stores at different moments, so
 profiles that differ are compared again, at a later instant each time, and what agrees once is not named any more.
@@ -23,8 +23,19 @@ from domain.identity.rules import CompiledIdentityRules
 from domain.profiles.membership import decode_membership
 from domain.segments.explain import SegmentExplainer
 from domain.segments.plan import SegmentPlan
+from domain.segments.profile_facts import COMPUTED_PREFIX
+from domain.segments.sql.compile import computed_values_query
 from domain.segments.sql.query import SqlQuery
 from ops.segments import profile_snapshot as person
+from ops.segments.profile_snapshot import ProfileSnapshot
+from ops.segments.trait_values import TraitValues, value_digest
+from ops.segments.verification import (
+    DifferingProfiles,
+    DriftCauses,
+    SegmentComparison,
+    SegmentVerification,
+    TraitComparison,
+)
 from ops.touches import ProfileToucher
 from profile_store.agent_waiter import AGENT_TIMEOUT_S
 from profile_store.port import ProfileStore
@@ -47,74 +58,11 @@ MAX_EXPLAINED: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class DifferingProfiles:
-    """The profiles that are members of a segment in one of the two alone."""
-
-    stream: frozenset[str] = frozenset()
-    sql: frozenset[str] = frozenset()
-
-    @property
-    def profiles(self) -> frozenset[str]:
-        """The profiles of both sides."""
-        return self.stream | self.sql
-
-
-@dataclass(frozen=True, slots=True)
-class DriftCauses:
-    """Why profiles differ, counted over the first MAX_EXPLAINED of a segment.
-
-    `approximate`: more happened than a register keeps; `leaves` are the texts of such conditions, each with its number of
-    profiles. `stale`: an evaluation of the profile as it is now agrees with SQL. `registers`: the registers contradict
-    history.
-    """
-
-    approximate: int = 0
-    stale: int = 0
-    registers: int = 0
-    leaves: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentComparison:
-    """The result for one segment: how many profiles are members in both, and the profiles that still differ."""
-
-    segment: str
-    version: str
-    both: int
-    differing: DifferingProfiles = DifferingProfiles()
-    causes: DriftCauses = DriftCauses()
-
-    @property
-    def agrees(self) -> bool:
-        """Whether no profile differs."""
-        return not self.differing.profiles
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentVerification:
-    """The results of all compared segments, in the order of their names.
-
-    `comparisons` is how often profiles were compared, and `at_ms` the instant of the last comparison. `repaired` is how many
-    profiles were evaluated again, None when repair was not requested.
-    """
-
-    segments: tuple[SegmentComparison, ...]
-    comparisons: int
-    at_ms: int
-    repaired: int | None = None
-
-    @property
-    def agrees(self) -> bool:
-        """Whether stream and SQL agree about every segment."""
-        return all(segment.agrees for segment in self.segments)
-
-
-@dataclass(frozen=True, slots=True)
 class SegmentVerifier:
     """Compares segments, and repairs them on request.
 
-    `plan` and `rules` return those that are live. `membership_query` compiles a segment at an instant to SQL. `pause_s` is
-    the time between two comparisons.
+    `plan` and `rules` return those that are live. `membership_query` compiles a segment at an instant to SQL, `values_query` a
+    computed trait. `pause_s` is the time between two comparisons.
     """
 
     settings: Settings
@@ -128,24 +76,28 @@ class SegmentVerifier:
     pause_s: float = PAUSE_S
     max_comparisons: int = MAX_COMPARISONS
     repair_timeout_s: float = AGENT_TIMEOUT_S
+    values_query: Callable[[SegmentPlan, str, int], SqlQuery] = computed_values_query
 
     async def verify(self, names: Sequence[str] = (), *, repair: bool = False) -> SegmentVerification:
-        """Compare the segments `names`, or all. With `repair`, profiles that still differ are evaluated and compared again.
+        """Compare the segments and computed traits `names`, or all. With `repair`, profiles that still differ are evaluated again.
 
-        Raises Invalid for a segment that does not exist, AgentBehind when the segment agent does not reach the touches
-        in time, Transient when a store or the broker does not answer.
+        A computed trait is named `computed.NAME`. Raises Invalid for a name that does not exist, AgentBehind when the segment
+        agent does not reach the touches in time, Transient when a store or the broker does not answer.
         """
         plan = self.plan()
-        unknown = sorted(set(names) - plan.segments.keys())
+        all_traits = {f"{COMPUTED_PREFIX}{name}" for name in plan.computed}
+        unknown = sorted(set(names) - plan.segments.keys() - all_traits)
         if unknown:
             raise Invalid(f"no segment is called {', '.join(unknown)}", path="segment", reason="unknown_segment")
-        comparison = _Comparison(self, plan, sorted(set(names) or plan.segments.keys()))
+        requested = set(names) or {*plan.segments, *all_traits}
+        traits = sorted(name.removeprefix(COMPUTED_PREFIX) for name in requested & all_traits)
+        comparison = _Comparison(self, plan, sorted(requested & plan.segments.keys()), traits)
         await comparison.compare_all()
         # Before a repair too: most differences are events on their way, and touching their profiles would only load the agent.
         await comparison.recheck()
         if not repair:
             return await comparison.result()
-        drifted = sorted({profile for differing in comparison.differing.values() for profile in differing.profiles})
+        drifted = sorted(comparison.differing_profiles())
         if drifted:
             await self._touch(drifted)
             await comparison.recheck()
@@ -163,13 +115,16 @@ class SegmentVerifier:
 
 @dataclass(slots=True)
 class _Comparison:
-    """A comparison in progress: the counts and the differences of each segment, as of the last comparison at `at_ms`."""
+    """A comparison in progress: the counts and the differences of each segment and trait, as of the last comparison at `at_ms`."""
 
     verifier: SegmentVerifier
     plan: SegmentPlan
     names: Sequence[str]
+    traits: Sequence[str]
     both: dict[str, int] = field(default_factory=dict)
     differing: dict[str, DifferingProfiles] = field(default_factory=dict)
+    equal_values: dict[str, int] = field(default_factory=dict)
+    differing_values: dict[str, frozenset[str]] = field(default_factory=dict)
     comparisons: int = 0
     at_ms: int = 0
 
@@ -202,10 +157,23 @@ class _Comparison:
                 frozenset(profile_bytes.hex() for profile_bytes in only_stream), frozenset(only_sql)
             )
 
+        for trait in self.traits:
+            self.equal_values[trait], self.differing_values[trait] = await self._trait_values.compare_all(trait, self.at_ms)
+
+    @property
+    def _trait_values(self) -> TraitValues:
+        verifier = self.verifier
+        return TraitValues(verifier.store, verifier.warehouse, self.plan, verifier.values_query, CHUNK)
+
+    def differing_profiles(self) -> set[str]:
+        """Return the profiles that differ in any segment or computed trait."""
+        members = {profile_id for differing in self.differing.values() for profile_id in differing.profiles}
+        return members.union(*self.differing_values.values())
+
     async def recheck(self) -> None:
         """Compare the differing profiles again, until none differs or `max_comparisons` is reached."""
         for _ in range(self.verifier.max_comparisons - 1):
-            if not any(differing.profiles for differing in self.differing.values()):
+            if not self.differing_profiles():
                 return
             await asyncio.sleep(self.verifier.pause_s)
             self.comparisons += 1
@@ -214,6 +182,10 @@ class _Comparison:
             for name, differing in self.differing.items():
                 if differing.profiles:
                     await self._compare_again(name, differing.profiles)
+            for trait, profile_ids in self.differing_values.items():
+                if profile_ids:
+                    equal, self.differing_values[trait] = await self._trait_values.compare_again(trait, profile_ids, self.at_ms)
+                    self.equal_values[trait] += equal
 
     async def result(self, repaired: int | None = None) -> SegmentVerification:
         """Return the result, with the causes of the differences."""
@@ -227,7 +199,17 @@ class _Comparison:
             )
             for name in self.names
         ]
-        return SegmentVerification(tuple(compared), self.comparisons, self.at_ms, repaired)
+        traits = [
+            TraitComparison(
+                trait=trait,
+                version=self.plan.computed[trait].version,
+                equal=self.equal_values[trait],
+                differing=self.differing_values[trait],
+                causes=await self._trait_causes(trait),
+            )
+            for trait in self.traits
+        ]
+        return SegmentVerification(tuple(compared), self.comparisons, self.at_ms, repaired, tuple(traits))
 
     async def _compare_again(self, name: str, profile_ids: frozenset[str]) -> None:
         """Compare these profiles of one segment again. A profile that was merged meanwhile is on neither side, so it agrees."""
@@ -258,12 +240,9 @@ class _Comparison:
         leaves = Counter[str]()
         differing = self.differing[name]
         explainer = SegmentExplainer(self.plan)
-        household = self.verifier.rules().household
         for profile_id in sorted(differing.profiles)[:MAX_EXPLAINED]:
-            snapshot = await person.read_snapshot(
-                settings=self.verifier.settings, store=self.verifier.store, plan=self.plan, rule=household, node=profile_id
-            )
-            if snapshot is None or snapshot.profile_id != profile_id:
+            snapshot = await self._snapshot(profile_id)
+            if snapshot is None:
                 # The profile has gone into another one: its membership document waits for the evaluation that dissolves it.
                 counts["stale"] += 1
                 continue
@@ -279,6 +258,34 @@ class _Comparison:
             else:
                 counts["registers"] += 1
         return DriftCauses(**counts, leaves=tuple(leaves.most_common()))
+
+    async def _trait_causes(self, trait: str) -> DriftCauses:
+        counts = Counter[str]()
+        examined = sorted(self.differing_values[trait])[:MAX_EXPLAINED]
+        sql = await self._trait_values.sql_digests(trait, examined, self.at_ms) if examined else {}
+        for profile_id in examined:
+            snapshot = await self._snapshot(profile_id)
+            if snapshot is None:
+                counts["stale"] += 1
+                continue
+            answer = self.plan.evaluate_computed(snapshot.facts, self.at_ms, [trait])[trait]
+            digest = None if answer.value is None else value_digest(answer.value)
+            if digest == sql.get(profile_id):
+                counts["stale"] += 1
+            else:
+                counts["approximate" if answer.is_approximate else "registers"] += 1
+        return DriftCauses(counts["approximate"], counts["stale"], counts["registers"])
+
+    async def _snapshot(self, profile_id: str) -> ProfileSnapshot | None:
+        """Return the profile as it is now; None when it has gone into another one."""
+        snapshot = await person.read_snapshot(
+            settings=self.verifier.settings,
+            store=self.verifier.store,
+            plan=self.plan,
+            rule=self.verifier.rules().household,
+            node=profile_id,
+        )
+        return snapshot if snapshot is not None and snapshot.profile_id == profile_id else None
 
 
 def _member_segments(data: bytes | None) -> set[str]:

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
-from domain.definitions.kinds import Segment
+from domain.definitions.kinds import AnyDefinition
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES
 from domain.profiles.membership import SegmentState, decode_membership, encode_membership
@@ -61,7 +61,7 @@ class PipelineBus:
 class VerifyWorld:
     """A pipeline whose events are processed and consumed into ClickHouse; `verifier` compares the two."""
 
-    def __init__(self, settings: Settings, warehouse: Warehouse, segments: Sequence[Segment], **verifier: float) -> None:
+    def __init__(self, settings: Settings, warehouse: Warehouse, segments: Sequence[AnyDefinition], **verifier: float) -> None:
         self.rebuild_world = RebuildWorld(settings, warehouse)
         self.pipeline = Pipeline(random.Random(3), segments)
         self.published_counts: dict[tuple[str, int], int] = {}
@@ -97,13 +97,17 @@ class VerifyWorld:
         await tamper(self.pipeline.store, profile_id, changes)
 
 
-async def tamper(store: ProfileStore, profile_id: str, changes: Mapping[str, bool]) -> None:
-    """Put other memberships into a profile's document, as nothing but a fault would."""
+async def tamper(
+    store: ProfileStore, profile_id: str, changes: Mapping[str, bool], computed: Mapping[str, Any] | None = None
+) -> None:
+    """Put other memberships and computed traits into a profile's document, as nothing but a fault would; None removes a value."""
     stored = (await store.documents("membership", [profile_id]))[profile_id]
     document = decode_membership(stored.data)
     for name, member in changes.items():
         state = document.segments.get(name, SegmentState(False, 0, 0))
         document.segments[name] = SegmentState(member, state.seq + 1, state.since_ms)
+    values = document.computed | dict(computed or {})
+    document.computed = {name: value for name, value in values.items() if value is not None}
     expected = (await store.checkpoint(TOPIC_PARTITION)).position
     at = (expected or 0) + 1
     changed = GuardedDocument(encode_membership(document), TOPIC_PARTITION.guard_name, at)

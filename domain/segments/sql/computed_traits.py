@@ -81,10 +81,11 @@ def _unique_sql(columns: ProfileColumns, trait: ValuesTrait) -> str:
 
 
 def _most_frequent_sql(columns: ProfileColumns, trait: ValuesTrait) -> str:
-    """Return the most frequent value; of several equally frequent ones that with the smallest canonical text."""
+    """Return the most frequent value; of several equally frequent ones the one that `canonical_sort_key` puts first."""
     canonical_column, condition = _canonical_values(columns, trait)
     counts = columns.profile_column(f"sumMapIf(map({canonical_column}, toInt64(1)), {condition})")
-    best = f"arraySort(arrayZip(arrayMap(n -> -n, mapValues({counts})), mapKeys({counts})))[1].2"
+    order = "(-times, substring(name, 1, 1), if(startsWith(name, 'n'), number_of(substring(name, 2)), 0), name)"
+    best = f"arraySort((name, times) -> {order}, mapKeys({counts}), mapValues({counts}))[1]"
     return f"if(empty({counts}), '', value_of({best}))"
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from domain.definitions.kinds import Segment, load_yaml
+from domain.definitions.kinds import load_yaml
 from domain.profiles.fragment import decode_fragment, encode_fragment
 from ops.segments import verifier as verify
 from ops.segments.reconcile import reconcile
 from ops.segments.to_json import verification_to_json
-from ops.segments.verifier import DifferingProfiles, SegmentComparison, SegmentVerification
+from ops.segments.verification import DifferingProfiles, SegmentComparison, SegmentVerification, TraitComparison
 from profile_store.agent_waiter import AgentBehind
 from profile_store.port import GuardedDocument, Writes
 from runtime.errors import Invalid, Transient
@@ -19,7 +19,7 @@ from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.records import Touched
 from tests.support.events import event
-from tests.support.verify_world import TOPIC_PARTITION, VerifyWorld
+from tests.support.verify_world import TOPIC_PARTITION, VerifyWorld, tamper
 from warehouse.client import Warehouse
 
 pytestmark = pytest.mark.clickhouse
@@ -45,8 +45,18 @@ apiVersion: onefold/v1
 kind: Segment
 metadata: {name: tat-ca}
 spec: {where: {everyone: true}}
+---
+apiVersion: onefold/v1
+kind: ComputedTrait
+metadata: {name: tong-chi}
+spec: {sum: {event: Đặt hàng, prop: total}}
+---
+apiVersion: onefold/v1
+kind: ComputedTrait
+metadata: {name: mon-hay-mua}
+spec: {most_frequent: {event: Đặt hàng, prop: total}}
 """
-SEGMENTS = [segment_result for segment_result in load_yaml(DEFINITIONS, "test") if isinstance(segment_result, Segment)]
+SEGMENTS = load_yaml(DEFINITIONS, "test")
 PROFILES = 6
 
 
@@ -68,6 +78,10 @@ def comparison_of(verified: SegmentVerification, name: str) -> SegmentComparison
     return next(comparison for comparison in verified.segments if comparison.segment == name)
 
 
+def trait_of(verified: SegmentVerification, name: str) -> TraitComparison:
+    return next(comparison for comparison in verified.traits if comparison.trait == name)
+
+
 async def profile_of(verify_world: VerifyWorld, number: int) -> str:
     owner = event({"user_id": f"khách-{number}"}, id="-").owner
     return (await verify_world.pipeline.store.labels([owner]))[owner].profile_id
@@ -83,6 +97,12 @@ async def test_untouched_stream_and_sql_have_the_same_members(verify_world: Veri
         "chua-mua": 3,
         "nguoi-mua": 3,
         "tat-ca": PROFILES,
+    }
+    assert {compared.trait: compared.equal for compared in verification.traits} == {
+        "lifecycle": PROFILES,
+        "mon-hay-mua": 3,
+        "rfm": 0,
+        "tong-chi": 3,
     }
     assert not verify_world.pipeline_bus.sent
 
@@ -104,6 +124,47 @@ async def test_a_membership_that_was_tampered_with_is_found_in_both_directions(v
     answer = verification_to_json(verification)
     assert msgspec.json.decode(msgspec.json.encode(answer)) == answer
     assert answer["segments"][0]["profiles_only_sql"] == [second]
+
+
+async def test_a_computed_trait_that_was_tampered_with_is_found_named_and_repaired(verify_world: VerifyWorld) -> None:
+    buyer, visitor, third = [await profile_of(verify_world, number) for number in (1, 2, 3)]
+    await tamper(verify_world.pipeline.store, buyer, {}, {"tong-chi": 61})
+    await tamper(verify_world.pipeline.store, visitor, {}, {"tong-chi": 60})
+    await tamper(verify_world.pipeline.store, third, {}, {"tong-chi": None, "mon-hay-mua": "60"})
+    verification = await verify_world.verifier.verify(["computed.tong-chi", "computed.lifecycle"])
+    assert verification.agrees is False
+    assert verification.segments == ()
+    assert [compared.trait for compared in verification.traits] == ["lifecycle", "tong-chi"]
+    found = trait_of(verification, "tong-chi")
+    assert found.differing == frozenset({buyer, visitor, third})
+    assert found.equal == 1
+    assert found.causes.stale == 3
+    assert trait_of(verification, "lifecycle").agrees
+    answer = verification_to_json(verification)
+    assert answer["agrees"] is False
+    assert answer["traits"][1]["profiles"] == sorted([buyer, visitor, third])
+    repaired = await verify_world.verifier.verify(repair=True)
+    assert repaired.agrees is True
+    assert repaired.repaired == 3
+    assert trait_of(repaired, "tong-chi").equal == 3
+    assert trait_of(repaired, "mon-hay-mua").equal == 3
+
+
+async def test_a_computed_trait_from_registers_that_contradict_history_is_named_so(verify_world: VerifyWorld) -> None:
+    owner = event({"user_id": "khách-1"}, id="-").owner
+    stored = (await verify_world.pipeline.store.documents("fragment", [owner]))[owner]
+    fragment = decode_fragment(stored.data)
+    fragment.tallies = {key: {} for key in fragment.tallies}
+    expected = (await verify_world.pipeline.store.checkpoint(TOPIC_PARTITION)).position
+    at = (expected or 0) + 1
+    changed = GuardedDocument(encode_fragment(fragment), TOPIC_PARTITION.guard_name, at)
+    await verify_world.pipeline.store.save(TOPIC_PARTITION, expected, at, Writes(documents={("fragment", owner): changed}))
+    verification = await verify_world.verifier.verify(["computed.tong-chi"], repair=True)
+    assert verification.repaired == 0  # the stored value is still right: nobody has evaluated the profile since
+    await tamper(verify_world.pipeline.store, await profile_of(verify_world, 1), {}, {"tong-chi": None})
+    verification = await verify_world.verifier.verify(["computed.tong-chi"], repair=True)
+    assert verification.agrees is False
+    assert trait_of(verification, "tong-chi").causes.registers == 1
 
 
 async def test_profiles_beyond_one_query_page_are_compared(verify_world: VerifyWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Computed traits and the leaves over them: stages, scores, values; and what customers said of consent."""
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -180,11 +181,29 @@ def test_of_too_many_different_values_the_latest_are_named() -> None:
     assert said.is_approximate is True
 
 
-def test_of_values_that_came_as_often_the_smallest_text_is_the_most_frequent() -> None:
+@pytest.mark.parametrize(
+    ("values", "favourite"),
+    [
+        (["b", "a", "b", "a", "z", 9], "a"), ([10, 9], 9), ([100, 20, 3], 3), ([1, -2], -2), ([0.5, 0.25], 0.25),
+        ([1e22, 3e21], 3e21), ([10, "1"], 10), ([0, True], True), ([True, False], False), (["Huế", "Hà Nội"], "Huế"),
+    ],
+)  # fmt: skip
+def test_of_values_that_came_as_often_the_one_that_sorts_first_is_the_most_frequent(values: list[Any], favourite: Any) -> None:
     for window in ({}, {"within": "1d"}):
         spec = {"most_frequent": {"event": "e", "prop": "x", **window}}
-        events = [customer_event("e", T, {"x": x}, id=str(n)) for n, x in enumerate(["b", "a", "b", "a", "z", 9])]
-        assert worked_out(spec, events, T).value == "a"
+        for order in (values, values[::-1]):
+            events = [customer_event("e", T, {"x": x}, id=str(n)) for n, x in enumerate(order)]
+            assert repr(worked_out(spec, events, T).value) == repr(favourite)
+
+
+def test_the_most_frequent_of_many_values_is_right_although_not_each_is_counted() -> None:
+    for household in range(10):
+        rng = random.Random(household)
+        values = [rng.choice((f"favourite-{household}", *([f"v{rng.randrange(400)}"] * 12))) for _ in range(800)]
+        events = [customer_event("e", T + n, {"x": x}, id=f"{household}-{n}") for n, x in enumerate(values)]
+        found = worked_out({"most_frequent": {"event": "e", "prop": "x"}}, events, T + 900)
+        assert found.is_approximate
+        assert found.value == f"favourite-{household}"
 
 
 @pytest.mark.parametrize(

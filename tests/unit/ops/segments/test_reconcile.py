@@ -13,7 +13,8 @@ from rich.console import Console
 from ops.cli import segment_answers
 from ops.segments import reconcile
 from ops.segments.to_json import verification_to_json
-from ops.segments.verifier import DifferingProfiles, DriftCauses, SegmentComparison, SegmentVerification, SegmentVerifier
+from ops.segments.verification import DifferingProfiles, DriftCauses, SegmentComparison, SegmentVerification, TraitComparison
+from ops.segments.verifier import SegmentVerifier
 from profile_store.memory import MemoryStore
 from runtime.clock import ManualClock
 from runtime.metrics import Metrics
@@ -99,6 +100,19 @@ async def test_metrics_of_removed_segments_disappear_after_a_run() -> None:
     shown = metrics.exposition().decode()
     assert 'onefold_segment_drift_profiles{segment="vip"} 0.0' in shown
     assert "khach-" not in shown
+
+
+async def test_drift_of_a_computed_trait_is_shown_beside_that_of_segments() -> None:
+    metrics = Metrics()
+    trait = TraitComparison("tong-chi", "v", 7, frozenset({"a", "b", "c"}), DriftCauses(stale=1, registers=2))
+    verification = SegmentVerification((), 5, NOW_MS, repaired=3, traits=(trait,))
+    assert not verification.agrees
+    await reconcile.reconcile(as_verifier(ScriptedVerifier([verification])), metrics, NOW_MS)
+    assert 'onefold_segment_drift_profiles{segment="computed.tong-chi"} 3.0' in metrics.exposition().decode()
+    text = rendered(verification)
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("Stream and SQL differ", "tong-chi", "2 differ because the profile's registers contradict"):
+        assert part in text
 
 
 async def test_failed_reconciliation_is_followed_by_the_next() -> None:

@@ -65,6 +65,27 @@ async def test_computed_traits(warehouse: Warehouse) -> None:
     assert all(said["values"].values())
 
 
+@pytest.mark.parametrize(
+    ("values", "favourite"),
+    [
+        ([10, 9], 9), ([100, 20, 3], 3), ([1, -2, -10], -10), ([0.5, 0.25], 0.25), ([1e22, 3e21], 3e21), ([2e-7, 3], 2e-7),
+        ([10, "1"], 10), ([0, True], True), ([True, False], False), (["b", "a", "Đ"], "a"), ([5, 5, 4], 5),
+    ],
+)  # fmt: skip
+async def test_of_equally_frequent_values_both_name_the_one_that_sorts_first(
+    warehouse: Warehouse, values: list[Any], favourite: Any
+) -> None:
+    events = [bought(1, 10 + number, value) for number, value in enumerate(values)]
+    await load_history(warehouse, events)
+    trait = {"event": BUY, "prop": "total"}
+    plan = segment_plan_of(
+        [computed("all", {"most_frequent": trait}), computed("in", {"most_frequent": {**trait, "within": "2d"}})]
+    )
+    answers = await assert_stream_equals_sql(warehouse, plan, events, {}, AT)
+    assert [repr(value) for value in answers["values"]["all"].values()] == [repr(favourite)]
+    assert answers["values"]["in"] == answers["values"]["all"]
+
+
 async def test_events_that_nobody_owns_are_in_no_segment(warehouse: Warehouse) -> None:
     calls = [
         event({}, id=f"c{n}:call_started", type="call_started", time_ms=AT - n, properties={"call_id": f"c{n}"}) for n in range(3)
