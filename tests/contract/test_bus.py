@@ -189,21 +189,6 @@ async def test_after_a_commit_the_next_member_resumes_there(bus: Bus, topic: str
     assert sorted((record.partition, record.offset) for record in records) == [(1, 3), (1, 4), *((3, n) for n in range(5))]
 
 
-async def test_commit_passes_the_offsets_behind_it_at_which_the_twin_has_no_record() -> None:
-    """Kafka has such offsets where a transaction ends (see `test_bus_other_producers`), the twin where it has compacted."""
-    twin = MemoryBus()
-    await twin.create_topics({"t": (1, {})})
-    await write(twin, [Outgoing("t", value, key=key) for key, value in ((b"a", b"1"), (b"b", b"2"), (b"b", None), (b"c", None))])
-    await twin.compact("t")
-    consumer = await twin.consumer("g", ["t"])
-    assert values(await read(consumer, 1)) == [1]
-    await consumer.commit({Partition("t", 0): 0})
-    assert await twin.committed("g", "t") == {0: 0}
-    await consumer.poll(0, 10)
-    await consumer.commit({Partition("t", 0): 1})
-    assert await twin.committed("g", "t") == {0: 4}
-
-
 async def test_groups_do_not_see_each_others_commits(bus: Bus, topic: str, name: str) -> None:
     await numbered(bus, topic, 4)
     one = await bus.consumer(f"{name}-1", [topic])
