@@ -18,6 +18,7 @@ from domain.segments.profile_facts import LeafResult, ProfileFacts
 from domain.segments.sql.query import QueryParameters, any_of
 
 _LEAP_YEAR: Final = 2000
+_NO_DATE: Final = "a text that is no date: a date begins like 1990-06-15"
 _DAYS_OF_YEAR: Final = [date(_LEAP_YEAR, 1, 1) + timedelta(days=day) for day in range(366)]
 
 
@@ -118,7 +119,10 @@ class CalendarCondition(LeafCondition):
 
     def displayed_value(self, result: LeafResult, _inputs: LeafInputs, facts: ProfileFacts, now_ms: int) -> Any:
         if result.value is None:
-            return None
+            value = facts.trait_value(self.calendar.trait)
+            return (
+                None if value is None else {"value": value, "is": _NO_DATE if isinstance(value, str) else "a value that is no date"}
+            )
         zone = zone_of(facts.trait_value(self.calendar.zone_trait), self.calendar.zone)
         today = datetime.fromtimestamp(now_ms / 1000, tz=UTC).astimezone(zone).date()
         return {"date": result.value, "today": today.isoformat(), "zone": zone.key}

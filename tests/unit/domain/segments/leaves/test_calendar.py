@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import InvalidDefinition
-from domain.segments.leaves.calendar import anniversary_in, local_midnight_ms
+from domain.segments.leaves.calendar import CalendarCondition, anniversary_in, local_midnight_ms
+from domain.segments.leaves.leaf import LeafInputs
+from domain.segments.profile_facts import ProfileFacts
 from schemas.instants import DAY_MS, NEVER
 from tests.support.segments import customer_event, evaluate_leaf, segment
 
@@ -206,3 +208,17 @@ BUCKET = 3_171
 def test_contradicting_definition_is_refused(where: Any) -> None:
     with pytest.raises(InvalidDefinition):
         segment("s", where)
+
+
+@pytest.mark.parametrize(
+    ("born", "displayed"),
+    [
+        ("15/06/1990", {"value": "15/06/1990", "is": "a text that is no date: a date begins like 1990-06-15"}),
+        (1990, {"value": 1990, "is": "a value that is no date"}),
+        (None, None),
+    ],
+)
+def test_why_says_that_a_birthday_is_no_date(born: Any, displayed: Any) -> None:
+    leaf = CalendarCondition.model_validate({"calendar": {"trait": "born"}})
+    facts = ProfileFacts({} if born is None else {"born": born})
+    assert leaf.displayed_value(leaf.evaluate(LeafInputs(), facts, DAY_MS), LeafInputs(), facts, DAY_MS) == displayed
