@@ -33,11 +33,23 @@ class Fleet:
         )
         self._follower = TopicFollower(bus, settings.topic("definitions"), self._definitions, self._apply_changes)
         self._running: dict[str, tuple[Destination, asyncio.Event, asyncio.Task[None]]] = {}
+        self._workers: dict[str, Worker] = {}
+        self._missing_secrets: dict[str, str] = {}
+        """Why a destination has no worker yet, by its name."""
         self.caught_up = self._follower.caught_up
 
     def addresses(self) -> dict[str, str]:
         """Return the URL of each destination that runs now, by name."""
         return {name: str(definition.spec.url) for name, (definition, _, _) in self._running.items()}
+
+    def waits(self) -> list[str]:
+        """Return a sentence for each destination that waits for its secret, or whose messages wait for the receiver."""
+        sentences = [f"{reason}: its messages wait" for _, reason in sorted(self._missing_secrets.items())]
+        for name, worker in sorted(self._workers.items()):
+            if worker.waiting_count:
+                problem = f", the last answer: {worker.last_problem}" if worker.last_problem else ""
+                sentences.append(f"destination {name}: {worker.waiting_count:,} messages wait for another attempt{problem}")
+        return sentences
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set; all workers have ended when it returns. Raises what following the definitions raises."""
@@ -69,22 +81,27 @@ class Fleet:
 
     async def _run_worker(self, definition: Destination, stop: asyncio.Event) -> None:
         """Run a worker until `stop`. While its secret is missing it is tried again: its messages wait in Kafka meanwhile."""
+        name = definition.metadata.name
         while not stop.is_set():
             try:
-                worker = self._make_worker(definition)
+                self._workers[name] = worker = self._make_worker(definition)
             except Misconfigured as error:
-                log.error("destination_waits", destination=definition.metadata.name, error=str(error))  # noqa: TRY400 - one line
+                self._missing_secrets[name] = str(error)
+                log.error("destination_waits", destination=name, error=str(error))  # noqa: TRY400 - one line
                 await _wait_at_most(stop.wait(), SECRET_RETRY_S)
                 continue
-            log.info("destination_started", destination=worker.name)
+            self._missing_secrets.pop(name, None)
+            log.info("destination_started", destination=name)
             await worker.run(stop)
-            log.info("destination_stopped", destination=worker.name)
+            log.info("destination_stopped", destination=name)
 
     async def _stop_worker(self, name: str) -> None:
         running = self._running.pop(name, None)
         if running is not None:
             running[1].set()
             await running[2]
+        self._workers.pop(name, None)
+        self._missing_secrets.pop(name, None)
 
 
 async def _wait_at_most(coroutine: Coroutine[Any, Any, object], timeout_s: float) -> None:

@@ -36,7 +36,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                     raise Transient("the definitions have not been read yet")
 
             pings = {"kafka": bus.ping, "redis": store.ping, "definitions": ping_definitions}
-            async with HealthServer(settings, metrics, pings):
+            async with HealthServer(settings, metrics, pings, fleet.waits):
                 await fleet.run(stop)
     finally:
         await store.aclose()

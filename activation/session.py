@@ -26,7 +26,7 @@ _POLL_MS: Final = 500
 _MAX_POLL_RECORDS: Final = 500
 
 
-class Session:
+class DeliverySession:
     """Everything that a worker knows for as long as the same partitions are assigned to it."""
 
     def __init__(

@@ -20,7 +20,7 @@ from activation.port import Channel
 from activation.retry_log import RetryLog
 from activation.retry_loop import RetryLoop
 from activation.schedule import Schedule
-from activation.session import IN_FLIGHT_PER_SLOT, Session
+from activation.session import IN_FLIGHT_PER_SLOT, DeliverySession
 from domain.definitions.kinds import Destination as DestinationDefinition
 from profile_store.port import ProfileStore
 from runtime.bus.port import Bus, Consumer, Producer
@@ -56,7 +56,7 @@ class Worker:
         self._session_backoff = Backoff(RETRY_BASE_MS, RETRY_MAX_MS, self._rng)
         self._slots = asyncio.Semaphore(definition.spec.concurrency)
         self._stop = asyncio.Event()
-        self._session: Session | None = None
+        self._session: DeliverySession | None = None
 
     @property
     def name(self) -> str:
@@ -107,7 +107,7 @@ class Worker:
         finally:
             await producer.aclose()
 
-    def _open_session(self, consumer: Consumer, producer: Producer, retry_partitions: int) -> Session:
+    def _open_session(self, consumer: Consumer, producer: Producer, retry_partitions: int) -> DeliverySession:
         schedule = Schedule()
         retry_log = RetryLog(self._settings, self.name, schedule, retry_partitions)
         deliverer = Deliverer(
@@ -116,7 +116,7 @@ class Worker:
             persist=self._retry,
         )  # fmt: skip
         retry_loop = RetryLoop(schedule, deliverer, self._clock, self._stop, max(1, self._definition.spec.concurrency // 2))
-        return Session(
+        return DeliverySession(
             settings=self._settings, consumer=consumer, producer=producer, schedule=schedule, retry_log=retry_log,
             deliverer=deliverer, retry_loop=retry_loop, persist=self._retry, stop=self._stop, on_commit=self._session_backoff.reset,
             max_in_flight=self._definition.spec.concurrency * IN_FLIGHT_PER_SLOT,

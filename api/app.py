@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.delivery_routes import DeliveryDependencies, DeliveryRoutes
 from api.identity_routes import IdentityRoutes
 from api.openapi import build_document
 from api.quarantine_routes import QuarantineDependencies, QuarantineRoutes
@@ -39,7 +40,8 @@ class Api:
     the service that answers them: `GET /v1/identity/why?a=&b=`, `GET /v1/identity/how/{profile}` and `POST
     /v1/identity/cut`, `/split`, `/undo` the `identity_service`; `GET /v1/segments/why?profile=&segment=` (without a
     segment: all of them) the `segment_explainer`; `GET /v1/quarantine`, `GET /v1/quarantine/{id}`, `POST
-    /v1/quarantine/{id}/replay` and `/discard` the `quarantine`.
+    /v1/quarantine/{id}/replay` and `/discard` the `quarantine`; `GET /v1/deliveries`, `GET /v1/deliveries/{key}` and `POST
+    /v1/deliveries/{key}/resend` the `deliveries`.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Api:
         identity_service: IdentityService | None = None,
         quarantine: QuarantineDependencies | None = None,
         segment_explainer: SegmentService | None = None,
+        deliveries: DeliveryDependencies | None = None,
     ) -> None:
         self._reader = reader
         self._identity_service = identity_service
         self._quarantine = quarantine
         self._segment_explainer = segment_explainer
+        self._deliveries = deliveries
         self._token = reader.settings.api_token.get_secret_value().encode()
 
     def application(self) -> Starlette:
@@ -62,6 +66,7 @@ class Api:
                 *(IdentityRoutes(self._identity_service, self._authorise).routes() if self._identity_service is not None else ()),
                 *(SegmentRoutes(self._segment_explainer, self._authorise).routes() if self._segment_explainer is not None else ()),
                 *(QuarantineRoutes(self._quarantine, self._authorise).routes() if self._quarantine is not None else ()),
+                *(DeliveryRoutes(self._deliveries, self._authorise).routes() if self._deliveries is not None else ()),
                 Route("/openapi.json", self._document, include_in_schema=False),
                 Route("/v1/profiles/id/{profile_id}", self._by_id),
                 Route("/v1/profiles/{identifier:path}", self._by_identifier),

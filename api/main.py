@@ -9,6 +9,7 @@ from typing import Final
 import uvicorn
 
 from api.app import Api
+from api.delivery_routes import DeliveryDependencies
 from api.quarantine_routes import QuarantineDependencies
 from domain.definitions.live import LiveDefinitions
 from domain.intake.admission import Admission
@@ -50,11 +51,15 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with (
             HealthServer(settings, metrics, {"redis": store.ping}),
-            _services(settings, store, metrics) as (identity_service, quarantine, segment_explainer),
+            _services(settings, store, metrics) as (identity_service, quarantine, segment_explainer, deliveries),
         ):
             config = uvicorn.Config(
                 Api(
-                    ProfileReader(settings, store, identity_service.rules), identity_service, quarantine, segment_explainer
+                    ProfileReader(settings, store, identity_service.rules),
+                    identity_service,
+                    quarantine,
+                    segment_explainer,
+                    deliveries,
                 ).application(),
                 log_level="warning",
                 access_log=False,
@@ -71,7 +76,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 @asynccontextmanager
 async def _services(
     settings: Settings, store: ProfileStore, metrics: Metrics
-) -> AsyncIterator[tuple[IdentityService, QuarantineDependencies, SegmentService]]:
+) -> AsyncIterator[tuple[IdentityService, QuarantineDependencies, SegmentService, DeliveryDependencies]]:
     """Provide the services that answer requests, and reconcile segments every night meanwhile.
 
     The services follow the live definitions. ClickHouse and the producer are connected when the first request needs them,
@@ -115,6 +120,7 @@ async def _services(
                     settings=settings, clock=clock, warehouse=warehouse.get, producer=producer.get, make_decider=make_decider
                 ),
                 _segment_service(settings, store, definitions, warehouse=warehouse, caught_up=caught_up),
+                DeliveryDependencies(settings, clock, bus, warehouse.get, producer.get),
             )
         finally:
             for task in tasks:

@@ -111,6 +111,22 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         query={"profile": _REFERENCE, "segment": "the name of a live segment"},
         refusals=_UNKNOWN,
     ),
+    ("GET", "/v1/deliveries"): Operation(
+        "List the messages to destinations as they are now, the newest first.",
+        query={
+            "state": "waiting, delivered, failed, skipped or all (the default)",
+            "destination": "only messages to this destination",
+            "segment": "only messages about this segment",
+            "profile_id": "only messages about this profile",
+            "limit": "how many at most",
+            "skip": "how many to pass over",
+        },
+        refusals=(400,),
+    ),
+    ("GET", "/v1/deliveries/{key}"): Operation("Show a message with everything that became of it.", refusals=(404,)),
+    ("POST", "/v1/deliveries/{key}/resend"): Operation(
+        "Send a message again, with the same id and body.", status=202, refusals=(404, 409)
+    ),
     ("GET", "/v1/quarantine"): Operation(
         "List the newest records in quarantine.",
         query={
@@ -158,7 +174,7 @@ def build_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
         "info": {
             "title": "Onefold's profile API",
             "version": "1",
-            "description": "Profiles, identity, segments and quarantine. Every answer is JSON and may not be cached.",
+            "description": "Profiles, identity, segments, deliveries and quarantine. Every answer is JSON and may not be cached.",
         },
         "security": [{"token": []}],
         "paths": paths,

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.query_parameters import parse_count
 from api.request_bodies import read_body
 from api.responses import error_response, json_response
 from ops.quarantine.edits import RecordEdits
@@ -19,7 +20,6 @@ from ops.quarantine.replay_decider import ReplayDecider
 from ops.quarantine.replay_runner import ReplayRunner, matching_ids
 from runtime.bus.port import Producer
 from runtime.clock import Clock
-from runtime.errors import Invalid
 from runtime.settings import Settings
 from runtime.token_buckets import TokenBuckets
 from warehouse.client import Warehouse
@@ -81,8 +81,8 @@ class QuarantineRoutes:
             stage=query.get("stage", ""),
             source=query.get("source", ""),
             state=query.get("state", "open"),
-            limit=_parse_count(query.get("limit", "50"), "limit", MAX_LISTED),
-            skip=_parse_count(query.get("skip", "0"), "skip", 1 << 31),
+            limit=parse_count(query.get("limit", "50"), "limit", MAX_LISTED),
+            skip=parse_count(query.get("skip", "0"), "skip", 1 << 31),
         )
         check_filters(selection)
         entries = await list_entries(await self._dependencies.warehouse(), selection)
@@ -125,9 +125,3 @@ class QuarantineRoutes:
 
 def _ignore_progress(_: int) -> None:
     """Discard the progress."""
-
-
-def _parse_count(text: str, path: str, maximum: int) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > maximum:
-        raise Invalid(f"{path} is a whole number up to {maximum}", path=path, reason="malformed")
-    return int(text)

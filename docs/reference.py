@@ -105,7 +105,7 @@ def collector_api() -> str:
 def profile_api() -> str:
     """Return the OpenAPI document of the profile API."""
     settings, unused = Settings(), cast("Any", object())  # the document needs the routes, and no service behind them
-    api = Api(ProfileReader(settings, MemoryStore(SystemClock())), unused, unused, unused)
+    api = Api(ProfileReader(settings, MemoryStore(SystemClock())), unused, unused, unused, unused)
     return json.dumps(api_openapi.build_document(api.application().routes), ensure_ascii=False, indent=2) + "\n"
 
 

@@ -1,10 +1,12 @@
 """The roles of Onefold that the embedded stack runs, and the environment that tells them where everything is."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from urllib.parse import quote
 
 from embedded import analytics_js, redis
 from embedded.child_process import LIVENESS_TIMEOUT_S, ChildSpec
@@ -92,13 +94,34 @@ def role_spec(role: Role, layout: Layout, ports: Mapping[str, int], variables: M
     )
 
 
-def answers_ok(port: int, path: str, timeout_s: float = 2.0) -> bool:
-    """Return whether GET `path` on this loopback port answers 200."""
+def read_waits(port: int, timeout_s: float = 5.0) -> list[str]:
+    """Return what the process with this metrics port says that it waits for; nothing when it does not answer."""
+    body = _get(port, "/ready", timeout_s)[1]
+    try:
+        waits = json.loads(body).get("waits", [])
+    except (ValueError, AttributeError):
+        return []
+    return [str(sentence) for sentence in waits]
+
+
+def refuses_key(port: int, write_key: str) -> bool:
+    """Return whether the collector on this port answers, and knows no source with this write key."""
+    return _get(port, f"/v1/projects/{quote(write_key, safe='')}/settings", 5.0)[0] in (401, 404)
+
+
+def _get(port: int, path: str, timeout_s: float) -> tuple[int, bytes]:
+    """Return status and body of a GET on this loopback port; (0, b"") when nothing answers."""
     connection = HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == 200
+        response = connection.getresponse()
+        return response.status, response.read()
     except (OSError, HTTPException):
-        return False
+        return 0, b""
     finally:
         connection.close()
+
+
+def answers_ok(port: int, path: str, timeout_s: float = 2.0) -> bool:
+    """Return whether GET `path` on this loopback port answers 200."""
+    return _get(port, path, timeout_s)[0] == 200

@@ -17,7 +17,7 @@ from embedded.kafka import Kafka
 from embedded.kafka_jars import cache_dir, kafka_jars
 from embedded.layout import Layout, explain_write_errors, write_private
 from embedded.leftovers import end_leftovers
-from embedded.roles import PORT_NAMES, Role, addresses, answers_ok, environment, role_spec
+from embedded.roles import PORT_NAMES, Role, addresses, answers_ok, environment, read_waits, refuses_key, role_spec
 from embedded.supervisor import Child, Notify, trim_log
 from runtime.errors import Invalid, Misconfigured, Transient
 from runtime.settings import Settings
@@ -102,10 +102,19 @@ class Stack:
         """Ask every child whether it is ready, and return what `onefold status --json` prints."""
         children = list(self._children.values())
         readiness = await asyncio.gather(*(child.is_ready() for child in children))
+        waits = [sentence for role in self._roles for sentence in await asyncio.to_thread(read_waits, self.ports[role.port_name])]
+        write_key = self.secrets.write_key
+        is_refused = await asyncio.to_thread(refuses_key, self.ports["collector"], write_key)
+        if is_refused:
+            waits.append(
+                "the source default no longer has this stack's own write key: `onefold down` and `up` add it again, or apply the "
+                "source with the keys that it should have"
+            )
         return {
             "ready": self._started and all(readiness),
             "addresses": addresses(self.ports, self.secrets),
-            "write_keys": {"default": self.secrets.write_key},
+            "write_keys": {} if is_refused else {"default": write_key},
+            "waits": waits,
             "api_token": self.secrets.api_token,
             "roles": [
                 {"name": child.name, "pid": child.pid, "ready": ready, "restarts": child.restarts}

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Self
 
 import uvicorn
@@ -47,10 +47,16 @@ class QuietServer(uvicorn.Server):
 
 
 class HealthServer:
-    """Serves `/live`, `/ready` and `/metrics` on the metrics address while its context is open."""
+    """Serves `/live`, `/ready` and `/metrics` on the metrics address while its context is open.
 
-    def __init__(self, settings: Settings, metrics: Metrics, pings: Mapping[str, Ping]) -> None:
+    `waits` returns a sentence for each thing that waits for somebody although the process is ready; `/ready` shows them.
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, pings: Mapping[str, Ping], waits: Callable[[], Sequence[str]] = tuple
+    ) -> None:
         self._pings = pings
+        self._waits = waits
         self._metrics = metrics
         self._address = (settings.metrics_host, settings.metrics_port)
         app = Starlette(routes=[Route("/live", self._live), Route("/ready", self._ready), Route("/metrics", self._exposition)])
@@ -98,7 +104,8 @@ class HealthServer:
     async def _ready(self, _: Request) -> Response:
         checks = await check_all(self._pings)
         ready = all(status == "ok" for status in checks.values())
-        return JSONResponse({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
+        body = {"ready": ready, "checks": checks, "waits": list(self._waits())}
+        return JSONResponse(body, status_code=200 if ready else 503)
 
     async def _exposition(self, _: Request) -> Response:
         return Response(self._metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")

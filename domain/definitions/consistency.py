@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from domain.definitions.destinations import find_unusable_destinations
 from domain.definitions.kinds import RULES_KEY, Definition, Destination, IdentityRules, SegmentList, Source, TrackingPlan
 from domain.definitions.references import find_undefined
 from domain.definitions.segment_plan import segment_plan_of
@@ -13,13 +14,15 @@ def find_inconsistencies(requested: Mapping[str, Definition], live: Mapping[str,
     """Return a sentence for each fault of the definitions that would be live together; the requested ones replace live ones.
 
     Faults are names of segments, lists, computed traits and namespaces that nothing defines, segments that name each other in a
-    circle, tracking plans for the same source, and other ranks or forms for namespaces that exist. Both are by key.
+    circle, tracking plans for the same source, other ranks or forms for namespaces that exist, and requested destinations that
+    could never send. Both are by key.
     """
     combined = {**live, **requested}
     faults = find_undefined(combined, combined)
     # Other rules may drop a namespace that a live definition names.
     faults += _unknown_namespaces(combined if RULES_KEY in requested else requested, namespaces_of(combined))
     faults += _changed_namespaces(requested, live)
+    faults += find_unusable_destinations(requested)
     faults += _sources_with_two_plans(definition for definition in combined.values() if isinstance(definition, TrackingPlan))
     try:
         segment_plan_of(combined.values())

@@ -34,12 +34,13 @@ class ApplyPreview:
     """The outcome that an apply would have.
 
     `changes` are by key. `segments` are those that would be computed. `bounds` are what these and new computed traits store
-    at most.
+    at most. `warnings` are sentences about what would stop working.
     """
 
     changes: Mapping[str, str]
     segments: tuple[SegmentSize, ...] = ()
     bounds: tuple[RegisterBound, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
 
 async def preview_apply(

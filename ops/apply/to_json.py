@@ -26,6 +26,7 @@ def planned_to_json(preview: ApplyPreview) -> dict[str, Any]:
             {"owner": one.owner, "path": one.path, "entries": one.entries, "bytes": one.bytes, "exact_while": one.exact_while}
             for one in preview.bounds
         ],
+        "warnings": list(preview.warnings),
     }
 
 

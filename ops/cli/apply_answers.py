@@ -5,6 +5,7 @@ from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from domain.segments.register_bounds import RegisterBound
 from ops.apply.backfill import ApplyResult
@@ -31,6 +32,9 @@ def render_planned(preview: ApplyPreview) -> RenderableType:
         parts += [f"{one.segment}: would enter {', '.join(one.sample)}{_ellipsis(one)}" for one in preview.segments if one.sample]
     if preview.bounds:
         parts.append(bounds_table.render_bounds(preview.bounds))
+    if preview.warnings:
+        parts += [Text(f"warning: {warning}", style="yellow") for warning in preview.warnings]
+        parts.append(Text("`onefold apply` does this only with --yes"))
     return Group(*parts)
 
 

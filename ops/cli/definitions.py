@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from domain.definitions.consistency import classify_changes
 from domain.definitions.kinds import AnyDefinition, InvalidDefinition
+from domain.definitions.lockouts import find_lockouts
 from domain.definitions.segment_plan import segment_plan_of
 from domain.segments.register_bounds import RegisterBound
 from ops.apply.backfill import ApplyResult, Backfill
@@ -30,6 +31,7 @@ from runtime.settings import Settings
 Definitions = Annotated[
     Path, typer.Argument(metavar="PATH", help="a file with definitions, or a directory of *.yaml, *.yml and *.json")
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="also do what locks out clients that can send now")]
 Key = Annotated[str, typer.Argument(metavar="KIND/NAME", help="a definition, such as Segment/vip")]
 
 
@@ -52,13 +54,14 @@ def plan(path: Definitions, *, as_json: AsJson = False, data_dir: DataDir = DEFA
         Console(highlight=False).print(apply_answers.render_planned(planned))
 
 
-def apply(path: Definitions, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
+def apply(path: Definitions, *, yes: Yes = False, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
     """Check all definitions of a file or directory, then make them live.
 
-    Nothing is written if one of them is wrong. New and changed segments are computed over history; the stream workers pause for
-    the last step. When the command is interrupted, running it again completes it.
+    Nothing is written if one of them is wrong, or if clients that can send now could not send any more and --yes is not given. New
+    and changed segments are computed over history; the stream workers pause for the last step. When the command is interrupted,
+    running it again completes it.
     """
-    changes_by_key, applied, bounds = asyncio.run(_apply(path, data_dir))
+    changes_by_key, applied, bounds = asyncio.run(_apply(path, data_dir, confirmed=yes))
     if as_json:
         typer.echo(json.dumps(applied_to_json(changes_by_key, applied), ensure_ascii=False))
     else:
@@ -83,14 +86,20 @@ async def _plan(path: Path, data_dir: Path) -> ApplyPreview:
         requested = _read_sealed(path, context.settings, live)
         require_consistent(requested, live)
         changes_by_key = classify_changes(requested.values(), live)
-        return await preview_apply(live, requested.values(), changes_by_key, context.history, context.clock.now_ms())
+        now_ms = context.clock.now_ms()
+        preview = await preview_apply(live, requested.values(), changes_by_key, context.history, now_ms)
+        return replace(preview, warnings=tuple(find_lockouts(requested, live, now_ms)))
 
 
-async def _apply(path: Path, data_dir: Path) -> tuple[dict[str, str], ApplyResult, tuple[RegisterBound, ...]]:
+async def _apply(path: Path, data_dir: Path, *, confirmed: bool) -> tuple[dict[str, str], ApplyResult, tuple[RegisterBound, ...]]:
     async with open_apply_context(data_dir) as context:
         live = await context.live_definitions()
         requested = _read_sealed(path, context.settings, live)
         require_consistent(requested, live)
+        if not confirmed and (lockouts := find_lockouts(requested, live, context.clock.now_ms())):
+            raise Invalid(
+                "\n".join((*lockouts, "nothing was changed: add --yes if that is meant")), path="yes", reason="unconfirmed"
+            )
         changes_by_key = classify_changes(requested.values(), live)
         with progress_on_stderr() as report:
             backfill = Backfill(context.settings, context.bus, context.store, context.history, context.clock, report)

@@ -18,7 +18,7 @@ from embedded.roles import selected_roles
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from runtime.errors import Invalid, OnefoldError, Transient
 
-_STOPPED_STATUS: Final = {"ready": False, "addresses": {}, "write_keys": {}, "roles": []}
+_STOPPED_STATUS: Final = {"ready": False, "addresses": {}, "write_keys": {}, "waits": [], "roles": []}
 Detach = Annotated[bool, typer.Option("--detach", help="return once everything is ready, and leave it running")]
 AsEnvironment = Annotated[bool, typer.Option("--env", help='print export lines, for eval "$(onefold status --env)"')]
 
@@ -107,10 +107,11 @@ async def _rules_round(data_dir: Path) -> dict[str, int] | None:
 def export_lines(state: dict[str, Any]) -> Iterator[str]:
     """Yield shell lines that set the addresses (COLLECTOR, API, CLICKHOUSE, KAFKA, REDIS), WRITE_KEY and API_TOKEN.
 
-    The write key is that of the source `default`. Values are quoted for a POSIX shell.
+    The write key is that of the source `default`; it is empty when that source has it no longer. Values are quoted for a POSIX
+    shell.
     """
     variables = {name.upper(): address for name, address in state["addresses"].items()}
-    variables |= {"WRITE_KEY": state["write_keys"]["default"], "API_TOKEN": state["api_token"]}
+    variables |= {"WRITE_KEY": state["write_keys"].get("default", ""), "API_TOKEN": state["api_token"]}
     for name, value in variables.items():
         yield f"export {name}={shlex.quote(value)}"
 
@@ -125,6 +126,7 @@ def print_status(state: dict[str, Any], layout: Layout) -> None:
     """Print the status as two tables. Passwords and tokens stay in their file."""
     from rich.console import Console  # half of the start-up time of `onefold status --json`
     from rich.table import Table
+    from rich.text import Text
 
     title = "Onefold is ready" if state["ready"] else "Onefold is not ready"
     address_table = Table("address", "", title=title, title_justify="left")
@@ -145,3 +147,5 @@ def print_status(state: dict[str, Any], layout: Layout) -> None:
         console = Console(soft_wrap=True)
         console.print(address_table)
         console.print(process_table)
+        for sentence in state["waits"]:
+            console.print(Text(f"waits: {sentence}", style="yellow"))

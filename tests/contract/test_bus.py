@@ -249,29 +249,6 @@ async def test_two_members_share_partitions_and_the_survivor_takes_over(bus: Bus
     assert len(every) == sent
 
 
-async def test_members_get_the_same_numbers_of_all_their_topics_and_a_new_generation_each_time(
-    bus: Bus, topic: str, name: str
-) -> None:
-    await bus.create_topics({f"{name}-other": (PARTITIONS, {})})
-    topics = [topic, f"{name}-other"]
-    first = Member(await bus.consumer(name, topics))
-    all_partitions = {Partition(one, number) for one in topics for number in range(PARTITIONS)}
-    assert first.consumer.assigned() == all_partitions
-    alone = first.consumer.generation
-    second = Member(await bus.consumer(name, topics))
-    await wait_until(lambda: len(first.consumer.assigned()) == len(second.consumer.assigned()) == PARTITIONS)
-    for member in (first, second):
-        numbers = [{p.number for p in member.consumer.assigned() if p.topic == one} for one in topics]
-        assert numbers[0] == numbers[1]
-    shared = first.consumer.generation
-    assert shared > alone
-    assert first.consumer.generation == shared, "it is the same until partitions are assigned again"
-    await second.leave()
-    await wait_until(lambda: first.consumer.assigned() == all_partitions)
-    assert first.consumer.generation > shared
-    await first.leave()
-
-
 async def test_a_commit_of_lost_partitions_is_ignored(bus: Bus, topic: str, name: str) -> None:
     await numbered(bus, topic, 4)
     consumer = await bus.consumer(name, [topic])

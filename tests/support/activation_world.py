@@ -19,27 +19,26 @@ from schemas.records import Delivery, Transition
 from tests.support.webhook_receiver import SECRET
 
 SETTINGS = Settings(commit_interval_ms=50)
-TOPICS: dict[str, tuple[int, dict[str, str]]] = {
-    SETTINGS.topic(name): (3, {}) for name in ("memberships", "deliveries", "quarantine", "retries")
-}
+TOPICS = ("memberships", "deliveries", "quarantine", "retries")
 
 
 class ActivationWorld:
     """The clock, the broker and the store, which outlive a worker."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, settings: Settings = SETTINGS) -> None:
+        self.settings = settings
         self.clock = clock or SystemClock()
         self.bus = MemoryBus()
         self.store: MemoryStore = MemoryStore(self.clock)
 
     async def open(self) -> "ActivationWorld":
-        await self.bus.create_topics(TOPICS)
-        await self.bus.create_topics({SETTINGS.topic("definitions"): (1, {})})
+        await self.bus.create_topics({self.settings.topic(name): (3, {}) for name in TOPICS})
+        await self.bus.create_topics({self.settings.topic("definitions"): (1, {})})
         return self
 
     def worker(self, hook: Destination, secret: str = SECRET) -> Worker:
         channel = WebhookChannel(hook.spec, secret, self.clock)
-        return Worker(SETTINGS, self.bus, self.store, self.clock, Metrics(), hook, channel)
+        return Worker(self.settings, self.bus, self.store, self.clock, Metrics(), hook, channel)
 
     @asynccontextmanager
     async def working(self, *hooks: Destination) -> AsyncIterator[None]:
@@ -65,11 +64,11 @@ class ActivationWorld:
 
     async def publish(self, transitions: Sequence[Transition]) -> None:
         producer = await self.bus.producer()
-        topic = SETTINGS.topic("memberships")
+        topic = self.settings.topic("memberships")
         await producer.send([Outgoing(topic, encode(t), key=t.profile_id.encode()) for t in transitions])
 
     async def read(self, topic: str, kind: Any) -> list[Any]:
-        reader = await self.bus.reader([SETTINGS.topic(topic)])
+        reader = await self.bus.reader([self.settings.topic(topic)])
         polled = await reader.poll(0, 100_000)
         return [decode(kind, record.value) for records in polled.values() for record in records if record.value is not None]
 
@@ -81,4 +80,6 @@ class ActivationWorld:
         return [delivery for delivery in await self.deliveries() if delivery.state != "waiting"]
 
     async def committed(self, name: str = "hook") -> int:
-        return sum((await self.bus.committed(SETTINGS.group(f"activation.{name}"), SETTINGS.topic("memberships"))).values())
+        return sum(
+            (await self.bus.committed(self.settings.group(f"activation.{name}"), self.settings.topic("memberships"))).values()
+        )

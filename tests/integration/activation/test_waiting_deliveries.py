@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
+from activation.fleet import Fleet
+from activation.worker import Worker
+from domain.definitions.kinds import Destination, encode_definition
 from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock
+from runtime.errors import Misconfigured
 from schemas.codec import encode
 from schemas.records import QuarantineRecord, Transition, WaitingDelivery
 from tests.support.activation_world import SETTINGS, ActivationWorld
@@ -236,3 +240,31 @@ async def test_a_stopped_worker_lets_the_attempts_under_way_end() -> None:
         await running
     (ended,) = await world.ended()
     assert ended.state == "delivered"
+
+
+async def test_what_waits_is_said_with_its_cure() -> None:
+    world, absent, has_secret = await ActivationWorld().open(), Absent(404), False
+
+    def make_worker(hook: Destination) -> Worker:
+        if not has_secret:
+            raise Misconfigured(f"destination {hook.metadata.name}: HOOK_SECRET is not set in the environment of activation")
+        return world.worker(hook)
+
+    stop = asyncio.Event()
+    async with webhook_receiver(absent.answer) as receiver:
+        fleet = Fleet(SETTINGS, world.bus, make_worker)
+        running = asyncio.create_task(fleet.run(stop))
+        await wait_until(fleet.caught_up.is_set)
+        assert fleet.waits() == []
+        producer = await world.bus.producer()
+        hook = encode_definition(destination(url=receiver.url, **QUICK_RETRY))
+        await producer.send([Outgoing(SETTINGS.topic("definitions"), hook, key=b"Destination/hook")])
+        (sentence,) = await wait_until(fleet.waits)
+        assert "HOOK_SECRET is not set" in sentence
+        has_secret = True
+        await world.publish([transition()])
+        await wait_until(fleet.waits, lambda waits: "destination hook: 1 messages wait" in str(waits) and "HTTP 404" in str(waits))
+        absent.away = False
+        await wait_until(fleet.waits, lambda waits: waits == [])
+        stop.set()
+        await running

@@ -20,7 +20,7 @@ from tests.unit.api.test_api import BEARER, SETTINGS, put
 def client_of(store: MemoryStore) -> httpx.AsyncClient:
     """Return a client of an API that has all routes; the services behind the others than profiles answer nothing."""
     anything = cast("Any", object())
-    application = Api(ProfileReader(SETTINGS, store), anything, anything, anything).application()
+    application = Api(ProfileReader(SETTINGS, store), anything, anything, anything, anything).application()
     return httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://api")
 
 

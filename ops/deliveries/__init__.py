@@ -1,0 +1,1 @@
+"""Deliveries: what became of every message to a destination, and sending messages again."""
