@@ -89,9 +89,10 @@ def test_numbers_beyond_a_column_do_not_stop_its_consumer() -> None:
     assert [misfit(table, row) for table, rows in batch.rows.items() for row in rows] == [None]
 
 
-async def test_a_file_whose_header_is_one_endless_cell_is_answered_and_accounted_for() -> None:
+async def test_a_file_whose_header_is_one_endless_cell_is_refused_whole() -> None:
     async with collector_harness() as at:
         answer = await at.post("/v1/import/customers", content=b"x" * 140_000 + b"\nu1,an@shop.vn\n")
-        assert answer.status_code == 200
-        assert answer.json()["quarantined"] == 2
-        assert {held.reason for held, _ in await at.quarantined()} == {"unparsable"}
+        assert answer.status_code == 400
+        assert answer.json()["code"] == "invalid_file"
+        assert "line 1, a cell is longer than 131,072 characters" in answer.json()["message"]
+        assert await at.quarantined() == []

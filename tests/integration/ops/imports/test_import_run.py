@@ -21,7 +21,7 @@ def imported(process: CollectorProcess, *argv: str) -> tuple[int, Any]:
         [ONEFOLD, "import", *argv, "--json"],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
         env={**os.environ, "ONEFOLD_COLLECTOR_URL": process.url, "ONEFOLD_WRITE_KEY": KEY},
     )
@@ -81,6 +81,7 @@ def test_imported_purchases_use_their_own_time_and_a_column_mapping(kafka: str, 
 
 
 @pytest.mark.kafka
+@pytest.mark.timeout(900)  # 50 MB take one and a half minutes on two free cores
 def test_an_open_quotation_mark_in_the_middle_of_a_large_export_costs_one_row(kafka: str, tmp_path: Path) -> None:
     file = tmp_path / "export.csv"
     note = "giao giờ hành chính, gọi trước khi giao, " * 8
