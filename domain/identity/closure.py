@@ -143,21 +143,30 @@ class Closure:
         edges = (self.evidence.edges[ordered_pair(node, other)] for other in self._neighbours.get(node, ()))
         return {edge.owner for edge in edges if edge.owner}
 
-    def judged_evidence(self) -> Evidence:
-        """Return the evidence without the edges between two profiles that are both outside: those are not tried."""
-        return replace(self.evidence, edges={pair: self.evidence.edges[pair] for pair in self._judged_pairs()})
-
     def resolve(self) -> Resolution:
         """Resolve the nodes of the closure, beside the profiles around as far as they are known."""
-        evidence = self.judged_evidence()
+        # A dead node may have thousands of edges, and none of them joins anything.
+        alive = {node for node in self.read_nodes | self.nodes if self.liveness.dead_node(node) is None}
+        return self._resolve(replace(self.evidence, edges={pair: self.evidence.edges[pair] for pair in self._judged_pairs(alive)}))
+
+    def explain(self) -> tuple[Evidence, Resolution]:
+        """Return the same resolution with the reason of every edge, and the evidence that it decided about.
+
+        The evidence lacks the edges between two profiles that are both outside, since those are not tried.
+        """
+        pairs = self._judged_pairs(self.read_nodes | self.nodes)
+        judged = replace(self.evidence, edges={pair: self.evidence.edges[pair] for pair in pairs})
+        return judged, self._resolve(judged)
+
+    def _resolve(self, evidence: Evidence) -> Resolution:
         return resolve(evidence, self.rules, self.nodes.union(*evidence.edges), self.liveness)
 
-    def _judged_pairs(self) -> Iterator[Pair]:
-        for node in self.nodes:
+    def _judged_pairs(self, among: set[str]) -> Iterator[Pair]:
+        """Yield the edges of the nodes `among` that lead into the closure, or stay within one profile."""
+        for node in self.nodes & among:
             for other in self._neighbours.get(node, ()):
-                if node < other or other not in self.nodes:
-                    yield ordered_pair(node, other)
-        for node in self.read_nodes - self.nodes:
+                yield ordered_pair(node, other)
+        for node in (self.read_nodes - self.nodes) & among:
             profile_id = self.labels[node].profile_id
             for other in self._neighbours.get(node, ()):
                 # The label of an unread node is known only as a member of a profile, so an unknown one is another's.

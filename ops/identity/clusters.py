@@ -57,7 +57,7 @@ class ResolvedClusters:
 async def load_clusters(store: ProfileStore, rules: CompiledIdentityRules, nodes: Iterable[str]) -> ResolvedClusters:
     """Load the whole clusters of some nodes, and those around them, which explain what keeps them apart. Raises Transient."""
     closure = await ClusterLoader(store, rules).load_with_surroundings(nodes)
-    return ResolvedClusters(rules, closure, closure.judged_evidence(), closure.resolve())
+    return ResolvedClusters(rules, closure, *closure.explain())
 
 
 async def load_clusters_between(
