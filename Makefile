@@ -20,11 +20,14 @@ $(STAMP): requirements/onefold.lock pyproject.toml
 	@if test -d .venv && { test -e $(UNFINISHED) || ! $(BIN)/python -c 'import pip; $(FITS)' >/dev/null 2>&1; }; then \
 	  echo "The environment in .venv is not usable: it is made anew" >&2; rm -rf .venv; fi
 	@mkdir -p .venv && touch $(UNFINISHED)
+	@echo "making the virtual environment .venv with $(PYTHON)"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the locked packages into .venv: several hundred megabytes the first time"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/onefold.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@rm $(UNFINISHED)
 	@touch $(STAMP)
+	@echo "Onefold is set up: $(BIN)/onefold up starts it"
 
 demo: setup  ## the main job, live, for a minute
 	$(BIN)/onefold demo

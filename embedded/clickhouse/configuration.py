@@ -16,7 +16,8 @@ GRANTS = (
 # Settings that would read files, bring in code as text, or change the language that the statement scan knows.
 FROZEN_SETTINGS = (
     "dialect", "additional_result_filter", "additional_table_filters", "format_template_resultset", "format_template_row",
-    "format_schema", "format_schema_source", "allow_experimental_eval_table_function",
+    "format_schema", "format_schema_source", "allow_experimental_eval_table_function", "polyglot_dialect", "filter", "select",
+    "order", "sort",
 )  # fmt: skip
 
 _SERVER = """<clickhouse>

@@ -70,6 +70,12 @@ def test_set_up_after_one_that_failed_begins_anew(checkout: Checkout, step: str)
     assert checkout.calls() == []
 
 
+def test_a_set_up_says_what_it_does_before_it_does_it(checkout: Checkout) -> None:
+    printed = checkout.setup().stdout
+    steps = ("making the virtual environment", "-m venv", "installing the locked packages", "pip install", "Onefold is set up")
+    assert [printed.index(step) for step in steps] == sorted(printed.index(step) for step in steps)
+
+
 def test_python_that_does_not_fit_leaves_nothing(checkout: Checkout) -> None:
     result = checkout.setup(UNFIT="yes")
     assert result.returncode != 0

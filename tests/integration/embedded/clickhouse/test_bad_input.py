@@ -79,6 +79,8 @@ def test_a_database_name_is_a_name_and_nothing_else(http: httpx.Client, name: st
         ("CREATE USER mallory", 497, 403),
         ("SET dialect = 'prql'", 452, 400),
         ("SELECT 1 SETTINGS additional_result_filter = '1'", 452, 400),
+        ("SELECT 1 SETTINGS filter = '1'", 452, 400),
+        ("SELECT 1 SETTINGS select = '2'", 452, 400),
         ("SELECT 1 FORMAT Template SETTINGS format_template_resultset = '/etc/passwd'", 452, 400),
         ("SELECT 1 FORMAT Nope", 73, 404),
     ],
