@@ -98,7 +98,8 @@ class SegmentTurns:
         if self.is_relabelled or self.touched.causes != {"event"}:
             return None
         candidates = [candidate for candidate in self._candidates if name in candidate.segments]
-        return Turn(event_id=candidates[0].event.id) if len(candidates) == 1 else None
+        is_only = len(candidates) == 1 and candidates[0].is_touched
+        return Turn(event_id=candidates[0].event.id) if is_only else None
 
     def _unexplained(self, name: str, due_ms: int, *, member: bool) -> TurnedSegment:
         """Explain a segment that neither an event nor time turned: by other identifiers, a repair, or a group.
