@@ -30,6 +30,6 @@ def test_a_shell_reads_the_lines_back_as_they_are() -> None:
 def test_a_change_of_the_identity_rules_is_shown_while_it_is_under_way(
     rules_round: dict[str, int] | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_status({**STATE, "ready": True, "roles": [], "identity_rules": rules_round}, Layout.of(tmp_path))
+    print_status({**STATE, "ready": True, "roles": [], "waits": [], "identity_rules": rules_round}, Layout.of(tmp_path))
     printed = capsys.readouterr().out
     assert ("1,200 of 98,000 identifiers follow them" in printed) == (rules_round is not None)
