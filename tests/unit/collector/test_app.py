@@ -249,7 +249,7 @@ async def test_one_spoiled_event_does_not_take_its_batch_along(spoiled: str, rea
 async def test_unencodable_message_id_is_omitted_from_the_response() -> None:
     async with collector_harness() as at:
         answer = await at.post("/v1/track", content=b'{"userId":"u1","event":"X","messageId":"\\ud83d"}')
-        assert answer.json()["results"] == [{"index": 0, "messageId": None, "reason": "wrong_type", "path": ""}]
+        assert answer.json()["results"] == [{"index": 0, "messageId": None, "reason": "wrong_type", "path": "messageId"}]
 
 
 async def test_write_keys_are_never_quarantined() -> None:
