@@ -134,10 +134,10 @@ def _record_error(path_errors: _PathErrors, error: Mapping[str, Any], value: Any
     elif error_type == "unknown_node":
         path_errors.is_not_a_condition = True
     else:
-        path_errors.messages.append(_constraint_message(error_type, context, error["msg"]))
+        path_errors.messages.append(_constraint_message(error_type, context))
 
 
-def _constraint_message(error_type: str, context: Mapping[str, Any], message: str) -> str:
+def _constraint_message(error_type: str, context: Mapping[str, Any]) -> str:
     """Return the message for a value that has the right type and violates a constraint."""
     match error_type:
         case "value_error" | "assertion_error":
@@ -160,8 +160,10 @@ def _constraint_message(error_type: str, context: Mapping[str, Any], message: st
             return f"must fit the pattern {context['pattern']}"
         case "url_parsing" | "url_type" | "url_scheme" | "url_syntax_violation":
             return "must be an address such as https://shop.example.vn/hook"
+        case _ if error_type.startswith(("date", "time")):
+            return "must be a day such as 2026-01-31, or an instant with its zone such as 2026-01-31T09:00:00+07:00"
         case _:
-            return message.removeprefix("Input ").replace("should be", "must be")
+            return "cannot be used: `onefold schema` says what fits"
 
 
 def _number_text(value: Any) -> str:

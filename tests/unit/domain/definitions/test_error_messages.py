@@ -259,3 +259,11 @@ def test_any_input_is_read_or_refused_without_pydantic_text(value: Any) -> None:
             assert not any(
                 word in line for word in ("Value error", "Input should", "Extra inputs", "literal[", "constrained", "tuple[")
             )
+
+
+@pytest.mark.parametrize("value", ["soon", "2026-13-01T00:00:00Z", "2026-01-31T09:00:00"])
+def test_an_instant_that_cannot_be_read_is_explained_in_our_words(value: Any) -> None:
+    key = {"sha256": "a" * 64, "valid_until": value}
+    [line] = error_lines(document({"write_keys": [key]}, "Source"))
+    assert line.startswith("spec.write_keys.0.valid_until: must be a")
+    assert "2026-01-31T09:00:00+07:00" in line
