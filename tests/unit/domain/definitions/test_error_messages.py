@@ -261,7 +261,7 @@ def test_any_input_is_read_or_refused_without_pydantic_text(value: Any) -> None:
             )
 
 
-@pytest.mark.parametrize("value", ["soon", "2026-13-01T00:00:00Z", "2026-01-31T09:00:00"])
+@pytest.mark.parametrize("value", ["soon", "2026-13-01T00:00:00Z"])
 def test_an_instant_that_cannot_be_read_is_explained_in_our_words(value: Any) -> None:
     key = {"sha256": "a" * 64, "valid_until": value}
     [line] = error_lines(document({"write_keys": [key]}, "Source"))
