@@ -114,7 +114,7 @@ class TimedPipeline(Pipeline):
     """A pipeline that knows the definitions, and whose timers fire when they are due."""
 
     def __init__(self, rng: random.Random, **more: Any) -> None:
-        super().__init__(rng, DEFINITIONS, clock=ManualClock(START_MS), **more)  # type: ignore[arg-type]  # any definition makes a plan
+        super().__init__(rng, DEFINITIONS, clock=ManualClock(START_MS), **more)
 
     async def advance_to(self, at_ms: int) -> None:
         """Let time pass until `at_ms`, and publish the touch of each timer when it is due."""
