@@ -99,7 +99,8 @@ def add_event_edges(edges: Edges, event: Event, secret: bytes) -> None:
 def add_decision(decisions: Decisions, record: LinkDecision) -> None:
     """Join a person's decision about one or more pairs into `decisions`, in place."""
     decision = Decision(on=record.on, at_ms=record.at_ms, operation=record.operation)
-    for key in record.pairs:
+    for kind, a, b in record.pairs:
+        key = (kind, *ordered_pair(a, b))
         stored = decisions.get(key)
         decisions[key] = decision if stored is None else stored.join(decision)
 

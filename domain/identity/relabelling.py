@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from domain.identity.closure import Closure
 from domain.identity.clusters import members_of
 from domain.identity.evidence import add_decision, add_edge, edge_of_link, nodes_of
-from domain.identity.model import Decisions, Edges, Label, Members
+from domain.identity.model import Decisions, Edges, Label, Members, ordered_pair
 from schemas.records import Identity, Link, LinkDecision, LinkRecord, ReclusterRequest
 
 
@@ -47,7 +47,8 @@ def join_records(records: Sequence[LinkRecord]) -> NewEvidence:
     requests: list[ReclusterRequest] = []
     for record in records:
         if isinstance(record, Link):
-            add_edge(edges, (record.a, record.b), edge_of_link(record))
+            # Ordered here, because another producer may write the ends of a link the other way round.
+            add_edge(edges, ordered_pair(record.a, record.b), edge_of_link(record))
         elif isinstance(record, LinkDecision):
             add_decision(decisions, record)
         elif isinstance(record, ReclusterRequest):

@@ -55,7 +55,7 @@ def test_status_reports_addresses_keys_and_roles(running: OnefoldProcess) -> Non
     assert state["api_token"] not in running.output()
     printed = running.run("status", "--json")
     assert printed.returncode == 0
-    assert json.loads(printed.stdout) == state
+    assert json.loads(printed.stdout) == {**state, "identity_rules": None}
 
 
 def test_a_second_up_on_the_directory_is_refused_in_one_line(running: OnefoldProcess) -> None:

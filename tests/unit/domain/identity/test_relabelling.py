@@ -4,9 +4,10 @@ from domain.identity.closure import Closure
 from domain.identity.clusters import DeadEdge, Evidence, resolve
 from domain.identity.explanation import IdentityExplainer
 from domain.identity.model import Edge, Label, Members, Neighbours
-from domain.identity.relabelling import NewEvidence, decide
+from domain.identity.relabelling import NewEvidence, decide, join_records
 from domain.identity.rules import DEFAULT_RULES
 from schemas.instants import DAY_MS
+from schemas.records import Link, LinkDecision
 
 USER_1, USER_2, EMAIL, TABLET = (f"{rank}{number:031x}" for rank, number in ((0, 1), (0, 2), (2, 3), (4, 4)))
 
@@ -36,6 +37,22 @@ def test_tablet_follows_the_user_who_used_it_last_and_joins_no_two_users() -> No
     assert step.refusal.limit == 1
     assert step.refusal.end_values == ((USER_1,), (USER_2,))
     assert step.refusal.earlier_links == (newer,)
+
+
+def test_records_may_name_the_ends_of_a_pair_in_either_order() -> None:
+    links = [
+        Link(
+            a=a, b=b, first_ms=1, first_event="e", last_ms=1, last_event="e", source="shop", owner=USER_1, rule="together", rules=""
+        )
+        for a, b in ((USER_1, EMAIL), (EMAIL, USER_1))
+    ]
+    cuts = [
+        LinkDecision(operation="o", action="cut", pairs=(("cut", a, b),), on=True, at_ms=1)
+        for a, b in ((USER_1, EMAIL), (EMAIL, USER_1))
+    ]
+    evidence = join_records([*links, *cuts])
+    assert list(evidence.edges) == [(USER_1, EMAIL)]
+    assert list(evidence.decisions) == [("cut", USER_1, EMAIL)]
 
 
 def test_an_edge_both_stored_and_new_counts_as_a_single_neighbour() -> None:
