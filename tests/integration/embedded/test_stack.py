@@ -92,7 +92,7 @@ def test_a_failed_preparation_stops_what_had_started(tmp_path: Path, failure: Ex
         )
     assert len(pids) == 1
     assert process_identity(pids[0]) is None
-    assert messages == []
+    assert messages == ["starting redis", "making topics, tables and the source `default`"]
     assert list(layout.run.glob("*.sock")) == []
 
 
@@ -116,6 +116,6 @@ def test_a_signal_during_startup_ends_the_engine_in_order(tmp_path: Path, number
         stores=("redis",),
         prepare=prepare,
     )
-    assert messages == ["stopping", "stopped"]
+    assert messages == ["starting redis", "making topics, tables and the source `default`", "stopping", "stopped"]
     assert len(pids) == 1
     assert process_identity(pids[0]) is None
