@@ -64,7 +64,7 @@ async def test_live_ready_and_metrics_are_served() -> None:
         assert (await client.get(f"{base}/live")).status_code == 200
         ready = await client.get(f"{base}/ready")
         assert ready.status_code == 200
-        assert ready.json() == {"ready": True, "checks": {"kafka": "ok"}}
+        assert ready.json() == {"ready": True, "checks": {"kafka": "ok"}, "waits": []}
         assert "onefold_links_total 1.0" in (await client.get(f"{base}/metrics")).text
 
 
@@ -72,7 +72,7 @@ async def test_not_ready_names_the_kind_of_error_alone() -> None:
     async with HealthServer(Settings(), Metrics(), {"kafka": fine, "redis": away}) as server, httpx.AsyncClient() as client:
         ready = await client.get(f"http://127.0.0.1:{server.port}/ready")
     assert ready.status_code == 503
-    assert ready.json() == {"ready": False, "checks": {"kafka": "ok", "redis": "Transient"}}
+    assert ready.json() == {"ready": False, "checks": {"kafka": "ok", "redis": "Transient"}, "waits": []}
 
 
 async def test_a_ping_that_never_answers_is_not_ok(monkeypatch: pytest.MonkeyPatch) -> None:
