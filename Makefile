@@ -9,7 +9,7 @@ STAMP := .venv/.ready
 UNFINISHED := .venv/.unfinished
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
-.PHONY: setup demo analytics-js test clients check wheel laws fuzz bench chaos lock clean
+.PHONY: setup demo analytics-js test coverage clients check wheel laws fuzz bench chaos lock clean
 
 setup: $(STAMP)
 
@@ -39,8 +39,11 @@ test: setup  ## every test and check that CI runs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/property
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/property
 	$(BIN)/pytest tests/property -n auto
+
+coverage: setup  ## which lines the quick tests run; not part of `test`, because measuring makes them take more than twice as long
+	$(BIN)/pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/property --ignore tests/e2e
 
 clients: setup  ## the real clients in Python, Node (needs npm) and Chromium against a running collector
 	$(BIN)/python -m tests.clients.install

@@ -9,6 +9,7 @@ from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles.fragment import Fragment, apply_event, encode_fragment
 from domain.profiles.join import join_fragments
 from domain.segments.plan import SegmentPlan
+from domain.segments.value_counts import REMEMBERED_PER_CAPACITY, SKETCH_COLUMNS, is_sketch
 from schemas.events import Event
 from tests.support.random_definitions import random_definitions
 from tests.support.random_values import BASES, DAY_MS, SPAN_DAYS
@@ -124,7 +125,9 @@ def check_parts(world: SegmentWorld) -> None:
     for key, entries in whole["kept"].items():
         assert len(entries) <= registers[key].capacity, "a register is larger than its bound"
     for key, tally in whole["tallies"].items():
-        assert len(tally) <= registers[key].capacity, "a tally is larger than its bound"
+        exact = registers[key].capacity
+        bound = REMEMBERED_PER_CAPACITY * exact + SKETCH_COLUMNS + 1 if is_sketch(tally) else exact
+        assert len(tally) <= bound, "a tally is larger than its bound"
 
 
 def spread(parts: Sequence[Sequence[Event]], plan: SegmentPlan) -> dict[str, Any]:
