@@ -6,7 +6,6 @@ from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from runtime.bus.kafka_admin import KafkaAdmin
 from runtime.bus.kafka_consumer import KafkaConsumer, KafkaReader
@@ -64,9 +63,8 @@ class KafkaBus:
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=min(3_000, session_ms // 4),
             max_poll_interval_ms=self._settings.max_slice_ms,
-            # Ranges first, so that a member gets the same partition numbers of all its topics. The other one is what members of
-            # earlier versions know: a group with both kinds of members agrees on it until all are new.
-            partition_assignment_strategy=(RangePartitionAssignor, RoundRobinPartitionAssignor),
+            # Ranges, so that a member gets the same partition numbers of all its topics.
+            partition_assignment_strategy=(RangePartitionAssignor,),
         )
         consumer = KafkaConsumer(inner, self._timeout_s)
         await consumer.connect()
