@@ -51,8 +51,8 @@ class DeliverySession:
     async def run(self) -> None:
         """Deliver until the process stops, or until partitions are assigned anew. Raises what ends the session.
 
-        After a new assignment nothing of this session may go on: the partitions are read again from what is committed, and
-        another worker may have some of them. What was under way is repeated.
+        After a new assignment nothing that was begun may go on: the partitions are read again from what is committed, and another
+        worker may have some of them. What was under way is repeated.
         """
         executor = KeyedExecutor(self._handle)
         retrying = asyncio.create_task(self._retry_loop.run(), name="retry loop")
