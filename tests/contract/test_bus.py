@@ -3,34 +3,20 @@
 import asyncio
 import functools
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from runtime.bus.kafka import KafkaBus
-from runtime.bus.memory import MemoryBus
 from runtime.bus.partitioner import partition_of
 from runtime.bus.port import Bus, Consumer, Outgoing, Partition, Record
 from runtime.bus.record_limits import MAX_RECORD_BYTES
 from runtime.errors import Permanent
-from runtime.settings import Settings
 from tests.support.polling import eventually_async
 
 PARTITIONS = 4
 WITHIN_S = 30
 wait_until = functools.partial(eventually_async, within_s=WITHIN_S)
-
-
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
-    if request.param == "memory":
-        async with MemoryBus() as twin:
-            yield twin
-        return
-    bootstrap = request.getfixturevalue("kafka")
-    async with KafkaBus(Settings(kafka_bootstrap=bootstrap, session_timeout_ms=2_000)) as broker:
-        yield broker
 
 
 @pytest.fixture

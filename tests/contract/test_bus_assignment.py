@@ -3,30 +3,15 @@
 import asyncio
 import functools
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 
 from runtime.bus.fetch import fetch_records
-from runtime.bus.kafka import KafkaBus
-from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Bus, Consumer, Outgoing, Partition
-from runtime.settings import Settings
 from tests.support.polling import eventually_async
 
 PARTITIONS = 4
 wait_until = functools.partial(eventually_async, within_s=30)
-
-
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
-async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
-    if request.param == "memory":
-        async with MemoryBus() as twin:
-            yield twin
-        return
-    bootstrap = request.getfixturevalue("kafka")
-    async with KafkaBus(Settings(kafka_bootstrap=bootstrap, session_timeout_ms=2_000)) as broker:
-        yield broker
 
 
 @pytest.fixture
