@@ -39,15 +39,15 @@ test: setup  ## every test and check that CI runs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/property
-	$(BIN)/pytest tests/property -n auto
+	@# Three workers for two cores: one of them runs the whole stacks, and mostly waits for their processes.
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 coverage: setup  ## which lines the quick tests run; not part of `test`, because measuring makes them take more than twice as long
 	$(BIN)/pytest --cov --cov-report=term:skip-covered -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/property --ignore tests/e2e
 
-clients: setup  ## the real clients in Python, Node (needs npm) and Chromium against a running collector
+clients: setup  ## the real clients: Python, Node (needs npm) and Chromium at a running collector, Go (needs go) at the embedded ClickHouse
 	$(BIN)/python -m tests.clients.install
-	ONEFOLD_CLIENTS=required $(BIN)/pytest tests/integration/collector -k "test_clients"
+	ONEFOLD_CLIENTS=required $(BIN)/pytest tests/integration/collector tests/integration/embedded/clickhouse/test_go_client.py -k "test_clients or go_client"
 
 check: setup  ## the quick ones: no service is started
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -73,8 +73,8 @@ fuzz: setup  ## 300,000 inputs of every shape for the collector, the agents and 
 bench: setup  ## throughput and latency against a floor; writes docs/performance.md
 	$(BIN)/python -m tests.bench
 
-chaos: setup  ## longer fault rounds on the real broker
-	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_CHAOS_ROUNDS=5 $(BIN)/pytest tests/integration/streams --timeout 900
+chaos: setup  ## longer fault rounds on the real broker, and larger inputs
+	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_CHAOS_ROUNDS=5 $(BIN)/pytest tests/integration/streams tests/integration/ops/imports --timeout 900
 
 lock:  ## resolve pyproject.toml's ranges for every supported Python (needs uv); UPGRADE=--upgrade takes newer versions
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate $(UPGRADE) \

@@ -26,7 +26,7 @@ _DATABASES = count()
 class WholeStacksTogether(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     """Give each file to one worker as a whole, and all tests of WHOLE_STACKS to the same one.
 
-    So the tests that mostly wait for processes run one after another in one worker, while the others use the second core. The
+    So the tests that mostly wait for processes run one after another in one worker, while the other workers use the cores. The
     groups of xdist itself (`--dist loadgroup`) have no effect with this version of pytest, which ignores the suffix that they add
     to the id of a test.
     """
@@ -41,14 +41,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeStacksT
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the whole stacks first: they take longest, and the other worker has everything else to do meanwhile.
+    """Put the whole stacks first and the laws next, since their files take longest and no worker shall end with one of them alone.
 
-    Among them the tests that share one stack come after those that start their own, so that no two stacks run at a time.
+    Among the whole stacks the tests that share one come after those that start their own, so that no two stacks run at a time.
     """
 
-    def rank(item: pytest.Item) -> tuple[bool, bool, bool]:
+    def rank(item: pytest.Item) -> tuple[bool, bool, bool, bool]:
         starts_stack, is_e2e = item.nodeid.startswith(WHOLE_STACKS), item.nodeid.startswith("tests/e2e/")
-        return not starts_stack, not is_e2e, "onefold" in getattr(item, "fixturenames", ())
+        shares_stack = "onefold" in getattr(item, "fixturenames", ())
+        return not starts_stack, not is_e2e, shares_stack, not item.nodeid.startswith("tests/property/")
 
     items.sort(key=rank)
 

@@ -1,6 +1,7 @@
 """ClickHouse's driver for Go asks, inserts and cancels at the embedded engine."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,12 +15,14 @@ PROGRAM = Path(__file__).parents[3] / "clients" / "clickhouse_go"
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the built program; skip where Go or its modules cannot be had."""
+    """Return the built program.
+
+    The test is skipped unless the real clients are required, since fetching and building the driver takes more than a minute.
+    """
+    if os.environ.get("ONEFOLD_CLIENTS") != "required":
+        pytest.skip("the driver for Go is tried by `make clients` (needs go)")
     go = shutil.which("go")
-    if go is None:
-        pytest.skip("Go is not installed: its driver cannot be tried")
-    if subprocess.run([go, "mod", "download"], cwd=PROGRAM, capture_output=True, timeout=120, check=False).returncode != 0:
-        pytest.skip("the modules of Go's driver cannot be fetched here")
+    assert go is not None, "Go is not installed"
     binary = tmp_path_factory.mktemp("go") / "ask"
     built = subprocess.run(
         [go, "build", "-o", str(binary), "."], cwd=PROGRAM, capture_output=True, text=True, timeout=900, check=False

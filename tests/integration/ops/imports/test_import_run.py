@@ -10,10 +10,11 @@ import pytest
 
 from tests.support.collector_harness import KEY, source
 from tests.support.collector_process import CollectorProcess, collector_process
+from tests.support.rounds import rounds
 from tests.support.shipped_command import ONEFOLD
 
 ROWS = 10_000
-LARGE_FILE_BYTES = 50 * 1024 * 1024
+LARGE_FILE_BYTES = rounds(quick=5, thorough=50) * 1024 * 1024
 
 
 def imported(process: CollectorProcess, *argv: str) -> tuple[int, Any]:
@@ -81,7 +82,7 @@ def test_imported_purchases_use_their_own_time_and_a_column_mapping(kafka: str, 
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(900)  # 50 MB take one and a half minutes on two free cores
+@pytest.mark.timeout(900)  # the 50 MB of a thorough run take one and a half minutes on two free cores
 def test_an_open_quotation_mark_in_the_middle_of_a_large_export_costs_one_row(kafka: str, tmp_path: Path) -> None:
     file = tmp_path / "export.csv"
     note = "giao giờ hành chính, gọi trước khi giao, " * 8
