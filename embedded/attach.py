@@ -14,9 +14,9 @@ def variables_of_running(data_dir: Path) -> dict[str, str]:
     """Return the ONEFOLD_* variables of the stack that runs in `data_dir`. Raises Misconfigured if none does."""
     layout = Layout.of(data_dir)
     stored_ports = ports.read_ports(layout.run / "ports.json")
-    if lock_holder(layout) is None or not set(PORT_NAMES) <= set(stored_ports) or not (layout.run / "secrets.json").exists():
+    if lock_holder(layout) is None or not set(PORT_NAMES) <= set(stored_ports) or not layout.secrets_file.exists():
         raise not_running_error(layout)
-    return environment(layout, stored_ports, secrets.load_or_create(layout.run / "secrets.json"))
+    return environment(layout, stored_ports, secrets.load_or_create(layout))
 
 
 def settings_of_running(data_dir: Path) -> Settings:

@@ -56,11 +56,23 @@ class Layout:
         return self.root / "run"
 
     @property
+    def secrets_file(self) -> Path:
+        return self.run / "secrets.json"
+
+    @property
     def lock_file(self) -> Path:
         return self.root / "up.lock"
 
+    def holds_stored_data(self) -> bool:
+        """Return whether one of the stores has written something here."""
+        return any(directory.is_dir() and any(directory.iterdir()) for directory in (self.kafka, self.redis, self.clickhouse))
+
     def create_directories(self, *, min_free_bytes: int = MIN_FREE_BYTES) -> None:
-        """Create every directory. Raises Misconfigured when the place cannot be written or has under `min_free_bytes` free."""
+        """Create every directory, for this user alone.
+
+        Raises Misconfigured when the place cannot be written, has under `min_free_bytes` free, or is open to other users and not
+        known to be a data directory of this user.
+        """
         if "," in str(self.root) or not str(self.root).isprintable():
             raise Misconfigured(
                 f"{str(self.root)!r} holds a comma or a control character, which Kafka cannot have: pass another --data-dir"
@@ -68,9 +80,9 @@ class Layout:
         cure = "free space there or make it writable, or pass --data-dir (ONEFOLD_DATA_DIR) for another place"
         with explain_write_errors(self.root, cure):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds people's data
+            self._make_private()
             for directory in (self.kafka, self.redis, self.clickhouse, self.logs, self.run):
                 directory.mkdir(exist_ok=True)
-            self.run.chmod(0o700)
             with tempfile.TemporaryFile(dir=self.run) as probe:
                 probe.write(b"\0" * 4096)
             free = shutil.disk_usage(self.root).free
@@ -78,6 +90,23 @@ class Layout:
             raise Misconfigured(
                 f"only {free >> 20} MB free on the disk of {self.root}, the stores need at least {min_free_bytes >> 20} MB: {cure}"
             )
+
+    def _make_private(self) -> None:
+        """Take the directory's permissions away from other users, whatever they were when it was made.
+
+        A directory with other files, such as a home directory given by mistake, is refused: to close it would be a surprise.
+        """
+        status = self.root.stat()
+        if status.st_uid != os.getuid():
+            raise Misconfigured(f"{self.root} belongs to another user: pass a --data-dir (ONEFOLD_DATA_DIR) of your own")
+        if not status.st_mode & 0o077:
+            return
+        if any(self.root.iterdir()) and not self.run.is_dir():
+            raise Misconfigured(
+                f"{self.root} is open to other users and holds other files: pass an empty directory as --data-dir, or close "
+                "this one with `chmod 700`"
+            )
+        self.root.chmod(0o700)
 
     def socket(self, name: str) -> Path:
         """Return the path of the unix socket `name`: in run/, or in a private temporary directory when that path is too long."""

@@ -4,9 +4,8 @@ import hashlib
 import json
 import secrets
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
-from embedded.layout import write_private
+from embedded.layout import Layout, write_private
 from runtime.errors import Misconfigured
 
 APP_USER, ANALYST_USER = "onefold", "analyst"
@@ -35,15 +34,22 @@ class Secrets:
         return json.dumps(users, indent=1)
 
 
-def load_or_create(path: Path) -> Secrets:
-    """Load the secrets from the file `path`; create the file when it is missing.
+def load_or_create(layout: Layout) -> Secrets:
+    """Load the secrets of a data directory; make them when neither they nor anything that depends on them is there.
 
-    Raises Misconfigured when the file is there but unusable: the tenant secret keys every stored hash, a new one would orphan them.
+    Raises Misconfigured when the file is unusable, or missing beside stores that hold data: the tenant secret keys every stored
+    hash, and a new one would orphan them all.
     """
+    path = layout.secrets_file
     names = [item.name for item in fields(Secrets)]
     try:
         stored = json.loads(path.read_text())
     except FileNotFoundError:
+        if layout.holds_stored_data():
+            raise Misconfigured(
+                f"{path} is missing, and the stores beside it were filled with its secrets: restore the file from a backup, "
+                "or pass an empty --data-dir to begin anew"
+            ) from None
         created = Secrets(**{name: secrets.token_urlsafe(24) for name in names})
         write_private(path, json.dumps(asdict(created), indent=1))
         return created

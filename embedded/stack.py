@@ -66,7 +66,7 @@ class Stack:
             self.ports = port_book.allocate_ports(
                 layout.run / "ports.json", names, {name: int(text) for name, text in fixed.items() if text and int(text)}
             )
-            self.secrets = secrets.load_or_create(layout.run / "secrets.json")
+            self.secrets = secrets.load_or_create(layout)
             specs = [getattr(self, f"_{store}")() for store in self._stores]
         specs += [role_spec(role, layout, self.ports, self.variables) for role in self._roles]
         self._children = {item.name: Child(item, layout.run / f"{item.name}.pid", self._notify) for item in specs}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from domain.definitions.kinds import Metadata, Source, SourceSpec, key_hash
 from embedded import secrets
+from embedded.layout import Layout
 from ops import definitions_topic
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
@@ -45,7 +46,7 @@ async def create_topics(settings: Settings, bus: Bus) -> None:
 def write_key(settings: Settings) -> str | None:
     """Return the write key of the source `default`: the embedded stack's own, else ONEFOLD_WRITE_KEY; None makes no source."""
     if settings.mode == "embedded":
-        return secrets.load_or_create(settings.data_dir / "run" / "secrets.json").write_key
+        return secrets.load_or_create(Layout.of(settings.data_dir)).write_key
     return os.environ.get("ONEFOLD_WRITE_KEY") or None
 
 

@@ -11,6 +11,7 @@ import uvloop
 
 from runtime.errors import Misconfigured, OnefoldError
 from runtime.logs import configure, get_logger
+from runtime.private_files import make_new_files_private
 from runtime.settings import Settings
 from runtime.variables import read_settings
 
@@ -20,6 +21,7 @@ Main = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 def run(role: str, main: Main) -> None:
     """Run a process's main until SIGINT or SIGTERM; a second signal ends it at once. An OnefoldError: one log line, exit 1."""
+    make_new_files_private()
     try:
         settings = read_settings()
     except Misconfigured as error:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from embedded import secrets
 from embedded.clickhouse.lexer import AmbiguousSyntax
 from embedded.clickhouse.statement_scan import scan
+from embedded.layout import Layout
 from ops.cli.options import DEFAULT_DIR, DataDir
 from ops.connect import find_settings
 from runtime.errors import Invalid, Misconfigured, Permanent
@@ -81,7 +82,7 @@ def as_analyst(settings: Settings) -> Settings:
     """Return settings that reach the same ClickHouse as the stack's reading user; on a server each request is read-only."""
     if settings.mode != "embedded":
         return settings
-    stored_secrets = secrets.load_or_create(settings.data_dir / "run" / "secrets.json")
+    stored_secrets = secrets.load_or_create(Layout.of(settings.data_dir))
     scheme, _, authority = settings.clickhouse_url.get_secret_value().partition("://")
     url = f"{scheme}://{secrets.ANALYST_USER}:{stored_secrets.clickhouse_analyst}@{authority.rpartition('@')[2]}"
     return settings.model_copy(update={"clickhouse_url": SecretStr(url)})

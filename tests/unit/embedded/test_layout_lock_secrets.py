@@ -31,6 +31,31 @@ def test_unwritable_directory_is_reported_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
+def test_a_data_directory_that_was_open_is_closed_to_other_users(layout: Layout, mode: int) -> None:
+    layout.root.chmod(mode)
+    layout.create_directories()
+    assert stat.S_IMODE(layout.root.stat().st_mode) == 0o700
+
+
+def test_a_directory_that_holds_other_files_is_refused_and_stays_open(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    (home / "thư.txt").write_text("")
+    with pytest.raises(Misconfigured, match=r"is open to other users and holds other files: .*chmod 700"):
+        Layout.of(home).create_directories()
+    assert stat.S_IMODE(home.stat().st_mode) == 0o755
+    home.chmod(0o700)
+    Layout.of(home).create_directories()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory to another user")
+def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12_345, 12_345)
+    with pytest.raises(Misconfigured, match="belongs to another user"):
+        Layout.of(tmp_path).create_directories()
+
+
 def test_a_path_that_kafka_cannot_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="holds a comma"):
         Layout.of(tmp_path / "a,b").create_directories()
@@ -77,25 +102,35 @@ def test_a_claim_ends_with_its_process_however_it_ends(layout: Layout) -> None:
 
 
 def test_secrets_are_random_private_and_stay(layout: Layout, tmp_path: Path) -> None:
-    path = layout.run / "secrets.json"
-    first = secrets.load_or_create(path)
-    assert secrets.load_or_create(path) == first
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert secrets.load_or_create(tmp_path / "other.json") != first
+    first = secrets.load_or_create(layout)
+    assert secrets.load_or_create(layout) == first
+    assert stat.S_IMODE(layout.secrets_file.stat().st_mode) == 0o600
+    another = Layout.of(tmp_path / "another")
+    another.create_directories()
+    assert secrets.load_or_create(another) != first
     assert first.api_token not in repr(first)
 
 
 @pytest.mark.parametrize("content", ["", "{torn", "[]", '{"tenant_secret": "short"}'])
 def test_damaged_secrets_are_not_replaced(layout: Layout, content: str) -> None:
-    path = layout.run / "secrets.json"
-    path.write_text(content)
+    layout.secrets_file.write_text(content)
     with pytest.raises(Misconfigured, match="restore it from a backup"):
-        secrets.load_or_create(path)
-    assert path.read_text() == content
+        secrets.load_or_create(layout)
+    assert layout.secrets_file.read_text() == content
+
+
+@pytest.mark.parametrize("store", ["kafka", "redis", "clickhouse"])
+def test_missing_secrets_are_not_replaced_once_a_store_holds_data(layout: Layout, store: str) -> None:
+    secrets.load_or_create(layout)
+    layout.secrets_file.unlink()
+    (layout.root / store / "data").write_text("hashes")
+    with pytest.raises(Misconfigured, match="is missing, and the stores beside it were filled with its secrets: restore the file"):
+        secrets.load_or_create(layout)
+    assert not layout.secrets_file.exists()
 
 
 def test_clickhouse_users_hold_hashes_only(layout: Layout) -> None:
-    made = secrets.load_or_create(layout.run / "secrets.json")
+    made = secrets.load_or_create(layout)
     users = json.loads(made.clickhouse_users())
     assert {name: user["role"] for name, user in users.items()} == {"onefold": "app", "analyst": "analyst"}
     assert made.clickhouse_app not in made.clickhouse_users()
@@ -109,7 +144,7 @@ def test_attaching_where_nothing_runs_says_how_to_start(layout: Layout) -> None:
 def test_attaching_reaches_the_running_stack(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEFOLD_KAFKA_BOOTSTRAP", "elsewhere:9092")
     monkeypatch.setenv("ONEFOLD_PARTITIONS", "8")
-    made = secrets.load_or_create(layout.run / "secrets.json")
+    made = secrets.load_or_create(layout)
     (layout.run / "ports.json").write_text(json.dumps({name: 20_000 + number for number, name in enumerate(PORT_NAMES)}))
     with lock_directory(layout):
         settings = settings_of_running(layout.root)
@@ -127,7 +162,7 @@ def test_attaching_reaches_the_running_stack(layout: Layout, monkeypatch: pytest
 
 
 def test_addresses_give_people_the_reading_user(layout: Layout) -> None:
-    made = secrets.load_or_create(layout.run / "secrets.json")
+    made = secrets.load_or_create(layout)
     results = addresses(dict.fromkeys(PORT_NAMES, 20_000), made)
     assert set(results) == {"collector", "api", "clickhouse", "kafka", "redis"}
     assert made.clickhouse_app not in str(results)
