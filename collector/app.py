@@ -71,7 +71,7 @@ class HeaderLimitMiddleware:
 async def _health(request: Request) -> Response:
     """GET /health: answer whether this process can take events, as far as it knows without asking the broker."""
     parts: CollectorParts = request.app.state.parts
-    ready = parts.sources.caught_up.is_set()
+    ready = parts.sources.caught_up.is_set() and not parts.free_space.is_short
     return responses.json_response({"ready": ready}, 200 if ready else 503, parts.cors.headers(request))
 
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from collector.body import ConcurrencyLimiter, DecodedBody, Permit
+from collector.free_space import FreeSpace
 from collector.problems import Problem, RequestRefused
 from collector.producers import BoundedProducer
 from collector.responses import Cors
@@ -51,6 +52,7 @@ class CollectorParts:
     rate_limits: TokenBuckets
     replay_cache: ReplayCache
     email_retries: RetryBuffer
+    free_space: FreeSpace
 
 
 def build_parts(settings: Settings, producer: Producer, clock: Clock, sources: Sources, metrics: Metrics) -> CollectorParts:
@@ -86,6 +88,7 @@ def build_parts(settings: Settings, producer: Producer, clock: Clock, sources: S
         rate_limits=TokenBuckets(),
         replay_cache=ReplayCache(),
         email_retries=RetryBuffer(lambda: metrics.count("onefold_email_requests_total", kind="any", result="lost")),
+        free_space=FreeSpace(settings.min_free_bytes),
     )
 
 

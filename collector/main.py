@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 import uvicorn
 
 from collector.app import create_app
+from collector.free_space import watch_free_space
 from collector.http_protocol import bounded_protocol
 from collector.producers import ReconnectingProducer
 from collector.routes import email_tracking
@@ -37,6 +38,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     async with KafkaBus(settings, timeout_ms=SEND_TIMEOUT_MS) as bus:
         producer = ReconnectingProducer(bus)
         app = create_app(settings, producer, SystemClock(), sources, metrics)
+        free_space = app.state.parts.free_space
         config = uvicorn.Config(
             app,
             http=bounded_protocol(settings.collector_max_header_bytes, settings.collector_max_body_bytes),
@@ -52,9 +54,14 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             backlog=BACKLOG,
         )
         try:
-            async with HealthServer(settings, metrics, {"kafka": bus.ping, "sources": check_sources}):
+            async with HealthServer(settings, metrics, {"kafka": bus.ping, "sources": check_sources}, free_space.waits):
                 with _listen(settings) as listener:
-                    await _serve(QuietServer(config), listener, stop, follow_sources(settings, bus, sources), producer)
+                    background = (
+                        producer.connect(),
+                        follow_sources(settings, bus, sources),
+                        watch_free_space(free_space, settings, metrics),
+                    )
+                    await _serve(QuietServer(config), listener, stop, background)
         finally:
             await email_tracking.aclose(app.state.parts)
             await producer.aclose()
@@ -71,18 +78,11 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 async def _serve(
-    server: QuietServer,
-    listener: socket.socket,
-    stop: asyncio.Event,
-    follower: Coroutine[Any, Any, None],
-    producer: ReconnectingProducer,
+    server: QuietServer, listener: socket.socket, stop: asyncio.Event, background: Sequence[Coroutine[Any, Any, None]]
 ) -> None:
     """Serve until `stop`, or until a background task fails; its error is raised after the server has shut down in order."""
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
-    connecting = asyncio.create_task(producer.connect(), name="producer")
-    following = asyncio.create_task(follower, name="sources")
-    stopping = asyncio.create_task(stop.wait(), name="stop")
-    background_tasks = (connecting, following, stopping)
+    background_tasks = [asyncio.create_task(task) for task in (*background, _until(stop))]
     pending: set[asyncio.Task[Any]] = {serving, *background_tasks}
     try:
         while not (stop.is_set() or serving.done()):
@@ -96,3 +96,7 @@ async def _serve(
             task.cancel()
         await asyncio.gather(*background_tasks, return_exceptions=True)
     serving.result()
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()

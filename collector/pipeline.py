@@ -72,7 +72,7 @@ async def _run_steps(parts: CollectorParts, context: RequestContext, steps: Sequ
     """Return the response of the step that answers; no step after it runs. A refusal, or a bug in a step, becomes one too."""
     try:
         # `context` is replaced after each step, so a refusal is answered with all that was known before it.
-        for step in (require_sources, *steps):
+        for step in (require_sources, require_free_space, *steps):
             result = step(parts, context)
             context = result if isinstance(result, RequestContext) else await result
             if context.response is not None:
@@ -90,6 +90,13 @@ def require_sources(parts: CollectorParts, context: RequestContext) -> RequestCo
     """Refuse every request until the sources were read once: a right key must not be called wrong."""
     if not parts.sources.caught_up.is_set():
         raise RequestRefused(Problem.STARTING)
+    return context
+
+
+def require_free_space(parts: CollectorParts, context: RequestContext) -> RequestContext:
+    """Refuse every request while the disk of the stores is nearly full: what is answered with success must have a place."""
+    if parts.free_space.is_short:
+        raise RequestRefused(Problem.DISK)
     return context
 
 

@@ -60,6 +60,7 @@ class Problem(Enum):
     METHOD = ProblemAnswer(405, "method_not_allowed", "This address takes another method: see the header Allow.")
     STARTING = ProblemAnswer(503, "starting", "The collector has not read the sources yet: send it again.", 1)
     BUSY = ProblemAnswer(503, "overloaded", "Too many requests are in progress: send it again.", 1)
+    DISK = ProblemAnswer(503, "disk_full", "The disk of the stores is nearly full: send the events again later.", 30)
     BROKER = ProblemAnswer(503, "unavailable", "The events could not be stored: send them again.", 2)
     BUG = ProblemAnswer(503, "internal_error", "An unexpected error occurred: send it again.", 5)
 

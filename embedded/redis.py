@@ -5,9 +5,12 @@ import shutil
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from embedded.layout import Layout
 from runtime.errors import Misconfigured
+
+MIN_MEMORY_BYTES: Final = 64 * 1024 * 1024
 
 
 def server_binary(environ: Mapping[str, str] = os.environ) -> Path:
@@ -29,11 +32,26 @@ def server_binary(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(get_binary_path())
 
 
+def max_memory_bytes(environ: Mapping[str, str] = os.environ) -> int:
+    """Return ONEFOLD_REDIS_MAX_MEMORY_BYTES, else half of the machine's memory.
+
+    Without a bound the kernel ends some process of the machine when its memory is used up; at the bound Redis refuses writes, and
+    the stream agents wait. Raises Misconfigured for a value that is no number of at least 64 MB.
+    """
+    configured = environ.get("ONEFOLD_REDIS_MAX_MEMORY_BYTES", "").strip()
+    if not configured:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    if not (configured.isascii() and configured.isdigit() and len(configured) < 20 and int(configured) >= MIN_MEMORY_BYTES):
+        raise Misconfigured(f"ONEFOLD_REDIS_MAX_MEMORY_BYTES must be a number of bytes, at least {MIN_MEMORY_BYTES}")
+    return int(configured)
+
+
 def argv(binary: Path, layout: Layout, port: int) -> list[str]:
     """Return the server's command line: append-only file, a unix socket for Onefold's processes, a loopback port for people."""
     return [
         str(binary), "--port", str(port), "--bind", "127.0.0.1",
         "--unixsocket", str(layout.socket("redis")), "--unixsocketperm", "700",
+        "--maxmemory", str(max_memory_bytes()), "--maxmemory-policy", "noeviction",
         "--dir", str(layout.redis), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no",
     ]  # fmt: skip
 

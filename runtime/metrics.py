@@ -32,6 +32,7 @@ MetricName = Literal[
     "onefold_retries_total",
     "onefold_segment_drift_profiles",
     "onefold_segment_members",
+    "onefold_stores_free_bytes",
 ]
 
 T = TypeVar("T", Counter, Gauge, Histogram)
@@ -108,6 +109,9 @@ REGISTER: Final[dict[MetricName, Metric]] = {
     ),
     "onefold_segment_members": Metric(
         "gauge", ("segment",), "profiles in a segment at the last nightly repair; exposed by the process that ran it"
+    ),
+    "onefold_stores_free_bytes": Metric(
+        "gauge", ("measured_by",), "free bytes on the disk of the stores; below ONEFOLD_MIN_FREE_BYTES the collector answers 503"
     ),
 }
 

@@ -22,6 +22,13 @@ class Settings(BaseSettings):
         Path(".onefold"),
         description="directory of the embedded stack and of the workers' files; put it on a disk that survives a restart",
     )
+    min_free_bytes: int = Field(
+        512 * 1024 * 1024, ge=0, description="free space on the disk of the stores below which the collector answers 503; 0: never"
+    )
+    stores_dir: Path | None = Field(
+        None,
+        description="in server mode: a directory on Kafka's disk, where the collector can see it, whose free space it watches",
+    )
     tenant_secret: SecretStr = Field(
         SecretStr(DEFAULT_SECRET), description="key of the identifier hashes; must never change once data is stored"
     )

@@ -14,8 +14,8 @@ from runtime.validation_words import describe_error
 PREFIX: Final = "ONEFOLD_"
 # Variables that are no settings of a process: of `onefold up`, of Compose, and of options of commands.
 _OTHERS: Final = frozenset({
-    "ONEFOLD_ROLES", "ONEFOLD_KAFKA_LIB", "ONEFOLD_REDIS_SERVER", "ONEFOLD_WRITE_KEY", "ONEFOLD_CLICKHOUSE_PASSWORD",
-    "ONEFOLD_COLLECTOR_URL",
+    "ONEFOLD_ROLES", "ONEFOLD_KAFKA_LIB", "ONEFOLD_REDIS_SERVER", "ONEFOLD_REDIS_MAX_MEMORY_BYTES", "ONEFOLD_WRITE_KEY",
+    "ONEFOLD_CLICKHOUSE_PASSWORD", "ONEFOLD_COLLECTOR_URL",
 })  # fmt: skip
 _PREFIXES: Final = (
     "ONEFOLD_DEMO_",

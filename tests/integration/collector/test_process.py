@@ -28,6 +28,7 @@ from schemas.events import Event
 from schemas.identifiers import node
 from schemas.records import QuarantineRecord
 from tests.support.collector_harness import KEY, source
+from tests.support.collector_process import collector_process
 from tests.support.polling import eventually
 from tests.support.ports import free_port
 from tests.support.services import ServiceProcess
@@ -266,3 +267,16 @@ def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path, environment: str)
         last = process.log.read_text().strip().splitlines()[-1]
         assert "ONEFOLD_COLLECTOR_PORT" in last
         assert "Traceback" not in process.log.read_text()
+
+
+def test_a_disk_that_is_nearly_full_is_named_by_the_health_endpoint(kafka: str, tmp_path: Path) -> None:
+    with collector_process(kafka, tmp_path, source("default", KEY), environ={"ONEFOLD_MIN_FREE_BYTES": str(1 << 60)}) as process:
+
+        def send() -> httpx.Response:
+            return httpx.post(f"{process.url}/v1/track", json={"userId": "ánh", "event": "Đặt hàng"}, auth=(KEY, ""), timeout=10)
+
+        refused = wait_until(send, lambda response: response.status_code == 503)
+        assert refused.json()["code"] == "disk_full"
+        waits = httpx.get(f"http://127.0.0.1:{process.settings.metrics_port}/ready", timeout=10).json()["waits"]
+        assert len(waits) == 1
+        assert "free space there" in waits[0]

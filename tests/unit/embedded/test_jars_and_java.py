@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from embedded.java import find_java, parse_major
 from embedded.kafka_jars import LOCK_FILE, Fetcher, Jar, cache_dir, install_missing, is_intact, kafka_jars, read_lock
 from embedded.maven import RepositoryUnreachable
-from embedded.redis import server_binary
+from embedded.redis import max_memory_bytes, server_binary
 from runtime.errors import Misconfigured
 
 
@@ -159,3 +160,14 @@ def test_no_java_is_one_line_with_the_cure(tmp_path: Path) -> None:
 def test_a_redis_server_that_is_not_there_names_its_variable() -> None:
     with pytest.raises(Misconfigured, match="ONEFOLD_REDIS_SERVER=/no/such is not an executable file"):
         server_binary({"ONEFOLD_REDIS_SERVER": "/no/such"})
+
+
+def test_redis_is_bounded_by_half_of_the_memory_or_by_what_is_asked_for() -> None:
+    assert max_memory_bytes({}) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    assert max_memory_bytes({"ONEFOLD_REDIS_MAX_MEMORY_BYTES": "100000000"}) == 100_000_000
+
+
+@pytest.mark.parametrize("value", ["4gb", "-1", "1000", "9" * 40, "٣٠٠٠٠٠٠٠٠"])
+def test_a_bound_of_redis_that_is_no_number_of_bytes_names_its_variable(value: str) -> None:
+    with pytest.raises(Misconfigured, match="ONEFOLD_REDIS_MAX_MEMORY_BYTES must be a number of bytes"):
+        max_memory_bytes({"ONEFOLD_REDIS_MAX_MEMORY_BYTES": value})
