@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from activation.worker import Worker
 from domain.definitions.kinds import Destination
-from domain.definitions.live import LiveDefinitions
+from domain.definitions.live import LiveDefinitions, ShowBadRecords, ignore_count
 from runtime.bus.follow import TopicFollower
 from runtime.bus.port import Bus
 from runtime.errors import Misconfigured
@@ -25,11 +25,14 @@ MakeWorker = Callable[[Destination], Worker]
 class Fleet:
     """Follows the definitions topic. `caught_up` is set once the worker of every destination defined at the start is started."""
 
-    def __init__(self, settings: Settings, bus: Bus, make_worker: MakeWorker) -> None:
+    def __init__(
+        self, settings: Settings, bus: Bus, make_worker: MakeWorker, show_bad_records: ShowBadRecords = ignore_count
+    ) -> None:
         self._make_worker = make_worker
+        self._show_bad_records = show_bad_records
         self._definitions = LiveDefinitions(
             prefixes=(KEY_PREFIX,),
-            report_invalid=lambda key, reason: log.warning("definition_skipped", key=key, reason=reason),
+            report_bad=lambda record: log.warning("definition_skipped", offset=record.offset, key=record.key, reason=record.reason),
         )
         self._follower = TopicFollower(bus, settings.topic("definitions"), self._definitions, self._apply_changes)
         self._running: dict[str, tuple[Destination, asyncio.Event, asyncio.Task[None]]] = {}
@@ -67,6 +70,7 @@ class Fleet:
 
     async def _apply_changes(self) -> None:
         """Start, stop or replace the workers of the destinations whose definition has changed."""
+        self._show_bad_records(len(self._definitions.bad_records))
         for key in sorted(self._definitions.pop_changed_keys()):
             name, definition = key.removeprefix(KEY_PREFIX), self._definitions.get(key)
             running = self._running.get(name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import partial
 
 from activation.fleet import Fleet
 from activation.secret import load_secret
@@ -29,7 +30,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 channel = WebhookChannel(definition.spec, secret, clock)
                 return Worker(settings, bus, store, clock, metrics, definition, channel)
 
-            fleet = Fleet(settings, bus, make_worker)
+            fleet = Fleet(settings, bus, make_worker, partial(metrics.set, "onefold_bad_definitions"))
 
             async def ping_definitions() -> None:
                 if not fleet.caught_up.is_set():

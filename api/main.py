@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import uvicorn
@@ -14,6 +15,7 @@ from api.quarantine_routes import QuarantineDependencies
 from domain.definitions.live import LiveDefinitions
 from domain.intake.admission import Admission
 from domain.segments.sql.compile import membership_query
+from ops.definitions_topic import readable_rules
 from ops.identity.audit import IdentityHistory
 from ops.identity.service import IdentityService
 from ops.profile_reader import ProfileReader
@@ -87,7 +89,11 @@ async def _services(
     history = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)
     async with KafkaBus(settings, timeout_ms=BROKER_MS) as bus:
         producer = LazyConnection(bus.producer, clock)
-        follower = TopicFollower(bus, settings.topic("definitions"), definitions)
+
+        async def show_bad_records() -> None:
+            metrics.set("onefold_bad_definitions", len(definitions.bad_records))
+
+        follower = TopicFollower(bus, settings.topic("definitions"), definitions, show_bad_records)
         caught_up = follower.caught_up.is_set
         tasks = [
             asyncio.create_task(_follow_until_cancelled(follower)),
@@ -102,7 +108,7 @@ async def _services(
                 settings=settings,
                 store=store,
                 clock=clock,
-                rules=lambda: definitions.rules,
+                rules=partial(readable_rules, definitions),
                 history=IdentityHistory(warehouse.get),
                 producer=producer.get,
                 timeout_s=DECISION_S,
@@ -144,7 +150,7 @@ def _segment_service(
         store=store,
         clock=SystemClock(),
         plan=lambda: definitions.plan,
-        rules=lambda: definitions.rules,
+        rules=partial(readable_rules, definitions),
         warehouse=warehouse.get,
         definitions_loaded=caught_up,
     )
@@ -155,7 +161,7 @@ def _build_definitions(settings: Settings) -> LiveDefinitions:
         secret=settings.tenant_secret.get_secret_value().encode(),
         country=settings.default_country,
         admission=Admission(open_locator(settings.geoip_file)),
-        report_invalid=lambda key, reason: log.warning("definition_skipped", key=key, reason=reason),
+        report_bad=lambda record: log.warning("definition_skipped", offset=record.offset, key=record.key, reason=record.reason),
     )
 
 
@@ -181,7 +187,7 @@ async def _reconcile_nightly(
     caught_up: Callable[[], bool],
 ) -> None:
     """Compare segments with their SQL every night, by the definitions that are live then."""
-    plan, rules = (lambda: definitions.plan), (lambda: definitions.rules)
+    plan, rules = (lambda: definitions.plan), partial(readable_rules, definitions)
     verifier = SegmentVerifier(
         settings=settings,
         store=store,

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
@@ -58,7 +59,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                 with _listen(settings) as listener:
                     background = (
                         producer.connect(),
-                        follow_sources(settings, bus, sources),
+                        follow_sources(settings, bus, sources, partial(metrics.set, "onefold_bad_definitions")),
                         watch_free_space(free_space, settings, metrics),
                     )
                     await _serve(QuietServer(config), listener, stop, background)

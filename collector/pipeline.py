@@ -103,7 +103,8 @@ def require_free_space(parts: CollectorParts, context: RequestContext) -> Reques
 def authenticate_by(*readers: KeyReader) -> RequestStep:
     """Return a step that finds the source by the first write key that `readers` find, asked in their order.
 
-    The step does nothing when the source is known already, or when there is no key. It refuses a key that no source has.
+    The step does nothing when the source is known already, or when there is no key. It refuses a key that no source
+    has, for good or, while the record of a source cannot be read, for the present.
     """
 
     def authenticate(parts: CollectorParts, context: RequestContext) -> RequestContext:
@@ -114,7 +115,8 @@ def authenticate_by(*readers: KeyReader) -> RequestStep:
             return context
         source = parts.sources.find(write_key, parts.clock.now_ms())
         if source is None:
-            raise RequestRefused(Problem.WRITE_KEY)
+            # Clients drop their data after a 401, so it must be certain that the key is wrong.
+            raise RequestRefused(Problem.SOURCE_UNREADABLE if parts.sources.has_unreadable else Problem.WRITE_KEY)
         return replace(context, source=source)
 
     return authenticate

@@ -59,6 +59,9 @@ class Problem(Enum):
     )
     METHOD = ProblemAnswer(405, "method_not_allowed", "This address takes another method: see the header Allow.")
     STARTING = ProblemAnswer(503, "starting", "The collector has not read the sources yet: send it again.", 1)
+    SOURCE_UNREADABLE = ProblemAnswer(
+        503, "source_unreadable", "The definition of a source cannot be read, and this may be its key: send it again later.", 60
+    )
     BUSY = ProblemAnswer(503, "overloaded", "Too many requests are in progress: send it again.", 1)
     DISK = ProblemAnswer(503, "disk_full", "The disk of the stores is nearly full: send the events again later.", 30)
     BROKER = ProblemAnswer(503, "unavailable", "The events could not be stored: send them again.", 2)

@@ -12,7 +12,7 @@ from domain.definitions.kinds import (
     source_for_key,
     write_keys_of,
 )
-from domain.definitions.live import LiveDefinitions
+from domain.definitions.live import LiveDefinitions, ShowBadRecords, ignore_count
 from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from runtime.bus.follow import TopicFollower
 from runtime.bus.port import Bus
@@ -32,7 +32,8 @@ log: Final = get_logger(__name__)
 class Sources:
     """Finds the source of a write key. `namespaces` are those that identifiers may have.
 
-    `caught_up` is set once the definitions that existed at the start were read.
+    `caught_up` is set once the definitions that existed at the start were read. `has_unreadable` says that the record of a source
+    cannot be read: then a write key that no source has may be right.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class Sources:
         self._plans: tuple[TrackingPlan, ...] = ()
         self._listener: DefinitionsListener | None = None
         self.namespaces = SHIPPED_NAMESPACES
+        self.has_unreadable = False
         self.caught_up = asyncio.Event()
 
     def subscribe(self, listener: DefinitionsListener) -> None:
@@ -85,15 +87,17 @@ class Sources:
         return self._by_key.get(f"{SOURCE_PREFIX}{name}")
 
 
-async def follow_sources(settings: Settings, bus: Bus, sources: Sources) -> None:
+async def follow_sources(settings: Settings, bus: Bus, sources: Sources, show_bad_records: ShowBadRecords = ignore_count) -> None:
     """Keep `sources` equal to the definitions topic until cancelled. Raises Permanent when the topic does not exist."""
     definitions = LiveDefinitions(
         prefixes=(SOURCE_PREFIX, PLAN_PREFIX, RULES_PREFIX),
-        report_invalid=lambda key, reason: log.warning("definition_skipped", key=key, reason=reason),
+        report_bad=lambda record: log.warning("definition_skipped", offset=record.offset, key=record.key, reason=record.reason),
     )
 
     async def replace_sources() -> None:
+        show_bad_records(len(definitions.bad_records))
         plans, namespaces = definitions.of_kind(TrackingPlan), definitions.namespaces
+        sources.has_unreadable = any(record.key.startswith(SOURCE_PREFIX) for record in definitions.bad_records)
         sources.replace_all({source.key: source for source in definitions.sources}, plans, namespaces)
 
     await TopicFollower(bus, settings.topic("definitions"), definitions, replace_sources).run()

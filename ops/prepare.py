@@ -57,7 +57,7 @@ async def declare_source(settings: Settings, bus: Bus, key: str | None) -> bool:
     """
     if key is None:
         return False
-    current = (await definitions_topic.read_live(settings, bus)).get(f"Source/{DEFAULT_SOURCE}")
+    current = (await definitions_topic.read_topic(settings, bus)).live.get(f"Source/{DEFAULT_SOURCE}")
     spec = current.spec if isinstance(current, Source) else SourceSpec()
     hashes = spec.write_key_sha256
     if key_hash(key) in hashes and spec.topic_ingress:

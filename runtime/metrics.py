@@ -10,6 +10,7 @@ MetricName = Literal[
     "onefold_events_accepted_total",
     "onefold_events_quarantined_total",
     "onefold_plan_violations_total",
+    "onefold_bad_definitions",
     "onefold_http_requests_total",
     "onefold_http_request_seconds",
     "onefold_email_requests_total",
@@ -58,6 +59,12 @@ REGISTER: Final[dict[MetricName, Metric]] = {
         "counter",
         ("source", "event", "path", "rule"),
         "violations of tracking plans; an event that is sent again counts again",
+    ),
+    "onefold_bad_definitions": Metric(
+        "gauge",
+        (),
+        "records on `definitions` that this process cannot read, so that their definitions are not in force: "
+        "`onefold definitions list --bad` names them",
     ),
     "onefold_http_requests_total": Metric("counter", ("path", "status"), "requests answered"),
     "onefold_http_request_seconds": Metric("histogram", ("path",), "from a request's first byte to its answer", _SECONDS),
@@ -135,6 +142,10 @@ class Metrics:
     def count(self, name: MetricName, value: float = 1, **labels: str) -> None:
         """Add to a counter."""
         self._find(name, Counter, labels).inc(value)
+
+    def set(self, name: MetricName, value: float) -> None:
+        """Set a gauge without labels."""
+        self._find(name, Gauge, {}).set(value)
 
     def set_all(self, name: MetricName, values: Mapping[str, float]) -> None:
         """Set a gauge to these values, by its single label; values of other labels are removed."""

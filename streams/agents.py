@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 from streams import metrics
+from streams.definitions import readable_rules
 from streams.hosting import AgentResources, HostedStep, StepDependencies
 from streams.reclustering import Reclusterer
 from streams.steps.accept import AcceptStep
@@ -32,18 +33,18 @@ def _host_unify(dependencies: StepDependencies) -> HostedStep:
 
 def _host_link(dependencies: StepDependencies) -> HostedStep:
     """Host the link agent, and beside it the rounds over all clusters after a change of the identity rules."""
-    settings, store, definitions = dependencies.settings, dependencies.store, dependencies.definitions
+    settings, store, rules = dependencies.settings, dependencies.store, partial(readable_rules, dependencies.definitions)
 
     def recluster(resources: AgentResources) -> Coroutine[Any, Any, None]:
         return Reclusterer(
             settings,
             store=store,
             producer=resources.producer,
-            rules=lambda: definitions.rules,
+            rules=rules,
             assigned_partitions=resources.assigned.all,
         ).run()
 
-    return HostedStep(LinkStep(settings, store, lambda: definitions.rules), background={"reclustering": recluster})
+    return HostedStep(LinkStep(settings, store, rules), background={"reclustering": recluster})
 
 
 def _host_segment(dependencies: StepDependencies) -> HostedStep:
@@ -72,7 +73,7 @@ def _definition_getters(dependencies: StepDependencies) -> dict[str, Callable[[]
     definitions = dependencies.definitions
     return {
         "plan": lambda: definitions.plan,
-        "rules": lambda: definitions.rules,
+        "rules": partial(readable_rules, definitions),
         "definitions_offset": lambda: definitions.next_offset,
     }
 

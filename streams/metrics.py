@@ -50,6 +50,11 @@ def count_results(agent: str, counts: Counts[str]) -> None:
         METRICS.count("onefold_splits_total", counts["splits"])
 
 
+def show_bad_definitions(records: int) -> None:
+    """Show how many records of the topic of definitions cannot be read."""
+    METRICS.set("onefold_bad_definitions", records)
+
+
 def count_approximate_answers(names: Iterable[str]) -> None:
     """Count the answers of these segments and computed traits as approximate, once for each time that a name occurs."""
     for name in names:

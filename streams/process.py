@@ -8,6 +8,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Final
 
 from profile_store.port import ProfileStore
@@ -19,7 +20,7 @@ from runtime.logs import get_logger
 from runtime.settings import Settings
 from streams.agent import Agent
 from streams.applier import ExitCode
-from streams.definitions import build_definitions
+from streams.definitions import build_definitions, show_bad_records
 from streams.faust_app import FaustSliceSource
 from streams.hosting import AgentResources, HostedStep, StepDependencies
 from streams.slice_source import OpenSliceSource
@@ -114,7 +115,9 @@ class StreamProcess:
 
     async def _start(self, build_steps: BuildSteps, stack: AsyncExitStack) -> None:
         definitions = build_definitions(self._settings)
-        follower = TopicFollower(self._bus, self._settings.topic("definitions"), definitions)
+        follower = TopicFollower(
+            self._bus, self._settings.topic("definitions"), definitions, partial(show_bad_records, definitions)
+        )
         # An agent must not decide before it knows the definitions, so nothing else starts until they are read to their end.
         self._spawn("definitions", follower.run())
         await follower.caught_up.wait()

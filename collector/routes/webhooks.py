@@ -39,6 +39,8 @@ log: Final = get_logger(__name__)
 def find_webhook_source(parts: CollectorParts, context: RequestContext) -> RequestContext:
     """Find the source by the name in the address. The signature, and not a write key, proves who sends."""
     source = parts.sources.by_name(context.request.path_params["source"])
+    if source is None and parts.sources.has_unreadable:
+        raise RequestRefused(Problem.SOURCE_UNREADABLE)
     if source is None or source.spec.webhook is None:
         raise RequestRefused(Problem.NOT_FOUND)
     return replace(context, source=source)

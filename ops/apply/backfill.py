@@ -143,7 +143,9 @@ class Backfill:
         # here.
         definitions_end = await self._history.end_offsets("definitions")
         result = ApplyResult()
-        live_definitions = await definitions_topic.read_live(self._settings, self._bus)
+        requested = list(requested)
+        replaced = [definition.key for definition in requested]
+        live_definitions = await definitions_topic.read_live(self._settings, self._bus, replaced=replaced)
         sealed = definitions_topic.seal(self._settings, requested, live_definitions)
         changed = [definition for definition in sealed if live_definitions.get(definition.key) != definition]
         resulting = {**live_definitions, **{definition.key: definition for definition in changed}}

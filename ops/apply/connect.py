@@ -1,11 +1,10 @@
 """Connecting the services that apply definitions. ClickHouse is connected when history is needed: a new source needs none."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from domain.definitions.kinds import InvalidDefinition
 from ops import definitions_topic
 from ops.apply.backfill_history import BackfillHistory
 from ops.connect import find_settings
@@ -15,7 +14,6 @@ from profile_store.port import ProfileStore
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
 from runtime.clock import Clock, SystemClock
-from runtime.errors import Invalid
 from runtime.lazy_connection import LazyConnection
 from runtime.settings import Settings
 from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
@@ -31,12 +29,9 @@ class ApplyContext:
     history: BackfillHistory
     clock: Clock
 
-    async def live_definitions(self) -> DefinitionsByKey:
-        """Read the live definitions. Raises Invalid when one of them cannot be decoded, Transient."""
-        try:
-            return await definitions_topic.read_live(self.settings, self.bus)
-        except InvalidDefinition as error:
-            raise Invalid(str(error), reason="bad_definition") from error
+    async def live_definitions(self, replaced: Collection[str] = ()) -> DefinitionsByKey:
+        """Read the live definitions. Raises Invalid when the identity rules cannot be read and are not `replaced`, Transient."""
+        return await definitions_topic.read_live(self.settings, self.bus, replaced=replaced)
 
 
 @asynccontextmanager

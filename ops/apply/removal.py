@@ -50,7 +50,12 @@ class DefinitionRemoval:
         Raises Invalid when no definition has this key or another one names it, Transient when the segment agent is behind:
         then the same command, run again, completes it.
         """
-        live_definitions = await definitions_topic.read_live(self._settings, self._bus)
+        definitions = await definitions_topic.read_topic(self._settings, self._bus)
+        live_definitions = definitions.live
+        if any(record.key == key for record in definitions.bad):
+            # It is not in force already, so nothing is to be evaluated without it.
+            await definitions_topic.remove(self._settings, self._bus, key)
+            return RemovalResult(key)
         pending = await self._reevaluation.pending()
         if key not in live_definitions and pending is None:
             raise Invalid(f"{key} is not defined; {_suggestion(key, live_definitions)}", path="definition", reason="missing")

@@ -40,6 +40,9 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
         ),
         "apply": CommandEntry("ops.cli.definitions", "Check all definitions of a file or directory, then make them live."),
         "remove": CommandEntry("ops.cli.definitions", "Remove a definition, unless another one names it."),
+        "definitions": CommandEntry(
+            "ops.cli.definition_records", "List the definitions on the topic, and remove records that cannot be read."
+        ),
         "profile": CommandEntry(
             "ops.cli.profile",
             "Show the profile of an identifier as it is now: identifiers, traits, counters, segments, accounts and household.",

@@ -82,8 +82,9 @@ def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR
 
 async def _plan(path: Path, data_dir: Path) -> ApplyPreview:
     async with open_apply_context(data_dir) as context:
-        live = await context.live_definitions()
-        requested = _read_sealed(path, context.settings, live)
+        read = read_definitions(path)
+        live = await context.live_definitions(read)
+        requested = _sealed(read, context.settings, live)
         require_consistent(requested, live)
         changes_by_key = classify_changes(requested.values(), live)
         now_ms = context.clock.now_ms()
@@ -93,8 +94,9 @@ async def _plan(path: Path, data_dir: Path) -> ApplyPreview:
 
 async def _apply(path: Path, data_dir: Path, *, confirmed: bool) -> tuple[dict[str, str], ApplyResult, tuple[RegisterBound, ...]]:
     async with open_apply_context(data_dir) as context:
-        live = await context.live_definitions()
-        requested = _read_sealed(path, context.settings, live)
+        read = read_definitions(path)
+        live = await context.live_definitions(read)
+        requested = _sealed(read, context.settings, live)
         require_consistent(requested, live)
         if not confirmed and (lockouts := find_lockouts(requested, live, context.clock.now_ms())):
             raise Invalid(
@@ -110,17 +112,16 @@ async def _apply(path: Path, data_dir: Path, *, confirmed: bool) -> tuple[dict[s
 
 async def _remove(key: str, data_dir: Path) -> RemovalResult:
     async with open_apply_context(data_dir) as context:
-        await context.live_definitions()
         with progress_on_stderr() as report:
             return await DefinitionRemoval(context.settings, context.bus, context.store, context.clock, report).remove(key)
 
 
-def _read_sealed(path: Path, settings: Settings, live: Mapping[str, AnyDefinition]) -> dict[str, AnyDefinition]:
-    """Read the definitions of a file or directory. Lists are sealed, since they are stored and compared as hashes.
+def _sealed(read: Mapping[str, AnyDefinition], settings: Settings, live: Mapping[str, AnyDefinition]) -> dict[str, AnyDefinition]:
+    """Return the definitions with lists sealed, since these are stored and compared as hashes.
 
     `live` are the live definitions, whose identity rules may declare the namespaces of lists.
     """
     try:
-        return {definition.key: definition for definition in seal(settings, read_definitions(path).values(), live)}
+        return {definition.key: definition for definition in seal(settings, read.values(), live)}
     except InvalidDefinition as error:
         raise Invalid(str(error), reason="bad_definition") from error

@@ -63,11 +63,8 @@ async def preview_rules_file(data_dir: Path, path: Path, limit: int) -> dict[str
 
 
 async def read_live_rules(settings: Settings, bus: Bus) -> CompiledIdentityRules:
-    """Read the live identity rules. Raises Invalid when the definition cannot be decoded, Transient."""
-    try:
-        return definitions_topic.identity_rules_of(settings, await definitions_topic.read_live(settings, bus))
-    except InvalidDefinition as error:
-        raise Invalid(str(error), reason="bad_definition") from error
+    """Read the live identity rules. Raises Invalid when the definition cannot be read, Transient."""
+    return definitions_topic.identity_rules_of(settings, await definitions_topic.read_live(settings, bus))
 
 
 def load_rules_file(path: Path) -> IdentityRulesSpec:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from runtime.bus.port import Bus, Partition
+from runtime.bus.port import Bus, Partition, Record
 from runtime.errors import Transient
 
 POLL_MS: Final = 500
@@ -10,19 +10,19 @@ MAX_EMPTY_POLLS: Final = 40
 """So many empty polls in a row, 20 seconds, end the reading."""
 
 
-async def read_to_end(bus: Bus, topic: str) -> dict[str, bytes | None]:
-    """Return the last value of each key, read from the earliest record to the end that the topic had at the call.
+async def read_to_end(bus: Bus, topic: str) -> dict[bytes | None, Record]:
+    """Return the last record of each key, read from the earliest record to the end that the topic had at the call.
 
-    A key whose last value is None was removed. Raises Transient when nothing arrives for MAX_EMPTY_POLLS polls although the end is
-    not reached.
+    Keys are bytes, whatever they are. A key whose last record has no value was removed. Raises Transient when nothing arrives for
+    MAX_EMPTY_POLLS polls although the end is not reached.
     """
     starts, ends = await bus.start_offsets(topic), await bus.end_offsets(topic)
     remaining = {
         Partition(topic, partition_number): end for partition_number, end in ends.items() if end > starts.get(partition_number, 0)
     }
-    latest_values: dict[str, bytes | None] = {}
+    last_records: dict[bytes | None, Record] = {}
     if not remaining:
-        return latest_values
+        return last_records
     reader = await bus.reader([topic])
     empty_polls = 0
     try:
@@ -33,9 +33,9 @@ async def read_to_end(bus: Bus, topic: str) -> dict[str, bytes | None]:
                 raise Transient(f"{topic} could not be read to its end: does the broker answer?")
             for records in records_by_partition.values():
                 for record in records:
-                    latest_values[(record.key or b"").decode()] = record.value
+                    last_records[record.key] = record
             # By position, because compaction may have taken the last records: no poll would ever bring them.
             remaining = {partition: end for partition, end in remaining.items() if await reader.position(partition) < end}
     finally:
         await reader.aclose()
-    return latest_values
+    return last_records

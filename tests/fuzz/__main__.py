@@ -14,12 +14,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import http, records, replays
+from tests.fuzz import definitions, http, records, replays
 
 INPUTS: Final = 300_000
 _SLICE: Final = 10_000
-KINDS: Final = {"http": http.fuzz, "records": records.fuzz, "replays": replays.fuzz}
-_TURNS: Final = ("records", "http", "records", "http", "replays")
+KINDS: Final = {"http": http.fuzz, "records": records.fuzz, "replays": replays.fuzz, "definitions": definitions.fuzz}
+_TURNS: Final = ("records", "http", "records", "http", "replays", "definitions")
 
 
 def print_line(line: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fuzz import http, records, replays
+from tests.fuzz import definitions, http, records, replays
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -21,3 +21,8 @@ async def test_steps_and_feeds_survive_any_record(seed: int) -> None:
 async def test_any_record_in_quarantine_is_sent_again_or_refused() -> None:
     seen = await replays.fuzz(1, 4_000)
     assert min(seen["sent"], seen["refused"], seen["not mended"]) > 200
+
+
+async def test_followers_and_commands_survive_any_record_of_definitions() -> None:
+    seen = await definitions.fuzz(1, 1_000)
+    assert min(seen["in force"], seen["cannot be read"]) > 10

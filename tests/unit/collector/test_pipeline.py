@@ -38,6 +38,15 @@ async def test_an_event_is_received_when_its_whole_body_has_arrived() -> None:
         assert event.received_ms == NOW_MS + 5_000
 
 
+async def test_a_key_may_be_right_while_the_record_of_a_source_cannot_be_read() -> None:
+    async with collector_harness() as at:
+        at.sources.has_unreadable = True
+        refused = await at.post("/v1/track", TRACK, auth=("key-of-the-unreadable-source", ""))
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "60")
+        assert (await at.http.post("/v1/webhook/unreadable", content=b"{}")).status_code == 503
+        assert (await at.post("/v1/track", TRACK)).status_code == 200
+
+
 async def test_a_batch_is_charged_once_for_the_number_of_its_calls() -> None:
     async with collector_harness(spec=RATE) as at:
         assert [(await post_batch(at, count)).status_code for count in (2, 1, 1)] == [200, 200, 429]

@@ -77,13 +77,26 @@ async def test_a_key_holds_and_ends_with_its_definition(bus: MemoryBus) -> None:
         await wait_until(lambda: name_of(sources, "second") is None)
 
 
-async def test_records_that_are_no_source_are_ignored(bus: MemoryBus) -> None:
+async def test_a_source_whose_record_cannot_be_read_is_not_known_until_it_is_written_again(bus: MemoryBus) -> None:
     await publish(bus, "Source/shop", source("shop", "key"))
+    await publish(bus, "Source/app", source("app", "other"))
     await publish(bus, "Source/shop", b"nonsense")
+    async with following(bus) as sources:
+        await asyncio.wait_for(sources.caught_up.wait(), 10)
+        assert [name_of(sources, key) for key in ("key", "other")] == [None, "app"]
+        assert sources.has_unreadable
+        await publish(bus, "Source/shop", source("shop", "key"))
+        await wait_until(lambda: name_of(sources, "key") == "shop")
+        assert not sources.has_unreadable
+
+
+async def test_records_of_other_kinds_are_ignored(bus: MemoryBus) -> None:
+    await publish(bus, "Source/shop", source("shop", "key"))
     await publish(bus, "Segment/vip", b"nonsense")
     async with following(bus) as sources:
         await asyncio.wait_for(sources.caught_up.wait(), 10)
         assert name_of(sources, "key") == "shop"
+        assert not sources.has_unreadable
 
 
 async def test_a_missing_topic_is_an_error() -> None:

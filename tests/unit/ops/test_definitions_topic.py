@@ -7,9 +7,12 @@ import pytest
 from domain.definitions.consistency import classify_changes
 from domain.definitions.kinds import Source, load_yaml, source_for_key
 from ops import definitions_topic
+from ops.apply.removal import DefinitionRemoval
 from ops.definition_files import read_definitions, require_consistent
 from ops.prepare import create_topics, declare_source
+from profile_store.memory import MemoryStore
 from runtime.bus.memory import MemoryBus
+from runtime.bus.port import Outgoing
 from runtime.clock import ManualClock
 from runtime.errors import Invalid
 from runtime.settings import Settings
@@ -110,3 +113,71 @@ async def test_the_default_source_is_declared_once_and_keeps_other_keys() -> Non
         assert source_for_key([live_source], key) == live_source
     assert source_for_key([live_source], "third-key") is None
     assert "first-key" not in live_source.model_dump_json()
+
+
+async def publish(bus: MemoryBus, *records: tuple[bytes, bytes | None]) -> None:
+    producer = await bus.producer()
+    await producer.send([Outgoing(SETTINGS.topic("definitions"), value, key) for key, value in records])
+
+
+@pytest.fixture
+async def spoilt() -> MemoryBus:
+    """Return a topic with the segment `a`, and with records that cannot be read at the offsets 1 to 4."""
+    bus = MemoryBus(ManualClock())
+    await create_topics(SETTINGS, bus)
+    await definitions_topic.write(SETTINGS, bus, load_yaml(segment("a"), "a"))
+    newer = b'{"apiVersion": "onefold/v2", "kind": "Segment"}'
+    await publish(bus, (b"\xff\xfe", b"{}"), (b"k" * 60_000, b"{}"), (b"Segment/b", b"nonsense"), (b"Segment/newer", newer))
+    return bus
+
+
+async def test_what_cannot_be_read_is_named_beside_what_is_in_force(spoilt: MemoryBus) -> None:
+    definitions = await definitions_topic.read_topic(SETTINGS, spoilt)
+    assert set(definitions.live) == {"Segment/a"}
+    assert [record.offset for record in definitions.bad] == [1, 2, 3, 4]
+    assert set(await definitions_topic.read_live(SETTINGS, spoilt)) == {"Segment/a"}
+
+
+async def test_records_are_removed_by_offset_and_by_key_whatever_their_bytes_are(spoilt: MemoryBus) -> None:
+    removed = await definitions_topic.remove_bad(SETTINGS, spoilt, [2, 4], [r"\xff\xfe"])
+    assert [record.offset for record in removed] == [1, 2, 4]
+    definitions = await definitions_topic.read_topic(SETTINGS, spoilt)
+    assert [record.key for record in definitions.bad] == ["Segment/b"]
+    await spoilt.compact(SETTINGS.topic("definitions"))
+    assert (await definitions_topic.read_topic(SETTINGS, spoilt)).live == definitions.live
+
+
+@pytest.mark.parametrize(("offsets", "keys"), [([0], []), ([99], []), ([1, 99], []), ([], ["Segment/a"]), ([1], ["Segment/a"])])
+async def test_only_what_cannot_be_read_is_removed_so_and_all_of_it_or_nothing(
+    spoilt: MemoryBus, offsets: list[int], keys: list[str]
+) -> None:
+    with pytest.raises(Invalid, match="onefold remove KIND/NAME"):
+        await definitions_topic.remove_bad(SETTINGS, spoilt, offsets, keys)
+    assert len((await definitions_topic.read_topic(SETTINGS, spoilt)).bad) == 4
+
+
+async def test_a_definition_is_mended_by_writing_it_again(spoilt: MemoryBus) -> None:
+    await definitions_topic.write(SETTINGS, spoilt, load_yaml(segment("b"), "b"))
+    definitions = await definitions_topic.read_topic(SETTINGS, spoilt)
+    assert set(definitions.live) == {"Segment/a", "Segment/b"}
+    assert len(definitions.bad) == 3
+
+
+async def test_the_default_source_is_declared_over_one_that_cannot_be_read(spoilt: MemoryBus) -> None:
+    await publish(spoilt, (b"Source/default", b"nonsense"), (b"IdentityRules/default", b"nonsense"))
+    assert await declare_source(SETTINGS, spoilt, "key")
+    assert "Source/default" in (await definitions_topic.read_topic(SETTINGS, spoilt)).live
+
+
+async def test_no_command_decides_by_other_identity_rules_than_those_that_cannot_be_read(spoilt: MemoryBus) -> None:
+    await publish(spoilt, (b"IdentityRules/default", b"nonsense"))
+    with pytest.raises(Invalid, match="identity rules cannot be read"):
+        await definitions_topic.read_live(SETTINGS, spoilt)
+    assert set(await definitions_topic.read_live(SETTINGS, spoilt, replaced=["IdentityRules/default"])) == {"Segment/a"}
+
+
+async def test_a_definition_that_cannot_be_read_is_removed_by_its_name(spoilt: MemoryBus) -> None:
+    clock = ManualClock()
+    removal = DefinitionRemoval(SETTINGS, spoilt, MemoryStore(clock), clock)
+    assert (await removal.remove("Segment/b")).profiles == 0
+    assert len((await definitions_topic.read_topic(SETTINGS, spoilt)).bad) == 3

@@ -157,3 +157,16 @@ def test_partition_starts_at_the_smaller_of_committed_and_stored(
     earliest: int, committed: int | None, stored: int | None, start: int
 ) -> None:
     assert start_offset(earliest=earliest, committed=committed, stored=stored) == start
+
+
+async def test_slices_wait_while_the_identity_rules_cannot_be_read(world: World) -> None:
+    topic, producer = world.settings.topic("definitions"), await world.bus.producer()
+    await producer.send([Outgoing(topic, b"nonsense", b"IdentityRules/default")])
+    async with run_streams(world.settings, bus=world.bus, store=world.store, clock=world.clock) as streams:
+        await world.publish([event({"user_id": "u1"}, id="m1")])
+        with pytest.raises(TimeoutError):
+            await streams.wait_until_idle(timeout_s=0.5)
+        assert await world.event_counts() == {}
+        await producer.send([Outgoing(topic, None, b"IdentityRules/default")])
+        await streams.wait_until_idle()
+        assert sum((await world.event_counts()).values()) == 1

@@ -1,9 +1,11 @@
-"""A fold over the definitions topic: the last record of a key counts, and a bad one changes nothing."""
+"""A fold over the definitions topic: the last record of a key counts, and one that cannot be read takes its definition away."""
 
 from typing import Any
 
+import pytest
+
 from domain.definitions.kinds import AnyDefinition, Destination, TrackingPlan, encode_definition, parse_definition
-from domain.definitions.live import LiveDefinitions
+from domain.definitions.live import LiveDefinitions, UnreadableRules
 from domain.identity.rules import DEFAULT_RULES
 
 
@@ -22,7 +24,7 @@ class Topic:
         self.reported: list[tuple[str, str]] = []
         chosen: dict[str, Any] = {"prefixes": prefixes} if prefixes else {}
         self.live = LiveDefinitions(
-            **chosen, secret=b"s", country="VN", report_invalid=lambda key, reason: self.reported.append((key, reason))
+            **chosen, secret=b"s", country="VN", report_bad=lambda record: self.reported.append((record.key, record.reason))
         )
         self._offset = 0
 
@@ -30,8 +32,8 @@ class Topic:
         for definition in definitions:
             self.write_value(definition.key, encode_definition(definition))
 
-    def write_value(self, key: str, value: bytes | None) -> None:
-        self.live.apply(key.encode(), value, self._offset)
+    def write_value(self, key: str | bytes, value: bytes | None) -> None:
+        self.live.apply(key.encode() if isinstance(key, str) else key, value, self._offset)
         self._offset += 1
 
 
@@ -50,23 +52,58 @@ def test_a_later_record_replaces_and_a_tombstone_removes() -> None:
     assert topic.live.plan.segments == {}
 
 
-def test_a_record_that_is_no_definition_is_reported_and_changes_nothing() -> None:
+@pytest.mark.parametrize(
+    "value", [b"{}", b"nonsense", encode_definition(segment("b", SIGNED_UP)), b'{"apiVersion": "onefold/v2"}', b"", b"[" * 100_000]
+)
+def test_a_definition_whose_newest_record_cannot_be_read_is_not_in_force(value: bytes) -> None:
     topic = Topic()
-    topic.write(segment("a", BUYERS))
-    plan = topic.live.plan
-    topic.write_value("Segment/a", b"{}")
-    assert topic.live.plan is plan
+    topic.write(segment("a", BUYERS), segment("c", BUYERS))
+    topic.write_value("Segment/a", value)
+    assert set(topic.live.plan.segments) == {"c"}
+    assert set(topic.live.in_force()) == {"Segment/c"}
     assert [key for key, _ in topic.reported] == ["Segment/a"]
+    assert [(record.offset, record.key) for record in topic.live.bad_records] == [(2, "Segment/a")]
 
 
-def test_a_definition_under_another_key_is_reported_and_changes_nothing() -> None:
+def test_a_process_that_starts_after_the_compaction_works_by_the_same_definitions() -> None:
+    earlier, later = Topic(), Topic()
+    earlier.write(segment("a", BUYERS))
+    for topic in (earlier, later):
+        topic.write_value("Segment/a", b"nonsense")
+    assert earlier.live.in_force() == later.live.in_force() == {}
+
+
+@pytest.mark.parametrize("mended", [None, encode_definition(segment("a", SIGNED_UP))])
+def test_a_record_is_bad_until_another_one_follows_under_its_key(mended: bytes | None) -> None:
     topic = Topic()
-    topic.write(segment("a", BUYERS))
-    plan = topic.live.plan
-    topic.write_value("Segment/a", encode_definition(segment("b", SIGNED_UP)))
-    assert topic.live.plan is plan
-    assert topic.live.get("Segment/b") is None
-    assert [key for key, _ in topic.reported] == ["Segment/a"]
+    topic.write_value("Segment/a", b"nonsense")
+    topic.write_value("Segment/a", mended)
+    assert topic.live.bad_records == ()
+    assert (topic.live.get("Segment/a") is None) == (mended is None)
+
+
+@pytest.mark.parametrize("key", [b"\xff\xfe", b"k" * 60_000, b"", b"\x1b[2J", b"Nonsense/a", "Nguyễn".encode()])
+def test_a_key_that_no_definition_can_have_is_named_in_short_and_can_be_taken_away(key: bytes) -> None:
+    topic = Topic()
+    topic.write_value(key, b"{}")
+    (shown,) = (record.key for record in topic.live.bad_records)
+    assert shown.isprintable()
+    assert len(shown) < 110
+    topic.write_value(key, None)
+    assert topic.live.bad_records == ()
+
+
+def test_without_readable_identity_rules_nothing_is_decided_by_rules() -> None:
+    topic = Topic()
+    topic.write(define("IdentityRules", "default", {"max_members": 7}))
+    topic.write_value("IdentityRules/default", b"nonsense")
+    with pytest.raises(UnreadableRules, match="onefold definitions list --bad"):
+        _ = topic.live.rules
+    topic.write(define("IdentityRules", "default", {"max_members": 8}))
+    assert topic.live.rules.max_members == 8
+    topic.write_value("IdentityRules/default", b"nonsense")
+    topic.write_value("IdentityRules/default", None)
+    assert topic.live.rules.sequence_number == 5
 
 
 def test_a_circle_is_reported_and_left_out_and_a_later_segment_is_taken() -> None:
@@ -117,7 +154,8 @@ def test_changed_keys_are_handed_out_once() -> None:
     assert isinstance(topic.live.get("Destination/hook"), Destination)
     assert topic.live.pop_changed_keys() == frozenset()
     topic.write_value("Destination/hook", b"nonsense")
-    assert topic.live.pop_changed_keys() == frozenset()
+    assert topic.live.pop_changed_keys() == {"Destination/hook"}
+    assert topic.live.get("Destination/hook") is None
     topic.write_value("Destination/hook", None)
     assert topic.live.pop_changed_keys() == {"Destination/hook"}
     assert topic.live.get("Destination/hook") is None
