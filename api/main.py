@@ -7,11 +7,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-import uvicorn
-
 from api.app import Api
 from api.delivery_routes import DeliveryDependencies
-from api.quarantine_routes import QuarantineDependencies
+from api.quarantine_routes import MAX_RAW_BYTES, QuarantineDependencies
 from domain.definitions.live import LiveDefinitions
 from domain.intake.admission import Admission
 from domain.segments.sql.compile import membership_query
@@ -28,9 +26,11 @@ from profile_store.port import ProfileStore
 from runtime.bus.follow import TopicFollower
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
-from runtime.errors import Misconfigured, OnefoldError, Transient
+from runtime.errors import OnefoldError, Transient
 from runtime.geoip import open_locator
-from runtime.health import HealthServer, QuietServer
+from runtime.health import HealthServer
+from runtime.http.limits import HttpLimits
+from runtime.http.server import QuietServer, closed_counter, make_server, open_listener
 from runtime.lazy_connection import LazyConnection
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
@@ -38,7 +38,8 @@ from runtime.retry import Backoff
 from runtime.settings import Settings
 from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
-GRACE_SECONDS: Final = 5
+GRACE_S: Final = 5
+MAX_HEADER_BYTES: Final = 32 * 1024
 BROKER_MS: Final = 5_000
 DECISION_S: Final = 5.0
 RETRY_BASE_MS: Final = 500
@@ -55,22 +56,12 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             HealthServer(settings, metrics, {"redis": store.ping}),
             _services(settings, store, metrics) as (identity_service, quarantine, segment_explainer, deliveries),
         ):
-            config = uvicorn.Config(
-                Api(
-                    ProfileReader(settings, store, identity_service.rules),
-                    identity_service,
-                    quarantine,
-                    segment_explainer,
-                    deliveries,
-                ).application(),
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-            with _bind_listener(settings) as listener:
-                await _serve(QuietServer(config), listener, stop)
+            reader = ProfileReader(settings, store, identity_service.rules)
+            api = Api(reader, identity_service, quarantine, segment_explainer, deliveries)
+            limits = HttpLimits.of(settings, max_header_bytes=MAX_HEADER_BYTES, max_body_bytes=MAX_RAW_BYTES)
+            server = make_server(api.application(), limits, grace_s=GRACE_S, count_closed=closed_counter(metrics, "api"))
+            with open_listener(settings.api_host, settings.api_port, name="the profile API", setting="ONEFOLD_API") as listener:
+                await _serve(server, listener, stop)
     finally:
         await store.aclose()
 
@@ -199,15 +190,6 @@ async def _reconcile_nightly(
         membership_query=membership_query,
     )
     await reconcile_daily(settings.reconcile_at, verifier, metrics, caught_up)
-
-
-def _bind_listener(settings: Settings) -> socket.socket:
-    try:
-        return socket.create_server((settings.api_host, settings.api_port))
-    except OSError as error:
-        raise Misconfigured(
-            "the profile API cannot listen: is ONEFOLD_API_PORT taken, ONEFOLD_API_HOST of this machine?"
-        ) from error
 
 
 async def _serve(server: QuietServer, listener: socket.socket, stop: asyncio.Event) -> None:

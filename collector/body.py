@@ -1,17 +1,16 @@
-"""Read and decode a request's body within bounds of size, time and memory."""
+"""Read and decode a request's body within bounds of size and memory. The port bounds the time (`runtime/http`)."""
 
-import asyncio
 import zlib
 from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 
+from collector.permits import Permit
 from collector.problems import Problem, RequestRefused
 from domain.intake.rejection import BodyProblem
 from domain.intake.values import Unparsable, loads
 
-READ_TIMEOUT_S: Final = 30.0
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31
 _MAX_GZIP_MEMBERS: Final = 64
@@ -20,47 +19,6 @@ _MAX_COMPRESSION_RATIO: Final = 200
 """Events repeat themselves and may well compress to a hundredth. Only blanks compress to a thousandth."""
 _ALWAYS_ALLOWED_BYTES: Final = 256 * 1024
 _ENCODINGS: Final = ("", "identity", "gzip", "x-gzip")
-
-
-class ConcurrencyLimiter:
-    """Bounds the requests in progress and the bytes of their bodies, so that memory stays bounded. Anything beyond is refused."""
-
-    def __init__(self, max_requests: int, max_bytes: int) -> None:
-        self._max_requests = max_requests
-        self._max_bytes = max_bytes
-        self.active_requests = 0
-        self.reserved_bytes = 0
-
-    def acquire(self) -> "Permit":
-        """Return a permit for one request, which the caller must release. Raises RequestRefused when all are taken."""
-        if self.active_requests >= self._max_requests:
-            raise RequestRefused(Problem.BUSY)
-        self.active_requests += 1
-        return Permit(self)
-
-    def reserve_bytes(self, size: int) -> None:
-        """Reserve `size` bytes. Raises RequestRefused when too few are left."""
-        if self.reserved_bytes + size > self._max_bytes:
-            raise RequestRefused(Problem.BUSY)
-        self.reserved_bytes += size
-
-
-class Permit:
-    """One request in progress, and the bytes that it has reserved."""
-
-    def __init__(self, limiter: ConcurrencyLimiter) -> None:
-        self._limiter = limiter
-        self._reserved_bytes = 0
-
-    def reserve_bytes(self, size: int) -> None:
-        """Reserve `size` more bytes for this request. Raises RequestRefused when too few are left."""
-        self._limiter.reserve_bytes(size)
-        self._reserved_bytes += size
-
-    def release(self) -> None:
-        """Give back everything that the request has taken."""
-        self._limiter.active_requests -= 1
-        self._limiter.reserved_bytes -= self._reserved_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +37,17 @@ async def read_body(request: Request, max_bytes: int, permit: Permit) -> bytes:
     length = request.headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length) > max_bytes:
         raise RequestRefused(Problem.TOO_LARGE)
+    permit.enter()
     chunks, size = [], 0
     try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > max_bytes:
-                    raise RequestRefused(Problem.TOO_LARGE)
-                permit.reserve_bytes(len(chunk))
-                chunks.append(chunk)
-    except ClientDisconnect:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > max_bytes:
+                raise RequestRefused(Problem.TOO_LARGE)
+            permit.reserve_bytes(len(chunk))
+            chunks.append(chunk)
+    except ClientDisconnect:  # the client has closed the connection, or the port has, because the body was late
         raise RequestRefused(Problem.CUT_OFF) from None
-    except TimeoutError:
-        raise RequestRefused(Problem.SLOW) from None
     return b"".join(chunks)
 
 

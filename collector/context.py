@@ -8,8 +8,9 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
-from collector.body import ConcurrencyLimiter, DecodedBody, Permit
+from collector.body import DecodedBody
 from collector.free_space import FreeSpace
+from collector.permits import Permit, PoolLimits, RequestLimiter
 from collector.problems import Problem, RequestRefused
 from collector.producers import BoundedProducer
 from collector.responses import Cors
@@ -28,6 +29,7 @@ from runtime.bus.port import Producer
 from runtime.bus.record_limits import MAX_RECORD_BYTES
 from runtime.clock import Clock
 from runtime.geoip import open_locator
+from runtime.http.connections import prove_connection
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 from runtime.token_buckets import TokenBuckets
@@ -35,6 +37,8 @@ from runtime.token_buckets import TokenBuckets
 MAX_REQUESTS: Final = 1024
 MAX_FULL_SIZE_BODIES: Final = 16
 """How many bodies of the largest size fit into memory at once. Many more of the usual size do."""
+MAX_KEYLESS_BODIES: Final = 4
+"""How many bodies of the largest size may be read before they have shown a key, half of them from one address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class CollectorParts:
     intake: CallIntake
     producer: BoundedProducer
     cors: Cors
-    limiter: ConcurrencyLimiter
+    limiter: RequestLimiter
     rate_limits: TokenBuckets
     replay_cache: ReplayCache
     email_retries: RetryBuffer
@@ -84,12 +88,29 @@ def build_parts(settings: Settings, producer: Producer, clock: Clock, sources: S
         intake=intake,
         producer=BoundedProducer(producer, settings.collector_max_pending_bytes, settings.collector_max_pending_records),
         cors=Cors(settings.collector_cors_origins),
-        limiter=ConcurrencyLimiter(MAX_REQUESTS, MAX_FULL_SIZE_BODIES * settings.collector_max_body_bytes),
+        limiter=_make_limiter(settings),
         rate_limits=TokenBuckets(),
         replay_cache=ReplayCache(),
         email_retries=RetryBuffer(lambda: metrics.count("onefold_email_requests_total", kind="any", result="lost")),
         free_space=FreeSpace(settings.min_free_bytes),
     )
+
+
+def _make_limiter(settings: Settings) -> RequestLimiter:
+    body_bytes = settings.collector_max_body_bytes
+    keyed = PoolLimits(
+        max_requests=MAX_REQUESTS,
+        max_bytes=MAX_FULL_SIZE_BODIES * body_bytes,
+        max_requests_per_peer=MAX_REQUESTS,
+        max_bytes_per_peer=MAX_FULL_SIZE_BODIES * body_bytes,
+    )
+    keyless = PoolLimits(
+        max_requests=MAX_REQUESTS,
+        max_bytes=MAX_KEYLESS_BODIES * body_bytes,
+        max_requests_per_peer=settings.http_max_unproven_per_peer,
+        max_bytes_per_peer=MAX_KEYLESS_BODIES // 2 * body_bytes,
+    )
+    return RequestLimiter(keyed, keyless)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +142,12 @@ class RequestContext:
     mapping: ImportMapping = field(default_factory=ImportMapping)
     """How the columns of an imported file are read."""
     response: Response | None = None
+
+    def proven(self) -> "RequestContext":
+        """Return the context of a request that has shown a valid key. Raises RequestRefused when no place is left for it."""
+        self.permit.prove()
+        prove_connection(self.request.scope)
+        return self
 
     @property
     def known_source(self) -> Source:

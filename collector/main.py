@@ -3,29 +3,28 @@
 import asyncio
 import socket
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-import uvicorn
-
 from collector.app import create_app
 from collector.free_space import watch_free_space
-from collector.http_protocol import bounded_protocol
 from collector.producers import ReconnectingProducer
+from collector.responses import render_refusal
 from collector.routes import email_tracking
 from collector.source_registry import Sources, follow_sources
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
-from runtime.errors import Misconfigured, Transient
-from runtime.health import HealthServer, QuietServer
+from runtime.errors import Transient
+from runtime.health import HealthServer
+from runtime.http.limits import HttpLimits
+from runtime.http.server import QuietServer, closed_counter, make_server, open_listener
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 
 SEND_TIMEOUT_MS: Final = 8_000
 """Shorter than any client waits, so that the client is answered 503 and does not have to guess."""
 SHUTDOWN_GRACE_S: Final = 15
-KEEP_ALIVE_S: Final = 75
-BACKLOG: Final = 2048
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
@@ -40,42 +39,34 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         producer = ReconnectingProducer(bus)
         app = create_app(settings, producer, SystemClock(), sources, metrics)
         free_space = app.state.parts.free_space
-        config = uvicorn.Config(
+        server = make_server(
             app,
-            http=bounded_protocol(settings.collector_max_header_bytes, settings.collector_max_body_bytes),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # ONEFOLD_COLLECTOR_TRUSTED_HOPS decides which proxies to trust
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
-            backlog=BACKLOG,
+            http_limits(settings),
+            grace_s=SHUTDOWN_GRACE_S,
+            count_closed=closed_counter(metrics, "collector"),
+            render_refusal=render_refusal,
         )
         try:
             async with HealthServer(settings, metrics, {"kafka": bus.ping, "sources": check_sources}, free_space.waits):
-                with _listen(settings) as listener:
+                host, port = settings.collector_host, settings.collector_port
+                with open_listener(host, port, name="the collector", setting="ONEFOLD_COLLECTOR") as listener:
                     background = (
                         producer.connect(),
                         follow_sources(settings, bus, sources, partial(metrics.set, "onefold_bad_definitions")),
                         watch_free_space(free_space, settings, metrics),
                     )
-                    await _serve(QuietServer(config), listener, stop, background)
+                    await _serve(server, listener, stop, background)
         finally:
             await email_tracking.aclose(app.state.parts)
             await producer.aclose()
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.collector_host else socket.AF_INET
-    try:
-        return socket.create_server((settings.collector_host, settings.collector_port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise Misconfigured(
-            "the collector cannot listen: is ONEFOLD_COLLECTOR_PORT taken? Is ONEFOLD_COLLECTOR_HOST an address of this machine?"
-        ) from error
+def http_limits(settings: Settings) -> HttpLimits:
+    """Return the limits of the collector's port. Behind proxies, all connections come from few addresses, so none has a share."""
+    limits = HttpLimits.of(
+        settings, max_header_bytes=settings.collector_max_header_bytes, max_body_bytes=settings.collector_max_body_bytes
+    )
+    return replace(limits, max_unproven_per_peer=limits.max_connections) if settings.collector_trusted_hops else limits
 
 
 async def _serve(

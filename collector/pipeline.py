@@ -54,15 +54,11 @@ async def serve(parts: CollectorParts, request: Request, endpoint: str, steps: S
         return parts.cors.preflight(request, parts.sources.origins())
     started_s = time.monotonic()
     headers = parts.cors.headers(request)
+    permit = parts.limiter.permit(peer_of(parts, request))
     try:
-        permit = parts.limiter.acquire()
-    except RequestRefused as refusal:
-        response = responses.refused_response(refusal.problem, headers)
-    else:
-        try:
-            response = await _run_steps(parts, RequestContext(request, permit, headers), steps)
-        finally:
-            permit.release()
+        response = await _run_steps(parts, RequestContext(request, permit, headers), steps)
+    finally:
+        permit.release()
     parts.metrics.count("onefold_http_requests_total", path=endpoint, status=str(response.status_code))
     parts.metrics.observe("onefold_http_request_seconds", time.monotonic() - started_s, path=endpoint)
     return response
@@ -117,7 +113,7 @@ def authenticate_by(*readers: KeyReader) -> RequestStep:
         if source is None:
             # Clients drop their data after a 401, so it must be certain that the key is wrong.
             raise RequestRefused(Problem.SOURCE_UNREADABLE if parts.sources.has_unreadable else Problem.WRITE_KEY)
-        return replace(context, source=source)
+        return replace(context, source=source).proven()
 
     return authenticate
 
@@ -242,16 +238,21 @@ def answer(_: CollectorParts, context: RequestContext) -> RequestContext:
 def intake_context_of(parts: CollectorParts, context: RequestContext) -> IntakeContext:
     """Return what the request declares for all of its calls."""
     request, source = context.request, context.known_source
-    peer = request.client.host if request.client is not None else ""
     return IntakeContext(
         source=source.metadata.name,
         received_ms=context.received_ms,
         gpc=sends_gpc(request),
-        ip=client_address(peer, request.headers.getlist("x-forwarded-for"), parts.settings.collector_trusted_hops),
+        ip=peer_of(parts, request),
         record_ip=source.spec.record_ip,
         user_agent=user_agent_of(request),
         namespaces=parts.sources.namespaces,
     )
+
+
+def peer_of(parts: CollectorParts, request: Request) -> str:
+    """Return the address of the client, as our own proxies say."""
+    peer = request.client.host if request.client is not None else ""
+    return client_address(peer, request.headers.getlist("x-forwarded-for"), parts.settings.collector_trusted_hops)
 
 
 def sends_gpc(request: Request) -> bool:

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Final
 
 from domain.intake.rejection import BodyProblem
+from runtime.http.limits import Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Problem(Enum):
     UNPARSABLE = ProblemAnswer(400, BodyProblem.UNPARSABLE.value, "The body is not JSON in UTF-8 (it may be gzipped).")
     NOT_AN_OBJECT = ProblemAnswer(400, BodyProblem.NOT_AN_OBJECT.value, "The body must be a JSON object.")
     NO_BATCH = ProblemAnswer(400, BodyProblem.NO_BATCH.value, "The body must be an object with a list of events in `batch`.")
+    HTTP = ProblemAnswer(400, "invalid_http", "This is not an HTTP request.")
     GZIP = ProblemAnswer(400, "invalid_gzip", "The body begins like gzip, but cannot be decompressed.")
     QUERY = ProblemAnswer(400, "invalid_query", "`timezone` must be a name such as Asia/Ho_Chi_Minh.")
     FILE = ProblemAnswer(400, "invalid_file", "The file cannot be read as rows.")
@@ -76,6 +78,16 @@ PROBLEM_OF_BODY: Final[Mapping[BodyProblem, Problem]] = {
     BodyProblem.TOO_LARGE: Problem.TOO_LARGE,
 }
 """The answer to each problem that intake finds with a body."""
+
+
+PROBLEM_OF_REFUSAL: Final[Mapping[Refusal, Problem]] = {
+    Refusal.INVALID: Problem.HTTP,
+    Refusal.HEADERS: Problem.HEADERS,
+    Refusal.TOO_LARGE: Problem.TOO_LARGE,
+    Refusal.SLOW: Problem.SLOW,
+    Refusal.BUSY: Problem.BUSY,
+}
+"""The answer of the port when a client exceeds a bound of the protocol."""
 
 
 class RequestRefused(Exception):

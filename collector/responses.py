@@ -9,7 +9,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from collector.problems import Problem, RequestRefused
+from collector.problems import PROBLEM_OF_REFUSAL, Problem, RequestRefused
+from runtime.http.limits import Refusal
 
 RESULT_HEADER: Final = "X-Onefold-Result"
 RESET_HEADER: Final = "X-RateLimit-Reset"
@@ -126,6 +127,12 @@ def refused_response(
         response_headers["Accept-Encoding"] = "gzip"
     content = {"success": False, "code": answer.code, "message": message or answer.message, "results": listed_rejections}
     return json_response(content, answer.status, response_headers)
+
+
+def render_refusal(refusal: Refusal) -> bytes:
+    """Return the body of a request that the port refuses before a route sees it."""
+    answer = PROBLEM_OF_REFUSAL[refusal].value
+    return orjson.dumps({"success": False, "code": answer.code, "message": answer.message, "results": []})
 
 
 def site_settings(write_key: str, host: str, protocol: str) -> dict[str, Any]:

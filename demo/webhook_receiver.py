@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from runtime.health import QuietServer
+from runtime.http.server import QuietServer
 
 PATH: Final = "/webhook"
 MAX_BYTES: Final = 256 * 1024

@@ -1,23 +1,25 @@
 """Health checks that ask each service: named pings with time limits, served beside the metrics."""
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Self
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Self
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from runtime.errors import Misconfigured, Transient
+from runtime.errors import Transient
+from runtime.http.limits import HttpLimits
+from runtime.http.server import QuietServer, closed_counter, make_server, open_listener
 from runtime.metrics import Metrics
 from runtime.settings import Settings
 
 Ping = Callable[[], Awaitable[object]]
 PING_TIMEOUT_S = 3.0
+MAX_HEADER_BYTES: Final = 16 * 1024
+MAX_BODY_BYTES: Final = 1024
+"""Of requests to the metrics endpoint, which need no body."""
 
 
 async def check_all(pings: Mapping[str, Ping]) -> dict[str, str]:
@@ -38,14 +40,6 @@ async def _await_ping(ping: Ping) -> object:
     return await ping()
 
 
-class QuietServer(uvicorn.Server):
-    """uvicorn without its own signal handling: the process decides when it ends."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class HealthServer:
     """Serves `/live`, `/ready` and `/metrics` on the metrics address while its context is open.
 
@@ -60,14 +54,8 @@ class HealthServer:
         self._metrics = metrics
         self._address = (settings.metrics_host, settings.metrics_port)
         app = Starlette(routes=[Route("/live", self._live), Route("/ready", self._ready), Route("/metrics", self._exposition)])
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-        )
-        self._server = QuietServer(config)
+        limits = HttpLimits.of(settings, max_header_bytes=MAX_HEADER_BYTES, max_body_bytes=MAX_BODY_BYTES)
+        self._server: QuietServer = make_server(app, limits, grace_s=1, count_closed=closed_counter(metrics, "metrics"))
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -76,14 +64,7 @@ class HealthServer:
         return int(self._server.servers[0].sockets[0].getsockname()[1])
 
     async def __aenter__(self) -> Self:
-        try:
-            # Bound here: uvicorn would end the whole process over a taken port.
-            listener = socket.create_server(self._address)
-        except OSError as error:
-            raise Misconfigured(
-                "the metrics endpoint cannot listen: is ONEFOLD_METRICS_PORT taken? "
-                "Is ONEFOLD_METRICS_HOST an address of this machine?"
-            ) from error
+        listener = open_listener(*self._address, name="the metrics endpoint", setting="ONEFOLD_METRICS")
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="health")
         while not self._server.started:
             if self._task.done():

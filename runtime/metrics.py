@@ -13,6 +13,7 @@ MetricName = Literal[
     "onefold_bad_definitions",
     "onefold_http_requests_total",
     "onefold_http_request_seconds",
+    "onefold_http_connections_closed_total",
     "onefold_email_requests_total",
     "onefold_slice_records",
     "onefold_slice_seconds",
@@ -68,6 +69,12 @@ REGISTER: Final[dict[MetricName, Metric]] = {
     ),
     "onefold_http_requests_total": Metric("counter", ("path", "status"), "requests answered"),
     "onefold_http_request_seconds": Metric("histogram", ("path",), "from a request's first byte to its answer", _SECONDS),
+    "onefold_http_connections_closed_total": Metric(
+        "counter",
+        ("port", "reason"),
+        "connections that a limit has closed, by port (collector, api, metrics) and reason: `headers`, `body` and `answer` were "
+        "too slow, `no_room` gave way to another one",
+    ),
     "onefold_email_requests_total": Metric(
         "counter",
         ("kind", "result"),

@@ -78,6 +78,23 @@ class Settings(BaseSettings):
         pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
         description="UTC time of day at which an API process compares all segments with their SQL and repairs them; empty: never",
     )
+    http_headers_timeout_ms: int = Field(
+        20_000, ge=10, description="longest time until the headers of a request are whole, on every HTTP port"
+    )
+    http_body_timeout_ms: int = Field(
+        30_000, ge=10, description="longest time until the body of a request is whole, plus one second for each 64 KiB of it"
+    )
+    http_idle_timeout_ms: int = Field(75_000, ge=10, description="how long a connection stays open between two requests")
+    http_write_timeout_ms: int = Field(60_000, ge=10, description="how long a client may take to read on in an answer")
+    http_max_connections: int = Field(
+        1024, ge=16, le=1_000_000, description="most connections of one HTTP port; beyond it, those without a valid key give way"
+    )
+    http_max_unproven_per_peer: int = Field(
+        256,
+        ge=1,
+        description="most connections of one address on which no request with a valid key is in progress; "
+        "behind a proxy of your own set it as high as ONEFOLD_HTTP_MAX_CONNECTIONS",
+    )
     metrics_host: str = Field("127.0.0.1", description="address of the metrics and health endpoint")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of the metrics and health endpoint; 0 takes a free one")
 

@@ -63,7 +63,7 @@ def verify(parts: CollectorParts, context: RequestContext) -> RequestContext:
         raise RequestRefused(proof)
     if parts.replay_cache.has(name, proof, context.received_ms):
         return replace(context, response=accepted_response([], 0, context.headers))
-    return replace(context, proof=proof)
+    return replace(context, proof=proof).proven()
 
 
 def _signed_request(parts: CollectorParts, context: RequestContext) -> SignedRequest:

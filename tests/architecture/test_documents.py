@@ -24,8 +24,9 @@ def test_reference_pages_are_those_the_code_makes(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(REGISTER))
 def test_every_metric_of_the_register_is_written_somewhere(name: str) -> None:
-    packages = ("activation", "api", "collector", "consumers", "demo", "ops", "profile_store", "streams", "warehouse")
-    assert any(f'"{name}"' in path.read_text() for package in packages for path in (ROOT / package).rglob("*.py"))
+    packages = ("activation", "api", "collector", "consumers", "demo", "ops", "profile_store", "runtime", "streams", "warehouse")
+    writers = (path for package in packages for path in (ROOT / package).rglob("*.py") if path != ROOT / "runtime" / "metrics.py")
+    assert any(f'"{name}"' in path.read_text() for path in writers)
 
 
 def test_changelog_starts_with_what_is_unreleased_or_with_the_version() -> None:

@@ -27,6 +27,13 @@ IMPURE: Final = {
 }  # fmt: skip
 """What a pure file does not import: drivers, the clock, chance, the environment, the network and the event loop."""
 
+SERVERS: Final = {
+    "runtime/http/server.py": "it opens the ports of all processes, within limits",
+    "runtime/http/protocol.py": "it is the protocol that holds these limits",
+    "embedded/clickhouse/main.py": "the engine's port has a protocol of its own",
+    "demo/webhook_receiver.py": "the demo's shop is no part of Onefold",
+}
+"""Files that import the HTTP server, with the reason: every other port is opened by the first of them."""
 ALLOWED: Final = {
     "collector/openapi.py": ({"starlette"}, "it describes the routes, and names their types; it handles no request"),
     "demo/simulation.py": ({"random"}, "its generator is seeded, so that the same seed gives the same calls"),
@@ -82,3 +89,7 @@ def test_every_file_that_must_be_pure_is_collected_from_any_directory(tmp_path: 
 
 def test_the_collector_reaches_no_store() -> None:
     assert [path for path in production_files() if path.parts[0] == "collector" and "profile_store" in imported(path)] == []
+
+
+def test_every_http_port_is_opened_within_the_shared_limits() -> None:
+    assert {str(path) for path in production_files() if "uvicorn" in imported(path)} <= SERVERS.keys()

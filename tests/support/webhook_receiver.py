@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from runtime.clock import Clock
-from runtime.health import QuietServer
+from runtime.http.server import QuietServer
 from tests.support.polling import eventually_async
 
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRlc3RzLCAyNCBieXRlcw=="

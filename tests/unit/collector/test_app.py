@@ -359,7 +359,9 @@ async def test_before_the_sources_are_known_no_key_is_called_wrong() -> None:
 
 async def test_requests_above_the_concurrency_limit_are_deferred() -> None:
     async with collector_harness() as at:
-        passes = [at.parts.limiter.acquire() for _ in range(1024)]
+        passes = [at.parts.limiter.permit("a") for _ in range(1024)]
+        for permit in passes:
+            permit.prove()
         answer = await at.post("/v1/track", TRACK)
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"

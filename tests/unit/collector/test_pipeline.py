@@ -120,7 +120,7 @@ async def test_a_refusal_for_the_rate_has_the_headers_of_the_source() -> None:
 async def test_a_preflight_request_takes_no_permit_and_is_not_counted() -> None:
     async with collector_harness() as at:
         for _ in range(1024):
-            at.parts.limiter.acquire()
+            at.parts.limiter.permit("a").prove()
         answer = await at.http.options("/v1/track", headers={"Origin": SHOP})
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, "*")
         assert b"onefold_http_requests_total{" not in at.metrics.exposition()
@@ -128,7 +128,7 @@ async def test_a_preflight_request_takes_no_permit_and_is_not_counted() -> None:
 
 async def test_the_body_is_released_before_the_broker_is_awaited() -> None:
     async with collector_harness() as at:
-        permit = at.parts.limiter.acquire()
+        permit = at.parts.limiter.permit("a")
         request = Request({"type": "http", "headers": [], "query_string": b"", "client": None})
         body = DecodedBody({"batch": [TRACK]}, b"{}")
         context = RequestContext(request, permit, {}, source=source("default", KEY), raw=b"raw", body=body)

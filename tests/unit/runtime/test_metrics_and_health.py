@@ -75,6 +75,17 @@ async def test_not_ready_names_the_kind_of_error_alone() -> None:
     assert ready.json() == {"ready": False, "checks": {"kafka": "ok", "redis": "Transient"}, "waits": []}
 
 
+async def test_a_half_sent_request_does_not_keep_a_connection_to_the_metrics() -> None:
+    metrics = Metrics()
+    async with HealthServer(Settings(http_headers_timeout_ms=50), metrics, {}) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nX: ")
+        async with asyncio.timeout(30):
+            assert await reader.read() == b""
+        writer.close()
+    assert b'onefold_http_connections_closed_total{port="metrics",reason="headers"} 1.0' in metrics.exposition()
+
+
 async def test_a_ping_that_never_answers_is_not_ok(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.health.PING_TIMEOUT_S", 0.01)
     assert await check_all({"store": asyncio.Event().wait, "kafka": fine}) == {"store": "TimeoutError", "kafka": "ok"}
