@@ -1,11 +1,16 @@
 # syntax=docker/dockerfile:1
+# Two stages: what builds the package stays out of the image, and so does whatever only tests need. The tag names an exact version;
+# SECURITY.md says how it is pinned by its digest.
 FROM python:3.11.14-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
-COPY requirements/onefold.lock requirements/
-RUN python -m venv /venv && /venv/bin/python -m pip install --no-deps --require-hashes -r requirements/onefold.lock
+COPY requirements/build.lock requirements/production.lock requirements/
+RUN python -m venv /tools && /tools/bin/python -m pip install --no-deps --require-hashes -r requirements/build.lock \
+ && python -m venv /venv && /venv/bin/python -m pip install --no-deps --require-hashes -r requirements/production.lock
 COPY . .
-RUN /venv/bin/python -m pip install --no-deps --no-build-isolation .
+RUN /tools/bin/python -m hatchling build -t wheel -d /dist \
+ && /venv/bin/python -m pip install --no-deps /dist/*.whl \
+ && /venv/bin/python -m pip uninstall --yes pip
 
 FROM python:3.11.14-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /var/lib/onefold --create-home onefold

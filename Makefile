@@ -9,7 +9,7 @@ STAMP := .venv/.ready
 UNFINISHED := .venv/.unfinished
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
-.PHONY: setup demo analytics-js test coverage clients check wheel laws fuzz bench chaos lock clean
+.PHONY: setup demo analytics-js test coverage clients check wheel sbom laws fuzz bench chaos lock clean
 
 setup: $(STAMP)
 
@@ -63,6 +63,12 @@ wheel: setup  ## build the package and run the command from it in an empty envir
 	cd dist && for name in $$(empty/bin/onefold --help | sed -n '/^Commands:/,$$ s/^  \([a-z-]\{1,\}\)  .*/\1/p'); do \
 	  test $$name = demo || empty/bin/onefold $$name --help >/dev/null || exit 1; done
 
+sbom:  ## list the packages of production with their hashes as CycloneDX, in dist/onefold.cdx.json (needs a package index)
+	rm -rf dist/sbom && mkdir -p dist && $(PYTHON) -m venv dist/sbom
+	dist/sbom/bin/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0
+	dist/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --of JSON -o dist/onefold.cdx.json requirements/production.lock
+	@echo "dist/onefold.cdx.json is the list of materials"
+
 laws: setup  ## the laws over many more random histories; ROUNDS=10 is 100,000
 	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_LAWS_ROUNDS=$(or $(ROUNDS),10) \
 	  $(BIN)/pytest tests/property tests/unit/domain tests/contract/test_profile_store_fencing.py -n auto --timeout 3600
@@ -76,9 +82,13 @@ bench: setup  ## throughput and latency against a floor; writes docs/performance
 chaos: setup  ## longer fault rounds on the real broker, and larger inputs
 	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_CHAOS_ROUNDS=5 $(BIN)/pytest tests/integration/streams tests/integration/ops/imports --timeout 900
 
+# What develops and tests Onefold, what its processes need in production, and what builds the package: the versions are the same in all.
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
 lock:  ## resolve pyproject.toml's ranges for every supported Python (needs uv); UPGRADE=--upgrade takes newer versions
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate $(UPGRADE) \
-	  --extra embedded --extra demo --group dev --override requirements/overrides.txt pyproject.toml -o requirements/onefold.lock
+	$(COMPILE) --extra embedded --extra demo --group dev --override requirements/overrides.txt pyproject.toml -o requirements/onefold.lock $(UPGRADE)
+	$(COMPILE) --constraint requirements/onefold.lock pyproject.toml -o requirements/production.lock
+	$(COMPILE) --constraint requirements/onefold.lock --group build -o requirements/build.lock
 
 clean:
 	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

