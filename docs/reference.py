@@ -39,6 +39,13 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines) + "\n"
 
 
+_CONFIGURATION_INTRODUCTION = """A secret (a key, a token, a password, an address that may hold one) may come from a file:
+`ONEFOLD_TENANT_SECRET_FILE` names the file of `ONEFOLD_TENANT_SECRET`, and so on. An empty variable of a file, user or password
+counts as unset.
+
+"""
+
+
 def configuration() -> str:
     """Return the page of every setting: its variable, default and meaning."""
     rows = []
@@ -46,7 +53,8 @@ def configuration() -> str:
         secret = isinstance(field.default, SecretStr)
         default = "(secret)" if secret and name.endswith(("secret", "token")) else _plain(field.default)
         rows.append((f"`ONEFOLD_{name.upper()}`", f"`{default}`", field.description or ""))
-    return "# Configuration\n\n" + _GENERATED_NOTICE + _table(("Variable", "Default", "Meaning"), rows)
+    table = _table(("Variable", "Default", "Meaning"), rows)
+    return "# Configuration\n\n" + _GENERATED_NOTICE + _CONFIGURATION_INTRODUCTION + table
 
 
 def _plain(default: object) -> str:

@@ -1,20 +1,22 @@
 """Apache Kafka as one KRaft node: its properties, its directory, its command line, and whether it is ready."""
 
+import asyncio
 import base64
 import os
 import secrets
 import shutil
-import socket
 import struct
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from embedded import kafka_access
 from embedded.child_process import tie_to
 from embedded.java import Java
-from embedded.layout import Layout, explain_write_errors
+from embedded.layout import Layout, explain_write_errors, write_private
 from runtime.errors import Misconfigured
+from runtime.variables import read_settings
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 _FLAGS = (
@@ -26,10 +28,9 @@ _FLAGS = (
 _PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+listeners=CLIENTS://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=CLIENTS://127.0.0.1:{broker}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={logs}
 num.partitions=4
 auto.create.topics.enable=false
@@ -68,18 +69,19 @@ replica.fetch.max.bytes=8388608
 socket.request.max.bytes=16777216
 compression.type=producer
 connections.max.idle.ms=3600000
-"""
+{access}"""
 
 
 @dataclass(frozen=True, slots=True)
 class Kafka:
-    """One broker: a Java, the jars, a layout and two loopback ports."""
+    """One broker: a Java, the jars, a layout, two loopback ports and the password of its user."""
 
     java: Java
     jars: Sequence[Path]
     layout: Layout
     port: int
     controller_port: int
+    password: str = field(repr=False)
 
     @property
     def properties_file(self) -> Path:
@@ -90,27 +92,39 @@ class Kafka:
         return (self.layout.kafka / "data" / "meta.properties").exists()
 
     def prepare(self) -> None:
-        """Write the properties, and format the log directory once. Raises Misconfigured when either fails."""
+        """Write the properties of broker and clients, and format the log directory once. Raises Misconfigured when it fails."""
         with explain_write_errors(self.layout.kafka, "free space there or make it writable"):
             logs = self.layout.kafka / "data"
             if not self.is_formatted:
                 self._format(logs)
-            self.properties_file.write_text(properties(logs, self.port, self.controller_port))
+            write_private(self.properties_file, self._properties(logs))
+            write_private(
+                kafka_access.client_properties_file(self.layout), kafka_access.client_properties(self.port, self.password)
+            )
+
+    def _properties(self, logs: Path) -> str:
+        return properties(logs, self.port, self.controller_port, kafka_access.listener_properties(self.password))
 
     def _format(self, logs: Path) -> None:
         """Format beside, then rename: a run that is killed in between leaves no half-made directory."""
         draft, draft_properties = self.layout.kafka / "data.new", self.layout.kafka / "format.properties"
+        arguments_file = self.layout.kafka / "format.arguments"
         if logs.exists():
             raise Misconfigured(
                 f"{logs} is there but lacks meta.properties: restore that file, or move the directory away to start empty"
             )
         shutil.rmtree(draft, ignore_errors=True)
-        draft_properties.write_text(properties(draft, self.port, self.controller_port))
+        write_private(draft_properties, self._properties(draft))
         cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
         cluster_id = cluster_id if cluster_id[0] != "-" else f"A{cluster_id[1:]}"  # else it reads as an option
-        tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(draft_properties))
+        tool = (
+            "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(draft_properties),
+            "--add-scram", kafka_access.scram_credentials(self.password),
+        )  # fmt: skip
+        # In a file, because every user of the machine can read the command line of a process.
+        write_private(arguments_file, "\n".join(_quoted(argument) for argument in tool))
         completed = subprocess.run(
-            [*self.jvm(), *tool], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+            [*self.jvm(), f"@{arguments_file}"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
             env=self.env(), preexec_fn=tie_to(os.getpid()),
         )  # fmt: skip
         if completed.returncode != 0:
@@ -121,6 +135,7 @@ class Kafka:
             )
         draft.rename(logs)
         draft_properties.unlink()
+        arguments_file.unlink()
 
     def flags(self) -> list[str]:
         """Return the JVM's flags; the same ones must be given when a class archive is made and when it is used."""
@@ -143,15 +158,20 @@ class Kafka:
         """Return the broker's command line; `extra_flags` are further JVM flags."""
         return [*self.jvm(*extra_flags), "kafka.Kafka", str(self.properties_file)]
 
-    def is_ready(self, timeout_s: float = 0.5) -> bool:
-        return is_ready(self.port, timeout_s)
+    def is_ready(self, timeout_s: float = 2.0) -> bool:
+        """Return whether the broker lets its user in, and lists itself and a controller."""
+        # The driver is loaded where a broker runs, and not by `onefold status`.
+        from runtime.bus.kafka_connection import client_options, is_serving
+
+        settings = read_settings({"ONEFOLD_MODE": "embedded", **kafka_access.client_variables(self.port, self.password)})
+        return asyncio.run(is_serving(client_options(settings), timeout_s))
 
 
-def properties(logs: Path, broker: int, controller: int) -> str:
-    """Return the text of server.properties."""
+def properties(logs: Path, broker: int, controller: int, access: str) -> str:
+    """Return the text of server.properties; `access` are the lines of its listeners."""
     # Java reads these files as Latin-1
     escaped = "".join(f"\\u{unit:04x}" if unit > 126 or unit == 92 else chr(unit) for unit in _utf16_units(str(logs)))
-    return _PROPERTIES.format(logs=escaped, broker=broker, controller=controller)
+    return _PROPERTIES.format(logs=escaped, broker=broker, controller=controller, access=access)
 
 
 def _utf16_units(text: str) -> tuple[int, ...]:
@@ -159,27 +179,7 @@ def _utf16_units(text: str) -> tuple[int, ...]:
     return struct.unpack(f">{len(encoded) // 2}H", encoded)
 
 
-def is_ready(port: int, timeout_s: float = 0.5) -> bool:
-    """Return whether the broker lists itself and a controller in a Metadata answer. It accepts connections long before that."""
-    body = struct.pack(">hhih", 3, 1, 7, -1) + struct.pack(">i", 0)
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
-            connection.sendall(struct.pack(">i", len(body)) + body)
-            with connection.makefile("rb") as answer:
-                (size,) = struct.unpack(">i", answer.read(4))
-                return names_controller(answer.read(size))
-    except (OSError, struct.error):
-        return False
-
-
-def names_controller(answer: bytes) -> bool:
-    """Return whether a Metadata v1 answer lists a broker and names the controller. Raises struct.error when it is cut short."""
-    _, broker_count = struct.unpack_from(">ii", answer)
-    offset = 8
-    for _ in range(broker_count):
-        _, host_length = struct.unpack_from(">ih", answer, offset)
-        offset += 6 + host_length + 4
-        (rack_length,) = struct.unpack_from(">h", answer, offset)
-        offset += 2 + max(rack_length, 0)
-    (controller_id,) = struct.unpack_from(">i", answer, offset)
-    return bool(broker_count > 0 and controller_id >= 0)
+def _quoted(argument: str) -> str:
+    """Return a word of a file of arguments for the `java` command."""
+    escaped = argument.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

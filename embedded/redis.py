@@ -1,13 +1,15 @@
-"""The Redis-protocol server of the embedded stack."""
+"""The Redis-protocol server of the embedded stack, which lets nobody in without its password."""
 
+import hashlib
 import os
 import shutil
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
-from embedded.layout import Layout
+from embedded.layout import Layout, write_private
 from runtime.errors import Misconfigured
 
 MIN_MEMORY_BYTES: Final = 64 * 1024 * 1024
@@ -49,23 +51,42 @@ def max_memory_bytes(environ: Mapping[str, str] = os.environ) -> int:
 def argv(binary: Path, layout: Layout, port: int) -> list[str]:
     """Return the server's command line: append-only file, a unix socket for Onefold's processes, a loopback port for people."""
     return [
-        str(binary), "--port", str(port), "--bind", "127.0.0.1",
+        str(binary), str(_login_file(layout)), "--port", str(port), "--bind", "127.0.0.1",
         "--unixsocket", str(layout.socket("redis")), "--unixsocketperm", "700",
         "--maxmemory", str(max_memory_bytes()), "--maxmemory-policy", "noeviction",
         "--dir", str(layout.redis), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no",
     ]  # fmt: skip
 
 
-def url(layout: Layout) -> str:
-    """Return the address for processes of this machine."""
-    return f"unix://{layout.socket('redis')}?db=0"
+def write_login(layout: Layout, password: str) -> None:
+    """Write the file by which the server knows the password. It holds a hash, and is no argument: anybody can read those."""
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    write_private(_login_file(layout), f"user default on sanitize-payload #{digest} ~* &* +@all\n")
 
 
-def is_ready(port: int, timeout_s: float = 0.5) -> bool:
-    """Return whether the server answers PING. While it loads its file it answers with an error and is not ready."""
+def _login_file(layout: Layout) -> Path:
+    return layout.run / "redis.conf"
+
+
+def url(layout: Layout, password: str) -> str:
+    """Return the address for processes of this machine: the socket, which other users cannot open."""
+    return f"unix://:{password}@{quote(str(layout.socket('redis')))}?db=0"
+
+
+def address(port: int, password: str) -> str:
+    """Return the address for people and their tools."""
+    return f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def is_ready(path: Path, password: str, timeout_s: float = 0.5) -> bool:
+    """Return whether the server at the socket answers PING. While it loads its file it answers with an error and is not ready."""
+    command = f"*2\r\n$4\r\nAUTH\r\n${len(password)}\r\n{password}\r\n*1\r\n$4\r\nPING\r\n"
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
-            connection.sendall(b"*1\r\n$4\r\nPING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(str(path))
+            connection.sendall(command.encode())
+            with connection.makefile("rb") as answer:
+                return (answer.readline(), answer.readline()) == (b"+OK\r\n", b"+PONG\r\n")
     except OSError:
         return False

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import quote
 
-from embedded import analytics_js, redis
+from embedded import analytics_js, kafka_access, redis
 from embedded.child_process import LIVENESS_TIMEOUT_S, ChildSpec
 from embedded.layout import Layout
 from embedded.secrets import ANALYST_USER, APP_USER, Secrets
 from runtime.errors import Misconfigured
 
 PORT_NAMES = ("kafka", "controller", "redis", "clickhouse", "collector", "api")
+
+_NOT_EMBEDDED = (
+    "REDIS_USER", "REDIS_PASSWORD", "REDIS_CA_FILE", "REDIS_CERTIFICATE_FILE", "REDIS_KEY_FILE",
+    "CLICKHOUSE_USER", "CLICKHOUSE_PASSWORD", "CLICKHOUSE_CA_FILE",
+)  # fmt: skip
+"""Settings of other stacks' connections, which this one does not use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +58,21 @@ def selected_roles(environ: Mapping[str, str] = os.environ, roles: Sequence[Role
 
 
 def environment(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
-    """Return the ONEFOLD_* variables with which any process of this machine reaches the stack in `layout`."""
+    """Return the ONEFOLD_* variables with which a process of this user reaches the stack in `layout`.
+
+    They also unset what a shell may hold for another Onefold: an empty variable counts as none.
+    """
+    from runtime.variables import secret_variables  # with the settings, which `onefold status` does not need
+
     analytics_js_dir = analytics_js.find_installed()
     return {
         **({} if analytics_js_dir is None else {"ONEFOLD_COLLECTOR_ANALYTICS_JS_DIR": str(analytics_js_dir)}),
+        **{f"{name}_FILE": "" for name in secret_variables()},
+        **{f"ONEFOLD_{name}": "" for name in _NOT_EMBEDDED},
         "ONEFOLD_MODE": "embedded",
         "ONEFOLD_DATA_DIR": str(layout.root),
-        "ONEFOLD_KAFKA_BOOTSTRAP": f"127.0.0.1:{ports['kafka']}",
-        "ONEFOLD_REDIS_URL": redis.url(layout),
+        **kafka_access.client_variables(ports["kafka"], secrets.kafka_password),
+        "ONEFOLD_REDIS_URL": redis.url(layout, secrets.redis_password),
         "ONEFOLD_CLICKHOUSE_URL": f"http://{APP_USER}:{secrets.clickhouse_app}@127.0.0.1:{ports['clickhouse']}",
         "ONEFOLD_TENANT_SECRET": secrets.tenant_secret,
         "ONEFOLD_API_TOKEN": secrets.api_token,
@@ -75,7 +88,18 @@ def addresses(ports: Mapping[str, int], secrets: Secrets) -> dict[str, str]:
         "api": f"http://127.0.0.1:{ports['api']}",
         "clickhouse": f"http://{ANALYST_USER}:{secrets.clickhouse_analyst}@127.0.0.1:{ports['clickhouse']}",
         "kafka": f"127.0.0.1:{ports['kafka']}",
-        "redis": f"redis://127.0.0.1:{ports['redis']}/0",
+        "redis": redis.address(ports["redis"], secrets.redis_password),
+    }
+
+
+def kafka_login(layout: Layout, secrets: Secrets) -> dict[str, str]:
+    """Return what a client of Kafka needs beside the address; Kafka's own tools need the file alone."""
+    return {
+        "security_protocol": kafka_access.PROTOCOL,
+        "sasl_mechanism": kafka_access.MECHANISM,
+        "user": kafka_access.USER,
+        "password": secrets.kafka_password,
+        "properties_file": str(kafka_access.client_properties_file(layout)),
     }
 
 

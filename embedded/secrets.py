@@ -13,13 +13,15 @@ APP_USER, ANALYST_USER = "onefold", "analyst"
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """`write_key` is the collector's key of the source `default`; the passwords are those of ClickHouse's users."""
+    """`write_key` is the collector's key of the source `default`; the others are passwords of the stores' users."""
 
     tenant_secret: str
     api_token: str
     write_key: str
     clickhouse_app: str
     clickhouse_analyst: str
+    kafka_password: str
+    redis_password: str
 
     def __repr__(self) -> str:
         return "Secrets(…)"

@@ -17,7 +17,7 @@ from embedded.kafka import Kafka
 from embedded.kafka_jars import cache_dir, kafka_jars
 from embedded.layout import Layout, explain_write_errors, write_private
 from embedded.leftovers import end_leftovers
-from embedded.roles import PORT_NAMES, Role, addresses, answers_ok, environment, read_waits, refuses_key, role_spec
+from embedded.roles import PORT_NAMES, Role, addresses, answers_ok, environment, kafka_login, read_waits, refuses_key, role_spec
 from embedded.supervisor import Child, Notify, trim_log
 from runtime.errors import Invalid, Misconfigured, Transient
 from runtime.settings import Settings
@@ -115,6 +115,8 @@ class Stack:
             "addresses": addresses(self.ports, self.secrets),
             "write_keys": {} if is_refused else {"default": write_key},
             "waits": waits,
+            "kafka_login": kafka_login(self.layout, self.secrets),
+            "redis_login": {"socket": str(self.layout.socket("redis")), "password": self.secrets.redis_password},
             "api_token": self.secrets.api_token,
             "roles": [
                 {"name": child.name, "pid": child.pid, "ready": ready, "restarts": child.restarts}
@@ -138,13 +140,14 @@ class Stack:
         return self._children[name]
 
     def _redis(self) -> ChildSpec:
-        port = self.ports["redis"]
-        argv = redis.argv(redis.server_binary(), self.layout, port)
+        socket, password = self.layout.socket("redis"), self.secrets.redis_password
+        redis.write_login(self.layout, password)
+        argv = redis.argv(redis.server_binary(), self.layout, self.ports["redis"])
         return ChildSpec(
             "redis",
             argv,
-            is_ready=lambda: redis.is_ready(port),
-            is_alive=lambda: redis.is_ready(port, LIVENESS_TIMEOUT_S),
+            is_ready=lambda: redis.is_ready(socket, password),
+            is_alive=lambda: redis.is_ready(socket, password, LIVENESS_TIMEOUT_S),
             log=self.layout.logs / "redis.log",
         )
 
@@ -166,7 +169,14 @@ class Stack:
         )
 
     def _kafka(self) -> ChildSpec:
-        kafka = Kafka(find_java(), kafka_jars(notify=self._notify), self.layout, self.ports["kafka"], self.ports["controller"])
+        kafka = Kafka(
+            find_java(),
+            kafka_jars(notify=self._notify),
+            self.layout,
+            self.ports["kafka"],
+            self.ports["controller"],
+            self.secrets.kafka_password,
+        )
         if not kafka.is_formatted:
             self._notify("formatting Kafka's directory")
         kafka.prepare()

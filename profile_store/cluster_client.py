@@ -4,7 +4,7 @@ Every call concerns one slot. The client follows slots that move to another prim
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -66,7 +66,7 @@ class ClusterClient:
     error, because it is not known whether it was executed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, extra_options: Mapping[str, Any]) -> None:
         """Prepare the client without connecting. Raises ValueError or TypeError for a wrong address or an unknown option."""
         hosts, options = parse_cluster_url(url)
         client = RedisCluster(
@@ -76,7 +76,7 @@ class ClusterClient:
             socket_timeout=None,  # the caller limits the time of a call
             retry=Retry(NoBackoff(), 0),
             protocol=2,
-            **options,
+            **{**extra_options, **options},
         )
         self._nodes = client.nodes_manager
         self._seeds = client.startup_nodes

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 import msgspec
-from redis.exceptions import AuthenticationError
 
 from domain.identity.model import Label
 from profile_store import encoding
@@ -14,9 +13,11 @@ from profile_store.encoding import PackedWrites
 from profile_store.keys import WRITE_AHEAD, Keys
 from profile_store.port import Checkpoint, DocumentKind, GuardedDocument, TopicPartition, Writes
 from profile_store.redis_base import CALL_TIMEOUT_S, SCAN_COUNT, RedisBase, Script
+from profile_store.redis_connection import connection_options
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, StateLost, Transient
 from runtime.settings import Settings
+from runtime.tls import causes
 
 _CHECKPOINT_SCRIPT: Final = Script.load("checkpoint")
 _WRITE_FENCED_SCRIPT: Final = Script.load("write_fenced")
@@ -54,8 +55,9 @@ class ClusterStore(RedisBase):
 
     def __init__(self, settings: Settings, clock: Clock, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
         super().__init__(Keys(settings.environment, tagged=True), clock, call_timeout_s)
+        options = connection_options(settings)
         try:
-            self._link = ClusterClient(settings.redis_url.get_secret_value())
+            self._link = ClusterClient(settings.redis_url.get_secret_value(), options)
         except (ValueError, TypeError):
             raise Misconfigured(
                 "ONEFOLD_REDIS_URL is not an address of a Redis Cluster: use redis+cluster://host:port,host:port or rediss+cluster://"
@@ -228,14 +230,10 @@ class ClusterStore(RedisBase):
                     break
 
     def _remedy(self, error: BaseException) -> str | None:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, AuthenticationError):
-                return super()._remedy(cause)
+        for cause in causes(error):
             if "Cluster mode is not enabled" in str(cause):
                 return "ONEFOLD_REDIS_URL names a cluster, but its server is none: write its address as redis://host:port/0"
-            cause = cause.__cause__
-        return None
+        return super()._remedy(error)
 
 
 def _get_calls(keys: Sequence[str]) -> list[SlotCall]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
-from redis.exceptions import AuthenticationError, RedisClusterException, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
 
 from domain.identity.model import Label, Members, Neighbours
 from profile_store import encoding
@@ -24,6 +24,7 @@ from profile_store.port import (
 )
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, Transient
+from runtime.tls import causes, explain_refusal
 
 CALL_TIMEOUT_S: Final = 5.0
 """The time limit of a call, which normally takes milliseconds. It outlasts a fork of Redis or a slow disk, and ends before
@@ -227,6 +228,14 @@ class RedisBase(ABC):
 
     def _remedy(self, error: BaseException) -> str | None:
         """Return what an operator must do about an error, or None for an error that may pass by itself."""
-        if isinstance(error, AuthenticationError):
-            return "Redis refuses the user or password in ONEFOLD_REDIS_URL: correct them"
+        if explanation := explain_refusal(error, "redis"):
+            return f"Redis: {explanation}"
+        for cause in causes(error):
+            if isinstance(cause, AuthenticationError):
+                return (
+                    "Redis refuses the user or password in ONEFOLD_REDIS_URL, or in ONEFOLD_REDIS_USER and ONEFOLD_REDIS_PASSWORD: "
+                    "correct them"
+                )
+            if isinstance(cause, NoPermissionError):
+                return "Redis forbids its user what Onefold needs: give the user the rights in docs/operating.md"
         return None

@@ -13,6 +13,7 @@ from profile_store import encoding
 from profile_store.keys import Keys
 from profile_store.port import Checkpoint, DocumentKind, GuardedDocument, TopicPartition, Writes
 from profile_store.redis_base import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, MAX_CONNECTIONS, SCAN_COUNT, RedisBase, Script
+from profile_store.redis_connection import connection_options
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, StateLost
 from runtime.settings import Settings
@@ -33,6 +34,7 @@ class RedisStore(RedisBase):
 
     def __init__(self, settings: Settings, clock: Clock, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
         super().__init__(Keys(settings.environment), clock, call_timeout_s)
+        options = connection_options(settings)
         try:
             pool = BlockingConnectionPool.from_url(
                 settings.redis_url.get_secret_value(),
@@ -42,6 +44,7 @@ class RedisStore(RedisBase):
                 socket_timeout=None,  # as above
                 retry=Retry(NoBackoff(), 0),
                 protocol=2,
+                **options,
             )
         except ValueError:
             raise Misconfigured(

@@ -1,12 +1,24 @@
 """One frozen Settings object, read once in each `main` from `ONEFOLD_*` variables and passed down."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from runtime.connection_rules import connection_faults
+
 DEFAULT_SECRET = "embedded-only-secret"  # noqa: S105 - refused outside embedded mode
+
+
+def _blank_to_none(value: Any) -> Any:
+    """Return None for an empty variable: the way to unset one that a parent process or a Compose file sets."""
+    return None if value == "" else value
+
+
+OptionalText = Annotated[str | None, BeforeValidator(_blank_to_none)]
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_to_none)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_blank_to_none)]
 
 
 class Settings(BaseSettings):
@@ -36,14 +48,39 @@ class Settings(BaseSettings):
     geoip_file: Path | None = Field(None, description="GeoIP database in MaxMind's format, for the location of context.ip")
 
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma separated")
+    kafka_security_protocol: Literal["PLAINTEXT", "SASL_PLAINTEXT", "SSL", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how the broker's listener is spoken to: with a login (SASL), with TLS (SSL), both or neither"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how the login to Kafka is made; PLAIN sends the password itself, so use it with TLS alone"
+    )
+    kafka_user: OptionalText = Field(None, description="user of Kafka; the table of rights says what each process needs")
+    kafka_password: OptionalSecret = Field(None, description="password of the user of Kafka")
+    kafka_ca_file: OptionalPath = Field(
+        None, description="PEM file of the authorities that sign the brokers' certificates; unset: those that this machine trusts"
+    )
+    kafka_certificate_file: OptionalPath = Field(None, description="PEM file of the certificate that this process shows to Kafka")
+    kafka_key_file: OptionalPath = Field(None, description="PEM file of that certificate's key, unless it is in the same file")
     partitions: int = Field(4, ge=1, le=1024, description="partitions of a new topic, except for topics that have a single one")
     replication_factor: int = Field(1, ge=1, le=7, description="replicas of a new topic")
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
         description="redis://, rediss:// or unix://; of a Redis Cluster redis+cluster:// or rediss+cluster:// and any of its nodes",
     )
+    redis_user: OptionalText = Field(None, description="ACL user of Redis, when ONEFOLD_REDIS_URL names none")
+    redis_password: OptionalSecret = Field(None, description="password of Redis, when ONEFOLD_REDIS_URL holds none")
+    redis_ca_file: OptionalPath = Field(
+        None, description="PEM file of the authority that signs Redis' certificate, beside those that this machine trusts"
+    )
+    redis_certificate_file: OptionalPath = Field(None, description="PEM file of the certificate that this process shows to Redis")
+    redis_key_file: OptionalPath = Field(None, description="PEM file of that certificate's key, unless it is in the same file")
     clickhouse_url: SecretStr = Field(
         SecretStr("http://127.0.0.1:8123"), description="ClickHouse's HTTP address, may contain user:password@"
+    )
+    clickhouse_user: OptionalText = Field(None, description="user of ClickHouse, when ONEFOLD_CLICKHOUSE_URL names none")
+    clickhouse_password: OptionalSecret = Field(None, description="password of ClickHouse, when ONEFOLD_CLICKHOUSE_URL holds none")
+    clickhouse_ca_file: OptionalPath = Field(
+        None, description="PEM file of the authority that signs ClickHouse's certificate, beside those that this machine trusts"
     )
     clickhouse_database: str = Field("onefold", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="ClickHouse database")
 
@@ -133,6 +170,12 @@ class Settings(BaseSettings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _connections_fit_together(self) -> Self:
+        if faults := list(connection_faults(self)):
+            raise ValueError("; ".join(faults))
+        return self
+
     def topic(self, name: str) -> str:
         """Return the broker's name of topic `name`: `<environment>.<name>`."""
         return f"{self.environment}.{name}"
@@ -140,3 +183,8 @@ class Settings(BaseSettings):
     def group(self, role: str) -> str:
         """Return the consumer group of `role`: `<environment>.<role>`."""
         return f"{self.environment}.{role}"
+
+
+def secret_fields() -> tuple[str, ...]:
+    """Return the names of the settings that are secrets; each may come from a file (see `runtime.secret_files`)."""
+    return tuple(name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation))

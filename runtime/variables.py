@@ -8,14 +8,15 @@ from typing import Final
 from pydantic import ValidationError
 
 from runtime.errors import Misconfigured
-from runtime.settings import Settings
+from runtime.secret_files import SUFFIX, read_secret_files
+from runtime.settings import Settings, secret_fields
 from runtime.validation_words import describe_error
 
 PREFIX: Final = "ONEFOLD_"
 # Variables that are no settings of a process: of `onefold up`, of Compose, and of options of commands.
 _OTHERS: Final = frozenset({
     "ONEFOLD_ROLES", "ONEFOLD_KAFKA_LIB", "ONEFOLD_REDIS_SERVER", "ONEFOLD_REDIS_MAX_MEMORY_BYTES", "ONEFOLD_WRITE_KEY",
-    "ONEFOLD_CLICKHOUSE_PASSWORD", "ONEFOLD_COLLECTOR_URL",
+    "ONEFOLD_COLLECTOR_URL",
 })  # fmt: skip
 _PREFIXES: Final = (
     "ONEFOLD_DEMO_",
@@ -31,7 +32,12 @@ _PREFIXES: Final = (
 
 def known_variables() -> frozenset[str]:
     """Return the names of all variables that have a meaning by themselves."""
-    return _OTHERS | {PREFIX + name.upper() for name in Settings.model_fields}
+    return _OTHERS | {PREFIX + name.upper() for name in Settings.model_fields} | {name + SUFFIX for name in secret_variables()}
+
+
+def secret_variables() -> tuple[str, ...]:
+    """Return the names of the variables whose value is a secret, and which may name a file instead."""
+    return tuple(PREFIX + name.upper() for name in secret_fields())
 
 
 def check_names(environ: Mapping[str, str] = os.environ) -> None:
@@ -58,8 +64,10 @@ def read_settings(variables: Mapping[str, str] | None = None) -> Settings:
     Raises Misconfigured, which names the variables that are unknown or wrong, never their values.
     """
     check_names()
+    given = dict(variables or {})
+    from_files = read_secret_files([name for name in secret_variables() if name not in given], os.environ)
     try:
-        return Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in (variables or {}).items()})
+        return Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in (from_files | given).items()})
     except ValidationError as error:
         faults = []
         for problem in error.errors(include_input=False, include_url=False):

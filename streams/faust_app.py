@@ -1,10 +1,14 @@
 """The Faust app of one agent. It is made in a function: importing this module makes nothing."""
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from faust import Stream
+from faust import SASLCredentials, Stream
+from faust.auth import SSLCredentials
 from faust.types import StreamT
+from faust.types.auth import CredentialsT
 
+from runtime.bus.kafka_connection import client_options
 from runtime.bus.port import Partition, Record
 from runtime.settings import Settings
 from schemas.topics import by_name
@@ -44,12 +48,14 @@ def create_faust_app(settings: Settings, agent: str, topic: str, *, assignment: 
 
     It creates no topics, serves no web pages, keeps no tables, and acknowledges nothing by itself.
     """
+    options = client_options(settings)
     session_s = settings.session_timeout_ms / 1000
     agent_dir = settings.data_dir / "streams" / agent
     agent_dir.mkdir(parents=True, exist_ok=True)
     app = SliceApp(
         settings.group(agent),
-        broker=[f"{SCHEME}://{server.strip()}" for server in settings.kafka_bootstrap.split(",")],
+        broker=[f"{SCHEME}://{server}" for server in options["bootstrap_servers"]],
+        broker_credentials=_credentials(options),
         datadir=str(agent_dir / "faust"),
         ConsumerScheduler=SliceScheduler,
         key_serializer="raw",
@@ -86,6 +92,19 @@ def create_faust_app(settings: Settings, agent: str, topic: str, *, assignment: 
 
     app.agent(channel, name=agent)(consume)
     return app
+
+
+def _credentials(options: Mapping[str, Any]) -> CredentialsT | None:
+    """Return the login of aiokafka's options in Faust's form; None for a broker that asks for nothing."""
+    context = options.get("ssl_context")
+    if "sasl_mechanism" in options:
+        return SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=options["sasl_mechanism"],
+            ssl_context=context,
+        )
+    return None if context is None else SSLCredentials(context)
 
 
 def _to_bus_record(record: Any) -> Record:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 from clickhouse_connect.driver import create_async_client
@@ -12,6 +11,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalErr
 
 from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
 from runtime.settings import Settings
+from runtime.tls import explain_refusal
+from warehouse.connection import client_arguments
 from warehouse.tables import Table
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -20,10 +21,10 @@ HISTORY_READ_TIMEOUT_S: Final = 900.0
 """The time limit of reads over all of history: tens of millions of events take longer than an interactive question may."""
 
 _MISCONFIGURED: Final = {
-    192: "ClickHouse does not know the user: check ONEFOLD_CLICKHOUSE_URL",
-    193: "ClickHouse refused the password: check ONEFOLD_CLICKHOUSE_URL",
-    194: "ClickHouse asks for a password: check ONEFOLD_CLICKHOUSE_URL",
-    516: "ClickHouse refused the user or the password: check ONEFOLD_CLICKHOUSE_URL",
+    192: "ClickHouse does not know the user: check ONEFOLD_CLICKHOUSE_URL, …_USER and …_PASSWORD",
+    193: "ClickHouse refused the password: check ONEFOLD_CLICKHOUSE_URL, …_USER and …_PASSWORD",
+    194: "ClickHouse asks for a password: check ONEFOLD_CLICKHOUSE_URL, …_USER and …_PASSWORD",
+    516: "ClickHouse refused the user or the password: check ONEFOLD_CLICKHOUSE_URL, …_USER and …_PASSWORD",
     81: "the ClickHouse database does not exist: run `onefold prepare`",
     60: "a ClickHouse table is missing: run `onefold prepare`",
 }
@@ -61,13 +62,10 @@ class Warehouse:
         `read_timeout_s` fails. Raises Transient when the server does not answer, Misconfigured for a wrong address, user,
         password or database.
         """
-        url = settings.clickhouse_url.get_secret_value()
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise Misconfigured("ONEFOLD_CLICKHOUSE_URL is not an http:// or https:// address")
+        arguments = client_arguments(settings)
         async with _translate_errors():
             client = await create_async_client(
-                dsn=url,
-                interface=urlsplit(url).scheme,
+                **arguments,
                 database=settings.clickhouse_database if use_database else "default",
                 connect_timeout=CONNECT_TIMEOUT_S,
                 send_receive_timeout=read_timeout_s,
@@ -136,9 +134,14 @@ async def _translate_errors() -> AsyncIterator[None]:
     try:
         yield
     except ClickHouseError as error:
-        raise translate_error(error) from error
+        raise _explain_tls(error) or translate_error(error) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise Transient(f"ClickHouse does not answer: {type(error).__name__}") from error
+        raise _explain_tls(error) or Transient(f"ClickHouse does not answer: {type(error).__name__}") from error
+
+
+def _explain_tls(error: BaseException) -> Misconfigured | None:
+    explanation = explain_refusal(error, "clickhouse")
+    return Misconfigured(f"ClickHouse: {explanation}") if explanation else None
 
 
 def translate_error(error: ClickHouseError) -> OnefoldError:

@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from runtime.errors import Misconfigured
 from runtime.settings import Settings
 from warehouse.client import Warehouse
+from warehouse.connection import credentials
 
 MIGRATIONS_FOLDER: Final = Path(__file__).parent / "migrations"
 _FILE_NAME: Final = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
@@ -85,13 +85,11 @@ async def migrate(settings: Settings) -> list[str]:
 
 
 def _credentials(settings: Settings) -> str:
-    """Return the credentials with which a dictionary reads its table: none in the embedded engine, else those of the address."""
+    """Return the credentials with which a dictionary reads its table: none in the embedded engine, else those of the connection."""
     if settings.mode == "embedded":
         return ""
-    url = urlsplit(settings.clickhouse_url.get_secret_value())
-    if not url.username:
-        return ""
-    return f"USER {_quoted(unquote(url.username))} PASSWORD {_quoted(unquote(url.password or ''))}"
+    user, password = credentials(settings)
+    return "" if user is None else f"USER {_quoted(user)} PASSWORD {_quoted(password)}"
 
 
 def _quoted(text: str) -> str:

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from runtime.bus.kafka_admin import KafkaAdmin
+from runtime.bus.kafka_connection import client_options, start_client
 from runtime.bus.kafka_consumer import KafkaConsumer, KafkaReader
 from runtime.bus.kafka_positions import ISOLATION_LEVEL
 from runtime.bus.kafka_producer import KafkaProducer
@@ -33,13 +34,15 @@ class KafkaBus:
         self._settings = settings
         self._timeout_s = timeout_ms / 1_000
         self._common: dict[str, Any] = {
-            "bootstrap_servers": [server.strip() for server in settings.kafka_bootstrap.split(",")],
+            **client_options(settings),
             "request_timeout_ms": min(_REQUEST_TIMEOUT_MS, timeout_ms),
         }
         self._admin = KafkaAdmin(self._common, settings.replication_factor, self._timeout_s)
 
     async def producer(self) -> KafkaProducer:
-        producer = KafkaProducer(self._new_producer, lambda topic: self._admin.partitions([topic]), self._timeout_s)
+        producer = KafkaProducer(
+            self._new_producer, self._start_producer, lambda topic: self._admin.partitions([topic]), self._timeout_s
+        )
         await producer.connect()
         return producer
 
@@ -54,6 +57,9 @@ class KafkaBus:
             max_request_size=_MAX_REQUEST_BYTES,
             partitioner=_choose_partition,
         )
+
+    async def _start_producer(self, producer: AIOKafkaProducer) -> None:
+        await start_client(producer, self._common)
 
     async def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:
         session_ms = self._settings.session_timeout_ms

@@ -16,6 +16,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from runtime.bus.kafka_connection import start_client
 from runtime.bus.kafka_errors import translate_error, translate_errors
 from runtime.bus.kafka_positions import ISOLATION_LEVEL
 from runtime.errors import OnefoldError, Permanent, Transient
@@ -62,7 +63,7 @@ class KafkaAdmin:
                 client = AIOKafkaAdminClient(**self._options)
                 inspector = AIOKafkaConsumer(**self._options, enable_auto_commit=False, isolation_level=ISOLATION_LEVEL)
                 try:
-                    await client.start()
+                    await start_client(client, self._options)
                     await inspector.start()
                 except BaseException:
                     await client.close()

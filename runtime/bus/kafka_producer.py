@@ -25,10 +25,15 @@ class KafkaProducer:
     """
 
     def __init__(
-        self, create_producer: Callable[[], AIOKafkaProducer], require_topic: Callable[[str], Awaitable[object]], timeout_s: float
+        self,
+        create_producer: Callable[[], AIOKafkaProducer],
+        start_producer: Callable[[AIOKafkaProducer], Awaitable[None]],
+        require_topic: Callable[[str], Awaitable[object]],
+        timeout_s: float,
     ) -> None:
         """Make a producer. `require_topic` raises Permanent when the broker says that it has no such topic."""
-        self._create_producer, self._require_topic, self._timeout_s = create_producer, require_topic, timeout_s
+        self._create_producer, self._start_producer = create_producer, start_producer
+        self._require_topic, self._timeout_s = require_topic, timeout_s
         self._connecting = asyncio.Lock()
         self._inner: AIOKafkaProducer | None = None
         self._closed = False
@@ -46,7 +51,7 @@ class KafkaProducer:
             if self._inner is None:
                 inner = self._create_producer()
                 try:
-                    await inner.start()
+                    await self._start_producer(inner)
                 except BaseException:
                     await _close(inner)
                     raise

@@ -14,24 +14,24 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from clickhouse_connect import get_async_client
 
+from runtime.bus.kafka_connection import client_options
 from runtime.settings import Settings
 
 
 async def floor(settings: Settings, made: list[dict[str, Any]]) -> float:
     """Return the events per second of the same path without any logic."""
+    options = client_options(settings)
     run = uuid.uuid4().hex[:8]
     first, second = f"floor-{run}-a", f"floor-{run}-b"
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    admin = AIOKafkaAdminClient(**options)
     await admin.start()
     await admin.create_topics([NewTopic(name, 4, 1) for name in (first, second)])
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka_bootstrap, enable_idempotence=True, compression_type="lz4", linger_ms=5
-    )
+    producer = AIOKafkaProducer(**options, enable_idempotence=True, compression_type="lz4", linger_ms=5)
     await producer.start()
     readers = [
         AIOKafkaConsumer(
             topic,
-            bootstrap_servers=settings.kafka_bootstrap,
+            **options,
             group_id=f"{topic}-g",
             auto_offset_reset="earliest",
             enable_auto_commit=False,

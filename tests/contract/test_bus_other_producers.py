@@ -46,9 +46,9 @@ async def values_by_key(bus: KafkaBus, topic: str) -> dict[bytes | None, bytes |
 
 
 async def test_records_of_aborted_transactions_are_not_read(bus: KafkaBus, kafka: str, topic: str) -> None:
-    await write_transaction(kafka, topic, [b"1", b"2"], commit=True)
-    await write_transaction(kafka, topic, [b"aborted"], commit=False)
-    await write_transaction(kafka, topic, [b"3"], commit=True)
+    await write_transaction(Settings(kafka_bootstrap=kafka), topic, [b"1", b"2"], commit=True)
+    await write_transaction(Settings(kafka_bootstrap=kafka), topic, [b"aborted"], commit=False)
+    await write_transaction(Settings(kafka_bootstrap=kafka), topic, [b"3"], commit=True)
     for consumer in (await bus.reader([topic]), await bus.consumer(topic, [topic])):
         values: list[bytes | None] = []
         await eventually_async(lambda: poll_values(consumer, values), lambda came: len(came) >= 3)  # noqa: B023 - polled at once
@@ -61,7 +61,7 @@ async def test_position_and_commit_pass_the_end_of_a_transaction(bus: KafkaBus, 
     producer = await bus.producer()
     await producer.send([Outgoing(topic, b"1")])
     await producer.aclose()
-    await write_transaction(kafka, topic, [b"2", b"3"], commit=commit)
+    await write_transaction(Settings(kafka_bootstrap=kafka), topic, [b"2", b"3"], commit=commit)
     assert await bus.end_offsets(topic) == {0: 4}
     reader, partition = await bus.reader([topic]), Partition(topic, 0)
 
@@ -84,8 +84,8 @@ async def test_position_and_commit_pass_the_end_of_a_transaction(bus: KafkaBus, 
 
 
 async def test_topic_that_ends_with_an_aborted_transaction_is_read_to_its_end(bus: KafkaBus, kafka: str, topic: str) -> None:
-    await write_transaction(kafka, topic, [b"1"], commit=True)
-    await write_transaction(kafka, topic, [b"aborted"] * 3, commit=False)
+    await write_transaction(Settings(kafka_bootstrap=kafka), topic, [b"1"], commit=True)
+    await write_transaction(Settings(kafka_bootstrap=kafka), topic, [b"aborted"] * 3, commit=False)
     assert await values_by_key(bus, topic) == {None: b"1"}
 
 

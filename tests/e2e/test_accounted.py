@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from embedded.attach import settings_of_running
 from tests.support.polling import eventually
 from tests.support.shipped_command import Onefold
 from tests.support.transactions import write_transaction
@@ -62,10 +63,10 @@ def test_every_event_is_accounted_for_by_its_end(onefold: Onefold) -> None:
 
 def test_touchpoints_of_aborted_transactions_are_no_events_and_markers_are_not_in_flight(onefold: Onefold) -> None:
     before = onefold.wait_until_settled(0)
-    kafka = onefold.status()["addresses"]["kafka"]
+    settings = settings_of_running(onefold.data_dir)
     for number, commit in enumerate((True, False, True, False)):
         touchpoints = [json.dumps({**call, "event": "Giao dịch"}).encode() for call in calls(f"t{number}", 3)]
-        asyncio.run(write_transaction(kafka, "onefold.touchpoints", touchpoints, commit=commit))
+        asyncio.run(write_transaction(settings, "onefold.touchpoints", touchpoints, commit=commit))
     account = onefold.wait_until_settled(before["accepted"] + 6)
     added = {name: account[name] - before[name] for name in account if name != "balanced"}
     assert added == {"accepted": 6, "stored": 6, "duplicate": 0, "suppressed": 0, "quarantined": 0, "in_flight": 0}

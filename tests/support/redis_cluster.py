@@ -98,7 +98,14 @@ def _spec(directory: Path, port: int, bus: int) -> ChildSpec:
         "--cluster-enabled", "yes", "--cluster-port", str(bus), "--cluster-config-file", "nodes.conf",
         "--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
     )  # fmt: skip
-    return ChildSpec(f"redis {port}", argv, lambda: redis.is_ready(port), directory / "redis.log", start_timeout_s=30)
+    return ChildSpec(f"redis {port}", argv, lambda: _answers(port), directory / "redis.log", start_timeout_s=30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return bool(_execute(port, "PING"))
+    except (RedisError, OSError):
+        return False
 
 
 def _is_whole(port: int) -> bool:

@@ -1,11 +1,15 @@
 """Real services for tests, as child processes of pytest that end with it."""
 
+import asyncio
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from embedded import redis
 from embedded.child_process import ChildSpec, tie_to
@@ -14,8 +18,13 @@ from embedded.java import find_java
 from embedded.kafka import Kafka
 from embedded.kafka_jars import cache_dir, kafka_jars
 from embedded.layout import Layout
+from runtime.bus.kafka_connection import client_options, is_serving
+from runtime.settings import Settings
 from tests.support.polling import eventually
 from tests.support.ports import free_port
+
+KAFKA_PASSWORD: Final = "kafka-test-password"
+REDIS_PASSWORD: Final = "redis-test-password"
 
 
 @dataclass
@@ -58,21 +67,46 @@ def running_service(spec: ChildSpec) -> Iterator[ServiceProcess]:
 
 
 def redis_spec(directory: Path, port: int | None = None) -> tuple[ChildSpec, str]:
-    """Return how to start a Redis server in `directory`, and its URL (TCP)."""
+    """Return how to start a Redis server in `directory`, and its URL (TCP) with its password."""
     layout, port = _layout(directory), port or free_port()
-    argv = redis.argv(redis.server_binary(), layout, port)
-    spec = ChildSpec("redis", argv, lambda: redis.is_ready(port), layout.logs / "redis.log", start_timeout_s=30)
-    return spec, f"redis://127.0.0.1:{port}/0"
+    redis.write_login(layout, REDIS_PASSWORD)
+    argv, socket = redis.argv(redis.server_binary(), layout, port), layout.socket("redis")
+    spec = ChildSpec("redis", argv, lambda: redis.is_ready(socket, REDIS_PASSWORD), layout.logs / "redis.log", start_timeout_s=30)
+    return spec, redis.address(port, REDIS_PASSWORD)
 
 
 def kafka_spec(directory: Path) -> tuple[ChildSpec, str]:
-    """Return how to start a Kafka broker in `directory`, and its bootstrap address; it does not create topics automatically."""
-    layout = _layout(directory)
-    broker = Kafka(find_java(), kafka_jars(), layout, free_port(), free_port())
+    """Return how to start a Kafka broker in `directory`, and its bootstrap address; it does not create topics automatically.
+
+    Its clients need no login, unlike those of `onefold up`.
+    """
+    broker = broker_in(directory)
+    return broker_spec(broker, {"listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT"}), _address(broker)
+
+
+def broker_in(directory: Path) -> Kafka:
+    """Return the broker of `onefold up` in this directory, prepared to start."""
+    broker = Kafka(find_java(), kafka_jars(), _layout(directory), free_port(), free_port(), KAFKA_PASSWORD)
     broker.prepare()
-    argv = broker.argv(*ClassArchive(broker, cache_dir()).flags())
-    spec = ChildSpec("kafka", argv, broker.is_ready, layout.logs / "kafka.out.log", broker.env(), (layout.logs / "kafka.log",))
-    return spec, f"127.0.0.1:{broker.port}"
+    return broker
+
+
+def broker_spec(broker: Kafka, properties: Mapping[str, str]) -> ChildSpec:
+    """Return how to start a prepared broker with these properties in place of its own; it is ready when it accepts its user."""
+    with broker.properties_file.open("a", encoding="latin-1") as lines:  # of a property that comes twice, Java takes the last
+        lines.writelines(f"{name}={value}\n" for name, value in properties.items())
+    has_login = "CLIENTS:PLAINTEXT" not in properties.get("listener.security.protocol.map", "")
+    layout, argv = broker.layout, broker.argv(*ClassArchive(broker, cache_dir()).flags())
+    is_ready = broker.is_ready if has_login else partial(_is_open, broker)
+    return ChildSpec("kafka", argv, is_ready, layout.logs / "kafka.out.log", broker.env(), (layout.logs / "kafka.log",))
+
+
+def _is_open(broker: Kafka) -> bool:
+    return asyncio.run(is_serving(client_options(Settings(kafka_bootstrap=_address(broker))), timeout_s=2))
+
+
+def _address(broker: Kafka) -> str:
+    return f"127.0.0.1:{broker.port}"
 
 
 def _layout(directory: Path) -> Layout:
@@ -91,10 +125,11 @@ def _spawn(spec: ChildSpec) -> subprocess.Popen[bytes]:
 def _wait_until_ready(spec: ChildSpec, process: subprocess.Popen[bytes]) -> None:
     def is_ready() -> bool:
         assert process.poll() is None, f"{spec.name} ended with {process.returncode}:\n{spec.tail()}"
-        return spec.is_ready()
+        return pool.submit(spec.is_ready).result()  # in a thread, as it is called in production: it runs a loop of its own
 
     try:
-        eventually(is_ready, within_s=spec.start_timeout_s, every_s=0.02, explain=lambda: f"{spec.name}: {spec.tail()}")
+        with ThreadPoolExecutor(1) as pool:
+            eventually(is_ready, within_s=spec.start_timeout_s, every_s=0.02, explain=lambda: f"{spec.name}: {spec.tail()}")
     except AssertionError:
         process.kill()
         process.wait()

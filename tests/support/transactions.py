@@ -5,12 +5,15 @@ from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
 
+from runtime.bus.kafka_connection import client_options
+from runtime.settings import Settings
+
 
 async def write_transaction(
-    bootstrap: str, topic: str, values: Sequence[bytes], *, commit: bool, partition: int | None = None
+    settings: Settings, topic: str, values: Sequence[bytes], *, commit: bool, partition: int | None = None
 ) -> None:
     """Write `values` in one transaction, and commit or abort it once the broker has all of them."""
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=f"t{uuid.uuid4().hex}") as producer:
+    async with AIOKafkaProducer(**client_options(settings), transactional_id=f"t{uuid.uuid4().hex}") as producer:
         await producer.begin_transaction()
         for value in values:
             await producer.send_and_wait(topic, value, partition=partition)

@@ -13,8 +13,10 @@ from embedded.child_process import process_identity, surviving_pid
 from embedded.layout import Layout
 from embedded.roles import Role
 from embedded.up import up
+from runtime.bus.kafka_connection import client_options
 from runtime.errors import Invalid, Misconfigured, Transient
 from runtime.settings import Settings
+from runtime.variables import read_settings
 from tests.support.embedded_stack import embedded_stack
 from tests.support.polling import eventually_async
 
@@ -27,7 +29,8 @@ SERVICES = ("redis", "kafka")
 async def test_killed_store_restarts_with_its_data(tmp_path: Path) -> None:
     messages: list[str] = []
     async with embedded_stack(tmp_path / "dữ liệu", services=SERVICES, print_line=messages.append) as running:
-        admin = AIOKafkaAdminClient(bootstrap_servers=running.variables["ONEFOLD_KAFKA_BOOTSTRAP"])
+        options = client_options(read_settings(running.variables))
+        admin = AIOKafkaAdminClient(**options)
         await admin.start()
         await admin.create_topics([NewTopic("onefold.kept", 3, 1)])
         await admin.close()
@@ -37,7 +40,7 @@ async def test_killed_store_restarts_with_its_data(tmp_path: Path) -> None:
         state = await running.status()
         assert state["ready"] is True
         assert {role["name"]: role["restarts"] for role in state["roles"]} == {"redis": 0, "kafka": 1}
-        admin = AIOKafkaAdminClient(bootstrap_servers=state["addresses"]["kafka"])
+        admin = AIOKafkaAdminClient(**options)
         await admin.start()
         assert await admin.list_topics() == ["onefold.kept"]
         await admin.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.records import QuarantineRecord
 from streams.applier import ExitCode
@@ -54,9 +55,9 @@ async def test_graceful_stop_in_mid_slice_commits_completed_records(stage: Fault
 async def test_aborted_transactions_are_not_applied_and_markers_are_committed(stage: FaultStage, kafka: str) -> None:
     topic, committed_values = stage.settings.topic("events"), [b"1", b"2", b"3"]
     worker = stage.worker()
-    await write_transaction(kafka, topic, committed_values, commit=True, partition=0)
-    await write_transaction(kafka, topic, [b"aborted"] * 3, commit=False, partition=0)
-    await write_transaction(kafka, topic, [b"aborted"], commit=False, partition=1)
+    await write_transaction(Settings(kafka_bootstrap=kafka), topic, committed_values, commit=True, partition=0)
+    await write_transaction(Settings(kafka_bootstrap=kafka), topic, [b"aborted"] * 3, commit=False, partition=0)
+    await write_transaction(Settings(kafka_bootstrap=kafka), topic, [b"aborted"], commit=False, partition=1)
     ends = await stage.bus.end_offsets(topic)
     assert (ends[0], ends[1]) == (8, 2)
 
@@ -68,7 +69,7 @@ async def test_aborted_transactions_are_not_applied_and_markers_are_committed(st
     assert await stage.counts() == {(0, offset): 1 for offset in range(3)}
     worker.kill()
     worker.start()
-    await write_transaction(kafka, topic, [b"4"], commit=True, partition=0)
+    await write_transaction(Settings(kafka_bootstrap=kafka), topic, [b"4"], commit=True, partition=0)
     ends = await stage.bus.end_offsets(topic)
     await stage.wait_until(all_is_committed)
     assert await stage.counts() == {(0, offset): 1 for offset in (0, 1, 2, 8)}

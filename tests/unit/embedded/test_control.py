@@ -1,6 +1,5 @@
 import asyncio
 import stat
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,8 @@ import pytest
 
 from embedded import control
 from embedded.directory_lock import lock_directory
-from embedded.kafka import names_controller, properties
+from embedded.kafka import properties
+from embedded.kafka_access import listener_properties
 from embedded.layout import Layout
 from runtime.errors import Invalid, Misconfigured, Permanent, Transient
 
@@ -76,26 +76,13 @@ def test_a_request_during_setup_is_answered_with_try_again(layout: Layout) -> No
         control.send_command(layout, "status")
 
 
-def metadata(brokers: int, controller: int) -> bytes:
-    host = b"127.0.0.1"
-    entry = struct.pack(">ih", 1, len(host)) + host + struct.pack(">ih", 9092, -1)
-    return struct.pack(">ii", 7, brokers) + entry * brokers + struct.pack(">i", controller)
-
-
-def test_a_broker_is_ready_when_it_lists_itself_and_a_controller() -> None:
-    assert names_controller(metadata(1, 1))
-    assert not names_controller(metadata(1, -1))
-    assert not names_controller(metadata(0, 1))
-    with pytest.raises(struct.error):
-        names_controller(metadata(1, 1)[:-2])
-
-
 def test_the_broker_listens_on_loopback_only() -> None:
-    text = properties(Path("/d/kafka/data"), 20_001, 20_002)
-    assert "listeners=PLAINTEXT://127.0.0.1:20001,CONTROLLER://127.0.0.1:20002\n" in text
+    text = properties(Path("/d/kafka/data"), 20_001, 20_002, listener_properties("password"))
+    assert "\nlisteners=CLIENTS://127.0.0.1:20001,CONTROLLER://127.0.0.1:20002\n" in text
+    assert "listener.security.protocol.map=CLIENTS:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT\n" in text
     assert "auto.create.topics.enable=false\n" in text
     assert "0.0.0.0" not in text
 
 
 def test_a_directory_with_accents_is_written_as_java_reads_it() -> None:
-    assert "log.dirs=/d\\u1eef li\\u1ec7u \\ud83d\\ude00/b\\u005cs\n" in properties(Path("/dữ liệu 😀/b\\s"), 1, 2)
+    assert "log.dirs=/d\\u1eef li\\u1ec7u \\ud83d\\ude00/b\\u005cs\n" in properties(Path("/dữ liệu 😀/b\\s"), 1, 2, "")

@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -15,6 +16,13 @@ from embedded.layout import Layout
 from embedded.leftovers import end_leftovers
 from embedded.roles import PORT_NAMES, Role, addresses, selected_roles
 from runtime.errors import Misconfigured
+
+OF_A_SERVER = {
+    "ONEFOLD_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "ONEFOLD_KAFKA_USER": "lan", "ONEFOLD_KAFKA_PASSWORD_FILE": "/run/secrets/kafka",
+    "ONEFOLD_KAFKA_CA_FILE": "/run/secrets/ca.pem", "ONEFOLD_REDIS_PASSWORD": "hush", "ONEFOLD_CLICKHOUSE_PASSWORD": "hush",
+    "ONEFOLD_TENANT_SECRET_FILE": "/run/secrets/tenant",
+}  # fmt: skip
+"""What a shell may hold for another Onefold."""
 
 
 @pytest.fixture
@@ -144,13 +152,19 @@ def test_attaching_where_nothing_runs_says_how_to_start(layout: Layout) -> None:
 def test_attaching_reaches_the_running_stack(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEFOLD_KAFKA_BOOTSTRAP", "elsewhere:9092")
     monkeypatch.setenv("ONEFOLD_PARTITIONS", "8")
+    for name, value in OF_A_SERVER.items():
+        monkeypatch.setenv(name, value)
     made = secrets.load_or_create(layout)
     (layout.run / "ports.json").write_text(json.dumps({name: 20_000 + number for number, name in enumerate(PORT_NAMES)}))
     with lock_directory(layout):
         settings = settings_of_running(layout.root)
     assert settings.kafka_bootstrap == "127.0.0.1:20000"
     assert settings.clickhouse_url.get_secret_value() == f"http://onefold:{made.clickhouse_app}@127.0.0.1:20003"
-    assert settings.redis_url.get_secret_value() == f"unix://{layout.run}/redis.sock?db=0"
+    assert settings.redis_url.get_secret_value() == f"unix://:{made.redis_password}@{quote(str(layout.run))}/redis.sock?db=0"
+    assert (settings.kafka_security_protocol, settings.kafka_user) == ("SASL_PLAINTEXT", "onefold")
+    assert settings.kafka_password is not None
+    assert settings.kafka_password.get_secret_value() == made.kafka_password
+    assert settings.kafka_ca_file is None
     assert settings.tenant_secret.get_secret_value() == made.tenant_secret
     monkeypatch.setenv("ONEFOLD_PARTITIONS", "none-of-your-business")
     with lock_directory(layout), pytest.raises(Misconfigured, match=r"^ONEFOLD_PARTITIONS: [^;]*$") as raised:
