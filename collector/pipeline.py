@@ -123,6 +123,13 @@ def require_source(_: CollectorParts, context: RequestContext) -> RequestContext
     return replace(context, source=context.known_source)
 
 
+def require_trusted_source(_: CollectorParts, context: RequestContext) -> RequestContext:
+    """Refuse a request of a public source: it may be anybody's."""
+    if context.known_source.spec.trust != "trusted":
+        raise RequestRefused(Problem.UNTRUSTED_SOURCE)
+    return context
+
+
 def check_origin(_: CollectorParts, context: RequestContext) -> RequestContext:
     """Narrow the headers of the answer to the origins of the source. Refuses a browser on an origin that the source omits."""
     if context.source is None:
@@ -241,6 +248,7 @@ def intake_context_of(parts: CollectorParts, context: RequestContext) -> IntakeC
     return IntakeContext(
         source=source.metadata.name,
         received_ms=context.received_ms,
+        trust=source.spec.trust,
         gpc=sends_gpc(request),
         ip=peer_of(parts, request),
         record_ip=source.spec.record_ip,

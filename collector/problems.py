@@ -7,6 +7,7 @@ from typing import Final
 
 from domain.intake.rejection import BodyProblem
 from runtime.http.limits import Refusal
+from schemas.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class Problem(Enum):
     FILE = ProblemAnswer(400, "invalid_file", "The file cannot be read as rows.")
     ORIGIN = ProblemAnswer(
         403, "origin_not_allowed", "The source does not list this origin: add it to the source's `cors_origins`."
+    )
+    UNTRUSTED_SOURCE = ProblemAnswer(
+        403, Reason.UNTRUSTED_SOURCE.value, "A public source imports nothing: use the key of a trusted one, such as `server`."
     )
     CUT_OFF = ProblemAnswer(400, "incomplete_body", "The connection ended before the body did.")
     SLOW = ProblemAnswer(408, "body_timeout", "The body did not arrive in time: send it again.")

@@ -13,11 +13,16 @@ APP_USER, ANALYST_USER = "onefold", "analyst"
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """`write_key` is the collector's key of the source `default`; the others are passwords of the stores' users."""
+    """Random texts, each of its own.
+
+    `write_key` is the collector's key of the public source `default`, `server_write_key` that of the trusted source `server`; the
+    others are passwords of the stores' users.
+    """
 
     tenant_secret: str
     api_token: str
     write_key: str
+    server_write_key: str
     clickhouse_app: str
     clickhouse_analyst: str
     kafka_password: str

@@ -77,7 +77,7 @@ class Stack:
         self._notify(f"starting {', '.join(self._stores)}")
         await _start_all(self._children[name].start() for name in self._stores)
         if self._prepare is not None:
-            self._notify("making topics, tables and the source `default`")
+            self._notify("making topics, tables and the sources")
             await self._prepare(read_settings(self.variables))
         if self._roles:
             self._notify(f"starting {', '.join(role.name for role in self._roles)}")
@@ -103,17 +103,18 @@ class Stack:
         children = list(self._children.values())
         readiness = await asyncio.gather(*(child.is_ready() for child in children))
         waits = [sentence for role in self._roles for sentence in await asyncio.to_thread(read_waits, self.ports[role.port_name])]
-        write_key = self.secrets.write_key
-        is_refused = await asyncio.to_thread(refuses_key, self.ports["collector"], write_key)
-        if is_refused:
-            waits.append(
-                "the source default no longer has this stack's own write key: `onefold down` and `up` add it again, or apply the "
-                "source with the keys that it should have"
-            )
+        write_keys = {"default": self.secrets.write_key, "server": self.secrets.server_write_key}
+        for source, write_key in list(write_keys.items()):
+            if await asyncio.to_thread(refuses_key, self.ports["collector"], write_key):
+                del write_keys[source]
+                waits.append(
+                    f"the source {source} no longer has this stack's own write key: `onefold down` and `up` add it again, or apply "
+                    "the source with the keys that it should have"
+                )
         return {
             "ready": self._started and all(readiness),
             "addresses": addresses(self.ports, self.secrets),
-            "write_keys": {} if is_refused else {"default": write_key},
+            "write_keys": write_keys,
             "waits": waits,
             "kafka_login": kafka_login(self.layout, self.secrets),
             "redis_login": {"socket": str(self.layout.socket("redis")), "password": self.secrets.redis_password},

@@ -1,9 +1,11 @@
-"""Preparing what every process needs: topics, tables, and the source `default`. Preparing again changes nothing."""
+"""Preparing what every process needs: topics, tables, and the sources `default` and `server`. Preparing again changes nothing."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from domain.definitions.kinds import Metadata, Source, SourceSpec, key_hash
+from domain.intake.trust import SERVER_SOURCE
 from embedded import secrets
 from embedded.layout import Layout
 from ops import definitions_topic
@@ -18,19 +20,19 @@ DEFAULT_SOURCE = "default"
 
 @dataclass(frozen=True, slots=True)
 class PrepareResult:
-    """The migrations that were applied, and whether the source was written."""
+    """The migrations that were applied, and the sources that were written."""
 
     migrations: tuple[str, ...]
-    source_written: bool
+    sources_written: tuple[str, ...]
 
 
 async def prepare(settings: Settings) -> PrepareResult:
-    """Create topics, apply migrations and declare the source, in this order. Raises Transient while a store is away."""
+    """Create topics, apply migrations and declare the sources, in this order. Raises Transient while a store is away."""
     async with KafkaBus(settings) as bus:
         await create_topics(settings, bus)
         applied_migrations = await migrate(settings)
-        source_written = await declare_source(settings, bus, write_key(settings))
-    return PrepareResult(tuple(applied_migrations), source_written)
+        sources_written = await declare_sources(settings, bus, write_keys(settings))
+    return PrepareResult(tuple(applied_migrations), sources_written)
 
 
 async def create_topics(settings: Settings, bus: Bus) -> None:
@@ -43,27 +45,35 @@ async def create_topics(settings: Settings, bus: Bus) -> None:
     )
 
 
-def write_key(settings: Settings) -> str | None:
-    """Return the write key of the source `default`: the embedded stack's own, else ONEFOLD_WRITE_KEY; None makes no source."""
+def write_keys(settings: Settings) -> dict[str, str]:
+    """Return the write keys of `default` and `server`: the embedded stack's own, else those of the environment, as far as given."""
     if settings.mode == "embedded":
-        return secrets.load_or_create(Layout.of(settings.data_dir)).write_key
-    return os.environ.get("ONEFOLD_WRITE_KEY") or None
+        own = secrets.load_or_create(Layout.of(settings.data_dir))
+        return {DEFAULT_SOURCE: own.write_key, SERVER_SOURCE: own.server_write_key}
+    keys = {DEFAULT_SOURCE: os.environ.get("ONEFOLD_WRITE_KEY"), SERVER_SOURCE: os.environ.get("ONEFOLD_SERVER_WRITE_KEY")}
+    return {name: key for name, key in keys.items() if key}
 
 
-async def declare_source(settings: Settings, bus: Bus, key: str | None) -> bool:
-    """Add the write key to the source `default`; return whether a record had to be written.
+async def declare_sources(settings: Settings, bus: Bus, keys: Mapping[str, str]) -> tuple[str, ...]:
+    """Add these write keys to the sources of their names; return the names of those that had to be written.
 
-    The source's other keys and settings stay, because an operator may be rotating keys.
+    A source's other keys and settings stay, because an operator may be rotating keys. A new `server` is trusted, and records on
+    `touchpoints` may name it; a new `default` is public.
     """
-    if key is None:
-        return False
-    current = (await definitions_topic.read_topic(settings, bus)).live.get(f"Source/{DEFAULT_SOURCE}")
-    spec = current.spec if isinstance(current, Source) else SourceSpec()
-    hashes = spec.write_key_sha256
-    if key_hash(key) in hashes and spec.topic_ingress:
-        return False
-    all_hashes = (*hashes, key_hash(key)) if key_hash(key) not in hashes else hashes
-    spec = spec.model_copy(update={"write_key_sha256": all_hashes, "topic_ingress": True})
-    metadata = current.metadata if isinstance(current, Source) else Metadata(name=DEFAULT_SOURCE)
-    await definitions_topic.write(settings, bus, [Source(apiVersion="onefold/v1", kind="Source", metadata=metadata, spec=spec)])
-    return True
+    live = (await definitions_topic.read_topic(settings, bus)).live
+    written = []
+    for name, key in keys.items():
+        current = live.get(f"Source/{name}")
+        if isinstance(current, Source):
+            source = current
+        else:
+            is_server = name == SERVER_SOURCE
+            spec = SourceSpec(trust="trusted" if is_server else "public", topic_ingress=is_server)
+            source = Source(apiVersion="onefold/v1", kind="Source", metadata=Metadata(name=name), spec=spec)
+        hashes = source.spec.write_key_sha256
+        if key_hash(key) not in hashes:
+            spec = source.spec.model_copy(update={"write_key_sha256": (*hashes, key_hash(key))})
+            written.append(source.model_copy(update={"spec": spec}))
+    if written:
+        await definitions_topic.write(settings, bus, written)
+    return tuple(source.metadata.name for source in written)

@@ -102,6 +102,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Meta(description="(path, rule, kind of value) of what differs from the tracking plan, where the plan annotates events."),
     ] = ()
     observed: Annotated[tuple[PlanViolation, ...], Meta(description="The same, where the plan only observes.")] = ()
+    trusted: Annotated[
+        bool, Meta(description="Whether its source was trusted; false: by a public write key, so anybody may have sent it.")
+    ] = True
 
     @property
     def key(self) -> str:

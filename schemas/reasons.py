@@ -19,6 +19,8 @@ class Reason(StrEnum):
     TOO_MANY_PROPERTIES = "too_many_properties"
     NAME_TOO_LONG = "name_too_long"
     UNKNOWN_SOURCE = "unknown_source"
+    UNTRUSTED_SOURCE = "untrusted_source"
+    TOO_OLD = "too_old"
     PLAN_VIOLATION = "plan_violation"
     POISON = "poison"
 
@@ -42,6 +44,8 @@ _EXPLANATIONS = {
     Reason.TOO_MANY_PROPERTIES: "An object has more than 1000 names: send a list of objects, or less.",
     Reason.NAME_TOO_LONG: "The name of a property is longer than 256 characters: put what it says into a value.",
     Reason.UNKNOWN_SOURCE: "No Source of the name that the record gives has `topic_ingress: true`: apply one, then replay.",
+    Reason.UNTRUSTED_SOURCE: "A public source sends no calls, and names no `crm_id` and no `caller_number`: use a trusted one.",
+    Reason.TOO_OLD: "The event of a public source is more than 30 days old: send or import it by a trusted one.",
     Reason.PLAN_VIOLATION: "The event breaks its tracking plan; the detail names path and rule: correct the sender or the plan.",
     Reason.POISON: "Processing this one record failed again and again with an unexpected error: report it, then replay.",
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from domain.definitions.admission_rules import touchpoint_sources
 from streams import metrics
 from streams.definitions import readable_rules
 from streams.hosting import AgentResources, HostedStep, StepDependencies
@@ -20,7 +21,7 @@ def _host_accept(dependencies: StepDependencies) -> HostedStep:
     definitions = dependencies.definitions
     step = AcceptStep(
         dependencies.settings,
-        sources=lambda: {source.metadata.name for source in definitions.sources if source.spec.topic_ingress},
+        sources=lambda: touchpoint_sources(definitions.sources),
         admit=lambda event: definitions.admission.admit(event),
         namespaces=lambda: definitions.namespaces,
     )

@@ -44,7 +44,12 @@ async def follow_link(parts: CollectorParts, request: Request, key: bytes, kind:
 async def _record_event(parts: CollectorParts, request: Request, link: EmailLink, now_ms: int) -> None:
     user_agent = user_agent_of(request)
     intake_context = IntakeContext(
-        source=SOURCE, received_ms=now_ms, user_agent=user_agent, gpc=sends_gpc(request), namespaces=parts.sources.namespaces
+        source=SOURCE,
+        received_ms=now_ms,
+        trust="trusted",  # the token is signed by this deployment, and names the recipient
+        user_agent=user_agent,
+        gpc=sends_gpc(request),
+        namespaces=parts.sources.namespaces,
     )
     outcome = parts.intake.decide(single_calls([build_call(link, now_ms, user_agent)]), intake_context)
     if isinstance(outcome, IntakeOutcome):

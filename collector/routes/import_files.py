@@ -25,6 +25,7 @@ from collector.pipeline import (
     publish_outcome,
     read,
     require_source,
+    require_trusted_source,
     serve,
 )
 from collector.problems import PROBLEM_OF_BODY, Problem, RequestRefused
@@ -116,6 +117,7 @@ IMPORT_STEPS: Final[dict[str, tuple[RequestStep, ...]]] = {
     kind: (
         authenticate_by(basic_auth_key, bearer_key),
         require_source,
+        require_trusted_source,
         check_origin,
         check_rate,
         read_mapping,

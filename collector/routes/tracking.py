@@ -21,10 +21,11 @@ from collector.pipeline import (
     decode,
     publish,
     read,
+    require_trusted_source,
     serve,
 )
 from collector.problems import PROBLEM_OF_BODY, Problem, RequestRefused
-from domain.intake.envelope import BATCH_PATHS, CALL_TYPE_BY_PATH, parse_envelope
+from domain.intake.envelope import BATCH_PATHS, CALL_TYPE_BY_PATH, IMPORT_PATH, parse_envelope
 from domain.intake.rejection import BodyProblem
 
 CLIENT_METRICS_PATHS: Final = frozenset({"m", "metrics"})
@@ -69,6 +70,7 @@ def call_steps(path: str, authenticate: RequestStep) -> tuple[RequestStep, ...]:
         decode,
         authenticate_by(body_key, bearer_key),
         require_source_of_body,
+        *((require_trusted_source,) if path == IMPORT_PATH else ()),
         check_origin,
         parse_calls(path),
         charge_rate,

@@ -6,6 +6,7 @@ from domain.definitions.kinds import AnyDefinition, Source, TrackingPlan
 from domain.intake.admission import AdmissionRules
 from domain.intake.enrichment.spec import EnrichSpec
 from domain.intake.tracking_plan_check import CompiledPlan
+from domain.intake.trust import SERVER_SOURCE, Trust
 
 
 def admission_rules(definitions: Iterable[AnyDefinition]) -> AdmissionRules:
@@ -20,3 +21,12 @@ def admission_rules(definitions: Iterable[AnyDefinition]) -> AdmissionRules:
             for source in definition.sources:
                 plan_by_source.setdefault(source, compiled)
     return AdmissionRules(enrich_by_source, plan_by_source)
+
+
+def touchpoint_sources(sources: Iterable[Source]) -> dict[str, Trust]:
+    """Return the sources that a record of `touchpoints` may name, with their trust; the source `server` always may be named."""
+    return {
+        source.metadata.name: source.spec.trust
+        for source in sources
+        if source.spec.topic_ingress or source.metadata.name == SERVER_SOURCE
+    }

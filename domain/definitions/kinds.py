@@ -15,6 +15,7 @@ from domain.identity.namespaces import NAMESPACE_PATTERN, SHIPPED_NAMESPACES, Na
 from domain.identity.rules import IdentityRulesSpec
 from domain.intake.enrichment.spec import EnrichSpec
 from domain.intake.tracking_plan import TrackingPlanSpec
+from domain.intake.trust import Trust
 from domain.intake.webhook_spec import WebhookSpec
 from domain.segments.computed_traits import ComputedTraitSpec
 from domain.segments.language import MAX_DEPTH, MAX_NODES, SegmentSpec
@@ -50,11 +51,16 @@ class RateLimit(StrictModel):
 class SourceSpec(StrictModel):
     """A website, app or system that sends events. Write keys are stored as sha256 only; several allow a rotation.
 
+    `trust` says who can have what proves this source. With `public` that is everybody, as with the key in a website or an app: such
+    a source sends no calls, `crm_id`, `caller_number`, imports or events older than 30 days, and displaces nothing that a `trusted`
+    one has said. A server, a CRM or a call centre keeps its key secret: let it be `trusted`.
+
     With `topic_ingress` a record on the topic `touchpoints` may name this source. `enrich` says what is added to its events, and
     `webhook` how deliveries of another system are verified and mapped. When there are `cors_origins`, browsers may send from those
     origins only. `record_ip` puts the client's address into `context.ip`.
     """
 
+    trust: Trust = "public"
     write_key_sha256: tuple[KeyHash, ...] = ()
     write_keys: tuple[WriteKey, ...] = ()
     topic_ingress: bool = False

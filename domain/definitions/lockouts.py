@@ -30,6 +30,11 @@ def _losses(before: SourceSpec, after: SourceSpec, now_ms: int) -> Iterator[str]
             f"{_count(len(lost_keys), 'write key')} would be removed, and {remainder}: clients that send with a removed key are "
             "answered 401; repeat the keys in write_key_sha256 to keep them"
         )
+    if before.trust == "trusted" and after.trust == "public":
+        yield (
+            "it would be public: its calls, imports, events with crm_id or caller_number and those older than 30 days would be "
+            "refused; repeat trust: trusted to keep them"
+        )
     if before.topic_ingress and not after.topic_ingress:
         yield "records on touchpoints could not name it any more: repeat topic_ingress: true to keep that"
     if before.webhook is not None and after.webhook is None:

@@ -8,6 +8,7 @@ import msgspec
 
 from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.intake.rejection import Rejection
+from domain.intake.trust import Trust
 from schemas.events import Event
 
 
@@ -15,12 +16,14 @@ from schemas.events import Event
 class IntakeContext:
     """What one request declares for all of its calls.
 
-    `source` is the name of the source. `received_ms` is the time when the whole body had arrived. `ip` is the client's address, ""
-    if it is unknown; it gets into an event only if `record_ip` allows it. `gpc` is the browser's Global Privacy Control signal.
+    `source` is the name of the source, and `trust` its trust. `received_ms` is the time when the whole body had arrived. `ip` is
+    the client's address, "" if it is unknown; it gets into an event only if `record_ip` allows it. `gpc` is the browser's Global
+    Privacy Control signal.
     """
 
     source: str
     received_ms: int
+    trust: Trust = "public"
     gpc: bool = False
     ip: str = ""
     record_ip: bool = False

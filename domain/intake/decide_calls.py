@@ -183,6 +183,7 @@ class CallIntake:
                 call,
                 call_type=envelope.call_type,
                 source=intake_context.source,
+                trust=intake_context.trust,
                 received_ms=intake_context.received_ms,
                 sent_ms=envelope.sent_ms,
                 secret=self._secret,

@@ -17,7 +17,8 @@ CALL_TYPE_BY_PATH: Final = {
 Onefold has no call of type `merge`: such a call goes into quarantine, and the answer names the reason.
 """
 CALL_CENTRE_PATH: Final = "calls"
-BATCH_PATHS: Final = frozenset({"batch", "b", "import", CALL_CENTRE_PATH})
+IMPORT_PATH: Final = "import"
+BATCH_PATHS: Final = frozenset({"batch", "b", IMPORT_PATH, CALL_CENTRE_PATH})
 
 
 @dataclass(frozen=True, slots=True)

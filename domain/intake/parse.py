@@ -16,6 +16,7 @@ from domain.instants import INSTANT_RULE, instant_ms
 from domain.intake.call_centre import normalise_call
 from domain.intake.call_fields import is_absent_value, optional_object, optional_text
 from domain.intake.rejection import CallRejected, Rejection
+from domain.intake.trust import Trust, find_refusal
 from domain.intake.values import find_violation, text_of
 from domain.intake.withheld_numbers import is_withheld
 from schemas.events import CALL_TYPES, EVENT_TYPES, EVENT_VERSION, NOBODY, PREVIOUS_ID, Event, EventType
@@ -35,6 +36,7 @@ def parse_call(
     *,
     call_type: str | None,
     source: str,
+    trust: Trust,
     received_ms: int,
     sent_ms: int | None,
     secret: bytes,
@@ -44,7 +46,8 @@ def parse_call(
 ) -> Event | Rejection:
     """Return the event of one call (a decoded JSON object), or its rejection. Never raises for a JSON value.
 
-    `call_type` is the type that the address gives; when it is None the call's own `type` counts. `sent_ms` is the `sentAt` of the
+    `call_type` is the type that the address gives; when it is None the call's own `type` counts. `trust` is that of the source: a
+    public one may not send everything (`domain.intake.trust`). `sent_ms` is the `sentAt` of the
     batch; when it is None the call's own counts. `default_id` becomes the message id of a call that has none.
     """
     try:
@@ -59,7 +62,7 @@ def parse_call(
         candidates = _identifier_candidates(valid_call, event_type, traits, context, namespaces)
         identifiers, nodes = _resolve_identifiers(candidates, namespaces, secret, country)
         owner = namespaces.pick_owner(identifiers)
-        return Event(
+        event = Event(
             version=EVENT_VERSION,
             id=_message_id(valid_call, default_id),
             type=event_type,
@@ -73,7 +76,9 @@ def parse_call(
             properties=properties,
             traits=traits,
             context=context,
+            trusted=trust == "trusted",
         )
+        return find_refusal(event) or event
     except CallRejected as error:
         return error.rejection
 

@@ -1,6 +1,6 @@
 """Read the events of one record of `touchpoints`: one JSON object, or several as JSON lines or as a JSON list. Pure."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -8,11 +8,11 @@ from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.intake.parse import parse_call
 from domain.intake.raw_json import encode_losslessly
 from domain.intake.rejection import Rejection
+from domain.intake.trust import SERVER_SOURCE, Trust
 from domain.intake.values import Unparsable, loads
 from schemas.events import Event
 from schemas.reasons import Reason
 
-DEFAULT_SOURCE: Final = "default"
 MAX_EVENT_BYTES: Final = 32 * 1024
 MAX_EVENTS: Final = 2500
 
@@ -21,7 +21,7 @@ def parse_touchpoint(
     value: bytes | None,
     *,
     record_id: str,
-    sources: Collection[str],
+    sources: Mapping[str, Trust],
     received_ms: int,
     secret: bytes,
     country: str,
@@ -34,15 +34,15 @@ def parse_touchpoint(
 
     `record_id` names the record for ever ("topic-partition-offset"). With the number of the line, or of the element of a list, it
     is the message id of an event that has none, and the `touchpoint_id` of a rejected one: so a replay makes the same events and
-    the same quarantine records. `sources` are the names that an event may give; `default` is always allowed. `admit` decides last
-    on each event.
+    the same quarantine records. `sources` are those that an event may name, with their trust; one that names none is of the source
+    `server`, which is trusted unless `sources` says otherwise. `admit` decides last on each event.
     """
 
     def parse(call: Any, line: int, raw: bytes) -> Event | Rejection:
         line_id = f"{record_id}-{line}"
         if len(raw) > max_event_bytes:
             return Rejection(Reason.TOO_LARGE, f"{len(raw)} bytes, the limit is {max_event_bytes}", touchpoint_id=line_id, raw=raw)
-        source = _declared_source(call, sources)
+        source = declared_source(call, sources)
         result = (
             source
             if isinstance(source, Rejection)
@@ -50,6 +50,7 @@ def parse_touchpoint(
                 call,
                 call_type=None,
                 source=source,
+                trust=sources.get(source, "trusted"),
                 received_ms=received_ms,
                 sent_ms=None,
                 secret=secret,
@@ -103,10 +104,12 @@ def touchpoint_calls(decoded: Any) -> list[Any]:
     return decoded if isinstance(decoded, list) and decoded else [decoded]
 
 
-def _declared_source(call: Any, sources: Collection[str]) -> str | Rejection:
+def declared_source(call: Any, sources: Mapping[str, Trust]) -> str | Rejection:
+    """Return the source that a call on the topic names, `server` if it names none, or why it may not name it."""
     source_name = call.get("source") if isinstance(call, dict) else None
-    if source_name is None or source_name == DEFAULT_SOURCE:
-        return DEFAULT_SOURCE
+    # Whoever may write to the topic has access to Kafka, which no browser has.
+    if source_name is None or source_name == SERVER_SOURCE:
+        return SERVER_SOURCE
     if not isinstance(source_name, str):
         return Rejection(Reason.WRONG_TYPE, "must be text", "source")
     return (

@@ -63,7 +63,9 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
         "analytics-js": CommandEntry(
             "ops.cli.analytics_js", "Fetch analytics.js for the classic snippet, which the collector serves."
         ),
-        "prepare": CommandEntry("ops.cli.prepare", "Create topics, tables and the source `default`."),
+        "prepare": CommandEntry(
+            "ops.cli.prepare", "Create topics, tables, and the sources `default` (public) and `server` (trusted)."
+        ),
         "demo": CommandEntry("demo.command", "Start Onefold and simulate the customers of a Vietnamese retailer.", extra="demo"),
     }
 )

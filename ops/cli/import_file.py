@@ -41,11 +41,11 @@ def import_(
     file: Annotated[Path, typer.Argument(help="CSV with a header, or JSONL; UTF-8 or UTF-16; - is the standard input")],
     *,
     mapping: Annotated[Path | None, typer.Option(help="YAML: columns: {name in the file: field}, constants, timezone …")] = None,
-    source: Annotated[str, typer.Option(help="the source whose write key `onefold status` shows")] = "default",
+    source: Annotated[str, typer.Option(help="a trusted source whose write key `onefold status` shows")] = "server",
     event: Annotated[str | None, typer.Option(help="events: the name of an event whose row has none")] = None,
     timezone: Annotated[str | None, typer.Option(help="time zone of times without one, such as Asia/Ho_Chi_Minh")] = None,
     url: Annotated[str | None, typer.Option(envvar="ONEFOLD_COLLECTOR_URL", help="another collector than the embedded one")] = None,
-    write_key: Annotated[str | None, typer.Option(envvar="ONEFOLD_WRITE_KEY", help="write key of the source to import as")] = None,
+    write_key: Annotated[str | None, typer.Option(envvar="ONEFOLD_SERVER_WRITE_KEY", help="write key of the source")] = None,
     data_dir: DataDir = DEFAULT_DIR,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +95,7 @@ def _embedded_collector(data_dir: Path, source: str, url: str | None, write_key:
     state = control.send_command(Layout.of(data_dir), "status")
     address, key = url or state["addresses"]["collector"], write_key or state["write_keys"].get(source)
     if key is None:
-        raise Misconfigured(f"this stack has no write key of source {source}: give it with --write-key or ONEFOLD_WRITE_KEY")
+        raise Misconfigured(f"this stack has no write key of source {source}: give it with --write-key or ONEFOLD_SERVER_WRITE_KEY")
     return address, key
 
 

@@ -15,11 +15,13 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(*, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Create topics, tables and the source `default`.
+    """Create topics, tables, and the sources `default` (public) and `server` (trusted).
 
-    In server mode the write key of the source is taken from ONEFOLD_WRITE_KEY. Running the command again changes nothing.
+    In server mode their write keys are taken from ONEFOLD_WRITE_KEY and ONEFOLD_SERVER_WRITE_KEY. Running the command again changes
+    nothing.
     """
     prepared = asyncio.run(prepare_stores(find_settings(data_dir)))
     for name in prepared.migrations:
         typer.echo(f"migration {name}: applied")
-    typer.echo("source default: written" if prepared.source_written else "source default: unchanged")
+    for name in prepared.sources_written:
+        typer.echo(f"source {name}: written")

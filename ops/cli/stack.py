@@ -105,16 +105,17 @@ async def _rules_round(data_dir: Path) -> dict[str, int] | None:
 
 
 def export_lines(state: dict[str, Any]) -> Iterator[str]:
-    """Yield shell lines that set the addresses (COLLECTOR, API, CLICKHOUSE, KAFKA, REDIS), WRITE_KEY, API_TOKEN and the logins.
+    """Yield shell lines that set the addresses (COLLECTOR, API, CLICKHOUSE, KAFKA, REDIS), write keys, API_TOKEN and the logins.
 
     Kafka's are KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_MECHANISM, KAFKA_USER, KAFKA_PASSWORD and KAFKA_PROPERTIES_FILE, those of
     redis-cli REDIS_SOCKET and REDISCLI_AUTH.
 
-    The write key is that of the source `default`; it is empty when that source has it no longer. Values are quoted for a POSIX
-    shell.
+    WRITE_KEY is the key of the public source `default`, SERVER_WRITE_KEY that of the trusted source `server`; one is empty when its
+    source has it no longer. Values are quoted for a POSIX shell.
     """
     variables = {name.upper(): address for name, address in state["addresses"].items()}
-    variables |= {"WRITE_KEY": state["write_keys"].get("default", ""), "API_TOKEN": state["api_token"]}
+    variables |= {"WRITE_KEY": state["write_keys"].get("default", ""), "SERVER_WRITE_KEY": state["write_keys"].get("server", "")}
+    variables["API_TOKEN"] = state["api_token"]
     variables |= {f"KAFKA_{name.upper()}": value for name, value in state["kafka_login"].items()}
     variables |= {"REDIS_SOCKET": state["redis_login"]["socket"], "REDISCLI_AUTH": state["redis_login"]["password"]}
     for name, value in variables.items():

@@ -12,6 +12,7 @@ import orjson
 
 from runtime.errors import Misconfigured, Permanent, Transient
 from runtime.retry import Backoff
+from schemas.reasons import Reason
 
 RETRY_FOR_S: Final = 300.0
 _RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -61,8 +62,8 @@ class CollectorClient:
     def send(self, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Send calls; return the results of those that went into quarantine, by `index`.
 
-        Raises Misconfigured for a wrong key or address, Transient when it has not accepted them within `retry_for_s`,
-        Permanent when it refuses them.
+        Raises Misconfigured for a wrong key or address and for the key of a public source, Transient when it has not accepted them
+        within `retry_for_s`, Permanent when it refuses them.
         """
         response = self._post({"batch": calls})
         if response.status_code == 413 and len(calls) > 1:
@@ -71,6 +72,8 @@ class CollectorClient:
             return first + [{**result, "index": result["index"] + half} for result in second]
         if response.status_code == 200:
             return _results(response)
+        if _code(response) == Reason.UNTRUSTED_SOURCE:
+            raise Misconfigured("the source of this write key is public and may not import: use a trusted one, such as `server`")
         if response.status_code in (401, 403, 404) or response.is_redirect:
             raise Misconfigured(f"the collector answers {response.status_code} {_code(response)}: check --url and --write-key")
         raise Permanent(f"the collector refuses the batch with {response.status_code} {_code(response)}")
@@ -82,7 +85,7 @@ class CollectorClient:
         while waited_s <= self.retry_for_s:
             retry_after_s = 0.0
             try:
-                response = self._http.post("/v1/batch", content=content, auth=self._auth, headers={"Content-Encoding": "gzip"})
+                response = self._http.post("/v1/import", content=content, auth=self._auth, headers={"Content-Encoding": "gzip"})
             except httpx.UnsupportedProtocol:
                 raise Misconfigured("--url is no address of a collector: it begins with http:// or https://") from None
             except httpx.TransportError as error:

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import msgspec
 
+from domain.definitions.admission_rules import touchpoint_sources
 from domain.definitions.kinds import Source
 from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.intake.admission import Admission
@@ -14,8 +15,9 @@ from domain.intake.context import INTAKE_STEPS, IntakeContext
 from domain.intake.decide_calls import STAGE, CallIntake, IntakeLimits, IntakeOutcome
 from domain.intake.decide_rows import IMPORT_ID_PREFIX
 from domain.intake.envelope import CALL_CENTRE_PATH, parse_envelope, single_calls
-from domain.intake.rejection import BodyProblem
-from domain.intake.touchpoints import DEFAULT_SOURCE, touchpoint_calls
+from domain.intake.rejection import BodyProblem, Rejection
+from domain.intake.touchpoints import declared_source, touchpoint_calls
+from domain.intake.trust import SERVER_SOURCE, Trust
 from domain.intake.values import Unparsable, loads
 from domain.intake.webhook_delivery import WEBHOOK_ID_PREFIX, decide_delivery, stored_delivery
 from ops.quarantine.entries import QuarantineEntry
@@ -103,19 +105,13 @@ class ReplayDecider:
             _with_message_id(call, f"{entry.id}-{number}" if has_several else entry.id)
             for number, call in enumerate(envelope.calls)
         ]
-        source = entry.source or self._declared_source(body)
-        outcome = self._intake.decide(
-            replace(envelope, calls=calls), IntakeContext(source, entry.at_ms, namespaces=self._namespaces)
-        )
+        source = entry.source or declared_source(body, touchpoint_sources(self._sources.values()))
+        if isinstance(source, Rejection):
+            return ReplayRefusal(f"{source.reason}: {source.path}")
+        outcome = self._intake.decide(replace(envelope, calls=calls), self._context(source, entry.at_ms))
         if isinstance(outcome, BodyProblem):
             return ReplayRefusal(outcome.value)
         return outcome if calls else ReplayRefusal("it holds no call")
-
-    def _declared_source(self, call: Any) -> str:
-        """Return the source that a touchpoint names, if that source allows it, else the default one."""
-        source_name = call.get("source") if isinstance(call, dict) else None
-        source = self._sources.get(source_name) if isinstance(source_name, str) else None
-        return source.metadata.name if source is not None and source.spec.topic_ingress else DEFAULT_SOURCE
 
     def _webhook(self, entry: QuarantineEntry, raw: bytes) -> IntakeOutcome | ReplayRefusal:
         """Map a delivery by the live mapping of its source. Raises Unparsable."""
@@ -123,8 +119,15 @@ class ReplayDecider:
         if source is None or source.spec.webhook is None:
             return ReplayRefusal("its source has no webhook by now")
         delivery = stored_delivery(entry.id.removeprefix(f"{STAGE}-"), raw)
-        context = IntakeContext(entry.source, entry.at_ms, namespaces=self._namespaces)
-        return decide_delivery(self._intake, source.spec.webhook.mapping, delivery, context)
+        return decide_delivery(self._intake, source.spec.webhook.mapping, delivery, self._context(entry.source, entry.at_ms))
+
+    def _context(self, source_name: str, received_ms: int) -> IntakeContext:
+        """Return what holds for a call of this source, by the trust that the source has now."""
+        source = self._sources.get(source_name)
+        trust: Trust = "trusted" if source_name == SERVER_SOURCE else "public"
+        return IntakeContext(
+            source_name, received_ms, trust=trust if source is None else source.spec.trust, namespaces=self._namespaces
+        )
 
     def _stage_records(self, entry: QuarantineEntry, raw: bytes) -> list[Outgoing] | ReplayRefusal:
         name = entry.topic.removeprefix(f"{self._settings.environment}.")

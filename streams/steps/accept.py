@@ -1,11 +1,12 @@
 """Accept: validate and normalise what other systems wrote to `touchpoints`, as the collector does. Keeps no state."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.intake.rejection import Rejection
 from domain.intake.touchpoints import parse_touchpoint
+from domain.intake.trust import Trust
 from profile_store.port import TopicPartition
 from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
@@ -18,7 +19,7 @@ from streams.outcome import Outcome
 class AcceptStep:
     """Reads `touchpoints` and writes `events`.
 
-    `sources` returns the names of the sources that may write to the topic. `admit` enriches each event, or rejects it by the
+    `sources` returns the sources that may write to the topic, with their trust. `admit` enriches each event, or rejects it by the
     tracking plan. `namespaces` returns those that identifiers may have.
     """
 
@@ -28,7 +29,7 @@ class AcceptStep:
     def __init__(
         self,
         settings: Settings,
-        sources: Callable[[], Collection[str]],
+        sources: Callable[[], Mapping[str, Trust]],
         admit: Callable[[Event], Event | Rejection] | None = None,
         namespaces: Callable[[], Namespaces] = lambda: SHIPPED_NAMESPACES,
     ) -> None:

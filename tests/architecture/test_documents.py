@@ -57,7 +57,7 @@ def test_compose_file_fits_its_schema() -> None:
 
 
 def test_compose_sets_only_settings_that_exist() -> None:
-    known = {f"ONEFOLD_{name.upper()}" for name in Settings.model_fields} | {"ONEFOLD_WRITE_KEY"}
+    known = {f"ONEFOLD_{name.upper()}" for name in Settings.model_fields} | {"ONEFOLD_WRITE_KEY", "ONEFOLD_SERVER_WRITE_KEY"}
     for service in compose()["services"].values():
         environment = service.get("environment", {})
         assert isinstance(environment, dict)

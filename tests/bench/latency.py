@@ -98,5 +98,5 @@ async def _load(onefold: Onefold, rate: float, seconds: float) -> dict[str, floa
     for n in range(0, len(made), 50):
         made[n] = {"type": "track", "event": "Bench Trigger", "messageId": f"{prefix}-{n}", "userId": f"{prefix}-t{n}"}
     started = time.perf_counter()
-    await post(address, status["write_keys"]["default"], bodies(made), connections=4, rate=rate / 50)
+    await post(address, status["write_keys"]["server"], bodies(made), connections=4, rate=rate / 50)
     return {f"{prefix}-{n}": started + (n / 50) / (rate / 50) for n in range(0, len(made), 50)}

@@ -242,6 +242,7 @@ def event_of(action: Action, received_ms: int = START_MS) -> Event | None:
         call,
         call_type=None,
         source="web",
+        trust="trusted",
         received_ms=received_ms,
         sent_ms=None,
         secret=SECRET,

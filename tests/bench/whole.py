@@ -59,7 +59,7 @@ async def whole(onefold: Onefold, made: list[dict[str, Any]]) -> tuple[float, di
     pids = processes(onefold)
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}
     started = time.perf_counter()
-    await post(address, status["write_keys"]["default"], bodies(made), connections=4)
+    await post(address, status["write_keys"]["server"], bodies(made), connections=4)
     end = await _rest(onefold, before_account["stored"] + len(made))
     used = {name: (cpu_seconds(pid) - before[name]) * 1e6 / len(made) for name, pid in pids.items()}
     return len(made) / (end - started), used

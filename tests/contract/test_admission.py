@@ -49,11 +49,11 @@ def accepting(settings: Settings, *definitions: Source | TrackingPlan) -> Accept
     live = build_definitions(settings)
     for offset, definition in enumerate(definitions):
         live.apply(definition.key.encode(), encode_definition(definition), offset)
-    return AcceptStep(settings, lambda: {"default"}, live.admission.admit)
+    return AcceptStep(settings, lambda: {"default": "trusted"}, live.admission.admit)
 
 
 async def by_kafka(step: AcceptStep, call: dict[str, Any]) -> list[tuple[str, bytes | None]]:
-    record = Record("onefold.touchpoints", 0, 5, NOW_MS, None, orjson.dumps(call))
+    record = Record("onefold.touchpoints", 0, 5, NOW_MS, None, orjson.dumps({**call, "source": "default"}))
     first = await step.run(TopicPartition("touchpoints", 0, 1), [record], NOW_MS)
     again = await step.run(TopicPartition("touchpoints", 0, 1), [record], NOW_MS + 60_000)
     written = [(outgoing.topic, outgoing.value) for outgoing in first.produce]
@@ -98,7 +98,8 @@ async def test_http_and_kafka_block_an_event_and_name_the_path() -> None:
     assert topic.endswith("quarantine")
     assert held.reason == by_http.reason == "plan_violation"
     assert held.detail == by_http.detail == "properties.total: is more than planned (max, text)"
-    assert orjson.loads(base64.b64decode(held.raw)) == orjson.loads(raw) == CALL
+    assert orjson.loads(base64.b64decode(held.raw)) == {**CALL, "source": "default"}
+    assert orjson.loads(raw) == CALL
 
 
 async def test_source_disables_enrichment_over_http_and_kafka() -> None:

@@ -28,6 +28,7 @@ apiVersion: onefold/v1
 kind: Source
 metadata: {name: cti}
 spec:
+  trust: trusted
   webhook:
     signature: {scheme: hmac, header: X-CTI-Signature, prefix: "sha256=", timestamp_header: X-CTI-Timestamp, secret_env: CTI_SECRET}
     mapping:
@@ -149,7 +150,7 @@ async def by_http(path: str, wrap: Callable[[dict[str, Any]], Any], call: dict[s
 
 async def by_kafka(call: dict[str, Any]) -> IntakeResult:
     settings, value = Settings(), orjson.dumps({**call, "context": {"locale": "vi-VN"}, "source": "pbx"})
-    step = AcceptStep(settings, lambda: {"pbx"})
+    step = AcceptStep(settings, lambda: {"pbx": "trusted"})
     record = Record("onefold.touchpoints", 0, 7, NOW_MS, None, value)
     outcome = await step.run(TopicPartition("touchpoints", 0, 1), [record], NOW_MS)
     events = [decode(Event, out.value) for out in outcome.produce if out.topic == settings.topic("events")]

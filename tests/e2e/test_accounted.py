@@ -52,7 +52,7 @@ def test_every_event_is_accounted_for_by_its_end(onefold: Onefold) -> None:
         {"type": "dance", "userId": "u1"},
         {"type": "track", "userId": "null", "event": "X"},
     ]
-    answer = httpx.post(f"{url}/v1/batch", json={"batch": bad}, auth=(status["write_keys"]["default"], ""))
+    answer = httpx.post(f"{url}/v1/batch", json={"batch": bad}, auth=(status["write_keys"]["server"], ""))
     assert answer.status_code == 200
     assert len(answer.json()["results"]) == 3
     account = onefold.wait_until_settled(before["accepted"] + 253)

@@ -121,16 +121,16 @@ def test_messages_outlive_a_refusing_receiver_and_a_kill_and_can_be_sent_again(o
 
 
 def test_an_apply_that_locks_clients_out_needs_a_yes_and_the_status_shows_no_dead_key(onefold: Onefold, tmp_path: Path) -> None:
-    source, key = tmp_path / "source.yaml", onefold.status()["write_keys"]["default"]
+    source, keys = tmp_path / "source.yaml", onefold.status()["write_keys"]
     source.write_text(SOURCE % "record_ip: true")
     assert "1 write key would be removed, and none would be left" in onefold.json("plan", str(source))["warnings"][0]
     refused = onefold.run("apply", str(source), check=False)
     assert refused.returncode == 1
     assert "--yes" in refused.stderr
-    assert onefold.status()["write_keys"] == {"default": key}
+    assert onefold.status()["write_keys"] == keys
     onefold.run("apply", str(source), "--yes")
-    state = eventually(onefold.status, lambda seen: not seen["write_keys"])
+    state = eventually(onefold.status, lambda seen: "default" not in seen["write_keys"])
     assert any("write key" in sentence for sentence in state["waits"])
-    source.write_text(SOURCE % f"topic_ingress: true, write_key_sha256: [{key_hash(key)}]")
+    source.write_text(SOURCE % f"topic_ingress: true, write_key_sha256: [{key_hash(keys['default'])}]")
     onefold.run("apply", str(source))
-    eventually(onefold.status, lambda seen: seen["write_keys"] == {"default": key})
+    eventually(onefold.status, lambda seen: seen["write_keys"] == keys)

@@ -15,7 +15,7 @@ def test_fixed_records_are_stored_once_and_the_account_balances(tmp_path: Path) 
     with running_onefold(tmp_path) as onefold:
         onefold.send([{"type": "track", "event": "Xem hàng", "userId": "u1", "messageId": "good"}])
         status = onefold.status()
-        url, key = status["addresses"]["collector"], status["write_keys"]["default"]
+        url, key = status["addresses"]["collector"], status["write_keys"]["server"]
         url = url if url.startswith("http") else f"http://{url}"
         bad = [{"type": "track", "userId": f"khách-{n}", "messageId": f"bad-{n}"} for n in range(5)]
         assert httpx.post(f"{url}/v1/batch", json={"batch": bad}, auth=(key, ""), timeout=20).json()["results"]

@@ -47,7 +47,7 @@ def all_gone(child_pids: list[int]) -> bool:
 def test_status_reports_addresses_keys_and_roles(running: OnefoldProcess) -> None:
     state = running.status()
     assert set(state["addresses"]) == {"collector", "api", "clickhouse", "kafka", "redis"}
-    assert set(state["write_keys"]) == {"default"}
+    assert set(state["write_keys"]) == {"default", "server"}
     assert {role["name"]: (role["ready"], role["restarts"]) for role in state["roles"]} == {
         "redis": (True, 0), "clickhouse": (True, 0), "kafka": (True, 0),
     }  # fmt: skip

@@ -217,7 +217,7 @@ def stages(settings: Settings) -> list[FuzzedStage]:
         made.append(FuzzedStage(kind(settings, store, lambda: plan, lambda: DEFAULT_RULES), store))
     store = MemoryStore(clock)
     made.append(FuzzedStage(LinkStep(settings, store, lambda: DEFAULT_RULES), store))
-    made.append(FuzzedStage(AcceptStep(settings, lambda: {"pos"}, Admission().admit), None))
+    made.append(FuzzedStage(AcceptStep(settings, lambda: {"pos": "public"}, Admission().admit), None))
     return made
 
 

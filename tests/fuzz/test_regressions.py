@@ -53,7 +53,7 @@ async def test_agent_and_ledger_agree_on_an_invalid_event(value: bytes) -> None:
 
 def test_a_property_without_a_name_is_no_part_of_a_call_centres_message_id() -> None:
     value = b'{"type": "call_started", "call_id": "c1", "anonymousId": "a1", "": {}}'
-    found = parse_touchpoint(value, record_id="t-0-0", sources=(), received_ms=NOW_MS, secret=b"s", country="VN")
+    found = parse_touchpoint(value, record_id="t-0-0", sources={}, received_ms=NOW_MS, secret=b"s", country="VN")
     assert [said.id for said in found if isinstance(said, Event)] == ["c1:call_started"]
 
 

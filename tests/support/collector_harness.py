@@ -14,6 +14,7 @@ from collector.app import create_app
 from collector.context import CollectorParts
 from collector.source_registry import Sources
 from domain.definitions.kinds import Metadata, Source, SourceSpec, key_hash
+from domain.intake.trust import Trust
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Producer, Record
 from runtime.clock import ManualClock
@@ -29,9 +30,9 @@ OTHER_KEY = "key-of-the-app"
 NOW_MS = 1_750_000_000_000
 
 
-def source(name: str, *keys: str) -> Source:
-    """Return a source with these write keys."""
-    spec = SourceSpec(write_key_sha256=tuple(key_hash(key) for key in keys))
+def source(name: str, *keys: str, trust: Trust = "trusted") -> Source:
+    """Return a source with these write keys. It is trusted, so that a test may send what it likes."""
+    spec = SourceSpec(trust=trust, write_key_sha256=tuple(key_hash(key) for key in keys))
     return Source(apiVersion="onefold/v1", kind="Source", metadata=Metadata(name=name), spec=spec)
 
 

@@ -42,10 +42,10 @@ class Onefold:
     def status(self) -> Any:
         return self.json("status", check=False)
 
-    def send(self, calls: Sequence[dict[str, Any]]) -> None:
-        """Send one batch over HTTP, and again while the collector asks for that; every event must be accepted."""
+    def send(self, calls: Sequence[dict[str, Any]], source: str = "server") -> None:
+        """Send batches over HTTP, and again while the collector asks for that; every event must be accepted."""
         status = self.status()
-        key, address = status["write_keys"]["default"], status["addresses"]["collector"]
+        key, address = status["write_keys"][source], status["addresses"]["collector"]
         url = address if address.startswith("http") else f"http://{address}"
         for start in range(0, len(calls), 100):
             body = {"batch": list(calls[start : start + 100])}

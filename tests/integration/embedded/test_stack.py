@@ -95,7 +95,7 @@ def test_a_failed_preparation_stops_what_had_started(tmp_path: Path, failure: Ex
         )
     assert len(pids) == 1
     assert process_identity(pids[0]) is None
-    assert messages == ["starting redis", "making topics, tables and the source `default`"]
+    assert messages == ["starting redis", "making topics, tables and the sources"]
     assert list(layout.run.glob("*.sock")) == []
 
 
@@ -119,6 +119,6 @@ def test_a_signal_during_startup_ends_the_engine_in_order(tmp_path: Path, number
         stores=("redis",),
         prepare=prepare,
     )
-    assert messages == ["starting redis", "making topics, tables and the source `default`", "stopping", "stopped"]
+    assert messages == ["starting redis", "making topics, tables and the sources", "stopping", "stopped"]
     assert len(pids) == 1
     assert process_identity(pids[0]) is None

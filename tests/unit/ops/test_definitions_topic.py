@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from domain.definitions.consistency import classify_changes
-from domain.definitions.kinds import Source, load_yaml, source_for_key
+from domain.definitions.kinds import Source, SourceSpec, load_yaml, source_for_key
 from ops import definitions_topic
 from ops.apply.removal import DefinitionRemoval
 from ops.definition_files import read_definitions, require_consistent
-from ops.prepare import create_topics, declare_source
+from ops.prepare import create_topics, declare_sources
 from profile_store.memory import MemoryStore
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing
@@ -100,13 +100,13 @@ async def test_what_was_written_is_live_the_last_of_each_key() -> None:
     assert await definitions_topic.read_live(SETTINGS, bus) == {"Segment/a": second}
 
 
-async def test_the_default_source_is_declared_once_and_keeps_other_keys() -> None:
+async def test_a_source_is_declared_once_and_keeps_other_keys() -> None:
     bus = MemoryBus(ManualClock())
     await create_topics(SETTINGS, bus)
-    assert not await declare_source(SETTINGS, bus, None)
-    assert await declare_source(SETTINGS, bus, "first-key")
-    assert not await declare_source(SETTINGS, bus, "first-key")
-    assert await declare_source(SETTINGS, bus, "second-key")
+    assert await declare_sources(SETTINGS, bus, {}) == ()
+    assert await declare_sources(SETTINGS, bus, {"default": "first-key"}) == ("default",)
+    assert await declare_sources(SETTINGS, bus, {"default": "first-key"}) == ()
+    assert await declare_sources(SETTINGS, bus, {"default": "second-key"}) == ("default",)
     live_source = (await definitions_topic.read_live(SETTINGS, bus))["Source/default"]
     assert isinstance(live_source, Source)
     for key in ("first-key", "second-key"):
@@ -165,7 +165,7 @@ async def test_a_definition_is_mended_by_writing_it_again(spoilt: MemoryBus) -> 
 
 async def test_the_default_source_is_declared_over_one_that_cannot_be_read(spoilt: MemoryBus) -> None:
     await publish(spoilt, (b"Source/default", b"nonsense"), (b"IdentityRules/default", b"nonsense"))
-    assert await declare_source(SETTINGS, spoilt, "key")
+    assert await declare_sources(SETTINGS, spoilt, {"default": "key"}) == ("default",)
     assert "Source/default" in (await definitions_topic.read_topic(SETTINGS, spoilt)).live
 
 
@@ -181,3 +181,22 @@ async def test_a_definition_that_cannot_be_read_is_removed_by_its_name(spoilt: M
     removal = DefinitionRemoval(SETTINGS, spoilt, MemoryStore(clock), clock)
     assert (await removal.remove("Segment/b")).profiles == 0
     assert len((await definitions_topic.read_topic(SETTINGS, spoilt)).bad) == 3
+
+
+async def test_the_default_source_is_public_and_the_server_trusted_until_an_operator_says_otherwise() -> None:
+    bus = MemoryBus(ManualClock())
+    await create_topics(SETTINGS, bus)
+    assert await declare_sources(SETTINGS, bus, {"default": "key", "server": "secret-key"}) == ("default", "server")
+
+    async def specs() -> dict[str, SourceSpec]:
+        live = (await definitions_topic.read_topic(SETTINGS, bus)).live
+        return {key: source.spec for key, source in live.items() if isinstance(source, Source)}
+
+    assert {key: (spec.trust, spec.topic_ingress) for key, spec in (await specs()).items()} == {
+        "Source/default": ("public", False),
+        "Source/server": ("trusted", True),
+    }
+    [changed] = load_yaml("{apiVersion: onefold/v1, kind: Source, metadata: {name: server}, spec: {trust: public}}", "test")
+    await definitions_topic.write(SETTINGS, bus, [changed])
+    assert await declare_sources(SETTINGS, bus, {"server": "secret-key"}) == ("server",)
+    assert (await specs())["Source/server"].trust == "public"

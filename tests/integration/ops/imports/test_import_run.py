@@ -24,7 +24,7 @@ def imported(process: CollectorProcess, *argv: str) -> tuple[int, Any]:
         text=True,
         timeout=800,
         check=False,
-        env={**os.environ, "ONEFOLD_COLLECTOR_URL": process.url, "ONEFOLD_WRITE_KEY": KEY},
+        env={**os.environ, "ONEFOLD_COLLECTOR_URL": process.url, "ONEFOLD_SERVER_WRITE_KEY": KEY},
     )
     assert completed.stdout, completed.stderr
     return completed.returncode, json.loads(completed.stdout)

@@ -30,7 +30,15 @@ def pair_of(one: Identifier, other: Identifier) -> tuple[str, str]:
 def alias(previous_id: str, user_id: str = "KH-new", **fields: str) -> Event:
     call = {"type": "alias", "userId": user_id, "previousId": previous_id, **fields}
     parsed = parse_call(
-        call, call_type=None, source="web", received_ms=START_MS, sent_ms=None, secret=SECRET, country="VN", default_id="a"
+        call,
+        call_type=None,
+        source="web",
+        trust="trusted",
+        received_ms=START_MS,
+        sent_ms=None,
+        secret=SECRET,
+        country="VN",
+        default_id="a",
     )
     assert isinstance(parsed, Event)
     return parsed

@@ -53,6 +53,7 @@ def parse(call: dict[str, Any], rules: CompiledIdentityRules = RULES) -> Event |
         {"type": "track", "event": "Order Completed", **call},
         call_type=None,
         source="pos",
+        trust="trusted",
         received_ms=1_750_000_000_000,
         sent_ms=None,
         secret=SECRET,

@@ -24,6 +24,7 @@ def parse(call: Any) -> Event | Rejection:
         call,
         call_type=None,
         source="default",
+        trust="trusted",
         received_ms=NOW_MS,
         sent_ms=None,
         secret=b"test-secret-of-16",

@@ -17,7 +17,15 @@ AT = "2025-06-15T15:06:40Z"  # NOW
 
 def parse(call: Any, *, kind: str | None = None, sent_ms: int | None = None) -> Event | Rejection:
     return parse_call(
-        call, call_type=kind, source="default", received_ms=NOW_MS, sent_ms=sent_ms, secret=SECRET, country="VN", default_id="given"
+        call,
+        call_type=kind,
+        source="default",
+        trust="trusted",
+        received_ms=NOW_MS,
+        sent_ms=sent_ms,
+        secret=SECRET,
+        country="VN",
+        default_id="given",
     )
 
 
@@ -222,6 +230,7 @@ def test_an_instant_is_read_in_any_form(written: Any) -> None:
         track(timestamp=written),
         call_type=None,
         source="s",
+        trust="trusted",
         received_ms=NOW_MS + 5,
         sent_ms=None,
         secret=SECRET,
@@ -269,7 +278,7 @@ def test_the_future_is_now_and_a_senseless_sent_at_corrects_nothing() -> None:
 
 def touchpoints(value: bytes | None, **more: Any) -> list[Event | Rejection]:
     return parse_touchpoint(
-        value, record_id="t-0-7", sources={"call-centre"}, received_ms=NOW_MS, secret=SECRET, country="VN", **more
+        value, record_id="t-0-7", sources={"call-centre": "trusted"}, received_ms=NOW_MS, secret=SECRET, country="VN", **more
     )
 
 

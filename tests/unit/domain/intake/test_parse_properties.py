@@ -57,6 +57,7 @@ def parse(call: Any) -> Event | Rejection:
         call,
         call_type=None,
         source="default",
+        trust="trusted",
         received_ms=1_750_000_000_000,
         sent_ms=None,
         secret=b"k" * 16,
@@ -99,7 +100,7 @@ def test_any_bytes_give_results_that_depend_on_them_alone(value: bytes) -> None:
         return parse_touchpoint(
             value,
             record_id="t-0-1",
-            sources=(),
+            sources={},
             received_ms=1_750_000_000_000,
             secret=b"k" * 16,
             country="VN",

@@ -83,7 +83,7 @@ def stand_in(refusals: int = 0, stops_after: int | None = None) -> Iterator[Stan
 
 
 def command(server: StandIn, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    environment = {**os.environ, "ONEFOLD_COLLECTOR_URL": server.url, "ONEFOLD_WRITE_KEY": "key", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "ONEFOLD_COLLECTOR_URL": server.url, "ONEFOLD_SERVER_WRITE_KEY": "key", "PYTHONPATH": str(ROOT)}
     return [sys.executable, "-m", "ops.cli.main", "import", *arguments], environment
 
 

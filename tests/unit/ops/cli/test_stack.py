@@ -10,7 +10,7 @@ from ops.cli.stack import export_lines, print_status
 
 STATE = {
     "addresses": {"collector": "http://127.0.0.1:1234", "clickhouse": "http://analyst:a'b$(c)@127.0.0.1:8123"},
-    "write_keys": {"default": "key with space"},
+    "write_keys": {"default": "key with space", "server": "another key"},
     "api_token": "token",
     "kafka_login": {"user": "onefold", "password": "p"},
     "redis_login": {"socket": "/d/run/redis.sock", "password": "q"},
@@ -18,7 +18,8 @@ STATE = {
 
 
 def test_a_shell_reads_the_lines_back_as_they_are() -> None:
-    names = ("COLLECTOR", "CLICKHOUSE", "WRITE_KEY", "API_TOKEN", "KAFKA_USER", "KAFKA_PASSWORD", "REDIS_SOCKET", "REDISCLI_AUTH")
+    logins = ("KAFKA_USER", "KAFKA_PASSWORD", "REDIS_SOCKET", "REDISCLI_AUTH")
+    names = ("COLLECTOR", "CLICKHOUSE", "WRITE_KEY", "SERVER_WRITE_KEY", "API_TOKEN", *logins)
     arguments = " ".join(f'"${name}"' for name in names)
     script = "\n".join(export_lines(STATE)) + f'\nprintf "%s\\n" {arguments}\n'
     printed = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True).stdout
@@ -26,6 +27,7 @@ def test_a_shell_reads_the_lines_back_as_they_are() -> None:
         "http://127.0.0.1:1234",
         "http://analyst:a'b$(c)@127.0.0.1:8123",
         "key with space",
+        "another key",
         "token",
         "onefold",
         "p",

@@ -37,6 +37,7 @@ def seen(number: int, **identifiers: str) -> Event:
         {"type": "track", "event": "Sale", "messageId": f"m{number}", "identifiers": identifiers},
         call_type=None,
         source="pos",
+        trust="trusted",
         received_ms=START_MS + number,
         sent_ms=None,
         secret=SECRET,
@@ -123,7 +124,7 @@ def test_an_event_that_came_before_the_rules_is_replayed() -> None:
 
 
 async def test_a_touchpoint_may_name_it() -> None:
-    step = AcceptStep(SETTINGS, list, namespaces=lambda: RULES.namespaces)
+    step = AcceptStep(SETTINGS, dict, namespaces=lambda: RULES.namespaces)
     record = Record("onefold.touchpoints", 0, 3, START_MS, None, json.dumps(CALL).encode())
     outcome = await step.run(TopicPartition("touchpoints", 0, 1), [record], START_MS)
     (event,) = [decode(Event, outgoing.value) for outgoing in outcome.produce]

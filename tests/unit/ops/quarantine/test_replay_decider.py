@@ -33,7 +33,7 @@ AT_MS = 1_750_000_000_000
 
 def replay_decider() -> ReplayDecider:
     [source] = load_yaml(
-        "{apiVersion: onefold/v1, kind: Source, metadata: {name: tổng-đài}, spec: {topic_ingress: true}}".replace(
+        "{apiVersion: onefold/v1, kind: Source, metadata: {name: tổng-đài}, spec: {trust: trusted, topic_ingress: true}}".replace(
             "tổng-đài", "call-centre"
         ),
         "test",
@@ -43,7 +43,7 @@ def replay_decider() -> ReplayDecider:
 
 
 def entry(
-    raw: Any, *, stage: str = "collector", topic: str = "", name: str = "collector-1", source: str = "default"
+    raw: Any, *, stage: str = "collector", topic: str = "", name: str = "collector-1", source: str = "server"
 ) -> QuarantineEntry:
     content = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
     return QuarantineEntry(name, stage, "missing_field", "", source, topic, 0, 7, AT_MS, True, "open", "", "", content)
@@ -75,9 +75,19 @@ def test_a_touchpoint_speaks_for_the_source_that_it_names() -> None:
     )
     assert replayed.source == "call-centre"
     assert replayed.id == "m"
+    unnamed = {name: value for name, value in call.items() if name != "source"}
+    replayed = sent(replay_decider().records(entry(unnamed, stage="accept", source=""), json.dumps(unnamed).encode()))
+    assert (replayed.source, replayed.trusted) == ("server", True)
     unknown = {**call, "source": "nobody"}
-    replayed = sent(replay_decider().records(entry(unknown, stage="accept", source=""), json.dumps(unknown).encode()))
-    assert replayed.source == "default"
+    refused = replay_decider().records(entry(unknown, stage="accept", source=""), json.dumps(unknown).encode())
+    assert refused == ReplayRefusal("unknown_source: source")
+
+
+def test_a_call_that_a_public_source_may_not_send_is_replayed_once_its_source_is_trusted() -> None:
+    call = json.dumps({"type": "track", "event": "Seen", "identifiers": {"crm_id": "CRM-1"}}).encode()
+    refused = replay_decider().records(entry(call, source="website"), call)
+    assert refused == ReplayRefusal("untrusted_source: identifiers.crm_id")
+    assert sent(replay_decider().records(entry(call, source="call-centre"), call)).trusted
 
 
 @pytest.mark.parametrize("body", [{"batch": [{"type": "track", "event": "Gọi", "userId": "u1"}]}, {"batch": []}])
@@ -135,7 +145,7 @@ async def test_records_quarantined_by_each_stage_can_be_fixed(stage: str) -> Non
             [(record_in_quarantine, _)] = await collector.quarantined()
     else:
         record = Record("onefold.touchpoints", 0, 3, AT_MS, None, json.dumps({**call, "type": "track"}).encode())
-        outcome = await AcceptStep(SETTINGS, list).run(TopicPartition("touchpoints", 0, 1), [record], AT_MS)
+        outcome = await AcceptStep(SETTINGS, dict).run(TopicPartition("touchpoints", 0, 1), [record], AT_MS)
         record_in_quarantine = decode(QuarantineRecord, outcome.produce[0].value)
     raw = base64.b64decode(record_in_quarantine.raw)
     quarantine_entry = QuarantineEntry(
