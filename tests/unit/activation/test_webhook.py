@@ -19,7 +19,7 @@ MESSAGE = render(transition(), destination())
 
 
 async def deliver(url: str, *, clock: Clock | None = None, private: bool = True, timeout_s: float = 15) -> AttemptResult:
-    spec = destination(url=url, allow_private_addresses=private).spec
+    spec = destination(url=url, allow_private_addresses=private, allow_plain_http=True).spec
     hook = WebhookChannel(spec, SECRET, clock or SystemClock(), timeout_s=timeout_s)
     try:
         return await hook.deliver(MESSAGE)
@@ -34,6 +34,13 @@ async def test_the_receiver_verifies_and_gets_the_very_bytes() -> None:
     assert got.raw == MESSAGE.body
     assert got.id == MESSAGE.key
     assert got.body["data"]["traits"]["name"] == "Nguyễn Thị Ánh"
+
+
+@pytest.mark.parametrize("url", ["http://shop.vn/hook", "https://onefold:mat-khau@shop.vn/hook"])
+def test_a_url_that_gives_data_away_is_refused_also_when_nobody_has_applied_it(url: str) -> None:
+    with pytest.raises(Misconfigured, match=r"the destination's spec\.url: .* set allow_") as raised:
+        WebhookChannel(destination(url=url).spec, SECRET, SystemClock())
+    assert "mat-khau" not in str(raised.value)
 
 
 async def test_another_attempt_has_the_same_id_and_a_new_time() -> None:
@@ -58,7 +65,7 @@ async def test_the_host_header_keeps_the_name_while_the_address_is_pinned() -> N
 
     async with webhook_receiver() as receiver:
         url = receiver.url.replace("127.0.0.1", "cửa-hàng.vn")
-        hook = WebhookChannel(destination(url=url).spec, SECRET, SystemClock(), resolver=here)
+        hook = WebhookChannel(destination(url=url, allow_plain_http=True).spec, SECRET, SystemClock(), resolver=here)
         assert await hook.deliver(MESSAGE) == Ok(204)
         await hook.aclose()
     assert asked[0].startswith("xn--")

@@ -149,6 +149,14 @@ def test_the_first_recent_enough_java_is_used(tmp_path: Path) -> None:
     assert found.major == 21
 
 
+def test_a_java_that_somebody_has_chosen_comes_before_that_of_the_wheel(tmp_path: Path) -> None:
+    chosen, wheel, path = (fake_java(tmp_path / name, "21.0.1") for name in ("chosen", "wheel", "path"))
+    assert find_java({"JAVA_HOME": str(chosen.parents[1]), "PATH": str(path.parent)}, bundled=wheel).path == chosen
+    assert find_java({"PATH": str(path.parent)}, bundled=wheel).path == wheel
+    old = fake_java(tmp_path / "old", "11.0.2")
+    assert find_java({"JAVA_HOME": str(old.parents[1]), "PATH": str(path.parent)}, bundled=wheel).path == wheel
+
+
 def test_no_java_is_one_line_with_the_cure(tmp_path: Path) -> None:
     old = fake_java(tmp_path / "old", "11.0.2")
     with pytest.raises(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from domain.definitions.consistency import find_inconsistencies
-from domain.definitions.kinds import load_yaml
+from domain.definitions.kinds import InvalidDefinition, load_yaml
 from tests.support.transitions import destination
 
 SEGMENT = "apiVersion: onefold/v1\nkind: Segment\nmetadata: {name: vip}\nspec: {where: {all: [{did: {event: X}}]}}\n"
@@ -22,9 +22,15 @@ def faults(**spec: Any) -> list[str]:
         ({"secret_env": None}, "secret_env"),
         ({"secret_file": "hook.secret"}, "one of them"),
         ({"url": "http://127.0.0.1:8080/hook"}, "allow_private_addresses"),
-        ({"url": "http://10.1.2.3/hook"}, "allow_private_addresses"),
+        ({"url": "https://10.1.2.3/hook"}, "allow_private_addresses"),
         ({"url": "https://localhost/hook"}, "allow_private_addresses"),
         ({"url": "http://[::1]:80/hook"}, "allow_private_addresses"),
+        ({"url": "https://192.0.0.8/hook"}, "allow_private_addresses"),
+        ({"url": "https://[64:ff9b:1::1]/hook"}, "allow_private_addresses"),
+        ({"url": "http://crm.cua-hang.vn/hook"}, "allow_plain_http: true"),
+        ({"url": "http://8.8.8.8/hook"}, "use https"),
+        ({"url": "https://onefold:mat-khau@crm.cua-hang.vn/hook"}, "allow_password_in_url: true"),
+        ({"url": "https://ma-bi-mat@crm.cua-hang.vn/hook"}, "take it out"),
         ({"identifiers": ["user_id", "loyalty"]}, "loyalty is no namespace"),
     ],
 )
@@ -32,6 +38,18 @@ def test_a_destination_that_could_not_send_is_refused_with_the_cure(spec: dict[s
     (fault,) = faults(**spec)
     assert fault.startswith("Destination/hook: spec")
     assert expected in fault
+    assert "mat-khau" not in fault
+    assert "ma-bi-mat" not in fault
+
+
+@pytest.mark.parametrize(
+    "url", ["https://onefold:mat-khau@", "https://onefold:mat-khau@crm cua hang/", "ftp://onefold:mat-khau@x/"]
+)
+def test_a_password_in_a_url_that_cannot_be_read_is_not_quoted(url: str) -> None:
+    with pytest.raises(InvalidDefinition) as raised:
+        destination(url=url)
+    assert "mat-khau" not in str(raised.value)
+    assert "spec.url" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +59,9 @@ def test_a_destination_that_could_not_send_is_refused_with_the_cure(spec: dict[s
         {"secret_env": None, "secret_file": "hook.secret"},
         {"url": "http://127.0.0.1:8080/hook", "allow_private_addresses": True},
         {"url": "https://8.8.8.8/hook"},
+        {"url": "http://localhost:8080/hook", "allow_private_addresses": True},
+        {"url": "http://10.1.2.3/hook", "allow_private_addresses": True, "allow_plain_http": True},
+        {"url": "https://onefold:mat-khau@crm.cua-hang.vn/hook", "allow_password_in_url": True},
         {"url": "https://cửa-hàng.vn/hook", "identifiers": ["email", "phone", "caller_number"]},
         {"identifiers": []},
     ],
