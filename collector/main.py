@@ -13,6 +13,7 @@ from collector.producers import ReconnectingProducer
 from collector.responses import render_refusal
 from collector.routes import email_tracking
 from collector.source_registry import Sources, follow_sources
+from domain.text_caches import cache_sizes, limit_caches
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Transient
@@ -30,6 +31,8 @@ SHUTDOWN_GRACE_S: Final = 15
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop`, then answer the requests in progress. Raises Misconfigured when the port cannot be opened."""
     metrics, sources = Metrics(), Sources()
+    limit_caches(settings.cache_bytes)
+    metrics.refresh_by(lambda: metrics.set_all("onefold_cache_bytes", cache_sizes()))
 
     async def check_sources() -> None:
         if not sources.caught_up.is_set():

@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     metrics_host: str = Field("127.0.0.1", description="address of the metrics and health endpoint")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of the metrics and health endpoint; 0 takes a free one")
 
+    cache_bytes: int = Field(
+        64 * 1024 * 1024, ge=0, description="most bytes of all caches of identifiers and other texts in one process"
+    )
     commit_interval_ms: int = Field(
         500, ge=50, description="how often a stream worker commits; a crash repeats what came since the last commit"
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 import uvloop
 
+from domain.text_caches import limit_caches
 from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
@@ -26,6 +27,8 @@ SWITCH_INTERVAL_S: Final = 0.0005
 async def run(settings: Settings, names: Sequence[str]) -> int:
     """Run the named agents until a signal, or until a fault that needs a new process. Returns the exit status."""
     clock = SystemClock()
+    limit_caches(settings.cache_bytes)
+    metrics.METRICS.refresh_by(metrics.show_caches)
     store = open_store(settings, clock)
     try:
         async with KafkaBus(settings) as bus:

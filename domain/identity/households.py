@@ -9,7 +9,6 @@ Example: with `address_trait: address` the profiles of two people with the addre
 
 import hashlib
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, Final
 
 import phonenumbers
@@ -20,6 +19,7 @@ from domain.identity.postal_addresses import normalise_address
 from domain.identity.rules import HouseholdRules
 from domain.profiles.join import JoinedProfile
 from domain.segments.comparisons import lookup
+from domain.text_caches import cached_texts
 from schemas.records import GroupKind
 
 MAX_HOUSEHOLD_KEYS: Final = 10
@@ -30,7 +30,7 @@ _KIND_OF_LETTER: Final[dict[str, GroupKind]] = {letter: kind for kind, letter in
 _PHONE_NAMESPACES: Final = frozenset({"phone", "caller_number"})
 
 
-@lru_cache(maxsize=65_536)
+@cached_texts("groups", weight=2)
 def group_id(secret: bytes, kind: GroupKind, value: str) -> str:
     """Return the id of a group: a letter for its kind and 31 digits of a keyed hash. No node begins with one of these letters."""
     # BLAKE2b takes a key of at most 64 bytes. `person` keeps these hashes apart from other hashes under the same secret.
@@ -87,7 +87,7 @@ def _phone_numbers(joined: JoinedProfile) -> list[str]:
     )
 
 
-@lru_cache(maxsize=65_536)
+@cached_texts("landlines")
 def is_landline(number: str) -> bool:
     """Return whether a phone number in E.164 is a fixed line."""
     # FIXED_LINE_OR_MOBILE does not count: in countries where the two look alike, every mobile phone would be a landline.

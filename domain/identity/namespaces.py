@@ -10,10 +10,10 @@ a `crm_id` and stronger than an `email`, and an event of a card and a cookie bel
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
 from domain.identity.identifier_values import SHIPPED_FORMS, NormalForm, normalise_as
+from domain.text_caches import cached_texts
 from schemas.identifiers import NAMESPACE_RANK, OWNER_ORDER, Identifier, is_own, namespace_key, namespace_of, node, pick_owner
 
 
@@ -79,7 +79,7 @@ class Namespaces:
         return is_own(node_id) and all(namespace_key(name) != namespace_of(node_id) for name in self.own)
 
 
-@lru_cache(maxsize=65_536)
+@cached_texts("identifiers", weight=6)
 def _identify(
     name: str, value: str, secret: bytes, default_country: str, own: OwnNamespace | None
 ) -> tuple[Identifier, str] | None:

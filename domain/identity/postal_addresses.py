@@ -9,10 +9,10 @@ where it distinguishes places (ward, district, commune). So `Số 12 đường T
 import re
 import unicodedata
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 from domain.letters import PLAIN_D
+from domain.text_caches import cached_texts
 
 MAX_ADDRESS_CHARS: Final = 512
 
@@ -48,7 +48,7 @@ def _normalise_parts(address: Mapping[str, Any]) -> str | None:
     return _normalise_text(text) if len(text) <= MAX_ADDRESS_CHARS else None
 
 
-@lru_cache(maxsize=16_384)
+@cached_texts("addresses", weight=2)
 def _normalise_text(text: str) -> str | None:
     decomposed = unicodedata.normalize("NFD", text.casefold().translate(PLAIN_D))
     unaccented = "".join(character for character in decomposed if not unicodedata.combining(character))

@@ -1,17 +1,16 @@
 """How a visitor arrived: the campaign in the page's address, and the kind of site that the referrer is. Pure."""
 
 import re
-from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from domain.intake.enrichment.referrers import REFERRER_BY_HOST
+from domain.text_caches import cached_texts
 
 MAX_URL_CHARS: Final = 4_096
 """Longer addresses are ignored, because results are cached and a client must not decide how much memory the cache takes."""
 MAX_VALUE_CHARS: Final = 512
 MAX_FIELDS: Final = 200
-CACHE_SIZE: Final = 4_096
 _CAMPAIGN_FIELD_BY_UTM: Final = {
     "utm_campaign": "name", "utm_source": "source", "utm_medium": "medium", "utm_term": "term", "utm_content": "content",
     "utm_id": "id",
@@ -39,7 +38,7 @@ def _query(url: str) -> str:
     return url.partition("#")[0].partition("?")[2] if len(url) <= MAX_URL_CHARS else ""
 
 
-@lru_cache(maxsize=CACHE_SIZE)
+@cached_texts("campaigns")
 def _campaign_and_click(query: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return the campaign and the click of an address's parameters."""
     try:
@@ -75,7 +74,7 @@ def _host(url: str) -> str:
     return _parse_host(url) if len(url) <= MAX_URL_CHARS and url.startswith(_WEB_SCHEMES) else ""
 
 
-@lru_cache(maxsize=CACHE_SIZE)
+@cached_texts("addresses of pages")
 def _parse_host(url: str) -> str:
     """Return the host in small letters without `www.`; empty for what is no web address."""
     try:
@@ -85,7 +84,7 @@ def _parse_host(url: str) -> str:
     return hostname.removeprefix("www.")[:255]
 
 
-@lru_cache(maxsize=CACHE_SIZE)
+@cached_texts("hosts")
 def classify_host(host: str) -> tuple[str, str]:
     """Return kind and name of the host, or of the nearest known domain above it. The country of `google.com.vn` does not matter."""
     labels = host.split(".")

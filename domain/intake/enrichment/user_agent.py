@@ -1,6 +1,5 @@
 """What a user agent tells: browser, operating system, device, and whether it is a bot. Pure."""
 
-from functools import lru_cache
 from typing import Final
 
 import re2
@@ -9,10 +8,10 @@ from ua_parser import Device, parse
 
 from domain.intake.enrichment.types import UserAgentDetails
 from domain.re2_options import re2_options
+from domain.text_caches import cached_texts
 
 MAX_CHARS: Final = 1024
 """How much of a text is parsed. Real ones are shorter, and a client must not decide how long parsing takes."""
-CACHE_SIZE: Final = 8_192
 _HTTP_LIBRARY: Final = "http-library"
 _BOT_PATTERN_MEMORY_BYTES: Final = 64 << 20
 """The patterns of all bots are one expression of more than a thousand alternatives."""
@@ -40,7 +39,7 @@ def is_bot(text: str) -> bool:
     return _is_bot_cached(text[:MAX_CHARS])
 
 
-@lru_cache(maxsize=CACHE_SIZE)
+@cached_texts("user agents")
 def _describe_cached(text: str) -> UserAgentDetails:
     parsed = parse(text)
     details: UserAgentDetails = {}
@@ -53,7 +52,7 @@ def _describe_cached(text: str) -> UserAgentDetails:
     return details
 
 
-@lru_cache(maxsize=CACHE_SIZE)
+@cached_texts("bots")
 def _is_bot_cached(text: str) -> bool:
     return _BOT_PATTERN.search(text) is not None and not any(name in text for name in _PERSONAL_FETCHERS)
 
