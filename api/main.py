@@ -13,6 +13,7 @@ from api.quarantine_routes import MAX_RAW_BYTES, QuarantineDependencies
 from domain.definitions.live import LiveDefinitions
 from domain.intake.admission import Admission
 from domain.segments.sql.compile import membership_query
+from domain.text_caches import cache_sizes, limit_caches
 from ops.definitions_topic import readable_rules
 from ops.identity.audit import IdentityHistory
 from ops.identity.service import IdentityService
@@ -51,12 +52,14 @@ log: Final = get_logger(__name__)
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set, and finish the answers in progress. Raises Misconfigured when the port is taken."""
     store, metrics = open_store(settings, SystemClock()), Metrics()
+    limit_caches(settings.cache_bytes)
+    metrics.refresh_by(lambda: metrics.set_all("onefold_cache_bytes", cache_sizes()))
     try:
         async with (
             HealthServer(settings, metrics, {"redis": store.ping}),
             _services(settings, store, metrics) as (identity_service, quarantine, segment_explainer, deliveries),
         ):
-            reader = ProfileReader(settings, store, identity_service.rules)
+            reader = ProfileReader(settings, store, identity_service.rules, segment_explainer.plan)
             api = Api(reader, identity_service, quarantine, segment_explainer, deliveries)
             limits = HttpLimits.of(settings, max_header_bytes=MAX_HEADER_BYTES, max_body_bytes=MAX_RAW_BYTES)
             server = make_server(api.application(), limits, grace_s=GRACE_S, count_closed=closed_counter(metrics, "api"))

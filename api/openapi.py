@@ -46,13 +46,17 @@ class ProfileHousehold(msgspec.Struct, frozen=True):
 
 
 class ProfileAnswer(msgspec.Struct, frozen=True):
-    """A profile as it is now. Instants are ISO 8601 in UTC; `counters` counts events by name."""
+    """A profile as it is now. Instants are ISO 8601 in UTC; `counters` counts events by name.
+
+    `dropped_names` says about how many traits, counters and identifiers are in ClickHouse alone; empty when all are here.
+    """
 
     profile_id: str
     identifiers: list[ProfileIdentifier]
     traits: dict[str, Any]
     computed: dict[str, Any]
     counters: dict[str, int]
+    dropped_names: dict[str, int]
     first_seen: str
     last_seen: str
     segments: list[ProfileSegment]

@@ -24,6 +24,7 @@ class ProfileReader:
     settings: Settings
     store: ProfileStore
     rules: Callable[[], CompiledIdentityRules] = lambda: DEFAULT_RULES
+    plan: Callable[[], SegmentPlan] = lambda: SegmentPlan()
 
     async def by_identifier(self, namespace: str, value: str) -> dict[str, Any] | None:
         """Return the profile that an identifier belongs to, None when no event has named it.
@@ -56,7 +57,7 @@ class ProfileReader:
         if not fragments:
             return None
         membership = decode_membership((await self.store.documents("membership", [current]))[current].data)
-        joined = join_fragments(fragments, {}, members)
+        joined = join_fragments(fragments, {}, members, self.plan().retained)
         return profile_to_json(current, members, joined, membership) | await self._groups(current, joined)
 
     async def _groups(self, profile_id: str, joined: JoinedProfile) -> dict[str, Any]:
@@ -93,6 +94,7 @@ def profile_to_json(profile_id: str, members: tuple[str, ...], joined: JoinedPro
         "traits": joined.traits,
         "computed": membership.computed,
         "counters": joined.counters,
+        "dropped_names": joined.dropped_names,
         "first_seen": format_instant(joined.first_seen_ms),
         "last_seen": format_instant(joined.last_seen_ms),
         "segments": [

@@ -5,6 +5,7 @@
     ├── Transient          the same call may succeed later: retried with bounds
     │   └── StateLost      a store came back without its last writes: the process starts again from the stored position
     └── Permanent          the same call will never succeed: the record is quarantined
+        ├── TooLarge       a record is larger than the broker takes
         └── Invalid        bad input; names the field, the value's kind and the cure
 
 Foreign errors are translated into these at the edge where they arise, with the cause chained.
@@ -29,6 +30,10 @@ class StateLost(Transient):
 
 class Permanent(OnefoldError):
     """A fault that no retry can cure."""
+
+
+class TooLarge(Permanent):
+    """One of the records is larger than the broker takes; none, some or all of the others were written."""
 
 
 class Invalid(Permanent):

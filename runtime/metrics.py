@@ -1,6 +1,6 @@
 """The register of metrics and the one way to write them. A misspelt name is a type error; docs/metrics.md is made from it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar, get_args
 
@@ -20,6 +20,8 @@ MetricName = Literal[
     "onefold_slice_stage_seconds",
     "onefold_records_total",
     "onefold_links_total",
+    "onefold_names_dropped_total",
+    "onefold_cache_bytes",
     "onefold_merges_total",
     "onefold_splits_total",
     "onefold_component_nodes",
@@ -87,6 +89,17 @@ REGISTER: Final[dict[MetricName, Metric]] = {
     ),
     "onefold_records_total": Metric("counter", ("agent", "result"), "records of an agent, by result"),
     "onefold_links_total": Metric("counter", (), "links that reached the link agent"),
+    "onefold_names_dropped_total": Metric(
+        "counter",
+        ("of",),
+        "names that a fragment had no place for, of traits, counters (labels of events) or identifiers: ClickHouse alone has them. "
+        "Look for a source that puts values into names; a name that a definition reads is always kept",
+    ),
+    "onefold_cache_bytes": Metric(
+        "gauge",
+        ("cache",),
+        "about how many bytes a cache of identifiers or other texts takes; ONEFOLD_CACHE_BYTES bounds them together",
+    ),
     "onefold_merges_total": Metric("counter", (), "profiles that were merged into another one"),
     "onefold_splits_total": Metric("counter", (), "profiles that were split from another one"),
     "onefold_component_nodes": Metric(
@@ -136,6 +149,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._metrics: dict[MetricName, Counter | Gauge | Histogram] = {}
+        self._refreshers: list[Callable[[], None]] = []
         for name, metric in REGISTER.items():
             if metric.kind == "counter":
                 self._metrics[name] = Counter(name, metric.description, metric.labels, registry=self.registry)
@@ -172,8 +186,14 @@ class Metrics:
             raise TypeError(f"{name} is no {kind.__name__.lower()}")
         return child
 
+    def refresh_by(self, refresh: Callable[[], None]) -> None:
+        """Call `refresh` before each exposition, to set gauges whose values are only read then."""
+        self._refreshers.append(refresh)
+
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
+        for refresh in self._refreshers:
+            refresh()
         return generate_latest(self.registry)
 
 

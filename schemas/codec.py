@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from schemas.event_limits import LEAST_BYTES, find_excess
 from schemas.events import EVENT_VERSION, NOBODY, Event
 from schemas.identifiers import NAMESPACE_RANK
 from schemas.instants import DAY_MS
@@ -66,6 +67,8 @@ def decode(record_type: type[T], value: bytes | None) -> T:
         _check_integers(record)
     if (check := _CONSISTENCY_CHECKS.get(record_type)) is not None and not check.is_consistent(record):
         raise Undecodable(Reason.WRONG_TYPE, check.problem)
+    if isinstance(record, Event) and len(value) > LEAST_BYTES and (excess := find_excess(record.traits, len(record.nodes))):
+        raise Undecodable(excess.reason, f"{excess.path}: {excess.detail}")
     version, current_version = getattr(record, "version", 1), _CURRENT_VERSIONS.get(type(record), 1)
     if not 1 <= version <= current_version:
         raise Undecodable(

@@ -201,6 +201,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     last_seen_ms: Annotated[int, Meta(description="The time of the latest event, in epoch milliseconds.")]
     segments: Annotated[tuple[str, ...], Meta(description="The segments that the profile is in, sorted.")]
     computed: Annotated[dict[str, Any], Meta(description="The computed traits that have a value.")] = {}
+    dropped_names: Annotated[
+        dict[str, int],
+        Meta(description="About how many `traits`, `counters` and `identifiers` are not here but in ClickHouse alone."),
+    ] = {}
     updated_ms: Annotated[int, Meta(description="When the profile was evaluated, in epoch milliseconds.")]
 
 
@@ -282,6 +286,9 @@ class QuarantineRecord(msgspec.Struct, frozen=True, kw_only=True):
     partition: Annotated[int, Meta(description="Its partition; -1 when it never reached a topic.")]
     offset: Annotated[int, Meta(description="Its offset; -1 when it never reached a topic.")]
     raw: Annotated[str, Meta(description="The bytes of the refused record, in base64.")]
+    encoding: Annotated[
+        Literal["", "zlib"], Meta(description="How the bytes are compressed before base64; empty for bytes as they were.")
+    ] = ""
     at_ms: Annotated[int, Meta(description="When it was quarantined, or settled, in epoch milliseconds.")]
     counted: Annotated[bool, Meta(description="Whether it was one accepted event, so that the account adds it up.")]
     settled: Annotated[Settlement | Literal[""], Meta(description="What became of it; empty while it is open.")] = ""

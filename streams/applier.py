@@ -44,7 +44,7 @@ from typing import Final
 from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.port import Outgoing, Producer, Record
 from runtime.clock import Clock
-from runtime.errors import Misconfigured, Permanent, StateLost, Transient
+from runtime.errors import Misconfigured, StateLost, Transient
 from runtime.logs import get_logger
 from runtime.retry import Backoff, Stopped, retry_until_stopped
 from runtime.settings import Settings
@@ -56,6 +56,7 @@ from streams import metrics
 from streams.assigned_partitions import AssignedPartitions
 from streams.failed_slices import FailedSlices
 from streams.outcome import Outcome
+from streams.quarantining_producer import QuarantiningProducer
 from streams.step import Step
 
 log: Final = get_logger(__name__)
@@ -116,7 +117,7 @@ class Applier:
         self._step = step
         self._assigned = assigned
         self._store = store
-        self._producer = producer
+        self._producer = QuarantiningProducer(settings, step.name, producer, clock)
         self._clock = clock
         self._stop = stop
         self._failures = FailedSlices(settings.data_dir / "streams" / step.name / "failed.json")
@@ -203,38 +204,26 @@ class Applier:
         )
 
         async def decide() -> Outcome:
-            quarantine_records = (self._build_quarantine_record(record, error, include_value=include_value),)
+            quarantine_records = (self._build_quarantine_record(record, error),)
             if self._store is None:
                 return Outcome(produce=quarantine_records)
             checkpoint = await self._store.checkpoint(topic_partition)
             return Outcome(checkpoint.position, paused=checkpoint.paused, fence=checkpoint.fence, produce=quarantine_records)
 
-        # First with the record's bytes; without them if the broker refuses a quarantine record of that size for ever.
-        for include_value in (True, False):
-            try:
-                return await self._apply_until_durable(topic_partition, decide, records, is_current)
-            except StateLost as state_lost:
-                if is_current():
-                    self._give_up(ExitCode.STATE_LOST, "state_lost", topic_partition, records, state_lost)
-                return False
-            except Permanent:
-                if not include_value:
-                    raise
-        return False
+        try:
+            return await self._apply_until_durable(topic_partition, decide, records, is_current)
+        except StateLost as state_lost:
+            if is_current():
+                self._give_up(ExitCode.STATE_LOST, "state_lost", topic_partition, records, state_lost)
+            return False
 
-    def _build_quarantine_record(self, record: Record, error: Exception, *, include_value: bool) -> Outgoing:
-        """Build the quarantine record of a poison record.
-
-        `include_value` is False when the value is too large for the quarantine topic. The quarantine record then names only topic,
-        partition and offset, and the bytes can be read there for as long as Kafka retains them.
-        """
-        error_name = type(error).__name__
+    def _build_quarantine_record(self, record: Record, error: Exception) -> Outgoing:
         quarantine_record = build_quarantine_record(
             self._step.name,
             (record.topic, record.partition, record.offset),
-            record.value if include_value else None,
+            record.value,
             Reason.POISON,
-            error_name if include_value else f"{error_name}; too large to be kept here",
+            type(error).__name__,
             at_ms=self._clock.now_ms(),
             counted=record.topic == self._settings.topic("events"),
         )
@@ -248,6 +237,7 @@ class Applier:
         if saved is None or not await self._send(topic_partition, saved.outcome, is_current):
             return False
         metrics.count_results(self._step.name, saved.outcome.results)
+        metrics.count_dropped_names(saved.outcome.dropped_names)
         metrics.count_approximate_answers(saved.outcome.approximate)
         # A timer's lateness ends where its effect is durable, so what saving and sending took counts as well.
         elapsed_ms = max(0, self._clock.now_ms() - saved.decided_ms)

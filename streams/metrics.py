@@ -6,6 +6,7 @@ from collections import Counter as Counts
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal
 
+from domain.text_caches import cache_sizes
 from runtime.metrics import Metrics
 
 METRICS: Final = Metrics()
@@ -55,10 +56,21 @@ def show_bad_definitions(records: int) -> None:
     METRICS.set("onefold_bad_definitions", records)
 
 
+def count_dropped_names(counts: Counts[str]) -> None:
+    """Count the names that fragments had no place for, by what they name."""
+    for kind, count in counts.items():
+        METRICS.count("onefold_names_dropped_total", count, of=kind)
+
+
 def count_approximate_answers(names: Iterable[str]) -> None:
     """Count the answers of these segments and computed traits as approximate, once for each time that a name occurs."""
     for name in names:
         METRICS.count("onefold_approximate_answers_total", of=name)
+
+
+def show_caches() -> None:
+    """Show how many bytes the caches of this process take."""
+    METRICS.set_all("onefold_cache_bytes", cache_sizes())
 
 
 def show_reclustering(resolved: int, total: int) -> None:

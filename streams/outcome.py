@@ -23,6 +23,8 @@ class Outcome:
     """The records to send once the writes are in the store."""
     results: Counter[str] = field(default_factory=Counter)
     """How many records had which result, for the metrics."""
+    dropped_names: Counter[str] = field(default_factory=Counter)
+    """How many names the fragments had no place for, by what they name, for the metrics."""
     approximate: tuple[str, ...] = ()
     """The segments and computed traits whose answer is approximate because their registers were too small, once per answer."""
     lateness_ms: tuple[int, ...] = ()

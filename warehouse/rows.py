@@ -1,5 +1,6 @@
 """Turns records of the topics into rows of the tables. Pure: equal records give equal rows, so a replay changes nothing."""
 
+import base64
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from runtime.bus.port import Record
 from schemas.codec import Undecodable
 from schemas.events import EVENT_VERSION, Event
 from schemas.hashes import short_hash
+from schemas.quarantine import raw_bytes
 from schemas.records import Delivery, GroupRecord, Identity, Link, LinkDecision, LinkRecord, Profile, QuarantineRecord, Transition
 
 TableRow = tuple[Any, ...]
@@ -289,11 +291,16 @@ def quarantine_rows(_record: Record, quarantined: QuarantineRecord) -> list[Tabl
             quarantined.topic,
             min(max(quarantined.partition, -_MAX_INT32), _MAX_INT32),
             _int64(quarantined.offset),
-            quarantined.raw,
+            _plain_raw(quarantined),
             datetime64(quarantined.at_ms),
             quarantined.counted,
         )
     ]
+
+
+def _plain_raw(quarantined: QuarantineRecord) -> str:
+    """Return the bytes in base64 alone: ClickHouse compresses its columns itself."""
+    return quarantined.raw if not quarantined.encoding else base64.b64encode(raw_bytes(quarantined)).decode()
 
 
 def settlement_rows(_record: Record, quarantined: QuarantineRecord) -> list[TableRow]:

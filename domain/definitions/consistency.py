@@ -8,6 +8,7 @@ from domain.definitions.references import find_undefined
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces, unknown_namespace
 from domain.segments.plan import CyclicSegments
+from domain.segments.retained_names import MAX_READ_TRAITS
 
 
 def find_inconsistencies(requested: Mapping[str, Definition], live: Mapping[str, Definition]) -> list[str]:
@@ -25,9 +26,14 @@ def find_inconsistencies(requested: Mapping[str, Definition], live: Mapping[str,
     faults += find_unusable_destinations(requested)
     faults += _sources_with_two_plans(definition for definition in combined.values() if isinstance(definition, TrackingPlan))
     try:
-        segment_plan_of(combined.values())
+        read_traits = len(segment_plan_of(combined.values()).retained.traits)
     except CyclicSegments as error:
         faults.append(str(error))
+    else:
+        if read_traits > MAX_READ_TRAITS:
+            faults.append(
+                f"all definitions together read {read_traits} traits: {MAX_READ_TRAITS} at most, which every profile keeps"
+            )
     return faults
 
 

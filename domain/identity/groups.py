@@ -16,10 +16,12 @@ import msgspec
 
 from domain.identity.households import group_id, group_kind, household_ids
 from domain.identity.rules import HouseholdRules
+from domain.profiles.bounds import retain_traits
 from domain.profiles.fragment import TraitValue, supersedes
 from domain.profiles.join import JoinedProfile
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import GroupFacts, ProfileFacts
+from domain.segments.retained_names import COMMON_NAMES, RetainedNames
 from schemas.codec import encode as encode_record
 from schemas.hashes import short_hash
 from schemas.records import GroupKind, GroupRecord
@@ -64,8 +66,11 @@ class GroupDocument(msgspec.Struct):
         return sorted(profile_id for profile_id, contribution in self.contributions.items() if contribution.present)
 
 
-def apply_group_records(group: GroupDocument, records: Iterable[GroupRecord]) -> None:
-    """Join records of one group into its document, in place. The order of the records does not matter."""
+def apply_group_records(group: GroupDocument, records: Iterable[GroupRecord], retained: RetainedNames = COMMON_NAMES) -> None:
+    """Join records of one group into its document, in place. The order of the records does not matter.
+
+    An account has as many traits as a fragment may have; those in `retained` stay.
+    """
     max_members = MAX_LISTED_MEMBERS["account"]
     for record in records:
         max_members = MAX_LISTED_MEMBERS[record.kind]
@@ -78,6 +83,7 @@ def apply_group_records(group: GroupDocument, records: Iterable[GroupRecord]) ->
             trait = TraitValue(*register)
             if supersedes(trait, group.traits.get(name)):
                 group.traits[name] = trait
+        retain_traits(group.traits, retained)
     _enforce_limits(group, max_members)
     group.size = sum(contribution.present for contribution in group.contributions.values()) << group.depth
 
@@ -249,14 +255,14 @@ def changed_contributions(
     return GroupContributions(records, groups, seq)
 
 
-def documents_from_records(records: Iterable[GroupRecord]) -> dict[str, GroupDocument]:
+def documents_from_records(records: Iterable[GroupRecord], retained: RetainedNames = COMMON_NAMES) -> dict[str, GroupDocument]:
     """Return the documents that these records make, by group id; used when a lost store is rebuilt."""
     by_group: dict[str, list[GroupRecord]] = {}
     for record in records:
         by_group.setdefault(record.group_id, []).append(record)
     documents = {name: GroupDocument() for name in by_group}
     for name, document in documents.items():
-        apply_group_records(document, by_group[name])
+        apply_group_records(document, by_group[name], retained)
     return documents
 
 

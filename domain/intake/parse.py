@@ -19,6 +19,7 @@ from domain.intake.rejection import CallRejected, Rejection
 from domain.intake.trust import Trust, find_refusal
 from domain.intake.values import find_violation, text_of
 from domain.intake.withheld_numbers import is_withheld
+from schemas.event_limits import find_excess
 from schemas.events import CALL_TYPES, EVENT_TYPES, EVENT_VERSION, NOBODY, PREVIOUS_ID, Event, EventType
 from schemas.identifiers import Identifier
 from schemas.reasons import Reason
@@ -61,6 +62,7 @@ def parse_call(
             traits = {**context_traits, **traits}
         candidates = _identifier_candidates(valid_call, event_type, traits, context, namespaces)
         identifiers, nodes = _resolve_identifiers(candidates, namespaces, secret, country)
+        _require_bounded(traits, identifiers)
         owner = namespaces.pick_owner(identifiers)
         event = Event(
             version=EVENT_VERSION,
@@ -90,6 +92,12 @@ def _require_object(call: Any) -> dict[str, Any]:
     if violation is not None:
         raise CallRejected(violation.reason, f"holds {violation.description}", _violating_field(call))
     return call
+
+
+def _require_bounded(traits: dict[str, Any], identifiers: tuple[Identifier, ...]) -> None:
+    """Raise CallRejected for more traits, a larger trait or more identifiers than one event may have."""
+    if (excess := find_excess(traits, len(identifiers))) is not None:
+        raise CallRejected(excess.reason, excess.detail, excess.path)
 
 
 def _violating_field(call: dict[Any, Any]) -> str:

@@ -48,7 +48,7 @@ class StoredProfile:
 
     def join(self, plan: SegmentPlan) -> JoinedProfile:
         """Return the join of the fragments, with the registers of the plan."""
-        return join_fragments(self.fragments, plan.registers, self.members.nodes)
+        return join_fragments(self.fragments, plan.registers, self.members.nodes, plan.retained)
 
 
 @dataclass(slots=True)

@@ -21,10 +21,13 @@ import msgspec
 from domain.profiles.fragment import Effect, Fragment, TraitValue
 from domain.segments.plan import SegmentPlan
 from domain.segments.registers import Entry, Register, uncount_entry
+from schemas.codec import encode
 from schemas.events import Event
 from schemas.hashes import message_hash
 from schemas.records import TouchEvent
 
+MAX_TOUCH_EVENT_BYTES: Final = 64 * 1024
+"""The largest change that a touch carries. It names fifty of them at most, so that its record fits into the topic."""
 HASHED_FORMS: Final = ("newest", "oldest")
 """Registers whose entries end with the hash of their message."""
 
@@ -43,8 +46,9 @@ def touch_event(fragment: Fragment, event: Event, effect: Effect, plan: SegmentP
     traits = {
         name: (trait.value, trait.time_ms, trait.id) if trait is not None else (None, 0, "")
         for name, trait in effect.traits_before.items()
+        if name in plan.retained.traits
     }
-    return TouchEvent(
+    touch = TouchEvent(
         id=event.id,
         received_ms=event.received_ms,
         changed=tuple(sorted(effect.changes)),
@@ -53,6 +57,8 @@ def touch_event(fragment: Fragment, event: Event, effect: Effect, plan: SegmentP
         traits=traits,
         nodes=effect.new_nodes,
     )
+    # Without what it replaced, the event may still have turned any segment: that is found out more slowly, and less exactly.
+    return touch if len(encode(touch)) <= MAX_TOUCH_EVENT_BYTES else TouchEvent(id=event.id, received_ms=event.received_ms)
 
 
 def _exchanged(entry: Entry, before: Sequence[Entry], after: Sequence[Entry]) -> tuple[Entry, ...]:

@@ -6,7 +6,8 @@ which fragments are joined and moves no state.
 
 Invariant: any order, any duplication within the deduplication window and any slicing of the same events give the same bytes. Each
 field is a join of what the events contribute: traits by the larger (time, message hash); counters, tallies and first/last time
-behind the check for duplicates; register entries as sets that are cut to the best ones; links by earliest and latest time.
+behind the check for duplicates; register entries as sets that are cut to the best ones; links by earliest and latest time. How
+many names there may be, and which ones stay, is the business of `domain.profiles.bounds`.
 
 Example: event A sets city = Hue at 10:00, event B sets city = Hanoi at 09:00. If B arrives after A, `supersedes` compares 09:00
 with 10:00 and Hue stays. If A arrives twice, its message hash is found in `message_times`, and no counter moves.
@@ -19,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from domain.identity.identifier_values import normalise_as
+from domain.profiles.bounds import retain_counters, retain_identifiers, retain_links, retain_traits
 from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan, trait_change_key
 from domain.segments.registers import Entry, Register, TallyCount, count_entry
 from schemas.events import BOT_FLAG, Event
@@ -69,9 +71,10 @@ class Fragment(msgspec.Struct):
         links: the first and the last time of each pair of nodes, by the two nodes written one after the other.
         accounts: the accounts that the owner's group calls named.
         recent: the newest events, so that a transition can name its event before the touch of that event has come.
+        dropped: which of `traits`, `counters` and `identifiers` have dropped names for want of places, sorted.
     """
 
-    version: int = 4
+    version: int = 5
     identifiers: dict[str, tuple[str, str]] = {}
     traits: dict[str, TraitValue] = {}
     counters: dict[str, int] = {}
@@ -83,6 +86,7 @@ class Fragment(msgspec.Struct):
     links: dict[str, tuple[int, int]] = {}
     accounts: tuple[str, ...] = ()
     recent: list[RecentEvent] = []
+    dropped: tuple[str, ...] = ()
 
 
 class Fed(NamedTuple):
@@ -104,6 +108,7 @@ class Effect:
         fed: the registers that the event was added to.
         traits_before: the traits that the event set or could have set, as they were before it.
         new_nodes: the nodes that the fragment did not know before.
+        dropped: how many names the fragment dropped with this event, by what they name (see `Fragment.dropped`).
     """
 
     is_new: bool
@@ -112,6 +117,7 @@ class Effect:
     fed: Sequence[Fed] = ()
     traits_before: Mapping[str, TraitValue | None] = field(default_factory=dict)
     new_nodes: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan, pairs: Iterable[tuple[str, str]] | None = None) -> Effect:
@@ -134,26 +140,43 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan, pairs: Iter
     fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
     changes = {NAMESPACES_CHANGED} if new_nodes else set()
     traits_before: dict[str, TraitValue | None] = {}
+    dropped = {"identifiers": retain_identifiers(fragment.identifiers, event.owner)} if new_nodes else {}
     if event.type == "identify":
         traits_before = {name: fragment.traits.get(name) for name in event.traits}
-        set_traits(fragment.traits, event, message)
+        dropped["traits"] = _set_bounded_traits(fragment, event, message, plan)
         # Also traits that an older event could not change: one evaluation too many is harmless, a missing one is not.
-        changes |= {trait_change_key(name) for name in event.traits}
+        changes |= {trait_change_key(name) for name in event.traits if name in fragment.traits}
     elif (account := account_of_group_call(event)) is not None:
         fragment.accounts = retain_accounts((*fragment.accounts, account))
-    # Traffic of bots is stored and deduplicated, but no segment may count it.
-    is_counted = BOT_FLAG not in event.flags
-    if is_counted:
-        changes.add(event.label)
     _remember(fragment, event)
-    if not is_counted:
-        return Effect(True, links, frozenset(changes), traits_before=traits_before, new_nodes=new_nodes)
+    fed: Sequence[Fed] = ()
+    # Traffic of bots is stored and deduplicated, but no segment may count it.
+    if BOT_FLAG not in event.flags:
+        changes.add(event.label)
+        dropped["counters"] = _count(fragment, event, plan)
+        fed = feed_registers(fragment, event, message, plan)
+    dropped = {kind: number for kind, number in dropped.items() if number}
+    if dropped:
+        fragment.dropped = tuple(sorted({*fragment.dropped, *dropped}))
+    return Effect(True, links, frozenset(changes), fed, traits_before, new_nodes, dropped)
+
+
+def _set_bounded_traits(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> int:
+    """Join the event's traits into the fragment, within its bounds, and return how many names were dropped."""
+    number = len(fragment.traits)
+    set_traits(fragment.traits, event, message)
+    # The places are counted only when a name was added: whoever has many traits must not pay for that with each event.
+    return retain_traits(fragment.traits, plan.retained) if len(fragment.traits) > number else 0
+
+
+def _count(fragment: Fragment, event: Event, plan: SegmentPlan) -> int:
+    """Count the event, within the fragment's bounds, and return how many labels were dropped."""
     # Without a counted event `first_ms` is still the default 0, which would win every minimum.
     fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
     fragment.last_ms = max(fragment.last_ms, event.time_ms)
-    fragment.counters[event.label] = fragment.counters.get(event.label, 0) + 1
-    fed = feed_registers(fragment, event, message, plan)
-    return Effect(True, links, frozenset(changes), fed, traits_before, new_nodes)
+    count = fragment.counters.get(event.label, 0)
+    fragment.counters[event.label] = count + 1
+    return 0 if count else retain_counters(fragment.counters, plan.retained)
 
 
 def feed_registers(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> list[Fed]:
@@ -213,6 +236,8 @@ def _observe_links(fragment: Fragment, pairs: Iterable[tuple[str, str]], at_ms: 
         if at_ms < first_ms or is_later:
             fragment.links[key] = (min(first_ms, at_ms), at_ms if is_later else last_ms)
             changed_pairs.append((a, b))
+    # A pair that is dropped is published with each of its events: the link agent joins them.
+    retain_links(fragment.links)
     return tuple(changed_pairs)
 
 
@@ -233,6 +258,13 @@ _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
 _DECODER: Final = msgspec.msgpack.Decoder(Fragment)
 
 
+class _DroppedKinds(msgspec.Struct):
+    dropped: tuple[str, ...] = ()
+
+
+_DROPPED_DECODER: Final = msgspec.msgpack.Decoder(_DroppedKinds)
+
+
 def encode_fragment(fragment: Fragment) -> bytes:
     """Return the fragment as MessagePack; equal states have equal bytes."""
     return _ENCODER.encode(fragment)
@@ -241,3 +273,8 @@ def encode_fragment(fragment: Fragment) -> bytes:
 def decode_fragment(data: bytes | None) -> Fragment:
     """Return the fragment in these bytes, or an empty fragment for None."""
     return Fragment() if data is None else _DECODER.decode(data)
+
+
+def dropped_kinds(data: bytes) -> tuple[str, ...]:
+    """Return `Fragment.dropped` of the fragment in these bytes, without decoding the rest."""
+    return _DROPPED_DECODER.decode(data).dropped

@@ -6,6 +6,8 @@ takes them out again, and after a merge that is undone the profile is the same, 
 Counters and tallies are added, which is safe because an event is applied to one fragment only. This is why each fragment must be
 given once: unlike the other fields, a sum is not idempotent.
 
+A profile has as many names as a fragment may have (`domain.profiles.bounds`): a customer of a thousand identifiers is no larger.
+
 Example: the cookie's fragment has 2 orders and city = Hue set on day 3; the user's fragment has 1 order and city = Hanoi set on
 day 5. Their profile has 3 orders and city = Hanoi. After a split the cookie's profile has 2 orders and city = Hue, as before.
 """
@@ -14,8 +16,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from domain.profiles.bounds import (
+    estimate_dropped_counters,
+    estimate_dropped_identifiers,
+    estimate_dropped_traits,
+    retain_counters,
+    retain_identifiers,
+    retain_traits,
+)
 from domain.profiles.fragment import Fragment, TraitValue, retain_accounts, supersedes
 from domain.segments.registers import Entry, Register, TallyCount, sum_tallies
+from domain.segments.retained_names import COMMON_NAMES, RetainedNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,7 @@ class JoinedProfile:
         event_identifiers: all identifiers that the events named, also those that belong to another profile or to nobody.
         trait_values: the traits with the event that set each, removed ones included.
         accounts: the accounts of the profile, sorted.
+        dropped_names: about how many `traits`, `counters` and `identifiers` are not here but in ClickHouse alone.
     """
 
     identifiers: tuple[tuple[str, str], ...]
@@ -45,25 +57,32 @@ class JoinedProfile:
     event_identifiers: tuple[tuple[str, str], ...] = ()
     trait_values: Mapping[str, TraitValue] = field(default_factory=dict)
     accounts: tuple[str, ...] = ()
+    dropped_names: Mapping[str, int] = field(default_factory=dict)
 
 
 def join_fragments(
-    fragments: Iterable[Fragment], registers: Mapping[str, Register], members: Collection[str] | None = None
+    fragments: Iterable[Fragment],
+    registers: Mapping[str, Register],
+    members: Collection[str] | None = None,
+    retained: RetainedNames = COMMON_NAMES,
 ) -> JoinedProfile:
     """Return the profile of these fragments, of which each must be given once.
 
     `registers` are the registers to join (`SegmentPlan.registers`); entries of other registers are left out. `members` are the
-    nodes of the profile; with None every identifier that the events named counts as the profile's own.
+    nodes of the profile; with None every identifier that the events named counts as the profile's own. `retained` are the names
+    that are kept whatever else there is (`SegmentPlan.retained`).
     """
-    identifiers: dict[str, tuple[str, str]] = {}
+    event_identifiers: dict[str, tuple[str, str]] = {}
     traits: dict[str, TraitValue] = {}
     counters: dict[str, int] = {}
     accounts: set[str] = set()
+    dropped: set[str] = set()
     first_seen_ms: int | None = None
     last_seen_ms = 0
     member_fragments = list(fragments)
     for fragment in member_fragments:
-        identifiers.update(fragment.identifiers)
+        event_identifiers.update(fragment.identifiers)
+        dropped.update(fragment.dropped)
         accounts.update(fragment.accounts)
         for name, trait in fragment.traits.items():
             if supersedes(trait, traits.get(name)):
@@ -73,19 +92,43 @@ def join_fragments(
         if fragment.counters:  # a fragment with events of bots alone counts none, and its `first_ms` is still 0
             first_seen_ms = fragment.first_ms if first_seen_ms is None else min(first_seen_ms, fragment.first_ms)
         last_seen_ms = max(last_seen_ms, fragment.last_ms)
+    # An event may name a node that is no member: a shared phone may belong to nobody, a cookie to the person who used it last.
+    identifiers = {node: pair for node, pair in event_identifiers.items() if members is None or node in members}
+    surplus = {
+        "traits": retain_traits(traits, retained),
+        "counters": retain_counters(counters, retained),
+        "identifiers": retain_identifiers(identifiers),
+    }
+    dropped.update(kind for kind, number in surplus.items() if number)
     return JoinedProfile(
-        # An event may name a node that is no member: a shared phone may belong to nobody, a cookie to the person who used it last.
-        identifiers=tuple(sorted(pair for node, pair in identifiers.items() if members is None or node in members)),
+        identifiers=tuple(sorted(identifiers.values())),
         traits={name: traits[name].value for name in sorted(traits) if traits[name].value is not None},
         counters=dict(sorted(counters.items())),  # sorted, so that equal profiles have equal bytes in records
         register_entries=_join_entries(member_fragments, registers),
         tallies=_join_tallies(member_fragments, registers),
         first_seen_ms=first_seen_ms or 0,
         last_seen_ms=last_seen_ms,
-        event_identifiers=tuple(sorted(set(identifiers.values()))),
+        event_identifiers=tuple(sorted(set(event_identifiers.values()))),
         trait_values=traits,
         accounts=retain_accounts(accounts),
+        dropped_names=_estimate_dropped(dropped, traits, counters, event_identifiers),
     )
+
+
+def _estimate_dropped(
+    kinds: Collection[str],
+    traits: Collection[str],
+    counters: Collection[str],
+    event_identifiers: Mapping[str, tuple[str, str]],
+) -> dict[str, int]:
+    estimates: dict[str, int] = {}
+    if "traits" in kinds:
+        estimates["traits"] = estimate_dropped_traits(traits)
+    if "counters" in kinds:
+        estimates["counters"] = estimate_dropped_counters(counters)
+    if "identifiers" in kinds:
+        estimates["identifiers"] = estimate_dropped_identifiers(event_identifiers)
+    return estimates
 
 
 def _join_entries(fragments: Sequence[Fragment], registers: Mapping[str, Register]) -> dict[str, list[Entry]]:

@@ -16,7 +16,7 @@ not changed.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +31,7 @@ from domain.profiles.fragment import Fragment, apply_event
 from domain.profiles.join import join_fragments
 from domain.segments.plan import SegmentPlan
 from domain.segments.registers import Register
+from domain.segments.retained_names import COMMON_NAMES, RetainedNames
 from schemas.events import NOBODY, Event
 from schemas.identifiers import Identifier
 
@@ -62,16 +63,16 @@ class ProfileState:
         return linked_profiles | {owner: (owner,) for owner in self.fragments if owner not in linked_nodes}
 
 
-def state_hash(state: ProfileState, registers: Mapping[str, Register]) -> str:
-    """Return a hash over the members and the join of every profile, with these registers and no others.
+def state_hash(state: ProfileState, registers: Mapping[str, Register], retained: RetainedNames = COMMON_NAMES) -> str:
+    """Return a hash over the members and the join of every profile, with these registers and no others, and these retained names.
 
-    `registers` are those of the live plan. What a removed definition has left in the registers of some fragments is not compared:
+    `registers` and `retained` are those of the live plan. What a removed definition has left in some fragments is not compared:
     Redis drops it when it happens to write the fragment again, and ClickHouse never had it.
     """
     digest = hashlib.blake2b(digest_size=16)
     for profile_id, nodes in sorted(state.profiles().items()):
         # A member has no fragment when it never owned an event: it was named beside an identifier that comes first as an owner.
-        joined = join_fragments((state.fragments[node] for node in nodes if node in state.fragments), registers, nodes)
+        joined = join_fragments((state.fragments[node] for node in nodes if node in state.fragments), registers, nodes, retained)
         content = (
             profile_id,
             nodes,
@@ -135,8 +136,14 @@ class RecomputedState:
         nodes = nodes_of(self.identity.edges)
         if not rules.patterns:
             return rules.blocked_among(nodes)
-        # A pattern is matched against the value, and a node is only a keyed hash of it: the fragments know the values.
-        identifiers: dict[str, Identifier] = {}
-        for fragment in self.state.fragments.values():
-            identifiers.update(fragment.identifiers)
-        return {node for node in nodes if rules.is_blocked(node, identifiers.get(node))}
+        # A pattern is matched against the value, and a node is only a keyed hash of it. The fragments know the values: those of the
+        # owners of the first events of its edges, as `profile_store.identity_loader` asks them.
+        owners: dict[str, set[str]] = {node: {node} for node in nodes}
+        for (a, b), edge in self.identity.edges.items():
+            owners[a].add(edge.owner)
+            owners[b].add(edge.owner)
+        return {node for node in nodes if rules.is_blocked(node, self._identifier_of(node, sorted(owners[node])))}
+
+    def _identifier_of(self, node: str, owners: Iterable[str]) -> Identifier | None:
+        fragments = (self.state.fragments[owner] for owner in owners if owner in self.state.fragments)
+        return next((fragment.identifiers[node] for fragment in fragments if node in fragment.identifiers), None)

@@ -29,6 +29,7 @@ from domain.segments.language import SegmentSpec, leaves_of, segment_references,
 from domain.segments.leaves.leaf import Dependency, GroupCondition, LeafCondition
 from domain.segments.profile_facts import COMPUTED_PREFIX, LeafResult, ProfileFacts
 from domain.segments.registers import Entry, Register
+from domain.segments.retained_names import COMMON_LABELS, COMMON_TRAITS, RetainedNames, names_on_paths
 from domain.segments.tree import CompiledTree, MembershipResult, compile_tree
 from schemas.events import Event
 from schemas.hashes import content_hash
@@ -72,8 +73,9 @@ class SegmentPlan:
     households; `household_limits` give, for each event, the count beyond which it makes no difference to any leaf how often a
     household did it. `blank_computed` and `blank_results` are the results for a profile without any facts,
     `blank_members` the segments that such a profile is in. `turning_changes` are the changes that can turn a segment at
-    all, `turning_registers` the keys of the registers that segments read, also through computed traits. `fingerprint` is a
-    hash of everything that can change a result; a stored membership with another fingerprint has to be evaluated completely.
+    all, `turning_registers` the keys of the registers that segments read, also through computed traits. `retained` are the names
+    that fragments keep, `traits` further ones among them that other definitions read. `fingerprint` is a hash of everything
+    that can change a result; a stored membership with another fingerprint has to be evaluated completely.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class SegmentPlan:
         segments: Mapping[str, SegmentSpec] = NO_SEGMENTS,
         computed: Mapping[str, ComputedTraitSpec] = NO_COMPUTED_TRAITS,
         lists: Mapping[str, frozenset[str]] = NO_LISTS,
+        traits: frozenset[str] = frozenset(),
     ) -> None:
         self.segments: dict[str, SegmentSpec] = sort_by_reference(segments)
         self.versions = {name: segment_version(spec) for name, spec in self.segments.items()}
@@ -109,6 +112,11 @@ class SegmentPlan:
         }
         self._registers_by_event = _by_event(self.registers.values())
         self._index_changes(leaves)
+        paths = {path for segment_leaves in leaves.values() for leaf in segment_leaves for path in leaf.trait_paths()}
+        self.retained = RetainedNames(
+            traits=COMMON_TRAITS | traits | names_on_paths(paths),
+            labels=COMMON_LABELS | self._registers_by_event.keys() | self.household_limits.keys(),
+        )
         # At any instant, here 0: without entries a leaf's answer depends neither on time nor on a fact, see
         # `LeafCondition.evaluate`.
         self.blank_computed, self.blank_results = self.evaluate_all(ProfileFacts(), 0)

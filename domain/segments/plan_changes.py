@@ -30,7 +30,8 @@ class PlanChanges:
     `registers` are the registers, by key, that hold less than the new plan needs. `segments` are the segments whose members
     may be others by the new plan, each one after the segments that it names. `group_segments` are those of them that read
     accounts or households. `computed` are the computed traits that are new, changed or removed. `recount_households` is true
-    when the new plan asks households for counts that profiles have not contributed yet.
+    when the new plan asks households for counts that profiles have not contributed yet. `traits` and `labels` are the names that
+    fragments keep from now on and may have dropped before.
     """
 
     registers: Mapping[str, Register] = field(default_factory=dict)
@@ -38,9 +39,11 @@ class PlanChanges:
     group_segments: frozenset[str] = frozenset()
     computed: frozenset[str] = frozenset()
     recount_households: bool = False
+    traits: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.registers or self.segments or self.computed)
+        return bool(self.registers or self.segments or self.computed or self.traits)
 
     @property
     def event_labels(self) -> tuple[str, ...]:
@@ -74,6 +77,8 @@ def compare_plans(before: SegmentPlan, after: SegmentPlan) -> PlanChanges:
         computed=frozenset(computed),
         # A profile contributes a count up to the limit that the plan asks for: a larger limit was never contributed.
         recount_households=any(contributed_limits.get(label, 0) < limit for label, limit in after.household_limits.items()),
+        traits=after.retained.traits - before.retained.traits,
+        labels=after.retained.labels - before.retained.labels,
     )
 
 

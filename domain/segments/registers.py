@@ -42,6 +42,9 @@ AMOUNT_SCALE: Final = 10**6
 MAX_AMOUNT: Final = 10**12
 MAX_KEY_CHARS: Final = 64
 """A longer key of a sequence is stored as its hash: nothing but the equality of two keys is ever asked."""
+MAX_VALUE_CHARS: Final = 513
+"""How long the canonical text of a stored value may be: a longer text (of more than 512 characters) is no value of a computed
+trait. SQL has the same limit."""
 _SUM_BASE: Final = 10**15
 CONSENT_EVENT: Final = "Segment Consent Preference Updated"
 
@@ -175,7 +178,7 @@ def _extract(register: Register, event: Event) -> Any:
             return 0 if amount is None and register.extract == "amount_or_nothing" else amount
         case "value":
             text = canonical_text(lookup(event.properties, register.paths[0]))
-            return None if text is None else parse_canonical(text)
+            return None if text is None or len(text) > MAX_VALUE_CHARS else parse_canonical(text)
         case "key":
             parts = [canonical_text(lookup(event.properties, path)) for path in register.paths]
             if None in parts:

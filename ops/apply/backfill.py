@@ -44,6 +44,7 @@ from domain.segments.plan_changes import PlanChanges, compare_plans
 from ops import definitions_topic
 from ops.apply.backfill_history import BackfillHistory, Offsets
 from ops.apply.group_contributions import GroupContributionBackfill
+from ops.apply.name_backfill import NameBackfill
 from ops.apply.paused_partitions import DocumentWrites, PausedPartitions
 from ops.apply.reevaluation import BackfillCheckpoint, Reevaluation, require_definitions_offset
 from ops.apply.rules_round import STALL_S, wait_for_rules_round
@@ -187,6 +188,8 @@ class Backfill:
         starts = await self._offsets_in_both_stores()
         await self._fold_history(seeds, changes, starts, result)
         stale_owners = await self._stale_owners(changes)
+        names = NameBackfill(self._store, self._history, changes, after.retained)
+        dropping_owners = await names.dropping_owners()
         loop = asyncio.get_running_loop()
         async with writers_paused(self._store) as pause:
             paused_at_s = loop.time()
@@ -196,6 +199,8 @@ class Backfill:
             await self._wait_for_clickhouse(paused, "nothing was changed")
             await self._fold_recent(seeds=seeds, changes=changes, starts=starts, paused=paused, result=result)
             await self._write_seeds(seeds, stale_owners, paused, result)
+            await names.seed(dropping_owners, starts, paused)
+            await names.seed_accounts(paused)
             if changes.recount_households:
                 await self._recount_households(after, definitions_topic.identity_rules_of(self._settings, resulting), paused)
             now_ms = await self._publish_baseline(after, changes, paused, result)

@@ -1,6 +1,6 @@
 """What a backfill reads from ClickHouse: the events that feed registers, and the members of segments by SQL."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from domain.segments.plan import SegmentPlan
@@ -10,9 +10,11 @@ from domain.segments.sql.query import SqlQuery
 from runtime.bus.port import Bus
 from runtime.settings import Settings
 from schemas.events import Event
+from schemas.records import GroupRecord
 from warehouse import named_queries
 from warehouse.client import Warehouse
 from warehouse.consumed import consumed_offsets
+from warehouse.group_records import stream_group_records
 from warehouse.rows import event_from_row
 
 END_OFFSET: Final = (1 << 63) - 1
@@ -63,6 +65,12 @@ class BackfillHistory:
             await self._connect(), "owners_since_offsets", partitions=partitions, starts=[starts[n] for n in partitions]
         )
         return {row[0] for row in rows}
+
+    async def account_traits(self, names: Collection[str]) -> AsyncIterator[GroupRecord]:
+        """Yield a record for each of these traits of each account that has it."""
+        async for record in stream_group_records(await self._connect()):
+            if record.traits and not record.profile_id and not record.traits.keys().isdisjoint(names):
+                yield record
 
     async def household_members(self) -> set[str]:
         """Return the profiles that contribute to a household."""

@@ -106,7 +106,7 @@ class GroupContributionBackfill:
         writes: DocumentWrites = {}
         for name, stored in (await self.store.documents("group", sorted(by_group))).items() if by_group else ():
             group = decode_group(stored.data)
-            apply_group_records(group, by_group[name])
+            apply_group_records(group, by_group[name], self.plan.retained)
             writes.setdefault(paused.topic_partition_of("groups", name), {})["group", name] = (encode_group(group), stored)
         for topic_partition, documents in writes.items():
             await paused.write_documents(topic_partition, documents)

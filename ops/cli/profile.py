@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from domain.definitions.segment_plan import segment_plan_of
 from ops import definitions_topic
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.cli.terminal import escape_controls
@@ -46,10 +47,12 @@ def show(identifier: Identifier, *, as_json: AsJson = False, data_dir: DataDir =
 async def _read(identifier: str, data_dir: Path) -> dict[str, Any] | None:
     settings = find_settings(data_dir)
     async with KafkaBus(settings) as bus:
-        rules = definitions_topic.identity_rules_of(settings, await definitions_topic.read_live(settings, bus))
+        live_definitions = await definitions_topic.read_live(settings, bus)
+    rules = definitions_topic.identity_rules_of(settings, live_definitions)
+    plan = segment_plan_of(live_definitions.values())
     store = open_store(settings, SystemClock())
     try:
-        reader = ProfileReader(settings, store, lambda: rules)
+        reader = ProfileReader(settings, store, lambda: rules, lambda: plan)
         if is_node(identifier):
             return await reader.by_id(identifier)
         namespace, colon, value = identifier.partition(":")
@@ -68,6 +71,7 @@ def profile_lines(profile: Mapping[str, Any]) -> Iterator[str]:
     yield from _section("traits", _pairs(profile["traits"]))
     yield from _section("computed", _pairs(profile["computed"]))
     yield from _section("counters", [f"{name}: {count:,}" for name, count in profile["counters"].items()])
+    yield from _section("not kept here", [f"about {count:,} {kind}" for kind, count in profile["dropped_names"].items()])
     yield from _section("segments", [f"{segment['name']}, since {segment['since']}" for segment in profile["segments"]])
     yield from _section("accounts", [f"{account['group_id']}, {account['members']:,} members" for account in profile["accounts"]])
     if profile["household"] is not None:

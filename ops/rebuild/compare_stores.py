@@ -50,7 +50,9 @@ async def compare_stores(
     recomputed = await recompute_from_clickhouse(warehouse, plan, secret, rules)
     # Fragments in Redis may still have registers of removed definitions. Recomputing by the live plan never makes those, so
     # they are left out of both hashes.
-    redis, clickhouse = (state_hash(profile_contents, plan.registers) for profile_contents in (redis_profiles, recomputed.state))
+    redis, clickhouse = (
+        state_hash(profile_contents, plan.registers, plan.retained) for profile_contents in (redis_profiles, recomputed.state)
+    )
     evidence_redis, evidence_clickhouse = identity_hash(redis_evidence), identity_hash(recomputed.identity)
     labels_differ = count_differing_labels(redis_profiles.labels, dict(await named_queries.fetch_rows(warehouse, "known_labels")))
     return StoreComparison(

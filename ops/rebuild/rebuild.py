@@ -98,7 +98,7 @@ class Rebuild:
         async with writers_paused(self._store):
             positions = await self._wait_for_quiet_workers()
             await self._wait_for_clickhouse(positions)
-            before = state_hash(await read_profiles_from_redis(self._store), plan.registers)
+            before = state_hash(await read_profiles_from_redis(self._store), plan.registers, plan.retained)
             # Read while the writers are paused: a label that came after this would be newer than the rebuilt ones and win.
             version = 1 + await self._newest_version()
             contributions = [contribution async for contribution in groups.stream_group_records(self._warehouse)]
@@ -121,10 +121,10 @@ class Rebuild:
             documents = (
                 refill.fragment_documents(recomputed, refill_offsets.events),
                 membership_documents,
-                refill.group_documents(contributions, refill_offsets.groups),
+                refill.group_documents(contributions, refill_offsets.groups, plan.retained),
             )
             await self._refill(recomputed, identities, documents, refill_offsets)
-            after = state_hash(await read_profiles_from_redis(self._store), plan.registers)
+            after = state_hash(await read_profiles_from_redis(self._store), plan.registers, plan.retained)
             profiles = recomputed.state.profiles()
             profile_ids = {
                 profile_id for partition_documents in membership_documents.values() for _, profile_id in partition_documents

@@ -26,6 +26,7 @@ from domain.identity.model import Label, Members
 from domain.profiles.fragment import encode_fragment
 from domain.profiles.membership import DISSOLVED_INTO_MANY, Membership, SegmentState, encode_membership
 from domain.profiles.state import RecomputedState
+from domain.segments.retained_names import COMMON_NAMES, RetainedNames
 from profile_store.port import DocumentKind, GuardedDocument, TopicPartition, Writes
 from runtime.bus.partitioner import partition_of
 from schemas.records import GroupRecord
@@ -173,10 +174,12 @@ def membership_documents(
     return documents
 
 
-def group_documents(contributions: Iterable[GroupRecord], offsets: Mapping[TopicPartition, int]) -> DocumentsByPartition:
-    """Return every group's document, from all contributions that were published."""
+def group_documents(
+    contributions: Iterable[GroupRecord], offsets: Mapping[TopicPartition, int], retained: RetainedNames = COMMON_NAMES
+) -> DocumentsByPartition:
+    """Return every group's document, from all contributions that were published; `retained` are the names that stay."""
     documents: DocumentsByPartition = {topic_partition: {} for topic_partition in offsets}
-    for name, document in documents_from_records(contributions).items():
+    for name, document in documents_from_records(contributions, retained).items():
         topic_partition = topic_partition_of(offsets, name)
         documents[topic_partition]["group", name] = GuardedDocument(
             encode_group(document), topic_partition.guard_name, offsets[topic_partition] - 1

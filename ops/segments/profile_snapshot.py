@@ -39,7 +39,7 @@ async def read_snapshot(
     fragments = [decode_fragment(documents[owner].data) for owner in members if documents[owner].data is not None]
     if not fragments:
         return None
-    joined = join_fragments(fragments, plan.registers, members)
+    joined = join_fragments(fragments, plan.registers, members, plan.retained)
     secret = settings.tenant_secret.get_secret_value().encode()
     contributions = profile_contributions(joined=joined, profile_id=profile_id, plan=plan, rule=rule, secret=secret)
     facts = build_profile_facts(

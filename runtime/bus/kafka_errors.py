@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from aiokafka import errors as kafka_errors
 from aiokafka.errors import KafkaError
 
-from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
+from runtime.errors import Misconfigured, OnefoldError, Permanent, TooLarge, Transient
 
 _OPERATOR_ERRORS = (
     kafka_errors.AuthenticationFailedError,
@@ -26,11 +26,14 @@ _PERMANENT_ERRORS = (
     kafka_errors.InvalidPartitionsError,
     kafka_errors.InvalidTimestampError,
     kafka_errors.InvalidTopicError,
+    kafka_errors.UnsupportedForMessageFormatError,
+    kafka_errors.ConsumerStoppedError,
+)
+
+_SIZE_ERRORS = (
     kafka_errors.MessageSizeTooLargeError,
     kafka_errors.RecordListTooLargeError,
     kafka_errors.RecordTooLargeError,
-    kafka_errors.UnsupportedForMessageFormatError,
-    kafka_errors.ConsumerStoppedError,
 )
 
 
@@ -41,6 +44,8 @@ def translate_error(operation: str, error: BaseException) -> OnefoldError:
         return error
     if isinstance(error, _OPERATOR_ERRORS):
         return Misconfigured(f"Kafka refuses {operation} ({kind}): check the broker's rights and settings for Onefold")
+    if isinstance(error, _SIZE_ERRORS):
+        return TooLarge(f"Kafka will never accept {operation} ({kind}): a record is larger than the topic's max.message.bytes")
     if isinstance(error, _PERMANENT_ERRORS):
         return Permanent(f"Kafka will never accept {operation} ({kind})")
     return Transient(f"Kafka could not serve {operation} ({kind}): is the broker at ONEFOLD_KAFKA_BOOTSTRAP up?")

@@ -79,7 +79,7 @@ def decide(
         results["replayed"] += len(records) - len(fresh)
         group = decode_group(stored.data)
         before, present = leaf_results(name, group, plan, rule), set(group.members())
-        apply_group_records(group, fresh)
+        apply_group_records(group, fresh, plan.retained)
         data = encode_group(group)
         if fresh and data != stored.data:
             changed["group", name] = GuardedDocument(data, topic_partition.guard_name, records[-1][0])

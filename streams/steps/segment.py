@@ -81,7 +81,7 @@ class SegmentStep(DefinedStep):
             profile_id: ProfileView(
                 document=documents[profile_id],
                 members=entry,
-                joined=join_fragments(parts[profile_id].values(), plan.registers, entry.nodes),
+                joined=join_fragments(parts[profile_id].values(), plan.registers, entry.nodes, plan.retained),
                 fragments=parts[profile_id],
                 earlier=tuple(membership_by_id[node] for node in entry.nodes if node != profile_id and node in membership_by_id),
                 parent=membership_by_id.get(entry.split_from) if profile_id in relabelled else None,
@@ -357,6 +357,7 @@ def _profile(
         last_seen_ms=joined.last_seen_ms,
         segments=tuple(sorted(segments)),
         computed=dict(computed or {}),
+        dropped_names=dict(joined.dropped_names),
         updated_ms=now_ms,
     )
 

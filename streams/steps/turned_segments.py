@@ -134,7 +134,8 @@ class SegmentTurns:
             plan=self.plan,
             fragments=self.view.fragments,
             facts_of=lambda fragments: replace(
-                self.view, joined=join_fragments(fragments.values(), self.plan.registers, self.view.members.nodes)
+                self.view,
+                joined=join_fragments(fragments.values(), self.plan.registers, self.view.members.nodes, self.plan.retained),
             ).facts(self.profile_id, self.rule),
             candidates=self._candidates,
             now_ms=self.now_ms,

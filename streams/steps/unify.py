@@ -7,6 +7,7 @@ from typing import Final
 from domain.identity.evidence import add_edge, edge_of_event, event_pairs, link_of
 from domain.identity.households import group_id
 from domain.identity.model import Edges, Label
+from domain.profiles.bounds import retain_traits
 from domain.profiles.event_changes import touch_event
 from domain.profiles.fragment import (
     Effect,
@@ -33,6 +34,8 @@ from streams.steps.common import DefinedStep, contribution_record, decode_slice,
 EVERYTHING: Final = "*"
 """The change key for everything that a segment can read. A replayed event uses it: what it changed is no longer known."""
 
+MAX_CHANGES: Final = 1_000
+"""How many changes one touch names; when there are more, it says that everything may have changed."""
 MAX_TOUCH_EVENTS: Final = 50
 """How many events one touch names; an owner with more of them in a slice gets several touches, so that none becomes too large."""
 
@@ -67,7 +70,7 @@ class UnifyStep(DefinedStep):
         checkpoint, documents, labels = await self._store.load(topic_partition, "fragment", owners, owners)
         if must_wait(checkpoint, self._definitions_offset()):
             return Outcome(paused=True)
-        writes, produce, results = decide(
+        writes, produce, results, dropped = decide(
             self._settings,
             self._plan(),
             topic_partition=topic_partition,
@@ -78,7 +81,12 @@ class UnifyStep(DefinedStep):
         )
         results["quarantined"] += len(quarantine_records)
         return Outcome(
-            checkpoint.position, fence=checkpoint.fence, writes=writes, produce=(*produce, *quarantine_records), results=results
+            checkpoint.position,
+            fence=checkpoint.fence,
+            writes=writes,
+            produce=(*produce, *quarantine_records),
+            results=results,
+            dropped_names=dropped,
         )
 
 
@@ -91,8 +99,8 @@ def decide(
     documents: Mapping[str, GuardedDocument],
     labels: Mapping[str, Label],
     rules_version: str = "",
-) -> tuple[Writes, list[Outgoing], Counter[str]]:
-    """Decide what the events change. Pure. Returns the writes, the records to send, and the results for the metrics.
+) -> tuple[Writes, list[Outgoing], Counter[str], Counter[str]]:
+    """Decide what the events change. Pure. Returns the writes, the records to send, and results and dropped names for the metrics.
 
     An event at or before the applied offset of its owner's fragment was applied before. It changes nothing, but its links and its
     touch are emitted again, since a crash may have come between the save and the send. `rules_version` is the version of the
@@ -104,6 +112,7 @@ def decide(
     touched: dict[str, OwnerChanges] = {}
     accounts: dict[str, dict[str, TraitValue]] = {}
     results: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
     secret = settings.tenant_secret.get_secret_value().encode()
     for record, event in events:
         owner = event.owner
@@ -116,7 +125,7 @@ def decide(
             pairs: Iterable[tuple[str, str]] = rules_by_pair
             touch = TouchEvent(id=event.id, received_ms=event.received_ms)  # what it replaced is no longer known
             touched.setdefault(owner, OwnerChanges()).add(event, {EVERYTHING}, touch)
-            _add_account_traits(accounts, event)
+            _add_account_traits(accounts, event, plan)
         else:
             fragment = fragments.get(owner)
             if fragment is None:
@@ -124,10 +133,11 @@ def decide(
             effect = apply_event(fragment, event, plan, rules_by_pair)
             applied[owner] = record.offset
             results["stored" if effect.is_new else "duplicate"] += 1
+            dropped.update(effect.dropped)
             pairs = effect.changed_links
             if effect.is_new:
                 touched.setdefault(owner, OwnerChanges()).add(event, effect.changes, _touch_event(fragment, event, effect, plan))
-                _add_account_traits(accounts, event)
+                _add_account_traits(accounts, event, plan)
         for a, b in pairs:
             add_edge(links, (a, b), edge_of_event(event, rules_by_pair[a, b], rules_version))
     writes = Writes(
@@ -139,7 +149,7 @@ def decide(
     produce = [Outgoing(settings.topic("links"), encode(link_of(a, b, edge))) for (a, b), edge in links.items()]
     produce += _touches(settings, touched, labels)
     produce += [contribution_record(settings, record) for record in _account_contributions(settings, accounts)]
-    return writes, produce, results
+    return writes, produce, results, dropped
 
 
 def _touch_event(fragment: Fragment, event: Event, effect: Effect, plan: SegmentPlan) -> TouchEvent | None:
@@ -148,7 +158,8 @@ def _touch_event(fragment: Fragment, event: Event, effect: Effect, plan: Segment
 
 def _touches(settings: Settings, touched: Mapping[str, OwnerChanges], labels: Mapping[str, Label]) -> Iterator[Outgoing]:
     for owner, owner_changes in touched.items():
-        changed = () if EVERYTHING in owner_changes.changed else tuple(sorted(owner_changes.changed))
+        is_everything = EVERYTHING in owner_changes.changed or len(owner_changes.changed) > MAX_CHANGES
+        changed = () if is_everything else tuple(sorted(owner_changes.changed))
         # A touch without events still says what changed: computed traits and the profile itself.
         for events in list(chunked(owner_changes.events, MAX_TOUCH_EVENTS)) or [[]]:
             record = Touched(
@@ -163,10 +174,12 @@ def _touches(settings: Settings, touched: Mapping[str, OwnerChanges], labels: Ma
             yield touch_record(settings, record)
 
 
-def _add_account_traits(accounts: dict[str, dict[str, TraitValue]], event: Event) -> None:
-    """Join the traits that a group call has of its account into `accounts`, by the call's groupId."""
+def _add_account_traits(accounts: dict[str, dict[str, TraitValue]], event: Event, plan: SegmentPlan) -> None:
+    """Join the traits that a group call has of its account into `accounts`, by the call's groupId, within an account's bounds."""
     if event.traits and (name := account_of_group_call(event)) is not None:
-        set_traits(accounts.setdefault(name, {}), event, message_hash(event.owner, event.id))
+        traits = accounts.setdefault(name, {})
+        set_traits(traits, event, message_hash(event.owner, event.id))
+        retain_traits(traits, plan.retained)
 
 
 def _account_contributions(settings: Settings, accounts: Mapping[str, Mapping[str, TraitValue]]) -> Iterator[GroupRecord]:

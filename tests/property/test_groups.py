@@ -142,7 +142,9 @@ async def expected_groups(history: Sequence[Event], pipeline: Pipeline) -> tuple
     joined, contributes = {}, {}
     for profile_id in sorted({labels[item.owner] for item in history}):
         members = [node for node in nodes if labels[node] == profile_id]
-        joined[profile_id] = join_fragments((fragments[node] for node in members if node in fragments), PLAN.registers, members)
+        joined[profile_id] = join_fragments(
+            (fragments[node] for node in members if node in fragments), PLAN.registers, members, PLAN.retained
+        )
         contributes[profile_id] = profile_contributions(joined[profile_id], profile_id, PLAN, RULE, secret)
         records += contributes[profile_id].values()
     for item in {(item.owner, item.id): item for item in history}.values():

@@ -10,6 +10,7 @@ import pytest
 from domain.definitions.kinds import Segment, load_yaml
 from domain.identity import clusters
 from domain.identity.rules import CompiledIdentityRules, IdentityRulesSpec, NamespaceRules
+from domain.profiles import bounds
 from profile_store.link_state import LINKS_PARTITION, load_link_state
 from profile_store.port import TopicPartition
 from runtime.bus.port import Outgoing
@@ -61,6 +62,18 @@ def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("block", range(rounds(quick=4, thorough=20) * ROUNDS))
 async def test_clusters_profiles_and_warehouse_rows_follow_from_the_set_of_evidence(block: int) -> None:
     for seed in range(FIRST + block * BLOCK, FIRST + (block + 1) * BLOCK):
+        history = random_history(seed)
+        try:
+            await check_outcome(history, await run_history(history))
+        except AssertionError as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+async def test_customers_who_name_more_than_is_kept_follow_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MAX_TRAITS", "MAX_COUNTERS", "MAX_LINKS"):
+        monkeypatch.setattr(bounds, name, 1)
+    for seed in range(FIRST, FIRST + rounds(quick=150, thorough=BLOCK) * ROUNDS):
         history = random_history(seed)
         try:
             await check_outcome(history, await run_history(history))

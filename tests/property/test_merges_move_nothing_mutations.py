@@ -242,9 +242,9 @@ def _links_not_published_again(patch: pytest.MonkeyPatch) -> None:
             for record, item in named["events"]
             if record.offset > documents[item.owner].applied_offset(topic_partition)
         ]
-        writes, produce, results = decide(*arguments, **named)
+        writes, produce, *counts = decide(*arguments, **named)
         links = [o for o in decide(*arguments, **{**named, "events": fresh})[1] if o.topic.endswith("links")]
-        return writes, [o for o in produce if not o.topic.endswith("links")] + links, results
+        return writes, [o for o in produce if not o.topic.endswith("links")] + links, *counts
 
     patch.setattr(unify, unify.decide.__name__, mutant)
 

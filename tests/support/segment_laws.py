@@ -136,7 +136,7 @@ def spread(parts: Sequence[Sequence[Event]], plan: SegmentPlan) -> dict[str, Any
     for fragment, events in zip(fragments, parts, strict=True):
         for event in events:
             apply_event(fragment, event, plan)
-    joined = join_fragments(fragments, plan.registers)
+    joined = join_fragments(fragments, plan.registers, retained=plan.retained)
     return {
         "traits": joined.traits, "counters": joined.counters, "kept": joined.register_entries, "tallies": joined.tallies,
         "named": joined.event_identifiers, "accounts": joined.accounts, "seen": (joined.first_seen_ms, joined.last_seen_ms),

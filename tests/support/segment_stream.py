@@ -103,7 +103,7 @@ class SegmentStream:
         """Return the facts that segments read of a profile."""
         nodes = self.members(name)
         parts = [self.fragments[node] for node in nodes if node in self.fragments]
-        return build_profile_facts(join_fragments(parts, self.plan.registers, nodes), {}, {}, None, name, nodes)
+        return build_profile_facts(join_fragments(parts, self.plan.registers, nodes, self.plan.retained), {}, {}, None, name, nodes)
 
     def segment_members(self, segment: str) -> set[str]:
         """Return the members of a segment."""

@@ -32,7 +32,7 @@ def stream_facts(plan: SegmentPlan, events: Sequence[Event], labels: Mapping[str
             apply_event(fragments.setdefault(profile_id, {}).setdefault(item.owner, Fragment()), item, plan)
     facts_by_profile = {}
     for profile_id, owner_fragments in fragments.items():
-        joined = join_fragments(owner_fragments.values(), plan.registers)
+        joined = join_fragments(owner_fragments.values(), plan.registers, retained=plan.retained)
         nodes = {profile_id, *(node for node, label in labels.items() if label == profile_id)}
         named = {namespace for namespace, _ in joined.event_identifiers}
         facts_by_profile[profile_id] = ProfileFacts(

@@ -35,6 +35,9 @@ class AccountCondition(GroupCondition):
     group_kind: ClassVar = "account"
     schema_rules: ClassVar = {"AccountLeaf": group_rules("trait", "members")}
 
+    def trait_paths(self) -> tuple[str, ...]:
+        return () if self.account.trait is None else (self.account.trait.path,)
+
     def matches_group(self, group: GroupFacts) -> bool:
         return groups.group_matches(group, self.account.trait, self.account.members)
 

@@ -41,6 +41,9 @@ class HouseholdCondition(GroupCondition):
         count = self.household.did
         return {} if count is None else {count.event: count.at_least}
 
+    def trait_paths(self) -> tuple[str, ...]:
+        return () if self.household.trait is None else (self.household.trait.path,)
+
     def matches_group(self, group: GroupFacts) -> bool:
         return groups.group_matches(group, self.household.trait, self.household.members, self.household.did)
 

@@ -119,6 +119,10 @@ class LeafCondition(StrictModel):
         """Return the traits that the leaf reads; the plan evaluates it again when one of them changes."""
         return ()
 
+    def trait_paths(self) -> tuple[str, ...]:
+        """Return the paths of the traits that the leaf reads and that calls set, of the profile or of a group: they are kept."""
+        return tuple(reference.path for reference in self.trait_references() if not reference.computed_name)
+
     def list_references(self) -> tuple[str, ...]:
         """Return the names of the lists that the leaf reads."""
         return ()

@@ -52,7 +52,7 @@ def _amount_sql(columns: ProfileColumns, trait: AmountTrait, kind: str) -> str:
 def _occurrence_sql(columns: ProfileColumns, trait: OccurrenceTrait, kind: str) -> str:
     """Return the value of the first or last event that has one."""
     value = columns.property_value(columns.matches_event(trait.event, trait.where), trait.prop)
-    canonical_column = columns.event_column(f"canonical({value})")
+    canonical_column = columns.event_column(f"storable({value})")
     has_value = columns.event_column(f"{canonical_column} != ''")
     canonical_value = columns.profile_column(
         f"{'argMinIf' if kind == 'first' else 'argMaxIf'}"
@@ -64,7 +64,7 @@ def _occurrence_sql(columns: ProfileColumns, trait: OccurrenceTrait, kind: str) 
 def _canonical_values(columns: ProfileColumns, trait: ValuesTrait) -> tuple[str, str]:
     """Return (the column of a value's canonical text, the condition that it counts)."""
     value = columns.property_value(columns.matches_event(trait.event, trait.where, trait.within), trait.prop)
-    canonical_column = columns.event_column(f"canonical({value})")
+    canonical_column = columns.event_column(f"storable({value})")
     return canonical_column, all_of([f"{canonical_column} != ''", columns.is_in_window(trait.within)])
 
 

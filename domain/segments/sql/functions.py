@@ -10,6 +10,7 @@ from typing import Final
 
 from domain.letters import STROKED_D
 from domain.segments.dates import INSTANT_PATTERN
+from domain.segments.registers import MAX_VALUE_CHARS
 
 _INSTANT_SQL_REGEX: Final = INSTANT_PATTERN.replace("\\", "\\\\")
 
@@ -54,6 +55,8 @@ FUNCTIONS: Final = {
     # registers.canonical_text: '' where that is None
     "canonical": """v -> multiIf(is_text(v), concat('s', text_of(v)), is_number(v), concat('n', number_text(number_of(v))),
         JSONType(v) = 'Bool', concat('b', v), '')""",
+    # registers._extract of a value: '' for a text that is too long to be stored
+    "storable": f"v -> if(lengthUTF8(canonical(v)) > {MAX_VALUE_CHARS}, '', canonical(v))",
     "number_text": "f -> if(f = trunc(f) AND abs(f) < 1e15, toString(toInt64(f)), concat(if(f < 0, '-', ''), repr_of(abs(f))))",
     # Python's repr: the same digits as ClickHouse's, written with an exponent from 1e16 on and below 0.0001.
     "repr_of": r"""f -> arrayMap(g -> repr_of_digits(concat(g[1], g[2]), toInt32(length(g[1])) + toInt32OrZero(g[3])),

@@ -13,9 +13,11 @@ from profile_store.port import DocumentKind, GuardedDocument, ProfileStore, Topi
 from runtime.bus.memory import MemoryBus
 from runtime.bus.port import Outgoing, Partition, Producer, Record
 from runtime.clock import ManualClock
-from runtime.errors import Misconfigured, Permanent, StateLost, Transient
+from runtime.errors import Misconfigured, StateLost, TooLarge, Transient
 from runtime.settings import Settings
 from schemas.codec import decode
+from schemas.quarantine import raw_bytes
+from schemas.reasons import Reason
 from schemas.records import QuarantineRecord
 from streams import applier as module
 from streams.applier import Applier, ExitCode
@@ -38,6 +40,7 @@ class Recorder:
 
     store: ProfileStore
     before: Callable[[Sequence[Record]], None] = lambda _: None
+    emit: Callable[[Record], bytes] = lambda record: b"%d" % record.offset
     name: str = "counting"
     topic: str = "events"
     slices: list[list[int]] = field(default_factory=list)
@@ -53,7 +56,7 @@ class Recorder:
         written: dict[tuple[DocumentKind, str], GuardedDocument] = (
             {("fragment", "d"): GuardedDocument(text, topic_partition.guard_name, new[-1])} if new else {}
         )
-        produce = tuple(Outgoing("emitted", b"%d" % record.offset) for record in records)
+        produce = tuple(Outgoing("emitted", self.emit(record)) for record in records)
         return Outcome(
             checkpoint.position,
             fence=checkpoint.fence,
@@ -277,16 +280,27 @@ async def test_configuration_error_quarantines_no_record(tmp_path: Path) -> None
     assert not (tmp_path / "streams").exists()
 
 
-async def test_record_too_large_for_quarantine_is_still_reported(tmp_path: Path) -> None:
+async def test_a_record_that_the_broker_will_never_take_goes_into_quarantine_and_restarts_nothing(tmp_path: Path) -> None:
     bench = await make_bench(tmp_path)
-    bench.step.before = fails_on(0)
-    await bench.apply(0)
-    again = await make_bench(tmp_path, [Permanent("too large")], store=bench.store)
-    again.step.before = fails_on(0)
-    assert await again.apply(0)
-    [quarantined] = [decode(QuarantineRecord, value) for value in await again.emitted(again.settings.topic("quarantine"))]
-    assert quarantined.raw == ""
-    assert quarantined.offset == 0
+    large = b'"Hu\xe1\xba\xbf",' * 1_200_000
+    bench.step.emit = lambda record: large if record.offset == 1 else b"%d" % record.offset
+    assert await bench.apply(0, 1, 2)
+    assert bench.stopped == []
+    assert await bench.applied() == b"0 1 2 "
+    assert await bench.emitted() == [b"0", b"2"]
+    assert await bench.apply(0, 1, 2)  # a replay
+    quarantined = [decode(QuarantineRecord, value) for value in await bench.emitted(bench.settings.topic("quarantine"))]
+    assert {(record.reason, record.stage, record.counted) for record in quarantined} == {(Reason.TOO_LARGE, "counting", False)}
+    assert len({record.id for record in quarantined}) == 1
+    assert raw_bytes(quarantined[0]) == large
+
+
+async def test_where_the_broker_takes_less_than_usual_the_quarantine_record_goes_without_the_bytes(tmp_path: Path) -> None:
+    bench = await make_bench(tmp_path, [TooLarge("the slice"), TooLarge("with its bytes")])
+    assert await bench.apply(0)
+    assert bench.stopped == []
+    [quarantined] = [decode(QuarantineRecord, value) for value in await bench.emitted(bench.settings.topic("quarantine"))]
+    assert (quarantined.raw, quarantined.reason) == ("", Reason.TOO_LARGE)
 
 
 def fails_on(offset: int) -> Callable[[Sequence[Record]], None]:

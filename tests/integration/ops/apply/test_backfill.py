@@ -10,6 +10,7 @@ import pytest
 from domain.definitions.kinds import AnyDefinition, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.groups import build_profile_facts
+from domain.profiles import bounds
 from domain.profiles.baseline import SegmentTally
 from domain.profiles.fragment import Fragment, apply_event, encode_fragment
 from domain.profiles.join import join_fragments
@@ -24,7 +25,7 @@ from runtime.errors import Invalid, Transient
 from runtime.settings import Settings
 from schemas.events import Event
 from schemas.records import Transition
-from tests.support.events import event
+from tests.support.events import START_MS, event
 from tests.support.live_pipeline import LivePipeline, live_pipeline
 from tests.support.polling import eventually_async
 from tests.support.stores import REAL, real_store
@@ -93,7 +94,7 @@ async def as_from_the_start(world: LivePipeline, events: list[Event], text: str 
         profiles.setdefault(label.profile_id, []).append(owner)
     expected_segments = {}
     for profile_id, owners in profiles.items():
-        joined = join_fragments((expected[owner] for owner in owners), plan.registers)
+        joined = join_fragments((expected[owner] for owner in owners), plan.registers, retained=plan.retained)
         _, verdicts = plan.evaluate_all(build_profile_facts(joined, {}, {}, None, "", ()), world.clock.now_ms())
         if members := {name for name, verdict in verdicts.items() if verdict.is_member}:
             expected_segments[profile_id] = members
@@ -363,3 +364,37 @@ async def test_second_removal_completes_an_interrupted_one(world: LivePipeline, 
     assert all("vip" not in names for names in (await world.segments_by_profile()).values())
     with pytest.raises(Invalid, match="not defined"):
         await world.removal().remove("Segment/vip")
+
+
+async def test_a_trait_that_was_dropped_comes_back_when_a_definition_reads_it(
+    world: LivePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MAX_TRAITS", "MAX_COUNTERS"):
+        monkeypatch.setattr(bounds, name, 1)
+    sizes = [
+        event({"user_id": f"u{n}"}, id=f"u{n}-size-{m}", type="identify", traits={"cỡ_mũ": size}, time_ms=START_MS + m)
+        for n in range(4)
+        for m, size in enumerate((38, 36 + n))
+    ]
+    noise = [
+        event({"user_id": f"u{n}"}, id=f"u{n}-noise-{m}", type="identify", traits={f"{m}": m, f"x{m}": m})
+        for n in range(3)
+        for m in range(9)
+    ]
+    noise += [event({"user_id": f"u{n}"}, id=f"u{n}-event-{m}", name=f"Sự kiện {m}") for n in range(3) for m in range(9)]
+    noise += [event({"user_id": f"u{n}"}, id=f"u{n}-order-{m}", name="Thanh toán") for n in range(3) for m in range(2)]
+    await world.send_events(events := [*sizes, *noise])
+    await world.wait_until_idle()
+    # The last customer has no others, so nothing of theirs was dropped.
+    before = list((await world.fragments()).values())
+    assert sum("cỡ_mũ" in fragment.traits for fragment in before) == 1
+    assert sum("Thanh toán" in fragment.counters for fragment in before) == 0
+    text = """
+apiVersion: onefold/v1
+kind: Segment
+metadata: {name: large}
+spec: {where: {any: [{trait: {path: cỡ_mũ, op: gte, value: 38}}, {did: {event: Thanh toán, at_least: 9}}]}}
+"""
+    applied = await world.backfill().apply(documents(text))
+    assert applied.segments["large"].after == 2
+    await as_from_the_start(world, events, text)

@@ -10,6 +10,7 @@ import pytest
 from domain.definitions.kinds import Segment, decode_definition, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules
+from domain.profiles import bounds
 from domain.profiles.fragment import Fragment, encode_fragment
 from domain.profiles.membership import SegmentState, decode_membership
 from domain.segments.plan import SegmentPlan
@@ -178,8 +179,13 @@ class RebuildWithDefinitions(Rebuild):
         return self.plan, self.rules
 
 
-@pytest.mark.parametrize("seed", range(8))
-async def test_a_rebuilt_store_equals_the_old_one_after_any_history(world: RebuildWorld, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "limit"), [*((seed, None) for seed in range(8)), (3, 1), (5, 2)])
+async def test_a_rebuilt_store_equals_the_old_one_after_any_history(
+    world: RebuildWorld, seed: int, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With a limit customers name more traits, events and pairs than their fragments have places for.
+    for name in ("MAX_TRAITS", "MAX_COUNTERS", "MAX_LINKS") if limit is not None else ():
+        monkeypatch.setattr(bounds, name, limit)
     history = random_history(seed)
     pipeline = await run_history(history, SEGMENTS)
     world = RebuildWorld(world.settings.model_copy(update={"partitions": pipeline.partitions}), world.warehouse)
