@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, cast
 import chdb
 
 from embedded.clickhouse.configuration import SERVER_FILE
+from embedded.clickhouse.insert_canaries import refuse_unless_inserts_raise
 from embedded.clickhouse.query_ids import TABLES_WITH_QUERY_IDS, kill_statement, view_statements
 from runtime.errors import Misconfigured
 from runtime.logs import get_logger
@@ -92,6 +93,7 @@ class Engine:
         self._dsn = f"data?config-file={SERVER_FILE}"
         self._root_connection = _connect(self._dsn)
         self._refuse_unless_confined()
+        self._refuse_unless_inserts_raise()
         self.version, self.timezone = self._query_rows("SELECT version(), timezone()")[0]
         self.content_types = dict(self._query_rows("SELECT lower(name), content_type FROM system.formats WHERE is_output"))
         self._show_client_ids()
@@ -170,6 +172,16 @@ class Engine:
                 f"the ClickHouse engine is not confined ({sql}): it did not take {SERVER_FILE} and is not served. "
                 "Install the pinned chdb-core, and see that the data directory is readable"
             )
+
+    def _refuse_unless_inserts_raise(self) -> None:
+        connection = self.open("app")
+        try:
+            refuse_unless_inserts_raise(connection)
+        except Misconfigured:
+            self._root_connection.close()
+            raise
+        finally:
+            connection.close()
 
     def _reload_dictionaries(self) -> None:
         """Reload dictionaries whose LIFETIME is over, which the embedded engine never does by itself."""

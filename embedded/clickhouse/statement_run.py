@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from embedded.clickhouse.engine import Engine, EngineConnection, EngineInsert, EngineResult, EngineStream, InsertResult, UserRole
+from embedded.clickhouse.engine import Engine, EngineConnection, EngineResult, EngineStream, UserRole
 from embedded.clickhouse.exchange import Exchange
 from embedded.clickhouse.native_frames import BINARY_TYPES_SETTING, frame_blocks, parse_version
 from embedded.clickhouse.protocol import STREAMABLE, ClientDisconnected, QueryRefused, database_of, quote_literal, settings_of
 from embedded.clickhouse.sessions import EngineSession
+from embedded.clickhouse.staged_insert import STAGE_SETTINGS, StagedInsert
 from embedded.clickhouse.statement_scan import READING_WORDS, InsertHead, Statement
 
 _FIRST_BYTES = 1 << 20
@@ -178,22 +179,19 @@ class StatementRun:
     async def insert(self, head: InsertHead, data: bytes, rest: AsyncIterator[bytes]) -> None:
         """Push the data of an INSERT into the engine as it comes; nothing is acknowledged before all of it is stored."""
         self._exchange.format = head.format
-        inserts: list[EngineInsert] = []
+        self._settings |= STAGE_SETTINGS
+        inserts: list[StagedInsert] = []
         buffer = bytearray(data)
         started = time.perf_counter_ns()
 
-        def push(piece: bytes) -> None:
+        def push(piece: bytes) -> StagedInsert:
             if not inserts:
                 connection = self._prepare_connection()
                 for name, value in self._request.bound_parameters.items():
                     connection.query(f"SET {_parameter_name(name)} = {quote_literal(value)}", "Null")
-                inserts.append(connection.send_insert(head.statement, head.format))
-            if piece:
-                inserts[0].append(piece)
-
-        def finish(piece: bytes) -> InsertResult:
-            push(piece)
-            return inserts[0].finish()
+                inserts.append(StagedInsert(connection, head))
+            inserts[0].append(piece)
+            return inserts[0]
 
         try:
             async for piece in rest:
@@ -202,13 +200,13 @@ class StatementRun:
                     full = bytes(buffer)
                     buffer.clear()
                     await self._run_in_pool(lambda full=full: push(full))  # type: ignore[misc]  # a bound default types as no Callable[[], T]
-            written = await self._run_in_pool(lambda: finish(bytes(buffer)))
+            written = await self._run_in_pool(lambda: push(bytes(buffer)).finish())
         except BaseException:
             if inserts:
                 with contextlib.suppress(RuntimeError):  # the insert has failed already: its own error is the one to tell
-                    await self._run_in_pool(inserts[0].cancel)
+                    await self._run_in_pool(inserts[0].discard)
             raise
-        counts = {"written_rows": written.rows_written, "written_bytes": written.bytes_written, "result_rows": written.rows_written}
+        counts = {"written_rows": written.rows, "written_bytes": written.bytes, "result_rows": written.rows}
         await self._exchange.reply([], counts | {"elapsed_ns": time.perf_counter_ns() - started})
 
 
