@@ -10,21 +10,12 @@ from runtime.bus.port import Outgoing, Record
 from runtime.settings import Settings
 from schemas.codec import Undecodable, decode, encode
 from schemas.quarantine import build_quarantine_record
+from warehouse.batches import WarehouseBatch
 from warehouse.rows import TableRow
 from warehouse.tables import Table
 
 T = TypeVar("T", bound=msgspec.Struct)
 Builder = Callable[[Record, T], list[TableRow]]
-
-
-@dataclass(frozen=True, slots=True)
-class WarehouseBatch:
-    """Rows by table, in the order of insertion, and the records to publish on `quarantine`."""
-
-    rows: Mapping[Table, Sequence[TableRow]]
-    quarantine: Sequence[Outgoing] = ()
-
-
 Decide = Callable[[Sequence[Record], Settings, int], WarehouseBatch]
 """Maps (records, settings, now_ms) to a batch."""
 
@@ -44,19 +35,18 @@ def build_feed(topic: str, kind: type[T], builders: Mapping[Table, "Builder[T]"]
     """
 
     def decide(records: Sequence[Record], settings: Settings, now_ms: int) -> WarehouseBatch:
-        rows: dict[Table, list[TableRow]] = {table: [] for table in builders}
-        quarantine_records: list[Outgoing] = []
+        batch = WarehouseBatch.of(builders)
         for record in records:
             if record.value is None:
                 continue  # a compacted topic's deletion
             try:
                 decoded = decode(kind, record.value)
             except Undecodable as error:
-                quarantine_records.append(_to_quarantine(record, error, settings, now_ms))
+                batch.quarantine.append(_to_quarantine(record, error, settings, now_ms))
                 continue
             for table, build in builders.items():
-                rows[table] += build(record, decoded)
-        return WarehouseBatch(rows, quarantine_records)
+                batch.add(table, record, build(record, decoded))
+        return batch
 
     return Feed(topic, decide)
 

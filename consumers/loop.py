@@ -9,7 +9,6 @@ far as Kafka still keeps them.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -18,11 +17,12 @@ from typing import Final, TypeVar
 from consumers.batch import Feed
 from runtime.bus.port import Bus, Consumer, Partition, Producer, Record
 from runtime.clock import Clock
-from runtime.errors import Transient
+from runtime.errors import Permanent, Transient
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
 from runtime.retry import Stopped, retry_until_stopped
 from runtime.settings import Settings
+from warehouse.batches import TableInsert, insert_batch
 from warehouse.writer import WarehouseWriter
 
 T = TypeVar("T")
@@ -126,21 +126,30 @@ class ConsumerLoop:
         return False
 
     async def _insert_batch(self, gathered: Mapping[Partition, list[Record]], producer: Producer) -> None:
+        """Store a batch. Raises Transient for every fault: what no retry cures waits for an operator, and ends no other feed."""
+        try:
+            await self._store(gathered, producer)
+        except Permanent as error:
+            raise Transient(f"{error}: nothing is lost, and it is tried again until it is corrected") from error
+
+    async def _store(self, gathered: Mapping[Partition, list[Record]], producer: Producer) -> None:
         records = [record for partition_records in gathered.values() for record in partition_records]
-        batch = self._feed.decide(records, self._settings, self._clock.now_ms())
-        for table, rows in batch.rows.items():
-            if not rows:
-                continue
-            started = time.monotonic()
-            await self._writer.insert(table, rows)
-            self._metrics.observe("onefold_insert_seconds", time.monotonic() - started, table=table.name)
-            self._metrics.count("onefold_rows_inserted_total", len(rows), table=table.name)
+        now_ms = self._clock.now_ms()
+        batch = self._feed.decide(records, self._settings, now_ms)
+        quarantine_records = await insert_batch(self._writer, batch, self._settings, now_ms, self._count_insert)
         # Before the position is saved: a crash in between publishes them again, under the same ids.
-        if batch.quarantine:
-            await producer.send(batch.quarantine)
+        if quarantine_records:
+            await producer.send(quarantine_records)
         await self._writer.save_positions(
             self._topic, {partition.number: records[-1].offset + 1 for partition, records in gathered.items()}
         )
+
+    def _count_insert(self, insert: TableInsert) -> None:
+        self._metrics.observe("onefold_insert_seconds", insert.seconds, table=insert.table.name)
+        self._metrics.count("onefold_rows_inserted_total", insert.stored, table=insert.table.name)
+        if insert.refused:
+            self._metrics.count("onefold_rows_refused_total", insert.refused, table=insert.table.name)
+            log.error("rows_refused", table=insert.table.name, rows=insert.refused, error=insert.detail)
 
     async def _retry(self, call: Callable[[], Awaitable[T]], stop: asyncio.Event) -> T:
         """Return what `call` returns, trying again while it raises Transient. Raises Stopped once `stop` is set.

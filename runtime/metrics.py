@@ -32,6 +32,7 @@ MetricName = Literal[
     "onefold_delivery_attempt_seconds",
     "onefold_event_to_delivery_seconds",
     "onefold_rows_inserted_total",
+    "onefold_rows_refused_total",
     "onefold_insert_seconds",
     "onefold_retries_total",
     "onefold_segment_drift_profiles",
@@ -126,6 +127,7 @@ REGISTER: Final[dict[MetricName, Metric]] = {
     "onefold_delivery_attempt_seconds": Metric("histogram", ("destination",), "one attempt at a destination", _SECONDS),
     "onefold_event_to_delivery_seconds": Metric("histogram", (), "from a transition's evaluation to its delivery", _SECONDS),
     "onefold_rows_inserted_total": Metric("counter", ("table",), "rows inserted into ClickHouse, repetitions included"),
+    "onefold_rows_refused_total": Metric("counter", ("table",), "rows that ClickHouse refuses for ever: quarantined"),
     "onefold_insert_seconds": Metric("histogram", ("table",), "one insert into ClickHouse", _SECONDS),
     "onefold_retries_total": Metric("counter", ("where",), "retries after a transient fault"),
     "onefold_segment_drift_profiles": Metric(

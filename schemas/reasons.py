@@ -22,6 +22,7 @@ class Reason(StrEnum):
     UNTRUSTED_SOURCE = "untrusted_source"
     TOO_OLD = "too_old"
     PLAN_VIOLATION = "plan_violation"
+    STORE_REFUSED = "store_refused"
     POISON = "poison"
 
     @property
@@ -47,5 +48,6 @@ _EXPLANATIONS = {
     Reason.UNTRUSTED_SOURCE: "A public source sends no calls, and names no `crm_id` and no `caller_number`: use a trusted one.",
     Reason.TOO_OLD: "The event of a public source is more than 30 days old: send or import it by a trusted one.",
     Reason.PLAN_VIOLATION: "The event breaks its tracking plan; the detail names path and rule: correct the sender or the plan.",
+    Reason.STORE_REFUSED: "ClickHouse never takes a row of it; the detail has its error: correct the table, then replay.",
     Reason.POISON: "Processing this one record failed again and again with an unexpected error: report it, then replay.",
 }

@@ -1,47 +1,28 @@
 """A client of ClickHouse over HTTP. It turns every error of the driver into an error of `runtime.errors`."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 import aiohttp
 from clickhouse_connect.driver import create_async_client
-from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from runtime.errors import Misconfigured, OnefoldError, Permanent, Transient
+from runtime.errors import Misconfigured, Permanent, Transient
 from runtime.settings import Settings
 from runtime.tls import explain_refusal
 from warehouse.connection import client_arguments
+from warehouse.error_codes import RowsRefused, translate_error
 from warehouse.tables import Table
 
 CONNECT_TIMEOUT_S: Final = 5.0
 READ_TIMEOUT_S: Final = 60.0
 HISTORY_READ_TIMEOUT_S: Final = 900.0
 """The time limit of reads over all of history: tens of millions of events take longer than an interactive question may."""
-
-_MISCONFIGURED: Final = {
-    192: "ClickHouse does not know the user: check ONEFOLD_CLICKHOUSE_URL, …_USER and …_PASSWORD",
-    193: "ClickHouse refused the password: check ONEFOLD_CLICKHOUSE_URL, …_USER and …_PASSWORD",
-    194: "ClickHouse asks for a password: check ONEFOLD_CLICKHOUSE_URL, …_USER and …_PASSWORD",
-    516: "ClickHouse refused the user or the password: check ONEFOLD_CLICKHOUSE_URL, …_USER and …_PASSWORD",
-    81: "the ClickHouse database does not exist: run `onefold prepare`",
-    60: "a ClickHouse table is missing: run `onefold prepare`",
-}
-_TRANSIENT: Final = frozenset(
-    {
-        3,  # unexpected end of file
-        76, 243,  # cannot open a file, not enough space
-        159, 160,  # timeouts
-        202, 203,  # too many queries, no free connection
-        209, 210, 225,  # network, keeper
-        236, 394,  # aborted, cancelled
-        241,  # memory limit
-        242,  # a replica is read only
-        252,  # too many parts
-        319, 999,  # unknown status of an insert, keeper
-    }
-)  # fmt: skip
+_UNWRITABLE: Final = (ValueError, TypeError, ArithmeticError, struct.error, AttributeError, KeyError)
+"""What the driver raises for a value that it cannot write into the column's type."""
 
 
 class Warehouse:
@@ -77,17 +58,28 @@ class Warehouse:
         return cls(client)
 
     async def insert(self, table: Table, rows: Sequence[Sequence[Any]]) -> None:
-        """Insert rows, given in the order of the table's columns; returns when ClickHouse has them."""
+        """Insert rows, given in the order of the table's columns; returns when ClickHouse has them.
+
+        Raises RowsRefused when a row can never be stored as it is, BatchTooLarge when fewer may fit, and Transient for every
+        other error of ClickHouse: one that Onefold does not know is no reason to give up a row.
+        """
         if not rows:
             return
-        async with _translate_errors():
-            await self._client.insert(
-                table.name,
-                list(zip(*rows, strict=True)),
-                column_names=[column.name for column in table.columns],
-                column_type_names=[column.type for column in table.columns],
-                column_oriented=True,
-            )
+        try:
+            async with _translate_errors():
+                await self._client.insert(
+                    table.name,
+                    list(zip(*rows, strict=True)),
+                    column_names=[column.name for column in table.columns],
+                    column_type_names=[column.type for column in table.columns],
+                    column_oriented=True,
+                )
+        except RowsRefused:
+            raise
+        except Permanent as error:
+            raise Transient(f"{error}: not a known error of an insert, so it is retried") from error
+        except _UNWRITABLE as error:
+            raise RowsRefused(f"a value does not fit its column ({type(error).__name__})") from error
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Return all rows of a read; parameters are bound as `{name:Type}`."""
@@ -142,18 +134,3 @@ async def _translate_errors() -> AsyncIterator[None]:
 def _explain_tls(error: BaseException) -> Misconfigured | None:
     explanation = explain_refusal(error, "clickhouse")
     return Misconfigured(f"ClickHouse: {explanation}") if explanation else None
-
-
-def translate_error(error: ClickHouseError) -> OnefoldError:
-    """Return our error for one of the driver's.
-
-    The text has ClickHouse's code and its name, but not its message, because the message may quote personal data.
-    """
-    code, name = getattr(error, "code", None), getattr(error, "name", None)
-    if code is None:
-        kind = Transient if isinstance(error, OperationalError) else Permanent
-        return kind(f"ClickHouse: {type(error).__name__}")
-    if code in _MISCONFIGURED:
-        return Misconfigured(_MISCONFIGURED[code])
-    text = f"ClickHouse answered with error {code} ({name or 'unnamed'})"
-    return Transient(text) if code in _TRANSIENT else Permanent(text)

@@ -9,10 +9,10 @@ import msgspec
 from domain.identity.evidence import edge_of_link
 from domain.identity.model import Edge
 from runtime.bus.port import Record
-from schemas.codec import Undecodable
 from schemas.events import EVENT_VERSION, Event
 from schemas.hashes import short_hash
 from schemas.quarantine import raw_bytes
+from schemas.reasons import Reason
 from schemas.records import Delivery, GroupRecord, Identity, Link, LinkDecision, LinkRecord, Profile, QuarantineRecord, Transition
 
 TableRow = tuple[Any, ...]
@@ -114,9 +114,9 @@ def stored_ledger_row(record: Record, event: Event) -> TableRow:
     )
 
 
-def quarantined_ledger_row(record: Record, error: Undecodable) -> TableRow:
-    """Return the row of `ledger` for a record that cannot be decoded."""
-    return (record.partition, record.offset, "", "", "quarantined", str(error.reason), "", "", 0)
+def quarantined_ledger_row(record: Record, reason: Reason) -> TableRow:
+    """Return the row of `ledger` for a record that cannot be decoded, or that the events table refuses."""
+    return (record.partition, record.offset, "", "", "quarantined", str(reason), "", "", 0)
 
 
 def evidence_row(a: str, b: str, edge: Edge) -> TableRow:

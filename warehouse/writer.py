@@ -13,7 +13,10 @@ class WarehouseWriter(Protocol):
     """The writer of a consumer. Methods raise Transient when ClickHouse does not answer; inserting rows again changes nothing."""
 
     async def insert(self, table: Table, rows: Sequence[TableRow]) -> None:
-        """Insert rows; they are durable when the call returns."""
+        """Insert rows; they are durable when the call returns.
+
+        Raises RowsRefused when one of them can never be stored, BatchTooLarge when fewer may fit.
+        """
         ...
 
     async def positions(self, topic: str) -> dict[int, int]:

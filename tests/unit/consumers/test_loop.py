@@ -40,10 +40,12 @@ async def publish(bus: MemoryBus, topic: str, *values: bytes) -> None:
     await producer.aclose()
 
 
-async def run_until(bus: MemoryBus, writer: MemoryWriter, feed: Feed, condition: Callable[[], bool]) -> None:
+async def run_until(
+    bus: MemoryBus, writer: MemoryWriter, feed: Feed, condition: Callable[[], bool], metrics: Metrics | None = None
+) -> None:
     """Run a loop until the condition holds, then end it in order."""
     stop = asyncio.Event()
-    loop = ConsumerLoop(SETTINGS, bus, writer, ManualClock(), Metrics(), feed, retry_base_ms=1)
+    loop = ConsumerLoop(SETTINGS, bus, writer, ManualClock(), metrics or Metrics(), feed, retry_base_ms=1)
     task = asyncio.create_task(loop.run(stop))
     try:
         await wait_until(condition)
