@@ -78,6 +78,7 @@ class ClusterClient:
             protocol=2,
             **{**extra_options, **options},
         )
+        self.seed_hosts = tuple(hosts)
         self._nodes = client.nodes_manager
         self._seeds = client.startup_nodes
         self._slot_of_key = client.keyslot

@@ -13,7 +13,7 @@ from profile_store.encoding import PackedWrites
 from profile_store.keys import WRITE_AHEAD, Keys
 from profile_store.port import Checkpoint, DocumentKind, GuardedDocument, TopicPartition, Writes
 from profile_store.redis_base import CALL_TIMEOUT_S, SCAN_COUNT, RedisBase, Script
-from profile_store.redis_connection import connection_options
+from profile_store.redis_connection import connection_options, find_tls_refusal
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, StateLost, Transient
 from runtime.settings import Settings
@@ -54,7 +54,6 @@ class ClusterStore(RedisBase):
     """
 
     def __init__(self, settings: Settings, clock: Clock, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
-        super().__init__(Keys(settings.environment, tagged=True), clock, call_timeout_s)
         options = connection_options(settings)
         try:
             self._link = ClusterClient(settings.redis_url.get_secret_value(), options)
@@ -62,6 +61,8 @@ class ClusterStore(RedisBase):
             raise Misconfigured(
                 "ONEFOLD_REDIS_URL is not an address of a Redis Cluster: use redis+cluster://host:port,host:port or rediss+cluster://"
             ) from None
+        hosts = self._link.seed_hosts
+        super().__init__(Keys(settings.environment, tagged=True), clock, call_timeout_s, lambda: find_tls_refusal(settings, hosts))
         self._observed_positions: dict[str, bytes | None] = {}
         self._observed_fences: dict[str, bytes | None] = {}
 

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisClusterException, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from domain.identity.model import Label, Members, Neighbours
 from profile_store import encoding
@@ -55,8 +56,10 @@ class Script:
 class RedisBase(ABC):
     """The methods of a ProfileStore that do not depend on where keys live. A driver adds `checkpoint`, `load` and `save`."""
 
-    def __init__(self, keys: Keys, clock: Clock, call_timeout_s: float) -> None:
+    def __init__(self, keys: Keys, clock: Clock, call_timeout_s: float, find_refusal: Callable[[], Awaitable[str | None]]) -> None:
+        """Make a store. `find_refusal` says why the server cuts connections, when it is for a certificate."""
         self._keys = keys
+        self._find_refusal = find_refusal
         self._clock = clock
         self._call_timeout_s = call_timeout_s
 
@@ -222,9 +225,14 @@ class RedisBase(ABC):
         except TimeoutError as error:
             raise Transient(f"Redis did not answer {operation} within {self._call_timeout_s:g} s") from error
         except (RedisError, RedisClusterException, OSError) as error:
-            if remedy := self._remedy(error):
+            if remedy := self._remedy(error) or await self._explain_cut(error):
                 raise Misconfigured(remedy) from error
             raise Transient(f"Redis failed {operation}: {type(error).__name__}") from error
+
+    async def _explain_cut(self, error: BaseException) -> str | None:
+        is_cut = isinstance(error, RedisConnectionError) and not any(isinstance(c, ConnectionRefusedError) for c in causes(error))
+        refusal = await self._find_refusal() if is_cut else None
+        return f"Redis: {refusal}" if refusal else None
 
     def _remedy(self, error: BaseException) -> str | None:
         """Return what an operator must do about an error, or None for an error that may pass by itself."""

@@ -13,7 +13,7 @@ from profile_store import encoding
 from profile_store.keys import Keys
 from profile_store.port import Checkpoint, DocumentKind, GuardedDocument, TopicPartition, Writes
 from profile_store.redis_base import CALL_TIMEOUT_S, CONNECT_TIMEOUT_S, MAX_CONNECTIONS, SCAN_COUNT, RedisBase, Script
-from profile_store.redis_connection import connection_options
+from profile_store.redis_connection import connection_options, find_tls_refusal
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, StateLost
 from runtime.settings import Settings
@@ -33,7 +33,6 @@ class RedisStore(RedisBase):
     """
 
     def __init__(self, settings: Settings, clock: Clock, *, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
-        super().__init__(Keys(settings.environment), clock, call_timeout_s)
         options = connection_options(settings)
         try:
             pool = BlockingConnectionPool.from_url(
@@ -52,6 +51,9 @@ class RedisStore(RedisBase):
                 "or redis+cluster://host:port,host:port for a cluster"
             ) from None
         self._redis: Redis = Redis.from_pool(pool)
+        server = pool.connection_kwargs
+        hosts = [(server.get("host", "localhost"), server.get("port", 6379))]
+        super().__init__(Keys(settings.environment), clock, call_timeout_s, lambda: find_tls_refusal(settings, hosts))
         self._execute_command: Callable[..., Awaitable[Any]] = self._redis.execute_command
 
     async def checkpoint(self, topic_partition: TopicPartition) -> Checkpoint:

@@ -3,6 +3,7 @@
 The settings of a service share its name: `ONEFOLD_KAFKA_CA_FILE` and so on. Errors name them, and quote nothing of a certificate.
 """
 
+import asyncio
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,6 +78,24 @@ def _refuse_encrypted_key() -> str:
 
 def _kind(error: OSError) -> str:
     return (isinstance(error, ssl.SSLError) and error.reason) or error.strerror or type(error).__name__
+
+
+async def find_refusal(host: str, port: int, context: ssl.SSLContext, service: Service, timeout_s: float = 2.0) -> str | None:
+    """Return what an operator must correct when the server cuts a connection right after its handshake; None when it does not.
+
+    A server tells only then that it refuses our certificate. A driver that has written meanwhile gets a reset in place of the
+    alert, so nothing is written here.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(host, port, ssl=context)
+            try:
+                await reader.read(1)
+            finally:
+                writer.close()
+    except OSError as error:  # the time that is up is one too: a server that waits for us has refused nothing
+        return explain_refusal(error, service)
+    return None
 
 
 def explain_refusal(error: BaseException, service: Service) -> str | None:

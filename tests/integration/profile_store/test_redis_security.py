@@ -1,4 +1,4 @@
-"""Redis with TLS and an ACL user that may do what Onefold needs, on a server and on a cluster."""
+"""Redis with TLS and passwords: what fits gets in, and what does not gets an error that names the setting."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +15,8 @@ from runtime.settings import Settings
 from tests.support.certificates import Authority, Certificate
 from tests.support.services import REDIS_PASSWORD
 from tests.support.tls_proxy import tls_proxy
+from tests.support.tls_redis import PASSWORD as TLS_PASSWORD
+from tests.support.tls_redis import tls_redis_running
 
 pytestmark = pytest.mark.redis
 
@@ -91,3 +93,40 @@ async def test_an_expired_certificate_is_named(redis_server: str, authority: Aut
         url = SecretStr(f"rediss://:{REDIS_PASSWORD}@127.0.0.1:{tls_port}/0")
         with pytest.raises(OnefoldError, match="the certificate of the server at ONEFOLD_REDIS_URL has expired"):
             await ping(Settings(redis_url=url, redis_ca_file=authority.ca_file))
+
+
+async def test_a_real_server_with_tls_asks_for_both_certificates(authority: Authority, client: Certificate, tmp_path: Path) -> None:
+    with tls_redis_running(tmp_path, authority, authority.issue("real")) as port:
+        settings = Settings(
+            redis_url=SecretStr(f"rediss://127.0.0.1:{port}/0"),
+            redis_password=SecretStr(TLS_PASSWORD),
+            redis_ca_file=authority.ca_file,
+            redis_certificate_file=client.bundle_file,
+        )
+        await ping(settings)
+        other = Authority(tmp_path, "other").issue("other client")
+        for changes, words in (
+            ({"redis_certificate_file": None}, "refuses the certificate in ONEFOLD_REDIS_CERTIFICATE_FILE, or asks for one"),
+            ({"redis_certificate_file": other.bundle_file}, "refuses the certificate in ONEFOLD_REDIS_CERTIFICATE_FILE"),
+            ({"redis_password": SecretStr("another password")}, "ONEFOLD_REDIS_USER and ONEFOLD_REDIS_PASSWORD"),
+        ):
+            with pytest.raises(Misconfigured, match=words):
+                await ping(settings.model_copy(update=changes))
+
+
+async def test_a_real_cluster_with_tls(authority: Authority, client: Certificate, tmp_path: Path) -> None:
+    with tls_redis_running(tmp_path, authority, authority.issue("primary"), is_cluster=True) as port:
+        settings = Settings(
+            redis_url=SecretStr(f"rediss+cluster://127.0.0.1:{port}"),
+            redis_password=SecretStr(TLS_PASSWORD),
+            redis_ca_file=authority.ca_file,
+            redis_certificate_file=client.certificate_file,
+            redis_key_file=client.key_file,
+        )
+        await ping(settings)
+        for changes, words in (
+            ({"redis_ca_file": Authority(tmp_path).ca_file}, "not signed by an authority in ONEFOLD_REDIS_CA_FILE"),
+            ({"redis_password": SecretStr("another password")}, "ONEFOLD_REDIS_USER and ONEFOLD_REDIS_PASSWORD"),
+        ):
+            with pytest.raises(Misconfigured, match=words):
+                await ping(settings.model_copy(update=changes))
