@@ -1,11 +1,11 @@
 """The OpenAPI document of the API, made from its routes, the bodies that they read, and the answers described here."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
+import re2
 from starlette.routing import BaseRoute, Route
 
 from api.identity_routes import CutRequest, SplitRequest, UndoRequest
@@ -159,7 +159,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
 
 def document_path(path: str) -> str:
     """Return a route's path as OpenAPI writes it, without the kind of its parameters."""
-    return re.sub(r"\{(\w+):\w+\}", r"{\1}", path)
+    return str(re2.sub(r"\{(\w+):\w+\}", r"{\1}", path))
 
 
 def build_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def build_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
 
 def _operation(path: str, operation: Operation) -> dict[str, Any]:
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"\{(\w+)\}", path)
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re2.findall(r"\{(\w+)\}", path)
     ]
     parameters += [
         {"name": name, "in": "query", "required": False, "description": text, "schema": {"type": "string"}}

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from runtime.errors import Invalid
+from schemas.codec import describe_mismatch
 
 MAX_BODY_BYTES: Final = 256 * 1024
 
@@ -27,12 +28,11 @@ async def read_body(request: Request, body_type: type[B], max_bytes: int = MAX_B
     try:
         return msgspec.json.decode(raw, type=body_type)
     except msgspec.ValidationError as error:
-        raise Invalid(f"the body is invalid: {_without_values(error)}", path="body", reason="bad_body") from None
+        raise Invalid(f"the body is invalid: {_describe(error)}", path="body", reason="bad_body") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Invalid("the body is not JSON", path="body", reason="bad_body") from None
 
 
-def _without_values(error: msgspec.ValidationError) -> str:
-    """Return the error's text. The name of an unknown field is left out: the client chose it, and it may be personal data."""
-    text = str(error)
-    return "it has an unknown field" if "unknown field" in text else text
+def _describe(error: msgspec.ValidationError) -> str:
+    """Return what is wrong. The name of an unknown field is left out: the client chose it, and it may be personal data."""
+    return "it has an unknown field" if "unknown field" in str(error) else describe_mismatch(error)

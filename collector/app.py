@@ -1,6 +1,5 @@
 """The HTTP application of the collector. It answers success only when the broker has the events."""
 
-import re
 from collections.abc import Callable
 from typing import Final
 
@@ -30,8 +29,6 @@ ROUTE_FACTORIES: Final[tuple[Callable[[CollectorParts], list[Route]], ...]] = (
     import_files.routes,
     tracking.routes,
 )
-
-_REPEATED_SLASHES: Final = re.compile("//+")
 
 
 def create_app(settings: Settings, producer: Producer, clock: Clock, sources: Sources, metrics: Metrics) -> Starlette:
@@ -64,8 +61,8 @@ class HeaderLimitMiddleware:
         if size > self._max_header_bytes:
             await responses.refused_response(Problem.HEADERS, {})(scope, receive, send)
             return
-        path = _REPEATED_SLASHES.sub("/", scope["path"])
-        await self._app({**scope, "path": path.rstrip("/") or "/"}, receive, send)
+        path = "/" + "/".join(filter(None, scope["path"].split("/")))
+        await self._app({**scope, "path": path}, receive, send)
 
 
 async def _health(request: Request) -> Response:

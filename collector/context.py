@@ -125,6 +125,8 @@ class RequestContext:
     headers: Mapping[str, str]
     source: Source | None = None
     """The source of the request's write key; None until a key was found."""
+    write_key: str = field(default="", repr=False)
+    """The write key by which the source was found."""
     received_ms: int = 0
     """When the whole body had arrived. A slow upload must not make its events older."""
     raw: bytes = b""

@@ -1,10 +1,10 @@
 """Build the OpenAPI document from the routes, the table of operations and the models of `openapi_models`. Pure."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import re2
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
@@ -184,7 +184,7 @@ def _operation_object(path: str, operation: ApiOperation) -> dict[str, Any]:
     }
     operation_object: dict[str, Any] = {
         "summary": operation.summary,
-        "operationId": re.sub(r"\W+", "_", path.strip("/")),
+        "operationId": re2.sub(r"\W+", "_", path.strip("/")),
         "responses": {"200": _success_response(operation), **refusals},
     }
     path_names = [part[1:-1] for part in path.split("/") if part.startswith("{")]

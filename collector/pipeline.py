@@ -113,7 +113,7 @@ def authenticate_by(*readers: KeyReader) -> RequestStep:
         if source is None:
             # Clients drop their data after a 401, so it must be certain that the key is wrong.
             raise RequestRefused(Problem.SOURCE_UNREADABLE if parts.sources.has_unreadable else Problem.WRITE_KEY)
-        return replace(context, source=source).proven()
+        return replace(context, source=source, write_key=write_key).proven()
 
     return authenticate
 
@@ -254,6 +254,7 @@ def intake_context_of(parts: CollectorParts, context: RequestContext) -> IntakeC
         record_ip=source.spec.record_ip,
         user_agent=user_agent_of(request),
         namespaces=parts.sources.namespaces,
+        write_key=context.write_key,
     )
 
 

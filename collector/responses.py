@@ -1,11 +1,11 @@
 """Answers in the form that every client of Segment's API understands, with the headers that browsers need."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
+import re2
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,7 +18,7 @@ _EXPOSED_HEADERS: Final = f"Retry-After, {RESET_HEADER}, {RESULT_HEADER}"
 """Without Access-Control-Expose-Headers a browser hides from the client when to send again."""
 _ORIGIN_HEADERS: Final = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
 _DEFAULT_ALLOWED_HEADERS: Final = "authorization, content-type"
-_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+_HEADER_NAME: Final = re2.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _MAX_ALLOWED_HEADERS: Final = 64
 _MAX_LISTED: Final = 20
 """How many calls the header names. The body names all of them."""

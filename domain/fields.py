@@ -1,9 +1,9 @@
 """What the models of all definitions are made of: the strict base model, names, scalars, durations. Pure."""
 
-import re
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import re2
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -22,7 +22,7 @@ from schemas.instants import DAY_MS
 
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9-]{0,62}$"
 """What a name is: of a definition, a segment, a list, a computed trait, a source."""
-_DURATION: Final = re.compile(r"^([1-9][0-9]{0,8})(ms|s|m|h|d)$")
+_DURATION: Final = re2.compile(r"^([1-9][0-9]{0,8})(ms|s|m|h|d)$")
 _UNIT_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 DURATION_SCHEMA: Final[dict[str, Any]] = {
     "type": "string", "pattern": _DURATION.pattern, "examples": ["30m", "7d"],
@@ -80,7 +80,7 @@ class StrictModel(BaseModel):
 
 def parse_duration(value: object) -> int:
     """Return `30m`, `7d` … in milliseconds. Raises ValueError, with the expected form, for anything else."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) and value.isascii() else None
     length_ms = int(match[1]) * _UNIT_MS[match[2]] if match else 0
     if not 0 < length_ms <= MAX_DURATION_MS:
         raise ValueError("a duration is a positive whole number with a unit, at most ten years: 500ms, 30s, 30m, 12h, 7d")

@@ -12,11 +12,14 @@ format says so.
 """
 
 import math
-import re
-import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, Final, Literal, NamedTuple
+
+import re2
+
+from domain.letters import is_encodable, unicode_form
 
 NumberFormat = Literal["serial", "epoch_seconds", "epoch_ms"]
 NUMBER_FORMATS: Final[tuple[NumberFormat, ...]] = ("serial", "epoch_seconds", "epoch_ms")
@@ -37,16 +40,17 @@ _EPOCH_FACTORS: Final = {9: 1000, 10: 1000, 12: 1, 13: 1}
 _EPOCH_DIVISORS: Final = {15: 1_000, 16: 1_000, 18: 1_000_000, 19: 1_000_000}
 """Microseconds and nanoseconds of the same years."""
 _FRACTIONAL_SECONDS: Final = (10**8, 10**10)
-_LARGEST_EXACT_FLOAT: Final = 2**53
-_COMPACT: Final = re.compile(r"(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})(?:(\d{2})(\d{3})?)?)?")
-_NUMBER: Final = re.compile(r"[0-9]{1,15}(?:[.,][0-9]{1,12})?")
-_EPOCH_WITH_FRACTION: Final = re.compile(r"(\d{9,10})\.(\d{1,9})")
-_DAY_OF_YEAR: Final = re.compile(r"([0-9]{4})-?(?!000)(36[0-6]|3[0-5][0-9]|[0-2][0-9]{2})(?=T|$)")
-_HOUR_24: Final = re.compile(r"(?<=[0-9])([T ])24((?::?00){0,2}(?:[.,]0+)?(?:Z|[+-][0-9:]+)?)$")
-_SECOND_60: Final = re.compile(r"([0-9]{2}:?[0-9]{2}:?)(60)(?=[.,Z+-]|$)")
-_DAY_WITH_OFFSET: Final = re.compile(r"\d{4}-\d{2}-\d{2}[^T ]")
+_LARGEST_WHOLE: Final = 10**19
+"""No instant has more digits; writing an endless number out costs the square of its length."""
+_COMPACT: Final = re2.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{3})?)?)?")
+_NUMBER: Final = re2.compile(r"[0-9]{1,15}(?:[.,][0-9]{1,12})?")
+_EPOCH_WITH_FRACTION: Final = re2.compile(r"([0-9]{9,10})\.([0-9]{1,9})")
+_DAY_OF_YEAR: Final = re2.compile(r"([0-9]{4})-?(36[0-6]|3[0-5][0-9]|[0-2][0-9]{2})(T.*)?")
+_HOUR_24: Final = re2.compile(r"(.*[0-9][T ])24((?::?00){0,2}(?:[.,]0+)?(?:Z|[+-][0-9:]+)?)")
+_SECOND_60: Final = re2.compile(r"(.*?[0-9]{2}:?[0-9]{2}:?)60([.,Z+-].*)?")
+_DAY_WITH_OFFSET: Final = re2.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[^T ]")
 """`2025-06-15+07:00`: `fromisoformat` takes the offset for a time of day."""
-_ZONE_NAME: Final = re.compile(r"((?:[+-]\d{2}:?\d{2}|Z|UTC|GMT))\s*(?:\[[^\]]*\]|\([^)]*\))$")
+_ZONE_NAME: Final = re2.compile(r"(.*(?:[+-][0-9]{2}:?[0-9]{2}|Z|UTC|GMT)) ?(?:\[[^\]]*\]|\([^)]*\))")
 """A name in brackets behind an offset, as Java and JavaScript write it: the offset says it all."""
 
 _MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -54,29 +58,28 @@ _MONTH: Final = (
     r"(?P<name>JAN(?:UARY)?|FEB(?:RUARY)?|MAR(?:CH)?|APR(?:IL)?|MAY|JUNE?|JULY?|AUG(?:UST)?|SEPT?(?:EMBER)?|OCT(?:OBER)?|"
     r"NOV(?:EMBER)?|DEC(?:EMBER)?)\.?"
 )
-_WEEKDAY: Final = r"(?:(?:(?:MON|TUE|WED|THU|FRI|SAT|SUN)[A-Z]{0,6}\.?|THỨ \w{2,3}|CHỦ NHẬT),?\s+)?"
+_WEEKDAY: Final = r"(?:(?:(?:MON|TUE|WED|THU|FRI|SAT|SUN)[A-Z]{0,6}\.?|THỨ \pL{2,3}|CHỦ NHẬT),? )?"
 _TIME: Final = (
-    r"(?P<hour>\d{1,2})[:H](?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?\s*"
+    r"(?P<hour>[0-9]{1,2})[:H](?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)? ?"
     r"(?P<half>AM|PM|A\.M\.|P\.M\.|SA|CH)?"
 )
-_ZONE: Final = r"(?P<utc>Z|UTC|GMT|UT)?\s*(?P<offset>[+-]\d{1,2}(?::?\d{2})?)?"
-_DAY_ZONE: Final = r"\s*(?:(?P<day_utc>Z|UTC|GMT)|(?P<day_offset>[+-]\d{2}:\d{2}))"
+_ZONE: Final = r"(?P<utc>Z|UTC|GMT|UT)? ?(?P<offset>[+-][0-9]{1,2}(?::?[0-9]{2})?)?"
+_DAY_ZONE: Final = r" ?(?:(?P<day_utc>Z|UTC|GMT)|(?P<day_offset>[+-][0-9]{2}:[0-9]{2}))"
 _DAYS: Final = (
-    r"(?P<year>\d{4})(?P<sign>[-/.])(?P<month>\d{1,2})(?P=sign)(?P<day>\d{1,2})",
-    r"(?P<first>\d{1,2})(?P<sign>[-/.])(?P<then>\d{1,2})(?P=sign)(?P<year>\d{4})",
-    rf"(?P<day>\d{{1,2}})[\s/-]{_MONTH}[\s,/-]+(?P<year>\d{{4}})",
-    rf"{_MONTH}\s+(?P<day>\d{{1,2}})(?:ST|ND|RD|TH)?[,\s]\s*(?P<year>\d{{4}})",
-    r"(?:NGÀY\s+)?(?P<day>\d{1,2})\s+(?:THÁNG|THG\.?)\s+(?P<month>\d{1,2})(?:,|\s+NĂM)?\s+(?P<year>\d{4})",
+    r"(?P<year>[0-9]{4})(?P<sign>[-/.])(?P<month>[0-9]{1,2})(?P<other_sign>[-/.])(?P<day>[0-9]{1,2})",
+    r"(?P<first>[0-9]{1,2})(?P<sign>[-/.])(?P<then>[0-9]{1,2})(?P<other_sign>[-/.])(?P<year>[0-9]{4})",
+    rf"(?P<day>[0-9]{{1,2}})[ /-]{_MONTH}[ ,/-]+(?P<year>[0-9]{{4}})",
+    rf"{_MONTH} (?P<day>[0-9]{{1,2}})(?:ST|ND|RD|TH)?(?:, ?| )(?P<year>[0-9]{{4}})",
+    r"(?:NGÀY )?(?P<day>[0-9]{1,2}) (?:THÁNG|THG\.?) (?P<month>[0-9]{1,2})(?:,| NĂM)? (?P<year>[0-9]{4})",
 )
 _FORMS: Final = (
-    *(re.compile(rf"{_WEEKDAY}{day}(?:(?:T|,?\s+(?:AT\s+|LÚC\s+)?|,){_TIME}\s*{_ZONE}|{_DAY_ZONE})?") for day in _DAYS),
-    *(re.compile(rf"{_TIME}\s*{_ZONE},?\s+{_WEEKDAY}{day}") for day in _DAYS),
-    re.compile(rf"{_WEEKDAY}{_MONTH}\s+(?P<day>\d{{1,2}})\s+{_TIME}\s*{_ZONE}\s+(?P<year>\d{{4}})"),
+    *(re2.compile(rf"{_WEEKDAY}{day}(?:(?:T|,? (?:AT |LÚC )?|,){_TIME} ?{_ZONE}|{_DAY_ZONE})?") for day in _DAYS),
+    *(re2.compile(rf"{_TIME} ?{_ZONE},? {_WEEKDAY}{day}") for day in _DAYS),
+    re2.compile(rf"{_WEEKDAY}{_MONTH} (?P<day>[0-9]{{1,2}}) {_TIME} ?{_ZONE} (?P<year>[0-9]{{4}})"),
 )
-"""How people and programs write days and times, in capitals; the last is that of C's `asctime`."""
+"""How people and programs write days and times, in capitals and with single spaces; the last is that of C's `asctime`."""
 _AFTERNOON: Final = ("PM", "CH")
-_SPACES: Final = dict.fromkeys(map(ord, "\u00a0\u2009\u202f\t"), " ")
-_DIRECTIVE: Final = re.compile(r"%(.)")
+_DIRECTIVE: Final = re2.compile(r"%(.)")
 _DIRECTIVES: Final = frozenset("YymdHIMSfpzjbBaA%")
 """The directives of a format that mean the same on every machine; `%Z` would read the names of the machine's own zone."""
 
@@ -162,13 +165,13 @@ def _resolve(value: Any, reading: InstantReading) -> _Written | int | None:
     if reading.format is not None:
         return _by_format(value, reading.format)
     if isinstance(value, str):
-        return _read_text(value.strip(), reading) if len(value) <= _MAX_CHARS else None
+        return _read_text(value.strip(), reading) if len(value) <= _MAX_CHARS and is_encodable(value) else None
     if isinstance(value, float):
         if not value.is_integer():
             return round(value * 1000) if _FRACTIONAL_SECONDS[0] <= value < _FRACTIONAL_SECONDS[1] else None
         # A float of nanoseconds has lost some of them, and still has its milliseconds.
         value = int(value)
-    return _read_digits(str(value)) if isinstance(value, int) and value >= 0 else None
+    return _read_digits(str(value)) if isinstance(value, int) and 0 <= value < _LARGEST_WHOLE else None
 
 
 def _read_text(text: str, reading: InstantReading) -> _Written | int | None:
@@ -192,7 +195,7 @@ def _read_digits(digits: str) -> _Written | int | None:
     return compact
 
 
-def _compact_date(match: re.Match[str]) -> _Written | None:
+def _compact_date(match: Any) -> _Written | None:
     year, month, day, hour, minute, second, millisecond = (int(part or 0) for part in match.groups())
     if year < _FIRST_COMPACT_YEAR:
         return None
@@ -228,25 +231,29 @@ def _to_parsable_iso(text: str) -> tuple[str, timedelta]:
     and one day.
     """
     plain, correction = text.upper(), timedelta()
-    if match := _DAY_OF_YEAR.match(plain):
-        plain = f"{match[1]}-01-01{plain[match.end() :]}"
+    if (match := _DAY_OF_YEAR.fullmatch(plain)) and match[2] != "000":
+        plain = f"{match[1]}-01-01{match[3] or ''}"
         correction += timedelta(days=int(match[2]) - 1)
-    if match := _HOUR_24.search(plain):
-        plain = f"{plain[: match.start()]}{match[1]}00{match[2]}"
+    if match := _HOUR_24.fullmatch(plain):
+        plain = f"{match[1]}00{match[2]}"
         correction += timedelta(days=1)
-    if match := _SECOND_60.search(plain):
-        plain = f"{plain[: match.start(2)]}59{plain[match.end(2) :]}"
+    if match := _SECOND_60.fullmatch(plain):
+        plain = f"{match[1]}59{match[2] or ''}"
         correction += timedelta(seconds=1)
     return plain, correction
 
 
 def _read_form(text: str, reading: InstantReading) -> _Written | None:
     """Return what a text is that people or programs wrote in another form than ISO 8601."""
-    plain = _ZONE_NAME.sub(r"\1", unicodedata.normalize("NFC", text).translate(_SPACES).upper())
+    plain = _plain(text)
+    if match := _ZONE_NAME.fullmatch(plain):
+        plain = match[1]
     match = next((match for form in _FORMS if (match := form.fullmatch(plain)) is not None), None)
     if match is None:
         return None
     parts = match.groupdict()
+    if parts.get("sign") != parts.get("other_sign"):  # 15/06-2025
+        return None
     try:
         at = datetime(int(parts["year"]), *_month_and_day(parts, reading), tzinfo=_zone_of(parts))
         return _Written(at + _time_of_day(parts), parts.get("hour") is not None)
@@ -254,7 +261,13 @@ def _read_form(text: str, reading: InstantReading) -> _Written | None:
         return None
 
 
-def _month_and_day(parts: dict[str, str | None], reading: InstantReading) -> tuple[int, int]:
+def _plain(text: str) -> str:
+    """Return a text in capitals, with single spaces, and with the digits of all scripts as ASCII writes them."""
+    words = " ".join(unicode_form("NFC", text).upper().split())
+    return words if words.isascii() else "".join(str(int(letter)) if letter.isdecimal() else letter for letter in words)
+
+
+def _month_and_day(parts: Mapping[str, str | None], reading: InstantReading) -> tuple[int, int]:
     """Return month and day. Raises ValueError when the text does not say which number is which."""
     if (name := parts.get("name")) is not None:
         return _MONTHS.index(name[:3]) + 1, int(parts["day"] or 0)
@@ -266,7 +279,7 @@ def _month_and_day(parts: dict[str, str | None], reading: InstantReading) -> tup
     return (int(then), int(first)) if reading.day_first else (int(first), int(then))
 
 
-def _zone_of(parts: dict[str, str | None]) -> tzinfo | None:
+def _zone_of(parts: Mapping[str, str | None]) -> tzinfo | None:
     """Return the zone that a text names, None when it names none. Raises ValueError for an offset that no zone has."""
     offset = parts.get("offset") or parts.get("day_offset")
     if offset is None:
@@ -279,7 +292,7 @@ def _zone_of(parts: dict[str, str | None]) -> tzinfo | None:
     return timezone(-shift if offset[0] == "-" else shift)
 
 
-def _time_of_day(parts: dict[str, str | None]) -> timedelta:
+def _time_of_day(parts: Mapping[str, str | None]) -> timedelta:
     """Return the time since midnight. Raises ValueError for a time that no clock shows."""
     hour, minute, second = (int(parts.get(name) or 0) for name in ("hour", "minute", "second"))
     half = (parts.get("half") or "").replace(".", "")
@@ -296,9 +309,10 @@ def _by_format(value: Any, text_format: str) -> _Written | int | None:
     if text_format not in NUMBER_FORMATS:
         return _by_text_format(value, text_format)
     if isinstance(value, str):
-        number = float(value.strip().replace(",", ".")) if _NUMBER.fullmatch(value.strip()) else math.nan
+        text = value.strip() if len(value) <= _MAX_CHARS else ""
+        number = float(text.replace(",", ".")) if text.isascii() and _NUMBER.fullmatch(text) else math.nan
     else:
-        number = float(value) if isinstance(value, int | float) and value < _YEAR_10000_MS else math.nan
+        number = float(value) if isinstance(value, int | float) and 0 <= value < _YEAR_10000_MS else math.nan
     if not 0 <= number < _YEAR_10000_MS:
         return None
     if text_format == "serial":
@@ -309,11 +323,11 @@ def _by_format(value: Any, text_format: str) -> _Written | int | None:
 
 
 def _by_text_format(value: Any, text_format: str) -> _Written | None:
-    text = value.strip() if isinstance(value, str) else str(value) if isinstance(value, int) else None
+    text = value if isinstance(value, str) else str(value) if isinstance(value, int) else None
     if text is None or len(text) > _MAX_CHARS:
         return None
     try:
-        at = datetime.strptime(text, text_format)  # noqa: DTZ007 - the reader knows the zone
+        at = datetime.strptime(text.strip(), text_format)  # noqa: DTZ007 - the reader knows the zone
     except ValueError:
         return None
     return _Written(at, "%H" in text_format or "%I" in text_format)

@@ -8,10 +8,12 @@ Example: `VND 1,250,000`, `1.250.000 ₫`, `1'250'000`, `1 250 000` and `1.25E+0
 """
 
 import math
-import re
-import unicodedata
 from decimal import Decimal
 from typing import Any, Final, Literal
+
+import re2
+
+from domain.letters import unicode_form
 
 DecimalSign = Literal[".", ","]
 
@@ -20,7 +22,8 @@ _CODES: Final = (
     "aed aud bnd brl cad chf cny czk dkk eur gbp hkd huf idr inr jpy khr krw lak mmk mop myr nok nzd php pln rub sek sgd thb try "
     "twd uah usd vnd zar"
 )
-_CURRENCY: Final = rf"(?:us\$|s\$|[$€£¥₩₫฿₹₽₱]|vnđ|đồng|dong|đ|d(?=\W|$)|{'|'.join(_CODES.split())})"
+_CURRENCIES: Final = sorted(("us$", "s$", *"$€£¥₩₫฿₹₽₱đd", "vnđ", "đồng", "dong", *_CODES.split()), key=len, reverse=True)
+"""Every spelling of a currency in small letters, the longest first: `us$` before `$`, `đồng` before `đ`."""
 _SPACES: Final = "\u00a0\u2007\u2009\u200a\u202f\u3000\t"
 _APOSTROPHES: Final = "\u2019\u2018\u02bc\u00b4`"
 _MINUSES: Final = "\u2212\u2012\u2013\ufe63"
@@ -35,12 +38,12 @@ _PLAIN: Final = str.maketrans(
         "Ð": "đ",
     }
 )
-_PREFIX: Final = re.compile(rf"^{_CURRENCY}\.?\s*", re.IGNORECASE)
-_SUFFIX: Final = re.compile(rf"\s*{_CURRENCY}\.?$", re.IGNORECASE)
-_EXPONENT: Final = re.compile(r"(\d{1,18})(?:[.,](\d{1,18}))?e([+-]?\d{1,3})", re.IGNORECASE)
-_DIGITS: Final = re.compile(r"\d{1,18}")
-_GROUPED: Final = re.compile(r"([1-9]\d{0,2})([., '])(\d{3}(?:\2\d{3})*)(?:([.,])(\d{1,18}))?")
-_DECIMAL: Final = re.compile(r"(\d{0,15})([.,])(\d{0,32})")
+_EXPONENT: Final = re2.compile(r"(\d{1,18})(?:[.,](\d{1,18}))?[eE]([+-]?\d{1,3})")
+_GROUPED: Final = re2.compile(r"([1-9]\d{0,2})((?:\.\d{3})+|(?:,\d{3})+|(?: \d{3})+|(?:'\d{3})+)(?:([.,])(\d{1,18}))?")
+_DECIMAL: Final = re2.compile(r"(\d{0,15})([.,])(\d{0,32})")
+_MAX_DIGITS: Final = 18
+_SMALLEST_INT: Final = -(2**63)
+_LARGEST_INT: Final = 2**64 - 1
 _MAX_WHOLE_DIGITS: Final = 15
 """A float keeps this many digits; a longer whole part with decimals behind it would lose some of them."""
 
@@ -48,19 +51,21 @@ _MAX_WHOLE_DIGITS: Final = 15
 def read_number(value: Any, decimal_sign: DecimalSign | None = None) -> int | float | None:
     """Return the number that a JSON value or a text is; None for anything else, and for what could be two numbers.
 
-    A finite number is returned as it is, a boolean is no number. Without `decimal_sign` a single separator before exactly three
-    digits groups thousands (`1.250` is 1250), and any other single separator is the decimal sign. With it, the other separators
-    are groups, and a text that contradicts it is None. A currency before or behind, a sign, brackets for a negative number and
-    spaces of every kind are read.
+    A finite number of at most 64 bits is returned as it is, a boolean is no number. Without `decimal_sign` a single separator
+    before exactly three digits groups thousands (`1.250` is 1250), and any other single separator is the decimal sign. With it, the
+    other separators are groups, and a text that contradicts it is None. A currency before or behind, a sign, brackets for a
+    negative number and spaces of every kind are read.
     """
     if isinstance(value, bool):
         return None
-    if isinstance(value, int | float):
+    if isinstance(value, int):
+        return value if _SMALLEST_INT <= value <= _LARGEST_INT else None
+    if isinstance(value, float):
         return value if math.isfinite(value) else None
     if not isinstance(value, str) or len(value) > MAX_NUMBER_CHARS:
         return None
-    text, is_negative = _unwrap(unicodedata.normalize("NFKC", value.translate(_PLAIN)).translate(_PLAIN).strip())
-    if not text.isascii():
+    text, is_negative = _unwrap(unicode_form("NFKC", value.translate(_PLAIN)).translate(_PLAIN).strip())
+    if not text.isascii() or len(text) > MAX_NUMBER_CHARS:  # one letter may stand for eighteen
         return None
     number = _read_plain(text, decimal_sign)
     return number if number is None or not is_negative else -number
@@ -80,12 +85,25 @@ def _unwrap(text: str) -> tuple[str, bool]:
 
 def _without_currency(text: str) -> str:
     """Return a text without the currency in front of it, or else behind it."""
-    unprefixed = _PREFIX.sub("", text, count=1)
-    return unprefixed if unprefixed != text else _SUFFIX.sub("", text, count=1)
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a letter with two small ones stands in no number
+        return text
+    for currency in _CURRENCIES:
+        if lowered.startswith(currency) and (currency != "d" or not _is_word(lowered[1:2])):
+            return text[len(currency) :].removeprefix(".").lstrip()
+    unpointed = lowered.removesuffix(".")
+    for currency in _CURRENCIES:
+        if unpointed.endswith(currency):
+            return text[: len(unpointed) - len(currency)].rstrip()
+    return text
+
+
+def _is_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
 
 
 def _read_plain(text: str, decimal_sign: DecimalSign | None) -> int | float | None:
-    if _DIGITS.fullmatch(text):
+    if text.isdigit() and len(text) <= _MAX_DIGITS:
         return int(text)
     if match := _EXPONENT.fullmatch(text):
         return _read_exponent(match)
@@ -97,21 +115,22 @@ def _read_plain(text: str, decimal_sign: DecimalSign | None) -> int | float | No
     return float(f"{match[1] or 0}.{match[3] or 0}")
 
 
-def _is_grouped(match: re.Match[str], decimal_sign: DecimalSign | None) -> bool:
+def _is_grouped(match: Any, decimal_sign: DecimalSign | None) -> bool:
     """Return whether the separators of a match are groups of thousands; otherwise its one separator is a decimal sign."""
-    if match[4] is not None:
-        return match[4] != match[2] and decimal_sign in (None, match[4])
-    return match[2] != decimal_sign
+    separator, decimal = str(match[2])[0], match[3]
+    if decimal is not None:
+        return bool(decimal != separator) and decimal_sign in (None, decimal)
+    return separator != decimal_sign
 
 
-def _read_grouped(match: re.Match[str]) -> int | float | None:
-    whole = match[1] + match[3].replace(match[2], "")
-    if match[5] is None:
+def _read_grouped(match: Any) -> int | float | None:
+    whole = match[1] + match[2].replace(match[2][0], "")
+    if match[4] is None:
         return int(whole)
-    return float(f"{whole}.{match[5]}") if len(whole) <= _MAX_WHOLE_DIGITS else None
+    return float(f"{whole}.{match[4]}") if len(whole) <= _MAX_WHOLE_DIGITS else None
 
 
-def _read_exponent(match: re.Match[str]) -> int | float | None:
+def _read_exponent(match: Any) -> int | float | None:
     """Return `1.25E+06` as the integer 1250000 if it is one; the separator of a mantissa is always the decimal sign."""
     exact = Decimal(f"{match[1]}.{match[2] or 0}e{match[3]}")
     if exact == 0:

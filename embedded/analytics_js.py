@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import tarfile
@@ -12,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import re2
+
 from embedded.layout import explain_write_errors
 from runtime.errors import Misconfigured
 
@@ -19,7 +20,7 @@ PACKAGE: Final = "@segment/analytics-next"
 VERSION: Final = "1.84.3"
 SHA512: Final = "5l7cPBzScxhfJ0zdcKQI4daDvMIWWUk7hClT1xGRelnHUltIEoQ9w8+ZpFPoWJMpX8D7IA1nVAfJbpiKi3XaKw=="
 """The SHA-512 hash of the package's tarball, in base64."""
-_SERVED_FILE: Final = re.compile(r"package/dist/umd/([A-Za-z0-9][A-Za-z0-9.-]*\.js)|package/(LICENSE[A-Za-z.]*)")
+_SERVED_FILE: Final = re2.compile(r"package/dist/umd/([A-Za-z0-9][A-Za-z0-9.-]*\.js)|package/(LICENSE[A-Za-z.]*)")
 _MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 _TIMEOUT_S: Final = 120
 

@@ -1,17 +1,18 @@
 """Which Java runs Kafka."""
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import re2
+
 from runtime.errors import Misconfigured
 
 MIN_MAJOR = 17
-_VERSION = re.compile(r'version "(\d+)(?:\.(\d+))?[^"]*"')
+_VERSION = re2.compile(r'version "(\d+)(?:\.(\d+))?[^"]*"')
 
 
 @dataclass(frozen=True, slots=True)

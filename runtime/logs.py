@@ -1,7 +1,6 @@
 """Structured logs: one JSON line each (or console lines for people), with personal data and secrets redacted."""
 
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Final
@@ -9,6 +8,8 @@ from typing import Any, Final
 import structlog
 from structlog.typing import Processor
 
+from runtime.log_storms import StormFilter
+from runtime.redaction import REDACTED, without_personal_data
 from runtime.settings import Settings
 
 _PERSONAL: Final = frozenset(
@@ -18,12 +19,6 @@ _PERSONAL: Final = frozenset(
         "write_key", "writekey", "password", "secret", "token", "api_token", "tenant_secret", "raw", "body", "cookie",
     }
 )  # fmt: skip
-_EMAIL: Final = re.compile(r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
-_OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-# Nine to fifteen digits, however grouped; but no address of a machine, and no part of a time or of a longer word.
-_PHONE: Final = re.compile(rf"(?<![^\W_])(?!{_OCTET}(?:\.{_OCTET}){{3}}(?!\.?\d))\+?\d(?:[\s.()-]{{0,2}}\d){{8,14}}(?![^\W_]|:\d)")
-_URL_PASSWORD: Final = re.compile(r"(\w+://[^:/@\s]*):[^@/\s]+@")
-REDACTED: Final = "[redacted]"
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -35,7 +30,7 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
 
 def _mask(value: Any) -> Any:
     if isinstance(value, str):
-        return _PHONE.sub(REDACTED, _EMAIL.sub(REDACTED, _URL_PASSWORD.sub(rf"\1:{REDACTED}@", value)))
+        return without_personal_data(value)
     if isinstance(value, dict):
         return {key: REDACTED if str(key).lower() in _PERSONAL else _mask(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -71,6 +66,7 @@ def configure(settings: Settings, role: str) -> None:
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer]
         )
     )
+    handler.addFilter(StormFilter())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())

@@ -27,6 +27,8 @@ from schemas.records import (
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_PROBLEMS_WITHOUT_VALUES: Final = ("Expected `", "Object missing required field")
+"""How texts of msgspec begin that name types and fields of the schema alone."""
 _ENCODER: Final = msgspec.json.Encoder()
 _MSGPACK_ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODERS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
@@ -60,7 +62,7 @@ def decode(record_type: type[T], value: bytes | None) -> T:
     try:
         record: T = _decode_earlier_version(record_type, value) or _DECODERS[record_type].decode(value)
     except msgspec.ValidationError as error:
-        raise Undecodable(Reason.WRONG_TYPE, str(error)) from None
+        raise Undecodable(Reason.WRONG_TYPE, describe_mismatch(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(Reason.UNPARSABLE, type(error).__name__) from None
     if _NINETEEN_ZEROS in value.translate(_TO_ZEROS):
@@ -75,6 +77,16 @@ def decode(record_type: type[T], value: bytes | None) -> T:
             Reason.UNKNOWN_VERSION, f"the version is {version}, but this Onefold reads versions 1 to {current_version}"
         )
     return record if version == current_version else msgspec.structs.replace(record, version=current_version)
+
+
+def describe_mismatch(error: msgspec.ValidationError) -> str:
+    """Return what does not fit a schema, and where; a value, or a name that the sender chose, is left out of msgspec's text."""
+    problem, separator, path = str(error).rpartition(" - at ")
+    if not separator:
+        problem, path = path, ""
+    if not problem.startswith(_PROBLEMS_WITHOUT_VALUES):
+        problem = "The value is none of those that are allowed"
+    return f"{problem} - at {path}" if path else problem
 
 
 def _check_integers(record: msgspec.Struct) -> None:

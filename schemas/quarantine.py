@@ -5,6 +5,7 @@ import zlib
 from typing import Final, Literal
 
 from schemas.records import QuarantineRecord
+from schemas.write_keys import mask_write_keys
 
 STAGES: Final = ("collector", "accept", "unify", "link", "segment", "group", "consumers", "activation")
 """Every process or agent that puts records into quarantine."""
@@ -33,17 +34,19 @@ def build_quarantine_record(
     id_prefix: str = "",
     record_id: str = "",
     source: str = "",
+    write_key: str = "",
 ) -> QuarantineRecord:
     """Return the quarantine record of a record that was refused. Its bytes, `value`, are stored whole, large ones compressed.
 
-    Bytes that do not fit even so are cut, and the detail tells how many are there.
+    Write keys in them are masked. Bytes that do not fit even so are cut, and the detail tells how many are there.
 
     `position` is (topic, partition, offset). Stage and position make the id, so a replay that refuses the record again writes the
     same id and is counted once. `id_prefix` replaces the stage in the id, `suffix` tells the lines of one record apart. Something
-    that never was on a topic has NO_POSITION, a `record_id` of its own, and names its `source`.
+    that never was on a topic has NO_POSITION, a `record_id` of its own, and names its `source`. `write_key` is the key of the
+    request, which is masked wherever it stands.
     """
     topic, partition, offset = position
-    raw, encoding, missing = _packed(value or b"")
+    raw, encoding, missing = _packed(mask_write_keys(value or b"", write_key))
     return QuarantineRecord(
         id=record_id or f"{id_prefix or stage}-{topic}-{partition}-{offset}{suffix}",
         stage=stage,

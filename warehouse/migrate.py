@@ -4,10 +4,11 @@ A file must never be changed after it was applied somewhere: its hash is stored,
 """
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import re2
 
 from runtime.errors import Misconfigured
 from runtime.settings import Settings
@@ -15,7 +16,7 @@ from warehouse.client import Warehouse
 from warehouse.connection import credentials
 
 MIGRATIONS_FOLDER: Final = Path(__file__).parent / "migrations"
-_FILE_NAME: Final = re.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
+_FILE_NAME: Final = re2.compile(r"^(\d{4})_[a-z0-9_]+\.sql$")
 _CREATE_MIGRATIONS_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS {database}.migrations (number UInt32, name String, sha256 String)
 ENGINE = ReplacingMergeTree ORDER BY number"""

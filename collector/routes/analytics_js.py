@@ -1,11 +1,11 @@
 """What a website loads before it sends: the settings of analytics.js or of RudderStack's SDK, and analytics.js itself."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import re2
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,7 +19,7 @@ from collector.problems import Problem, RequestRefused
 
 STANDALONE: Final = "standalone.js"
 CACHE_MAX_AGE_S: Final = 3600
-_BUNDLE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,127}\.js")
+_BUNDLE_NAME: Final = re2.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,127}\.js")
 
 
 def answer_settings(parts: CollectorParts, context: RequestContext) -> RequestContext:
@@ -46,7 +46,7 @@ def answer_script(bundles: Mapping[str, bytes], name: str | None = None) -> Requ
         content = bundles.get(name or context.request.path_params["file"])
         if content is None:
             raise RequestRefused(Problem.NOT_FOUND)
-        headers = {**context.headers, "Cache-Control": f"public, max-age={CACHE_MAX_AGE_S}", "X-Content-Type-Options": "nosniff"}
+        headers = {**context.headers, "Cache-Control": f"public, max-age={CACHE_MAX_AGE_S}"}
         return replace(context, response=Response(content, 200, headers, media_type="text/javascript"))
 
     return respond

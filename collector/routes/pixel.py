@@ -25,7 +25,7 @@ from collector.pipeline import (
 )
 from collector.problems import Problem
 from collector.routes.tracking import parse_calls
-from domain.intake.query_call import call_from_query
+from domain.intake.query_call import call_from_query, query_without_keys
 from domain.intake.rejection import BodyProblem
 
 GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
@@ -35,11 +35,11 @@ PIXEL_CALLS: Final = ("identify", "track", "page", "screen", "group", "alias")
 
 def read_query(parts: CollectorParts, context: RequestContext) -> RequestContext:
     """Read the call from the query, where other requests have a body."""
-    content = context.request.url.query.encode()
+    content = query_without_keys(context.request.url.query)
     context.permit.reserve_bytes(len(content))
     call = call_from_query(context.request.query_params)
     body = BodyProblem.UNPARSABLE if call is None else DecodedBody(call, content)
-    return replace(context, body=body, received_ms=parts.clock.now_ms())
+    return replace(context, raw=content if call is None else b"", body=body, received_ms=parts.clock.now_ms())
 
 
 PIXEL_STEPS: Final = {

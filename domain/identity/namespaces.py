@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import re2
+
 from domain.identity.identifier_values import SHIPPED_FORMS, NormalForm, normalise_as
 from domain.text_caches import cached_texts
 from schemas.identifiers import NAMESPACE_RANK, OWNER_ORDER, Identifier, is_own, namespace_key, namespace_of, node, pick_owner
@@ -91,12 +93,18 @@ def _identify(
 SHIPPED_NAMESPACES: Final = Namespaces()
 """The namespaces that there are without identity rules."""
 NAMESPACE_PATTERN: Final = r"^[a-z][a-z0-9_]{0,62}$"
+_NAMESPACE_NAME: Final = re2.compile(NAMESPACE_PATTERN)
 _RESERVED: Final = """
     event time timestamp message_id type traits properties context identifiers source name profile household account node id"""
 RESERVED_NAMES: Final = frozenset(_RESERVED.split())
 """Names that mean something else where identifiers are named: in calls, in the columns of files, in answers."""
 MAX_RANK: Final = max(NAMESPACE_RANK.values())
 MAX_OWNER_ORDER: Final = len(OWNER_ORDER)
+
+
+def is_namespace_name(name: str) -> bool:
+    """Return whether a text can be the name of a namespace, whether the rules declare it or not."""
+    return name.isascii() and _NAMESPACE_NAME.fullmatch(name) is not None
 
 
 def unknown_namespace(name: str, namespaces: Namespaces) -> str:

@@ -4,10 +4,12 @@ Words are compared without case, accents and everything that is no letter or dig
 one word. That is done to words of this list alone: an identifier that is not on it keeps its spelling.
 """
 
-import re
-import unicodedata
 from itertools import pairwise
 from typing import Final
+
+import re2
+
+from domain.letters import unicode_form
 
 _WORDS_OF_PROGRAMS: Final = """
     null nil none undefined nan nat na nana inf infinity dbnull nullptr nullnull undefinedundefined nullundefined optionalnil
@@ -38,29 +40,29 @@ _WORDS: Final = frozenset(
     for words in (_WORDS_OF_PROGRAMS, _WORDS_OF_FORMS, _WORDS_FOR_VISITORS, _WORDS_OF_TILLS, _NAMES_OF_FIELDS, _SHARED_DEVICES)
     for word in words.split()
 )
+_WORD: Final = r"[\pL\pN_]"
 _PATTERNS: Final = (
-    re.compile(r"-(1|9{2,})"),
-    re.compile(r"\+?(\d)\1{5,}"),
-    re.compile(r"x{3,}"),
+    r"-(1|9{2,})",
+    r"x{3,}",
     # Errors of Excel, Google Sheets and LibreOffice, in any language: #N/A, #REF!, #DIV/0!, #NAME?, #WERT!, #NV, Err:502.
-    re.compile(r"#\S{1,24}[!?]|#(n[/.]|nv$|nd$|getting_data|busy|unknown).*|err:\d{3}"),
+    r"#[^\s\pZ]{1,24}[!?]|#(n[/.]|nv$|nd$|getting_data|busy|unknown).*|err:\d{3}",
     # Placeholders of formats: %USERID%, %s, %(id)s, {0}.
-    re.compile(r"%[a-z_][\w.]*%|%[sd@]|%\(\w+\)[sd]|\{\d+\}"),
-    re.compile(r"\[object \w+\]|\\n"),
+    rf"%[a-z_](?:{_WORD}|\.)*%|%[sd@]|%\({_WORD}+\)[sd]|\{{\d+\}}",
+    rf"\[object {_WORD}+\]|\\n",
     # What is left of a formula.
-    re.compile(r"=.*", re.DOTALL),
+    r"(?s:=.*)",
 )
-_TEMPLATE: Final = re.compile(r"\{\{[^{}]*\}\}|\{%[^%]*%\}|[$#]\{[^{}]*\}|<%[^%]*%>|\*\|[^|]*\|\*|\[\[[^\[\]]*\]\]|%%\w+%%")
+_PLACEHOLDER: Final = re2.compile("|".join(f"(?:{pattern})" for pattern in _PATTERNS))
+_TEMPLATE: Final = re2.compile(
+    r"\{\{[^{}]*\}\}|\{%[^%]*%\}|[$#]\{[^{}]*\}|<%[^%]*%>|\*\|[^|]*\|\*|\[\[[^\[\]]*\]\]|" + rf"%%{_WORD}+%%"
+)
 """A template that was not filled in, anywhere: {{userId}}, {% id %}, ${id}, #{id}, <%= id %>, *|EMAIL|*, [[id]], %%id%%."""
-_EMAIL_DOMAINS: Final = re.compile(r"@(?:.+\.)?(?:example\.(?:com|org|net)|example|test|invalid|localhost)$")
+_NOBODYS_DOMAINS: Final = ("example.com", "example.org", "example.net", "example", "test", "invalid", "localhost")
 """Domains that nobody can own (RFC 2606)."""
 _EMAIL_NAMES: Final = frozenset({"noemail", "nomail", "khongco", "khongcoemail", "khongemail", "null", "undefined", "nan"})
-_PHONE_FILLERS: Final = (
-    # One digit again and again; two digits again and again; a prefix and zeros alone.
-    re.compile(r"(\d)\1*"),
-    re.compile(r"(\d\d)\1{4,}"),
-    re.compile(r"0?\d{1,2}0{8,}"),
-)
+_MIN_EQUAL_DIGITS: Final = 6
+_MIN_PAIRS: Final = 5
+_MIN_ZEROS: Final = 8
 _MIN_RUN_DIGITS: Final = 6
 
 
@@ -69,9 +71,9 @@ def is_blocked(value: str) -> bool:
     folded = value.casefold()
     if "@" in folded and _is_blocked_email(folded):
         return True
-    if _TEMPLATE.search(folded) is not None or any(pattern.fullmatch(folded) for pattern in _PATTERNS):
+    if _TEMPLATE.search(folded) is not None or _PLACEHOLDER.fullmatch(folded) is not None or _is_one_digit(folded):
         return True
-    if unicodedata.normalize("NFC", folded) in _ACCENTED_WORDS:
+    if unicode_form("NFC", folded) in _ACCENTED_WORDS:
         return True
     word = word_of(folded)
     # Without a letter or a digit, or of zeros alone (0, 0.0, the nil UUID), it names nobody either.
@@ -83,15 +85,32 @@ def is_placeholder_number(digits: str) -> bool:
 
     A number that merely has a run of equal digits in it is no filler: in Vietnam such numbers are sold at a premium.
     """
-    if not digits.strip("0") or any(pattern.fullmatch(digits) for pattern in _PHONE_FILLERS):
+    if not digits.strip("0") or len(set(digits)) == 1 or _is_repeated_pair(digits) or _is_prefix_of_zeros(digits):
         return True
     steps = {(int(after) - int(before)) % 10 for before, after in pairwise(digits)}
     return len(digits) >= _MIN_RUN_DIGITS and (steps == {1} or steps == {9})
 
 
+def _is_one_digit(text: str) -> bool:
+    """Return whether a text is one digit again and again, perhaps behind a plus sign."""
+    digits = text.removeprefix("+")
+    return len(digits) >= _MIN_EQUAL_DIGITS and digits.isdecimal() and len(set(digits)) == 1
+
+
+def _is_repeated_pair(digits: str) -> bool:
+    pairs, rest = divmod(len(digits), 2)
+    return not rest and pairs >= _MIN_PAIRS and digits == digits[:2] * pairs
+
+
+def _is_prefix_of_zeros(digits: str) -> bool:
+    """Return whether digits are a prefix of one or two digits, perhaps behind a zero, and zeros alone: 0900000000."""
+    prefix = digits.rstrip("0").removeprefix("0")
+    return len(prefix) <= 2 and len(digits) - len(prefix) - digits.startswith("0") >= _MIN_ZEROS
+
+
 def word_of(text: str) -> str:
     """Return the letters and digits of a text, without accents and in lower case: `Khách lẻ` is `khachle`."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("đ", "d").replace("ð", "d"))
+    decomposed = unicode_form("NFKD", text.casefold().replace("đ", "d").replace("ð", "d"))
     return "".join(letter for letter in decomposed if letter.isalnum())
 
 
@@ -100,4 +119,5 @@ def _is_blocked_email(folded: str) -> bool:
     name = word_of(local)
     # null@null.com, test@test.vn: the same word on both sides.
     is_doubled = name == word_of(domain.partition(".")[0]) and (name in _WORDS or len(name) == 1)
-    return is_doubled or name in _EMAIL_NAMES or _EMAIL_DOMAINS.search(folded) is not None
+    is_nobodys = any(domain == nobodys or domain.endswith(f".{nobodys}") for nobodys in _NOBODYS_DOMAINS)
+    return is_doubled or is_nobodys or name in _EMAIL_NAMES

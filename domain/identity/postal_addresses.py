@@ -6,12 +6,11 @@ where it distinguishes places (ward, district, commune). So `Số 12 đường T
 `12 Tran Hung Dao, phường 5, Huế` both become `12 tran hung dao phuong 5 hue`.
 """
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
-from domain.letters import PLAIN_D
+from domain.letters import PLAIN_D, unicode_form
 from domain.text_caches import cached_texts
 
 MAX_ADDRESS_CHARS: Final = 512
@@ -23,8 +22,8 @@ _WORDS: Final = {
     "p": "phuong", "f": "phuong", "ward": "phuong", "q": "quan", "district": "quan", "dist": "quan", "h": "huyen", "x": "xa",
     "hcm": "ho chi minh", "tphcm": "ho chi minh", "hn": "ha noi", "ng": "ngo",
 }  # fmt: skip
-_NOT_WORD: Final = re.compile(r"[\W_]+")
-_NUMBERED: Final = re.compile(r"\b([pqf])0*(\d+)\b")
+_NUMBERED_LETTERS: Final = "pqf"
+"""A ward, a district: P.05 is phường 5."""
 
 
 def normalise_address(address: Any) -> str | None:
@@ -50,15 +49,21 @@ def _normalise_parts(address: Mapping[str, Any]) -> str | None:
 
 @cached_texts("addresses", weight=2)
 def _normalise_text(text: str) -> str | None:
-    decomposed = unicodedata.normalize("NFD", text.casefold().translate(PLAIN_D))
+    decomposed = unicode_form("NFD", text.casefold().translate(PLAIN_D))
     unaccented = "".join(character for character in decomposed if not unicodedata.combining(character))
-    words = _NOT_WORD.sub(" ", unaccented).strip()
+    words = "".join(character if character.isalnum() else " " for character in unaccented)
     if not any(character.isdigit() for character in words) or not any(character.isalpha() for character in words):
         return None
-    words = " " + _NUMBERED.sub(r"\1 \2", words) + " "
+    words = f" {' '.join(map(_without_number, words.split()))} "
     # Phrases come before words: "t p" (T.P. Huế) is a city, but the table of words would take its "p" for a ward. The spaces
     # around the text let a phrase match whole words only, also at both ends.
     for phrase, replacement in _PHRASES:
         words = words.replace(f" {phrase} ", f" {replacement} ")
     spelling = " ".join(filter(None, (_WORDS.get(word, word) for word in words.split())))
     return spelling or None
+
+
+def _without_number(word: str) -> str:
+    """Return `p 5` of `p05`, and any other word as it is."""
+    is_numbered = word[0] in _NUMBERED_LETTERS and word[1:].isdecimal()
+    return f"{word[0]} {word[1:].lstrip('0') or '0'}" if is_numbered else word

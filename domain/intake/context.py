@@ -1,7 +1,7 @@
 """What a request declares for all of its calls, and the steps that every event passes after `parse_call`. Pure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -29,6 +29,8 @@ class IntakeContext:
     record_ip: bool = False
     user_agent: str = ""
     namespaces: Namespaces = SHIPPED_NAMESPACES
+    write_key: str = field(default="", repr=False)
+    """The key by which the source was found, so that no quarantine record holds it."""
 
 
 IntakeStep = Callable[[Event, IntakeContext], Event | Rejection]

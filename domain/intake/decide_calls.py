@@ -156,6 +156,7 @@ class CallIntake:
             source=intake_context.source,
             at_ms=intake_context.received_ms,
             counted=True,
+            write_key=intake_context.write_key,
         )
         return EncodedRecord("quarantine", encode(record))
 

@@ -1,11 +1,12 @@
 """Read lengths of time as telephone systems write them. Pure."""
 
-import re
 from typing import Any, Final
 
-from domain.numbers import read_number
+import re2
 
-_CLOCK: Final = re.compile(r"(?:(?:([0-9]{1,3})\.)?([0-9]{1,4}):)?([0-9]{1,4}):([0-5]?[0-9](?:\.[0-9]{1,9})?)")
+from domain.numbers import MAX_NUMBER_CHARS, read_number
+
+_CLOCK: Final = re2.compile(r"(?:(?:([0-9]{1,3})\.)?([0-9]{1,4}):)?([0-9]{1,4}):([0-5]?[0-9](?:\.[0-9]{1,9})?)")
 
 
 def read_seconds(value: Any) -> int | float | None:
@@ -13,7 +14,8 @@ def read_seconds(value: Any) -> int | float | None:
 
     259, `259`, `4:19`, `00:04:19`, `00:04:19.5` and `1.02:00:00` (a day and two hours) are lengths of time.
     """
-    match = _CLOCK.fullmatch(value.strip()) if isinstance(value, str) else None
+    text = value.strip() if isinstance(value, str) and len(value) <= MAX_NUMBER_CHARS else ""
+    match = _CLOCK.fullmatch(text) if text.isascii() else None
     if match is None:
         return read_number(value, ".")
     days, hours, minutes = (int(part or 0) for part in match.groups()[:3])

@@ -7,14 +7,13 @@ A token is base64url of a JSON list, a dot, and base64url of 16 bytes of an HMAC
 import base64
 import binascii
 import hmac
-import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import orjson
 
-from domain.identity.namespaces import NAMESPACE_PATTERN
+from domain.identity.namespaces import is_namespace_name
 from schemas.hashes import short_hash
 from schemas.identifiers import Identifier
 
@@ -110,7 +109,7 @@ def _find_problem(link: EmailLink) -> str | None:
     if not 0 < len(link.message_id) <= MAX_ID_CHARS:
         return f"message_id must have 1 to {MAX_ID_CHARS} characters"
     # Whoever signs a link does not know the identity rules, which may declare any name.
-    if re.match(NAMESPACE_PATTERN, namespace) is None or not value:
+    if not is_namespace_name(namespace) or not value:
         return "identifier must be a namespace, such as user_id, and a value that is not empty"
     if len(link.campaign) > MAX_ID_CHARS:
         return f"campaign must have at most {MAX_ID_CHARS} characters"

@@ -1,17 +1,16 @@
 """Find which field of an event a column of a file is, by the names that shops use or by a mapping. Pure."""
 
-import re
-import unicodedata
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from domain.fields import DateFormat, StrictModel, ZoneName
-from domain.identity.namespaces import NAMESPACE_PATTERN
+from domain.identity.namespaces import is_namespace_name
 from domain.instants import InstantReading
 from domain.intake.import_lines import FileRefused
-from domain.letters import PLAIN_D
+from domain.letters import PLAIN_D, unicode_form
 from domain.numbers import DecimalSign
 from schemas.identifiers import NAMESPACE_RANK
 
@@ -19,9 +18,8 @@ ImportKind = Literal["customers", "events"]
 DEFAULT_EVENT: Final = "Order Completed"
 """The event of a row of past purchases that names no event."""
 TOP_LEVEL_TARGETS: Final = frozenset({*NAMESPACE_RANK, "event", "time", "message_id"})
-_IDENTIFIER_TARGET: Final = re.compile(rf"identifiers\.(?:{NAMESPACE_PATTERN[1:-1]})")
-"""An identifier of any namespace: whoever reads the file need not know the identity rules, which may declare it."""
-_NESTED_TARGET: Final = re.compile(r"(traits|properties|context)\.\S(?:.{0,254}\S)?")
+_NESTED_TARGETS: Final = ("traits", "properties", "context")
+_MAX_NESTED_CHARS: Final = 256
 _IDENTIFIERS: Final = {
     "user_id": "userid customerid customercode customernumber uid makhachhang makh mathanhvien",
     "crm_id": "crmid crm macrm",
@@ -69,12 +67,23 @@ DATE_TARGETS: Final = frozenset({"traits.birthday"})
 
 
 def _checked_target(target: str | None) -> str | None:
-    if target is None or target in TOP_LEVEL_TARGETS or _NESTED_TARGET.fullmatch(target) or _IDENTIFIER_TARGET.fullmatch(target):
+    if target is None or target in TOP_LEVEL_TARGETS or _is_nested_target(target) or _is_identifier_target(target):
         return target
     raise ValueError(
         f"a target is one of {', '.join(sorted(TOP_LEVEL_TARGETS))}, or traits.…, properties.…, context.…, or identifiers.… "
         "for a namespace of your own; null leaves out"
     )
+
+
+def _is_nested_target(target: str) -> bool:
+    field, _, path = target.partition(".")
+    return field in _NESTED_TARGETS and 0 < len(path) <= _MAX_NESTED_CHARS and path == path.strip() and "\n" not in path
+
+
+def _is_identifier_target(target: str) -> bool:
+    """Return whether a target is an identifier of any namespace: the identity rules, which may declare it, are not known here."""
+    field, _, namespace = target.partition(".")
+    return field == "identifiers" and is_namespace_name(namespace)
 
 
 ImportTarget = Annotated[str, AfterValidator(_checked_target)]
@@ -103,24 +112,35 @@ class ImportMapping(StrictModel):
     day_first: bool = True
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
 
+    @cached_property
+    def target_by_column(self) -> dict[str, ImportTarget | None]:
+        """The targets of `columns`, by the names of columns as they are compared."""
+        targets: dict[str, ImportTarget | None] = {}
+        for column, target in self.columns.items():
+            targets.setdefault(_compared(column), target)
+        return targets
+
     def reading(self, target: str) -> InstantReading:
         """Return how times of a target are read that do not say it themselves."""
         return InstantReading(ZoneInfo(self.timezone), self.day_first, self.dates.get(target))
 
 
+def _compared(name: str) -> str:
+    return unicode_form("NFC", name).strip()
+
+
 def fold_column_name(name: str) -> str:
     """Return a column's name without accents, case and punctuation: `Số điện thoại` becomes `sodienthoai`."""
-    plain = unicodedata.normalize("NFD", name.casefold().translate(PLAIN_D))
+    plain = unicode_form("NFD", name.casefold().translate(PLAIN_D))
     return "".join(letter for letter in plain if letter.isalnum())
 
 
 def target_of_column(kind: ImportKind, name: str, mapping: ImportMapping) -> str | None:
     """Return the target of a column: by the mapping, else by its name, else under its own name; None to leave it out."""
-    column_name = unicodedata.normalize("NFC", name).strip()
-    for column, target in mapping.columns.items():
-        if unicodedata.normalize("NFC", column).strip() == column_name:
-            return target
-    if _IDENTIFIER_TARGET.fullmatch(column_name) is not None:
+    column_name = _compared(name)
+    if column_name in mapping.target_by_column:
+        return mapping.target_by_column[column_name]
+    if _is_identifier_target(column_name):
         return column_name
     alias_target = _TARGET_BY_ALIAS[kind].get(fold_column_name(column_name))
     return alias_target or f"{'traits' if kind == 'customers' else 'properties'}.{column_name}"
@@ -132,17 +152,19 @@ def header_targets(kind: ImportKind, names: list[str], mapping: ImportMapping, l
     Raises FileRefused, with `line` and column, when columns have the same name or the same field, when the file lacks a column that
     the mapping names, and when a file of events has no column that says when.
     """
-    plain_names = [unicodedata.normalize("NFC", name).strip() or f"column {number}" for number, name in enumerate(names, 1)]
+    plain_names = [_compared(name) or f"column {number}" for number, name in enumerate(names, 1)]
     _require_mapped_columns(plain_names, mapping, line)
     targets = [target_of_column(kind, name, mapping) for name in plain_names]
     column_by_field: dict[str, int] = {}
+    column_by_name: dict[str, int] = {}
     for column, (name, target) in enumerate(zip(plain_names, targets, strict=True), 1):
+        first_column = column_by_name.setdefault(name, column)
         if target is None:
             continue
         own_field = f"{'traits' if kind == 'customers' else 'properties'}.{name}"
         fields = [field for field in (_field_of(kind, target), own_field) if field not in column_by_field]
-        if not fields or name in plain_names[: column - 1]:
-            other = column_by_field.get(own_field, plain_names.index(name) + 1)
+        if not fields or first_column < column:
+            other = column_by_field.get(own_field, first_column)
             raise FileRefused(
                 f"line {line}, column {column}: has the name or the field of column {other}: rename one of them in the file, or "
                 "leave both out with --mapping (columns: {the name: null})"
@@ -153,11 +175,11 @@ def header_targets(kind: ImportKind, names: list[str], mapping: ImportMapping, l
 
 
 def _require_mapped_columns(names: list[str], mapping: ImportMapping, line: int) -> None:
-    folded_names = [fold_column_name(name) for name in names]
+    known_names = set(names)
     for column in mapping.columns:
-        if unicodedata.normalize("NFC", column).strip() in names:
+        if _compared(column) in known_names:
             continue
-        folded = fold_column_name(column)
+        folded, folded_names = fold_column_name(column), [fold_column_name(name) for name in names]
         similar = f": column {folded_names.index(folded) + 1} is spelled almost like it" if folded in folded_names else ""
         raise FileRefused(f"the mapping names the column `{column}`, which the header in line {line} does not have{similar}")
 

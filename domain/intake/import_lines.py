@@ -1,8 +1,7 @@
 """The lines of an imported file: which encoding they have, what is no file of rows at all, and lines that can be put back. Pure."""
 
-import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 _ENCODING_SAMPLE_BYTES: Final = 512
@@ -17,7 +16,7 @@ _SIGNATURES: Final = (
     (b"SQLite format", "a database: export the table as CSV"),
 )
 """How files begin that are no text, and what to do."""
-_JSON_ARRAY: Final = re.compile(r'\[\s*(?:$|[\[{"\]])')
+_BEGIN_JSON_ELEMENTS: Final = ("", "[", "{", '"', "]")
 
 
 class FileRefused(ValueError):
@@ -48,7 +47,7 @@ def require_text(start: bytes) -> None:
 def require_rows(first_line: str) -> None:
     """Raise FileRefused when the first line that is not blank begins a JSON array, an indented JSON document, HTML or XML."""
     text = first_line.strip().lstrip("\ufeff")
-    if _JSON_ARRAY.match(text):
+    if text.startswith("[") and text[1:].lstrip()[:1] in _BEGIN_JSON_ELEMENTS:
         raise FileRefused("line 1: this is a JSON array: write one object per line (JSON lines), such as `jq -c '.[]' FILE` does")
     if text == "{":
         raise FileRefused("line 1: a JSON object begins and does not end: write each object on one line, as `jq -c . FILE` does")
@@ -74,6 +73,11 @@ class RecordingLines:
         self.number += 1
         self._recorded.append(line)
         return line
+
+    @property
+    def pending(self) -> Iterable[str]:
+        """The lines that were put back, the next one first."""
+        return self._pending
 
     def put_back(self, lines: list[str]) -> None:
         """Make these lines, the last that were read, the next again."""

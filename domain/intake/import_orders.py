@@ -106,19 +106,22 @@ def _split_properties(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], l
     """Return the properties of the order, and those of each item."""
     order: dict[str, Any] = {}
     items: list[dict[str, Any]] = [{} for _ in rows]
-    for name in dict.fromkeys(name for row in rows for name in row):
-        values = [row[name] for row in rows if name in row]
+    values_by_name: dict[str, list[tuple[int, Any]]] = {}
+    for position, row in enumerate(rows):
+        for name, value in row.items():
+            values_by_name.setdefault(name, []).append((position, value))
+    for name, values in values_by_name.items():
+        first = values[0][1]
         is_of_items = name in ITEM_PROPERTIES or (
-            _are_line_amounts(rows) if name == "total" else any(value != values[0] for value in values)
+            _are_line_amounts(rows) if name == "total" else any(value != first for _, value in values)
         )
         if not is_of_items:
-            order[name] = values[0]
+            order[name] = first
             continue
-        for item, row in zip(items, rows, strict=True):
-            if name in row:
-                item[name] = row[name]
+        for position, value in values:
+            items[position][name] = value
         if name == "total":
-            order[name] = _sum(values)
+            order[name] = _sum([value for _, value in values])
     return order, items
 
 

@@ -35,6 +35,9 @@ from schemas.instants import DAY_MS
 from schemas.reasons import Reason
 
 _CALL_TYPE_BY_KIND: Final[dict[ImportKind, str]] = {"customers": "identify", "events": "track"}
+MAX_ROW_CHARS: Final = 128 * 1024
+"""A longer row is not read: its event would be far over any limit, and whoever sends rows must not decide what they cost."""
+_TOO_LARGE: Final = Rejection(Reason.TOO_LARGE, f"the row has more than {MAX_ROW_CHARS:,} characters")
 _FUTURE_TOLERANCE_MS: Final = DAY_MS
 """A local time that was read in another zone may seem to lie up to a day ahead."""
 
@@ -91,6 +94,9 @@ def _read_jsonl(rules: _RowRules, lines: RecordingLines) -> Iterator[ImportRow]:
         raw = text_of_lines(recorded)
         if not line.strip():
             continue
+        if len(raw) > MAX_ROW_CHARS:
+            yield ImportRow(number, raw, _TOO_LARGE)
+            continue
         try:
             value = loads(line.strip().encode("utf-8", "surrogateescape"))
         except (Unparsable, UnicodeEncodeError):
@@ -117,6 +123,8 @@ def _read_csv(rules: _RowRules, lines: RecordingLines) -> Iterator[ImportRow]:
     for number, raw, cells in chain([first], records):
         if isinstance(cells, Rejection):
             yield ImportRow(number, raw, cells)
+        elif len(raw) > MAX_ROW_CHARS:
+            yield ImportRow(number, raw, _TOO_LARGE)
         elif len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
             detail = f"the row has {len(cells)} cells, the header has {len(names)}"
             yield ImportRow(number, raw, Rejection(Reason.WRONG_TYPE, detail))

@@ -1,10 +1,11 @@
 """Propose a tracking plan from statistics of past events. Pure. A person reviews the proposal before it is applied."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+import re2
 
 REQUIRED_SHARE: Final = 0.999
 MIN_EVENTS: Final = 100
@@ -15,18 +16,14 @@ TYPE_SHARE: Final = 0.99
 PII_SHARE: Final = 0.8
 """The share of texts that must look like e-mail addresses or phone numbers for a property to be a contact."""
 
-_CONTACT: Final = re.compile(
-    r"e[-_]?mail|phone|mobile|tel$|address|dia[_ ]?chi|địa[_ ]?chỉ|sdt|sđt|điện[_ ]?thoại|zalo", re.IGNORECASE
+_CONTACT: Final = re2.compile(r"(?i)e[-_]?mail|phone|mobile|tel$|address|dia[_ ]?chi|địa[_ ]?chỉ|sdt|sđt|điện[_ ]?thoại|zalo")
+_IDENTIFIER: Final = re2.compile(
+    r"(?i)^(?:user|customer|crm|device|anonymous|caller|passport|national)[-_ ]?(?:id|number|no)$|cccd|cmnd|username|"
+    r"^(?:first|last|full|middle|given|family)?[-_ ]?name$|^(?:họ|tên|họ[_ ]tên|ho[_ ]?ten)$"
 )
-_IDENTIFIER: Final = re.compile(
-    r"^(?:user|customer|crm|device|anonymous|caller|passport|national)[-_ ]?(?:id|number|no)$|cccd|cmnd|username|"
-    r"^(?:first|last|full|middle|given|family)?[-_ ]?name$|^(?:họ|tên|họ[_ ]tên|ho[_ ]?ten)$",
-    re.IGNORECASE,
-)
-_SENSITIVE: Final = re.compile(
-    r"health|diagnos|religio|ethnic|politic|passw|secret|token|card[-_ ]?number|iban|bank[-_ ]?account|salary|birth|gender|"
-    r"sức[_ ]khỏe",
-    re.IGNORECASE,
+_SENSITIVE: Final = re2.compile(
+    r"(?i)health|diagnos|religio|ethnic|politic|passw|secret|token|card[-_ ]?number|iban|bank[-_ ]?account|salary|birth|gender|"
+    r"sức[_ ]khỏe"
 )
 
 
@@ -55,12 +52,15 @@ class PropertyStatistics:
 def propose(source: str, events: Sequence[tuple[str, int]], statistics: Sequence[PropertyStatistics]) -> dict[str, Any]:
     """Return a TrackingPlan document in mode `observe` for these events, given as (name, count)."""
     planned_events: dict[str, Any] = {}
+    statistics_by_event: dict[str, list[PropertyStatistics]] = {}
+    for property_statistics in statistics:
+        statistics_by_event.setdefault(property_statistics.event, []).append(property_statistics)
     for name, count in events:
         if not name or len(name) > 512:
             continue
         sections: dict[str, Any] = {}
-        for property_statistics in statistics:
-            if property_statistics.event == name and property_statistics.path and len(property_statistics.path) <= 256:
+        for property_statistics in statistics_by_event.get(name, ()):
+            if property_statistics.path and len(property_statistics.path) <= 256:
                 sections.setdefault(property_statistics.section, {})[property_statistics.path] = _property_rule(
                     property_statistics, count
                 )

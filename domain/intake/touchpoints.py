@@ -63,17 +63,19 @@ def parse_touchpoint(
             result = admit(result)
         return replace(result, touchpoint_id=line_id, raw=raw) if isinstance(result, Rejection) else result
 
-    elements = _split((value or b"").removeprefix(b"\xef\xbb\xbf"), record_id, max_events)
+    elements = _split((value or b"").removeprefix(b"\xef\xbb\xbf"), record_id, max_events, max_event_bytes)
     return [element if isinstance(element, Rejection) else parse(*element) for element in elements]
 
 
-def _split(raw: bytes, record_id: str, max_events: int) -> list[tuple[Any, int, bytes] | Rejection]:
+def _split(raw: bytes, record_id: str, max_events: int, max_event_bytes: int) -> list[tuple[Any, int, bytes] | Rejection]:
     """Return (call, number, bytes) of each element of a record, or a rejection of what cannot be decoded."""
 
     def reject(reason: Reason, detail: str, number: int = 0, part: bytes = raw) -> Rejection:
         return Rejection(reason, detail, touchpoint_id=f"{record_id}-{number}", raw=part)
 
     def decode_line(number: int, line: bytes) -> tuple[Any, int, bytes] | Rejection:
+        if len(line) > max_event_bytes:
+            return reject(Reason.TOO_LARGE, f"{len(line)} bytes, the limit is {max_event_bytes}", number, line)
         try:
             return loads(line), number, line
         except Unparsable:

@@ -4,8 +4,6 @@ Example: a plan whose event `Order Completed` has `total: {type: number, require
 violation (`properties.total`, `type`, `text`), and in an event without it (`properties.total`, `missing`, ``).
 """
 
-import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +13,7 @@ from typing import Any, Final
 import re2
 
 from domain.intake.tracking_plan import EventSpec, PlanMode, PropertySpec, TrackingPlanSpec, UnknownPolicy
+from domain.letters import unicode_form
 from domain.re2_options import re2_options
 from schemas.events import Event, PlanViolation
 
@@ -35,9 +34,10 @@ RULE_DESCRIPTIONS: Final[Mapping[str, str]] = {
 }
 """Every rule, and its violation in words."""
 
-_MONEY: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,8})?")
-_READABLE_NAME: Final = re.compile(r"[^\W\d][\w $.-]{0,63}")
-_LONG_NUMBER: Final = re.compile(r"\d{6}")
+_MONEY: Final = re2.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,8})?")
+_READABLE_NAME: Final = re2.compile(r"[\pL\p{Nl}\p{No}_][\pL\pN_ $.-]*")
+_MAX_READABLE_CHARS: Final = 64
+_LONG_NUMBER: Final = re2.compile(r"\p{Nd}{6}")
 _PAGE_PROPERTIES: Final = frozenset({"path", "referrer", "search", "title", "url", "name", "category"})
 _IMPLICIT_PROPERTIES: Final[Mapping[str, frozenset[str]]] = {
     "$page": _PAGE_PROPERTIES,
@@ -210,7 +210,8 @@ class _PropertyCheck:
 
 def redacted_name(name: str) -> str:
     """Return a name that a client made up; `*` when it is long or may be a value, such as an address or a number."""
-    return name if _READABLE_NAME.fullmatch(name) and not _LONG_NUMBER.search(name) else "*"
+    is_readable = len(name) <= _MAX_READABLE_CHARS and _READABLE_NAME.fullmatch(name) and not _LONG_NUMBER.search(name)
+    return name if is_readable else "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +232,7 @@ class CompiledPlan:
         self.name = name
         self.mode = spec.mode
         self._unknown_events: UnknownPolicy = spec.unknown_events
-        self._events = {
-            unicodedata.normalize("NFC", label): self._compile_event(label, event, spec) for label, event in spec.events.items()
-        }
+        self._events = {unicode_form("NFC", label): self._compile_event(label, event, spec) for label, event in spec.events.items()}
 
     @staticmethod
     def _compile_event(label: str, event: EventSpec, spec: TrackingPlanSpec) -> tuple[_ObjectCheck, _ObjectCheck]:
@@ -264,7 +263,7 @@ class CompiledPlan:
         checks = self._events.get(label)
         if checks is not None or label.isascii():
             return checks
-        return self._events.get(unicodedata.normalize("NFC", label))
+        return self._events.get(unicode_form("NFC", label))
 
 
 def metric_path(violation: PlanViolation) -> str:

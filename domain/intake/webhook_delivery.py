@@ -4,7 +4,6 @@ A delivery is never kept in part. The other system sends it again as a whole, an
 as a whole. Pure.
 """
 
-import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
@@ -27,8 +26,8 @@ WEBHOOK_ID_PREFIX: Final = "webhook-"
 REQUEST_ID_PREFIX: Final = f"{WEBHOOK_ID_PREFIX}request-"
 """Begins the id of a quarantined delivery whose record holds, beside the payload, what the mapping reads of the request."""
 MAX_FORM_FIELDS: Final = 1000
-_FORM: Final = re.compile(r"[^\s\[\]{}\"<>=&][^=&]*=")
-"""How a form begins, and JSON that was cut off does not."""
+_NOT_FIRST_OF_FORM: Final = frozenset('[]{}"<>=&')
+"""How JSON that was cut off begins, and no form does."""
 
 
 def decode_payload(content: bytes) -> tuple[Any, bytes]:
@@ -48,7 +47,8 @@ def decode_form(content: bytes) -> dict[str, Any]:
     """Return the fields of a form (`application/x-www-form-urlencoded`, in UTF-8). Raises Unparsable."""
     try:
         text = content.decode("utf-8-sig")
-        if _FORM.match(text) is None:
+        name, equals, _ = text.partition("=")
+        if not equals or not name or name[0].isspace() or name[0] in _NOT_FIRST_OF_FORM or "&" in name:
             raise Unparsable("neither JSON nor a form")
         pairs = parse_qsl(text.strip(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FORM_FIELDS)
     except ValueError as error:
@@ -83,7 +83,7 @@ def decide_delivery(
         request = {"body": delivery.payload, "headers": headers, "query": query, "id": delivery_id}
         return intake.reject_whole(encode_losslessly(request), rejection, intake_context, f"{REQUEST_ID_PREFIX}{content_hash}")
 
-    mapped = map_delivery(mapping, delivery, intake.limits.max_batch_events)
+    mapped = map_delivery(mapping, delivery, intake.limits.max_batch_events, intake.limits.max_body_bytes)
     if isinstance(mapped, Rejection):
         return reject(mapped)
     for index, call in enumerate(mapped):

@@ -5,7 +5,6 @@ turns the payload `{"status": "paid", "mail": "a@b.vn"}` into the call
 `{"type": "track", "event": "Order Completed", "identifiers": {"email": "a@b.vn"}}`.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 from domain.instants import InstantReading, instant_ms, iso_instant
 from domain.intake.durations import read_seconds
+from domain.intake.raw_json import encode_fast
 from domain.intake.rejection import CallRejected, Rejection
 from domain.intake.values import text_of
 from domain.intake.webhook_spec import (
@@ -37,8 +37,10 @@ from schemas.reasons import Reason
 
 _EPOCH_SECONDS: Final = InstantReading(format="epoch_seconds")
 _EPOCH_MS: Final = InstantReading(format="epoch_ms")
+MAX_MAPPED_BYTES: Final = 16 * 1024 * 1024
 _WHOLE_PAYLOAD: Final = ReadPath(path="$")
-_PHONE_ADDRESS: Final = re.compile(r"(?:tel|sips?):([^@;?]*)", re.IGNORECASE)
+_PHONE_SCHEMES: Final = ("tel", "sip", "sips")
+_ENDS_OF_NUMBER: Final = str.maketrans("@?", ";;")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +57,20 @@ class WebhookDelivery:
     id: str = ""
 
 
-def map_delivery(spec: MappingSpec, delivery: WebhookDelivery, max_calls: int) -> list[dict[str, Any]] | Rejection:
+def map_delivery(
+    spec: MappingSpec, delivery: WebhookDelivery, max_calls: int, max_bytes: int = MAX_MAPPED_BYTES
+) -> list[dict[str, Any]] | Rejection:
     """Return the calls that the first rule that applies makes of a delivery, or why it makes none.
 
-    The list is empty when the rule ignores the delivery. More than `max_calls` calls are a rejection. The path of a rejection is
-    the path in the delivery that could not be read, or the field of the event that needed it.
+    The list is empty when the rule ignores the delivery. More than `max_calls` calls are a rejection, and so are calls that are
+    larger than `max_bytes` together, since every call may repeat what the whole payload holds. The path of a rejection is the path
+    in the delivery that could not be read, or the field of the event that needed it.
     """
     scope = _Scope(delivery, None)
     try:
         for rule in spec.rules:
             if scope.fulfils(rule.when):
-                return [] if rule.ignore else _build_calls(rule, scope, max_calls)
+                return [] if rule.ignore else _build_calls(rule, scope, max_calls, max_bytes)
     except CallRejected as error:
         return error.rejection
     except RecursionError:
@@ -73,7 +78,7 @@ def map_delivery(spec: MappingSpec, delivery: WebhookDelivery, max_calls: int) -
     return Rejection(Reason.UNKNOWN_TYPE, "no rule of the source's mapping applies to this payload", "mapping.rules")
 
 
-def _build_calls(rule: MappingRule, scope: "_Scope", max_calls: int) -> list[dict[str, Any]]:
+def _build_calls(rule: MappingRule, scope: "_Scope", max_calls: int, max_bytes: int) -> list[dict[str, Any]]:
     elements = [None] if rule.each is None else scope.elements(rule.each)
     if elements is None:
         raise CallRejected(Reason.MISSING_FIELD, "is missing: the rule makes an event of each of its elements", rule.each or "")
@@ -81,8 +86,17 @@ def _build_calls(rule: MappingRule, scope: "_Scope", max_calls: int) -> list[dic
         raise CallRejected(
             Reason.TOO_MANY, f"makes {len(elements) * len(rule.events)} events, the limit is {max_calls}", rule.each or ""
         )
-    scopes = [scope.inner(element) for element in elements]
-    return [_build_call(event, inner) for inner in scopes for event in rule.events if inner.fulfils(event.when)]
+    calls: list[dict[str, Any]] = []
+    size_bytes = 0
+    for inner in map(scope.inner, elements):
+        for event in rule.events:
+            if not inner.fulfils(event.when):
+                continue
+            calls.append(_build_call(event, inner))
+            size_bytes += len(encode_fast(calls[-1]))
+            if size_bytes > max_bytes:
+                raise CallRejected(Reason.TOO_LARGE, f"makes events of more than {max_bytes} bytes", rule.each or "")
+    return calls
 
 
 def _build_call(event: EventMapping, scope: "_Scope") -> dict[str, Any]:
@@ -107,10 +121,12 @@ class _Scope:
 
     delivery: WebhookDelivery
     element: Any
+    read_once: dict[str, Any] = field(default_factory=dict)
+    """What is the same for every element: the values of paths that start from the payload, by the path and its transforms."""
 
     def inner(self, element: Any) -> "_Scope":
         """Return the scope of an element."""
-        return _Scope(self.delivery, element)
+        return _Scope(self.delivery, element, self.read_once)
 
     def fulfils(self, conditions: Conditions) -> bool:
         """Return whether every path of the conditions is as it must be."""
@@ -123,7 +139,11 @@ class _Scope:
             return self.delivery.headers.get(str(steps[0]))
         if root == "$query":
             return self.delivery.query.get(str(steps[0]))
-        return _walk(self.element if root == "@" else self.delivery.payload, steps)
+        if root == "@":
+            return _walk(self.element, steps)
+        if path not in self.read_once:
+            self.read_once[path] = _walk(self.delivery.payload, steps)
+        return self.read_once[path]
 
     def elements(self, path: str) -> list[Any] | None:
         """Return the elements of the list at a path, with `[*]` at its end or without; None when there is nothing.
@@ -180,6 +200,14 @@ class _Scope:
         return value
 
     def _read(self, read: ReadPath, target: str) -> Any:
+        if path_root(read.path) == "@":
+            return self._convert(read, target)
+        key = f"{target} {id(read)}"
+        if key not in self.read_once:
+            self.read_once[key] = self._convert(read, target)
+        return self.read_once[key]
+
+    def _convert(self, read: ReadPath, target: str) -> Any:
         result = _transformed(self.at(read.path), read.as_, read, target)
         if read.map is not None:
             key = str(result).lower() if isinstance(result, bool) else text_of(result)
@@ -255,8 +283,8 @@ def _milliseconds(value: Any) -> int | float | None:
 def _phone(value: Any) -> str | None:
     """Return the number of a `tel:` or `sip:` address; any other text, and a number, as it is."""
     text = text_of(value)
-    match = None if text is None else _PHONE_ADDRESS.match(text.strip())
-    return text if match is None else match[1]
+    scheme, colon, rest = (text or "").strip().partition(":")
+    return rest.translate(_ENDS_OF_NUMBER).partition(";")[0] if colon and scheme.lower() in _PHONE_SCHEMES else text
 
 
 def _instant(value: Any, reading: InstantReading) -> str | None:

@@ -1,14 +1,14 @@
 """The specification of a Source's webhook: how its deliveries are signed, and how they become events. Pure."""
 
-import re
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self, cast
 from zoneinfo import ZoneInfo
 
+import re2
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, model_serializer, model_validator
 
 from domain.fields import DateFormat, StrictModel, ZoneName
-from domain.identity.namespaces import NAMESPACE_PATTERN
+from domain.identity.namespaces import is_namespace_name
 from domain.instants import InstantReading
 from domain.numbers import DecimalSign
 from schemas.events import CALL_TYPES
@@ -22,9 +22,9 @@ PathRoot = Literal["$", "@", "$headers", "$query"]
 MAX_RULES: Final = 64
 SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 """Headers that hold secrets of the sender. A mapping cannot read them, since analysts can read what it makes."""
-_STEP: Final = re.compile(r"\.([^.\[\]\"\s]+)|\[(\d{1,6})\]|\[\"([^\"]+)\"\]|\[(\*)\]")
-_ROOT: Final = re.compile(r"\$(?:headers|query)\b|[$@]")
-_PATH: Final = re.compile(rf"(?:{_ROOT.pattern})(?:{_STEP.pattern})*")
+_STEP: Final = re2.compile(r"\.([^.\[\]\"\s]+)|\[(\d{1,6})\]|\[\"([^\"]+)\"\]|\[(\*)\]")
+_ROOT: Final = re2.compile(r"\$(?:headers|query)\b|[$@]")
+_PATH: Final = re2.compile(rf"(?:{_ROOT.pattern})(?:{_STEP.pattern})*")
 
 
 @lru_cache(maxsize=4096)
@@ -279,7 +279,7 @@ class EventMapping(_StrictWebhookModel):
 
     @model_validator(mode="after")
     def _check_namespaces(self) -> Self:
-        if malformed := sorted(name for name in self.identifiers if re.match(NAMESPACE_PATTERN, name) is None):
+        if malformed := sorted(name for name in self.identifiers if not is_namespace_name(name)):
             raise ValueError(f"identifiers: {', '.join(malformed)}: namespaces are small letters, digits and _, such as user_id")
         return self
 

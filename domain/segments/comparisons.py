@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, StrictBool, model_validator
 
 from domain.fields import DottedPath, Scalar, StrictModel, ZoneName
-from domain.letters import PLAIN_D
+from domain.letters import PLAIN_D, unicode_form
 from domain.segments.dates import parse_instant
 from schemas.instants import NEVER
 
@@ -125,14 +125,14 @@ _ORDER_OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 
 def normalise_nfc(value: Any) -> Any:
     """Return text in NFC, so that it does not matter how a keyboard composes `ệ`; other values unchanged."""
-    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+    return unicode_form("NFC", value) if isinstance(value, str) else value
 
 
 def fold_text(value: Any) -> Any:
     """Return text without case and accents, with đ, and the letters that are written for it, as d; other values unchanged."""
     if not isinstance(value, str):
         return value
-    decomposed = unicodedata.normalize("NFD", value)
+    decomposed = unicode_form("NFD", value)
     without_accents = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Mn")
     return without_accents.translate(PLAIN_D).lower()
 

@@ -5,9 +5,10 @@
 webhooks (`dates` of a mapping).
 """
 
-import re
 from datetime import date
 from typing import Any, Final
+
+import re2
 
 from domain.instants import InstantReading, instant_ms
 from domain.zone_offsets import FIRST_YEAR, LAST_YEAR, zone_offsets
@@ -18,7 +19,8 @@ INSTANT_PATTERN: Final = (
     r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.]([0-9]{1,9}))?)?(?: ?(?:([Zz]|UTC|GMT)|([+-])([0-9]{2}):?([0-9]{2})))?)?$"
 )
 """A date, or a date and a time. Groups: date, hours, minutes, seconds, fraction; UTC, or the zone's sign, hours, minutes."""
-_INSTANT_REGEX: Final = re.compile(INSTANT_PATTERN)
+_INSTANT_REGEX: Final = re2.compile(INSTANT_PATTERN)
+_MAX_CHARS: Final = 64
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 
 
@@ -28,7 +30,7 @@ def parse_instant(value: Any, zone: str | None = None) -> int | None:
     `zone` is the time zone of texts that name none. Without it a date begins at midnight in UTC, and a time without a zone is no
     instant: it would mean something else on every machine. The years are 1900 to 2299, since ClickHouse's dates end there.
     """
-    match = _INSTANT_REGEX.fullmatch(value) if isinstance(value, str) else None
+    match = _match(value) if isinstance(value, str) else None
     if match is None:
         return None
     day, hours, minutes, seconds, fraction, utc, sign, zone_hours, zone_minutes = match.groups(default="")
@@ -50,13 +52,17 @@ def parse_instant(value: Any, zone: str | None = None) -> int | None:
     return local_ms - zone_offsets(zone).offset_at(local_ms)
 
 
+def _match(text: str) -> Any:
+    return _INSTANT_REGEX.fullmatch(text) if len(text) <= _MAX_CHARS and text.isascii() else None
+
+
 def date_problem(value: Any, zone: str | None = None) -> str:
     """Return why a value is no date, in words for people; empty when it is one."""
     if parse_instant(value, zone) is not None:
         return ""
     if not isinstance(value, str):
         return f"{'a number' if isinstance(value, int | float) and not isinstance(value, bool) else 'a value'} that is no date"
-    match = _INSTANT_REGEX.fullmatch(value)
+    match = _match(value)
     if (
         match is not None
         and not match[6]

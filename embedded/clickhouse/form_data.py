@@ -1,14 +1,15 @@
 """Bodies of multipart/form-data, by which clients send a query whose parameters are too long for an address. Pure."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
+
+import re2
 
 from embedded.clickhouse.protocol import QueryRefused, QueryRequest
 
 FORM_MEDIA_TYPE = "multipart/form-data"
-_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
-_NAME = re.compile(r'^content-disposition:\s*form-data;\s*name="([^"\r\n]*)"(\s*;\s*filename)?', re.IGNORECASE | re.MULTILINE)
+_BOUNDARY = re2.compile(r'(?i);\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))')
+_NAME = re2.compile(r'(?im)^content-disposition:\s*form-data;\s*name="([^"\r\n]*)"(\s*;\s*filename)?')
 
 
 def with_form(request: QueryRequest, body: bytes) -> QueryRequest:

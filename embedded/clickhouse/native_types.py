@@ -1,7 +1,8 @@
 """Types in ClickHouse's binary encoding, read into columns with the names that a server gives them. Pure."""
 
-import re
 from collections.abc import Callable
+
+import re2
 
 from embedded.clickhouse.native_columns import (
     Arrays,
@@ -31,7 +32,7 @@ _INTERVALS = {
     0x07: "Week", 0x08: "Month", 0x09: "Quarter", 0x0A: "Year", 0x1A: "Year",
 }  # fmt: skip
 _DEFAULT_DYNAMIC_TYPES, _DEFAULT_JSON_PATHS = 32, 1024
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_IDENTIFIER = re2.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED_WORDS = frozenset({"null", "distinct", "all", "table", "select", "from", "order", "by"})
 _ESCAPES = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", "\\": "\\\\"}
 
@@ -209,6 +210,6 @@ def _quote(text: str) -> str:
 
 
 def _quote_name(name: str) -> str:
-    if _IDENTIFIER.match(name) and name.lower() not in _QUOTED_WORDS:
+    if _IDENTIFIER.fullmatch(name) and name.lower() not in _QUOTED_WORDS:
         return name
     return "`" + "".join(_ESCAPES.get(character, character) for character in name).replace("`", "\\`") + "`"

@@ -3,11 +3,12 @@
 import base64
 import binascii
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
+
+import re2
 
 MAX_HEAD_CHARACTERS = 1 << 20
 MAX_TEXT_BYTES = 16 << 20
@@ -40,12 +41,14 @@ _STATUS = (
     | dict.fromkeys((164, 192, 193, 194, 291, 497, 516), 403)
     | {48: 501, 159: 408, 202: 503, 209: 503, 210: 503, 229: 413, 373: 423, 381: 411}
 )
-_CODE = re.compile(r"Code: (\d+)\.")
-_PREFIX = re.compile(r"^(?:Streaming (?:query failed|insert \w+ failed): |Failed to \w+ (?:insert stream|streaming query): )+")
-_NESTED = re.compile(r"^Code: (\d+)\. DB::Exception: (?:Code: \1\. DB::\w*Exception: )+")
-_VERSION = re.compile(r"\s*\(version [\d.]+[^()]*(?:\([^()]*\))?\)")
-_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_DATABASE = re.compile(r"[\w.-]+\Z")
+_CODE = re2.compile(r"Code: (\d{1,9})\.")
+_PREFIX = re2.compile(r"^(?:Streaming (?:query failed|insert \w+ failed): |Failed to \w+ (?:insert stream|streaming query): )+")
+_REPEATED = re2.compile(r"Code: (\d{1,9})\. DB::\w*Exception: ")
+_VERSION = re2.compile(r"\s*\(version [\d.]+[^()]*(?:\([^()]*\))?\)")
+_SETTING = re2.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DATABASE = re2.compile(r"[\pL\pN_.-]+")
+_MAX_ERROR_CHARACTERS = 1 << 16
+_MAX_REPEATED_CHARACTERS = 100
 _SUMMARY = (
     "read_rows", "read_bytes", "written_rows", "written_bytes", "total_rows_to_read", "result_rows", "result_bytes", "elapsed_ns",
 )  # fmt: skip
@@ -86,7 +89,7 @@ class QueryRequest:
             QueryRefused: when it is no number or longer than an hour.
         """
         text = self.values.get("session_timeout", str(DEFAULT_SESSION_S))
-        if not re.fullmatch(r"\d{1,9}", text) or int(text) > MAX_SESSION_S:
+        if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) > MAX_SESSION_S:
             raise QueryRefused(374, f"Invalid session timeout: whole seconds up to {MAX_SESSION_S}", "INVALID_SESSION_TIMEOUT")
         return float(text)
 
@@ -132,7 +135,7 @@ def settings_of(request: QueryRequest) -> dict[str, str]:
     """
     settings = {name: value for name, value in request.parameters if name not in RESERVED and not name.startswith("param_")}
     for name in settings:
-        if not _SETTING.match(name):
+        if not (name.isascii() and _SETTING.fullmatch(name)):
             raise QueryRefused(115, f"Unknown setting {name[:64]!a}", "UNKNOWN_SETTING")
     return settings | {CARRIER_SETTING: request.query_id}
 
@@ -144,7 +147,7 @@ def database_of(request: QueryRequest) -> str | None:
         QueryRefused: for a name that cannot be quoted safely.
     """
     name = request.values.get("database") or request.headers.get("x-clickhouse-database")
-    if name and not _DATABASE.match(name):
+    if name and not _DATABASE.fullmatch(name):
         raise QueryRefused(81, f"Database {name[:64]!a} does not exist", "UNKNOWN_DATABASE")
     return name or None
 
@@ -156,12 +159,23 @@ def quote_literal(text: str) -> str:
 
 def parse_error(text: str, version: str) -> tuple[int, str]:
     """Return code and message of an engine's error, as a ClickHouse server words them."""
-    text = _VERSION.sub("", _PREFIX.sub("", text.strip()))
-    text = _NESTED.sub(r"Code: \1. DB::Exception: ", text)
+    plain = text.strip().encode("utf-8", "replace").decode()[:_MAX_ERROR_CHARACTERS]
+    text = _without_repetitions(_VERSION.sub("", _PREFIX.sub("", plain)))
     match = _CODE.match(text)
     if match is None:
         text = f"Code: 1001. DB::Exception: {text} (STD_EXCEPTION)"
     return int(match[1]) if match else 1001, f"{text} (version {version} (embedded))\n"
+
+
+def _without_repetitions(text: str) -> str:
+    """Return an error without the code and the class that each layer of the engine put in front of it again."""
+    first = _REPEATED.match(text)
+    if first is None or not text.startswith("DB::Exception: ", first.end() - len("DB::Exception: ")):
+        return text
+    end = first.end()
+    while (again := _REPEATED.match(text[end : end + _MAX_REPEATED_CHARACTERS])) and again[1] == first[1]:
+        end += again.end()
+    return f"Code: {first[1]}. DB::Exception: {text[end:]}"
 
 
 def status_of(code: int) -> int:

@@ -1,10 +1,10 @@
 """`onefold tracking-plan learn`."""
 
 import asyncio
-import re
 from pathlib import Path
 from typing import Annotated, Final
 
+import re2
 import typer
 
 from domain.definitions.yaml_text import commented_yaml
@@ -45,7 +45,7 @@ def learn(*, source: Source, since: Since = "7d", data_dir: DataDir = DEFAULT_DI
 
 def parse_since_ms(text: str) -> int:
     """Return `12h` or `7d` in milliseconds. Raises Invalid for any other form."""
-    match = re.fullmatch(r"([1-9][0-9]{0,3})([hd])", text)
+    match = re2.fullmatch(r"([1-9][0-9]{0,3})([hd])", text)
     if match is None:
         raise Invalid("--since takes hours or days, such as 12h or 7d", path="since")
     return int(match[1]) * UNIT_MS[match[2]]

@@ -1,6 +1,5 @@
 """References to identifiers and profiles as people write them, and nodes as people read them."""
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from typing import Any, Final
 from domain.identity.clusters import Evidence
 from domain.identity.namespaces import SHIPPED_NAMESPACES, Namespaces
 from domain.identity.placeholders import is_blocked
+from domain.letters import unicode_form
 from domain.profiles.fragment import decode_fragment
 from profile_store.port import ProfileStore
 from runtime.errors import Invalid
@@ -55,7 +55,7 @@ def parse_reference(
         raise Invalid(f"{path} has an unknown namespace: use one of {names}", path=path, reason="unknown_namespace")
     secret = settings.tenant_secret.get_secret_value().encode()
     identifier_and_node = namespaces.identify(namespace, value, secret, settings.default_country)
-    if identifier_and_node is None and is_blocked(unicodedata.normalize("NFC", value).strip()):
+    if identifier_and_node is None and is_blocked(unicode_form("NFC", value).strip()):
         raise Invalid(
             f"{path} is a placeholder such as null, 0 or test@test.com: it never counts as an identifier",
             path=path,

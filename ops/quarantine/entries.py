@@ -62,7 +62,7 @@ def check_filters(query: QuarantineQuery) -> None:
 def _require_word(name: str, word: str, allowed: Sequence[str]) -> None:
     if word in allowed:
         return
-    nearest = get_close_matches(word, allowed, 1)
+    nearest = get_close_matches(word[:60], allowed, 1)
     cure = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(filter(None, allowed))}"
     raise Invalid(f"{name}: no record has this {name}: {cure}", path=name, reason="malformed")
 

@@ -14,12 +14,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import definitions, http, records, replays
+from tests.fuzz import definitions, growth, http, records, replays
 
 INPUTS: Final = 300_000
 _SLICE: Final = 10_000
-KINDS: Final = {"http": http.fuzz, "records": records.fuzz, "replays": replays.fuzz, "definitions": definitions.fuzz}
-_TURNS: Final = ("records", "http", "records", "http", "replays", "definitions")
+KINDS: Final = {
+    "http": http.fuzz, "records": records.fuzz, "replays": replays.fuzz, "definitions": definitions.fuzz, "growth": growth.fuzz,
+}  # fmt: skip
+_TURNS: Final = ("records", "http", "records", "http", "replays", "definitions", "growth")
 
 
 def print_line(line: str) -> None:

@@ -1,6 +1,5 @@
 """How a visitor arrived: the campaign in the page's address, and the kind of site that the referrer is. Pure."""
 
-import re
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -20,8 +19,10 @@ _NETWORK_BY_CLICK_PARAMETER: Final = {
     "gclid": "google", "gbraid": "google", "wbraid": "google", "msclkid": "microsoft", "fbclid": "facebook", "ttclid": "tiktok",
     "twclid": "x", "li_fat_id": "linkedin", "zarsrc": "zalo",
 }  # fmt: skip
+_ENDS_OF_AUTHORITY: Final = str.maketrans("?#", "//")
 _WEB_SCHEMES: Final = ("http://", "https://", "android-app://")
-_NATIONAL_DOMAIN: Final = re.compile(r"(?:^|\.)(google|yahoo|yandex)\.(?:com?\.)?[a-z]{2}$")
+_NATIONAL_SITES: Final = ("google", "yahoo", "yandex")
+_MAX_HOST_CHARS: Final = 255
 
 
 def parse_campaign(url: str) -> dict[str, str]:
@@ -77,11 +78,15 @@ def _host(url: str) -> str:
 @cached_texts("addresses of pages")
 def _parse_host(url: str) -> str:
     """Return the host in small letters without `www.`; empty for what is no web address."""
+    scheme, _, rest = url.partition("://")
+    authority = rest.translate(_ENDS_OF_AUTHORITY).partition("/")[0]
+    if len(authority) > _MAX_HOST_CHARS:  # the parser brings a host into a normal form of Unicode, whatever that costs
+        return ""
     try:
-        hostname = urlsplit(url).hostname or ""
+        hostname = urlsplit(f"{scheme}://{authority}").hostname or ""
     except ValueError:
         return ""
-    return hostname.removeprefix("www.")[:255]
+    return hostname.removeprefix("www.")[:_MAX_HOST_CHARS]
 
 
 @cached_texts("hosts")
@@ -91,5 +96,15 @@ def classify_host(host: str) -> tuple[str, str]:
     for start in range(len(labels) - 1):
         if (classification := REFERRER_BY_HOST.get(".".join(labels[start:]))) is not None:
             return classification
-    national = _NATIONAL_DOMAIN.search(host)
-    return ("search", national[1].capitalize()) if national is not None else ("other", "")
+    site = _national_site(labels)
+    return ("search", site.capitalize()) if site else ("other", "")
+
+
+def _national_site(labels: list[str]) -> str:
+    """Return `google` of `google.vn` and of `www.google.com.vn`; empty for other hosts."""
+    *parents, country = labels
+    if len(country) != 2 or not (country.isascii() and country.isalpha() and country.islower()):
+        return ""
+    if len(parents) > 1 and parents[-1] in ("com", "co"):
+        parents.pop()
+    return parents[-1] if parents and parents[-1] in _NATIONAL_SITES else ""

@@ -4,7 +4,6 @@ Both sides must agree on what day it is in each zone. So the SQL does not use Cl
 of every zone is computed here when the statement is written, from the same database as in the stream.
 """
 
-import re
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final
@@ -131,7 +130,8 @@ class CalendarCondition(LeafCondition):
 def parse_date(value: object) -> date | None:
     """Return the date that a trait's value begins with; None when it begins with none. `is_date` in SQL does the same."""
     text = value[:10] if isinstance(value, str) else ""
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+    parts = text.split("-")
+    if [len(part) for part in parts] != [4, 2, 2] or not all(part.isascii() and part.isdigit() for part in parts):
         return None
     try:
         return date.fromisoformat(text)

@@ -1,9 +1,9 @@
 """The leaf `regularly`: an event in so many of the last periods, the current one included."""
 
-import re
 from functools import cached_property
 from typing import ClassVar, Final, Self
 
+import re2
 from pydantic import Field, model_validator
 
 from domain.fields import Duration, EventName, StrictModel, WholeNumber, format_duration
@@ -14,7 +14,7 @@ from domain.segments.registers import Register
 from schemas.instants import NEVER
 
 MAX_PERIODS: Final = 400
-_UTC_OFFSET_REGEX: Final = re.compile(r"^([+-])([01]\d):([0-5]\d)$")
+_UTC_OFFSET_REGEX: Final = re2.compile(r"^([+-])([01]\d):([0-5]\d)$")
 
 
 class RegularlyLeaf(StrictModel):
@@ -39,7 +39,7 @@ class RegularlyLeaf(StrictModel):
     @cached_property
     def offset_ms(self) -> int:
         """How far the clock of `utc_offset` is ahead of UTC, in ms."""
-        sign, hours, minutes = _UTC_OFFSET_REGEX.fullmatch(self.utc_offset).groups()  # type: ignore[union-attr]  # the field's pattern
+        sign, hours, minutes = _UTC_OFFSET_REGEX.fullmatch(self.utc_offset).groups()
         return (int(hours) * 60 + int(minutes)) * 60_000 * (-1 if sign == "-" else 1)
 
 

@@ -4,9 +4,10 @@ A value is JSON text, '' when it is missing. Each function does what the Python 
 above it does; a change on one side is a change on both ("Streaming equals SQL").
 """
 
-import re
 from collections.abc import Iterable
 from typing import Final
+
+import re2
 
 from domain.letters import STROKED_D
 from domain.segments.dates import INSTANT_PATTERN
@@ -73,7 +74,7 @@ FUNCTIONS: Final = {
     # schemas.hashes.text_hash, as 8 bytes instead of 16 hex digits: fewer bytes of the same order
     "hash_of": "t -> substring(SHA256(t), 1, 8)",
 }
-_CALL_REGEX: Final = re.compile(r"\b(\w+)\(")
+_CALL_REGEX: Final = re2.compile(r"\b(\w+)\(")
 
 
 def function_declarations(sql: str) -> str:

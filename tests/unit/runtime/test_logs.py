@@ -10,7 +10,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.logs import REDACTED, configure, get_logger, redact
+from runtime.logs import configure, get_logger, redact
+from runtime.redaction import REDACTED
 from runtime.settings import Settings
 
 LETTERS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
