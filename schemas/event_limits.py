@@ -37,7 +37,7 @@ def find_excess(traits: Mapping[str, Any], identifiers: int) -> Excess | None:
         return Excess(Reason.TOO_MANY_PROPERTIES, "identifiers", f"has more than {MAX_EVENT_IDENTIFIERS} identifiers")
     if len(traits) > MAX_EVENT_TRAITS:
         return Excess(Reason.TOO_MANY_PROPERTIES, "traits", f"has more than {MAX_EVENT_TRAITS} names")
-    if any(_is_too_large(value) for value in traits.values()):
+    if traits and any(_is_too_large(value) for value in traits.values()):
         return Excess(Reason.TOO_LARGE, "traits", f"has a value of more than {MAX_TRAIT_BYTES} bytes")
     return None
 

@@ -11,7 +11,7 @@ import pytest
 from runtime.bus.partitioner import partition_of
 from runtime.bus.port import Bus, Consumer, Outgoing, Partition, Record
 from runtime.bus.record_limits import MAX_RECORD_BYTES
-from runtime.errors import Permanent
+from runtime.errors import Permanent, TooLarge
 from tests.support.polling import eventually_async
 
 PARTITIONS = 4
@@ -309,7 +309,7 @@ async def test_creating_a_topic_again_changes_nothing(bus: Bus, topic: str) -> N
 
 async def test_a_record_too_large_is_refused_and_the_next_is_written(bus: Bus, topic: str) -> None:
     producer = await bus.producer()
-    with pytest.raises(Permanent, match="larger"):
+    with pytest.raises(TooLarge, match="larger"):
         await producer.send([Outgoing(topic, bytes(MAX_RECORD_BYTES), b"k", 0)])
     assert await producer.send([Outgoing(topic, b"v", b"k", 0)]) == [(0, 0)]
     await producer.aclose()

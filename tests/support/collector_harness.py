@@ -1,6 +1,5 @@
 """A collector in this process, over the in-memory bus or a producer that fails."""
 
-import base64
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from runtime.metrics import Metrics
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
+from schemas.quarantine import raw_bytes
 from schemas.records import QuarantineRecord
 
 KEY = "key-of-the-shop"
@@ -85,7 +85,7 @@ class CollectorHarness:
     async def quarantined(self) -> list[tuple[QuarantineRecord, bytes]]:
         """Return all records of `quarantine` with their raw bytes."""
         entries = [decode(QuarantineRecord, record.value) for record in await self.records("quarantine")]
-        return [(record, base64.b64decode(record.raw)) for record in entries]
+        return [(record, raw_bytes(record)) for record in entries]
 
 
 @asynccontextmanager

@@ -12,9 +12,11 @@ from api.app import Api
 from api.request_bodies import MAX_BODY_BYTES
 from domain.identity.model import Label, Members
 from domain.identity.rules import CompiledIdentityRules, HouseholdRules, IdentityRulesSpec
+from domain.profiles.bounds import MAX_TRAITS
 from domain.profiles.fragment import Fragment, apply_event, encode_fragment
 from domain.profiles.membership import Membership, SegmentState, encode_membership
 from domain.segments.plan import SegmentPlan
+from ops.cli.profile import profile_lines
 from ops.profile_reader import ProfileReader
 from profile_store.memory import MemoryStore
 from profile_store.port import DocumentKind, GuardedDocument, TopicPartition, Writes
@@ -88,6 +90,17 @@ async def test_any_identifier_leads_to_the_joined_profile(store: MemoryStore, cl
     assert {"namespace": "user_id", "value": "u1"} in body["identifiers"]
     for path in ("/v1/profiles/user_id:u1", f"/v1/profiles/id/{members[0]}", f"/v1/profiles/id/{members[1]}"):
         assert (await client.get(path)).json() == body
+
+
+async def test_a_profile_says_about_how_many_names_it_has_no_place_for(store: MemoryStore, client: httpx.AsyncClient) -> None:
+    many = {f"sở thích {number}": number for number in range(1_000)}
+    await put(store, event({"user_id": "u1"}, id="m1", type="identify", traits=many | {"name": "Lan"}))
+    body = (await client.get("/v1/profiles/user_id:u1")).json()
+    assert len(body["traits"]) in (MAX_TRAITS, MAX_TRAITS + 1)
+    assert body["traits"]["name"] == "Lan"
+    assert body["dropped_names"].keys() == {"traits"}
+    assert 500 < body["dropped_names"]["traits"] < 1_000
+    assert any(line.startswith("  about ") and line.endswith(" traits") for line in profile_lines(body))
 
 
 async def test_a_value_is_normalised_before_it_is_looked_up(store: MemoryStore, client: httpx.AsyncClient) -> None:

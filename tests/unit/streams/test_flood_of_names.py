@@ -24,6 +24,7 @@ from runtime.clock import ManualClock
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.records import Profile
+from streams.metrics import METRICS
 from streams.testing import run_streams
 
 BODY_BYTES: Final = 4 * 1024 * 1024
@@ -117,5 +118,7 @@ async def test_a_flood_of_names_leaves_a_bounded_profile_and_restarts_nothing(tm
     profile = decode(Profile, (await records_of(bus, settings.topic("profiles")))[-1].value)
     assert profile.traits["name"] == "Lan"
     assert profile.segments == ("hue",)
+    for kind in fragments[0].dropped:
+        assert f'onefold_names_dropped_total{{of="{kind}"}}' in METRICS.exposition().decode()
     names = sum(NAMES_PER_CALL for outcome in outcomes[:-1] for _ in range(outcome.accepted_by_type["identify"]))
     assert abs(profile.dropped_names["traits"] - names) < names * 0.3

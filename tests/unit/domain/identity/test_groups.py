@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.definitions.kinds import Segment, load_yaml
@@ -24,6 +24,7 @@ from domain.identity.groups import (
 )
 from domain.identity.households import group_id, group_kind
 from domain.identity.rules import HouseholdRules
+from domain.profiles.bounds import MAX_TRAITS
 from domain.profiles.fragment import MAX_ACCOUNTS, Fragment, TraitValue, apply_event, decode_fragment, encode_fragment
 from domain.profiles.join import JoinedProfile, join_fragments
 from domain.segments.plan import SegmentPlan
@@ -206,3 +207,22 @@ def test_the_accounts_of_one_owner_are_bounded_whatever_their_order() -> None:
         apply_event(backwards, call, SegmentPlan())
     assert forwards.accounts == backwards.accounts
     assert len(forwards.accounts) == MAX_ACCOUNTS
+
+
+@given(seed=st.integers(0, 1 << 32))
+@settings(max_examples=20)
+def test_an_account_keeps_the_same_traits_in_any_order_and_those_that_segments_read(seed: int) -> None:
+    reader = plan("{account: {trait: {path: gói, value: lớn}}}")
+    registers = {f"trait {number}": (number, number, "m") for number in range(MAX_TRAITS + 60)} | {"gói": ("lớn", 1, "m")}
+    given_records = [
+        GroupRecord(group_id=ACCOUNT, kind="account", name="Công ty A", traits={name: register})
+        for name, register in registers.items()
+    ]
+    shuffled = random.Random(seed).sample(given_records, len(given_records))
+    whole, part = GroupDocument(), GroupDocument()
+    apply_group_records(whole, given_records, reader.retained)
+    for record in shuffled:
+        apply_group_records(part, [record], reader.retained)
+    assert encode_group(whole) == encode_group(part)
+    assert MAX_TRAITS <= len(whole.traits) <= MAX_TRAITS + 1
+    assert whole.traits["gói"].value == "lớn"
