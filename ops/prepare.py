@@ -11,7 +11,9 @@ from embedded.layout import Layout
 from ops import definitions_topic
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
+from runtime.secret_files import read_secret_files
 from runtime.settings import Settings
+from runtime.variables import WRITE_KEYS
 from schemas.topics import TOPICS
 from warehouse.migrate import migrate
 
@@ -50,8 +52,12 @@ def write_keys(settings: Settings) -> dict[str, str]:
     if settings.mode == "embedded":
         own = secrets.load_or_create(Layout.of(settings.data_dir))
         return {DEFAULT_SOURCE: own.write_key, SERVER_SOURCE: own.server_write_key}
-    keys = {DEFAULT_SOURCE: os.environ.get("ONEFOLD_WRITE_KEY"), SERVER_SOURCE: os.environ.get("ONEFOLD_SERVER_WRITE_KEY")}
-    return {name: key for name, key in keys.items() if key}
+    variables = os.environ | read_secret_files(WRITE_KEYS, os.environ)
+    return {
+        source: key
+        for source, name in zip((DEFAULT_SOURCE, SERVER_SOURCE), WRITE_KEYS, strict=True)
+        if (key := variables.get(name))
+    }
 
 
 async def declare_sources(settings: Settings, bus: Bus, keys: Mapping[str, str]) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ from runtime.validation_words import describe_error
 PREFIX: Final = "ONEFOLD_"
 # Variables that are no settings of a process: of `onefold up`, of Compose, and of options of commands.
 _OTHERS: Final = frozenset({
-    "ONEFOLD_ROLES", "ONEFOLD_KAFKA_LIB", "ONEFOLD_REDIS_SERVER", "ONEFOLD_REDIS_MAX_MEMORY_BYTES", "ONEFOLD_WRITE_KEY",
-    "ONEFOLD_COLLECTOR_URL",
+    "ONEFOLD_ROLES", "ONEFOLD_KAFKA_LIB", "ONEFOLD_REDIS_SERVER", "ONEFOLD_REDIS_MAX_MEMORY_BYTES", "ONEFOLD_COLLECTOR_URL",
 })  # fmt: skip
+WRITE_KEYS: Final = ("ONEFOLD_WRITE_KEY", "ONEFOLD_SERVER_WRITE_KEY")
+"""The write keys of the sources `default` and `server`, for the commands that declare them and send with them."""
 _PREFIXES: Final = (
     "ONEFOLD_DEMO_",
     "ONEFOLD_TEST_",
@@ -32,12 +33,13 @@ _PREFIXES: Final = (
 
 def known_variables() -> frozenset[str]:
     """Return the names of all variables that have a meaning by themselves."""
-    return _OTHERS | {PREFIX + name.upper() for name in Settings.model_fields} | {name + SUFFIX for name in secret_variables()}
+    settings = {PREFIX + name.upper() for name in Settings.model_fields}
+    return _OTHERS | settings | set(secret_variables()) | {name + SUFFIX for name in secret_variables()}
 
 
 def secret_variables() -> tuple[str, ...]:
     """Return the names of the variables whose value is a secret, and which may name a file instead."""
-    return tuple(PREFIX + name.upper() for name in secret_fields())
+    return (*(PREFIX + name.upper() for name in secret_fields()), *WRITE_KEYS)
 
 
 def check_names(environ: Mapping[str, str] = os.environ) -> None:
@@ -65,7 +67,8 @@ def read_settings(variables: Mapping[str, str] | None = None) -> Settings:
     """
     check_names()
     given = dict(variables or {})
-    from_files = read_secret_files([name for name in secret_variables() if name not in given], os.environ)
+    names = (PREFIX + name.upper() for name in secret_fields())
+    from_files = read_secret_files([name for name in names if name not in given], os.environ)
     try:
         return Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in (from_files | given).items()})
     except ValidationError as error:

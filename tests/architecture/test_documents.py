@@ -1,18 +1,13 @@
 """The documentation says what the code says."""
 
-import json
 import re
 import tomllib
-from importlib.metadata import distribution
 from pathlib import Path
 
-import jsonschema
 import pytest
-import yaml
 
 from docs.reference import PAGES
 from runtime.metrics import REGISTER
-from runtime.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,37 +39,6 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
-
-
-def compose() -> dict[str, dict[str, dict[str, object]]]:
-    document: dict[str, dict[str, dict[str, object]]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    return document
-
-
-def test_compose_file_fits_its_schema() -> None:
-    path = distribution("check-jsonschema").locate_file("check_jsonschema/builtin_schemas/vendor/compose-spec.json")
-    jsonschema.validate(compose(), json.loads(Path(str(path)).read_text()))
-
-
-def test_compose_sets_only_settings_that_exist() -> None:
-    known = {f"ONEFOLD_{name.upper()}" for name in Settings.model_fields} | {"ONEFOLD_WRITE_KEY", "ONEFOLD_SERVER_WRITE_KEY"}
-    for service in compose()["services"].values():
-        environment = service.get("environment", {})
-        assert isinstance(environment, dict)
-        assert {name for name in environment if name.startswith("ONEFOLD_")} <= known
-
-
-def test_compose_pins_every_image_and_checks_every_store() -> None:
-    services = compose()["services"]
-    for name in ("kafka", "redis", "clickhouse"):
-        assert re.search(r":\d+\.\d+", str(services[name]["image"]))
-        assert "healthcheck" in services[name]
-        assert "volumes" in services[name]
-
-
-def test_compose_runs_every_role() -> None:
-    roles = {"collector", "streams", "consumers", "activation", "api"}
-    assert roles <= compose()["services"].keys()
 
 
 def test_every_helper_of_the_tests_is_explained() -> None:
