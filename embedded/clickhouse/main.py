@@ -15,6 +15,7 @@ import uvloop
 
 from embedded.clickhouse import landlock, store_directory, users
 from runtime.errors import Misconfigured
+from runtime.http.limits import ANSWER_HEADERS
 from runtime.logs import configure, get_logger
 from runtime.variables import read_settings
 
@@ -79,6 +80,7 @@ async def _serve_until_signal(application: "Application", listener: socket.socke
     config = uvicorn.Config(
         application,
         log_config=None, access_log=False, http="httptools", ws="none", lifespan="on", server_header=False,
+        headers=list(ANSWER_HEADERS),
         timeout_keep_alive=75, timeout_graceful_shutdown=_GRACE_S,
     )  # fmt: skip
     server = _Server(config)

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple, Self
 
 from runtime.settings import Settings
 
+ANSWER_HEADERS: Final = (("X-Content-Type-Options", "nosniff"),)
+"""Headers of every answer: a browser must not take what somebody sent, and what an answer repeats, for a page or a script."""
 MAX_FRAMING_FACTOR: Final = 8
 """How many bytes on the wire one byte of a body may take: a chunk of one byte takes six."""
 

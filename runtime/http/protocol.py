@@ -17,7 +17,7 @@ from typing import Any, ClassVar, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from runtime.http.connections import CONNECTION_KEY, ConnectionTable
-from runtime.http.limits import HttpLimits, Refusal, RenderRefusal
+from runtime.http.limits import ANSWER_HEADERS, HttpLimits, Refusal, RenderRefusal
 
 CountClosed = Callable[[str], None]
 """Counts a connection that a limit has closed, by the reason: `no_room`, `headers`, `body` or `answer`."""
@@ -168,7 +168,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if self._may_answer(cycle):
             content = type(self).render_refusal(refusal)
-            head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n" % len(content)
+            common = b"".join(f"{name}: {value}\r\n".encode() for name, value in ANSWER_HEADERS)
+            head = common + b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n" % len(content)
             retry_after = b"retry-after: 1\r\n" if refusal is Refusal.BUSY else b""
             self.transport.write(STATUS_LINE[refusal.value.status] + head + retry_after + b"\r\n" + content)
         if cycle is not None:

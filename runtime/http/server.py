@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from runtime.errors import Misconfigured
-from runtime.http.limits import HttpLimits, RenderRefusal, render_error
+from runtime.http.limits import ANSWER_HEADERS, HttpLimits, RenderRefusal, render_error
 from runtime.http.protocol import CountClosed, bounded_protocol
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
@@ -52,6 +52,7 @@ def make_server(
             log_level="error",  # a warning for each malformed request would let anybody fill the log
             access_log=False,
             server_header=False,
+            headers=list(ANSWER_HEADERS),
             proxy_headers=False,  # a setting decides which proxies to trust
             timeout_graceful_shutdown=grace_s,
             backlog=BACKLOG,

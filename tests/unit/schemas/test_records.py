@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from schemas.codec import Undecodable, decode, encode
-from schemas.records import Profile, Touched, Transition
+from schemas.records import LinkRecord, Profile, Touched, Transition
 from tests.support.transitions import transition
 
 NODE = "0" + "a" * 31
@@ -36,3 +36,23 @@ def test_a_record_of_the_first_version_is_read_as_one_of_the_newest(
     old = {**msgspec.to_builtins(said), "version": 1}
     del old[more]
     assert decode(type(said), orjson.dumps(old)) == msgspec.structs.replace(said, **{more: without})
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"profile_id": 7}, "Expected `str`, got `int` - at `$.profile_id`"),
+        ({"cause": "lan@shop.vn"}, "The value is none of those that are allowed - at `$.cause`"),
+        ({"changed": ["ok", {"lan@shop.vn": 1}]}, "Expected `str`, got `object` - at `$.changed[1]`"),
+    ],
+)
+def test_an_error_names_the_field_and_quotes_no_value(changed: dict[str, object], problem: str) -> None:
+    with pytest.raises(Undecodable) as error:
+        decode(Touched, orjson.dumps({**msgspec.to_builtins(RECORDS[0]), **changed}))
+    assert error.value.detail == problem
+
+
+def test_the_kind_of_a_record_is_not_quoted_either() -> None:
+    with pytest.raises(Undecodable) as error:
+        decode(LinkRecord, b'{"kind": "0912345678"}')
+    assert "0912345678" not in str(error.value)

@@ -131,7 +131,9 @@ def test_a_full_disk_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_any_directory_name_works(tmp_path: Path) -> None:
     with clickhouse_server(tmp_path / "dữ liệu & é+%41 ?x=<1>") as url:
-        assert httpx.post(url, content="SELECT 1").text == "1\n"
+        answer = httpx.post(url, content="SELECT 1")
+        assert answer.text == "1\n"
+        assert answer.headers["x-content-type-options"] == "nosniff"
         assert "Code: 497" in httpx.post(url, content="CREATE USER mallory").text
 
 

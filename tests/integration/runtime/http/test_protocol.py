@@ -54,6 +54,21 @@ class Reader:
         return StreamingResponse(chunks())
 
 
+@pytest.mark.parametrize(
+    "request_bytes",
+    [GET, b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n", b"DELETE / HTTP/1.1\r\nHost: x\r\n\r\n", b"no HTTP\r\n\r\n"],
+)
+async def test_no_answer_lets_a_browser_guess_what_it_is(request_bytes: bytes) -> None:
+    async with served(Reader().app(), PATIENT) as port:
+        reader, writer = await port.open()
+        writer.write(request_bytes)
+        async with asyncio.timeout(WITHIN_S):
+            answer = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 ")
+        assert b"x-content-type-options: nosniff" in answer.lower()
+
+
 @pytest.mark.parametrize("head", [b"", b"GET /", b"GET / HTTP/1.1\r\nX: "])
 async def test_headers_that_do_not_become_whole_close_the_connection(head: bytes) -> None:
     async with served(Reader().app(), replace(PATIENT, headers_timeout_s=SHORT_S)) as port:
