@@ -25,6 +25,7 @@ from runtime import metrics
 from runtime.bus.memory import MemoryBus, MemoryProducer
 from runtime.clock import SystemClock
 from runtime.settings import Settings
+from schemas.kafka_access import ACCESS, OPERATOR, Access, rights_of
 from schemas.reasons import Reason
 from schemas.topics import TOPICS
 
@@ -90,6 +91,58 @@ def topics() -> str:
     return "# Topics\n\n" + _GENERATED_NOTICE + _TOPICS_INTRODUCTION + _table(head, rows)
 
 
+_ACCESS_INTRODUCTION = """A broker with `StandardAuthorizer` forbids what no rule allows. Give each process a user of its own (in
+`ONEFOLD_KAFKA_USER`, or by its certificate) and the rights below; names are those of the environment `onefold`. A test runs every
+process with these rights, and none is denied anything.
+
+- Onefold writes without transactions: no process needs a transactional id. To write a topic includes to write it idempotently.
+- A right to read or write a topic, or to read in a group, includes the right to describe it.
+- Other systems' producers need `Write` on `onefold.touchpoints`, and nothing else. Whoever may write to another topic may say
+  anything to the processes that read it, so give that right to no other system. Readers of `profiles`, `memberships` or
+  `identities` need `Read` on the topic and on a group of their own.
+- `operator` is the user of the `onefold` command with `ONEFOLD_MODE=server`: of `prepare`, `apply`, `account`, `rebuild` and so on.
+
+"""
+
+
+def kafka_access() -> str:
+    """Return the page of the rights on the broker."""
+    rows = [
+        (
+            f"`{access.role}`",
+            _topic_list(access.reads, access),
+            _topic_list(access.writes, access),
+            ", ".join(f"`onefold.{group}`" for group in access.groups) or "none",
+        )
+        for access in ACCESS
+    ]
+    table = _table(("User", "Reads", "Writes", "Consumer groups"), rows)
+    commands = "\n".join(_access_commands(access) for access in ACCESS)
+    return (
+        f"# Rights on the broker\n\n{_GENERATED_NOTICE}{_ACCESS_INTRODUCTION}{table}\n"
+        "The same as commands of Kafka's own tool. `$admin` stands for its options `--bootstrap-server` and `--command-config`.\n\n"
+        f"```sh\n{commands}\n```\n"
+    )
+
+
+def _topic_list(topics: Sequence[str], access: Access) -> str:
+    return "all; creates and alters them" if access.role == OPERATOR else ", ".join(f"`{topic}`" for topic in topics)
+
+
+def _access_commands(access: Access) -> str:
+    """Return one command for each resource of a user."""
+    operations: dict[tuple[str, str, bool], list[str]] = {}
+    for right in rights_of(access, "onefold"):
+        operations.setdefault((right.resource, right.name, right.is_prefix), []).append(right.operation)
+    return "\n".join(
+        f"kafka-acls.sh $admin --add --allow-principal User:{access.role} "
+        + " ".join(f"--operation {operation}" for operation in granted)
+        + f" --{resource} {name}"
+        + (" --resource-pattern-type prefixed" if is_prefix else "")
+        for (resource, name, is_prefix), granted in operations.items()
+    )
+
+
 def reasons() -> str:
     """Return the page of every reason of the closed list."""
     return (
@@ -146,6 +199,7 @@ def _command_rows(command: _click.Command, path: str) -> Iterator[tuple[str, str
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "topics.md": topics,
+    "kafka-access.md": kafka_access,
     "reasons.md": reasons,
     "metrics.md": metrics_page,
     "operating.md": operating,

@@ -91,12 +91,15 @@ def broker_in(directory: Path) -> Kafka:
     return broker
 
 
-def broker_spec(broker: Kafka, properties: Mapping[str, str]) -> ChildSpec:
-    """Return how to start a prepared broker with these properties in place of its own; it is ready when it accepts its user."""
+def broker_spec(broker: Kafka, properties: Mapping[str, str], *flags: str) -> ChildSpec:
+    """Return how to start a prepared broker with these properties in place of its own; it is ready when it accepts its user.
+
+    `flags` are further ones of its JVM.
+    """
     with broker.properties_file.open("a", encoding="latin-1") as lines:  # of a property that comes twice, Java takes the last
         lines.writelines(f"{name}={value}\n" for name, value in properties.items())
     has_login = "CLIENTS:PLAINTEXT" not in properties.get("listener.security.protocol.map", "")
-    layout, argv = broker.layout, broker.argv(*ClassArchive(broker, cache_dir()).flags())
+    layout, argv = broker.layout, broker.argv(*ClassArchive(broker, cache_dir()).flags(), *flags)
     is_ready = broker.is_ready if has_login else partial(_is_open, broker)
     return ChildSpec("kafka", argv, is_ready, layout.logs / "kafka.out.log", broker.env(), (layout.logs / "kafka.log",))
 
