@@ -12,6 +12,7 @@ from embedded import ports as port_book
 from embedded import redis, secrets
 from embedded.child_process import LIVENESS_TIMEOUT_S, ChildSpec
 from embedded.class_archive import ClassArchive
+from embedded.clickhouse.environment import needed_variables
 from embedded.java import find_java
 from embedded.kafka import Kafka
 from embedded.kafka_jars import cache_dir, kafka_jars
@@ -167,6 +168,7 @@ class Stack:
             is_ready=lambda: answers_ok(port, "/ping"),
             is_alive=lambda: answers_ok(port, "/ping", LIVENESS_TIMEOUT_S),
             log=self.layout.logs / "clickhouse.log",
+            env=needed_variables(os.environ),
         )
 
     def _kafka(self) -> ChildSpec:

@@ -9,10 +9,11 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
-from embedded.clickhouse.engine import Engine, UserRole
+from embedded.clickhouse.engine import Engine
 from embedded.clickhouse.exchange import Exchange, Receive, Send, plain_reply
 from embedded.clickhouse.form_data import FORM_MEDIA_TYPE, with_form
 from embedded.clickhouse.lexer import AmbiguousSyntax
+from embedded.clickhouse.limits import UserLimits
 from embedded.clickhouse.protocol import (
     MAX_HEAD_CHARACTERS,
     MAX_TEXT_BYTES,
@@ -22,11 +23,15 @@ from embedded.clickhouse.protocol import (
     credentials,
     database_of,
     parse_request,
+    settings_of,
 )
 from embedded.clickhouse.query_ids import with_client_ids
 from embedded.clickhouse.sessions import Sessions
+from embedded.clickhouse.setting_clauses import SettingChange
+from embedded.clickhouse.slots import Caller, UserSlots
 from embedded.clickhouse.statement_run import StatementRun
 from embedded.clickhouse.statement_scan import (
+    READING_WORDS,
     Incomplete,
     InsertHead,
     Statement,
@@ -36,6 +41,7 @@ from embedded.clickhouse.statement_scan import (
     scan,
 )
 from embedded.clickhouse.users import EngineUser
+from runtime.http.connections import prove_connection
 from runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -43,7 +49,7 @@ _INLINE_SCAN_CHARACTERS = 1 << 14
 _SAME_ID_WAIT_S = 0.5
 _NO_DATABASE_OF_ANALYSTS = (
     "Cannot execute query in readonly mode: this user reads, and the embedded engine has no database in which analysts may write. "
-    "Tools that create tables or views (dbt, .sql() of ibis) need a ClickHouse server: see docs/analysts.md"
+    "Tools that create tables, also temporary ones, or views (dbt, .sql() of ibis) need a ClickHouse server: see docs/analysts.md"
 )
 _UNKNOWN_USER_HASH = hashlib.sha256(b"").hexdigest()
 
@@ -51,8 +57,12 @@ _UNKNOWN_USER_HASH = hashlib.sha256(b"").hexdigest()
 class Application:
     """Serves one engine to the users of the users file."""
 
-    def __init__(self, engine: Engine, users: Mapping[str, EngineUser]) -> None:
+    def __init__(self, engine: Engine, users: Mapping[str, EngineUser], limits_by_user: Mapping[str, UserLimits]) -> None:
         self._engine, self._users = engine, users
+        self._callers = {
+            name: Caller(name, user.role, limits_by_user[name], UserSlots(name, limits_by_user[name]))
+            for name, user in users.items()
+        }
         self._sessions = Sessions(engine)
         self._running: dict[str, asyncio.Event] = {}
         self._sweeper: asyncio.Task[None] | None = None
@@ -103,7 +113,7 @@ class Application:
         exchange = self._exchange(placeholder, receive, send)
         try:
             exchange = self._exchange(parse_request(scope, placeholder.query_id), receive, send)
-            await self._run(exchange)
+            await self._run(exchange, scope)
         except ClientDisconnected:
             return
         except (QueryRefused, RuntimeError) as error:  # the engine's own errors are RuntimeErrors
@@ -117,66 +127,70 @@ class Application:
     def _exchange(self, request: QueryRequest, receive: Receive, send: Send) -> Exchange:
         return Exchange(request, receive, send, self._engine)
 
-    def _role(self, name: str, password: str) -> UserRole:
-        """Return the role of a user. The comparison takes the same time whether the user exists or not."""
+    def _authenticate(self, name: str, password: str) -> Caller:
+        """Return who asks. The comparison takes the same time whether the user exists or not."""
         user = self._users.get(name)
         password_hash = hashlib.sha256(password.encode("utf-8", "replace")).hexdigest()
         is_correct = hmac.compare_digest(user.password_sha256 if user else _UNKNOWN_USER_HASH, password_hash)
         if user is None or not is_correct:
             text = f"{name[:64]!a}: Authentication failed: password is incorrect, or there is no user with such name."
             raise QueryRefused(516, text, "AUTHENTICATION_FAILED")
-        return user.role
+        return self._callers[name]
 
-    async def _run(self, exchange: Exchange) -> None:
+    async def _run(self, exchange: Exchange, scope: Mapping[str, Any]) -> None:
         request = exchange.request
         if request.method not in {"GET", "HEAD", "POST", "PUT"}:
             raise QueryRefused(48, f"Method {request.method[:16]} is not supported: use GET or POST", "NOT_IMPLEMENTED")
-        name, password = credentials(request)
-        role = self._role(name, password)
+        caller = self._authenticate(*credentials(request))
+        prove_connection(scope)
         rest = exchange.body()
         if request.headers.get("content-type", "").startswith(FORM_MEDIA_TYPE):
             request = exchange.request = with_form(request, await _read_whole(rest))
         try:
             sql, head, data = await _read_statement(request, rest)
             statement = await _checked_statement(sql, head, request.bound_parameters)
+            _check_rights(caller, request, statement)
             if head is None:
                 sql = await _with_client_ids(sql, statement, database_of(request))
-            async with self._sessions.acquire(request, name, role) as session:
-                query = StatementRun(self._engine, exchange, role, session)
+            async with contextlib.AsyncExitStack() as stack:
+                disconnected = stack.enter_context(exchange.watch_disconnect()) if head is None else None
+                slot = caller.slots.take(is_kill=statement.first_word == "kill", disconnected=disconnected)
+                await stack.enter_async_context(slot)
+                session = await stack.enter_async_context(self._sessions.acquire(request, caller.name, caller.limits.sessions))
+                query = StatementRun(self._engine, exchange, caller, session)
                 if request.method in {"GET", "HEAD"}:
                     query.read_only(statement)
-                async with contextlib.AsyncExitStack() as stack:
-                    await stack.enter_async_context(self._running_once(request.query_id))
-                    stack.push_async_callback(query.close)
-                    if head is None:
-                        await query.select(sql, statement)
-                    else:
-                        await query.insert(head, data, rest)
+                await stack.enter_async_context(self._running_once(request.query_id, caller.carrier(request.query_id)))
+                stack.push_async_callback(query.close)
+                if disconnected is not None:
+                    await query.select(sql, statement, disconnected)
+                elif head is not None:
+                    await query.insert(head, data, rest)
         except RuntimeError as error:
-            if role == "analyst" and "Cannot execute query in readonly mode" in str(error):
+            if caller.role == "analyst" and "Cannot execute query in readonly mode" in str(error):
                 raise QueryRefused(164, _NO_DATABASE_OF_ANALYSTS, "READONLY") from error
             raise
         finally:
             await rest.aclose()
 
     @contextlib.asynccontextmanager
-    async def _running_once(self, query_id: str) -> AsyncIterator[None]:
-        """Note that a query runs, so that its id names one query alone.
+    async def _running_once(self, query_id: str, carrier: str) -> AsyncIterator[None]:
+        """Note that a query runs, so that its id names one query of its user alone.
 
         Raises:
             QueryRefused: 216 when another query of this id runs.
         """
-        if (other := self._running.get(query_id)) is not None:
+        if (other := self._running.get(carrier)) is not None:
             # a client may have read an answer before the request that gave it has ended here
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(other.wait(), _SAME_ID_WAIT_S)
-        if query_id in self._running:
+        if carrier in self._running:
             raise QueryRefused(216, f"Query with id = {query_id} is already running.", "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING")
-        ended = self._running[query_id] = asyncio.Event()
+        ended = self._running[carrier] = asyncio.Event()
         try:
             yield
         finally:
-            del self._running[query_id]
+            del self._running[carrier]
             ended.set()
 
 
@@ -250,6 +264,18 @@ async def _checked_statement(sql: str, head: InsertHead | None, bound: Mapping[s
     if head is not None and statement.first_word != "insert":
         raise QueryRefused(62, "Syntax error: data without INSERT", "SYNTAX_ERROR")
     return statement
+
+
+def _check_rights(caller: Caller, request: QueryRequest, statement: Statement) -> None:
+    """Let a reader do what readers do, before the engine sees the statement.
+
+    Raises:
+        QueryRefused: 164 for a statement that does not read, 452 for a setting beyond the limits of the user.
+    """
+    if caller.role == "analyst" and statement.first_word not in READING_WORDS | {"kill"}:
+        raise QueryRefused(164, _NO_DATABASE_OF_ANALYSTS, "READONLY")
+    caller.limits.check_settings(statement.settings)
+    caller.limits.check_settings(SettingChange(name, value) for name, value in settings_of(request).items())
 
 
 async def _with_client_ids(sql: str, statement: Statement, database: str | None) -> str:

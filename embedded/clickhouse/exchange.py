@@ -1,7 +1,9 @@
 """One request and its answer on the wire: the body as it comes, the answer as clients expect it."""
 
+import asyncio
+import contextlib
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Protocol
 
 from embedded.clickhouse.compression import BlockDecoder, Encoder, blocks_encoder, decoder_for, encoder_for, plain_encoder
@@ -14,8 +16,8 @@ from embedded.clickhouse.protocol import (
     summary_header,
 )
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HeaderPairs = list[tuple[str, str]]
 
 
@@ -79,8 +81,16 @@ class Exchange:
         if inner is not None:
             inner.finish()
 
-    async def wait_for_disconnect(self) -> None:
-        """Return when the client has disconnected. Call it only after the body was read."""
+    @contextlib.contextmanager
+    def watch_disconnect(self) -> "Iterator[asyncio.Future[None]]":
+        """Give a future that is done when the client has left. Only valid once the whole body was read."""
+        watch = asyncio.ensure_future(self._wait_for_disconnect())
+        try:
+            yield watch
+        finally:
+            watch.cancel()
+
+    async def _wait_for_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 

@@ -22,10 +22,12 @@ _CONNECT_TCP = 1 << 1
 SYSTEM_PATHS = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime",
     "/etc/timezone", "/etc/nsswitch.conf", "/etc/hosts", "/etc/host.conf", "/etc/resolv.conf", "/etc/gai.conf", "/etc/mime.types",
-    "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/version", "/proc/sys", "/proc/net",
-    "/proc/diskstats", "/proc/mounts", "/proc/filesystems", "/proc/vmstat", "/sys/fs/cgroup", "/sys/devices", "/sys/block",
-    "/sys/class", "/sys/kernel/mm", "/dev/urandom", "/dev/random", "/dev/zero",
+    "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/version", "/proc/sys",
+    "/proc/diskstats", "/proc/filesystems", "/proc/vmstat", "/sys/fs/cgroup", "/sys/devices", "/sys/block", "/sys/class",
+    "/sys/kernel/mm", "/dev/urandom", "/dev/random", "/dev/zero",
 )  # fmt: skip
+# What the engine reads of its own process: sizes and times. Not the environment, the command line, the memory or the open files.
+OWN_PROCESS_FILES = ("maps", "statm", "stat", "status", "auxv", "cgroup", "mountinfo", "loginuid")
 WRITABLE_DEVICES = ("/dev/null", "/dev/tty")
 
 
@@ -49,9 +51,8 @@ def restrict_process(writable: Path, readable: Iterable[Path]) -> str | None:
         read_rights = _READ_FILE | _READ_DIR
         for path in {*map(Path, SYSTEM_PATHS), *readable}:
             _allow_path(libc, ruleset, path, read_rights)
-        # pinned by a descriptor that stays open: the kernel may otherwise forget the entry, and with it the rule
-        own_process = os.open(f"/proc/{os.getpid()}", os.O_PATH | os.O_CLOEXEC)
-        _allow_path(libc, ruleset, Path(f"/proc/self/fd/{own_process}"), read_rights)
+        for name in OWN_PROCESS_FILES:
+            _allow_own_process_file(libc, ruleset, name)
         for path in map(Path, WRITABLE_DEVICES):
             _allow_path(libc, ruleset, path, (_READ_FILE | _WRITE_FILE) & all_rights)
         _allow_path(libc, ruleset, writable, all_rights & ~_EXECUTE)
@@ -75,6 +76,15 @@ def _allow_path(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> Non
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
     finally:
         os.close(descriptor)
+
+
+def _allow_own_process_file(libc: ctypes.CDLL, ruleset: int, name: str) -> None:
+    try:
+        # stays open: the kernel may otherwise forget the entry, and with it the rule
+        descriptor = os.open(f"/proc/{os.getpid()}/{name}", os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return  # a kernel without this file
+    _allow_path(libc, ruleset, Path(f"/proc/self/fd/{descriptor}"), _READ_FILE)
 
 
 def interpreter_paths() -> set[Path]:

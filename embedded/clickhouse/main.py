@@ -2,20 +2,22 @@
 
 import argparse
 import asyncio
-import contextlib
+import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvicorn
 import uvloop
 
 from embedded.clickhouse import landlock, store_directory, users
+from embedded.clickhouse.environment import drop_other_variables
+from embedded.clickhouse.limits import limits_of
 from runtime.errors import Misconfigured
-from runtime.http.limits import ANSWER_HEADERS
+from runtime.http.limits import HttpLimits
+from runtime.http.server import make_server
 from runtime.logs import configure, get_logger
 from runtime.variables import read_settings
 
@@ -24,15 +26,11 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 _GRACE_S = 10
+_MAX_HEADER_BYTES = 1 << 20
+"""The address may hold a query with its parameters."""
+_MAX_BODY_BYTES = 16 << 30
+"""Rows of an INSERT, which pass through; the text of a query is far less."""
 log = get_logger(__name__)
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn server that our own signal handlers end, so that the process ends with 0 and not with the signal."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,16 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
     parser.add_argument("--users-file", type=Path, help="JSON: {name: {password_sha256, role: app or analyst}}")
     options = parser.parse_args(arguments)
+    if arguments is None:
+        drop_other_variables()
     try:
-        configure(read_settings(), "clickhouse")
-        _serve(options.path, options.port, options.users_file)
+        settings = read_settings()
+        configure(settings, "clickhouse")
+        http_limits = HttpLimits.of(settings, max_header_bytes=_MAX_HEADER_BYTES, max_body_bytes=_MAX_BODY_BYTES)
+        _serve(options.path, options.port, options.users_file, http_limits)
     except Misconfigured as error:
         print(f"clickhouse: {error}", file=sys.stderr, flush=True)
         return 1
     return 0
 
 
-def _serve(path: Path, port: int, users_file: Path | None) -> None:
+def _serve(path: Path, port: int, users_file: Path | None, http_limits: HttpLimits) -> None:
     users_by_name = users.load_users(users_file)
     listener = _bind_listener(port)
     directory, lock = store_directory.claim_directory(path)
@@ -64,26 +66,23 @@ def _serve(path: Path, port: int, users_file: Path | None) -> None:
     except (ImportError, RuntimeError, OSError) as error:
         raise Misconfigured(f"the engine (chdb-core) does not load: {str(error).splitlines()[0][:300]}") from error
     try:
-        engine = Engine()
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        memory = store_directory.engine_memory()
+        limits_by_user = {name: limits_of(user.role, memory, processors) for name, user in users_by_name.items()}
+        engine = Engine(limits_by_user)
     except RuntimeError as error:
         raise Misconfigured(describe_open_failure(str(error))) from error
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve_until_signal(Application(engine, users_by_name), listener))
+            runner.run(_serve_until_signal(Application(engine, users_by_name, limits_by_user), listener, http_limits))
     finally:
         engine.close()
         listener.close()
         lock.close()
 
 
-async def _serve_until_signal(application: "Application", listener: socket.socket) -> None:
-    config = uvicorn.Config(
-        application,
-        log_config=None, access_log=False, http="httptools", ws="none", lifespan="on", server_header=False,
-        headers=list(ANSWER_HEADERS),
-        timeout_keep_alive=75, timeout_graceful_shutdown=_GRACE_S,
-    )  # fmt: skip
-    server = _Server(config)
+async def _serve_until_signal(application: "Application", listener: socket.socket, http_limits: HttpLimits) -> None:
+    server = make_server(application, http_limits, grace_s=_GRACE_S, lifespan="on", takes_pipelined=False)
 
     def stop() -> None:
         server.should_exit = True

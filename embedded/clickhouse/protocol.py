@@ -15,7 +15,8 @@ MAX_TEXT_BYTES = 16 << 20
 MAX_SESSION_S = 3600
 DEFAULT_SESSION_S = 60
 
-# The setting by which the client's query id travels: the name that remote() would add to its own, and remote() is closed.
+# The setting by which a query's owner and the client's query id travel, as `owner/id`: the name that remote() would add to its own,
+# and remote() is closed.
 CARRIER_SETTING = "chdb_client_name"
 
 # Parameters of the protocol; every other one that is no `param_` is an engine setting.
@@ -127,8 +128,13 @@ def credentials(request: QueryRequest) -> tuple[str, str]:
     return user or "default", password or ""
 
 
+def owner_of(role: str, user: str) -> str:
+    """Return the owner of a user's queries, by which the engine's row policies tell whose they are; it holds no slash."""
+    return f"{role}.{user}"
+
+
 def settings_of(request: QueryRequest) -> dict[str, str]:
-    """Return a request's engine settings, among them the client's query id, by which the query can be found and killed.
+    """Return the engine settings that a request brings.
 
     Raises:
         QueryRefused: for a name that cannot be a setting.
@@ -137,7 +143,7 @@ def settings_of(request: QueryRequest) -> dict[str, str]:
     for name in settings:
         if not (name.isascii() and _SETTING.fullmatch(name)):
             raise QueryRefused(115, f"Unknown setting {name[:64]!a}", "UNKNOWN_SETTING")
-    return settings | {CARRIER_SETTING: request.query_id}
+    return settings
 
 
 def database_of(request: QueryRequest) -> str | None:

@@ -11,6 +11,13 @@ from embedded.clickhouse.lexer import Token, tokens
 from embedded.clickhouse.protocol import CARRIER_SETTING, quote_literal
 
 VIEW_PREFIX = "onefold_"
+
+
+def id_part(carrier: str) -> str:
+    """Return the expression for the client's id in the expression of a carrier, `owner/id`; an id may hold slashes."""
+    return f"substring({carrier}, position({carrier}, '/') + 1)"
+
+
 # Tables with a column `Settings`, which tells the client's id by itself.
 _TABLES_WITH_SETTINGS = ("processes", "query_log", "user_query_log")
 TABLES_WITH_QUERY_IDS = frozenset({
@@ -19,7 +26,8 @@ TABLES_WITH_QUERY_IDS = frozenset({
 })  # fmt: skip
 _ID_FUNCTIONS = frozenset({"queryid", "query_id", "initialqueryid", "initial_query_id"})
 _ID_COLUMNS = frozenset({"query_id", "initial_query_id"})
-_SHOWN_ID = f"if(Settings['{CARRIER_SETTING}'] != '', Settings['{CARRIER_SETTING}'], {{column}})"
+_LOGGED_CARRIER = f"Settings['{CARRIER_SETTING}']"
+_SHOWN_ID = f"if({_LOGGED_CARRIER} != '', {id_part(_LOGGED_CARRIER)}, {{column}})"
 _CLAUSES = frozenset({
     "where", "prewhere", "group", "order", "limit", "join", "final", "sample", "settings", "format", "union", "intersect", "except",
     "having", "qualify", "window", "array", "global", "any", "all", "asof", "semi", "anti", "left", "right", "full", "inner",
@@ -28,9 +36,9 @@ _CLAUSES = frozenset({
 _KILL_ENDS = frozenset({"sync", "async", "test", "format", "settings", "into"})
 
 
-def kill_statement(query_id: str) -> str:
-    """Return the statement that ends the running queries with this id of a client."""
-    return f"KILL QUERY WHERE Settings['{CARRIER_SETTING}'] = {quote_literal(query_id)} ASYNC"
+def kill_statement(carrier: str) -> str:
+    """Return the statement that ends the running query of this owner and id (`owner/id`)."""
+    return f"KILL QUERY WHERE Settings['{CARRIER_SETTING}'] = {quote_literal(carrier)} ASYNC"
 
 
 def view_statements(columns_by_table: dict[str, list[str]]) -> Iterator[str]:
@@ -38,10 +46,12 @@ def view_statements(columns_by_table: dict[str, list[str]]) -> Iterator[str]:
     for table, columns in columns_by_table.items():
         if table in _TABLES_WITH_SETTINGS:
             shown = ", ".join(f"{_SHOWN_ID.format(column=column)} AS {column}" for column in columns)
-            yield f"CREATE OR REPLACE VIEW system.{VIEW_PREFIX}{table} AS SELECT * REPLACE ({shown}) FROM system.{table}"  # noqa: S608 - names of the engine's own tables
+            # what the endpoint asks for itself has no id of a client, and runs in between
+            where = f" WHERE {_LOGGED_CARRIER} != ''" if table == "processes" else ""
+            yield f"CREATE OR REPLACE VIEW system.{VIEW_PREFIX}{table} AS SELECT * REPLACE ({shown}) FROM system.{table}{where}"  # noqa: S608 - names of the engine's own tables
     # A map of all ids for the others, which name a query and say no more of it.
     pairs = " UNION ALL ".join(
-        f"SELECT query_id, Settings['{CARRIER_SETTING}'] AS id FROM system.{table} WHERE id != ''"  # noqa: S608 - the same
+        f"SELECT query_id, {id_part(_LOGGED_CARRIER)} AS id FROM system.{table} WHERE id != ''"  # noqa: S608 - the same
         for table in _TABLES_WITH_SETTINGS
         if table in columns_by_table
     )
@@ -93,7 +103,7 @@ def _read_changes(parts: list[Token], database: str | None) -> Iterator[tuple[in
     for index, (part, word) in enumerate(zip(parts, words, strict=True)):
         following = [*words[index + 1 : index + 3], "", ""]
         if part.kind == "word" and word in _ID_FUNCTIONS and following[:2] == ["(", ")"]:
-            yield part.start, parts[index + 2].end, f"getSetting('{CARRIER_SETTING}')"
+            yield part.start, parts[index + 2].end, id_part(f"getSetting('{CARRIER_SETTING}')")
         elif word in TABLES_WITH_QUERY_IDS and part.kind in {"word", "quoted"}:
             is_qualified = words[max(index - 2, 0) : index] == ["system", "."]
             start = parts[index - 2].start if is_qualified else part.start

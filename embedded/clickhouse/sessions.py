@@ -6,10 +6,9 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from embedded.clickhouse.engine import Engine, EngineConnection, UserRole
+from embedded.clickhouse.engine import Engine, EngineConnection
 from embedded.clickhouse.protocol import QueryRefused, QueryRequest
 
-MAX_SESSIONS = 512
 _SWEEP_EVERY_S = 1.0
 # A client may have read an answer before the request that gave it has let go of the session.
 _LOCK_WAIT_S = 0.5
@@ -19,7 +18,6 @@ _LOCK_WAIT_S = 0.5
 class EngineSession:
     """`changed_settings`: the settings that the last request brought, to be set back by the next."""
 
-    role: UserRole
     connection: EngineConnection | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     expires_at_s: float = 0.0
@@ -34,8 +32,8 @@ class Sessions:
         self._sessions: dict[tuple[str, str], EngineSession] = {}
 
     @contextlib.asynccontextmanager
-    async def acquire(self, request: QueryRequest, user: str, role: UserRole) -> AsyncIterator[EngineSession | None]:
-        """Lock the session that the request names, for this request alone; give None when it names none.
+    async def acquire(self, request: QueryRequest, user: str, most: int) -> AsyncIterator[EngineSession | None]:
+        """Lock the session that the request names, for this request alone; give None when it names none. A user has at most `most`.
 
         Raises:
             QueryRefused: 372 when it must exist and does not, 373 when another request holds it, 374, 202 when there are too many.
@@ -46,7 +44,7 @@ class Sessions:
             return
         seconds = request.session_s
         key = (user, name)
-        session = self._find(key, role, must_exist=request.flag("session_check"))
+        session = self._find(key, most, must_exist=request.flag("session_check"))
         try:
             await asyncio.wait_for(session.lock.acquire(), _LOCK_WAIT_S)
         except TimeoutError as error:
@@ -59,14 +57,15 @@ class Sessions:
             if request.flag("close_session"):
                 await self._close_session(key)
 
-    def _find(self, key: tuple[str, str], role: UserRole, *, must_exist: bool) -> EngineSession:
+    def _find(self, key: tuple[str, str], most: int, *, must_exist: bool) -> EngineSession:
         session = self._sessions.get(key)
         if session is None:
             if must_exist:
                 raise QueryRefused(372, f"Session {key[1][:64]!a} not found", "SESSION_NOT_FOUND")
-            if len(self._sessions) >= MAX_SESSIONS:
-                raise QueryRefused(202, f"Too many sessions: at most {MAX_SESSIONS}", "TOO_MANY_SIMULTANEOUS_QUERIES")
-            session = self._sessions[key] = EngineSession(role, expires_at_s=time.monotonic() + _LOCK_WAIT_S)
+            if sum(user == key[0] for user, _ in self._sessions) >= most:
+                text = f"Too many sessions for user {key[0]}: at most {most}. Use session_id again, or leave it out"
+                raise QueryRefused(202, text, "TOO_MANY_SIMULTANEOUS_QUERIES")
+            session = self._sessions[key] = EngineSession(expires_at_s=time.monotonic() + _LOCK_WAIT_S)
         return session
 
     async def sweep(self) -> None:
@@ -87,4 +86,4 @@ class Sessions:
     async def _close_session(self, key: tuple[str, str]) -> None:
         session = self._sessions.pop(key, None)
         if session is not None and session.connection is not None:
-            await asyncio.get_running_loop().run_in_executor(self._engine.pool(session.role), session.connection.close)
+            await asyncio.get_running_loop().run_in_executor(self._engine.pool(key[0]), session.connection.close)

@@ -3,20 +3,32 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from embedded.clickhouse.engine import Engine, EngineConnection, EngineResult, EngineStream, UserRole
+from embedded.clickhouse.engine import Engine, EngineConnection, EngineResult, EngineStream
 from embedded.clickhouse.exchange import Exchange
+from embedded.clickhouse.limits import READER_RESULT_BYTES
 from embedded.clickhouse.native_frames import BINARY_TYPES_SETTING, frame_blocks, parse_version
-from embedded.clickhouse.protocol import STREAMABLE, ClientDisconnected, QueryRefused, database_of, quote_literal, settings_of
+from embedded.clickhouse.protocol import (
+    CARRIER_SETTING,
+    STREAMABLE,
+    ClientDisconnected,
+    QueryRefused,
+    database_of,
+    quote_literal,
+    settings_of,
+)
 from embedded.clickhouse.sessions import EngineSession
+from embedded.clickhouse.slots import Caller
 from embedded.clickhouse.staged_insert import STAGE_SETTINGS, StagedInsert
 from embedded.clickhouse.statement_scan import READING_WORDS, InsertHead, Statement
 
 _FIRST_BYTES = 1 << 20
 _INSERT_BYTES = 4 << 20
+_KILL_EVERY_S = 0.5
+"""How often a query is ended again whose client has left: the first time it may not have begun."""
 
 T = TypeVar("T")
 
@@ -33,10 +45,11 @@ class _Piece:
 class StatementRun:
     """One statement on the connection of its session, or on one of its own."""
 
-    def __init__(self, engine: Engine, exchange: Exchange, role: UserRole, session: EngineSession | None) -> None:
-        self._engine, self._exchange, self._role, self._session = engine, exchange, role, session
+    def __init__(self, engine: Engine, exchange: Exchange, caller: Caller, session: EngineSession | None) -> None:
+        self._engine, self._exchange, self._caller, self._session = engine, exchange, caller, session
         self._request = exchange.request
-        self._settings = settings_of(self._request)
+        self._carrier = caller.carrier(self._request.query_id)
+        self._settings = settings_of(self._request) | {CARRIER_SETTING: self._carrier}
         self._database = database_of(self._request)
         self._connection: EngineConnection | None = None
         self._framing_version = 0
@@ -47,21 +60,26 @@ class StatementRun:
             await self._run_in_pool(self._connection.close)
 
     async def _run_in_pool(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._engine.pool(self._role), call)
+        return await asyncio.get_running_loop().run_in_executor(self._engine.pool(self._caller.name), call)
 
     def _prepare_connection(self) -> EngineConnection:
         """In the pool: the connection, with this request's database and settings."""
-        session = self._session
+        session, first = self._session, self._caller.limits.first_settings
+        settings = dict(self._settings)
         if session is None:
-            self._connection = self._engine.open(self._role)
+            self._connection = self._engine.open(self._caller.role)
+            settings = first | settings
+        elif session.connection is None:
+            self._connection = session.connection = self._engine.open(self._caller.role)
+            settings = first | settings
         else:
-            session.connection = session.connection or self._engine.open(self._role)
             self._connection = session.connection
         setup_statements = [f"USE `{self._database}`"] if self._database else []
         if session is not None and session.changed_settings:
-            setup_statements.append("SET " + ", ".join(f"{name} = DEFAULT" for name in session.changed_settings))
+            values = {name: quote_literal(first[name]) if name in first else "DEFAULT" for name in session.changed_settings}
+            setup_statements.append(_set_statement(values))
             session.changed_settings = ()
-        setup_statements.append("SET " + ", ".join(f"{name} = {quote_literal(value)}" for name, value in self._settings.items()))
+        setup_statements.append(_set_statement({name: quote_literal(value) for name, value in settings.items()}))
         if session is not None:
             session.changed_settings = tuple(self._settings)
         self._connection.query(";".join(setup_statements), "Null")
@@ -73,35 +91,45 @@ class StatementRun:
         Raises:
             QueryRefused: 164 for a statement that writes, in a session.
         """
-        if self._role == "analyst":
+        if self._caller.role == "analyst":
             return
         if self._session is None:
             self._settings.setdefault("readonly", "2")
         elif statement.first_word not in READING_WORDS:
             raise QueryRefused(164, f"Cannot execute {statement.first_word.upper()[:32]} in readonly mode: use POST", "READONLY")
 
-    async def select(self, sql: str, statement: Statement) -> None:
-        """Run a statement and send what it gives."""
+    async def select(self, sql: str, statement: Statement, disconnected: "asyncio.Future[None]") -> None:
+        """Run a statement and send what it gives. It ends when the client leaves.
+
+        Raises:
+            ClientDisconnected: when the client left before it had the whole answer.
+        """
         exchange = self._exchange
         fallback = self._request.values.get("default_format") or self._request.headers.get("x-clickhouse-format")
         exchange.format = statement.format or fallback or "TabSeparated"
         self._choose_framing(sql, exchange.format)
-        execution = asyncio.ensure_future(self._run_in_pool(lambda: self._start_select(sql, statement, exchange.format or "")))
-        disconnected = asyncio.ensure_future(exchange.wait_for_disconnect())
+        piece = await self._run_while_connected(lambda: self._start_select(sql, statement, exchange.format or ""), disconnected)
+        await self._send_results(piece, disconnected)
+
+    async def _run_while_connected(self, call: "Callable[[], _Piece]", disconnected: "asyncio.Future[None]") -> "_Piece":
+        """Run a part of the query in the pool, and end the query when the client leaves meanwhile.
+
+        Raises:
+            ClientDisconnected: when it did.
+        """
+        execution = asyncio.ensure_future(self._run_in_pool(call))
         try:
-            await asyncio.wait({execution, disconnected}, return_when=asyncio.FIRST_COMPLETED)
-            if not execution.done():
-                await asyncio.wrap_future(self._engine.kill(self._request.query_id))
-                await asyncio.wait({execution})
-            if disconnected.done():
-                await self._abandon(execution)
-                raise ClientDisconnected
-            await self._send_results(execution.result(), disconnected=disconnected)
+            ends: set[asyncio.Future[Any]] = {execution, disconnected}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            disconnected.cancel()
-            if not execution.done():
-                self._engine.kill(self._request.query_id)
-                await asyncio.wait({execution})
+            while not execution.done():
+                self._engine.kill(self._carrier)
+                await asyncio.wait({execution}, timeout=_KILL_EVERY_S)
+        if disconnected.done():
+            if execution.exception() is None and (stream := execution.result().stream) is not None:
+                await self._run_in_pool(stream.cancel)
+            raise ClientDisconnected
+        return execution.result()
 
     def _choose_framing(self, sql: str, format_: str) -> None:
         """Ask the engine for binary types where the blocks must be framed for the client's version of the protocol.
@@ -122,10 +150,6 @@ class StatementRun:
         data = result.bytes()
         return frame_blocks(data, self._framing_version) if self._framing_version else data
 
-    async def _abandon(self, execution: "asyncio.Future[_Piece]") -> None:
-        if execution.exception() is None and (stream := execution.result().stream) is not None:
-            await self._run_in_pool(stream.cancel)
-
     def _start_select(self, sql: str, statement: Statement, format_: str) -> "_Piece":
         """In the pool, in one go: settings, query, first megabyte."""
         connection, bound_parameters = self._prepare_connection(), self._request.bound_parameters
@@ -134,6 +158,9 @@ class StatementRun:
         )
         if not is_streamable:
             result = connection.query(sql, format_, params=bound_parameters)
+            if self._caller.role == "analyst" and result.size() > READER_RESULT_BYTES:
+                text = f"The result is too large for {format_[:64]!a}, which is not streamed: at most {READER_RESULT_BYTES} bytes. "
+                raise QueryRefused(396, f"{text}Use TSV, CSV, JSONEachRow or Native", "TOO_MANY_ROWS_OR_BYTES")
             return _Piece(None, [self._framed(result)], _counts([result]))
         return self._fetch_piece(connection.send_query(sql, format_, params=bound_parameters))
 
@@ -153,28 +180,24 @@ class StatementRun:
             stream.cancel()
             raise
 
-    async def _send_results(self, piece: "_Piece", *, disconnected: "asyncio.Future[None]") -> None:
+    async def _send_results(self, piece: "_Piece", disconnected: "asyncio.Future[None]") -> None:
         if piece.stream is None:
             await self._exchange.reply(piece.chunks, piece.counts)
             return
         await self._exchange.start(piece.counts)
         stream = piece.stream
-        while not disconnected.done():
-            is_last = piece.stream is None
-            next_fetch = None if is_last else asyncio.ensure_future(self._run_in_pool(lambda: self._fetch_piece(stream)))
+        while piece.stream is not None:
+            # the next piece is fetched while this one is sent; both end when the client leaves
+            next_fetch = asyncio.ensure_future(self._run_while_connected(lambda: self._fetch_piece(stream), disconnected))
             try:
                 for chunk in piece.chunks:
                     await self._exchange.chunk(chunk)
             finally:
-                if next_fetch is not None:
-                    await asyncio.wait({next_fetch})
-            if next_fetch is None:
-                await self._exchange.end()
-                return
+                await asyncio.wait({next_fetch})
             piece = next_fetch.result()
-        if piece.stream is not None:
-            await self._run_in_pool(stream.cancel)
-        raise ClientDisconnected
+        for chunk in piece.chunks:
+            await self._exchange.chunk(chunk)
+        await self._exchange.end()
 
     async def insert(self, head: InsertHead, data: bytes, rest: AsyncIterator[bytes]) -> None:
         """Push the data of an INSERT into the engine as it comes; nothing is acknowledged before all of it is stored."""
@@ -208,6 +231,10 @@ class StatementRun:
             raise
         counts = {"written_rows": written.rows, "written_bytes": written.bytes, "result_rows": written.rows}
         await self._exchange.reply([], counts | {"elapsed_ns": time.perf_counter_ns() - started})
+
+
+def _set_statement(values: Mapping[str, str]) -> str:
+    return "SET " + ", ".join(f"{name} = {value}" for name, value in values.items())
 
 
 def _parameter_name(name: str) -> str:

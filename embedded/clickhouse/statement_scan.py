@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from embedded.clickhouse.lexer import Token, tokens
 from embedded.clickhouse.protocol import MAX_HEAD_CHARACTERS
+from embedded.clickhouse.setting_clauses import SettingChange, setting_changes
 
 FORBIDDEN_FUNCTIONS = frozenset({"file", "python", "executable", "executablepool", "eval", "disk", "catboostevaluate"})
 ALLOWED_DICTIONARY_SOURCES = frozenset({"clickhouse", "null"})
@@ -35,6 +36,8 @@ class Statement:
     """The output format that it names."""
     takes_identifiers: bool
     """Whether it takes names of tables or columns as parameters."""
+    settings: tuple[SettingChange, ...]
+    """The settings that it changes, in its subqueries too."""
 
 
 def scan(text: str) -> Statement:
@@ -44,9 +47,10 @@ def scan(text: str) -> Statement:
         AmbiguousSyntax: when the engine may read it otherwise.
     """
     words: list[str] = []
+    parts = list(tokens(text))
     format_: str | None = None
     statement_count, is_ended, is_creating, forbidden, in_settings = 1, False, False, None, False
-    for token in tokens(text):
+    for token in parts:
         word, previous = _normalised(token), words[-1] if words else ""
         if is_ended and word != ";":
             statement_count, is_ended = statement_count + 1, False
@@ -62,7 +66,8 @@ def scan(text: str) -> Statement:
     first_word = next((word for word in words if word != "("), "")
     if first_word == "with" and ("insert", "into") in pairwise(words):
         first_word = "insert"
-    return Statement(first_word, statement_count, forbidden, format_, "identifier" in words)
+    forbidden = forbidden or _code_in_text(parts)
+    return Statement(first_word, statement_count, forbidden, format_, "identifier" in words, tuple(setting_changes(parts)))
 
 
 def _normalised(token: Token) -> str:
@@ -89,12 +94,33 @@ def _is_merge_tree(word: str) -> bool:
     return word.endswith("mergetree") and word.replace("_", "a").isalnum()
 
 
+def _code_in_text(parts: list[Token]) -> str | None:
+    """Return the table function format(), which runs expressions and subqueries that stand in its data, where no scan sees them.
+
+    The function of texts has the same name. It is told by its first argument, a pattern with places, `'{} {}'`.
+    """
+    for index, part in enumerate(parts):
+        if part.kind not in {"word", "quoted"} or part.text.lower() != "format":
+            continue
+        following = parts[index + 1 : index + 4]
+        if not following or following[0].text != "(":
+            continue
+        is_pattern = len(following) == 3 and following[1].kind == "string" and "{" in following[1].text
+        if not is_pattern or following[2].text not in {",", ")"}:
+            return "format() without a literal pattern"
+    return None
+
+
 def forbidden_parameter(statement: Statement, parameters: Mapping[str, str]) -> str | None:
     """Return the parameter that would bring in a forbidden name as an identifier, if there is one."""
     if not statement.takes_identifiers:
         return None
     return next(
-        (name for name, value in parameters.items() if value.strip().strip('`"').lower() in FORBIDDEN_FUNCTIONS or "\\" in value),
+        (
+            name
+            for name, value in parameters.items()
+            if value.strip().strip('`"').lower() in FORBIDDEN_FUNCTIONS | {"format"} or "\\" in value
+        ),
         None,
     )
 

@@ -36,6 +36,11 @@ def claim_directory(path: Path) -> tuple[Path, BinaryIO]:
     return directory, lock
 
 
+def engine_memory() -> int:
+    """Return how many bytes of this machine's memory the engine may use."""
+    return configuration.memory_budget(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
 def _lock(lock: BinaryIO, path: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,10 +52,11 @@ def _prepare(directory: Path) -> None:
     free = shutil.disk_usage(directory).free
     if free < MIN_FREE_BYTES:
         raise OSError(errno.ENOSPC, f"no space left ({free >> 20} MiB free, {MIN_FREE_BYTES >> 20} MiB needed)")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    configuration.write(directory, configuration.memory_budget(memory))
+    configuration.write(directory, engine_memory())
     scratch = directory / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)
+    # the engine begins a new query log at every start, and statements of the last one shall not stay on the disk
+    for leftover in (scratch, directory / "data" / "data" / "system"):
+        shutil.rmtree(leftover, ignore_errors=True)
     scratch.mkdir()
     os.environ["TMPDIR"] = str(scratch)  # the engine makes a directory there when it is imported
     os.chdir(directory)

@@ -1,10 +1,11 @@
 """The users file: name → password hash and role."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from embedded.clickhouse.limits import UserRole
 from runtime.errors import Misconfigured
 from runtime.validation_words import describe_error
 
@@ -15,10 +16,11 @@ class EngineUser(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     password_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    role: Literal["app", "analyst"]
+    role: UserRole
 
 
-_USERS = TypeAdapter(dict[str, EngineUser])
+_UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+_USERS = TypeAdapter(dict[_UserName, EngineUser])
 
 
 def load_users(path: Path | None) -> dict[str, EngineUser]:

@@ -23,6 +23,10 @@ CountClosed = Callable[[str], None]
 """Counts a connection that a limit has closed, by the reason: `no_room`, `headers`, `body` or `answer`."""
 
 
+class PipelinedRequest(Exception):
+    """A client has sent a request before it had the answer to the last one, on a port that takes one at a time."""
+
+
 class Phase(Enum):
     """What a connection waits for."""
 
@@ -39,6 +43,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     table: ClassVar[ConnectionTable]
     render_refusal: ClassVar[RenderRefusal]
     count_closed: ClassVar[CountClosed]
+    takes_pipelined: ClassVar[bool]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -95,6 +100,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._set_deadline(self.limits.body_timeout_s, self._close_slow_body)
 
     def on_message_begin(self) -> None:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if not self.takes_pipelined and cycle is not None and not cycle.response_complete:
+            # uvicorn reads no further while two requests wait, and so would not see that their client leaves
+            raise PipelinedRequest
         super().on_message_begin()
         self.scope["state"][CONNECTION_KEY] = self
         self._phase = Phase.HEAD
@@ -208,13 +217,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._write_deadline = None
 
 
-def bounded_protocol(limits: HttpLimits, render_refusal: RenderRefusal, count_closed: CountClosed) -> type[BoundedHttpProtocol]:
-    """Return the class of a port's connections. uvicorn takes a class, so what the connections share are attributes of it."""
+def bounded_protocol(
+    limits: HttpLimits, render_refusal: RenderRefusal, count_closed: CountClosed, *, takes_pipelined: bool = True
+) -> type[BoundedHttpProtocol]:
+    """Return the class of a port's connections. uvicorn takes a class, so what the connections share are attributes of it.
+
+    A port that does not take pipelined requests closes a connection on which a second request comes before the answer to the first.
+    """
     table = ConnectionTable(limits.max_connections, limits.max_unproven_per_peer)
     shared = {
         "limits": limits,
         "table": table,
         "render_refusal": staticmethod(render_refusal),
         "count_closed": staticmethod(count_closed),
+        "takes_pipelined": takes_pipelined,
     }
     return type("BoundedHttp", (BoundedHttpProtocol,), shared)

@@ -39,13 +39,17 @@ def make_server(
     count_closed: CountClosed = lambda _: None,
     render_refusal: RenderRefusal = render_error,
     lifespan: Literal["on", "off"] = "off",
+    takes_pipelined: bool = True,
 ) -> QuietServer:
-    """Return a server of `app` within `limits`. On shutdown, requests in progress have `grace_s` to be answered."""
+    """Return a server of `app` within `limits`. On shutdown, requests in progress have `grace_s` to be answered.
+
+    An application that ends its work when its client leaves takes no pipelined requests: behind one, the leaving cannot be seen.
+    """
     limits = replace(limits, max_connections=allow_connections(limits.max_connections))
     return QuietServer(
         uvicorn.Config(
             app,
-            http=bounded_protocol(limits, render_refusal, count_closed),
+            http=bounded_protocol(limits, render_refusal, count_closed, takes_pipelined=takes_pipelined),
             ws="none",
             lifespan=lifespan,
             log_config=None,

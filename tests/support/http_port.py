@@ -54,12 +54,19 @@ class Port:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, limits: HttpLimits, render_refusal: RenderRefusal = render_error) -> AsyncIterator[Port]:
+async def served(
+    app: ASGIApp, limits: HttpLimits, render_refusal: RenderRefusal = render_error, *, takes_pipelined: bool = True
+) -> AsyncIterator[Port]:
     """Serve the application on a free port."""
     with open_listener("127.0.0.1", 0, name="the test", setting="TEST") as listener:
         port = Port(listener.getsockname()[1])
         server = make_server(
-            app, limits, grace_s=1, count_closed=lambda reason: port.closed.update([reason]), render_refusal=render_refusal
+            app,
+            limits,
+            grace_s=1,
+            count_closed=lambda reason: port.closed.update([reason]),
+            render_refusal=render_refusal,
+            takes_pipelined=takes_pipelined,
         )
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

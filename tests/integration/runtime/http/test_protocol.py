@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from starlette.applications import Starlette
@@ -192,3 +192,20 @@ async def test_a_request_that_gives_way_is_told_to_come_again() -> None:
         assert b"retry-after: 1" in answer
         writer.close()
         second.close()
+
+
+async def test_a_port_that_takes_one_request_at_a_time_sees_its_client_leave_behind_a_second_one() -> None:
+    left = asyncio.Event()
+
+    async def application(_scope: Any, receive: Any, _send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    async with served(application, PATIENT, takes_pipelined=False) as port:
+        reader, writer = await port.open()
+        writer.write(GET + GET)
+        assert await read_all(reader) == b""
+        async with asyncio.timeout(WITHIN_S):
+            await left.wait()
+        writer.close()

@@ -4,7 +4,9 @@ import pytest
 
 from embedded.clickhouse.query_ids import with_client_ids
 
-ID = "if(Settings['chdb_client_name'] != '', Settings['chdb_client_name'], query_id)"
+CARRIER = "Settings['chdb_client_name']"
+ID = f"if({CARRIER} != '', substring({CARRIER}, position({CARRIER}, '/') + 1), query_id)"
+OWN_ID = "substring(getSetting('chdb_client_name'), position(getSetting('chdb_client_name'), '/') + 1)"
 
 
 @pytest.mark.parametrize(
@@ -20,7 +22,7 @@ ID = "if(Settings['chdb_client_name'] != '', Settings['chdb_client_name'], query
         ("SELECT 1 FROM processes", "system", "SELECT 1 FROM system.onefold_processes AS processes"),
         ("SELECT errors FROM system.tables", None, "SELECT errors FROM system.tables"),
         ("SELECT * FROM onefold.errors, system.one", None, "SELECT * FROM onefold.errors, system.one"),
-        ("SELECT queryID() = 'queryID()' -- queryID()", None, "SELECT getSetting('chdb_client_name') = 'queryID()' -- queryID()"),
+        ("SELECT queryID() = 'queryID()' -- queryID()", None, f"SELECT {OWN_ID} = 'queryID()' -- queryID()"),
         ("SELECT query_id FROM t", None, "SELECT query_id FROM t"),
     ],
 )
