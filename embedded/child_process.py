@@ -34,7 +34,7 @@ class ChildSpec:
     log: Path
     env: Mapping[str, str] | None = None
     extra_logs: Sequence[Path] = ()
-    start_timeout_s: float = 60.0
+    start_timeout_s: float = 180.0
     grace_s: float = 20.0
     is_alive: Callable[[], bool] | None = None
     liveness_interval_s: float = LIVENESS_INTERVAL_S
