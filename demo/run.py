@@ -35,6 +35,7 @@ from embedded.stack import Stack
 from ops import definitions_topic
 from ops.apply.backfill import Backfill
 from ops.apply.backfill_history import BackfillHistory
+from ops.cli.terminal import open_console
 from ops.connect import Connection
 from ops.definition_files import read_definitions, require_consistent
 from ops.prepare import prepare
@@ -65,7 +66,7 @@ class DemoOptions:
 
 def run(options: DemoOptions) -> int:
     """Run the demo, and return its exit code. Raises OnefoldError when the stack cannot be started."""
-    console = Console()
+    console = open_console()
     layout = Layout.of(options.data_dir)
     _require_demo_directory(layout, keep_data=options.keep_data)
     layout.create_directories()
@@ -243,7 +244,7 @@ def _print_addresses(console: Console, state: dict[str, Any], url: str) -> None:
     for name, address in {**state["addresses"], "webhook receiver": url}.items():
         scheme, separator, rest = address.rpartition("://")
         table.add_row(name, f"{scheme}{separator}{rest.rpartition('@')[2]}")
-    Console(file=console.file, soft_wrap=True).print(table)
+    console.print(table, soft_wrap=True)
 
 
 def _print_ending(console: Console, options: DemoOptions, verdict: DemoVerdict) -> None:

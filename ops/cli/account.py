@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from domain.intake.event_account import EventAccount
@@ -15,6 +14,7 @@ from ops.account import measure
 from ops.account_repair import AccountRepair, RepairResult
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.cli.progress import progress_on_stderr
+from ops.cli.terminal import open_console
 from ops.connect import connect
 from runtime.clock import SystemClock
 
@@ -63,4 +63,4 @@ def _print_table(event_account: EventAccount) -> None:
     for name, count in asdict(event_account).items():
         if name != "balanced":
             table.add_row(name.replace("_", " "), f"{count:,}")
-    Console().print(table)
+    open_console().print(table)

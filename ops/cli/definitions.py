@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from domain.definitions.consistency import classify_changes
 from domain.definitions.kinds import AnyDefinition, InvalidDefinition
@@ -23,6 +22,7 @@ from ops.apply.to_json import applied_to_json, planned_to_json
 from ops.cli import apply_answers
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.cli.progress import progress_on_stderr
+from ops.cli.terminal import open_console
 from ops.definition_files import read_definitions, require_consistent
 from ops.definitions_topic import seal
 from runtime.errors import Invalid
@@ -51,7 +51,7 @@ def plan(path: Definitions, *, as_json: AsJson = False, data_dir: DataDir = DEFA
     if as_json:
         typer.echo(json.dumps(planned_to_json(planned), ensure_ascii=False))
     else:
-        Console(highlight=False).print(apply_answers.render_planned(planned))
+        open_console().print(apply_answers.render_planned(planned))
 
 
 def apply(path: Definitions, *, yes: Yes = False, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
@@ -65,7 +65,7 @@ def apply(path: Definitions, *, yes: Yes = False, as_json: AsJson = False, data_
     if as_json:
         typer.echo(json.dumps(applied_to_json(changes_by_key, applied), ensure_ascii=False))
     else:
-        Console(highlight=False).print(apply_answers.render_applied(changes_by_key, applied, bounds))
+        open_console().print(apply_answers.render_applied(changes_by_key, applied, bounds))
 
 
 def remove(key: Key, *, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:

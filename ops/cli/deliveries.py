@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from domain.instants import instant_ms
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.cli.terminal import open_console
 from ops.connect import connect
 from ops.deliveries.entries import (
     MAX_LISTED,
@@ -65,7 +65,7 @@ def list_entries(
         return
     if not entries:
         typer.echo("no delivery fits these options")
-    console = Console(highlight=False)
+    console = open_console()
     for entry in entries:
         console.print(Text.assemble((entry.key, "bold"), f"  {_instant(entry.at_ms)}  {entry.destination}"), soft_wrap=True)
         console.print(Text(f"    {entry.segment} {entry.op}: {describe(entry)}"), soft_wrap=True)

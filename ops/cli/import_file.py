@@ -15,6 +15,7 @@ from domain.intake.import_columns import ImportKind
 from embedded import control
 from embedded.layout import Layout
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.cli.terminal import open_console
 from ops.imports.collector_client import CollectorClient, require_http_url
 from ops.imports.import_file import load_mapping
 from ops.imports.import_run import ImportSummary, run
@@ -59,7 +60,7 @@ def import_(
     if url is None or write_key is None:
         url, write_key = _embedded_collector(data_dir, source, url, write_key)
     kind: ImportKind = "customers" if what is RowKind.CUSTOMERS else "events"
-    console, started, summary = Console(stderr=True), time.monotonic(), ImportSummary()
+    console, started, summary = open_console(stderr=True), time.monotonic(), ImportSummary()
     try:
         with httpx.Client(base_url=url, timeout=_TIMEOUT_S) as http, _progress_bar(console) as bar:
             task = bar.add_task(file.name, total=None)

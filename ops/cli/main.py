@@ -4,6 +4,7 @@ import io
 import sys
 
 from ops.cli.command_table import new_application
+from ops.cli.terminal import protect_streams
 from runtime.errors import OnefoldError
 from runtime.private_files import make_new_files_private
 
@@ -14,6 +15,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that a terminal of another encoding cannot show ends no command
+    protect_streams()
     try:
         new_application()()
     except OnefoldError as error:

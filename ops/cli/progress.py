@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ops.cli.terminal import is_terminal, open_console
 from ops.progress import ProgressReporter
 
 LINE_EVERY_S: Final = 2.0
@@ -17,11 +17,11 @@ LINE_EVERY_S: Final = 2.0
 @contextmanager
 def progress_on_stderr() -> Iterator[ProgressReporter]:
     """Report on standard error, so that the answer of a command stays alone on standard output."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield _LineReporter()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Progress(*columns, console=open_console(stderr=True), transient=True) as bars:
         tasks = {}
 
         def show(phase: str, completed: int, total: int) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from domain.intake.quality_score import QualityParts, by_source
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
-from ops.cli.terminal import escape_controls
+from ops.cli.terminal import escape_controls, open_console
 from ops.connect import find_settings
 from ops.quality import QualityReport, measure_quality
 from runtime.clock import SystemClock
@@ -53,7 +52,7 @@ async def _load_report(data_dir: Path, day: date, source: str) -> QualityReport:
 def _print_report(report: QualityReport) -> None:
     if not report.rows:
         typer.echo(f"no events and no quarantined records on {report.day} (UTC): see --day and --source")
-    console = Console()
+    console = open_console()
     for table in report_tables(report):
         console.print(table)
     for name, total in by_source(report.rows).items():

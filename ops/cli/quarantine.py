@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.text import Text
 
 from domain.instants import instant_ms
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.cli.terminal import open_console
 from ops.connect import connect
 from ops.quarantine.edits import RecordEdits, parse_assignment, parse_rename
 from ops.quarantine.entries import (
@@ -77,11 +77,11 @@ def list_records(
         typer.echo(
             f"no {'' if state == 'all' else state + ' '}record in quarantine{' fits' if reason or stage or source or since else ''}"
         )
-    console = Console(highlight=False)
+    console = open_console()
     for entry in entries:
         at = datetime.fromtimestamp(entry.at_ms / 1_000, UTC)
         description = " ".join(filter(None, (entry.stage, entry.reason, entry.source, entry.state)))
-        console.print(f"[bold]{entry.id}[/bold]  {at:%Y-%m-%d %H:%M:%S}  {description}", soft_wrap=True)
+        console.print(Text.assemble((entry.id, "bold"), f"  {at:%Y-%m-%d %H:%M:%S}  {description}"), soft_wrap=True)
         console.print(Text(f"    {entry.detail}".rstrip()), soft_wrap=True)
 
 
@@ -237,7 +237,7 @@ async def _replay(
         if producer is not None:
             stack.push_async_callback(producer.aclose)
         ids = await matching_ids(connection.warehouse, selection)
-        bar = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+        bar = stack.enter_context(Progress(console=open_console(stderr=True), transient=True))
         task = bar.add_task("sending again", total=len(ids))
         replay_runner = ReplayRunner(
             connection.settings,

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
 from domain.definitions.segment_plan import segment_plan_of
 from ops import definitions_topic
 from ops.cli import segment_answers
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
-from ops.cli.terminal import escape_controls
+from ops.cli.terminal import escape_controls, open_console
 from ops.connect import connect
 from ops.segments.connect import open_segment_service, open_segment_verifier
 from ops.segments.members import (
@@ -108,7 +107,7 @@ def why(profile: Profile, segment: SegmentName = "", *, as_json: AsJson = False,
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
-        Console(highlight=False).print(segment_answers.why(answer) if segment else segment_answers.overview(answer))
+        open_console().print(segment_answers.why(answer) if segment else segment_answers.overview(answer))
 
 
 def verify(names: SegmentNames = None, *, repair: Repair = False, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DIR) -> None:
@@ -121,7 +120,7 @@ def verify(names: SegmentNames = None, *, repair: Repair = False, as_json: AsJso
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
-        Console(highlight=False).print(segment_answers.verification(answer))
+        open_console().print(segment_answers.verification(answer))
     raise typer.Exit(0 if verification.agrees else 1)
 
 

@@ -1,7 +1,6 @@
 """`onefold sql`."""
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from embedded.clickhouse.lexer import AmbiguousSyntax
 from embedded.clickhouse.statement_scan import scan
 from embedded.layout import Layout
 from ops.cli.options import DEFAULT_DIR, DataDir
+from ops.cli.terminal import write_data
 from ops.connect import find_settings
 from runtime.errors import Invalid, Misconfigured, Permanent
 from runtime.settings import Settings
@@ -36,8 +36,7 @@ def sql(
         raise Invalid("--format is a word such as TSV", path="format")
     statement = check_statement(query)
     answer = asyncio.run(_run_query(statement, output_format, parse_parameters(param or []), data_dir))
-    sys.stdout.buffer.write(answer)
-    sys.stdout.buffer.flush()
+    write_data(answer)
 
 
 def check_statement(query: str) -> str:
@@ -69,7 +68,7 @@ def parse_parameters(entries: list[str]) -> dict[str, str]:
 async def _run_query(query: str, output_format: str, bound_parameters: dict[str, str], data_dir: Path) -> bytes:
     warehouse = await Warehouse.connect(as_analyst(find_settings(data_dir)), read_timeout_s=HISTORY_READ_TIMEOUT_S)
     try:
-        limits = {"readonly": 2, "output_format_pretty_color": int(sys.stdout.isatty())}
+        limits = {"readonly": 2, "output_format_pretty_color": 0}  # colours are control characters, as values can hold them
         return await warehouse.query_formatted(query, bound_parameters, output_format, limits)
     except (Permanent, Misconfigured) as error:
         # The person who wrote the statement may read ClickHouse's own message about it.

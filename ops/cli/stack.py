@@ -16,6 +16,7 @@ from embedded.detached import start_detached, stop_and_wait
 from embedded.layout import Layout
 from embedded.roles import selected_roles
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
+from ops.cli.terminal import open_console
 from runtime.errors import Invalid, OnefoldError, Transient
 
 _STOPPED_STATUS: Final = {"ready": False, "addresses": {}, "write_keys": {}, "waits": [], "roles": []}
@@ -130,8 +131,7 @@ def print_line(line: str) -> None:
 
 def print_status(state: dict[str, Any], layout: Layout) -> None:
     """Print the status as two tables. Passwords and tokens stay in their file."""
-    from rich.console import Console  # half of the start-up time of `onefold status --json`
-    from rich.table import Table
+    from rich.table import Table  # half of the start-up time of `onefold status --json`
     from rich.text import Text
 
     title = "Onefold is ready" if state["ready"] else "Onefold is not ready"
@@ -150,7 +150,7 @@ def print_status(state: dict[str, Any], layout: Layout) -> None:
     for role in state["roles"]:
         process_table.add_row(role["name"], str(role["pid"] or "-"), "yes" if role["ready"] else "no", str(role["restarts"]))
     with suppress(OSError):
-        console = Console(soft_wrap=True)
+        console = open_console(soft_wrap=True)
         console.print(address_table)
         console.print(process_table)
         for sentence in state["waits"]:

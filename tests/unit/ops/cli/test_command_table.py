@@ -15,7 +15,7 @@ import ops.cli
 from ops.cli.command_table import COMMANDS, load_command
 
 ROOT = Path(__file__).parents[4]
-NO_COMMANDS = {"command_table", "main", "options", "terminal", "progress", "bounds_table"}
+NO_COMMANDS = {"command_table", "main", "options", "safe_console", "terminal", "progress", "bounds_table"}
 NO_COMMANDS |= {"apply_answers", "identity_answers", "segment_answers"}
 DRIVERS = {"aiohttp", "aiokafka", "chdb", "clickhouse_connect", "faust", "httpx", "redis", "uvicorn"}
 SLOW_TOOLS = {"click", "pydantic", "rich", "structlog"}
