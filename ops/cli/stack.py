@@ -141,6 +141,7 @@ def print_status(state: dict[str, Any], layout: Layout) -> None:
         address_table.add_row(name, f"{scheme}{separator}{rest.rpartition('@')[2]}")
     for source, key in state["write_keys"].items():
         address_table.add_row(f"write key of {source}", key)
+    address_table.add_row("login of Kafka's tools", state["kafka_login"]["properties_file"])
     address_table.add_row("passwords and tokens", str(layout.secrets_file))
     if rules_round := state.get("identity_rules"):
         address_table.add_row(

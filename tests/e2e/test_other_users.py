@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import socket
 import struct
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +19,8 @@ from runtime.bus.kafka import KafkaBus
 from runtime.errors import Misconfigured, Transient
 from runtime.settings import Settings
 from tests.support.other_user import IS_ROOT, as_nobody
-from tests.support.shipped_command import Onefold
+from tests.support.shipped_command import ONEFOLD, Onefold
+from tests.support.source_tree import ROOT
 
 pytestmark = [pytest.mark.stack, pytest.mark.e2e, pytest.mark.kafka, pytest.mark.redis, pytest.mark.clickhouse]
 
@@ -95,9 +99,21 @@ def test_another_user_reads_no_file_and_opens_no_socket(onefold: Onefold) -> Non
 
 
 def test_no_command_line_and_no_log_shows_a_secret(onefold: Onefold) -> None:
-    """Every user can read the command line of a process, and logs are sent on."""
-    values = [value for name, value in secrets(onefold).items() if name != "write_key"]
+    """Every user can read the command line of a process, and logs are sent on. `up` prints the write keys, as status does."""
+    values = [value for name, value in secrets(onefold).items() if not name.endswith("write_key")]
     shown = [Path(f"/proc/{role['pid']}/cmdline").read_text() for role in onefold.status()["roles"]]
     shown += [path.read_text(errors="replace") for path in (onefold.data_dir / "logs").iterdir()]
     assert len(shown) > 10
     assert [text for text in shown if any(value in text for value in values)] == []
+
+
+def test_the_example_of_a_producer_writes_with_the_login_that_status_shows(onefold: Onefold) -> None:
+    page = (ROOT / "docs/touchpoints.md").read_text(encoding="utf-8")
+    example = re.search(r"^```python\n(import asyncio\n.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert example is not None
+    before = onefold.wait_until_settled(0)
+    script = f"eval \"$({ONEFOLD} status --env)\" && {sys.executable} - <<'EXAMPLE'\n{example[1]}EXAMPLE\n"
+    environment = {**os.environ, "ONEFOLD_DATA_DIR": str(onefold.data_dir)}
+    subprocess.run(["bash", "-euc", script], env=environment, check=True, timeout=120)
+    after = onefold.wait_until_settled(before["accepted"] + 1)
+    assert after["stored"] == before["stored"] + 1

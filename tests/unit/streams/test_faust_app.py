@@ -4,10 +4,15 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import ANY
 
+import pytest
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+
+from runtime.bus.kafka_connection import client_options
 from runtime.bus.port import Partition, Record
 from runtime.settings import Settings
-from streams.faust_app import FaustSliceSource
+from streams.faust_app import FaustSliceSource, create_faust_app
 from streams.slice_source import DeliveredSlice
 
 
@@ -85,3 +90,38 @@ async def test_source_has_the_generation_of_its_app_and_runs_until_the_app_ends(
     source._app.consumer_generation_id = 3
     assert source.generation == 3
     assert not source.ended
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, {"security_protocol": "PLAINTEXT"}),
+        (
+            {"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_user": "lan", "kafka_password": "hush"},
+            {
+                "security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "SCRAM-SHA-512", "sasl_plain_username": "lan",
+                "sasl_plain_password": "hush", "ssl_context": None,
+            },
+        ),
+        ({"kafka_security_protocol": "SSL"}, {"security_protocol": "SSL", "ssl_context": ANY}),
+        (
+            {"kafka_security_protocol": "SASL_SSL", "kafka_sasl_mechanism": "PLAIN", "kafka_user": "lan", "kafka_password": "hush"},
+            {
+                "security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN", "sasl_plain_username": "lan",
+                "sasl_plain_password": "hush", "ssl_context": ANY,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_faust_logs_in_as_the_bus_does(variables: dict[str, str], expected: dict[str, Any], tmp_path: Path) -> None:
+    settings = Settings.model_validate({"data_dir": tmp_path, **variables})
+    app = create_faust_app(settings, "accept", "touchpoints", assignment=NoAssignment(), deliver=_discard)
+    assert credentials_to_aiokafka_auth(app.conf.broker_credentials, app.conf.ssl_context) == expected
+    options = client_options(settings)
+    assert {name: options.get(name) for name in expected if name != "ssl_context"} == {
+        name: value for name, value in expected.items() if name != "ssl_context"
+    }
+
+
+async def _discard(delivered: DeliveredSlice) -> None:
+    """Ignore a slice: none comes."""

@@ -12,7 +12,7 @@ STATE = {
     "addresses": {"collector": "http://127.0.0.1:1234", "clickhouse": "http://analyst:a'b$(c)@127.0.0.1:8123"},
     "write_keys": {"default": "key with space", "server": "another key"},
     "api_token": "token",
-    "kafka_login": {"user": "onefold", "password": "p"},
+    "kafka_login": {"user": "onefold", "password": "p", "properties_file": "/d/run/kafka-client.properties"},
     "redis_login": {"socket": "/d/run/redis.sock", "password": "q"},
 }
 
