@@ -30,6 +30,13 @@ def test_a_gauge_shows_its_last_values_alone() -> None:
     assert shown == ['onefold_segment_members{segment="vip"} 2.0']
 
 
+def test_a_gauge_that_is_read_when_it_is_shown_has_the_value_of_that_moment() -> None:
+    metrics, sizes = Metrics(), {"identifiers": 1.0}
+    metrics.refresh_by(lambda: metrics.set_all("onefold_cache_bytes", sizes))
+    sizes["identifiers"] = 7.0
+    assert 'onefold_cache_bytes{cache="identifiers"} 7.0' in metrics.exposition().decode()
+
+
 def test_a_metric_is_only_used_as_its_kind() -> None:
     with pytest.raises(TypeError, match="onefold_links_total"):
         Metrics().observe("onefold_links_total", 1.0)
