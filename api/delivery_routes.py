@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.access import TokenGate
 from api.query_parameters import parse_count
 from api.responses import error_response, json_response
 from ops.deliveries.entries import DeliveryQuery, entry_to_json, history_to_json, list_deliveries, read_delivery, require_state
@@ -31,22 +32,21 @@ class DeliveryDependencies:
 
 
 class DeliveryRoutes:
-    """Answers the delivery routes; `authorise` raises for a request without the API token."""
+    """Answers the delivery routes."""
 
-    def __init__(self, dependencies: DeliveryDependencies, authorise: Callable[[Request], None]) -> None:
+    def __init__(self, dependencies: DeliveryDependencies, gate: TokenGate) -> None:
         self._dependencies = dependencies
-        self._authorise = authorise
+        self._gate = gate
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
-            Route("/v1/deliveries", self._list),
-            Route("/v1/deliveries/{key}", self._show),
-            Route("/v1/deliveries/{key}/resend", self._resend, methods=["POST"]),
+            self._gate.route("/v1/deliveries", self._list, "deliveries:read"),
+            self._gate.route("/v1/deliveries/{key}", self._show, "deliveries:read"),
+            self._gate.route("/v1/deliveries/{key}/resend", self._resend, "deliveries:write", "POST"),
         ]
 
     async def _list(self, request: Request) -> Response:
-        self._authorise(request)
         parameters = request.query_params
         state = parameters.get("state", "all")
         require_state(state)
@@ -62,12 +62,10 @@ class DeliveryRoutes:
         return json_response(200, {"deliveries": [entry_to_json(entry) for entry in entries]})
 
     async def _show(self, request: Request) -> Response:
-        self._authorise(request)
         entry, steps = await read_delivery(await self._dependencies.warehouse(), request.path_params["key"])
         return json_response(200, history_to_json(entry, steps))
 
     async def _resend(self, request: Request) -> Response:
-        self._authorise(request)
         dependencies, key = self._dependencies, request.path_params["key"]
         warehouse = await dependencies.warehouse()
         entry, _ = await read_delivery(warehouse, key)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+from api.access import TokenGate
 from api.app import Api
 from api.delivery_routes import DeliveryDependencies
 from api.quarantine_routes import MAX_RAW_BYTES, QuarantineDependencies
@@ -24,6 +25,7 @@ from ops.segments.service import SegmentService
 from ops.segments.verifier import SegmentVerifier
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore
+from runtime.api_tokens import TokenFile
 from runtime.bus.follow import TopicFollower
 from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
@@ -54,13 +56,17 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     store, metrics = open_store(settings, SystemClock()), Metrics()
     limit_caches(settings.cache_bytes)
     metrics.refresh_by(lambda: metrics.set_all("onefold_cache_bytes", cache_sizes()))
+    tokens = TokenFile(settings.tokens_file)
+    gate = TokenGate(tokens.current, SystemClock(), metrics)
+    if not tokens.current():
+        log.warning("no_api_tokens", file=str(settings.tokens_file), cure="onefold tokens add NAME --scope SCOPE")
     try:
         async with (
-            HealthServer(settings, metrics, {"redis": store.ping}),
+            HealthServer(settings, metrics, {"redis": store.ping, "tokens": tokens.ping}),
             _services(settings, store, metrics) as (identity_service, quarantine, segment_explainer, deliveries),
         ):
             reader = ProfileReader(settings, store, identity_service.rules, segment_explainer.plan)
-            api = Api(reader, identity_service, quarantine, segment_explainer, deliveries)
+            api = Api(reader, gate, identity_service, quarantine, segment_explainer, deliveries)
             limits = HttpLimits.of(settings, max_header_bytes=MAX_HEADER_BYTES, max_body_bytes=MAX_RAW_BYTES)
             server = make_server(api.application(), limits, grace_s=GRACE_S, count_closed=closed_counter(metrics, "api"))
             with open_listener(settings.api_host, settings.api_port, name="the profile API", setting="ONEFOLD_API") as listener:

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 import msgspec
 import re2
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
+from api.access import GuardedRoute
 from api.identity_routes import CutRequest, SplitRequest, UndoRequest
 from api.quarantine_routes import DiscardRequest, ReplayRequest
+from api.questions import PairQuestion, ProfileQuestion, SegmentQuestion
 
 _REF: Final = "#/components/schemas/{name}"
 
@@ -90,29 +92,29 @@ class Operation:
     refusals: Sequence[int] = ()
 
 
-_REFERENCE: Final = "namespace:value, such as email:an@shop.vn, or a profile id"
 _UNKNOWN: Final = (400, 404)
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
-    ("GET", "/v1/profiles/{identifier}"): Operation(
-        "Read the profile that an identifier belongs to, by namespace:value.", answer=ProfileAnswer, refusals=_UNKNOWN
+    ("POST", "/v1/profiles/lookup"): Operation(
+        "Read the profile that an identifier (namespace:value) or a profile id belongs to.",
+        body=ProfileQuestion,
+        answer=ProfileAnswer,
+        refusals=_UNKNOWN,
     ),
     ("GET", "/v1/profiles/id/{profile_id}"): Operation(
         "Read a profile by its id; the id of a merged profile leads to the one that it was merged into.",
         answer=ProfileAnswer,
         refusals=_UNKNOWN,
     ),
-    ("GET", "/v1/identity/why"): Operation(
-        "Explain why two identifiers are one profile, or why they are not.",
-        query={"a": _REFERENCE, "b": _REFERENCE},
-        refusals=_UNKNOWN,
+    ("POST", "/v1/identity/why"): Operation(
+        "Explain why two identifiers are one profile, or why they are not.", body=PairQuestion, refusals=_UNKNOWN
     ),
-    ("GET", "/v1/identity/how/{profile}"): Operation("Explain how a profile came about.", refusals=_UNKNOWN),
+    ("POST", "/v1/identity/how"): Operation("Explain how a profile came about.", body=ProfileQuestion, refusals=_UNKNOWN),
     ("POST", "/v1/identity/cut"): Operation("Cut the evidence between two identifiers.", body=CutRequest, refusals=(400, 404, 409)),
     ("POST", "/v1/identity/split"): Operation("Split a profile in two.", body=SplitRequest, refusals=(400, 404)),
     ("POST", "/v1/identity/undo"): Operation("Undo an operation.", body=UndoRequest, refusals=(400, 404, 409)),
-    ("GET", "/v1/segments/why"): Operation(
+    ("POST", "/v1/segments/why"): Operation(
         "Explain why a profile is in a segment or not; without a segment, list the state of all.",
-        query={"profile": _REFERENCE, "segment": "the name of a live segment"},
+        body=SegmentQuestion,
         refusals=_UNKNOWN,
     ),
     ("GET", "/v1/deliveries"): Operation(
@@ -166,10 +168,11 @@ def build_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
     """Return the document of these routes. Raises KeyError for one that is not described."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        if isinstance(route, Route) and route.include_in_schema:
+        if isinstance(route, GuardedRoute):
             path = document_path(route.path)
             for method in sorted((route.methods or set()) - {"HEAD"}):
-                paths.setdefault(path, {})[method.lower()] = _operation(path, OPERATIONS[method, path])
+                described = _operation(path, OPERATIONS[method, path])
+                paths.setdefault(path, {})[method.lower()] = described | {"security": [{"token": [route.token_scope]}]}
     structs = {operation.body for operation in OPERATIONS.values()} | {operation.answer for operation in OPERATIONS.values()}
     known = sorted((struct for struct in structs | {ErrorAnswer} if struct is not None), key=lambda struct: struct.__name__)
     _, schemas = msgspec.json.schema_components(known, ref_template=_REF)
@@ -187,7 +190,7 @@ def build_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "the API token: ONEFOLD_API_TOKEN, or `onefold status --env`",
+                    "description": "a token with the scope of the operation: `onefold tokens add`, or `onefold status --env`",
                 }
             },
             "schemas": schemas,
@@ -210,7 +213,7 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
     }
     if operation.body in (CutRequest, SplitRequest, UndoRequest):
         responses["202"] = {"description": "decided, not applied yet", "content": {"application/json": {"schema": answer}}}
-    for status in sorted({401, 414, 503, *operation.refusals, *((413,) if operation.body is not None else ())}):
+    for status in sorted({401, 403, 414, 429, 503, *operation.refusals, *((413,) if operation.body is not None else ())}):
         responses[str(status)] = {"description": _REFUSALS[status], "content": refused}
     described: dict[str, Any] = {"summary": operation.summary, "parameters": parameters, "responses": responses}
     if operation.body is not None:
@@ -220,7 +223,8 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
 
 
 _REFUSALS: Final = {
-    400: "something in the request cannot be used", 401: "the token is missing or wrong", 404: "there is no such thing",
+    400: "something in the request cannot be used", 401: "the token is missing, wrong or expired",
+    403: "the token lacks the scope", 404: "there is no such thing",
     409: "the state of things forbids it", 413: "the body is too large", 414: "the address is too long",
     429: "too many requests: wait as long as Retry-After says", 503: "a store or the broker does not answer: try again",
 }  # fmt: skip

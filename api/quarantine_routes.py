@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.access import TokenGate, caller_of
 from api.query_parameters import parse_count
 from api.request_bodies import read_body
 from api.responses import error_response, json_response
@@ -34,14 +35,12 @@ ShortText = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 class ReplayRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /v1/quarantine/{id}/replay`. `raw` is the repaired record; without it the stored one is sent again."""
 
-    by: ShortText
     raw: Annotated[str, msgspec.Meta(max_length=1_000_000)] | None = None
 
 
 class DiscardRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /v1/quarantine/{id}/discard`."""
 
-    by: ShortText
     because: ShortText
 
 
@@ -57,24 +56,23 @@ class QuarantineDependencies:
 
 
 class QuarantineRoutes:
-    """Answers the quarantine routes; `authorise` raises for a request without the API token."""
+    """Answers the quarantine routes. What is sent again or discarded is signed with the name of the request's token."""
 
-    def __init__(self, dependencies: QuarantineDependencies, authorise: Callable[[Request], None]) -> None:
+    def __init__(self, dependencies: QuarantineDependencies, gate: TokenGate) -> None:
         self._dependencies = dependencies
-        self._authorise = authorise
+        self._gate = gate
         self._buckets = TokenBuckets()
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
-            Route("/v1/quarantine", self._list),
-            Route("/v1/quarantine/{id:path}/replay", self._replay, methods=["POST"]),
-            Route("/v1/quarantine/{id:path}/discard", self._discard, methods=["POST"]),
-            Route("/v1/quarantine/{id:path}", self._show),
+            self._gate.route("/v1/quarantine", self._list, "quarantine:read"),
+            self._gate.route("/v1/quarantine/{id:path}/replay", self._replay, "quarantine:write", "POST"),
+            self._gate.route("/v1/quarantine/{id:path}/discard", self._discard, "quarantine:write", "POST"),
+            self._gate.route("/v1/quarantine/{id:path}", self._show, "quarantine:read"),
         ]
 
     async def _list(self, request: Request) -> Response:
-        self._authorise(request)
         query = request.query_params
         selection = QuarantineQuery(
             reason=query.get("reason", ""),
@@ -89,18 +87,16 @@ class QuarantineRoutes:
         return json_response(200, {"records": [entry_to_json(entry) for entry in entries]})
 
     async def _show(self, request: Request) -> Response:
-        self._authorise(request)
         entries = await read_entries(await self._dependencies.warehouse(), [request.path_params["id"]])
         if not entries:
             return error_response(404, "unknown_record", "no record in quarantine has this id")
         return json_response(200, {**entry_to_json(entries[0]), "raw": base64.b64encode(entries[0].raw).decode()})
 
     async def _replay(self, request: Request) -> Response:
-        self._authorise(request)
         body = await read_body(request, ReplayRequest, MAX_RAW_BYTES)
         if wait_ms := self._buckets.consume("replay", REPLAYS_PER_SECOND, REPLAYS_PER_SECOND, 1, self._dependencies.clock.now_ms()):
             raise HTTPException(429, "too many records are sent again: wait", {"Retry-After": str(-(-wait_ms // 1_000))})
-        warehouse, runner = await self._dependencies.warehouse(), await self._replay_runner(body.by)
+        warehouse, runner = await self._dependencies.warehouse(), await self._replay_runner(caller_of(request))
         ids = await matching_ids(warehouse, QuarantineQuery(ids=(request.path_params["id"],)))
         edits = RecordEdits(raw=None if body.raw is None else body.raw.encode())
         outcome = await runner.replay(warehouse, ids, self._dependencies.make_decider(), edits)
@@ -109,9 +105,8 @@ class QuarantineRoutes:
         return json_response(202, {"id": ids[0], "state": "replayed"})
 
     async def _discard(self, request: Request) -> Response:
-        self._authorise(request)
         body = await read_body(request, DiscardRequest)
-        warehouse, runner = await self._dependencies.warehouse(), await self._replay_runner(body.by)
+        warehouse, runner = await self._dependencies.warehouse(), await self._replay_runner(caller_of(request))
         ids = await matching_ids(warehouse, QuarantineQuery(ids=(request.path_params["id"],)))
         await runner.discard(warehouse, ids, body.because)
         return json_response(202, {"id": ids[0], "state": "discarded"})

@@ -4,7 +4,7 @@ from typing import Final, TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from runtime.errors import Invalid
 from schemas.codec import describe_mismatch
@@ -21,10 +21,13 @@ async def read_body(request: Request, body_type: type[B], max_bytes: int = MAX_B
     value, for a body that is not JSON or not of the type.
     """
     raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > max_bytes:
-            raise HTTPException(413, f"the body is larger than {max_bytes} bytes")
+    try:
+        async for chunk in request.stream():
+            raw += chunk
+            if len(raw) > max_bytes:
+                raise HTTPException(413, f"the body is larger than {max_bytes} bytes")
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection ended before the body did") from None
     try:
         return msgspec.json.decode(raw, type=body_type)
     except msgspec.ValidationError as error:

@@ -11,7 +11,9 @@ from starlette.responses import Response
 from runtime.errors import Invalid
 
 _JSON: Final = msgspec.json.Encoder()
-_REASONS_BY_STATUS: Final = {401: "unauthorised", 404: "unknown_path", 405: "method_not_allowed", 413: "too_large", 414: "too_long"}
+_REASONS_BY_STATUS: Final = {
+    401: "unauthorised", 403: "forbidden", 404: "unknown_path", 405: "method_not_allowed", 413: "too_large", 414: "too_long",
+}  # fmt: skip
 _STATUS_BY_REASON: Final[Mapping[str, int]] = {
     "unknown_identifier": 404, "unknown_operation": 404, "unknown_segment": 404, "unknown_delivery": 404,
     "nothing_to_cut": 409, "nothing_to_undo": 409,

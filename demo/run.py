@@ -28,7 +28,7 @@ from demo.webhook_receiver import Receiver, serving
 from domain.definitions.kinds import Destination
 from embedded import control
 from embedded.directory_lock import lock_directory
-from embedded.layout import Layout, write_private
+from embedded.layout import Layout
 from embedded.leftovers import end_leftovers
 from embedded.roles import ROLES
 from embedded.stack import Stack
@@ -44,6 +44,7 @@ from runtime.bus.kafka import KafkaBus
 from runtime.clock import SystemClock
 from runtime.errors import Invalid, Misconfigured, Transient
 from runtime.lifecycle import stop_on_signals
+from runtime.private_files import write_private
 from runtime.variables import read_settings
 from warehouse.client import Warehouse
 

@@ -12,6 +12,7 @@ from typer import Context, _click
 from typer.core import TyperGroup
 
 from api import openapi as api_openapi
+from api.access import TokenGate
 from api.app import Api
 from collector.app import create_app
 from collector.openapi import build_document
@@ -166,7 +167,8 @@ def collector_api() -> str:
 def profile_api() -> str:
     """Return the OpenAPI document of the profile API."""
     settings, unused = Settings(), cast("Any", object())  # the document needs the routes, and no service behind them
-    api = Api(ProfileReader(settings, MemoryStore(SystemClock())), unused, unused, unused, unused)
+    gate = TokenGate(tuple, SystemClock(), metrics.Metrics())
+    api = Api(ProfileReader(settings, MemoryStore(SystemClock())), gate, unused, unused, unused, unused)
     return json.dumps(api_openapi.build_document(api.application().routes), ensure_ascii=False, indent=2) + "\n"
 
 

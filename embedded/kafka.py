@@ -14,8 +14,9 @@ from pathlib import Path
 from embedded import kafka_access
 from embedded.child_process import tie_to
 from embedded.java import Java
-from embedded.layout import Layout, explain_write_errors, write_private
+from embedded.layout import Layout, explain_write_errors
 from runtime.errors import Misconfigured
+from runtime.private_files import write_private
 from runtime.variables import read_settings
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")

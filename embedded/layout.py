@@ -60,6 +60,10 @@ class Layout:
         return self.run / "secrets.json"
 
     @property
+    def api_tokens(self) -> Path:
+        return self.run / "api-tokens.json"
+
+    @property
     def lock_file(self) -> Path:
         return self.root / "up.lock"
 
@@ -120,12 +124,3 @@ class Layout:
         if directory.is_symlink() or directory_stat.st_uid != os.getuid() or directory_stat.st_mode & 0o077:
             raise Misconfigured(f"{directory} is not a private directory of this user: remove it, or use a shorter --data-dir")
         return directory / f"{name}.sock"
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` by `text` at once, readable by its owner alone."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:  # mode 0600
-        draft.write(text)
-        draft.flush()
-        os.fsync(draft.fileno())
-    Path(draft.name).replace(path)

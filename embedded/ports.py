@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from embedded.layout import write_private
 from runtime.errors import Misconfigured
+from runtime.private_files import write_private
 
 # Below the range from which outgoing connections take their ports. Inside it, a client that keeps trying the port of a
 # service that is just restarting can be given that very port, connect to itself and keep the service from coming back.

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from embedded.layout import Layout, write_private
+from embedded.layout import Layout
 from runtime.errors import Misconfigured
+from runtime.private_files import write_private
 
 MIN_MEMORY_BYTES: Final = 64 * 1024 * 1024
 

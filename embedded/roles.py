@@ -75,7 +75,7 @@ def environment(layout: Layout, ports: Mapping[str, int], secrets: Secrets) -> d
         "ONEFOLD_REDIS_URL": redis.url(layout, secrets.redis_password),
         "ONEFOLD_CLICKHOUSE_URL": f"http://{APP_USER}:{secrets.clickhouse_app}@127.0.0.1:{ports['clickhouse']}",
         "ONEFOLD_TENANT_SECRET": secrets.tenant_secret,
-        "ONEFOLD_API_TOKEN": secrets.api_token,
+        "ONEFOLD_API_TOKENS_FILE": str(layout.api_tokens),
         "ONEFOLD_COLLECTOR_PORT": str(ports["collector"]),
         "ONEFOLD_API_PORT": str(ports["api"]),
     }

@@ -4,11 +4,16 @@ import hashlib
 import json
 import secrets
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 
-from embedded.layout import Layout, write_private
+from embedded.layout import Layout
+from runtime.api_tokens import ALL_SCOPES, ApiToken, add_token, find_token, make_token, read_tokens, token_hash
 from runtime.errors import Misconfigured
+from runtime.private_files import write_private
 
 APP_USER, ANALYST_USER = "onefold", "analyst"
+FIRST_NAME = "operator"
+"""The name of the API token that the stack makes at its first start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +21,7 @@ class Secrets:
     """Random texts, each of its own.
 
     `write_key` is the collector's key of the public source `default`, `server_write_key` that of the trusted source `server`; the
-    others are passwords of the stores' users.
+    others are passwords of the stores' users. `api_token` is the API's first token, which may have been revoked since.
     """
 
     tenant_secret: str
@@ -57,7 +62,7 @@ def load_or_create(layout: Layout) -> Secrets:
                 f"{path} is missing, and the stores beside it were filled with its secrets: restore the file from a backup, "
                 "or pass an empty --data-dir to begin anew"
             ) from None
-        created = Secrets(**{name: secrets.token_urlsafe(24) for name in names})
+        created = Secrets(**{name: secrets.token_urlsafe(24) for name in names} | {"api_token": make_token()})
         write_private(path, json.dumps(asdict(created), indent=1))
         return created
     except (OSError, ValueError) as error:
@@ -67,3 +72,15 @@ def load_or_create(layout: Layout) -> Secrets:
     if not isinstance(stored, dict) or not all(isinstance(stored.get(name), str) and len(stored[name]) >= 16 for name in names):
         raise Misconfigured(f"{path} lacks one of {', '.join(names)}: restore it from a backup of the data directory")
     return Secrets(**{name: stored[name] for name in names})
+
+
+def give_first_token(layout: Layout, secrets_of_stack: Secrets, now_ms: int) -> None:
+    """Make the file of API tokens with the stack's own token, for everything, unless there is one: it may have been revoked."""
+    if not layout.api_tokens.exists():
+        created_at = datetime.fromtimestamp(now_ms // 1000, UTC)
+        add_token(layout.api_tokens, ApiToken(FIRST_NAME, token_hash(secrets_of_stack.api_token), (ALL_SCOPES,), created_at))
+
+
+def api_token_in_force(layout: Layout, secrets_of_stack: Secrets) -> str:
+    """Return the stack's own API token, or "" when it was revoked."""
+    return secrets_of_stack.api_token if find_token(read_tokens(layout.api_tokens), secrets_of_stack.api_token) else ""

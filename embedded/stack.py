@@ -16,11 +16,13 @@ from embedded.clickhouse.environment import needed_variables
 from embedded.java import find_java
 from embedded.kafka import Kafka
 from embedded.kafka_jars import cache_dir, kafka_jars
-from embedded.layout import Layout, explain_write_errors, write_private
+from embedded.layout import Layout, explain_write_errors
 from embedded.leftovers import end_leftovers
 from embedded.roles import PORT_NAMES, Role, addresses, answers_ok, environment, kafka_login, read_waits, refuses_key, role_spec
 from embedded.supervisor import Child, Notify, trim_log
+from runtime.clock import SystemClock
 from runtime.errors import Invalid, Misconfigured, Transient
+from runtime.private_files import write_private
 from runtime.settings import Settings
 from runtime.variables import check_environment, read_settings
 
@@ -68,6 +70,7 @@ class Stack:
                 layout.run / "ports.json", names, {name: int(text) for name, text in fixed.items() if text and int(text)}
             )
             self.secrets = secrets.load_or_create(layout)
+            secrets.give_first_token(layout, self.secrets, SystemClock().now_ms())
             specs = [getattr(self, f"_{store}")() for store in self._stores]
         specs += [role_spec(role, layout, self.ports, self.variables) for role in self._roles]
         self._children = {item.name: Child(item, layout.run / f"{item.name}.pid", self._notify) for item in specs}
@@ -119,7 +122,7 @@ class Stack:
             "waits": waits,
             "kafka_login": kafka_login(self.layout, self.secrets),
             "redis_login": {"socket": str(self.layout.socket("redis")), "password": self.secrets.redis_password},
-            "api_token": self.secrets.api_token,
+            "api_token": secrets.api_token_in_force(self.layout, self.secrets),
             "roles": [
                 {"name": child.name, "pid": child.pid, "ready": ready, "restarts": child.restarts}
                 for child, ready in zip(children, readiness, strict=True)

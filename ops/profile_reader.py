@@ -26,6 +26,15 @@ class ProfileReader:
     rules: Callable[[], CompiledIdentityRules] = lambda: DEFAULT_RULES
     plan: Callable[[], SegmentPlan] = lambda: SegmentPlan()
 
+    async def by_reference(self, reference: str) -> dict[str, Any] | None:
+        """Return the profile of `namespace:value` or of a profile id, as the methods below do. Raises Invalid for anything else."""
+        if is_node(reference):
+            return await self.by_id(reference)
+        namespace, colon, value = reference.partition(":")
+        if not colon:
+            raise Invalid("name namespace:value, such as email:an@shop.vn, or a profile id", path="profile", reason="malformed")
+        return await self.by_identifier(namespace, value)
+
     async def by_identifier(self, namespace: str, value: str) -> dict[str, Any] | None:
         """Return the profile that an identifier belongs to, None when no event has named it.
 

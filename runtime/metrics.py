@@ -14,6 +14,8 @@ MetricName = Literal[
     "onefold_http_requests_total",
     "onefold_http_request_seconds",
     "onefold_http_connections_closed_total",
+    "onefold_api_requests_total",
+    "onefold_api_refusals_total",
     "onefold_email_requests_total",
     "onefold_slice_records",
     "onefold_slice_seconds",
@@ -77,6 +79,12 @@ REGISTER: Final[dict[MetricName, Metric]] = {
         ("port", "reason"),
         "connections that a limit has closed, by port (collector, api, metrics) and reason: `headers`, `body` and `answer` were "
         "too slow, `no_room` gave way to another one",
+    ),
+    "onefold_api_requests_total": Metric("counter", ("token",), "requests that the API let through, by the name of their token"),
+    "onefold_api_refusals_total": Metric(
+        "counter",
+        ("reason",),
+        "requests that the API refused: the token was `missing`, `unknown`, `expired`, or lacked the `scope`",
     ),
     "onefold_email_requests_total": Metric(
         "counter",

@@ -109,7 +109,11 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="address the profile API listens on")
     api_port: int = Field(8081, ge=0, le=65535, description="port of the profile API")
-    api_token: SecretStr = Field(SecretStr(DEFAULT_SECRET), description="bearer token of the profile API")
+    api_tokens_file: Path | None = Field(
+        None,
+        description="file of the profile API's tokens, which `onefold tokens` writes; by default run/api-tokens.json in the data "
+        "directory",
+    )
     reconcile_at: str = Field(
         "03:00",
         pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
@@ -164,14 +168,18 @@ class Settings(BaseSettings):
     def _no_default_secrets_outside_embedded_mode(self) -> Self:
         if self.mode == "embedded":
             return self
-        for name in ("tenant_secret", "api_token"):
-            secret = getattr(self, name).get_secret_value()
-            if len(secret) < 16 or secret == DEFAULT_SECRET:
-                raise ValueError(
-                    f"ONEFOLD_{name.upper()} is unset, the default or shorter than 16 characters: "
-                    "set a random secret of your own in server mode"
-                )
+        secret = self.tenant_secret.get_secret_value()
+        if len(secret) < 16 or secret == DEFAULT_SECRET:
+            raise ValueError(
+                "ONEFOLD_TENANT_SECRET is unset, the default or shorter than 16 characters: "
+                "set a random secret of your own in server mode"
+            )
         return self
+
+    @property
+    def tokens_file(self) -> Path:
+        """The file of the API's tokens."""
+        return self.api_tokens_file or self.data_dir / "run" / "api-tokens.json"
 
     @model_validator(mode="after")
     def _connections_fit_together(self) -> Self:

@@ -24,6 +24,9 @@ class TokenBuckets:
     def __init__(self) -> None:
         self._buckets: dict[str, _Bucket] = {}
 
+    def __len__(self) -> int:
+        return len(self._buckets)
+
     def consume(self, source: str, per_second: float, burst: int, event_count: int, now_ms: int) -> int:
         """Take `event_count` tokens and return 0; or take none and return how many milliseconds to wait, at least 1.
 

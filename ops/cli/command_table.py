@@ -51,6 +51,7 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
         "identity": CommandEntry("ops.cli.identity", "Explain why identifiers are one profile, and take profiles apart."),
         "quarantine": CommandEntry("ops.cli.quarantine", "List, repair, replay and discard the records that could not be stored."),
         "deliveries": CommandEntry("ops.cli.deliveries", "List the messages to destinations, and send them again."),
+        "tokens": CommandEntry("ops.cli.tokens", "Say who may call the API, and for what."),
         "account": CommandEntry("ops.cli.account", "Add up what became of every accepted event."),
         "verify": CommandEntry("ops.cli.verify", "Compare state hashes of Redis and of ClickHouse's events."),
         "rebuild": CommandEntry("ops.cli.rebuild", "Rebuild a store from another one."),

@@ -13,7 +13,6 @@ from ops import definitions_topic
 from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.cli.terminal import escape_controls
 from ops.connect import find_settings
-from ops.identity.references import is_node
 from ops.profile_reader import ProfileReader
 from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
@@ -53,12 +52,7 @@ async def _read(identifier: str, data_dir: Path) -> dict[str, Any] | None:
     store = open_store(settings, SystemClock())
     try:
         reader = ProfileReader(settings, store, lambda: rules, lambda: plan)
-        if is_node(identifier):
-            return await reader.by_id(identifier)
-        namespace, colon, value = identifier.partition(":")
-        if not colon:
-            raise Invalid("name namespace:value, such as email:an@shop.vn, or a profile id", path="identifier", reason="malformed")
-        return await reader.by_identifier(namespace, value)
+        return await reader.by_reference(identifier)
     finally:
         await store.aclose()
 

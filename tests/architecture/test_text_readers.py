@@ -23,6 +23,7 @@ MAY_USE_BACKTRACKING: Final = {
 """The files that use `re` all the same, each with the reason."""
 
 READ_ELSEWHERE: Final = {
+    "api/access.py": "the address of a connection, from the kernel",
     "api/openapi.py": "our own routes",
     "collector/openapi.py": "our own routes",
     "collector/responses.py": "names of headers: each is matched by one class, and the protocol bounds all of them",

@@ -1,7 +1,6 @@
 """Identity on the shipped command: merged, explained, taken apart, kept apart, taken back; the API says the same."""
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,9 @@ class ApiClient:
     """A client of the API of a running Onefold, which is faster than a command for each question."""
 
     def __init__(self, onefold: Onefold) -> None:
-        token = json.loads((onefold.data_dir / "run" / "secrets.json").read_text())["api_token"]
-        headers = {"Authorization": f"Bearer {token}"}
-        self.http = httpx.Client(base_url=onefold.status()["addresses"]["api"], headers=headers, timeout=30)
+        status = onefold.status()
+        headers = {"Authorization": f"Bearer {status['api_token']}"}
+        self.http = httpx.Client(base_url=status["addresses"]["api"], headers=headers, timeout=30)
 
     def why(self) -> Any:
         """Ask until labels, rules and ClickHouse have all arrived in the answer, and return it."""
@@ -43,10 +42,10 @@ class ApiClient:
             told = all("type" in step["first_event"] for step in answer["path"]) and all("by" in decision for decision in decided)
             return bool(answer["settled"] and answer["rules_known"] and answer["verdict"] != "never_together" and told)
 
-        return eventually(lambda: self.http.get("/v1/identity/why", params={"a": ÁNH, "b": PHONE}).json(), arrived)
+        return eventually(lambda: self.http.post("/v1/identity/why", json={"a": ÁNH, "b": PHONE}).json(), arrived)
 
     def decide(self, what: str, **body: Any) -> Any:
-        response = self.http.post(f"/v1/identity/{what}", json={"by": "API", "reason": WHY_NOT, **body})
+        response = self.http.post(f"/v1/identity/{what}", json={"reason": WHY_NOT, **body})
         assert response.status_code in (200, 202), response.text
         return response.json()
 

@@ -1,7 +1,6 @@
 """Segments asked about on the shipped command: why, why not, and whether stream and SQL agree, before and after a fault."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +93,10 @@ def test_membership_is_explained_and_drift_is_found_and_repaired(tmp_path: Path,
     assert "user_id:ánh" in onefold.run("profile", profile["profile_id"]).stdout
     assert onefold.run("profile", "user_id:nobody", check=False).returncode == 1
 
-    token = json.loads((onefold.data_dir / "run" / "secrets.json").read_text())["api_token"]
-    address = f"{onefold.status()['addresses']['api']}/v1/segments/why"
+    status = onefold.status()
+    token, address = status["api_token"], f"{status['addresses']['api']}/v1/segments/why"
     asked = {"profile": ÁNH, "segment": "bo-quen-gio"}
-    by_api = httpx.get(address, params=asked, headers={"Authorization": f"Bearer {token}"}, timeout=30).json()
+    by_api = httpx.post(address, json=asked, headers={"Authorization": f"Bearer {token}"}, timeout=30).json()
     assert by_api["member"]
     assert by_api["tree"]["inside"][0]["events"] == member["tree"]["inside"][0]["events"]
 

@@ -19,6 +19,7 @@ from embedded.child_process import ChildSpec
 from embedded.redis import server_binary
 from profile_store.connect import open_store
 from profile_store.port import GuardedDocument, TopicPartition, Writes
+from runtime.api_tokens import find_token, read_tokens
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.kafka_connection import client_options, is_serving
 from runtime.bus.port import Outgoing
@@ -50,7 +51,13 @@ def test_every_secret_of_compose_is_made_and_closed_to_other_users(secrets: Path
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
     values = [path.read_text() for path in secrets.iterdir() if path.suffix == ""]
     assert len(set(values)) == len(values)
-    assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in values)
+    assert all(re.fullmatch(r"(onefold_[0-9a-f]{16})?[0-9a-f]{48}", value) for value in values)
+
+
+def test_the_first_token_of_the_api_is_in_its_file_of_tokens(secrets: Path) -> None:
+    (token,) = read_tokens(secrets / "api-tokens.json")
+    assert find_token((token,), (secrets / "api_token").read_text()) is token
+    assert token.scopes == ("all",)
 
 
 def test_secrets_that_are_there_stay(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class ExplainWorld:
         self.pipeline = Pipeline(random.Random(1), self.segments, rules=self.rules)
         self.told = Told(self.pipeline)
         plan = segment_plan_of(self.segments)
-        settings = Settings(tenant_secret=SECRET.decode(), api_token="a-token-of-some-length")
+        settings = Settings(tenant_secret=SECRET.decode())
 
         async def warehouse() -> Warehouse:
             return cast("Warehouse", self.told)

@@ -94,7 +94,7 @@ class IdentityWorld:
         self.pipeline = Pipeline(random.Random(self.seed), rules=self.rules)
         self.reads = HistoryReads(self.pipeline)
         self.pipeline_producer = PipelineProducer(self.pipeline)
-        settings = Settings(tenant_secret=SECRET.decode(), api_token="a-token-of-some-length")
+        settings = Settings(tenant_secret=SECRET.decode())
 
         async def warehouse() -> Warehouse:
             return cast("Warehouse", self.reads)

@@ -22,12 +22,12 @@ from runtime.settings import Settings
 from schemas.codec import decode, encode
 from schemas.events import Event
 from schemas.records import QuarantineRecord
+from tests.support.api_tokens import BEARER, TOKEN_NAME, gate_for
 from warehouse.client import Warehouse
 from warehouse.writer import ClickHouseWriter
 
 pytestmark = pytest.mark.clickhouse
 AT_MS = 1_750_000_000_000
-BEARER = {"Authorization": "Bearer a-token-of-some-length"}
 RAW = '{"type": "track", "userId": "khách-1"}'
 MENDED = '{"type": "track", "userId": "khách-1", "event": "Đặt hàng"}'
 
@@ -58,7 +58,7 @@ class QuarantineWorld:
 
 @pytest.fixture
 async def world(clickhouse_settings: Settings, warehouse: Warehouse) -> AsyncIterator[QuarantineWorld]:
-    settings = clickhouse_settings.model_copy(update={"api_token": Settings(api_token="a-token-of-some-length").api_token})
+    settings = clickhouse_settings
     clock, bus = ManualClock(AT_MS + 60_000), MemoryBus(ManualClock(AT_MS))
     await create_topics(settings, bus)
     producer = await bus.producer()
@@ -78,7 +78,7 @@ async def world(clickhouse_settings: Settings, warehouse: Warehouse) -> AsyncIte
         return producer
 
     held = QuarantineDependencies(settings, clock, reached, produced, lambda: ReplayDecider(settings, [], Admission()))
-    api = Api(ProfileReader(settings, MemoryStore(clock)), quarantine=held)
+    api = Api(ProfileReader(settings, MemoryStore(clock)), gate_for(), quarantine=held)
     transport = httpx.ASGITransport(api.application())
     async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=BEARER) as http:
         made = QuarantineWorld(http, bus, settings, warehouse)
@@ -92,10 +92,10 @@ async def test_quarantined_record_is_shown_fixed_and_replayed_once(world: Quaran
     shown = (await world.http.get("/v1/quarantine/collector-1")).json()
     assert base64.b64decode(shown["raw"]).decode() == RAW
 
-    refused = await world.http.post("/v1/quarantine/collector-1/replay", json={"by": "lan"})
+    refused = await world.http.post("/v1/quarantine/collector-1/replay", json={})
     assert refused.status_code == 409
     assert await world.records("events") == []
-    sent = await world.http.post("/v1/quarantine/collector-1/replay", json={"by": "lan", "raw": MENDED})
+    sent = await world.http.post("/v1/quarantine/collector-1/replay", json={"raw": MENDED})
     assert sent.status_code == 202
     (record,) = await world.records("events")
     said = decode(Event, record.value)
@@ -105,19 +105,19 @@ async def test_quarantined_record_is_shown_fixed_and_replayed_once(world: Quaran
 
     await world.consumed()
     assert await world.state("collector-1") == "replayed"
-    again = await world.http.post("/v1/quarantine/collector-1/replay", json={"by": "lan", "raw": MENDED})
+    again = await world.http.post("/v1/quarantine/collector-1/replay", json={"raw": MENDED})
     assert 400 <= again.status_code < 500
     assert len(await world.records("events")) == 1
 
 
 async def test_quarantined_record_is_discarded_with_a_reason(world: QuarantineWorld) -> None:
-    assert (await world.http.post("/v1/quarantine/collector-0/discard", json={"by": "lan"})).status_code == 400
-    given_up = {"by": "lan", "because": "thử nghiệm"}
+    assert (await world.http.post("/v1/quarantine/collector-0/discard", json={})).status_code == 400
+    given_up = {"because": "thử nghiệm"}
     assert (await world.http.post("/v1/quarantine/collector-0/discard", json=given_up)).status_code == 202
     await world.consumed()
     shown = (await world.http.get("/v1/quarantine/collector-0")).json()
     assert shown["state"] == "discarded"
-    assert shown["by"] == "lan"
+    assert shown["by"] == TOKEN_NAME
     assert shown["because"] == "thử nghiệm"
     assert len((await world.http.get("/v1/quarantine")).json()["records"]) == 2
 
@@ -125,9 +125,9 @@ async def test_quarantined_record_is_discarded_with_a_reason(world: QuarantineWo
 async def test_without_the_token_and_beyond_the_rate_nothing_is_sent(world: QuarantineWorld) -> None:
     assert (await world.http.get("/v1/quarantine", headers={"Authorization": "Bearer wrong"})).status_code == 401
     missing = "/v1/quarantine/collector-missing/replay"
-    answers = {(await world.http.post(missing, json={"by": "lan"})).status_code for _ in range(REPLAYS_PER_SECOND)}
+    answers = {(await world.http.post(missing, json={})).status_code for _ in range(REPLAYS_PER_SECOND)}
     assert all(400 <= status < 500 and status != 429 for status in answers)
-    limited = await world.http.post("/v1/quarantine/collector-1/replay", json={"by": "lan", "raw": MENDED})
+    limited = await world.http.post("/v1/quarantine/collector-1/replay", json={"raw": MENDED})
     assert limited.status_code == 429
     assert limited.headers["Retry-After"] == "1"
     assert await world.records("events") == []

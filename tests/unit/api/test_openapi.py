@@ -13,15 +13,16 @@ from domain.profiles.membership import Membership, SegmentState
 from ops.profile_reader import ProfileReader
 from profile_store.memory import MemoryStore
 from runtime.clock import ManualClock
+from tests.support.api_tokens import BEARER, gate_for
 from tests.support.events import START_MS, event
-from tests.unit.api.test_api import BEARER, SETTINGS, put
+from tests.unit.api.test_api import SETTINGS, lookup, put
 
 
 def client_of(store: MemoryStore) -> httpx.AsyncClient:
     """Return a client of an API that has all routes; the services behind the others than profiles answer nothing."""
     anything = cast("Any", object())
-    application = Api(ProfileReader(SETTINGS, store), anything, anything, anything, anything).application()
-    return httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://api")
+    application = Api(ProfileReader(SETTINGS, store), gate_for(), anything, anything, anything, anything).application()
+    return httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://api", headers=BEARER)
 
 
 async def test_every_address_is_described_and_every_reference_leads_somewhere() -> None:
@@ -44,8 +45,8 @@ async def test_a_profile_is_as_the_document_says() -> None:
     await put(store, event({"user_id": "u1", "email": "ánh@ví-dụ.vn"}, id="m1", name="Đặt hàng"), membership=vip)
     async with client_of(store) as client:
         document = (await client.get("/openapi.json")).json()
-        profile = (await client.get("/v1/profiles/user_id:u1", headers=BEARER)).json()
-        refusal = (await client.get("/v1/profiles/user_id:nobody", headers=BEARER)).json()
+        profile = (await lookup(client, "user_id:u1")).json()
+        refusal = (await lookup(client, "user_id:nobody")).json()
     schemas = json.loads(json.dumps(document["components"]["schemas"]).replace("#/components/schemas/", "#/$defs/"))
     for name, answer in (("ProfileAnswer", profile), ("ErrorAnswer", refusal)):
         Draft202012Validator({**schemas[name], "$defs": schemas}).validate(answer)

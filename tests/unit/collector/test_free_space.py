@@ -77,5 +77,5 @@ async def test_a_directory_that_cannot_be_asked_refuses_nothing(tmp_path: Path) 
 
 async def test_a_server_without_a_directory_of_the_stores_measures_nothing() -> None:
     secret = "x" * 32
-    settings = Settings.model_validate({"mode": "server", "tenant_secret": secret, "api_token": secret})
+    settings = Settings.model_validate({"mode": "server", "tenant_secret": secret})
     await watch_free_space(FreeSpace(1 << 60), settings, Metrics())

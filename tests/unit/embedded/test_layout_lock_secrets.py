@@ -15,6 +15,7 @@ from embedded.directory_lock import lock_directory, lock_holder
 from embedded.layout import Layout
 from embedded.leftovers import end_leftovers
 from embedded.roles import PORT_NAMES, Role, addresses, selected_roles
+from runtime.api_tokens import read_tokens, revoke_token
 from runtime.errors import Misconfigured
 
 OF_A_SERVER = {
@@ -117,6 +118,20 @@ def test_secrets_are_random_private_and_stay(layout: Layout, tmp_path: Path) -> 
     another.create_directories()
     assert secrets.load_or_create(another) != first
     assert first.api_token not in repr(first)
+
+
+def test_the_stack_makes_one_token_of_the_api_and_a_revoked_one_does_not_come_back(layout: Layout) -> None:
+    made = secrets.load_or_create(layout)
+    secrets.give_first_token(layout, made, 1_750_000_000_000)
+    assert secrets.api_token_in_force(layout, made) == made.api_token
+    (token,) = read_tokens(layout.api_tokens)
+    assert token.name == "operator"
+    assert token.scopes == ("all",)
+    assert made.api_token not in layout.api_tokens.read_text()
+    revoke_token(layout.api_tokens, "operator")
+    secrets.give_first_token(layout, made, 1_750_000_000_000)
+    assert read_tokens(layout.api_tokens) == ()
+    assert secrets.api_token_in_force(layout, made) == ""
 
 
 @pytest.mark.parametrize("content", ["", "{torn", "[]", '{"tenant_secret": "short"}'])

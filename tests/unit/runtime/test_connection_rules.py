@@ -55,14 +55,13 @@ def test_every_secret_may_come_from_a_file(name: str, tmp_path: Path, monkeypatc
 def test_all_settings_with_secrets_have_the_variable_of_a_file() -> None:
     expected = {
         "TENANT_SECRET",
-        "API_TOKEN",
         "KAFKA_PASSWORD",
         "REDIS_URL",
         "REDIS_PASSWORD",
         "CLICKHOUSE_URL",
         "CLICKHOUSE_PASSWORD",
     }
-    assert {name.removeprefix("ONEFOLD_") for name in secret_variables()} >= expected - {"API_TOKEN"}
+    assert {name.removeprefix("ONEFOLD_") for name in secret_variables()} >= expected
     assert {f"{name}_FILE" for name in secret_variables()} <= known_variables()
     check_names({f"{name}_FILE": "/run/secrets/x" for name in secret_variables()})
 

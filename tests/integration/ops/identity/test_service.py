@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,12 +16,14 @@ from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, Identity
 from ops.identity.audit import IdentityHistory
 from ops.identity.preview import load_evidence, read_identifiers_of
 from ops.identity.references import render_node
+from runtime.api_tokens import add_token
 from runtime.errors import Transient
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.identifiers import node
 from schemas.records import LinkRecord
+from tests.support.api_tokens import BEARER, api_token
 from tests.support.events import SECRET, START_MS, event
 from tests.support.identity_world import IdentityWorld
 from tests.support.ports import free_port
@@ -94,7 +97,7 @@ async def test_rule_preview_uses_evidence_in_clickhouse(world: IdentityWorld, wa
 
 
 @pytest.fixture
-async def redis_only_client(redis_server: str) -> AsyncIterator[httpx.AsyncClient]:
+async def redis_only_client(redis_server: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """Start the API process's main function with Redis as its only store, and yield a client for it."""
     port = free_port()
     settings = Settings(
@@ -103,11 +106,12 @@ async def redis_only_client(redis_server: str) -> AsyncIterator[httpx.AsyncClien
         kafka_bootstrap=f"127.0.0.1:{free_port()}",
         clickhouse_url=SecretStr(f"http://127.0.0.1:{free_port()}"),
         api_port=port,
+        api_tokens_file=tmp_path / "tokens.json",
     )
+    add_token(tmp_path / "tokens.json", api_token(name="crm"))
     stop = asyncio.Event()
     serving = asyncio.create_task(main(settings, stop))
-    headers = {"Authorization": f"Bearer {settings.api_token.get_secret_value()}"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=BEARER, timeout=30) as client:
         async with asyncio.timeout(30):
             while True:
                 with contextlib.suppress(httpx.TransportError):
@@ -121,12 +125,12 @@ async def redis_only_client(redis_server: str) -> AsyncIterator[httpx.AsyncClien
 
 @pytest.mark.redis
 async def test_the_api_reads_while_everything_but_redis_is_away(redis_only_client: httpx.AsyncClient) -> None:
-    assert (await redis_only_client.get("/v1/profiles/user_id:ai-đó")).status_code == 404
-    why = await redis_only_client.get("/v1/identity/why", params={"a": "user_id:ai", "b": "user_id:đó"})
+    assert (await redis_only_client.post("/v1/profiles/lookup", json={"profile": "user_id:ai-đó"})).status_code == 404
+    why = await redis_only_client.post("/v1/identity/why", json={"a": "user_id:ai", "b": "user_id:đó"})
     assert why.status_code == 200
     assert why.json()["verdict"] == "never_together"
     assert why.json()["rules_known"] is False
-    undo = await redis_only_client.post("/v1/identity/undo", json={"operation": "op-" + "0" * 14, **BY})
+    undo = await redis_only_client.post("/v1/identity/undo", json={"operation": "op-" + "0" * 14, "reason": "nhầm"})
     assert undo.status_code == 503
     assert undo.json()["error"]["reason"] == "store_away"
 

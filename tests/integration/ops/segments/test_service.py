@@ -83,7 +83,7 @@ async def services(clickhouse_settings: Settings, warehouse: Warehouse) -> tuple
     async def twin() -> Warehouse:
         return cast("Warehouse", Told(made.pipeline))
 
-    settings = Settings(tenant_secret=SECRET.decode(), api_token="a-token-of-some-length")
+    settings = Settings(tenant_secret=SECRET.decode())
     verifier = made.verifier
     real = SegmentService(settings, verifier.store, verifier.clock, lambda: made.plan, lambda: DEFAULT_RULES, verifier.warehouse)
     return real, replace(real, warehouse=twin)
