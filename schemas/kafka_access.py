@@ -52,7 +52,22 @@ ACCESS: Final = (
         groups=("activation.*",),
     ),
     Access(
-        "api", reads=("memberships", "definitions"), writes=("touchpoints", "events", "links", "touched", "retries", "quarantine")
+        "api",
+        reads=("memberships", "definitions"),
+        # A record in quarantine is sent again to the topic that it came from.
+        writes=(
+            "touchpoints",
+            "events",
+            "links",
+            "identities",
+            "touched",
+            "profiles",
+            "memberships",
+            "groups",
+            "deliveries",
+            "retries",
+            "quarantine",
+        ),
     ),
     Access(OPERATOR),
 )

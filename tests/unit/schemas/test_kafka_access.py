@@ -1,6 +1,7 @@
 """The table of what each process does on the broker, beside the registers of topics, agents and feeds."""
 
 from consumers.feeds import FEEDS
+from ops.quarantine.replay_decider import RECORD_TYPES
 from schemas.kafka_access import ACCESS, OPERATOR, Right, rights_of
 from schemas.topics import TOPICS
 from streams.agents import AGENTS
@@ -18,6 +19,10 @@ def test_every_topic_is_read_and_written_by_somebody_and_no_other_is_named() -> 
 
 def test_the_consumers_read_the_topics_of_their_feeds() -> None:
     assert set(BY_ROLE["consumers"].reads) == {feed.topic for feed in FEEDS}
+
+
+def test_the_api_writes_to_every_topic_to_which_a_record_is_replayed() -> None:
+    assert set(BY_ROLE["api"].writes) == {"touchpoints", "quarantine", *RECORD_TYPES}
 
 
 def test_each_agent_has_its_group() -> None:
