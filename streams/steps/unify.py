@@ -7,7 +7,6 @@ from typing import Final
 from domain.identity.evidence import add_edge, edge_of_event, event_pairs, link_of
 from domain.identity.households import group_id
 from domain.identity.model import Edges, Label
-from domain.profiles.bounds import retain_traits
 from domain.profiles.event_changes import touch_event
 from domain.profiles.fragment import (
     Effect,
@@ -25,6 +24,7 @@ from runtime.bus.port import Outgoing, Record
 from runtime.chunks import chunked
 from runtime.settings import Settings
 from schemas.codec import encode
+from schemas.event_limits import MAX_EVENT_TRAITS
 from schemas.events import NOBODY, Event
 from schemas.hashes import message_hash
 from schemas.records import GroupRecord, Touched, TouchEvent
@@ -125,7 +125,7 @@ def decide(
             pairs: Iterable[tuple[str, str]] = rules_by_pair
             touch = TouchEvent(id=event.id, received_ms=event.received_ms)  # what it replaced is no longer known
             touched.setdefault(owner, OwnerChanges()).add(event, {EVERYTHING}, touch)
-            _add_account_traits(accounts, event, plan)
+            _add_account_traits(accounts, event)
         else:
             fragment = fragments.get(owner)
             if fragment is None:
@@ -137,7 +137,7 @@ def decide(
             pairs = effect.changed_links
             if effect.is_new:
                 touched.setdefault(owner, OwnerChanges()).add(event, effect.changes, _touch_event(fragment, event, effect, plan))
-                _add_account_traits(accounts, event, plan)
+                _add_account_traits(accounts, event)
         for a, b in pairs:
             add_edge(links, (a, b), edge_of_event(event, rules_by_pair[a, b], rules_version))
     writes = Writes(
@@ -174,16 +174,16 @@ def _touches(settings: Settings, touched: Mapping[str, OwnerChanges], labels: Ma
             yield touch_record(settings, record)
 
 
-def _add_account_traits(accounts: dict[str, dict[str, TraitValue]], event: Event, plan: SegmentPlan) -> None:
-    """Join the traits that a group call has of its account into `accounts`, by the call's groupId, within an account's bounds."""
+def _add_account_traits(accounts: dict[str, dict[str, TraitValue]], event: Event) -> None:
+    """Join the traits that a group call has of its account into `accounts`, by the call's groupId."""
     if event.traits and (name := account_of_group_call(event)) is not None:
-        traits = accounts.setdefault(name, {})
-        set_traits(traits, event, message_hash(event.owner, event.id))
-        retain_traits(traits, plan.retained)
+        set_traits(accounts.setdefault(name, {}), event, message_hash(event.owner, event.id))
 
 
 def _account_contributions(settings: Settings, accounts: Mapping[str, Mapping[str, TraitValue]]) -> Iterator[GroupRecord]:
     secret = settings.tenant_secret.get_secret_value().encode()
     for name, traits in accounts.items():
-        registers = {key: (trait.value, trait.time_ms, trait.id) for key, trait in traits.items()}
-        yield GroupRecord(group_id=group_id(secret, "account", name), kind="account", name=name, traits=registers)
+        # All of them, in parts that fit into a record: ClickHouse has every trait, also those that the account has no place for.
+        for part in chunked(sorted(traits), MAX_EVENT_TRAITS):
+            registers = {key: (traits[key].value, traits[key].time_ms, traits[key].id) for key in part}
+            yield GroupRecord(group_id=group_id(secret, "account", name), kind="account", name=name, traits=registers)
