@@ -73,7 +73,7 @@ laws: setup  ## the laws over many more random histories; ROUNDS=10 is 100,000
 	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_LAWS_ROUNDS=$(or $(ROUNDS),10) \
 	  $(BIN)/pytest tests/property tests/unit/domain tests/contract/test_profile_store_fencing.py -n auto --timeout 3600
 
-fuzz: setup  ## 300,000 inputs of every shape for the collector, the agents and the consumers; INPUTS=1000000, SEED=7
+fuzz: setup  ## 300,000 inputs of every shape, and how the time of reading text grows; INPUTS=1000000, SEED=7
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),300000) --seed $(or $(SEED),0)
 
 bench: setup  ## throughput and latency against a floor; writes docs/performance.md
