@@ -213,7 +213,7 @@ async def _read_statement(request: QueryRequest, rest: AsyncGenerator[bytes, Non
             return head.statement, head, text[head.data_at :].encode()
         text += "\n"
     decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
-    prefix, size = text, 0
+    prefix, size, looked_at = text, 0, 0
     async for piece in rest:
         size += len(piece)
         if size > MAX_TEXT_BYTES:
@@ -221,7 +221,10 @@ async def _read_statement(request: QueryRequest, rest: AsyncGenerator[bytes, Non
                 229, f"Query is too large: at most {MAX_TEXT_BYTES} bytes; send data with a FORMAT", "QUERY_IS_TOO_LARGE"
             )
         text += decode(piece)
-        if not prefix and (early_head := _early_head(text)) is not None:
+        if prefix or len(text) < 2 * looked_at:  # looking at each of many small pieces would take the square of their number
+            continue
+        looked_at = len(text)
+        if (early_head := _early_head(text)) is not None:
             data = text[early_head.data_at :] + decode(b"", final=True)
             return early_head.statement, early_head, data.encode("utf-8", "surrogateescape")
     text += decode(b"", final=True)
