@@ -79,8 +79,8 @@ fuzz: setup  ## 300,000 inputs of every shape, and how the time of reading text 
 bench: setup  ## throughput and latency against a floor; writes docs/performance.md
 	$(BIN)/python -m tests.bench
 
-chaos: setup  ## longer fault rounds on the real broker, and larger inputs
-	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_CHAOS_ROUNDS=5 $(BIN)/pytest tests/integration/streams tests/integration/ops/imports --timeout 900
+chaos: setup  ## longer fault rounds on the real broker, larger inputs, and disks that fill (root, for small file systems)
+	ONEFOLD_TEST_ROUNDS=thorough ONEFOLD_CHAOS_ROUNDS=5 $(BIN)/pytest tests/integration/streams tests/integration/ops/imports tests/chaos --timeout 900
 
 # What develops and tests Onefold, what its processes need in production, and what builds the package: the versions are the same in all.
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate

@@ -13,6 +13,7 @@ consumers.
 The account stays unbalanced by those.
 """
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,11 +31,15 @@ from warehouse.writer import ClickHouseWriter
 
 _MESSAGES_PER_PART: Final = 2_000_000
 """So many messages are compared with the events table at a time."""
+_READ_THROUGH: Final = 1_000
+"""Ranges with at most so many offsets between are read in one go: a seek costs a round trip."""
 _POLL_MS: Final = 1_000
 _POLL_RECORDS: Final = 5_000
 _SILENT_POLLS: Final = 30
 Ranges = dict[int, list[range]]
 """Ranges of offsets by partition."""
+Bounds = dict[str, list[int]]
+"""The parameters `partitions` and `positions` of the queries: up to where each partition was consumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +69,44 @@ class AccountRepair:
         Raises Transient when Kafka or ClickHouse does not answer: what was repaired until then stays so.
         """
         positions = dict(await named_queries.fetch_rows(self._warehouse, "positions", topic=self._topic))
-        missing = await self._missing(positions) if positions else {}
-        starts = await self._bus.start_offsets(self._topic)
-        readable = clipped(missing, starts)
+        if not positions:
+            return RepairResult(0, 0, 0)
+        bounds = {"partitions": list(positions), "positions": list(positions.values())}
+        # The ledger first: only a whole one tells which events have to be there.
+        ledger = await self._read_again(await self._ledger_gaps(bounds))
+        events = await self._read_again(await self._unstored_events(bounds))
+        return RepairResult(ledger.repaired + events.repaired, ledger.quarantined + events.quarantined, ledger.lost + events.lost)
+
+    async def _ledger_gaps(self, bounds: Bounds) -> Ranges:
+        rows = await named_queries.fetch_rows(self._warehouse, "ledger_gaps", **bounds)
+        return join_ranges((number, range(first, behind)) for number, first, behind in rows)
+
+    async def _unstored_events(self, bounds: Bounds) -> Ranges:
+        stored, _, messages, *_ = (await named_queries.fetch_rows(self._warehouse, "account", **bounds))[0]
+        parts = messages // _MESSAGES_PER_PART + 1 if stored < messages else 0
+        offsets: list[tuple[int, range]] = []
+        for part in range(parts):
+            rows = await named_queries.fetch_rows(self._warehouse, "unstored_events", **bounds, parts=parts, part=part)
+            offsets += [(number, range(offset, offset + 1)) for number, offset in rows]
+        return join_ranges(offsets)
+
+    async def _read_again(self, missing: Ranges) -> RepairResult:
+        """Insert the records of these ranges that Kafka still has."""
+        readable = clipped(missing, await self._bus.start_offsets(self._topic))
         total = count_offsets(readable)
         repaired = quarantined = 0
-        producer = await self._bus.producer()
-        reader = await self._bus.reader([self._topic])
-        try:
+        if total:
             ends = await self._bus.end_offsets(self._topic)
-            async for records in read_ranges(reader, self._topic, readable, ends):
-                quarantined += await self._insert(records, producer)
-                repaired += len(records)
-                self._report("events", repaired, total)
-        finally:
-            await reader.aclose()
-            await producer.aclose()
+            producer, reader = await self._bus.producer(), await self._bus.reader([self._topic])
+            try:
+                async for records in read_ranges(reader, self._topic, readable, ends):
+                    quarantined += await self._insert(records, producer)
+                    repaired += len(records)
+                    self._report("events", repaired, total)
+            finally:
+                await reader.aclose()
+                await producer.aclose()
         return RepairResult(repaired, quarantined, count_offsets(missing) - total)
-
-    async def _missing(self, positions: Mapping[int, int]) -> Ranges:
-        bounds = {"partitions": list(positions), "positions": list(positions.values())}
-        gaps = await named_queries.fetch_rows(self._warehouse, "ledger_gaps", **bounds)
-        offsets = [(number, range(first, behind)) for number, first, behind in gaps]
-        stored, _, messages, *_ = (await named_queries.fetch_rows(self._warehouse, "account", **bounds))[0]
-        if stored < messages:
-            parts = messages // _MESSAGES_PER_PART + 1
-            for part in range(parts):
-                rows = await named_queries.fetch_rows(self._warehouse, "unstored_events", **bounds, parts=parts, part=part)
-                offsets += [(number, range(offset, offset + 1)) for number, offset in rows]
-        return join_ranges(offsets)
 
     async def _insert(self, records: Sequence[Record], producer: Producer) -> int:
         """Insert the rows of records, and return how many of them were refused."""
@@ -107,12 +121,12 @@ def _ignore(_insert: TableInsert) -> None:
     """Measure nothing: a command has no metrics."""
 
 
-def join_ranges(offsets: Iterable[tuple[int, range]]) -> Ranges:
-    """Return ranges of offsets by partition, in order, with those that touch joined."""
+def join_ranges(offsets: Iterable[tuple[int, range]], gap: int = 0) -> Ranges:
+    """Return ranges of offsets by partition, in order, with those joined that touch or have at most `gap` offsets between."""
     joined: Ranges = {}
     for number, part in sorted(offsets, key=lambda pair: (pair[0], pair[1].start)):
         parts = joined.setdefault(number, [])
-        if parts and part.start <= parts[-1].stop:
+        if parts and part.start <= parts[-1].stop + gap:
             parts[-1] = range(parts[-1].start, max(parts[-1].stop, part.stop))
         else:
             parts.append(part)
@@ -140,15 +154,21 @@ async def read_ranges(reader: Reader, topic: str, ranges: Ranges, ends: Mapping[
     for number, end in ends.items():
         await reader.seek(Partition(topic, number), end)
     for number, parts in ranges.items():
-        partition = Partition(topic, number)
-        for part in parts:
-            await reader.seek(partition, part.start)
+        partition, starts = Partition(topic, number), [part.start for part in parts]
+        for span in join_ranges(((number, part) for part in parts), _READ_THROUGH).get(number, []):
+            await reader.seek(partition, span.start)
             silent = 0
-            while await reader.position(partition) < part.stop:
+            while await reader.position(partition) < span.stop:
                 polled = (await reader.poll(_POLL_MS, _POLL_RECORDS)).get(partition, [])
-                if records := [record for record in polled if record.offset in part]:
+                if records := [record for record in polled if _is_in(record.offset, parts, starts)]:
                     yield records
                 silent = 0 if polled else silent + 1
                 if silent > _SILENT_POLLS:
                     raise Transient("Kafka gives no records: run the repair again")
         await reader.seek(partition, ends.get(number, 0))
+
+
+def _is_in(offset: int, parts: Sequence[range], starts: Sequence[int]) -> bool:
+    """Tell whether an offset is in one of these ranges; `starts` are their first offsets."""
+    index = bisect_right(starts, offset) - 1
+    return index >= 0 and offset in parts[index]

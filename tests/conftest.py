@@ -18,7 +18,7 @@ from warehouse.migrate import migrate
 
 load_hypothesis_profile()
 
-WHOLE_STACKS: Final = ("tests/e2e/", "tests/integration/streams/")
+WHOLE_STACKS: Final = ("tests/e2e/", "tests/integration/streams/", "tests/chaos/")
 """Tests that start whole stacks, or workers that are killed. Two of them at a time would starve each other."""
 _DATABASES = count()
 

@@ -134,11 +134,10 @@ class StagedInsert:
         moved = self._connection.query(self._move, "Null")
         if moved.rows_written() < read:
             raise _rows_missing(moved.rows_written(), f"of {read} were written")
-        self._connection.query(f"DROP TEMPORARY TABLE IF EXISTS {STAGE}", "Null")
         return InsertCounts(moved.rows_written(), moved.bytes_written())
 
     def discard(self) -> None:
-        """Forget the data; the target was not touched, unless `finish` had begun. Raises RuntimeError."""
+        """Give back the memory; when `finish` has not begun, the target stays as it was. Raises RuntimeError."""
         self._stream.cancel()
         self._connection.query(f"DROP TEMPORARY TABLE IF EXISTS {STAGE}", "Null")
 

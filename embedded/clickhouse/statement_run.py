@@ -229,6 +229,8 @@ class StatementRun:
                 with contextlib.suppress(RuntimeError):  # the insert has failed already: its own error is the one to tell
                     await self._run_in_pool(inserts[0].discard)
             raise
+        if self._session is not None:  # a connection that stays would keep the rows in memory
+            await self._run_in_pool(inserts[0].discard)
         counts = {"written_rows": written.rows, "written_bytes": written.bytes, "result_rows": written.rows}
         await self._exchange.reply([], counts | {"elapsed_ns": time.perf_counter_ns() - started})
 

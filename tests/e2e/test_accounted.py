@@ -98,6 +98,23 @@ def test_calls_with_a_withheld_number_are_stored_as_nobodys_and_no_profile_chang
     assert onefold.rows("SELECT count() FROM profiles") == profiles
 
 
+def test_rows_that_clickhouse_has_lost_are_read_again_from_kafka(onefold: Onefold) -> None:
+    before = onefold.wait_until_settled(0)
+    onefold.send(calls("lost", 40))
+    onefold.wait_until_settled(before["accepted"] + 40)
+    url = settings_of_running(onefold.data_dir).clickhouse_url.get_secret_value()
+    database = {"database": "onefold"}
+    for loss in ("DELETE FROM event_store WHERE id IN ('lost-3', 'lost-7')", "DELETE FROM ledger WHERE offset % 3 = 0"):
+        httpx.post(url, params=database, content=loss, timeout=60).raise_for_status()
+    assert not onefold.account()["balanced"]
+    repaired = onefold.json("account", "--repair")
+    assert repaired["balanced"]
+    assert repaired["stored"] == before["stored"] + 40
+    assert repaired["repair"]["repaired"] > 2
+    assert repaired["repair"]["lost"] == 0
+    assert onefold.wait_until_verified()["agree"]
+
+
 def test_the_account_balances_after_every_role_was_killed(onefold: Onefold) -> None:
     before, orders_before = onefold.wait_until_settled(0), counted_orders(onefold)
     for round_number, role in enumerate(ROLES):

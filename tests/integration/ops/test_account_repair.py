@@ -41,6 +41,7 @@ async def filled(settings: Settings, warehouse: Warehouse) -> MemoryBus:
         ["DELETE FROM ledger WHERE offset > 3"],
         ["DELETE FROM event_store WHERE id IN ('m3', 'm7', 'm59')"],
         ["TRUNCATE TABLE ledger", "TRUNCATE TABLE event_store"],
+        ["DELETE FROM ledger WHERE offset % 3 = 0", "DELETE FROM event_store WHERE id IN ('m3', 'm4', 'm5', 'm6')"],
     ],
 )
 async def test_what_kafka_has_is_inserted_again(clickhouse_settings: Settings, warehouse: Warehouse, losses: list[str]) -> None:
