@@ -65,6 +65,7 @@ class AuthorizedStage:
     stores: Mapping[str, str]
     environment: str
     collector_port: int = field(default_factory=free_port)
+    api_port: int = field(default_factory=free_port)
 
     def variables(self, user: str) -> dict[str, str]:
         """Return the variables with which a process logs in as this user."""
@@ -83,7 +84,8 @@ class AuthorizedStage:
             "ONEFOLD_ENVIRONMENT": self.environment,
             "ONEFOLD_DATA_DIR": str(directory),
             "ONEFOLD_COLLECTOR_PORT": str(self.collector_port),
-            "ONEFOLD_API_PORT": str(free_port()),
+            "ONEFOLD_API_PORT": str(self.api_port),
+            "ONEFOLD_API_TOKENS_FILE": str(self.directory / "api-tokens.json"),
             **self.stores,
         }
 
@@ -103,10 +105,9 @@ class AuthorizedStage:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one `onefold` command as the operator."""
-        api_token = {"ONEFOLD_API_TOKEN": "an api token of a test"}
         return subprocess.run(
             [sys.executable, "-m", "ops.cli.main", *arguments],
-            env={**os.environ, **self.variables(OPERATOR), **api_token, "ONEFOLD_MODE": "server"},
+            env={**os.environ, **self.variables(OPERATOR), "ONEFOLD_MODE": "server"},
             capture_output=True, text=True, check=False, timeout=240, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
