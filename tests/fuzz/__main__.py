@@ -14,14 +14,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import definitions, growth, http, records, replays
+from tests.fuzz import definitions, growth, http, records, replays, statements
 
 INPUTS: Final = 300_000
 _SLICE: Final = 10_000
 KINDS: Final = {
     "http": http.fuzz, "records": records.fuzz, "replays": replays.fuzz, "definitions": definitions.fuzz, "growth": growth.fuzz,
+    "statements": statements.fuzz,
 }  # fmt: skip
-_TURNS: Final = ("records", "http", "records", "http", "replays", "definitions", "growth")
+_TURNS: Final = ("records", "http", "records", "http", "replays", "definitions", "growth", "statements")
 
 
 def print_line(line: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fuzz import definitions, http, records, replays
+from tests.fuzz import definitions, http, records, replays, statements
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -26,3 +26,9 @@ async def test_any_record_in_quarantine_is_sent_again_or_refused() -> None:
 async def test_followers_and_commands_survive_any_record_of_definitions() -> None:
     seen = await definitions.fuzz(1, 1_000)
     assert min(seen["in force"], seen["cannot be read"]) > 10
+
+
+@pytest.mark.clickhouse
+async def test_no_statement_of_a_reader_changes_ends_or_reads_what_it_may_not() -> None:
+    seen = await statements.fuzz(1, 150)
+    assert min(seen["200"], seen["403"]) > 5
