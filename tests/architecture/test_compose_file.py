@@ -5,10 +5,12 @@ import re
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final
+from xml.etree import ElementTree as ET
 
 import jsonschema
 import yaml
 
+from embedded.clickhouse.configuration import QUERY_LOG_DAYS
 from runtime.variables import known_variables
 from tests.support.source_tree import ROOT
 
@@ -52,6 +54,15 @@ def test_compose_holds_no_secret_and_gives_each_service_its_own() -> None:
         assert named <= mounted[name], name
         assert mounted[name] - named <= READ_BY_STORES, name
         assert [variable for variable in environment if variable.endswith(("_PASSWORD", "_SECRET", "_TOKEN", "_KEY"))] == []
+
+
+def test_statements_stay_in_the_logs_of_clickhouse_for_the_same_time_as_in_the_embedded_engine() -> None:
+    mounted = {entry["source"] for entry in SERVICES["clickhouse"]["configs"]}
+    logs = ET.parse(ROOT / COMPOSE["configs"]["clickhouse_logs"]["file"]).getroot()  # noqa: S314 - our own file
+    assert mounted == {"clickhouse_logs"}
+    assert logs.findtext("query_log/ttl") == f"event_date + INTERVAL {QUERY_LOG_DAYS} DAY DELETE"
+    kept = {item.tag for item in logs if item.tag.endswith("_log") and item.get("remove") is None}
+    assert kept == {"query_log"}
 
 
 def test_compose_publishes_on_loopback_alone_and_keeps_the_stores_on_a_network_of_their_own() -> None:
