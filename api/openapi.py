@@ -50,12 +50,14 @@ class ProfileHousehold(msgspec.Struct, frozen=True):
 class ProfileAnswer(msgspec.Struct, frozen=True):
     """A profile as it is now. Instants are ISO 8601 in UTC; `counters` counts events by name.
 
-    `dropped_names` says about how many traits, counters and identifiers are in ClickHouse alone; empty when all are here.
+    `public_traits` names the traits that no trusted source has given. `dropped_names` says about how many traits, counters and
+    identifiers are in ClickHouse alone; empty when all are here.
     """
 
     profile_id: str
     identifiers: list[ProfileIdentifier]
     traits: dict[str, Any]
+    public_traits: list[str]
     computed: dict[str, Any]
     counters: dict[str, int]
     dropped_names: dict[str, int]

@@ -101,6 +101,7 @@ def profile_to_json(profile_id: str, members: tuple[str, ...], joined: JoinedPro
         "profile_id": profile_id,
         "identifiers": [{"namespace": namespace, "value": value} for namespace, value in joined.identifiers],
         "traits": joined.traits,
+        "public_traits": sorted(name for name in joined.traits if not joined.trait_values[name].trusted),
         "computed": membership.computed,
         "counters": joined.counters,
         "dropped_names": joined.dropped_names,

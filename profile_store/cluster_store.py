@@ -172,11 +172,11 @@ class ClusterStore(RedisBase):
             SlotCall.of_script(_WRITE_FENCED_SCRIPT, [of(kind, name)], fence, "plain", value) for kind, name, value in writes.plain
         ]
         hashes: dict[str, list[str | bytes]] = {}
-        for node, field, value in writes.fields:
-            hashes.setdefault(node, []).extend((field, value))
+        for field_kind, node, field, value in writes.fields:
+            hashes.setdefault(of(field_kind, node), []).extend((field, value))
         calls += [
-            SlotCall.of_script(_WRITE_FENCED_SCRIPT, [of("edges", node)], fence, "fields", *names_and_values)
-            for node, names_and_values in hashes.items()
+            SlotCall.of_script(_WRITE_FENCED_SCRIPT, [key], fence, "fields", *names_and_values)
+            for key, names_and_values in hashes.items()
         ]
         return calls
 

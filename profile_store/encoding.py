@@ -1,6 +1,7 @@
 """Encodes and decodes the values in the store and those that `scan` yields. Pure; used by the Redis drivers and MemoryStore."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Literal
 
 import msgspec
@@ -13,11 +14,28 @@ MAX_GUARD_BYTES: Final = 128
 
 _JSON: Final = msgspec.json.Encoder(order="deterministic")
 _MEMBERS_DECODER: Final = msgspec.json.Decoder(tuple[tuple[str, ...], int, str, str, str, int])
-_EDGE_DECODER: Final = msgspec.json.Decoder(tuple[int, str, int, str, str, str, str, str])
+
+
+class _StoredEdge(msgspec.Struct, array_like=True):
+    """An edge as it is stored: the fields of `Edge`. Edges from before there was trust have no such field, and count as trusted."""
+
+    first_ms: int
+    first_event: str
+    last_ms: int
+    last_event: str
+    source: str
+    owner: str
+    rule: str
+    rules: str
+    trusted: bool = True
+
+
+_EDGE_DECODER: Final = msgspec.json.Decoder(_StoredEdge)
 _DECISION_DECODER: Final = msgspec.json.Decoder(tuple[bool, int, str])
 _SCANNED_DECODER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KIND_OF_MARK: Final[dict[str, DecisionKind]] = {"-": "cut", "!": "apart"}
 _MARK_OF_KIND: Final[dict[DecisionKind, str]] = {kind: mark for mark, kind in _KIND_OF_MARK.items()}
+FieldKind = Literal["edges", "public_edges"]
 _PRESENT: Final = b"="
 _ABSENT: Final = b"-"
 
@@ -71,15 +89,20 @@ def unpack_members(profile_id: str, value: bytes | None) -> Members:
     return Members((profile_id,), 0) if value is None else Members(*_MEMBERS_DECODER.decode(value))
 
 
+def edge_field_kind(edge: Edge) -> FieldKind:
+    """Return in which of a node's two hashes an edge is: the trusted ones can be read however many public ones there are."""
+    return "edges" if edge.trusted else "public_edges"
+
+
 def pack_edge(edge: Edge) -> bytes:
-    """Return the JSON array `[first_ms, first_event, last_ms, last_event, source, owner, rule, rules]`."""
+    """Return the JSON array `[first_ms, first_event, last_ms, last_event, source, owner, rule, rules, trusted]`."""
     e = edge
-    return _JSON.encode((e.first_ms, e.first_event, e.last_ms, e.last_event, e.source, e.owner, e.rule, e.rules))
+    return _JSON.encode((e.first_ms, e.first_event, e.last_ms, e.last_event, e.source, e.owner, e.rule, e.rules, e.trusted))
 
 
 def unpack_edge(value: bytes) -> Edge:
     """Return the edge in a stored value."""
-    return Edge(*_EDGE_DECODER.decode(value))
+    return Edge(*msgspec.structs.astuple(_EDGE_DECODER.decode(value)))
 
 
 def pack_decision(decision: Decision) -> bytes:
@@ -92,13 +115,16 @@ def decision_field(kind: DecisionKind, neighbour: str) -> str:
     return _MARK_OF_KIND[kind] + neighbour
 
 
-def unpack_neighbours(fields: Mapping[bytes, bytes]) -> Neighbours:
-    """Return the edges and decisions in a node's hash; more than MAX_FIELDS make the node crowded."""
-    if len(fields) > MAX_FIELDS:
+def unpack_neighbours(fields: Mapping[bytes, bytes] | None, public_fields: Mapping[bytes, bytes] | None) -> Neighbours:
+    """Return the edges and decisions in a node's two hashes; None stands for a hash with too many fields, more than MAX_FIELDS."""
+    if fields is None or len(fields) > MAX_FIELDS:
         return Neighbours(crowded=True)
+    if public_fields is None or len(public_fields) > MAX_FIELDS:
+        return replace(unpack_neighbours(fields, {}), crowded_by_public=True)
     edges: dict[str, Edge] = {}
     decisions: dict[tuple[DecisionKind, str], Decision] = {}
-    for name, value in fields.items():
+    # An edge that has become trusted stays behind as a public one, so the trusted ones come last.
+    for name, value in (*public_fields.items(), *fields.items()):
         field_name = name.decode()
         if (kind := _KIND_OF_MARK.get(field_name[0])) is not None:
             decisions[kind, field_name[1:]] = Decision(*_DECISION_DECODER.decode(value))
@@ -107,9 +133,9 @@ def unpack_neighbours(fields: Mapping[bytes, bytes]) -> Neighbours:
     return Neighbours(edges, decisions)
 
 
-def pack_scanned_neighbours(fields: Mapping[bytes, bytes]) -> bytes:
-    """Return a node's hash as one value: the JSON object `{field: value}` with sorted fields."""
-    return _JSON.encode({name.decode(): msgspec.Raw(value) for name, value in fields.items()})
+def pack_scanned_neighbours(fields: Mapping[bytes, bytes], public_fields: Mapping[bytes, bytes]) -> bytes:
+    """Return a node's two hashes as one value: the JSON object `{field: value}` with sorted fields."""
+    return _JSON.encode({name.decode(): msgspec.Raw(value) for name, value in {**public_fields, **fields}.items()})
 
 
 def unpack_scanned_neighbours(value: bytes) -> dict[str, Edge | Decision]:
@@ -121,23 +147,23 @@ def unpack_scanned_neighbours(value: bytes) -> dict[str, Edge | Decision]:
 
 
 class PackedWrites(msgspec.Struct, frozen=True, array_like=True):
-    """The writes of a slice as bytes. `fields` holds every edge and decision twice, for both nodes: (node, field, value)."""
+    """The writes of a slice as bytes. `fields` holds every edge and decision twice, for both nodes: (kind, node, field, value)."""
 
     documents: list[tuple[DocumentKind, str, bytes]]
     plain: list[tuple[Literal["label", "members"], str, bytes]]
-    fields: list[tuple[str, str, bytes]]
+    fields: list[tuple[FieldKind, str, str, bytes]]
     timers: list[tuple[str, int | None]]
 
 
 def pack_writes(writes: Writes) -> PackedWrites:
     """Encode the writes of a slice. Raises ValueError for a guard that cannot be stored."""
-    fields: list[tuple[str, str, bytes]] = []
+    fields: list[tuple[FieldKind, str, str, bytes]] = []
     for (a, b), edge in writes.edges.items():
-        value = pack_edge(edge)
-        fields += ((a, b, value), (b, a, value))
+        value, field_kind = pack_edge(edge), edge_field_kind(edge)
+        fields += ((field_kind, a, b, value), (field_kind, b, a, value))
     for (decision_kind, a, b), decision in writes.decisions.items():
         value = pack_decision(decision)
-        fields += ((a, decision_field(decision_kind, b), value), (b, decision_field(decision_kind, a), value))
+        fields += (("edges", a, decision_field(decision_kind, b), value), ("edges", b, decision_field(decision_kind, a), value))
     plain: list[tuple[Literal["label", "members"], str, bytes]] = []
     plain += [("label", node, pack_label(label)) for node, label in writes.labels.items()]
     plain += [("members", name, pack_members(members)) for name, members in writes.members.items()]

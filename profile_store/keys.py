@@ -7,7 +7,8 @@
     <env>:c:<partition>    string  a backfill whose profiles are still to be evaluated  until they are evaluated
     <env>:l:<node>         string  label: `<version> <profile>`                        until relabelled
     <env>:m:<profile>      string  member list: JSON, see encoding.pack_members        until relabelled
-    <env>:e:<node>         hash    neighbour -> edge; `-` or `!` and neighbour -> decision; stored at both nodes of a pair
+    <env>:e:<node>         hash    neighbour -> trusted edge; `-` or `!` and neighbour -> decision; stored at both nodes of a pair
+    <env>:v:<node>         hash    neighbour -> public edge, also stored at both; one in e:<node> takes its place
     <env>:t:<partition>    zset    profile -> due_ms, the timers                       until a timer is set anew or cleared
     <env>:p:<partition>    string  position: the next offset to read                   until wiped
     <env>:b:<partition>    string  fence: how often the writers were fenced            until wiped
@@ -39,6 +40,7 @@ KIND_LETTERS: Final = {
     "label": "l",
     "members": "m",
     "edges": "e",
+    "public_edges": "v",
     "timer": "t",
     "position": "p",
     "fence": "b",

@@ -4,8 +4,10 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 
 from domain.identity.model import Label, Members, Neighbours
 from profile_store.encoding import (
+    FieldKind,
     check_guard,
     decision_field,
+    edge_field_kind,
     pack_decision,
     pack_edge,
     pack_label,
@@ -41,7 +43,7 @@ class MemoryStore:
         }
         self._labels: dict[str, Label] = {}
         self._members: dict[str, Members] = {}
-        self._neighbour_fields: dict[str, dict[bytes, bytes]] = {}
+        self._neighbour_fields: dict[FieldKind, dict[str, dict[bytes, bytes]]] = {"edges": {}, "public_edges": {}}
         self._timers: dict[str, dict[str, int]] = {}
         self._positions: dict[str, int] = {}
         self._fences: dict[str, int] = {}
@@ -72,7 +74,7 @@ class MemoryStore:
         return {name: self._members.get(name, Members((name,), 0)) for name in profile_ids}
 
     async def neighbours(self, nodes: Sequence[str]) -> dict[str, Neighbours]:
-        return {node: unpack_neighbours(self._neighbour_fields.get(node, {})) for node in nodes}
+        return {node: unpack_neighbours(*(hashes.get(node, {}) for hashes in self._neighbour_fields.values())) for node in nodes}
 
     async def save(
         self, topic_partition: TopicPartition, expected: int | None, position: int, writes: Writes, fence: int | None = None
@@ -93,11 +95,11 @@ class MemoryStore:
         self._labels.update(writes.labels)
         self._members.update(writes.members)
         for (a, b), edge in writes.edges.items():
-            self._set_neighbour_field(a, b, pack_edge(edge))
-            self._set_neighbour_field(b, a, pack_edge(edge))
+            self._set_neighbour_field(edge_field_kind(edge), a, b, pack_edge(edge))
+            self._set_neighbour_field(edge_field_kind(edge), b, a, pack_edge(edge))
         for (decision_kind, a, b), decision in writes.decisions.items():
-            self._set_neighbour_field(a, decision_field(decision_kind, b), pack_decision(decision))
-            self._set_neighbour_field(b, decision_field(decision_kind, a), pack_decision(decision))
+            self._set_neighbour_field("edges", a, decision_field(decision_kind, b), pack_decision(decision))
+            self._set_neighbour_field("edges", b, decision_field(decision_kind, a), pack_decision(decision))
         timers = self._timers.setdefault(topic_partition.guard_name, {})
         for profile_id, due_ms in writes.timers.items():
             if due_ms is None:
@@ -111,8 +113,8 @@ class MemoryStore:
         self._fences[topic_partition.guard_name] = self._fences.get(topic_partition.guard_name, 0) + 1
         return await self.checkpoint(topic_partition)
 
-    def _set_neighbour_field(self, node: str, field: str, value: bytes) -> None:
-        self._neighbour_fields.setdefault(node, {})[field.encode()] = value
+    def _set_neighbour_field(self, kind: FieldKind, node: str, field: str, value: bytes) -> None:
+        self._neighbour_fields[kind].setdefault(node, {})[field.encode()] = value
 
     async def due_timers(self, topic_partition: TopicPartition, until_ms: int, limit: int) -> list[tuple[str, int]]:
         timers = self._timers.get(topic_partition.guard_name, {})
@@ -146,7 +148,11 @@ class MemoryStore:
         elif kind == "members":
             pairs = [(profile_id, pack_members(members)) for profile_id, members in self._members.items()]
         elif kind == "edges":
-            pairs = [(node, pack_scanned_neighbours(fields)) for node, fields in self._neighbour_fields.items()]
+            hashes, public_hashes = self._neighbour_fields.values()
+            pairs = [
+                (node, pack_scanned_neighbours(hashes.get(node, {}), public_hashes.get(node, {})))
+                for node in hashes.keys() | public_hashes.keys()
+            ]
         else:
             pairs = [(name, d.data) for name, d in self._documents[kind].items() if d.data is not None]
         for pair in pairs:
@@ -161,7 +167,8 @@ class MemoryStore:
             "backfill_checkpoint": self._documents["backfill_checkpoint"],
             "label": self._labels,
             "members": self._members,
-            "edges": self._neighbour_fields,
+            "edges": self._neighbour_fields["edges"],
+            "public_edges": self._neighbour_fields["public_edges"],
             "timer": self._timers,
             "position": self._positions,
             "fence": self._fences,

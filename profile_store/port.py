@@ -25,7 +25,7 @@ DocumentKind = Literal["fragment", "membership", "group", "link_outbox", "backfi
 ScannableKind = Literal["fragment", "membership", "group", "label", "members", "edges"]
 
 MAX_FIELDS: Final = MAX_NEIGHBOURS + 1_000
-"""How many edges and decisions of one node are read at most; with more the node is crowded, and none of them is read."""
+"""How many trusted edges and decisions of one node are read at most, and how many public edges; of more none is read."""
 
 
 @dataclass(frozen=True, slots=True)

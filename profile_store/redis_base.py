@@ -39,6 +39,10 @@ SCAN_FIELDS: Final = 1_000_000
 """A node with more fields than this is left out of a scan of the evidence; its edges are found at their other ends."""
 
 
+HashFields = dict[bytes, bytes] | None
+"""The fields of a hash; None for one with too many of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """A Lua script, and the hash by which a server knows it."""
@@ -97,21 +101,16 @@ class RedisBase(ABC):
 
     async def neighbours(self, nodes: Sequence[str]) -> dict[str, Neighbours]:
         hashes = await self._load_hashes(nodes, MAX_FIELDS)
-        return {
-            node: Neighbours(crowded=True) if fields is None else encoding.unpack_neighbours(fields)
-            for node, fields in hashes.items()
-        }
+        return {node: encoding.unpack_neighbours(*both) for node, both in hashes.items()}
 
-    async def _load_hashes(self, nodes: Sequence[str], max_fields: int) -> dict[str, dict[bytes, bytes] | None]:
-        """Return the fields of the nodes' hashes, or None for a hash with more than `max_fields`."""
+    async def _load_hashes(self, nodes: Sequence[str], max_fields: int) -> dict[str, tuple[HashFields, HashFields]]:
+        """Return the fields of each node's two hashes: that of trusted edges and decisions, and that of public edges."""
         if not nodes:
             return {}
-        keys = self._keys.of_many("edges", nodes)
+        keys = [*self._keys.of_many("edges", nodes), *self._keys.of_many("public_edges", nodes)]
         flat_hashes = await self._with_timeout("HGETALL", lambda: self._fetch_flat_hashes(keys, max_fields))
-        return {
-            node: None if flat is None else dict(zip(flat[::2], flat[1::2], strict=True))
-            for node, flat in zip(nodes, flat_hashes, strict=True)
-        }
+        hashes = [None if flat is None else dict(zip(flat[::2], flat[1::2], strict=True)) for flat in flat_hashes]
+        return {node: (hashes[index], hashes[len(nodes) + index]) for index, node in enumerate(nodes)}
 
     async def due_timers(self, topic_partition: TopicPartition, until_ms: int, limit: int) -> list[tuple[str, int]]:
         reply = await self._run_command(
@@ -151,17 +150,24 @@ class RedisBase(ABC):
             await self._run_command("UNLINK", self._keys.writer_pause)
 
     async def scan(self, kind: ScannableKind) -> AsyncGenerator[tuple[str, bytes], None]:
+        if kind == "edges":
+            async for entry in self._scan_neighbours():
+                yield entry
+            return
         async for names in self._scan_names(kind):
-            if kind == "edges":
-                for node, fields in (await self._load_hashes(names, SCAN_FIELDS)).items():
-                    if fields:
-                        yield node, encoding.pack_scanned_neighbours(fields)
-                continue
             for name, value in zip(names, await self._load_values(kind, names), strict=True):
                 if kind in ("fragment", "membership", "group"):
                     value = encoding.unpack_document(value).data
                 if value is not None:
                     yield name, value
+
+    async def _scan_neighbours(self) -> AsyncGenerator[tuple[str, bytes], None]:
+        for hash_kind in ("edges", "public_edges"):
+            async for names in self._scan_names(hash_kind):
+                for node, (fields, public_fields) in (await self._load_hashes(names, SCAN_FIELDS)).items():
+                    # A node with both hashes is found by its first one.
+                    if (hash_kind == "edges" or fields == {}) and (fields or public_fields):
+                        yield node, encoding.pack_scanned_neighbours(fields or {}, public_fields or {})
 
     async def wipe(self, kinds: Collection[str]) -> None:
         unknown = set(kinds) - KIND_LETTERS.keys()

@@ -106,8 +106,8 @@ class RedisStore(RedisBase):
         for kind, name, value in (*packed.documents, *packed.plain):
             keys.append(of(kind, name))
             arguments.append(value)
-        for node, field, value in packed.fields:
-            keys.append(of("edges", node))
+        for field_kind, node, field, value in packed.fields:
+            keys.append(of(field_kind, node))
             arguments += (field, value)
         keys += [of("timer", topic_partition.guard_name)] * len(packed.timers)
         for profile_id, due_ms in packed.timers:

@@ -31,6 +31,19 @@ Segment = Annotated[str, Meta(description="The name of the segment.")]
 SegmentSequence = Annotated[int, Meta(description="Grows with every transition of this profile in this segment.")]
 
 
+class TraitValue(msgspec.Struct, array_like=True, frozen=True):
+    """A trait's value with the event that set it: a JSON array of the fields in this order.
+
+    The value with the larger (trusted, time_ms, id) wins. None means that the trait was removed: the removal must be remembered, or
+    an older value that arrives late would bring the trait back.
+    """
+
+    value: Annotated[Any, Meta(description="The value; null when the trait was removed.")]
+    time_ms: Annotated[int, Meta(description="The time of the event, in epoch milliseconds.")]
+    id: Annotated[str, Meta(description="The hash of its message.")]
+    trusted: Annotated[bool, Meta(description="Whether its source was trusted.")] = True
+
+
 class LinkRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """A record of `links`: a Link, a LinkDecision or a ReclusterRequest, told apart by `kind`."""
 
@@ -52,6 +65,9 @@ class Link(LinkRecord, frozen=True, kw_only=True, tag="link"):
         Meta(description="What made the pair evidence: one event named both, an alias, or a caller number and a phone are equal."),
     ] = "together"
     rules: Annotated[str, Meta(description="The version of the identity rules at that time.")] = ""
+    trusted: Annotated[
+        bool, Meta(description="Whether a trusted source has seen the two together; then all of this is about such events alone.")
+    ] = True
 
 
 class LinkDecision(LinkRecord, frozen=True, kw_only=True, tag="decision"):
@@ -118,8 +134,8 @@ class TouchEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Meta(description="By the key of a tally: the value that it counted, and the amount that it added."),
     ] = {}
     traits: Annotated[
-        dict[str, tuple[Any, int, str]],
-        Meta(description="By name: the trait before it as (value, time_ms, hash of the message); an empty hash means none."),
+        dict[str, TraitValue],
+        Meta(description="By name: the trait before it; an empty hash of the message means none."),
     ] = {}
     nodes: Annotated[tuple[str, ...], Meta(description="The nodes that the owner's fragment did not know before.")] = ()
 
@@ -173,8 +189,8 @@ class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     max_members: Annotated[int, Meta(description="A group with more members than this does not count as a household.")] = 0
     traits: Annotated[
-        dict[str, tuple[Any, int, str]],
-        Meta(description="Name to (value, time_ms, hash of the message); the value with the larger (time_ms, hash) wins."),
+        dict[str, TraitValue],
+        Meta(description="The traits by name, each with the event that set it."),
     ] = {}
     counters: Annotated[
         dict[str, int],

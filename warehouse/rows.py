@@ -70,6 +70,7 @@ def event_row(record: Record, event: Event) -> TableRow:
         list(event.flags),
         [tuple(violation) for violation in event.violations],
         [tuple(violation) for violation in event.observed],
+        event.trusted,
         record.partition,
         record.offset,
     )
@@ -77,7 +78,7 @@ def event_row(record: Record, event: Event) -> TableRow:
 
 def event_from_row(row: Iterable[object]) -> Event:
     """Return the event of a row of the named query `events`: the inverse of `event_row`, without partition and offset."""
-    owner, message, kind, name, source, time_ms, received_ms, nodes, identifiers, properties, traits, context, flags = row
+    owner, message, kind, name, source, time_ms, received_ms, nodes, identifiers, properties, traits, context, flags, trusted = row
     return msgspec.convert(
         {
             "version": EVENT_VERSION,
@@ -94,6 +95,7 @@ def event_from_row(row: Iterable[object]) -> Event:
             "traits": msgspec.json.decode(str(traits)),
             "context": msgspec.json.decode(str(context)),
             "flags": flags,
+            "trusted": trusted,
         },
         Event,
     )
@@ -120,17 +122,17 @@ def quarantined_ledger_row(record: Record, reason: Reason) -> TableRow:
 
 
 def evidence_row(a: str, b: str, edge: Edge) -> TableRow:
-    """Return the row of `evidence_store`: the smallest `first` and the smallest `last` are what `Edge.join` chooses."""
+    """Return the row of `pair_evidence`: the smallest `first` and the smallest `last` are what `Edge.join` chooses."""
     return (
         a,
         b,
-        (_int64(edge.first_ms), edge.first_event, edge.source, edge.owner, edge.rule, edge.rules),
-        (-_int64(edge.last_day), _int64(edge.last_ms), edge.last_event),
+        (int(not edge.trusted), _int64(edge.first_ms), edge.first_event, edge.source, edge.owner, edge.rule, edge.rules),
+        (int(not edge.trusted), -_int64(edge.last_day), _int64(edge.last_ms), edge.last_event),
     )
 
 
 def evidence_rows(_record: Record, link_record: LinkRecord) -> list[TableRow]:
-    """Return the row of `evidence_store` for a link; other records have none."""
+    """Return the row of `pair_evidence` for a link; other records have none."""
     return [evidence_row(link_record.a, link_record.b, edge_of_link(link_record))] if isinstance(link_record, Link) else []
 
 
@@ -222,7 +224,7 @@ def transition_rows(record: Record, transition: Transition) -> list[TableRow]:
 
 
 def account_trait_rows(_record: Record, grouped: GroupRecord) -> list[TableRow]:
-    """Return the rows of `account_trait_store`, one for each trait of an account."""
+    """Return the rows of `account_trait_registers`, one for each trait of an account."""
     if grouped.profile_id:
         return []
     return [(grouped.group_id, grouped.name, trait, register) for trait, register in _trait_registers(grouped).items()]
@@ -249,9 +251,10 @@ def contribution_rows(_record: Record, grouped: GroupRecord) -> list[TableRow]:
     ]
 
 
-def _trait_registers(grouped: GroupRecord) -> dict[str, tuple[int, str, str]]:
+def _trait_registers(grouped: GroupRecord) -> dict[str, tuple[int, int, str, str]]:
     return {
-        name: (_int64(at_ms), message, _JSON.encode(value).decode()) for name, (value, at_ms, message) in grouped.traits.items()
+        name: (int(trait.trusted), _int64(trait.time_ms), trait.id, _JSON.encode(trait.value).decode())
+        for name, trait in grouped.traits.items()
     }
 
 

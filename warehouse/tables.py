@@ -7,7 +7,7 @@ _STRING: Final = "String"
 _LOW_CARDINALITY: Final = "LowCardinality(String)"
 _DATETIME: Final = "DateTime64(3, 'UTC')"
 _PAIRS: Final = "Array(Tuple(namespace String, value String))"
-_REGISTER: Final = "Tuple(Int64, String, String)"
+_REGISTER: Final = "Tuple(UInt8, Int64, String, String)"
 _VIOLATIONS: Final = "Array(Tuple(path String, rule String, kind String))"
 _OP: Final = "Enum8('entered' = 1, 'exited' = 2)"
 
@@ -62,6 +62,7 @@ EVENT_STORE: Final = Table(
         flags=f"Array({_LOW_CARDINALITY})",
         violations=_VIOLATIONS,
         observed=_VIOLATIONS,
+        trusted="Bool",
         partition="UInt32",
         offset="UInt64",
     ),
@@ -92,9 +93,12 @@ POSITIONS: Final = Table(
 )
 LABELS: Final = Table("labels", _columns(node=_STRING, profile_id=_STRING, version="UInt64"), key=("node",), version="version")
 EVIDENCE: Final = Table(
-    "evidence_store",
+    "pair_evidence",
     _columns(
-        a=_STRING, b=_STRING, first="Tuple(Int64, String, String, String, String, String)", last="Tuple(Int64, Int64, String)"
+        a=_STRING,
+        b=_STRING,
+        first="Tuple(UInt8, Int64, String, String, String, String, String)",
+        last="Tuple(UInt8, Int64, Int64, String)",
     ),
     key=("a", "b"),
     min_columns=("first", "last"),
@@ -167,7 +171,7 @@ TRANSITIONS: Final = Table(
     key=("profile_id", "segment", "seq"),
 )
 ACCOUNT_TRAITS: Final = Table(
-    "account_trait_store",
+    "account_trait_registers",
     _columns(group_id=_STRING, name=_STRING, trait=_STRING, register=_REGISTER),
     key=("group_id", "name", "trait", "register"),
 )
@@ -182,7 +186,7 @@ CONTRIBUTIONS: Final = Table(
         seq="UInt64",
         rank="UInt32",
         most="UInt32",
-        traits=f"Map(String, {_REGISTER})",
+        registers=f"Map(String, {_REGISTER})",
         counters="Map(String, UInt64)",
         at=_DATETIME,
     ),

@@ -71,6 +71,7 @@ class Closure:
         read_nodes: the nodes whose edges and decisions were read.
         blocked: the nodes that the rules block. `evidence` sees this very set.
         crowded: the nodes whose edges were not read because there are too many. `evidence` sees this very set.
+        crowded_by_public: the nodes of which only the public edges were not read. `evidence` sees this very set.
     """
 
     rules: CompiledIdentityRules
@@ -78,6 +79,7 @@ class Closure:
     liveness: Liveness
     blocked: set[str]
     crowded: set[str]
+    crowded_by_public: set[str]
     nodes: set[str] = field(default_factory=set)
     stored_edges: Edges = field(default_factory=dict)
     stored_decisions: Decisions = field(default_factory=dict)
@@ -91,10 +93,11 @@ class Closure:
         """Return a closure that knows the new evidence of a slice and nothing of what is stored."""
         blocked: set[str] = set()
         crowded: set[str] = set()
+        crowded_by_public: set[str] = set()
         # Copies, because stored edges are joined into them: the slice's own mappings must go on naming what is new, since only
         # these pairs are compared with the store and written.
-        evidence = Evidence(dict(edges), dict(decisions), blocked, crowded)
-        closure = cls(rules, evidence, Liveness(evidence, rules), blocked, crowded)
+        evidence = Evidence(dict(edges), dict(decisions), blocked, crowded, crowded_by_public)
+        closure = cls(rules, evidence, Liveness(evidence, rules), blocked, crowded, crowded_by_public)
         for pair in edges:
             closure._add_neighbour(*pair)
         return closure
@@ -112,6 +115,8 @@ class Closure:
         self.read_nodes.add(node)
         if neighbours.crowded:
             self.crowded.add(node)
+        if neighbours.crowded_by_public:
+            self.crowded_by_public.add(node)
         for other, edge in neighbours.edges.items():
             self._add_neighbour(node, other)
             self._add_stored_edge(ordered_pair(node, other), edge)
@@ -122,10 +127,9 @@ class Closure:
         if pair in self.stored_edges:  # every edge is stored at both of its ends and may be read twice
             return
         self.stored_edges[pair] = edge
-        is_new = pair not in self.evidence.edges  # the new edges of the slice were counted by `start`; none may count twice
+        before = self.evidence.edges.get(pair)  # the new edges of the slice were counted by `start`; none may count twice
         add_edge(self.evidence.edges, pair, edge)
-        if is_new:
-            self.liveness.add_edge(*pair)
+        self.liveness.add_edge(pair, before)
 
     def _add_stored_decision(self, key: tuple[DecisionKind, str, str], decision: Decision) -> None:
         if key in self.stored_decisions:  # read at the other end of the pair already

@@ -5,10 +5,15 @@ after a replay, a rebuild, or with other workers. The order of arrival is no inp
 
 1. An edge is *dead* by itself when a person cut it, when the rules switch its kind of evidence off, or when one of its nodes is
    *blocked* (the rules say that the value identifies nobody), *crowded* (more than MAX_NEIGHBOURS neighbours) or *generic* (more
-   distinct neighbours of stronger or equal namespaces than the rules allow).
-2. The live edges are replayed one by one: what events name together before what only has the same number, then the newest first: by
-   the day last seen, then by the earlier first seen, then by the pair. Each joins two clusters, unless the joined cluster would
-   exceed a limit of a profile (values of one namespace, members in all) or would hold two nodes that a person set apart.
+   distinct neighbours of stronger or equal namespaces than the rules allow). Of a node with trusted evidence the trusted neighbours
+   alone are counted, so that nobody with a public write key can make a customer's e-mail generic. If all of its neighbours are
+   too many to be read, its public edges are dead, and the trusted ones are not.
+2. The live edges are replayed one by one: trusted evidence before public, what events name together before what only has the same
+   number, then the newest first: by the day last seen, then by the earlier first seen, then by the pair. Each joins two clusters,
+   unless the joined cluster would exceed a limit of a profile (values of one namespace, members in all) or would hold two nodes
+   that a person set apart.
+
+So public evidence can join what trusted evidence leaves apart, and never takes apart what it joins.
 
 The profile id is the smallest member. Invariant: clusters that no live edge connects do not influence each other, so resolving one
 closure of nodes (see `domain.identity.closure`) gives the same labels as resolving everything.
@@ -33,13 +38,15 @@ DeadEdgeReason = Literal["cut", "rule_off", "blocked", "generic", "crowded", "un
 class Evidence:
     """The input of a resolution.
 
-    `blocked` are the nodes that the rules block. `crowded` are nodes with so many neighbours that their edges were not read.
+    `blocked` are the nodes that the rules block. `crowded` are nodes with so many neighbours that their edges were not read, and
+    `crowded_by_public` those of which only the public edges were not read.
     """
 
     edges: dict[Pair, Edge] = field(default_factory=dict)
     decisions: dict[tuple[DecisionKind, str, str], Decision] = field(default_factory=dict)
     blocked: Collection[str] = frozenset()
     crowded: Collection[str] = frozenset()
+    crowded_by_public: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,43 +79,63 @@ class Resolution:
     joining_edges: tuple[Pair, ...]
 
 
+@dataclass(slots=True)
+class _Degrees:
+    """How many neighbours each node has: in `all`, and in `strong` those of stronger or equal namespaces."""
+
+    all: dict[str, int] = field(default_factory=dict)
+    strong: dict[str, int] = field(default_factory=dict)
+
+    def add(self, a: str, b: str) -> None:
+        """Count an edge, where a < b."""
+        self.all[a] = self.all.get(a, 0) + 1
+        self.all[b] = self.all.get(b, 0) + 1
+        # a < b, so `a` is of a stronger or equal namespace and always counts for b. For `a`, b counts only if both namespaces are
+        # equal: sixty cookies on one e-mail are one customer with many browsers, six customers on one e-mail are a shop's address.
+        self.strong[b] = self.strong.get(b, 0) + 1
+        if a[0] == b[0]:  # the first character of a node is the rank of its namespace
+            self.strong[a] = self.strong.get(a, 0) + 1
+
+
 class Liveness:
     """Decides which edges are dead by themselves (rule 1 of this module).
 
-    It counts the neighbours of every node once. A caller that adds an edge to the evidence later must call `add_edge` for it.
+    It counts the neighbours of every node once. A caller that joins an edge into the evidence later must call `add_edge` for it.
     """
 
     def __init__(self, evidence: Evidence, rules: CompiledIdentityRules) -> None:
         self._evidence = evidence
         self._rules = rules
-        self._degree: dict[str, int] = {}
-        self._strong_degree: dict[str, int] = {}
+        self._degrees = _Degrees()
+        self._trusted_degrees = _Degrees()
         self._phone_edges: dict[str, set[Pair]] = {}
-        for a, b in evidence.edges:
-            self.add_edge(a, b)
+        for pair in evidence.edges:
+            self.add_edge(pair, None)
 
-    def add_edge(self, a: str, b: str) -> None:
-        """Count an edge that was not in the evidence before, where a < b."""
-        self._degree[a] = self._degree.get(a, 0) + 1
-        self._degree[b] = self._degree.get(b, 0) + 1
-        # a < b, so `a` is of a stronger or equal namespace and always counts for b. For `a`, b counts only if both namespaces are
-        # equal: sixty cookies on one e-mail are one customer with many browsers, six customers on one e-mail are a shop's address.
-        self._strong_degree[b] = self._strong_degree.get(b, 0) + 1
-        if namespace_of(b) == "caller_number" and namespace_of(a) == "phone":
-            self._phone_edges.setdefault(b, set()).add((a, b))
-        if a[0] == b[0]:  # the first character of a node is the rank of its namespace
-            self._strong_degree[a] = self._strong_degree.get(a, 0) + 1
+    def add_edge(self, pair: Pair, before: Edge | None) -> None:
+        """Count the edge that the evidence now has of a pair; `before` is what it had of it, which was counted already."""
+        if before is None:
+            self._degrees.add(*pair)
+            if namespace_of(pair[1]) == "caller_number" and namespace_of(pair[0]) == "phone":
+                self._phone_edges.setdefault(pair[1], set()).add(pair)
+        if self._evidence.edges[pair].trusted and not (before is not None and before.trusted):
+            self._trusted_degrees.add(*pair)
 
     def dead_node(self, node: str) -> DeadEdge | None:
         """Return why no edge of the node can be live, or None when edges can be. All edges of the node must have been counted."""
         if node in self._evidence.blocked:
             return DeadEdge("blocked", node)
-        if node in self._evidence.crowded or self._degree.get(node, 0) > MAX_NEIGHBOURS:
+        is_trusted = node in self._trusted_degrees.all
+        counted = self._trusted_degrees if is_trusted else self._degrees
+        if node in self._evidence.crowded or counted.all.get(node, 0) > MAX_NEIGHBOURS:
             return DeadEdge("crowded", node, MAX_NEIGHBOURS)
-        limit, degree = self._rules.max_neighbours.get(namespace_of(node)), self._strong_degree.get(node, 0)
+        if not is_trusted and node in self._evidence.crowded_by_public:
+            return DeadEdge("crowded", node, MAX_NEIGHBOURS)
+        limit, degree = self._rules.max_neighbours.get(namespace_of(node)), counted.strong.get(node, 0)
         # The phone of a caller number's own number is no further customer. Asked only here, since the rule of an edge is that of
         # its earliest event, which may be added after the edge was counted.
-        degree -= sum(self._evidence.edges[pair].rule == "same_number" for pair in self._phone_edges.get(node, ()))
+        phone_edges = [self._evidence.edges[pair] for pair in self._phone_edges.get(node, ())]
+        degree -= sum(edge.rule == "same_number" and edge.trusted >= is_trusted for edge in phone_edges)
         return DeadEdge("generic", node, degree) if limit is not None and degree > limit else None
 
     def dead_edge(self, a: str, b: str) -> DeadEdge | None:
@@ -118,7 +145,15 @@ class Liveness:
             return DeadEdge("cut", cut.operation)
         if not self._rules.same_number and self._evidence.edges[a, b].rule == "same_number":
             return DeadEdge("rule_off", "same_number")
-        return self.dead_node(a) or self.dead_node(b)
+        dead_node = self.dead_node(a) or self.dead_node(b)
+        return dead_node if dead_node or self._evidence.edges[a, b].trusted else self._dead_public_edge(a, b)
+
+    def _dead_public_edge(self, a: str, b: str) -> DeadEdge | None:
+        """Return why a public edge is dead between two nodes that may have live trusted ones."""
+        for node in (a, b):
+            if node in self._evidence.crowded_by_public or self._degrees.all.get(node, 0) > MAX_NEIGHBOURS:
+                return DeadEdge("crowded", node, MAX_NEIGHBOURS)
+        return None
 
 
 def resolve(
@@ -153,13 +188,13 @@ def resolve(
     return Resolution({node: clusters.root(node) for node in nodes}, dead_edges, tuple(joining_edges))
 
 
-def preference_key(rules: CompiledIdentityRules) -> Callable[[tuple[Pair, Edge]], tuple[bool, int, int, Pair]]:
+def preference_key(rules: CompiledIdentityRules) -> Callable[[tuple[Pair, Edge]], tuple[bool, bool, int, int, Pair]]:
     """Return the sort key of the replay: the edge with the smallest key has the first claim on a profile's limits."""
     if rules.prefer == "first":
-        return lambda item: (item[1].rule == "same_number", item[1].first_ms, 0, item[0])
+        return lambda item: (not item[1].trusted, item[1].rule == "same_number", item[1].first_ms, 0, item[0])
     # By the day and not by the millisecond: a pair is published once a day, so what happened later within the day may be unknown.
     # Within one day the older acquaintance wins, and the pair decides last so that the order is total.
-    return lambda item: (item[1].rule == "same_number", -item[1].last_day, item[1].first_ms, item[0])
+    return lambda item: (not item[1].trusted, item[1].rule == "same_number", -item[1].last_day, item[1].first_ms, item[0])
 
 
 def _apart_pairs(evidence: Evidence, nodes: Collection[str]) -> Iterator[tuple[str, str, str]]:

@@ -22,7 +22,7 @@ from schemas.identifiers import links_from_strongest, namespace_of, node
 from schemas.records import Link, LinkDecision, LinkRule
 
 # The attributes that an `Edge` and a `Link` record have in common. Both must name them alike: they are copied by name.
-EDGE_FIELDS: Final = ("first_ms", "first_event", "last_ms", "last_event", "source", "owner", "rule", "rules")
+EDGE_FIELDS: Final = ("first_ms", "first_event", "last_ms", "last_event", "source", "owner", "rule", "rules", "trusted")
 
 
 def event_pairs(event: Event, secret: bytes) -> dict[Pair, LinkRule]:
@@ -69,6 +69,7 @@ def edge_of_event(event: Event, rule: LinkRule, rules: str = "") -> Edge:
         owner=event.owner,
         rule=rule,
         rules=rules,
+        trusted=event.trusted,
     )
 
 

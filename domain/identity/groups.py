@@ -2,7 +2,7 @@
 
 The segment agent computes what a profile contributes and publishes it on `groups` when it has changed. The group agent joins these
 records into one document per group. Invariant: any order and duplication of the records gives the same document, because traits
-join by the larger (time, message hash) and of each profile's contributions the one with the largest sequence number counts.
+join by the larger (trust, time, message hash) and of each profile's contributions the one with the largest sequence number counts.
 
 Example: profile p contributes 2 orders with sequence number 5, and later leaves with number 8. If the record with number 5 arrives
 again, it finds number 8 and changes nothing, so p is not counted twice and does not come back.
@@ -17,14 +17,14 @@ import msgspec
 from domain.identity.households import group_id, group_kind, household_ids
 from domain.identity.rules import HouseholdRules
 from domain.profiles.bounds import retain_traits
-from domain.profiles.fragment import TraitValue, supersedes
+from domain.profiles.fragment import supersedes
 from domain.profiles.join import JoinedProfile
 from domain.segments.plan import SegmentPlan
 from domain.segments.profile_facts import GroupFacts, ProfileFacts
 from domain.segments.retained_names import COMMON_NAMES, RetainedNames
 from schemas.codec import encode as encode_record
 from schemas.hashes import short_hash
-from schemas.records import GroupKind, GroupRecord
+from schemas.records import GroupKind, GroupRecord, TraitValue
 
 MAX_LISTED_MEMBERS: Final[Mapping[GroupKind, int]] = {"account": 10_000, "household": 1_000}
 """How many members a document lists. A larger group is sampled: only members whose id ends in `depth` zero bits are listed; each
@@ -79,8 +79,7 @@ def apply_group_records(group: GroupDocument, records: Iterable[GroupRecord], re
         if record.profile_id:
             _apply_contribution(group, record)
             continue
-        for name, register in record.traits.items():
-            trait = TraitValue(*register)
+        for name, trait in record.traits.items():
             if supersedes(trait, group.traits.get(name)):
                 group.traits[name] = trait
         retain_traits(group.traits, retained)
@@ -93,9 +92,8 @@ def _apply_contribution(group: GroupDocument, record: GroupRecord) -> None:
     if not _is_sampled(record.profile_id, group.depth) or (previous is not None and previous.seq >= record.seq):
         return
     # A member that left stays as an entry without content: its number refuses older records of the member that arrive late.
-    traits = {name: TraitValue(*register) for name, register in record.traits.items()} if record.present else {}
     group.contributions[record.profile_id] = Contribution(
-        record.seq, record.present, traits, record.counters if record.present else {}
+        record.seq, record.present, record.traits if record.present else {}, record.counters if record.present else {}
     )
 
 
@@ -210,7 +208,7 @@ def profile_contributions(
     if rule is None:
         return by_group
     shared = ((name, joined.trait_values[name]) for name in sorted(rule.shared_traits) if name in joined.trait_values)
-    traits = {name: (trait.value, trait.time_ms, trait.id) for name, trait in shared if trait.value is not None}
+    traits = {name: trait for name, trait in shared if trait.value is not None}
     limited_counters = (
         (label, min(joined.counters.get(label, 0), limit)) for label, limit in sorted(plan.household_limits.items())
     )

@@ -7,7 +7,8 @@ Why these types join: records of `links` may arrive twice, late and in any order
 every time. So `Edge.join` and `Decision.join` are commutative, associative and idempotent.
 
 Example: a cookie c and a user u are seen together on day 3 at 10:00 (event e1), on day 3 at 12:00 (e2) and on day 5 at 09:00 (e3).
-Whatever the order of arrival, the edge (u, c) ends as first = (day 3 10:00, e1) and last = (day 5 09:00, e3).
+Whatever the order of arrival, the edge (u, c) ends as first = (day 3 10:00, e1) and last = (day 5 09:00, e3). If e1 and e2 came by
+a public source and e3 by a trusted one, it ends as first = last = (day 5 09:00, e3): trusted evidence takes the place of public.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from typing import Final, Literal
 from schemas.instants import DAY_MS
 
 MAX_NEIGHBOURS: Final = 2_000
-"""A node with more neighbours than this is crowded: it identifies nobody, whatever its namespace, and its edges are not read."""
+"""A node with more neighbours than this is crowded: its public edges are not read and join nothing, whatever its namespace. With
+more trusted neighbours than this, no edge of it is read or joins anything."""
 
 
 Pair = tuple[str, str]
@@ -70,6 +72,8 @@ class Edge:
         rule: what made the event evidence: `together` (named in one event), `alias`, or `same_number` (a caller number and a phone
             of one number). Whether it is `same_number` depends on the pair alone, not on the event.
         rules: the version of the identity rules at the time of the first event.
+        trusted: whether a trusted source has seen the two together. Then all of the above is about such events alone: nobody with
+            a public write key can make the evidence look newer or older.
     """
 
     first_ms: int
@@ -80,6 +84,7 @@ class Edge:
     owner: str = ""
     rule: str = "together"
     rules: str = ""
+    trusted: bool = True
 
     @property
     def last_day(self) -> int:
@@ -87,7 +92,9 @@ class Edge:
         return self.last_ms // DAY_MS
 
     def join(self, other: "Edge") -> "Edge":
-        """Return the evidence of both edges; commutative, associative and idempotent."""
+        """Return the evidence of both edges, of trusted events if one of them has any; commutative, associative and idempotent."""
+        if self.trusted is not other.trusted:
+            return self if self.trusted else other
         # Times can be equal, so every further field takes part: the choice must not depend on which edge is `self`.
         earliest = min(self, other, key=lambda e: (e.first_ms, e.first_event, e.source, e.owner, e.rule, e.rules))
         # The latest day, but within it the earliest event. A pair is published once for each new day, not for each event. The
@@ -120,11 +127,13 @@ class Neighbours:
     """The edges and decisions of one node, by the other node of the pair.
 
     `crowded` means that the store holds too many of them for this node: then none has been read, and both mappings are empty.
+    `crowded_by_public` means that it holds too many public edges: then none of these has been read.
     """
 
     edges: Mapping[str, Edge] = field(default_factory=dict)
     decisions: Mapping[tuple[DecisionKind, str], Decision] = field(default_factory=dict)
     crowded: bool = False
+    crowded_by_public: bool = False
 
 
 Edges = dict[Pair, Edge]

@@ -26,7 +26,7 @@ class IdentityState:
 
 
 def identity_hash(state: IdentityState) -> str:
-    """Return a hash over the decisions, and over when each pair was seen together for the first and the last time.
+    """Return a hash over the decisions, and over when each pair was seen together for the first and the last time, and its trust.
 
     The hash leaves out the ids of these events. When two events of a pair have the same millisecond, the event that the store names
     depends on the order of arrival, and two stores with different orders are both right.
@@ -35,7 +35,7 @@ def identity_hash(state: IdentityState) -> str:
     # different states cannot come to the same bytes.
     digest = hashlib.blake2b(digest_size=16)
     for key, edge in sorted(state.edges.items()):
-        digest.update(_ENCODER.encode((key, edge.first_ms, edge.last_ms)))
+        digest.update(_ENCODER.encode((key, edge.trusted, edge.first_ms, edge.last_ms)))
     for decision_key, decision in sorted(state.decisions.items()):
         digest.update(_ENCODER.encode((decision_key, decision.on, decision.at_ms, decision.operation)))
     # A store that contradicts itself must not have the hash of one that does not, even if the joined values are the same.

@@ -11,6 +11,10 @@ on the way, and its value, its count or its times are complete. Hence cutting co
 and idempotent, like the join itself. A limit of bytes cannot be had in this way, because the size of a value changes with every
 event; instead each event's own sizes are bounded (`schemas.event_limits`), and so the number of names bounds the bytes.
 
+Traits of trusted sources come before all others, whatever their hashes: whoever has a public write key could choose names with
+small hashes. That changes nothing above. A trait may become trusted later, but then its public values count no more, and the names
+before any other only become more.
+
 **Example.** The limit is 2, and the ranks of the traits a, b, c, d are 1, 2, 3, 4. After d, c, a, b (in any order) a and b are
 kept. If a segment reads d, then a, b and d are kept. The segment is removed: a and b. A new segment that reads c finds no value of
 c in the fragment, so the backfill reads it from ClickHouse (`domain.profiles.name_seeds`).
@@ -24,6 +28,7 @@ from typing import Any, Final
 
 from domain.segments.retained_names import RetainedNames
 from schemas.hashes import text_hash
+from schemas.records import TraitValue
 
 MAX_TRAITS: Final = 250
 """How many traits are kept besides those that definitions read."""
@@ -38,9 +43,9 @@ _HASH_RANGE: Final = 16**_HASH_DIGITS
 _NO_NAMES: Final = frozenset[str]()
 
 
-def retain_traits(traits: dict[str, Any], retained: RetainedNames) -> int:
+def retain_traits(traits: dict[str, TraitValue], retained: RetainedNames) -> int:
     """Drop the traits beyond MAX_TRAITS, in place, and return how many. Those in `retained` stay."""
-    return _retain(traits, MAX_TRAITS, retained.traits, text_hash)
+    return _retain(traits, MAX_TRAITS, retained.traits, lambda name: f"{'01'[not traits[name].trusted]}{text_hash(name)}")
 
 
 def retain_counters(counters: dict[str, int], retained: RetainedNames) -> int:
@@ -67,9 +72,13 @@ def retain_identifiers(identifiers: dict[str, tuple[str, str]], owner: str = "")
     return dropped
 
 
-def estimate_dropped_traits(traits: Collection[str]) -> int:
+def estimate_dropped_traits(traits: Mapping[str, TraitValue]) -> int:
     """Return about how many traits were dropped beside these, which are what is kept of all of them; at least one."""
-    return max(1, _estimate_total(map(text_hash, traits), MAX_TRAITS) - len(traits))
+    trusted = [text_hash(name) for name, trait in traits.items() if trait.trusted]
+    public = [text_hash(name) for name, trait in traits.items() if not trait.trusted]
+    if len(trusted) >= MAX_TRAITS:  # of public ones nothing was kept that could tell
+        return max(1, _estimate_total(trusted, MAX_TRAITS) - len(trusted))
+    return max(1, _estimate_total(public, MAX_TRAITS - len(trusted)) - len(public))
 
 
 def estimate_dropped_counters(labels: Collection[str]) -> int:

@@ -18,13 +18,13 @@ from typing import Final
 
 import msgspec
 
-from domain.profiles.fragment import Effect, Fragment, TraitValue
+from domain.profiles.fragment import Effect, Fragment
 from domain.segments.plan import SegmentPlan
 from domain.segments.registers import Entry, Register, uncount_entry
 from schemas.codec import encode
 from schemas.events import Event
 from schemas.hashes import message_hash
-from schemas.records import TouchEvent
+from schemas.records import TouchEvent, TraitValue
 
 MAX_TOUCH_EVENT_BYTES: Final = 64 * 1024
 """The largest change that a touch carries. It names fifty of them at most, so that its record fits into the topic."""
@@ -44,7 +44,7 @@ def touch_event(fragment: Fragment, event: Event, effect: Effect, plan: SegmentP
         elif exchanged := _exchanged(entry, before, fragment.register_entries[register.key]):
             entries[register.key] = exchanged
     traits = {
-        name: (trait.value, trait.time_ms, trait.id) if trait is not None else (None, 0, "")
+        name: TraitValue(None, 0, "") if trait is None else trait
         for name, trait in effect.traits_before.items()
         if name in plan.retained.traits
     }
@@ -130,7 +130,7 @@ def _added_by(event: TouchEvent, key: str, register: Register, message: str) -> 
 def _traits_before(traits: Mapping[str, TraitValue], event: TouchEvent, message: str) -> dict[str, TraitValue]:
     before = {name: trait for name, trait in traits.items() if trait.id != message}
     for name in traits.keys() - before.keys():
-        value, time_ms, set_by = event.traits.get(name, (None, 0, ""))
-        if set_by:
-            before[name] = TraitValue(value, time_ms, set_by)
+        trait = event.traits.get(name)
+        if trait is not None and trait.id:
+            before[name] = trait
     return before

@@ -5,17 +5,18 @@ identity rules say today. A profile is the join of its members' fragments (`doma
 which fragments are joined and moves no state.
 
 Invariant: any order, any duplication within the deduplication window and any slicing of the same events give the same bytes. Each
-field is a join of what the events contribute: traits by the larger (time, message hash); counters, tallies and first/last time
-behind the check for duplicates; register entries as sets that are cut to the best ones; links by earliest and latest time. How
+field is a join of what the events contribute: traits by the larger (trust, time, message hash); counters, tallies and first/last
+time behind the check for duplicates; register entries as sets that are cut to the best ones; links by earliest and latest time. How
 many names there may be, and which ones stay, is the business of `domain.profiles.bounds`.
 
-Example: event A sets city = Hue at 10:00, event B sets city = Hanoi at 09:00. If B arrives after A, `supersedes` compares 09:00
-with 10:00 and Hue stays. If A arrives twice, its message hash is found in `message_times`, and no counter moves.
+Example: event A sets city = Hue at 10:00, event B of as trusted a source sets city = Hanoi at 09:00. If B arrives after A,
+`supersedes` compares 09:00 with 10:00 and Hue stays. If A arrives twice, its message hash is found in `message_times`, and no
+counter moves.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -27,6 +28,7 @@ from schemas.events import BOT_FLAG, Event
 from schemas.hashes import message_hash
 from schemas.identifiers import links_from_strongest
 from schemas.instants import DAY_MS
+from schemas.records import TraitValue
 
 DEDUPLICATION_LIMIT: Final = 512
 """How many message ids a fragment remembers, the newest by event time. A duplicate that is older than all of them counts again."""
@@ -38,16 +40,12 @@ MAX_RECENT_EVENTS: Final = 10
 """How many of the newest events a fragment can name: about 80 bytes each. More rarely come between two evaluations."""
 
 
-class TraitValue(msgspec.Struct, array_like=True, frozen=True):
-    """A trait's value, and the time and the message hash of the event that set it.
+class LinkTimes(msgspec.Struct, array_like=True, frozen=True):
+    """When two nodes were seen together for the first and the last time, as `Edge` has it: by trusted events if there are any."""
 
-    The value with the larger (time_ms, id) wins. None means that the trait was removed: the removal must be remembered, or an older
-    value that arrives late would bring the trait back.
-    """
-
-    value: Any
-    time_ms: int
-    id: str
+    first_ms: int
+    last_ms: int
+    trusted: bool = True
 
 
 RecentEvent = tuple[int, int, str, str]
@@ -83,7 +81,7 @@ class Fragment(msgspec.Struct):
     first_ms: int = 0
     last_ms: int = 0
     message_times: dict[str, int] = {}
-    links: dict[str, tuple[int, int]] = {}
+    links: dict[str, LinkTimes] = {}
     accounts: tuple[str, ...] = ()
     recent: list[RecentEvent] = []
     dropped: tuple[str, ...] = ()
@@ -128,7 +126,7 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan, pairs: Iter
     """
     # Links come before the check for duplicates. Redis may have been written and the process died before the links were sent:
     # then the replayed event is a duplicate to the fragment, and the caller sends its links once more.
-    links = _observe_links(fragment, links_from_strongest(event.nodes) if pairs is None else pairs, event.time_ms)
+    links = _observe_links(fragment, links_from_strongest(event.nodes) if pairs is None else pairs, event)
     message = message_hash(event.owner, event.id)
     if message in fragment.message_times:
         return Effect(is_new=False, changed_links=links)
@@ -163,10 +161,12 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan, pairs: Iter
 
 def _set_bounded_traits(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> int:
     """Join the event's traits into the fragment, within its bounds, and return how many names were dropped."""
-    number = len(fragment.traits)
+    before = [fragment.traits.get(name) for name in event.traits]
     set_traits(fragment.traits, event, message)
-    # The places are counted only when a name was added: whoever has many traits must not pay for that with each event.
-    return retain_traits(fragment.traits, plan.retained) if len(fragment.traits) > number else 0
+    # The places are counted only when a name was added, or has become trusted and so takes another place: whoever has many traits
+    # must not pay for that with each event.
+    has_other_places = any(trait is None or event.trusted > trait.trusted for trait in before)
+    return retain_traits(fragment.traits, plan.retained) if has_other_places else 0
 
 
 def _count(fragment: Fragment, event: Event, plan: SegmentPlan) -> int:
@@ -217,24 +217,26 @@ def retain_accounts(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names))[:MAX_ACCOUNTS])
 
 
-def _observe_links(fragment: Fragment, pairs: Iterable[tuple[str, str]], at_ms: int) -> tuple[tuple[str, str], ...]:
+def _observe_links(fragment: Fragment, pairs: Iterable[tuple[str, str]], event: Event) -> tuple[tuple[str, str], ...]:
     """Add an event's pairs to the fragment's links; return the pairs that are new or whose evidence changed.
 
     The two times of a pair are those of `Edge`: the earliest event, and the earliest event of the latest day. So a customer with a
     thousand events a day publishes each pair about once a day, and the stored times do not depend on the order of arrival.
     """
-    changed_pairs = []
+    at_ms, changed_pairs = event.time_ms, []
     for a, b in pairs:
         key = f"{a}{b}"
         stored = fragment.links.get(key)
-        if stored is None:
-            fragment.links[key] = (at_ms, at_ms)
+        if stored is None or event.trusted > stored.trusted:
+            fragment.links[key] = LinkTimes(at_ms, at_ms, event.trusted)
             changed_pairs.append((a, b))
             continue
-        first_ms, last_ms = stored
+        if event.trusted < stored.trusted:
+            continue  # public evidence adds nothing to trusted evidence
+        first_ms, last_ms = stored.first_ms, stored.last_ms
         is_later = at_ms // DAY_MS > last_ms // DAY_MS or (at_ms // DAY_MS == last_ms // DAY_MS and at_ms < last_ms)
         if at_ms < first_ms or is_later:
-            fragment.links[key] = (min(first_ms, at_ms), at_ms if is_later else last_ms)
+            fragment.links[key] = LinkTimes(min(first_ms, at_ms), at_ms if is_later else last_ms, event.trusted)
             changed_pairs.append((a, b))
     # A pair that is dropped is published with each of its events: the link agent joins them.
     retain_links(fragment.links)
@@ -244,14 +246,14 @@ def _observe_links(fragment: Fragment, pairs: Iterable[tuple[str, str]], at_ms: 
 def set_traits(traits: dict[str, TraitValue], event: Event, message: str) -> None:
     """Join the event's traits into `traits`, in place; `message` is the event's `message_hash`."""
     for name, value in event.traits.items():
-        trait = TraitValue(value, event.time_ms, message)
+        trait = TraitValue(value, event.time_ms, message, event.trusted)
         if supersedes(trait, traits.get(name)):
             traits[name] = trait
 
 
 def supersedes(trait: TraitValue, current: TraitValue | None) -> bool:
-    """Return whether a trait replaces the current one: it is later, or of the same time with a larger message hash."""
-    return current is None or (trait.time_ms, trait.id) > (current.time_ms, current.id)
+    """Return whether a trait replaces the current one: it is of more trust, or later, or of the same time with a larger hash."""
+    return current is None or (trait.trusted, trait.time_ms, trait.id) > (current.trusted, current.time_ms, current.id)
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")

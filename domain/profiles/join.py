@@ -24,9 +24,10 @@ from domain.profiles.bounds import (
     retain_identifiers,
     retain_traits,
 )
-from domain.profiles.fragment import Fragment, TraitValue, retain_accounts, supersedes
+from domain.profiles.fragment import Fragment, retain_accounts, supersedes
 from domain.segments.registers import Entry, Register, TallyCount, sum_tallies
 from domain.segments.retained_names import COMMON_NAMES, RetainedNames
+from schemas.records import TraitValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def join_fragments(
 
 def _estimate_dropped(
     kinds: Collection[str],
-    traits: Collection[str],
+    traits: Mapping[str, TraitValue],
     counters: Collection[str],
     event_identifiers: Mapping[str, tuple[str, str]],
 ) -> dict[str, int]:

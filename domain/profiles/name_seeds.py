@@ -17,9 +17,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from domain.profiles.fragment import Fragment, TraitValue, set_traits, supersedes
+from domain.profiles.fragment import Fragment, set_traits, supersedes
 from schemas.events import BOT_FLAG, Event
 from schemas.hashes import message_hash
+from schemas.records import TraitValue
 
 IDENTIFY_LABEL: Final = "$identify"
 

@@ -48,7 +48,7 @@ def how(answer: JsonObject) -> list[str]:
     lines = [f"Profile {answer['profile_id']}", *(f"  {render_node(identifier)}" for identifier in answer["identifiers"])]
     if not answer["turns"]:
         return [*lines, "It was never seen together with another identifier.", *_notes(answer)]
-    lines.append(f"Its evidence in the order in which it counts, {order}:")
+    lines.append(f"Its evidence in the order in which it counts, trusted before public, {order}:")
     for number, turn in enumerate(answer["turns"], 1):
         lines += _step(number, turn, _OUTCOMES[turn["outcome"]])
     return [*lines, *_notes(answer)]
@@ -127,14 +127,19 @@ def _step(number: int, step: JsonObject, outcome: str = "") -> list[str]:
     lines.append(f"     first seen {step['first_seen']} {_event(step['first_event'])}")
     if step["last_event"]["id"] != step["first_event"]["id"]:
         lines.append(f"     last seen  {step['last_seen']} {_event(step['last_event'])}")
-    lines.append(f"     source {step['source']}, rule {step['rule']}, identity rules {step['rules'] or 'default'}")
+    lines.append(f"     source {step['source']} ({_trust(step)}), rule {step['rule']}, identity rules {step['rules'] or 'default'}")
     if refused:
         lines.append(f"     joins nothing: {refused['text']}")
         lines += [
-            f"       before it: {render_node(link['from'])} ─ {render_node(link['to'])}, last seen {link['last_seen']}"
+            f"       before it: {render_node(link['from'])} ─ {render_node(link['to'])} ({_trust(link)}), "
+            f"last seen {link['last_seen']}"
             for link in refused.get("joined_before", ())
         ]
     return lines
+
+
+def _trust(evidence: JsonObject) -> str:
+    return "trusted" if evidence["trusted"] else "public"
 
 
 def _event(event: JsonObject) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,7 +62,7 @@ def profile_lines(profile: Mapping[str, Any]) -> Iterator[str]:
     yield f"Profile {profile['profile_id']}"
     yield f"  first seen {profile['first_seen']}, last seen {profile['last_seen']}"
     yield from _section("identifiers", [f"{item['namespace']}:{item['value']}" for item in profile["identifiers"]])
-    yield from _section("traits", _pairs(profile["traits"]))
+    yield from _section("traits", _pairs(profile["traits"], profile["public_traits"]))
     yield from _section("computed", _pairs(profile["computed"]))
     yield from _section("counters", [f"{name}: {count:,}" for name, count in profile["counters"].items()])
     yield from _section("not kept here", [f"about {count:,} {kind}" for kind, count in profile["dropped_names"].items()])
@@ -72,10 +72,10 @@ def profile_lines(profile: Mapping[str, Any]) -> Iterator[str]:
         yield f"household: {profile['household']['members']:,} members"
 
 
-def _pairs(values: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}" for name, value in values.items()
-    ]
+def _pairs(values: Mapping[str, Any], public: Collection[str] = ()) -> list[str]:
+    """Return a line for each value, with a mark at those that no trusted source has given."""
+    texts = {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+    return [f"{name}: {text}{' (public)' if name in public else ''}" for name, text in texts.items()]
 
 
 def _section(title: str, lines: list[str]) -> Iterator[str]:

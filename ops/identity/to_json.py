@@ -67,6 +67,7 @@ def step_to_json(
         "first_seen": format_instant(edge.first_ms),
         "last_seen": format_instant(edge.last_ms),
         "source": edge.source,
+        "trusted": edge.trusted,
         "rule": edge.rule,
         "rules": edge.rules,
         "first_event": event_to_json(edge.first_event, audit.events.get((key, edge.first_event))),
@@ -104,6 +105,7 @@ def refusal_to_json(
                 "from": node_to_json(a, identifiers),
                 "to": node_to_json(b, identifiers),
                 "last_seen": format_instant(edges[a, b].last_ms),
+                "trusted": edges[a, b].trusted,
             }
             for a, b in refusal.earlier_links
         ]
@@ -168,7 +170,7 @@ def explain_refusal(refusal: Mapping[str, Any], prefer: str) -> str:
     identifiers = [render_node(identifier) for side in refusal["sides"] for identifier in side]
     return (
         f"a profile may have {refusal['limit']} {refusal['namespace']}, together they would have {len(identifiers)}: "
-        f"{', '.join(identifiers)}; the {first} evidence is taken first"
+        f"{', '.join(identifiers)}; trusted evidence is taken before public, and the {first} of each first"
     )
 
 

@@ -51,7 +51,8 @@ from warehouse.client import Warehouse
 from warehouse.consumed import consumed_offsets, wait_until_consumed
 
 KINDS: Final = (
-    "fragment", "membership", "group", "link_outbox", "backfill_checkpoint", "label", "members", "edges", "timer", "position",
+    "fragment", "membership", "group", "link_outbox", "backfill_checkpoint", "label", "members", "edges", "public_edges", "timer",
+    "position",
 )  # fmt: skip
 """The kinds that a rebuild wipes. Fences stay, so that no worker from before can save. Settled deliveries stay, because
 ClickHouse does not have them."""

@@ -11,7 +11,6 @@ from domain.profiles.event_changes import touch_event
 from domain.profiles.fragment import (
     Effect,
     Fragment,
-    TraitValue,
     account_of_group_call,
     apply_event,
     decode_fragment,
@@ -27,7 +26,7 @@ from schemas.codec import encode
 from schemas.event_limits import MAX_EVENT_TRAITS
 from schemas.events import NOBODY, Event
 from schemas.hashes import message_hash
-from schemas.records import GroupRecord, Touched, TouchEvent
+from schemas.records import GroupRecord, Touched, TouchEvent, TraitValue
 from streams.outcome import Outcome
 from streams.steps.common import DefinedStep, contribution_record, decode_slice, must_wait, touch_record
 
@@ -185,5 +184,6 @@ def _account_contributions(settings: Settings, accounts: Mapping[str, Mapping[st
     for name, traits in accounts.items():
         # All of them, in parts that fit into a record: ClickHouse has every trait, also those that the account has no place for.
         for part in chunked(sorted(traits), MAX_EVENT_TRAITS):
-            registers = {key: (traits[key].value, traits[key].time_ms, traits[key].id) for key in part}
-            yield GroupRecord(group_id=group_id(secret, "account", name), kind="account", name=name, traits=registers)
+            yield GroupRecord(
+                group_id=group_id(secret, "account", name), kind="account", name=name, traits={key: traits[key] for key in part}
+            )

@@ -316,8 +316,8 @@ async def written_in_full(store: ProfileStore) -> None:
 async def test_scan_yields_every_entry_once_byte_for_byte(store: ProfileStore) -> None:
     await written_in_full(store)
     edge, plain, cut = (
-        '[1700000000000,"Đơn hàng 1",1700086400000,"Đơn hàng 2","cửa hàng","a","together","quy tắc 3"]',
-        '[1,"Nguyễn",2,"Thị","cửa hàng","","together",""]',
+        '[1700000000000,"Đơn hàng 1",1700086400000,"Đơn hàng 2","cửa hàng","a","together","quy tắc 3",true]',
+        '[1,"Nguyễn",2,"Thị","cửa hàng","","together","",true]',
         '[true,5,"Nguyễn cắt"]',
     )
     expected: list[tuple[ScannableKind, list[tuple[str, bytes]]]] = [

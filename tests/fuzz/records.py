@@ -32,6 +32,7 @@ from schemas.records import (
     QuarantineRecord,
     ReclusterRequest,
     Touched,
+    TraitValue,
     Transition,
     WaitingDelivery,
 )
@@ -99,7 +100,8 @@ def _group(rng: random.Random) -> msgspec.Struct:
     kind: GroupKind = rng.choice(("account", "household"))
     return GroupRecord(
         group_id=f"{kind[0]}{_node(rng)[1:]}", kind=kind, name="công-ty", profile_id=_node(rng),
-        seq=rng.randrange(9), max_members=8, traits={"plan": ("pro", NOW_MS, "m1")}, counters={"Order": 1}, at_ms=NOW_MS,
+        seq=rng.randrange(9), max_members=8, traits={"plan": TraitValue("pro", NOW_MS, "m1", rng.random() < 0.5)},
+        counters={"Order": 1}, at_ms=NOW_MS,
     )  # fmt: skip
 
 

@@ -63,6 +63,7 @@ def histories(draw: st.DrawFn, owners: int = 1) -> list[Event]:
                 name="" if identify else draw(st.sampled_from([*LABELS, "Đặt hàng"])),
                 time_ms=START_MS + draw(st.integers(0, 5)),
                 traits={name: draw(st.sampled_from([None, 165, 175, "Huế"])) for name in names},
+                trusted=draw(st.booleans()),
             )
         )
     return events
@@ -104,11 +105,12 @@ def test_any_split_into_fragments_joins_to_the_same_names(history: list[Event], 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_stays_are_the_best_ranks_and_what_definitions_read(history: list[Event]) -> None:
     (fragment,) = fragments_of(history).values()
+    trusted = {name for item in history for name in item.traits if item.trusted}
     for names, limit, retained, stored in (
         ({name for item in history for name in item.traits}, 4, PLAN.retained.traits, set(fragment.traits)),
         ({item.label for item in history}, 3, PLAN.retained.labels, set(fragment.counters)),
     ):
-        best = sorted(names, key=text_hash)[:limit]
+        best = sorted(names, key=lambda name: (name not in trusted, text_hash(name)))[:limit]
         assert stored == {*best, *(names & retained)}
     assert ("traits" in fragment.dropped) == ({name for item in history for name in item.traits} != set(fragment.traits))
     assert ("counters" in fragment.dropped) == ({item.label for item in history} != set(fragment.counters))

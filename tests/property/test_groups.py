@@ -18,7 +18,7 @@ from domain.profiles.membership import decode_membership
 from schemas.codec import decode
 from schemas.events import Event
 from schemas.hashes import message_hash
-from schemas.records import GroupRecord
+from schemas.records import GroupRecord, TraitValue
 from tests.support.events import START_MS, event
 from tests.support.rounds import rounds
 from tests.support.simulated_pipeline import Pipeline
@@ -150,7 +150,8 @@ async def expected_groups(history: Sequence[Event], pipeline: Pipeline) -> tuple
     for item in {(item.owner, item.id): item for item in history}.values():
         name = account_of_group_call(item)
         if name is not None:
-            registers = {key: (value, item.time_ms, message_hash(item.owner, item.id)) for key, value in item.traits.items()}
+            message = message_hash(item.owner, item.id)
+            registers = {key: TraitValue(value, item.time_ms, message, item.trusted) for key, value in item.traits.items()}
             account = group_id(secret, "account", name)
             records.append(GroupRecord(group_id=account, kind="account", name=name, traits=registers))
     documents = documents_from_records(records)

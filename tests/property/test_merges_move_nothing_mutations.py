@@ -17,6 +17,7 @@ from profile_store import identity_loader, link_state
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition, Writes
 from runtime.bus.port import Outgoing, Record
+from schemas.events import Event
 from schemas.records import ReclusterRequest
 from streams.outcome import Outcome
 from streams.steps import link, unify
@@ -74,17 +75,44 @@ def _same_number_not_last(patch: pytest.MonkeyPatch) -> None:
     key = clusters.preference_key
 
     def mutant(rules: CompiledIdentityRules) -> Callable[[Any], Any]:
-        return lambda item: key(rules)(item)[1:]
+        return lambda item: (key(rules)(item)[0], *key(rules)(item)[2:])
 
     patch.setattr(clusters, clusters.preference_key.__name__, mutant)
 
 
 def _weaker_neighbours_counted(patch: pytest.MonkeyPatch) -> None:
-    def mutant(self: clusters.Liveness, a: str, b: str) -> None:
+    def mutant(self: clusters._Degrees, a: str, b: str) -> None:
         for node in (a, b):
-            self._degree[node] = self._strong_degree[node] = self._degree.get(node, 0) + 1
+            self.all[node] = self.strong[node] = self.all.get(node, 0) + 1
+
+    patch.setattr(clusters._Degrees, clusters._Degrees.add.__name__, mutant)
+
+
+def _trust_makes_no_order(patch: pytest.MonkeyPatch) -> None:
+    key = clusters.preference_key
+
+    def mutant(rules: CompiledIdentityRules) -> Callable[[Any], Any]:
+        return lambda item: key(rules)(item)[1:]
+
+    patch.setattr(clusters, clusters.preference_key.__name__, mutant)
+
+
+def _public_neighbours_counted(patch: pytest.MonkeyPatch) -> None:
+    def mutant(self: clusters.Liveness, pair: Any, before: Any) -> None:
+        if before is None:
+            self._degrees.add(*pair)
 
     patch.setattr(clusters.Liveness, clusters.Liveness.add_edge.__name__, mutant)
+
+
+def _public_times_counted(patch: pytest.MonkeyPatch) -> None:
+    join = Edge.join
+
+    def mutant(self: Edge, other: Edge) -> Edge:
+        joined = join(replace(self, trusted=True), replace(other, trusted=True))
+        return replace(joined, trusted=self.trusted or other.trusted)
+
+    patch.setattr(Edge, Edge.join.__name__, mutant)
 
 
 def _order_by_pair(patch: pytest.MonkeyPatch) -> None:
@@ -250,9 +278,9 @@ def _links_not_published_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def _pairs_published_once(patch: pytest.MonkeyPatch) -> None:
-    def mutant(state: fragment.Fragment, pairs: Iterable[tuple[str, str]], at_ms: int) -> tuple[tuple[str, str], ...]:
+    def mutant(state: fragment.Fragment, pairs: Iterable[tuple[str, str]], item: Event) -> tuple[tuple[str, str], ...]:
         new = tuple((a, b) for a, b in pairs if f"{a}{b}" not in state.links)
-        state.links.update({f"{a}{b}": (at_ms, at_ms) for a, b in new})
+        state.links.update({f"{a}{b}": fragment.LinkTimes(item.time_ms, item.time_ms) for a, b in new})
         return new
 
     patch.setattr(fragment, fragment._observe_links.__name__, mutant)
@@ -268,6 +296,9 @@ MUTATIONS: dict[str, Mutation] = {
     "apart": _limit_ignored("apart"),
     "only stronger or equal neighbours count": _weaker_neighbours_counted,
     "newest first": _order_by_pair,
+    "trusted evidence first": _trust_makes_no_order,
+    "public neighbours make no trusted value generic": _public_neighbours_counted,
+    "public events do not date trusted evidence": _public_times_counted,
     "the smallest node names the profile": _largest_node_names_the_profile,
     "an alias is evidence": lambda patch: patch.setattr(evidence, evidence._alias_pairs.__name__, lambda *_: []),
     "the same number is evidence": lambda patch: patch.setattr(evidence, evidence._same_number_pairs.__name__, lambda *_: []),

@@ -19,6 +19,7 @@ from domain.segments.plan import NAMESPACES_CHANGED, SegmentPlan
 from domain.segments.profile_facts import COMPUTED_PREFIX, LeafResult
 from domain.segments.registers import Register
 from schemas.instants import NEVER
+from schemas.records import TraitValue
 from tests.support.segment_laws import SegmentWorld, check_all
 from tests.support.segment_mutations import LEAVES_PACKAGE, patch_in_package
 
@@ -74,7 +75,7 @@ def _tie_by_time_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def _last_arrival_wins(patch: pytest.MonkeyPatch) -> None:
-    def mutant(trait: fragment.TraitValue, current: fragment.TraitValue | None) -> bool:
+    def mutant(trait: TraitValue, current: TraitValue | None) -> bool:
         return current is None or trait.time_ms >= current.time_ms
 
     name = fragment.supersedes.__name__

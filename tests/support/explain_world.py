@@ -74,6 +74,7 @@ def _event_row(event: Event) -> tuple[Any, ...]:
         list(event.identifiers),
         *documents,
         event.flags,
+        event.trusted,
     )
 
 

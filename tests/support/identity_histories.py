@@ -95,6 +95,7 @@ def random_event(rng: random.Random, number: int, *, cards: bool = False) -> Eve
         time_ms=START_MS + rng.randrange(3) * DAY_MS + rng.randrange(4) * 1000,
         properties={"previousId": previous_id} if kind == "alias" and previous_id else {},
         traits={"city": rng.choice(_CITIES), "name": f"Nguyễn {number}"} if identify else {},
+        trusted=rng.random() < 0.5,
     )
 
 

@@ -23,6 +23,7 @@ class IdentityOracle:
     rules: CompiledIdentityRules
     crowded_at: int
     values: dict[str, tuple[str, str]] = field(default_factory=dict)
+    trusted: set[Pair] = field(default_factory=set)
 
     def partition(self) -> list[frozenset[str]]:
         """Return every cluster once, sorted."""
@@ -43,14 +44,18 @@ class IdentityOracle:
         return {node: min(cluster) for cluster in self.partition() for node in cluster}
 
     def _times(self) -> dict[Pair, list[int]]:
-        """Return when each pair was seen together; every event links its strongest identifier to each of the others."""
+        """Return when each pair was seen together; every event links its strongest identifier to each of the others.
+
+        Once a trusted source has seen a pair, when others saw it does not count.
+        """
         times: dict[Pair, list[int]] = {}
-        for event in self.events:
-            for a, b in combinations(sorted(set(event.nodes)), 2):
-                if a == min(event.nodes):
-                    times.setdefault((a, b), []).append(event.time_ms)
-            for pair in self._implied_pairs(event):
-                times.setdefault(pair, []).append(event.time_ms)
+        for event in sorted(self.events, key=lambda event: not event.trusted):
+            pairs = {(a, b) for a, b in combinations(sorted(set(event.nodes)), 2) if a == min(event.nodes)}
+            for pair in pairs | self._implied_pairs(event):
+                if event.trusted:
+                    self.trusted.add(pair)
+                if event.trusted or pair not in self.trusted:
+                    times.setdefault(pair, []).append(event.time_ms)
         return times
 
     def _implied_pairs(self, event: Event) -> set[Pair]:
@@ -76,18 +81,23 @@ class IdentityOracle:
         decided = {node for decision in self.decisions for _, a, b in decision.pairs for node in (a, b)}
         return {node for event in self.events for node in event.nodes} | decided | {node for pair in times for node in pair}
 
-    def _priority(self, pair: Pair, times: Mapping[Pair, list[int]]) -> tuple[bool, int, int, Pair]:
-        first_ms, last_ms, weak = min(times[pair]), max(times[pair]), self._is_same_number(pair)
-        return (weak, first_ms, 0, pair) if self.rules.prefer == "first" else (weak, -(last_ms // DAY_MS), first_ms, pair)
+    def _priority(self, pair: Pair, times: Mapping[Pair, list[int]]) -> tuple[bool, bool, int, int, Pair]:
+        first_ms, last_ms = min(times[pair]), max(times[pair])
+        age = (first_ms, 0) if self.rules.prefer == "first" else (-(last_ms // DAY_MS), first_ms)
+        return pair not in self.trusted, self._is_same_number(pair), *age, pair
 
     def _is_dead(self, pair: Pair, times: Mapping[Pair, object]) -> bool:
         if self._is_same_number(pair) and not self.rules.same_number:
             return True
-        return self._is_decided("cut", pair) or any(self._names_nobody(node, times) for node in pair)
+        if self._is_decided("cut", pair) or any(self._names_nobody(node, times) for node in pair):
+            return True
+        return pair not in self.trusted and any(sum(node in other for other in times) > self.crowded_at for node in pair)
 
     def _names_nobody(self, name: str, times: Mapping[Pair, object]) -> bool:
         namespace = namespace_of(name)
-        neighbours = {a if b == name else b for a, b in times if name in (a, b)}
+        pairs = {pair for pair in times if name in pair}
+        pairs = pairs & self.trusted or pairs
+        neighbours = {a if b == name else b for a, b in pairs}
         limit = self.rules.max_neighbours.get(namespace)
         strong = [
             other

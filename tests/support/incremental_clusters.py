@@ -32,11 +32,13 @@ def node_name(namespace: str, number: int) -> str:
 NODES: Final = [node_name(namespace, number) for namespace, count in _NODES_OF.items() for number in range(count)]
 
 
-def link(a: str, b: str, first_ms: int, last_ms: int | None = None, rule: LinkRule = "together") -> Link:
+def link(a: str, b: str, first_ms: int, last_ms: int | None = None, rule: LinkRule = "together", *, trusted: bool = True) -> Link:
     """Return evidence for a pair of nodes, given in any order."""
     low, high = sorted((a, b))
-    last = first_ms if last_ms is None else last_ms
-    return Link(a=low, b=high, first_ms=first_ms, first_event="f", last_ms=last, last_event="l", source="s", owner=low, rule=rule)
+    return Link(
+        a=low, b=high, first_ms=first_ms, first_event="f", last_ms=first_ms if last_ms is None else last_ms, last_event="l",
+        source="s", owner=low, rule=rule, trusted=trusted,
+    )  # fmt: skip
 
 
 @dataclass
@@ -111,7 +113,7 @@ def random_record(rng: random.Random, told: list[LinkDecision], number: int) -> 
         day = rng.randrange(6)
         rule: LinkRule = "same_number" if {a[0], b[0]} == {"3", "6"} and int(a[1:], 16) == int(b[1:], 16) else "together"
         first = day * DAY_MS + rng.randrange(3)
-        return link(a, b, first, first + rng.choice([0, 0, DAY_MS, 3 * DAY_MS]), rule)
+        return link(a, b, first, first + rng.choice([0, 0, DAY_MS, 3 * DAY_MS]), rule, trusted=rng.random() < 0.5)
     if told and rng.random() < 0.5:
         undone = rng.choice(told)
         decision = LinkDecision(operation=f"op{number}", action="undo", pairs=undone.pairs, on=False, at_ms=number)

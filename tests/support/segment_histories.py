@@ -102,6 +102,7 @@ def random_event(rng: random.Random, identifiers: Mapping[str, str], identifier:
         traits=random_traits(rng, kind, base_ms),
         context=random_context(rng, label),
         flags=("bot",) if rng.random() < 0.08 else (),
+        trusted=rng.random() < 0.6,
     )
 
 

@@ -54,7 +54,7 @@ class AccountCondition(GroupCondition):
             joins += f"\n    LEFT ANY JOIN ({sizes_sql}) AS n ON n.group_id = m.group_id"
             conditions.append(f"size >= {parameters.integer(leaf.members.at_least)}")
         if leaf.trait is not None:
-            traits_sql, condition = groups.group_trait_sql(parameters, leaf.trait, "FROM account_trait_store")
+            traits_sql, condition = groups.group_trait_sql(parameters, leaf.trait, "FROM account_trait_registers")
             joins += f"\n    LEFT ANY JOIN ({traits_sql}) AS t ON t.group_id = m.group_id"
             conditions.append(condition)
         return f"profile_id IN (SELECT m.profile_id FROM ({members_sql}) AS m {joins}\n    WHERE {all_of(conditions)})"

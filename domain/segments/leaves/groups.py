@@ -83,14 +83,14 @@ def members_sql(kind: GroupKind) -> str:
 def group_trait_sql(parameters: QueryParameters, trait: TraitLeaf, source: str) -> tuple[str, str]:
     """Write (a query for the trait of each group, the condition over its columns).
 
-    `source` is a FROM clause with the columns `group_id`, `trait` and `register`, a register being (time, id, value).
+    `source` is a FROM clause with the columns `group_id`, `trait` and `register`, a register being (trusted, time, id, value).
     """
     keys = trait.path.split(".")
     # A dotted path is first a name as it stands, and else a path into the trait named by its first part, as in
     # `comparisons.lookup`.
     trait_names = [trait.path] if len(keys) == 1 else [trait.path, keys[0]]
     columns = [
-        f"maxIf(register, trait = {parameters.text(trait_name)}).3 AS t{index}" for index, trait_name in enumerate(trait_names)
+        f"maxIf(register, trait = {parameters.text(trait_name)}).4 AS t{index}" for index, trait_name in enumerate(trait_names)
     ]
     value = "t0" if len(keys) == 1 else f"if(is_given(t0), t0, {value_below(parameters, 't1', keys[1:])})"
     return f"SELECT group_id, {', '.join(columns)} {source} GROUP BY group_id", comparison_sql(parameters, trait.comparison, value)

@@ -57,7 +57,7 @@ class HouseholdCondition(GroupCondition):
         if leaf.members is not None:
             conditions.append(f"h.size >= {parameters.integer(leaf.members.at_least)}")
         if leaf.trait is not None:
-            source = """FROM contribution_store FINAL ARRAY JOIN mapKeys(traits) AS trait, mapValues(traits) AS register
+            source = """FROM contribution_store FINAL ARRAY JOIN mapKeys(registers) AS trait, mapValues(registers) AS register
             WHERE kind = 'household' AND present"""
             traits_sql, condition = groups.group_trait_sql(parameters, leaf.trait, source)
             joins += f"\n    LEFT ANY JOIN ({traits_sql}) AS t ON t.group_id = h.group_id"

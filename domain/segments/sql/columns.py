@@ -69,7 +69,10 @@ class ProfileColumns:
         return "true" if within is None else f"at_ms > {self.parameters.integer(self.at_ms - within)}"
 
     def trait_value(self, path: str) -> str:
-        """Return the profile's trait at a path. The latest call that sets a name decides its value; null removes it."""
+        """Return the profile's trait at a path. The latest trusted call that sets a name decides its value, else the latest public.
+
+        Null removes a trait.
+        """
         whole_value, keys = self._trait_column(path), path.split(".")
         if len(keys) == 1:
             return whole_value
@@ -80,7 +83,7 @@ class ProfileColumns:
         key = self.parameters.text(name)
         sets_trait = self.event_column(f"type = 'identify' AND JSONHas(traits, {key})")
         value = self.event_column(f"if({sets_trait}, JSONExtractRaw(traits, {key}), '')")
-        return self.profile_column(f"argMaxIf({value}, (at_ms, {self.tie_breaker(sets_trait)}), {sets_trait})")
+        return self.profile_column(f"argMaxIf({value}, (trusted, at_ms, {self.tie_breaker(sets_trait)}), {sets_trait})")
 
     def sql(self) -> str:
         """Return the query with one row per profile: `profile_id` and the columns of a profile."""
@@ -90,13 +93,13 @@ class ProfileColumns:
     SELECT profile_id{of_profile}
     FROM
     (
-        SELECT profile_id, at_ms, identifiers{of_event}
+        SELECT profile_id, at_ms, identifiers, trusted{of_event}
         FROM
         (
             SELECT if(l.profile_id = '', s.owner, l.profile_id) AS profile_id, toUnixTimestamp64Milli(s.time) AS at_ms,
                 if(s.type = 'track', s.name, concat('$', s.type)) AS label, has(s.flags, 'bot') AS bot,
                 s.owner AS owner, s.id AS id, s.type AS type, s.properties AS properties, s.traits AS traits, s.context AS context,
-                s.identifiers AS identifiers
+                s.identifiers AS identifiers, s.trusted AS trusted
             FROM event_store AS s FINAL
             LEFT ANY JOIN {CURRENT_LABELS_SQL} AS l ON l.node = s.owner
             WHERE s.owner != '' AND s.time <= fromUnixTimestamp64Milli({self.parameters.integer(self.at_ms)}, 'UTC')

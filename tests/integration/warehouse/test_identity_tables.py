@@ -11,10 +11,11 @@ from domain.identity.model import Decision, Decisions, Edge, Edges
 from runtime.bus.port import Record
 from runtime.settings import Settings
 from schemas.instants import DAY_MS
-from schemas.records import DecisionAction, Identity, Link, LinkDecision, LinkRecord, Profile, ReclusterRequest
+from schemas.records import DecisionAction, Identity, Link, LinkDecision, LinkRecord, Profile, ReclusterRequest, TraitValue
 from tests.support.events import event
 from warehouse import named_queries, rows
 from warehouse.client import Warehouse
+from warehouse.group_records import stream_group_records
 from warehouse.migrate import migrate
 from warehouse.tables import DECISIONS, EVENT_STORE, EVIDENCE, IDENTITIES, LABELS, PROFILES, Table
 from warehouse.writer import ClickHouseWriter, MemoryWriter, WarehouseWriter
@@ -39,6 +40,7 @@ def links(rng: random.Random, count: int) -> list[LinkRecord]:
             Link(
                 a=a, b=b, first_ms=first, first_event=rng.choice(NAMES), last_ms=last, last_event=rng.choice(NAMES),
                 source=rng.choice(NAMES), owner=rng.choice(NAMES), rule=rng.choice(("together", "alias")), rules=rng.choice(NAMES),
+                trusted=rng.random() < 0.5,
             )
         )  # fmt: skip
     return evidence
@@ -118,7 +120,7 @@ async def test_rows_inserted_in_any_order_and_repeatedly_equal_the_joins(warehou
         (kind, a, b): Decision(*rest) for kind, a, b, *rest in await named_queries.fetch_rows(warehouse, "decisions")
     }
     assert stored_decisions == joined_decisions
-    await warehouse.command("OPTIMIZE TABLE evidence_store FINAL")
+    await warehouse.command("OPTIMIZE TABLE pair_evidence FINAL")
     assert {(a, b): Edge(*rest) for a, b, *rest in await named_queries.fetch_rows(warehouse, "evidence")} == edges
     twin = MemoryWriter()
     await twin.insert(EVIDENCE, [rows.evidence_row(a, b, edge) for (a, b), edge in edges.items()])
@@ -167,13 +169,13 @@ async def test_an_operation_is_stored_whole_and_the_latest_come_first(warehouse:
 async def test_evidence_is_shown_with_readable_times(warehouse: Warehouse) -> None:
     link = Link(
         a="0a", b="2b", first_ms=1_750_000_000_000, first_event="m1", last_ms=1_750_000_100_000, last_event="m2", source="web",
-        owner="2b", rule="alias", rules="default",
+        owner="2b", rule="alias", rules="default", trusted=False,
     )  # fmt: skip
     await insert_records(ClickHouseWriter(warehouse), [link])
-    query = """SELECT toString(first_seen), toString(last_seen), first_event, last_event, source, owner, rule, rules
+    query = """SELECT toString(first_seen), toString(last_seen), first_event, last_event, source, owner, rule, rules, trusted
         FROM identity_evidence"""
     assert await warehouse.query(query) == [
-        ("2025-06-15 15:06:40.000", "2025-06-15 15:08:20.000", "m1", "m2", "web", "2b", "alias", "default")
+        ("2025-06-15 15:06:40.000", "2025-06-15 15:08:20.000", "m1", "m2", "web", "2b", "alias", "default", False)
     ]
 
 
@@ -200,6 +202,29 @@ async def test_evidence_of_the_first_version_stays_readable(clickhouse_settings:
     migrated = {(a, b): Edge(*rest) for a, b, *rest in await named_queries.fetch_rows(warehouse, "evidence")}
     assert migrated == {("0a", "2b"): first, ("0a", "3c"): second}
     assert await warehouse.query("SELECT count() FROM links") == [(0,)]
+    await warehouse.aclose()
+
+
+async def test_what_was_stored_before_there_was_trust_counts_as_trusted(clickhouse_settings: Settings) -> None:
+    await migrate(clickhouse_settings)
+    warehouse = await Warehouse.connect(clickhouse_settings)
+    await warehouse.command("DELETE FROM migrations WHERE number >= 13")
+    pair = "SELECT '0a', '2b', (5, 'm1', 'web', '2b', 'together', 'r'), (-1, 86400005, 'm2')"
+    await warehouse.command(f"INSERT INTO evidence_store (a, b, first, last) {pair}")
+    await warehouse.command("INSERT INTO account_trait_store SELECT 'a1', 'Công ty Ánh', 'ghế', (5, 'm1', '12')")
+    contribution = "SELECT 'h1', '0a', 'household', '', true, 7, 1, 20, map('city', (5, 'm1', '\"Huế\"')), map('Đặt hàng', 2), 0"
+    columns = "group_id, profile_id, kind, name, present, seq, rank, most, traits, counters, at"
+    await warehouse.command(f"INSERT INTO contribution_store ({columns}) {contribution}")
+    for _ in range(2):  # cut off before it was noted, and again
+        assert "0013_trust" in await migrate(clickhouse_settings)
+        await warehouse.command("DELETE FROM migrations WHERE number = 13")
+    evidence = {(a, b): Edge(*rest) for a, b, *rest in await named_queries.fetch_rows(warehouse, "evidence")}
+    assert evidence == {("0a", "2b"): Edge(5, "m1", DAY_MS + 5, "m2", "web", "2b", "together", "r", trusted=True)}
+    records = [record async for record in stream_group_records(warehouse)]
+    assert [record.traits for record in records] == [
+        {"ghế": TraitValue(12, 5, "m1", trusted=True)},
+        {"city": TraitValue("Huế", 5, "m1", trusted=True)},
+    ]
     await warehouse.aclose()
 
 

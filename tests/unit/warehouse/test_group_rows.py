@@ -7,16 +7,21 @@ from hypothesis import strategies as st
 
 from runtime.bus.port import Record
 from schemas.codec import decode, encode
-from schemas.records import GroupRecord
+from schemas.records import GroupRecord, TraitValue
 from warehouse import rows
 from warehouse.group_records import record_of_contribution_row
 from warehouse.tables import ACCOUNT_TRAITS, CONTRIBUTIONS
 from warehouse.writer import MemoryWriter
 
 RECORD = Record("onefold.groups", 0, 0, 0, None, None)
-ACCOUNT = GroupRecord(group_id="a1", kind="account", name="Công ty Ánh", traits={"số ghế": (12, 5, "m1"), "plan": (None, 6, "m2")})
+ACCOUNT = GroupRecord(
+    group_id="a1",
+    kind="account",
+    name="Công ty Ánh",
+    traits={"số ghế": TraitValue(12, 5, "m1"), "plan": TraitValue(None, 6, "m2", trusted=False)},
+)
 HOME = GroupRecord(
-    group_id="h1", kind="household", profile_id="0a", seq=7, rank=1, max_members=20, traits={"city": ("Huế", 5, "m1")},
+    group_id="h1", kind="household", profile_id="0a", seq=7, rank=1, max_members=20, traits={"city": TraitValue("Huế", 5, "m1")},
     counters={"Đặt hàng": 2}, at_ms=1_750_000_000_000,
 )  # fmt: skip
 
@@ -30,8 +35,8 @@ def test_a_contribution_is_read_back_from_its_row_unchanged() -> None:
 def test_each_trait_of_an_account_is_a_row() -> None:
     group_record = decode(GroupRecord, encode(ACCOUNT))
     assert rows.account_trait_rows(RECORD, group_record) == [
-        ("a1", "Công ty Ánh", "số ghế", (5, "m1", "12")),
-        ("a1", "Công ty Ánh", "plan", (6, "m2", "null")),
+        ("a1", "Công ty Ánh", "số ghế", (1, 5, "m1", "12")),
+        ("a1", "Công ty Ánh", "plan", (0, 6, "m2", "null")),
     ]
     assert rows.contribution_rows(RECORD, group_record) == []
 

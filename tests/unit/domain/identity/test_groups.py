@@ -25,10 +25,10 @@ from domain.identity.groups import (
 from domain.identity.households import group_id, group_kind
 from domain.identity.rules import HouseholdRules
 from domain.profiles.bounds import MAX_TRAITS
-from domain.profiles.fragment import MAX_ACCOUNTS, Fragment, TraitValue, apply_event, decode_fragment, encode_fragment
+from domain.profiles.fragment import MAX_ACCOUNTS, Fragment, apply_event, decode_fragment, encode_fragment
 from domain.profiles.join import JoinedProfile, join_fragments
 from domain.segments.plan import SegmentPlan
-from schemas.records import GroupRecord
+from schemas.records import GroupRecord, TraitValue
 from tests.support.events import event
 
 SECRET = b"s"
@@ -60,12 +60,12 @@ def records(draw: st.DrawFn) -> list[GroupRecord]:
         profile_id, name = draw(st.sampled_from(PROFILES)), draw(st.sampled_from([ACCOUNT, HOME]))
         kind = group_kind(name)
         if kind == "account" and draw(st.booleans()):
-            traits = {draw(st.sampled_from(["plan", "ghế"])): (draw(st.integers(0, 2)), draw(st.integers(0, 2)), f"m{seq}")}
+            trait = TraitValue(draw(st.integers(0, 2)), draw(st.integers(0, 2)), f"m{seq}", draw(st.booleans()))
+            traits = {draw(st.sampled_from(["plan", "ghế"])): trait}
             by_number[seq] = GroupRecord(group_id=name, kind=kind, name="Công ty A", traits=traits)
             continue
-        shared = (
-            {"city": (draw(st.sampled_from(["Huế", "Vinh"])), draw(st.integers(0, 2)), f"m{seq}")} if kind == "household" else {}
-        )
+        city = TraitValue(draw(st.sampled_from(["Huế", "Vinh"])), draw(st.integers(0, 2)), f"m{seq}", draw(st.booleans()))
+        shared = {"city": city} if kind == "household" else {}
         counters = {"Order Completed": seq} if kind == "household" else {}
         by_number[seq] = GroupRecord(
             group_id=name, kind=kind, profile_id=profile_id, present=draw(st.booleans()), seq=seq, traits=shared, counters=counters
@@ -142,7 +142,7 @@ def test_a_household_is_two_or_more_and_not_too_many(members: int, seen: bool) -
 def test_a_household_sees_the_latest_shared_trait_and_all_counters() -> None:
     group = GroupDocument()
     for number, (name, city) in enumerate(zip(PROFILES, ["Huế", "Vinh"], strict=False)):
-        traits = {"city": (city, number, "m"), "salary": (9, number, "m")}
+        traits = {"city": TraitValue(city, number, "m"), "salary": TraitValue(9, number, "m")}
         apply_group_records(
             group,
             [GroupRecord(group_id=HOME, kind="household", profile_id=name, seq=1, traits=traits, counters={"Order Completed": 2})],
@@ -165,7 +165,7 @@ def test_a_profile_contributes_presence_shared_traits_and_the_counts_that_segmen
         kind="household",
         profile_id="0a",
         max_members=3,
-        traits={"city": ("Huế", 5, "m")},
+        traits={"city": TraitValue("Huế", 5, "m")},
         counters={"Order Completed": 3},
     )
     assert list(profile_contributions(profile, "0a", asking_plan, None, SECRET)) == [ACCOUNT]
@@ -213,7 +213,8 @@ def test_the_accounts_of_one_owner_are_bounded_whatever_their_order() -> None:
 @settings(max_examples=20)
 def test_an_account_keeps_the_same_traits_in_any_order_and_those_that_segments_read(seed: int) -> None:
     reader = plan("{account: {trait: {path: gói, value: lớn}}}")
-    registers = {f"trait {number}": (number, number, "m") for number in range(MAX_TRAITS + 60)} | {"gói": ("lớn", 1, "m")}
+    registers = {f"trait {number}": TraitValue(number, number, "m") for number in range(MAX_TRAITS + 60)}
+    registers["gói"] = TraitValue("lớn", 1, "m")
     given_records = [
         GroupRecord(group_id=ACCOUNT, kind="account", name="Công ty A", traits={name: register})
         for name, register in registers.items()

@@ -8,8 +8,9 @@ import pytest
 from domain.identity.households import MAX_HOUSEHOLD_KEYS, group_id, household_ids, is_landline
 from domain.identity.postal_addresses import normalise_address
 from domain.identity.rules import HouseholdRules
-from domain.profiles.fragment import Fragment, TraitValue
+from domain.profiles.fragment import Fragment
 from domain.profiles.join import JoinedProfile, join_fragments
+from schemas.records import TraitValue
 
 SECRET = b"s"
 ALL = HouseholdRules(id_trait="home.id", address_trait="address", landline=True, shared_phone=True)

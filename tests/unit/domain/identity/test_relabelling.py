@@ -62,7 +62,7 @@ def test_an_edge_both_stored_and_new_counts_as_a_single_neighbour() -> None:
     closure.add_stored(EMAIL, Neighbours({USER_1: edge(1)}))
     assert closure.stored_edges == {pair: edge(1)}
     assert closure.evidence.edges == {pair: edge(1).join(edge(2))}
-    assert closure.liveness._strong_degree == {EMAIL: 1}
+    assert closure.liveness._degrees.strong == {EMAIL: 1}
 
 
 def test_every_moved_node_gets_a_label_and_every_dissolved_profile_says_where_it_went() -> None:

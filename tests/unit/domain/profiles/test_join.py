@@ -1,7 +1,8 @@
 """The worked example of the join: a merge adds fragments to a profile, a split takes them out again."""
 
-from domain.profiles.fragment import Fragment, TraitValue
+from domain.profiles.fragment import Fragment
 from domain.profiles.join import join_fragments
+from schemas.records import TraitValue
 
 COOKIE = Fragment(
     identifiers={"c": ("anonymous_id", "cookie")}, traits={"city": TraitValue("Huế", 3, "m1")}, counters={"Ordered": 2}, first_ms=1
