@@ -30,7 +30,6 @@ IMPURE: Final = {
 SERVERS: Final = {
     "runtime/http/server.py": "it opens the ports of all processes, within limits",
     "runtime/http/protocol.py": "it is the protocol that holds these limits",
-    "embedded/clickhouse/main.py": "the engine's port has a protocol of its own",
     "demo/webhook_receiver.py": "the demo's shop is no part of Onefold",
 }
 """Files that import the HTTP server, with the reason: every other port is opened by the first of them."""

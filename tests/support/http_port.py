@@ -10,7 +10,7 @@ from typing import Final
 from starlette.types import ASGIApp
 
 from runtime.http.limits import HttpLimits, RenderRefusal, render_error
-from runtime.http.server import make_server, open_listener
+from runtime.http.server import allow_connections, make_server, open_listener
 from tests.support.polling import eventually_async
 
 WITHIN_S: Final = 30
@@ -37,6 +37,14 @@ class Port:
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection."""
         return await asyncio.open_connection("127.0.0.1", self.number)
+
+    async def flood(self, count: int, sent: bytes) -> list[asyncio.StreamWriter]:
+        """Open `count` connections that send these bytes and nothing more, and return them, to be closed."""
+        allow_connections(2 * count)  # both ends are in this process
+        writers = [(await self.open())[1] for _ in range(count)]
+        for writer in writers:
+            writer.write(sent)
+        return writers
 
     async def trickle(self, head: bytes, piece: bytes) -> bytes:
         """Send `head`, then one `piece` after the other until the port closes the connection, and return what it has sent."""

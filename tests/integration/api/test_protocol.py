@@ -44,10 +44,8 @@ async def test_a_trickling_body_is_closed_with_a_token_and_without() -> None:
 
 async def test_1100_connections_without_a_token_do_not_shut_out_a_client_with_one() -> None:
     async with api_port(replace(PATIENT, max_connections=1_024, max_unproven_per_peer=256)) as port:
-        flood = [await port.open() for _ in range(1_100)]
-        for _, writer in flood:
-            writer.write(HEAD + b"X: ")
+        flood = await port.flood(1_100, HEAD + b"X: ")
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port.number}", headers=BEARER) as http:
             assert (await http.post("/v1/profiles/lookup", json={"profile": "user_id:nobody"})).status_code == 404
-        for _, writer in flood:
+        for writer in flood:
             writer.close()

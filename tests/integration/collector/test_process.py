@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from segment.analytics.client import Client
 from domain.definitions.kinds import encode_definition
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing
+from runtime.http.server import allow_connections
 from runtime.settings import Settings
 from schemas.codec import decode
 from schemas.events import Event
@@ -68,7 +69,9 @@ class Process:
 
 
 @contextlib.contextmanager
-def collector(bootstrap: str, directory: Path, environment: str, port: int | None = None) -> Iterator[Process]:
+def collector(
+    bootstrap: str, directory: Path, environment: str, port: int | None = None, limits: Mapping[str, str] | None = None
+) -> Iterator[Process]:
     settings = Settings(
         kafka_bootstrap=bootstrap, environment=environment, collector_port=port or free_port(), metrics_port=free_port()
     )
@@ -77,6 +80,7 @@ def collector(bootstrap: str, directory: Path, environment: str, port: int | Non
         "ONEFOLD_ENVIRONMENT": environment,
         "ONEFOLD_COLLECTOR_PORT": str(settings.collector_port),
         "ONEFOLD_METRICS_PORT": str(settings.metrics_port),
+        **(limits or {}),
     }
     log = directory / f"collector-{uuid.uuid4().hex[:6]}.log"
     with log.open("wb") as out:
@@ -186,6 +190,35 @@ def test_events_of_segments_client_reach_the_log(running: Process, gzip: bool) -
     assert bad.reason == "no_identifier"
     assert bad.counted is True
     assert bad.source == "default"
+
+
+@pytest.mark.kafka
+def test_1100_requests_without_a_key_shut_nobody_out_and_all_are_closed_in_the_end(
+    kafka: str, tmp_path: Path, environment: str
+) -> None:
+    limits = {f"ONEFOLD_HTTP_{name}_TIMEOUT_MS": "2000" for name in ("HEADERS", "BODY")}
+    allow_connections(2_000)
+    with collector(kafka, tmp_path, environment, limits=limits) as process, contextlib.ExitStack() as flood:
+        asyncio.run(prepare(process.settings))
+        process.wait_until_ready()
+        settings, half_body = process.settings, b"POST /v1/track HTTP/1.1\r\nContent-Length: 99\r\n\r\nx"
+        links = [
+            flood.enter_context(socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S))
+            for port in (*[settings.collector_port] * 1_100, *[settings.metrics_port] * 300)
+        ]
+        for number, link in enumerate(links):
+            with contextlib.suppress(ConnectionError):  # it may have had to give way already
+                link.sendall(half_body if number < 1_100 else b"GET /metrics HTTP/1.1\r\nX: ")
+        answer = httpx.post(f"{process.url}/v1/track", json={"userId": "u1", "event": "X"}, auth=(KEY, ""), timeout=WITHIN_S)
+        assert answer.status_code == 200
+        assert process.status(settings.metrics_port, "/ready") == 200
+        for link in links:
+            with contextlib.suppress(ConnectionError):
+                while link.recv(65_536):
+                    pass
+        metrics = httpx.get(f"http://127.0.0.1:{settings.metrics_port}/metrics", timeout=WITHIN_S).text
+        assert 'onefold_http_connections_closed_total{port="collector",reason="no_room"}' in metrics
+        assert 'onefold_http_connections_closed_total{port="metrics",reason="headers"}' in metrics
 
 
 @pytest.mark.kafka

@@ -99,13 +99,11 @@ async def test_slow_clients_are_told_in_the_words_of_the_collector() -> None:
 async def test_1100_connections_without_a_key_do_not_shut_out_a_client_with_one(key_in_body: bool) -> None:
     limits = replace(http_limits(Settings()), headers_timeout_s=WITHIN_S, body_timeout_s=WITHIN_S)
     async with serving(limits) as port:
-        flood = [await port.open() for _ in range(1_100)]
-        for _, writer in flood:
-            writer.write(TRACK + b"Content-Length: 1000\r\n\r\nx")
+        flood = await port.flood(1_100, TRACK + b"Content-Length: 1000\r\n\r\nx")
         call = {"userId": "u1", "event": "X", **({"writeKey": KEY} if key_in_body else {})}
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port.number}", auth=None if key_in_body else (KEY, "")) as http:
             answer = await http.post("/v1/track", json=call)
         assert answer.status_code == 200
         assert port.closed["no_room"] >= 1_100 - limits.max_unproven_per_peer
-        for _, writer in flood:
+        for writer in flood:
             writer.close()

@@ -154,15 +154,12 @@ async def test_1100_connections_without_a_key_do_not_shut_out_a_client_with_one(
     limits = replace(PATIENT, max_connections=1_024, max_unproven_per_peer=256)
     application = Reader()
     async with served(application.app(), limits) as port:
-        heads = (b"", b"GET / HTTP/1.1\r\nX: ", POST + b"\r\nx")
-        flood = [await port.open() for _ in range(1_100)]
-        for number, (_, writer) in enumerate(flood):
-            writer.write(heads[number % len(heads)])
+        flood = [w for sent in (b"", b"GET / HTTP/1.1\r\nX: ", POST + b"\r\nx") for w in await port.flood(367, sent)]
         reader, writer = await port.open()
         writer.write(POST + KEY + b"\r\n" + b"x" * 1_000)
         assert (await reader.readuntil(b"1000")).startswith(b"HTTP/1.1 200 ")
         assert application.bodies[-1] == 1_000
-        for _, opened in (*flood, (reader, writer)):
+        for opened in (*flood, writer):
             opened.close()
         assert port.closed["no_room"] >= 1_100 - 256
 
@@ -172,11 +169,11 @@ async def test_a_flood_does_not_interrupt_an_upload_whose_key_was_seen() -> None
         reader, writer = await port.open()
         writer.write(POST + KEY + b"Expect: 100-continue\r\n\r\n")
         await reader.readuntil(b"100 Continue\r\n\r\n")  # the application has seen the key
-        flood = [await port.open() for _ in range(50)]
+        flood = await port.flood(50, b"")
         await eventually_async(lambda: port.closed["no_room"] >= 50 - 7, within_s=WITHIN_S, every_s=0.005)
         writer.write(b"x" * 1_000)
         assert (await reader.readuntil(b"1000")).startswith(b"HTTP/1.1 200 ")
-        for _, opened in (*flood, (reader, writer)):
+        for opened in (*flood, writer):
             opened.close()
 
 
