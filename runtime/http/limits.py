@@ -21,7 +21,7 @@ class HttpLimits:
     The headers of a request must be whole `headers_timeout_s` after its first byte, or after the connection was opened. A body must
     be whole `body_timeout_s` after the headers, plus the time that the bytes that came take at `min_body_bytes_per_s`: a large body
     gets more time, a trickling one does not. A connection without a request is closed after `idle_timeout_s`, and one whose client
-    does not read on in its answer after `write_timeout_s`.
+    does not read on in its answer (16 KiB of what waits for it) after `write_timeout_s`.
 
     `max_unproven_per_peer` bounds the connections of one address on which no request with a valid key is in progress
     (`runtime/http/connections.py`).

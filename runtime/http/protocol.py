@@ -12,13 +12,15 @@ import asyncio
 from asyncio.events import TimerHandle
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from runtime.http.connections import CONNECTION_KEY, ConnectionTable
 from runtime.http.limits import ANSWER_HEADERS, HttpLimits, Refusal, RenderRefusal
 
+MIN_READ_BYTES: Final = 16 * 1024
+"""How much of a waiting answer a client reads at least between two looks at it, `write_timeout_s` apart."""
 CountClosed = Callable[[str], None]
 """Counts a connection that a limit has closed, by the reason: `no_room`, `headers`, `body` or `answer`."""
 
@@ -54,6 +56,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._body_since_s = 0.0
         self._deadline: TimerHandle | None = None
         self._write_deadline: TimerHandle | None = None
+        self._unread_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         super().connection_made(transport)
@@ -169,6 +172,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refuse(Refusal.SLOW)
 
     def _close_unread(self) -> None:
+        """Close the connection, unless its client has read on meanwhile."""
+        self._write_deadline = None
+        if self._unread_bytes - self.transport.get_write_buffer_size() >= MIN_READ_BYTES:
+            self._set_write_deadline()
+            return
         type(self).count_closed("answer")
         self.transport.abort()
 
@@ -209,6 +217,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _set_write_deadline(self) -> None:
         if self._write_deadline is None:
+            self._unread_bytes = self.transport.get_write_buffer_size()
             self._write_deadline = self.loop.call_later(self.limits.write_timeout_s, self._close_unread)
 
     def _cancel_write_deadline(self) -> None:
