@@ -158,7 +158,7 @@ def _segment_service(
 
 def _build_definitions(settings: Settings) -> LiveDefinitions:
     return LiveDefinitions(
-        secret=settings.tenant_secret.get_secret_value().encode(),
+        secret=settings.tenant_key,
         country=settings.default_country,
         admission=Admission(open_locator(settings.geoip_file)),
         report_bad=lambda record: log.warning("definition_skipped", offset=record.offset, key=record.key, reason=record.reason),

@@ -75,7 +75,7 @@ def build_parts(settings: Settings, producer: Producer, clock: Clock, sources: S
     )
     intake = CallIntake(
         limits,
-        secret=settings.tenant_secret.get_secret_value().encode(),
+        secret=settings.tenant_key,
         country=settings.default_country,
         new_id=lambda: uuid4().hex,
         steps=(*INTAKE_STEPS, lambda event, _: admission.admit(event)),

@@ -74,7 +74,7 @@ def identity_rules_of(settings: Settings, definitions: DefinitionsByKey) -> Comp
 
 def compile_identity_rules(settings: Settings, spec: IdentityRulesSpec) -> CompiledIdentityRules:
     """Compile identity rules with the secret and the default country of the settings."""
-    secret = settings.tenant_secret.get_secret_value().encode()
+    secret = settings.tenant_key
     return CompiledIdentityRules.from_spec(spec, secret=secret, country=settings.default_country)
 
 
@@ -122,7 +122,7 @@ def seal(
     """
     requested = list(definitions)
     namespaces = namespaces_of({**(live or {}), **{definition.key: definition for definition in requested}})
-    secret, country = settings.tenant_secret.get_secret_value().encode(), settings.default_country
+    secret, country = settings.tenant_key, settings.default_country
     return [
         definition.with_hashed_values(secret, country, namespaces) if isinstance(definition, SegmentList) else definition
         for definition in requested

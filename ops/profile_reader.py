@@ -46,7 +46,7 @@ class ProfileReader:
             raise Invalid(
                 f"namespace is unknown: use one of {', '.join(namespaces.names)}", path="namespace", reason="unknown_namespace"
             )
-        secret = self.settings.tenant_secret.get_secret_value().encode()
+        secret = self.settings.tenant_key
         identifier_and_node = namespaces.identify(namespace, value, secret, self.settings.default_country)
         if identifier_and_node is None:
             raise Invalid(f"value cannot be a {namespace}, or is a blocked one", path="value", reason="unusable_value")
@@ -71,7 +71,7 @@ class ProfileReader:
 
     async def _groups(self, profile_id: str, joined: JoinedProfile) -> dict[str, Any]:
         """Return the profile's accounts, and its household by the live rules, as JSON."""
-        rule, secret = self.rules().household, self.settings.tenant_secret.get_secret_value().encode()
+        rule, secret = self.rules().household, self.settings.tenant_key
         contributions = profile_contributions(joined=joined, profile_id=profile_id, plan=SegmentPlan(), rule=rule, secret=secret)
         documents = await self.store.documents("group", list(contributions)) if contributions else {}
         return groups_to_json(contributions, {name: decode_group(documents[name].data) for name in contributions}, rule)

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.connection_rules import connection_faults
+from runtime.errors import Misconfigured
 
 DEFAULT_SECRET = "embedded-only-secret"  # noqa: S105 - refused outside embedded mode
 
@@ -164,17 +165,20 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log level written")
     log_format: Literal["json", "console"] = Field("json", description="log lines as JSON or for people")
 
-    @model_validator(mode="after")
-    def _no_default_secrets_outside_embedded_mode(self) -> Self:
-        if self.mode == "embedded":
-            return self
+    @property
+    def tenant_key(self) -> bytes:
+        """The tenant secret, as the key of the identifier hashes.
+
+        Raises Misconfigured in server mode for a secret that is unset, the default or short. It is checked where it is used, since
+        the processes that hash nothing (consumers and activation) should not be given it.
+        """
         secret = self.tenant_secret.get_secret_value()
-        if len(secret) < 16 or secret == DEFAULT_SECRET:
-            raise ValueError(
+        if self.mode == "server" and (len(secret) < 16 or secret == DEFAULT_SECRET):
+            raise Misconfigured(
                 "ONEFOLD_TENANT_SECRET is unset, the default or shorter than 16 characters: "
                 "set a random secret of your own in server mode"
             )
-        return self
+        return secret.encode()
 
     @property
     def tokens_file(self) -> Path:

@@ -17,7 +17,7 @@ log: Final = get_logger(__name__)
 def build_definitions(settings: Settings) -> LiveDefinitions:
     """Return empty definitions that compile what the agents need. Raises Misconfigured when the GeoIP file cannot be read."""
     return LiveDefinitions(
-        secret=settings.tenant_secret.get_secret_value().encode(),
+        secret=settings.tenant_key,
         country=settings.default_country,
         admission=Admission(open_locator(settings.geoip_file), metrics.count_violation),
         report_bad=lambda record: log.warning("definition_skipped", offset=record.offset, key=record.key, reason=record.reason),

@@ -75,7 +75,7 @@ async def aclose(parts: CollectorParts) -> None:
 
 def routes(parts: CollectorParts) -> list[Route]:
     """Return the routes of the pixel and of the redirect."""
-    key = derive_key(parts.settings.tenant_secret.get_secret_value().encode())
+    key = derive_key(parts.settings.tenant_key)
 
     async def get_open(request: Request) -> Response:
         return await follow_link(parts, request, key, "open")

@@ -85,7 +85,7 @@ class GroupContributionBackfill:
             # What a merged profile contributed is taken back by its last evaluation, which is the segment agent's.
             return None
         before = decode_membership(profile.membership_data)
-        secret = self.settings.tenant_secret.get_secret_value().encode()
+        secret = self.settings.tenant_key
         current = profile_contributions(
             joined=profile.join(self.plan), profile_id=profile_id, plan=self.plan, rule=self.rule, secret=secret
         )

@@ -57,7 +57,7 @@ async def _compare(data_dir: Path) -> StoreComparison:
         return await compare_stores(
             store,
             connection.warehouse,
-            connection.settings.tenant_secret.get_secret_value().encode(),
+            connection.settings.tenant_key,
             definitions_topic.identity_rules_of(connection.settings, live_definitions),
             segment_plan_of(live_definitions.values()),
         )

@@ -53,7 +53,7 @@ def parse_reference(
     if namespace not in namespaces:
         names = ", ".join(namespaces.names)
         raise Invalid(f"{path} has an unknown namespace: use one of {names}", path=path, reason="unknown_namespace")
-    secret = settings.tenant_secret.get_secret_value().encode()
+    secret = settings.tenant_key
     identifier_and_node = namespaces.identify(namespace, value, secret, settings.default_country)
     if identifier_and_node is None and is_blocked(unicode_form("NFC", value).strip()):
         raise Invalid(

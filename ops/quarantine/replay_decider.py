@@ -72,7 +72,7 @@ class ReplayDecider:
                 max_body_bytes=settings.collector_max_body_bytes,
                 max_record_bytes=MAX_RECORD_BYTES,
             ),
-            secret=settings.tenant_secret.get_secret_value().encode(),
+            secret=settings.tenant_key,
             country=settings.default_country,
             new_id=lambda: uuid4().hex,
             steps=(*INTAKE_STEPS, lambda event, _: admission.admit(event)),

@@ -110,7 +110,7 @@ class Rebuild:
             recomputed = await recompute_from_clickhouse(
                 self._warehouse,
                 plan,
-                self._settings.tenant_secret.get_secret_value().encode(),
+                self._settings.tenant_key,
                 rules,
                 {topic_partition.partition: offset for topic_partition, offset in refill_offsets.events.items()},
             )

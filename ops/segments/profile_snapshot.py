@@ -40,7 +40,7 @@ async def read_snapshot(
     if not fragments:
         return None
     joined = join_fragments(fragments, plan.registers, members, plan.retained)
-    secret = settings.tenant_secret.get_secret_value().encode()
+    secret = settings.tenant_key
     contributions = profile_contributions(joined=joined, profile_id=profile_id, plan=plan, rule=rule, secret=secret)
     facts = build_profile_facts(
         joined=joined,

@@ -34,7 +34,7 @@ class AcceptStep:
         namespaces: Callable[[], Namespaces] = lambda: SHIPPED_NAMESPACES,
     ) -> None:
         self._settings, self._sources, self._admit, self._namespaces = settings, sources, admit, namespaces
-        self._secret = settings.tenant_secret.get_secret_value().encode()
+        self._secret = settings.tenant_key
 
     async def run(self, topic_partition: TopicPartition, records: Sequence[Record], now_ms: int) -> Outcome:  # noqa: ARG002 - the step's shape
         """Parse each record into events. Their ids come from topic, partition and offset, so a replay gives the same events."""

@@ -97,7 +97,7 @@ class SegmentStep(DefinedStep):
         """Return the views, completed by what each profile contributes to its groups and what segments see of them."""
         if rule is None and not any(view.joined.accounts for view in views.values()):
             return dict(views)
-        secret = self._settings.tenant_secret.get_secret_value().encode()
+        secret = self._settings.tenant_key
         contributions = {
             profile_id: profile_contributions(view.joined, profile_id, plan, rule, secret) if view.alive else {}
             for profile_id, view in views.items()

@@ -112,7 +112,7 @@ def decide(
     accounts: dict[str, dict[str, TraitValue]] = {}
     results: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
-    secret = settings.tenant_secret.get_secret_value().encode()
+    secret = settings.tenant_key
     for record, event in events:
         owner = event.owner
         if owner == NOBODY:
@@ -180,7 +180,7 @@ def _add_account_traits(accounts: dict[str, dict[str, TraitValue]], event: Event
 
 
 def _account_contributions(settings: Settings, accounts: Mapping[str, Mapping[str, TraitValue]]) -> Iterator[GroupRecord]:
-    secret = settings.tenant_secret.get_secret_value().encode()
+    secret = settings.tenant_key
     for name, traits in accounts.items():
         # All of them, in parts that fit into a record: ClickHouse has every trait, also those that the account has no place for.
         for part in chunked(sorted(traits), MAX_EVENT_TRAITS):

@@ -134,7 +134,7 @@ def shape(documents: dict[str, GroupDocument]) -> dict[str, Any]:
 
 async def expected_groups(history: Sequence[Event], pipeline: Pipeline) -> tuple[dict[str, GroupDocument], dict[str, list[str]]]:
     """Compute the documents and memberships by definition, from the final profiles and from all events about accounts."""
-    secret = pipeline.settings.tenant_secret.get_secret_value().encode()
+    secret = pipeline.settings.tenant_key
     nodes = sorted({node for item in history for node in item.nodes})
     labels = {node: label.profile_id for node, label in (await pipeline.store.labels(nodes)).items()}
     fragments = {node: decode_fragment(d.data) for node, d in (await pipeline.store.documents("fragment", nodes)).items() if d.data}

@@ -171,7 +171,7 @@ class ClientTrial:
 
     def _check_derived_fields(self, event: Event) -> None:
         """Check the fields that depend on the event alone."""
-        secret = self.settings.tenant_secret.get_secret_value().encode()
+        secret = self.settings.tenant_key
         strongest = pick_owner(event.identifiers)
         assert strongest is not None
         assert event.owner == node(secret, strongest)

@@ -171,7 +171,7 @@ def test_events_of_segments_client_reach_the_log(running: Process, gzip: bool) -
     )  # fmt: skip
     assert identify.traits["name"] == "Lê Thị Bưởi"
     assert identify.traits["address"] == {"city": "Thừa Thiên Huế"}
-    secret = running.settings.tenant_secret.get_secret_value().encode()
+    secret = running.settings.tenant_key
     assert identify.owner == node(secret, ("user_id", "u1"))
     assert events["m-track"].properties == {"total": 250_000, "items": ["Bánh xèo"]}
     assert events["m-page"].identifiers == (("anonymous_id", "c1"),)

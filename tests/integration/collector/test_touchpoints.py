@@ -50,7 +50,7 @@ def test_every_touchpoint_reaches_the_log(running: CollectorProcess) -> None:
         {"event": "hangup", "at": CALL["timestamp"], "call": {"uuid": "c-1", "from": "0912345678", "billsec": 259}}
     )
     order = orjson.dumps({"topic": "order.paid", "order": {"id": 1, "customer": {"code": "KH-1", "name": "Lê Thị Bưởi"}}})
-    secret = derive_key(running.settings.tenant_secret.get_secret_value().encode())
+    secret = derive_key(running.settings.tenant_key)
     token = sign(secret, EmailLink("mail-1", ("user_id", "KH-1"), "Tết", (now + 60) * 1000, "https://shop.vn/tet"))
     with httpx.Client(base_url=running.url, timeout=30) as http:
         assert http.post("/v1/calls", json=CALL, auth=(KEY, "")).status_code == 200

@@ -38,7 +38,6 @@ def test_names_of_secrets_that_definitions_choose_are_left_alone() -> None:
         ("ONEFOLD_LOG_LEVEL", "loud", "ONEFOLD_LOG_LEVEL: must be debug, info, warning or error"),
         ("ONEFOLD_RECONCILE_AT", "25:00", "ONEFOLD_RECONCILE_AT: must fit the pattern"),
         ("ONEFOLD_MODE", "sever", "ONEFOLD_MODE: must be embedded or server"),
-        ("ONEFOLD_MODE", "server", "ONEFOLD_TENANT_SECRET is unset"),
     ],
 )
 def test_a_value_that_cannot_be_read_is_an_error_in_our_words(

@@ -40,7 +40,7 @@ def decided(settings: Settings, clock: ManualClock, body: bytes) -> IntakeOutcom
     """Return what the collector decides about a body."""
     intake = CallIntake(
         IntakeLimits(settings.collector_max_batch_events, settings.collector_max_event_bytes, BODY_BYTES, MAX_RECORD_BYTES),
-        secret=settings.tenant_secret.get_secret_value().encode(),
+        secret=settings.tenant_key,
         country="VN",
         new_id=lambda: "unused",
     )

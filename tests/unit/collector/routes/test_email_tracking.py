@@ -21,7 +21,7 @@ OPENING = EmailLink("mail-1", ("user_id", "KH-7"), "Tết 2026", NOW_MS + 86_400
 
 
 def token(at: CollectorHarness, link: EmailLink) -> str:
-    return sign(derive_key(at.settings.tenant_secret.get_secret_value().encode()), link)
+    return sign(derive_key(at.settings.tenant_key), link)
 
 
 async def opened(at: CollectorHarness, link: EmailLink = OPENING, headers: dict[str, str] | None = None) -> httpx.Response:
@@ -45,7 +45,7 @@ async def test_an_opening_is_an_event_and_a_dot() -> None:
         assert event.source == "email"
         assert event.time_ms == NOW_MS
         assert event.identifiers == (("user_id", "KH-7"),)
-        assert event.owner == node(at.settings.tenant_secret.get_secret_value().encode(), ("user_id", "KH-7"))
+        assert event.owner == node(at.settings.tenant_key, ("user_id", "KH-7"))
         assert event.properties == {"email_id": "mail-1", "campaign_id": "Tết 2026"}
         assert event.context["campaign"] == {"name": "Tết 2026", "medium": "email"}
         assert event.context["userAgent"] == "Thunderbird"

@@ -263,7 +263,7 @@ def test_a_list_is_sealed_by_the_live_rules() -> None:
     live = documents(RULES_DOCUMENT % "{rank: 1, normalise: digits}")
     (sealed,) = seal(settings, documents(LIST_DOCUMENT).values(), live)
     assert isinstance(sealed, SegmentList)
-    secret = settings.tenant_secret.get_secret_value().encode()
+    secret = settings.tenant_key
     assert sealed.spec.nodes == (node(secret, ("loyalty_card", "40001234"), {"loyalty_card": 1}),)
 
 
