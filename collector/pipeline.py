@@ -33,6 +33,7 @@ from domain.intake.raw_json import body_without_key
 from domain.intake.rejection import BODY_REJECTIONS, BodyProblem
 from runtime.bus.port import Outgoing
 from runtime.errors import OnefoldError
+from runtime.http.connections import client_network
 from runtime.logs import get_logger
 
 MAX_USER_AGENT_CHARS: Final = 1024
@@ -54,7 +55,7 @@ async def serve(parts: CollectorParts, request: Request, endpoint: str, steps: S
         return parts.cors.preflight(request, parts.sources.origins())
     started_s = time.monotonic()
     headers = parts.cors.headers(request)
-    permit = parts.limiter.permit(peer_of(parts, request))
+    permit = parts.limiter.permit(client_network(peer_of(parts, request)))
     try:
         response = await _run_steps(parts, RequestContext(request, permit, headers), steps)
     finally:

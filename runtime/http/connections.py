@@ -10,6 +10,7 @@ Example: a port has 1,024 places, 256 of them unproven for each address. One add
 of them stay, and a client with a key, from there or from elsewhere, is served.
 """
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -88,6 +89,17 @@ class ConnectionTable:
     def _evict(self, connection: ClientConnection) -> None:
         self.remove(connection)
         connection.give_way()
+
+
+def client_network(host: str) -> str:
+    """Return what counts as one client: an IPv4 address, or a /64 network of IPv6, all of which one machine may have."""
+    if ":" not in host:
+        return host
+    try:
+        address = ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped or ipaddress.IPv6Network((address, 64), strict=False))
 
 
 def prove_connection(scope: Mapping[str, Any]) -> None:

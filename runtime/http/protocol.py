@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from runtime.http.connections import CONNECTION_KEY, ConnectionTable
+from runtime.http.connections import CONNECTION_KEY, ConnectionTable, client_network
 from runtime.http.limits import ANSWER_HEADERS, HttpLimits, Refusal, RenderRefusal
 
 MIN_READ_BYTES: Final = 16 * 1024
@@ -61,7 +61,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         super().connection_made(transport)
         self._set_deadline(self.limits.headers_timeout_s, self._close_slow_head)
-        if not self.table.admit(self, self.client[0] if self.client else ""):
+        if not self.table.admit(self, client_network(self.client[0]) if self.client else ""):
             type(self).count_closed("no_room")
             self._refuse(Refusal.BUSY)
 

@@ -51,6 +51,7 @@ READ_ELSEWHERE: Final = {
     "ops/quarantine/entries.py": "a word of the operator, against a short list",
     "ops/segments/members.py": "it writes CSV",
     "profile_store/cluster_address.py": "an address of the settings",
+    "runtime/http/connections.py": "the address of a connection, from the kernel or read by collector.client_address",
     "runtime/variables.py": "names of the environment's variables",
     "warehouse/connection.py": "an address of the settings",
     "warehouse/migrate.py": "names of our own files",

@@ -1,6 +1,8 @@
 """Which connection gives way when a port has more of them than room."""
 
-from runtime.http.connections import CONNECTION_KEY, ConnectionTable, prove_connection
+import pytest
+
+from runtime.http.connections import CONNECTION_KEY, ConnectionTable, client_network, prove_connection
 
 
 class FakeConnection:
@@ -85,3 +87,19 @@ def test_an_application_proves_the_connection_of_its_request_where_there_is_one(
     prove_connection({})
     open_connections(table, "b", 3)
     assert not connection.gave_way
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("no:address", "no:address"),
+    ],
+)
+def test_all_addresses_that_one_machine_may_have_are_one_client(host: str, client: str) -> None:
+    assert client_network(host) == client
