@@ -5,13 +5,16 @@ limit of a test, which is some hundred times what the test takes. `make fuzz` me
 """
 
 import contextlib
+import re
 from typing import Final
 
 import orjson
 import pytest
+import re2
 
 from tests.fuzz import growth
-from tests.fuzz.text_readers import READERS, REFUSALS, Attack
+from tests.fuzz.http import InvariantBroken
+from tests.fuzz.text_readers import READERS, REFUSALS, Attack, attacks
 from tests.support.collector_harness import KEY, collector_harness
 
 MILLION: Final = 1_000_000
@@ -79,8 +82,15 @@ async def test_small_requests_with_a_public_key_do_not_stop_the_collector() -> N
             assert len(answer.json()["results"]) == len(batch)
 
 
-@pytest.mark.parametrize("seed", [1])
-async def test_a_sample_of_attacks_grows_as_the_text_does(seed: int) -> None:
-    """The measurement of `make fuzz` runs; what it finds is judged there, on a machine that does nothing else."""
-    with contextlib.suppress(AssertionError):
-        assert (await growth.fuzz(seed, 400)).total() == 40
+@pytest.mark.parametrize("name", READERS)
+def test_a_reader_refuses_an_attack_or_answers(name: str) -> None:
+    for attack in attacks():
+        with contextlib.suppress(*REFUSALS):
+            READERS[name](attack.text(80))
+
+
+def test_the_measurement_finds_a_pattern_that_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "SHORT_CHARS", 500)
+    with pytest.raises(InvariantBroken, match="16 times the text"):
+        growth.measure("quadratic", re.compile("a+b").search, Attack("a"))
+    growth.measure("linear", re2.compile("a+b").search, Attack("a"))
