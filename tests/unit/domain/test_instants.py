@@ -179,3 +179,17 @@ def test_every_way_to_write_an_instant_is_the_same_instant(at_ms: int) -> None:
     ]
     for written in spellings:
         assert instant_ms(written, InstantReading(day_first=True)) == at_ms, written
+
+
+@pytest.mark.parametrize(
+    "value", ["15/06-2025", "2025-06.15", "2025-000", 10**400, -(10**400), "\ud800", "2025-06-15T\udfff", "10:00" + " " * 74 + "x"]
+)
+def test_what_has_no_form_of_a_time_is_none(value: Any) -> None:
+    assert read(value) is None
+    assert read(value, InstantReading(format="serial")) is None
+    assert read_day_or_instant(value) is None
+
+
+def test_digits_of_every_script_and_spaces_of_every_kind_are_read() -> None:
+    full_width = "15/06/2025 14:30".translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)})
+    assert read(full_width) == read("15/06/2025\u3000 \t14:30") == HALF_PAST_TWO

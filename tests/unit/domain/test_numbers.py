@@ -93,3 +93,15 @@ def test_no_text_makes_it_raise_and_every_answer_is_json(text: str, sign: Decima
 @given(st.integers(-(10**17), 10**17), st.sampled_from([".", ",", " ", "'", "\u202f"]))
 def test_a_whole_number_survives_grouping(number: int, separator: str) -> None:
     assert read_number(f"{number:,}".replace(",", separator), "." if separator == "," else ",") == number
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 2**64, "\ufdfa" * 64, "1" + "\u2026" * 60])
+def test_a_number_of_no_end_and_a_letter_that_stands_for_many_are_refused(value: Any) -> None:
+    assert read_number(value) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("D 5", 5), ("dkk 5", 5), ("us$5", 5), ("5 s$", 5), ("5 d.", 5), ("dong 5", 5), ("5đ.", 5)]
+)
+def test_the_longest_spelling_of_a_currency_counts(text: str, expected: int) -> None:
+    assert read_number(text) == expected

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from domain.intake.import_csv import CsvReader, CsvRecord
+from domain.intake.import_csv import MAX_COLUMNS, CsvReader, CsvRecord
 from domain.intake.import_lines import FileRefused, RecordingLines
 from domain.intake.rejection import Rejection
 
@@ -73,3 +73,25 @@ def test_all_rows_around_open_marks_in_a_large_file_are_read() -> None:
     found = outcome("id,name,phone,address\n" + "".join(lines))
     assert [line for line, cells in found if isinstance(cells, str)] == [10_002, 25_002, 50_001]
     assert sum(isinstance(cells, list) for _, cells in found) == 50_000 - 4
+
+
+def test_rows_between_marks_that_stay_open_to_the_end_of_the_file_are_read() -> None:
+    text = "id,name\n" + 'a","b\nx,y\n' * 3
+    assert [(line, isinstance(cells, list)) for line, cells in outcome(text)] == [
+        (2, False), (3, True), (4, False), (5, True), (6, False), (7, True),
+    ]  # fmt: skip
+    assert outcome('id,name\na","b\nx,y\na","b\nc\n"d",e\n')[-1] == (6, ["d", "e"])
+
+
+@pytest.mark.parametrize(
+    ("hint", "cells"),
+    [("sep=;\n", ["a,b", "c"]), ('"sep=;"\r\n', ["a,b", "c"]), ("sep=,\n", ["a", "b;c"]), ("sep=\t\n", ["a,b;c"])],
+)
+def test_the_first_line_may_name_the_delimiter(hint: str, cells: list[str]) -> None:
+    assert records(f"{hint}k,l;m\na,b;c\n")[0].cells == cells
+
+
+def test_a_file_of_too_many_columns_is_refused() -> None:
+    names = ",".join(f"c{number}" for number in range(MAX_COLUMNS + 1))
+    with pytest.raises(FileRefused, match="line 1: has 1,001 columns, the limit is 1,000"):
+        records(f"{names}\n")

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from domain.intake.import_columns import ImportKind, ImportMapping, fold_column_name
 from domain.intake.import_lines import FileRefused, detect_encoding
 from domain.intake.import_orders import ImportRow
-from domain.intake.import_rows import read_rows
+from domain.intake.import_rows import MAX_ROW_CHARS, read_rows
 from domain.intake.rejection import Rejection
+from schemas.reasons import Reason
 
 HANOI = ImportMapping(timezone="Asia/Ho_Chi_Minh")
 CUSTOMERS = """Mã khách hàng;Họ và tên;Số điện thoại;E-mail;Địa chỉ;Quận/Huyện;Tỉnh/Thành phố;Ngày sinh;Giới tính;Hạng thẻ
@@ -345,3 +346,19 @@ def test_every_line_of_a_file_is_in_a_row_whatever_its_quotation_marks(text: str
         rows = read("customers", "x,y,z\n" + text)
         in_rows = [line for row in rows for line in re.split(r"\r\n|\r|\n", row.raw)]
         assert [line for line in in_rows if "a" in line or "b" in line] == lines
+
+
+@pytest.mark.parametrize("text", ['user_id,note\n{}\nu2,"b"\n', '{}\n{{"user_id": "u2"}}\n'])
+def test_a_row_that_is_too_large_is_not_read(text: str) -> None:
+    cell = "ế" * MAX_ROW_CHARS
+    large = f'{{"user_id": "u1", "note": "{cell}"}}' if text.startswith("{}") else 'u1,"' + '","'.join([cell[:70_000]] * 3) + '"'
+    first, second = read("customers", text.replace("{}", large, 1).replace("{{", "{").replace("}}", "}"))
+    assert isinstance(first.call, Rejection)
+    assert first.call.reason is Reason.TOO_LARGE
+    assert first.raw == large
+    assert isinstance(second.call, dict)
+
+
+def test_an_endless_number_is_no_amount() -> None:
+    line = f'{{"user_id": "u1", "event": "Order", "time": "2025-06-15", "total": {"9" * 400}}}\n'
+    assert refused("events", line) == [(1, "wrong_type", "properties.total")]

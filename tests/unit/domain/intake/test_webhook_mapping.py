@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -194,3 +195,39 @@ def test_the_first_rule_that_applies_decides() -> None:
         assert isinstance(result, list)
         assert result[0]["event"] == name
     assert map_delivery(mapping, WebhookDelivery({}), 10) == []
+
+
+class CountedList(list[Any]):
+    """A list that counts how often it is read."""
+
+    reads = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        type(self).reads += 1
+        return super().__iter__()
+
+
+def test_what_every_event_takes_of_the_whole_payload_is_read_once() -> None:
+    mapping = MappingSpec.model_validate(
+        {"rules": [{"each": "$.items[*]", "events": [
+            {"type": "track", "name": "X", "identifiers": {"user_id": "@.id"},
+             "properties": {"all": "$.items[*].id", "low": {"path": "$.items[*].id", "as": ["lower"]}}}
+        ]}]}
+    )  # fmt: skip
+    CountedList.reads = 0
+    calls = map_delivery(mapping, WebhookDelivery({"items": CountedList([{"id": f"A{number}"} for number in range(100)])}), 100)
+    assert isinstance(calls, list)
+    assert calls[7]["properties"] == {"all": [f"A{n}" for n in range(100)], "low": [f"a{n}" for n in range(100)]}
+    assert CountedList.reads < 10
+
+
+def test_events_that_repeat_a_large_payload_are_refused_before_all_are_made() -> None:
+    mapping = MappingSpec.model_validate(
+        {"rules": [{"each": "$.items[*]", "events": [
+            {"type": "track", "name": "X", "identifiers": {"user_id": "u"}, "properties": {"note": "$.note"}}
+        ]}]}
+    )  # fmt: skip
+    payload = {"note": "x" * 1_000_000, "items": [1] * 2_500}
+    rejection = map_delivery(mapping, WebhookDelivery(payload), 2_500, 4_000_000)
+    assert isinstance(rejection, Rejection)
+    assert (rejection.reason, rejection.path) == (Reason.TOO_LARGE, "$.items[*]")
