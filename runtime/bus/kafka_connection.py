@@ -25,8 +25,10 @@ _REFUSED_LOGIN: Final = (
 )
 _UNKNOWN_MECHANISM: Final = (kafka_errors.AuthenticationMethodNotSupported, kafka_errors.UnsupportedSaslMechanismError)
 
-_FAILURES: Final = (KafkaError, OSError, TimeoutError, ValueError)
-"""What a first contact may raise; a ValueError says that SCRAM's answer was not the broker's."""
+_WRONG_PROOF: Final = (ValueError, KeyError)
+"""What aiokafka's SCRAM raises when the answers are not those of a server that knows the password."""
+_FAILURES: Final = (KafkaError, OSError, TimeoutError, *_WRONG_PROOF)
+"""What a first contact may raise."""
 
 
 class Startable(Protocol):
@@ -64,7 +66,7 @@ async def start_client(client: Startable, options: Mapping[str, Any]) -> None:
     """
     try:
         await client.start()
-    except (kafka_errors.KafkaConnectionError, ValueError) as error:  # a ValueError: SCRAM's answer was not the broker's
+    except (kafka_errors.KafkaConnectionError, *_WRONG_PROOF) as error:
         if (reason := await _find_reason(options)) is not None:
             raise reason from error
         raise
@@ -98,18 +100,18 @@ async def _find_reason(options: Mapping[str, Any]) -> OnefoldError | None:
         try:
             await _ask_metadata(options, host, port)
         except _FAILURES as error:
-            reasons.append(_explain(error))
+            reasons.append(_explain(error, str(options.get("sasl_mechanism", ""))))
     return next((reason for reason in reasons if isinstance(reason, Misconfigured)), next(filter(None, reasons), None))
 
 
-def _explain(error: BaseException) -> OnefoldError | None:
+def _explain(error: BaseException, mechanism: str) -> OnefoldError | None:
     if explanation := explain_refusal(error, "kafka"):
         return Misconfigured(f"Kafka: {explanation}")
     if isinstance(error, _REFUSED_LOGIN):
         return Misconfigured("Kafka refuses the user in ONEFOLD_KAFKA_USER or its ONEFOLD_KAFKA_PASSWORD: correct them")
     if isinstance(error, _UNKNOWN_MECHANISM):
         return Misconfigured("Kafka does not offer ONEFOLD_KAFKA_SASL_MECHANISM: choose a mechanism that its listener has")
-    if isinstance(error, ValueError):
+    if isinstance(error, _WRONG_PROOF) and mechanism.startswith("SCRAM"):
         return Misconfigured(
             "the server at ONEFOLD_KAFKA_BOOTSTRAP could not prove that it knows ONEFOLD_KAFKA_PASSWORD: is it your broker?"
         )

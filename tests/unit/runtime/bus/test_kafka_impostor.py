@@ -23,6 +23,7 @@ SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 17, 18, 36
 class Impostor:
     """Speaks Kafka's protocol as far as the login, with any proof welcome, and keeps all that it receives."""
 
+    last_word: str
     port: int = 0
     received: bytes = b""
     logins: list[str] = field(default_factory=list)
@@ -53,12 +54,12 @@ class Impostor:
         if first := re.search(rb"n=onefold,r=(\S+)$", request):
             return f"r={first[1].decode()}more,s={base64.b64encode(b'salt').decode()},i=4096"
         self.logins.append("accepted")
-        return f"v={base64.b64encode(b'no signature of the broker').decode()}"
+        return self.last_word
 
 
 @asynccontextmanager
-async def impostor_running() -> AsyncIterator[Impostor]:
-    impostor = Impostor()
+async def impostor_running(last_word: str) -> AsyncIterator[Impostor]:
+    impostor = Impostor(last_word)
     server = await asyncio.start_server(impostor.serve, "127.0.0.1", 0)
     impostor.port = server.sockets[0].getsockname()[1]
     try:
@@ -67,8 +68,9 @@ async def impostor_running() -> AsyncIterator[Impostor]:
         server.close()
 
 
-async def test_a_server_that_cannot_prove_the_password_is_refused_and_learns_nothing() -> None:
-    async with impostor_running() as impostor:
+@pytest.mark.parametrize("last_word", [f"v={base64.b64encode(b'no signature of the broker').decode()}", "x=y", "welcome"])
+async def test_a_server_that_cannot_prove_the_password_is_refused_and_learns_nothing(last_word: str) -> None:
+    async with impostor_running(last_word) as impostor:
         settings = Settings(
             kafka_bootstrap=f"127.0.0.1:{impostor.port}",
             kafka_security_protocol="SASL_PLAINTEXT",
