@@ -11,9 +11,9 @@ on the way, and its value, its count or its times are complete. Hence cutting co
 and idempotent, like the join itself. A limit of bytes cannot be had in this way, because the size of a value changes with every
 event; instead each event's own sizes are bounded (`schemas.event_limits`), and so the number of names bounds the bytes.
 
-Traits of trusted sources come before all others, whatever their hashes: whoever has a public write key could choose names with
-small hashes. That changes nothing above. A trait may become trusted later, but then its public values count no more, and the names
-before any other only become more.
+Traits and identifiers that a trusted source has named come before all others, whatever their hashes: else whoever has a public
+write key could name so many that they take the places. That changes nothing above. A name may become trusted later, but then what
+it had as a public one counts no more, and the names before any other only become more.
 
 **Example.** The limit is 2, and the ranks of the traits a, b, c, d are 1, 2, 3, 4. After d, c, a, b (in any order) a and b are
 kept. If a segment reads d, then a, b and d are kept. The segment is removed: a and b. A new segment that reads c finds no value of
@@ -58,14 +58,17 @@ def retain_links(links: dict[str, Any]) -> int:
     return _retain(links, MAX_LINKS, _NO_NAMES, _node_hash)
 
 
-def retain_identifiers(identifiers: dict[str, tuple[str, str]], owner: str = "") -> int:
-    """Drop the nodes beyond MAX_IDENTIFIERS of their namespace, in place, and return how many. The owner's own node stays."""
+def retain_identifiers(identifiers: dict[str, tuple[str, str]], public_nodes: Collection[str], owner: str = "") -> int:
+    """Drop the nodes beyond MAX_IDENTIFIERS of their namespace, in place, and return how many. The owner's own node stays.
+
+    `public_nodes` are those that no trusted source has named.
+    """
     if len(identifiers) <= MAX_IDENTIFIERS:
         return 0
     dropped = 0
     for nodes in _by_namespace(identifiers).values():
-        # The owner counts like any other: its place depends on its node alone.
-        for node in sorted(nodes, key=_node_hash)[MAX_IDENTIFIERS:]:
+        # The owner counts like any other: its place depends on its node and its trust alone.
+        for node in sorted(nodes, key=lambda node: (node in public_nodes, _node_hash(node)))[MAX_IDENTIFIERS:]:
             if node != owner:
                 del identifiers[node]
                 dropped += 1
@@ -74,11 +77,7 @@ def retain_identifiers(identifiers: dict[str, tuple[str, str]], owner: str = "")
 
 def estimate_dropped_traits(traits: Mapping[str, TraitValue]) -> int:
     """Return about how many traits were dropped beside these, which are what is kept of all of them; at least one."""
-    trusted = [text_hash(name) for name, trait in traits.items() if trait.trusted]
-    public = [text_hash(name) for name, trait in traits.items() if not trait.trusted]
-    if len(trusted) >= MAX_TRAITS:  # of public ones nothing was kept that could tell
-        return max(1, _estimate_total(trusted, MAX_TRAITS) - len(trusted))
-    return max(1, _estimate_total(public, MAX_TRAITS - len(trusted)) - len(public))
+    return max(1, _estimate_dropped({text_hash(name): trait.trusted for name, trait in traits.items()}, MAX_TRAITS))
 
 
 def estimate_dropped_counters(labels: Collection[str]) -> int:
@@ -86,12 +85,13 @@ def estimate_dropped_counters(labels: Collection[str]) -> int:
     return max(1, _estimate_total(map(text_hash, labels), MAX_COUNTERS) - len(labels))
 
 
-def estimate_dropped_identifiers(identifiers: Mapping[str, tuple[str, str]]) -> int:
+def estimate_dropped_identifiers(identifiers: Mapping[str, tuple[str, str]], public_nodes: Collection[str]) -> int:
     """Return about how many identifiers were dropped beside these, of all namespaces together; at least one."""
-    totals = (
-        max(len(nodes), _estimate_total(map(_node_hash, nodes), MAX_IDENTIFIERS)) for nodes in _by_namespace(identifiers).values()
+    dropped = (
+        _estimate_dropped({_node_hash(node): node not in public_nodes for node in nodes}, MAX_IDENTIFIERS)
+        for nodes in _by_namespace(identifiers).values()
     )
-    return max(1, sum(totals) - len(identifiers))
+    return max(1, sum(dropped))
 
 
 def _retain(names: dict[str, Any], limit: int, always: Collection[str], rank: Callable[[str], str]) -> int:
@@ -114,6 +114,14 @@ def _by_namespace(identifiers: Mapping[str, tuple[str, str]]) -> dict[str, list[
     for node, (namespace, _) in identifiers.items():
         nodes.setdefault(namespace, []).append(node)
     return nodes
+
+
+def _estimate_dropped(is_trusted: Mapping[str, bool], limit: int) -> int:
+    """Return about how many names were dropped beside those of these hashes, of which the trusted ones had the first claim."""
+    trusted, public = ([name for name, value in is_trusted.items() if value is trust] for trust in (True, False))
+    if len(trusted) >= limit:  # of public ones nothing was kept that could tell
+        return max(0, _estimate_total(trusted, limit) - len(trusted))
+    return max(0, _estimate_total(public, limit - len(trusted)) - len(public))
 
 
 def _estimate_total(hashes: Iterable[str], limit: int) -> int:

@@ -69,6 +69,7 @@ class Fragment(msgspec.Struct):
         links: the first and the last time of each pair of nodes, by the two nodes written one after the other.
         accounts: the accounts that the owner's group calls named.
         recent: the newest events, so that a transition can name its event before the touch of that event has come.
+        public_nodes: those of `identifiers` that no trusted source has named, sorted.
         dropped: which of `traits`, `counters` and `identifiers` have dropped names for want of places, sorted.
     """
 
@@ -84,6 +85,7 @@ class Fragment(msgspec.Struct):
     links: dict[str, LinkTimes] = {}
     accounts: tuple[str, ...] = ()
     recent: list[RecentEvent] = []
+    public_nodes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
 
 
@@ -135,10 +137,9 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan, pairs: Iter
         # The oldest event time goes, not the oldest arrival, so that any order of the same events leaves the same window.
         del fragment.message_times[min(zip(fragment.message_times.values(), fragment.message_times, strict=True))[1]]
     new_nodes = tuple(node for node in event.nodes if node not in fragment.identifiers)
-    fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
+    dropped = {"identifiers": _add_identifiers(fragment, event, new_nodes)}
     changes = {NAMESPACES_CHANGED} if new_nodes else set()
     traits_before: dict[str, TraitValue | None] = {}
-    dropped = {"identifiers": retain_identifiers(fragment.identifiers, event.owner)} if new_nodes else {}
     if event.type == "identify":
         traits_before = {name: fragment.traits.get(name) for name in event.traits}
         dropped["traits"] = _set_bounded_traits(fragment, event, message, plan)
@@ -204,6 +205,17 @@ def _remember(fragment: Fragment, event: Event) -> None:
         label = "" if event.type == "identify" or BOT_FLAG in event.flags else event.label
         remembered = (event.time_ms, event.received_ms, event.id, label)
         fragment.recent = sorted([*fragment.recent, remembered], reverse=True)[:MAX_RECENT_EVENTS]
+
+
+def _add_identifiers(fragment: Fragment, event: Event, new_nodes: Sequence[str]) -> int:
+    """Add the event's identifiers to the fragment, within its bounds, and return how many were dropped."""
+    public_nodes = {*fragment.public_nodes}.difference(event.nodes) if event.trusted else {*fragment.public_nodes, *new_nodes}
+    if not new_nodes and len(public_nodes) == len(fragment.public_nodes):
+        return 0
+    fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
+    dropped = retain_identifiers(fragment.identifiers, public_nodes, event.owner)
+    fragment.public_nodes = tuple(sorted(public_nodes & fragment.identifiers.keys()))
+    return dropped
 
 
 def account_of_group_call(event: Event) -> str | None:

@@ -74,6 +74,7 @@ def join_fragments(
     that are kept whatever else there is (`SegmentPlan.retained`).
     """
     event_identifiers: dict[str, tuple[str, str]] = {}
+    trusted_nodes: set[str] = set()
     traits: dict[str, TraitValue] = {}
     counters: dict[str, int] = {}
     accounts: set[str] = set()
@@ -83,6 +84,7 @@ def join_fragments(
     member_fragments = list(fragments)
     for fragment in member_fragments:
         event_identifiers.update(fragment.identifiers)
+        trusted_nodes.update(fragment.identifiers.keys() - set(fragment.public_nodes))
         dropped.update(fragment.dropped)
         accounts.update(fragment.accounts)
         for name, trait in fragment.traits.items():
@@ -95,10 +97,11 @@ def join_fragments(
         last_seen_ms = max(last_seen_ms, fragment.last_ms)
     # An event may name a node that is no member: a shared phone may belong to nobody, a cookie to the person who used it last.
     identifiers = {node: pair for node, pair in event_identifiers.items() if members is None or node in members}
+    public_nodes = event_identifiers.keys() - trusted_nodes
     surplus = {
         "traits": retain_traits(traits, retained),
         "counters": retain_counters(counters, retained),
-        "identifiers": retain_identifiers(identifiers),
+        "identifiers": retain_identifiers(identifiers, public_nodes),
     }
     dropped.update(kind for kind, number in surplus.items() if number)
     return JoinedProfile(
@@ -112,7 +115,7 @@ def join_fragments(
         event_identifiers=tuple(sorted(set(event_identifiers.values()))),
         trait_values=traits,
         accounts=retain_accounts(accounts),
-        dropped_names=_estimate_dropped(dropped, traits, counters, event_identifiers),
+        dropped_names=_estimate_dropped(dropped, traits, counters, event_identifiers, public_nodes),
     )
 
 
@@ -121,6 +124,7 @@ def _estimate_dropped(
     traits: Mapping[str, TraitValue],
     counters: Collection[str],
     event_identifiers: Mapping[str, tuple[str, str]],
+    public_nodes: Collection[str],
 ) -> dict[str, int]:
     estimates: dict[str, int] = {}
     if "traits" in kinds:
@@ -128,7 +132,7 @@ def _estimate_dropped(
     if "counters" in kinds:
         estimates["counters"] = estimate_dropped_counters(counters)
     if "identifiers" in kinds:
-        estimates["identifiers"] = estimate_dropped_identifiers(event_identifiers)
+        estimates["identifiers"] = estimate_dropped_identifiers(event_identifiers, public_nodes)
     return estimates
 
 

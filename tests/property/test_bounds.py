@@ -117,6 +117,12 @@ def test_what_stays_are_the_best_ranks_and_what_definitions_read(history: list[E
     nodes = {node for item in history for node in item.nodes}
     assert ("identifiers" in fragment.dropped) == (nodes != set(fragment.identifiers))
     assert history[0].owner in fragment.identifiers
+    named = {node for item in history for node in item.nodes if item.trusted}
+    for namespace in {namespace for item in history for namespace, _ in item.identifiers}:
+        own = {node for item in history for node, pair in zip(item.nodes, item.identifiers, strict=True) if pair[0] == namespace}
+        best = sorted(own, key=lambda node: (node not in named, node[-16:]))[: bounds.MAX_IDENTIFIERS]
+        assert own & fragment.identifiers.keys() == {*best, *(own & {history[0].owner})}
+    assert set(fragment.public_nodes) == fragment.identifiers.keys() - named
     assert len(fragment.identifiers) <= 2 * bounds.MAX_IDENTIFIERS
     assert len(fragment.links) <= bounds.MAX_LINKS
 
