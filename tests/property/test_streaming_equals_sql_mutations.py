@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from domain.profiles import fragment
+from domain.profiles import fragment, join
 from domain.segments import comparisons, registers, windows
 from domain.segments.leaves import calendar, sequence
 from domain.segments.profile_facts import ProfileFacts
+from schemas.records import TraitValue
 from tests.support.segment_mutations import LEAVES_PACKAGE, patch_in_package
 from tests.support.segment_sql_comparison import ComparisonBatch, SqlAnswers, compare_answers, query_sql
 from tests.support.segment_stream import SegmentStream
@@ -127,7 +128,16 @@ def _unnamed_lists(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SegmentStream, SegmentStream.facts.__name__, mutant)
 
 
+def _trust_ignored(patch: pytest.MonkeyPatch) -> None:
+    def mutant(trait: TraitValue, current: TraitValue | None) -> bool:
+        return current is None or (trait.time_ms, trait.id) > (current.time_ms, current.id)
+
+    for module in (fragment, join):
+        patch.setattr(module, fragment.supersedes.__name__, mutant)
+
+
 MUTATIONS: dict[str, Mutation] = {
+    "a trait of a trusted source stays": _trust_ignored,
     "text is compared in NFC": _no_nfc,
     "values are told apart in NFC": _distinct_without_nfc,
     "a number as text is no number": _coercion,
