@@ -28,6 +28,7 @@ _EXPIRED_LOG_DAYS = (
     "SELECT DISTINCT table, partition_id FROM system.parts WHERE active AND database = 'system' AND table = 'query_log' "  # noqa: S608 - our own number
     f"AND max_date < today() - {QUERY_LOG_DAYS}"
 )
+_MEMORY_IN_USE = "SELECT value FROM system.metrics WHERE metric = 'MemoryTracking'"
 _COLUMNS_WITH_QUERY_IDS = "SELECT table, name FROM system.columns WHERE database = 'system' AND match(name, '(^|[._])query_id$')"
 # One closed source, one closed right and one frozen setting: each must answer with its code, or the files were not read.
 _CANARIES = (
@@ -136,6 +137,10 @@ class Engine:
         """End the running query of this owner and id (`owner/id`)."""
         return self._control.submit(self._run_command, kill_statement(carrier))
 
+    def memory_in_use(self) -> "Future[int]":
+        """Return how many bytes the engine has in use, results that are not sent yet among them."""
+        return self._control.submit(self._read_memory)
+
     def close(self) -> None:
         """End what runs, wait for its threads, and close the store."""
         self._stopping.set()
@@ -151,6 +156,13 @@ class Engine:
             return connection.query("SELECT 1", "TSV").bytes() == b"1\n"
         except RuntimeError:
             return False
+        finally:
+            connection.close()
+
+    def _read_memory(self) -> int:
+        connection = self.open("app")
+        try:
+            return int(connection.query(_MEMORY_IN_USE, "TSV").bytes())
         finally:
             connection.close()
 

@@ -1,5 +1,6 @@
-"""What one user may take: places for queries and sessions, and the settings beyond which no query of a reader goes. Pure."""
+"""What one user may take: places for queries and sessions, and the settings beyond which no query of a reader goes."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -41,6 +42,12 @@ class UserLimits:
     bounds: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def scarce_memory_bytes(self) -> int | None:
+        """How much memory the engine may have in use while a result of this user grows in it; None for a user without bounds."""
+        # As much as one query may have: a result that outgrows its buffer is copied, and takes three times as much meanwhile.
+        return self.bounds.get("max_memory_usage")
+
+    @property
     def first_settings(self) -> dict[str, str]:
         """The settings with which a connection of this user begins."""
         if not self.bounds:
@@ -68,6 +75,11 @@ class UserLimits:
                 raise QueryRefused(452, f"Setting {name} must be a number from 1 to {largest}", "SETTING_CONSTRAINT_VIOLATION")
 
 
+def usable_processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20
 
@@ -84,4 +96,5 @@ def limits_of(role: UserRole, memory_bytes: int, processors: int) -> UserLimits:
         "max_final_threads": threads,
         "max_temporary_data_on_disk_size_for_query": READER_SPILL_BYTES,
     }
-    return UserLimits(queries=8, waiting=64, wait_s=10, sessions=64, threads=9, bounds=bounds)
+    queries = min(8, max(4, processors))
+    return UserLimits(queries=queries, waiting=64, wait_s=10, sessions=64, threads=queries + 1, bounds=bounds)

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -14,7 +13,7 @@ import uvloop
 
 from embedded.clickhouse import landlock, store_directory, users
 from embedded.clickhouse.environment import drop_other_variables
-from embedded.clickhouse.limits import limits_of
+from embedded.clickhouse.limits import limits_of, usable_processors
 from runtime.errors import Misconfigured
 from runtime.http.limits import HttpLimits
 from runtime.http.server import make_server
@@ -66,8 +65,7 @@ def _serve(path: Path, port: int, users_file: Path | None, http_limits: HttpLimi
     except (ImportError, RuntimeError, OSError) as error:
         raise Misconfigured(f"the engine (chdb-core) does not load: {str(error).splitlines()[0][:300]}") from error
     try:
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        memory = store_directory.engine_memory()
+        memory, processors = store_directory.engine_memory(), usable_processors()
         limits_by_user = {name: limits_of(user.role, memory, processors) for name, user in users_by_name.items()}
         engine = Engine(limits_by_user)
     except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ _FIRST_BYTES = 1 << 20
 _INSERT_BYTES = 4 << 20
 _KILL_EVERY_S = 0.5
 """How often a query is ended again whose client has left: the first time it may not have begun."""
+
+_MEMORY_CHECK_EVERY_S = 0.1
+"""How often the engine's memory is looked at while a reader's result grows in it, which the engine counts to no query."""
 
 T = TypeVar("T")
 
@@ -108,28 +112,50 @@ class StatementRun:
         fallback = self._request.values.get("default_format") or self._request.headers.get("x-clickhouse-format")
         exchange.format = statement.format or fallback or "TabSeparated"
         self._choose_framing(sql, exchange.format)
-        piece = await self._run_while_connected(lambda: self._start_select(sql, statement, exchange.format or ""), disconnected)
-        await self._send_results(piece, disconnected)
+        is_streamed = (
+            exchange.format in STREAMABLE
+            and statement.first_word in {"select", "with"}
+            and not self._request.flag("wait_end_of_query")
+        )
+        memory = None if is_streamed else self._caller.limits.scarce_memory_bytes
+        start = functools.partial(self._start_select, sql, exchange.format, is_streamed=is_streamed)
+        await self._send_results(await self._run_while_connected(start, disconnected, memory), disconnected)
 
-    async def _run_while_connected(self, call: "Callable[[], _Piece]", disconnected: "asyncio.Future[None]") -> "_Piece":
-        """Run a part of the query in the pool, and end the query when the client leaves meanwhile.
+    async def _run_while_connected(
+        self, call: "Callable[[], _Piece]", disconnected: "asyncio.Future[None]", scarce_memory_bytes: int | None = None
+    ) -> "_Piece":
+        """Run a part of the query in the pool. End the query when the client leaves, or memory becomes scarce, meanwhile.
 
         Raises:
-            ClientDisconnected: when it did.
+            ClientDisconnected: when the client left.
+            QueryRefused: 241 when the engine had more memory in use than `scarce_memory_bytes`.
         """
         execution = asyncio.ensure_future(self._run_in_pool(call))
         try:
-            ends: set[asyncio.Future[Any]] = {execution, disconnected}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            is_scarce = await self._wait_for_end({execution, disconnected}, scarce_memory_bytes)
         finally:
             while not execution.done():
                 self._engine.kill(self._carrier)
                 await asyncio.wait({execution}, timeout=_KILL_EVERY_S)
+        if is_scarce:
+            execution.exception()  # that the query was killed, which is not the reason to give
+            text = "The engine is short of memory: ask for less, or in a format that is streamed (TSV, CSV, JSONEachRow, Native)"
+            raise QueryRefused(241, text, "MEMORY_LIMIT_EXCEEDED")
         if disconnected.done():
             if execution.exception() is None and (stream := execution.result().stream) is not None:
                 await self._run_in_pool(stream.cancel)
             raise ClientDisconnected
         return execution.result()
+
+    async def _wait_for_end(self, ends: "set[asyncio.Future[Any]]", scarce_memory_bytes: int | None) -> bool:
+        """Wait until one of `ends` is done. Return True, without waiting longer, once memory is scarce."""
+        if scarce_memory_bytes is None:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return False
+        while not (await asyncio.wait(ends, timeout=_MEMORY_CHECK_EVERY_S, return_when=asyncio.FIRST_COMPLETED))[0]:
+            if await asyncio.wrap_future(self._engine.memory_in_use()) > scarce_memory_bytes:
+                return True
+        return False
 
     def _choose_framing(self, sql: str, format_: str) -> None:
         """Ask the engine for binary types where the blocks must be framed for the client's version of the protocol.
@@ -150,13 +176,10 @@ class StatementRun:
         data = result.bytes()
         return frame_blocks(data, self._framing_version) if self._framing_version else data
 
-    def _start_select(self, sql: str, statement: Statement, format_: str) -> "_Piece":
+    def _start_select(self, sql: str, format_: str, *, is_streamed: bool) -> "_Piece":
         """In the pool, in one go: settings, query, first megabyte."""
         connection, bound_parameters = self._prepare_connection(), self._request.bound_parameters
-        is_streamable = (
-            format_ in STREAMABLE and statement.first_word in {"select", "with"} and not self._request.flag("wait_end_of_query")
-        )
-        if not is_streamable:
+        if not is_streamed:
             result = connection.query(sql, format_, params=bound_parameters)
             if self._caller.role == "analyst" and result.size() > READER_RESULT_BYTES:
                 text = f"The result is too large for {format_[:64]!a}, which is not streamed: at most {READER_RESULT_BYTES} bytes. "

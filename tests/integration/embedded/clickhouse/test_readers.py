@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from embedded.clickhouse.limits import limits_of, usable_processors
 from tests.support.clickhouse_server import ANALYST, ANALYST_PASSWORD, as_analyst
 from tests.support.polling import eventually
 from tests.support.source_tree import ROOT
@@ -135,24 +136,25 @@ def test_a_user_has_so_many_sessions_and_others_have_theirs(app: httpx.Client, r
 
 def test_endless_queries_of_a_reader_shut_nobody_out(app: httpx.Client, reader: httpx.Client) -> None:
     answers: list[httpx.Response] = []
+    slots = limits_of("analyst", 1 << 30, usable_processors()).queries
 
     def ask(number: int) -> None:
         answers.append(reader.post("/", params={"query_id": f"endless-{number}"}, content=ENDLESS))
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(slots)]
     for thread in threads:
         thread.start()
-    eventually(lambda: count_running(app, "endless-"), lambda count: count == 8)
+    eventually(lambda: count_running(app, "endless-"), lambda count: count == slots)
     assert app.post("/", content="SELECT count() FROM numbers(1000)").text == "1000\n"
     assert app.get("/ping").text == "Ok.\n"
-    ninth: list[str] = []
-    waiting = threading.Thread(target=lambda: ninth.append(reader.post("/", content="SELECT 9").text))
+    next_answer: list[str] = []
+    waiting = threading.Thread(target=lambda: next_answer.append(reader.post("/", content="SELECT 'next'").text))
     waiting.start()
     reader.post("/", content="KILL QUERY WHERE startsWith(query_id, 'endless-')").raise_for_status()  # has a slot of its own
     for thread in (*threads, waiting):
         thread.join()
     assert {answer.headers["x-clickhouse-exception-code"] for answer in answers} == {"394"}
-    assert ninth == ["9\n"]
+    assert next_answer == ["next\n"]
 
 
 @pytest.mark.parametrize("sql", [ENDLESS, SLOW_STREAM, f"{ENDLESS} FORMAT JSON"])

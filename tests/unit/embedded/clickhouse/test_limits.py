@@ -77,6 +77,10 @@ def test_settings_are_found_with_their_literal_values() -> None:
     ]
 
 
+def test_a_reader_runs_as_many_queries_as_there_are_processors_from_four_to_eight() -> None:
+    assert [limits_of("analyst", 3 << 30, processors).queries for processors in (1, 2, 6, 64)] == [4, 4, 6, 8]
+
+
 def test_a_reader_has_half_of_the_threads_and_at_least_one() -> None:
     assert READER.bounds["max_threads"] == 4
     assert limits_of("analyst", 3 << 30, 1).bounds["max_threads"] == 1
