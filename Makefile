@@ -39,7 +39,7 @@ test: setup  ## every test and check that CI runs
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	@# Three workers for two cores: one of them runs the whole stacks, and mostly waits for their processes.
+	@# Three workers for two cores: two of them run whole stacks and workers that are killed, and mostly wait for their processes.
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 coverage: setup  ## which lines the quick tests run; not part of `test`, because measuring makes them take more than twice as long

@@ -19,20 +19,20 @@ from warehouse.migrate import migrate
 load_hypothesis_profile()
 
 WHOLE_STACKS: Final = ("tests/e2e/", "tests/integration/streams/", "tests/chaos/")
-"""Tests that start whole stacks, or workers that are killed. Two of them at a time would starve each other."""
+"""Tests that start whole stacks, and tests that kill workers. Each kind runs one after another, in one worker of pytest."""
 _DATABASES = count()
 
 
 class WholeStacksTogether(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Give each file to one worker as a whole, and all tests of WHOLE_STACKS to the same one.
+    """Give each file to one worker as a whole, and all tests of a folder of WHOLE_STACKS to the same one.
 
-    So the tests that mostly wait for processes run one after another in one worker, while the other workers use the cores. The
+    So the tests that mostly wait for processes run one after another in two workers, while the third uses the cores. The
     groups of xdist itself (`--dist loadgroup`) have no effect with this version of pytest, which ignores the suffix that they add
     to the id of a test.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "whole stacks" if nodeid.startswith(WHOLE_STACKS) else super()._split_scope(nodeid)
+        return next((folder for folder in WHOLE_STACKS if nodeid.startswith(folder)), None) or super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeStacksTogether:
