@@ -48,8 +48,6 @@ _EPOCH_WITH_FRACTION: Final = re2.compile(r"([0-9]{9,10})\.([0-9]{1,9})")
 _DAY_OF_YEAR: Final = re2.compile(r"([0-9]{4})-?(36[0-6]|3[0-5][0-9]|[0-2][0-9]{2})(T.*)?")
 _HOUR_24: Final = re2.compile(r"(.*[0-9][T ])24((?::?00){0,2}(?:[.,]0+)?(?:Z|[+-][0-9:]+)?)")
 _SECOND_60: Final = re2.compile(r"(.*?[0-9]{2}:?[0-9]{2}:?)60([.,Z+-].*)?")
-_DAY_WITH_OFFSET: Final = re2.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[^T ]")
-"""`2025-06-15+07:00`: `fromisoformat` takes the offset for a time of day."""
 _ZONE_NAME: Final = re2.compile(r"(.*(?:[+-][0-9]{2}:?[0-9]{2}|Z|UTC|GMT)) ?(?:\[[^\]]*\]|\([^)]*\))")
 """A name in brackets behind an offset, as Java and JavaScript write it: the offset says it all."""
 
@@ -72,12 +70,14 @@ _DAYS: Final = (
     rf"{_MONTH} (?P<day>[0-9]{{1,2}})(?:ST|ND|RD|TH)?(?:, ?| )(?P<year>[0-9]{{4}})",
     r"(?:NGÀY )?(?P<day>[0-9]{1,2}) (?:THÁNG|THG\.?) (?P<month>[0-9]{1,2})(?:,| NĂM)? (?P<year>[0-9]{4})",
 )
-_FORMS: Final = (
-    *(re2.compile(rf"{_WEEKDAY}{day}(?:(?:T|,? (?:AT |LÚC )?|,){_TIME} ?{_ZONE}|{_DAY_ZONE})?") for day in _DAYS),
-    *(re2.compile(rf"{_TIME} ?{_ZONE},? {_WEEKDAY}{day}") for day in _DAYS),
-    re2.compile(rf"{_WEEKDAY}{_MONTH} (?P<day>[0-9]{{1,2}}) {_TIME} ?{_ZONE} (?P<year>[0-9]{{4}})"),
+_PATTERNS: Final = (
+    *(rf"{_WEEKDAY}{day}(?:(?:T|,? (?:AT |LÚC )?|,){_TIME} ?{_ZONE}|{_DAY_ZONE})?" for day in _DAYS),
+    *(rf"{_TIME} ?{_ZONE},? {_WEEKDAY}{day}" for day in _DAYS),
+    rf"{_WEEKDAY}{_MONTH} (?P<day>[0-9]{{1,2}}) {_TIME} ?{_ZONE} (?P<year>[0-9]{{4}})",
 )
 """How people and programs write days and times, in capitals and with single spaces; the last is that of C's `asctime`."""
+_FORMS: Final = tuple((form, form.groupindex) for form in map(re2.compile, _PATTERNS))
+"""Each with the numbers of its groups by their names, which the binding of RE2 would look up for each match."""
 _AFTERNOON: Final = ("PM", "CH")
 _DIRECTIVE: Final = re2.compile(r"%(.)")
 _DIRECTIVES: Final = frozenset("YymdHIMSfpzjbBaA%")
@@ -177,7 +177,7 @@ def _resolve(value: Any, reading: InstantReading) -> _Written | int | None:
 def _read_text(text: str, reading: InstantReading) -> _Written | int | None:
     if text.isdigit():
         return _read_digits(text) if text.isascii() else None
-    if match := _EPOCH_WITH_FRACTION.fullmatch(text):
+    if text[:9].isdigit() and (match := _EPOCH_WITH_FRACTION.fullmatch(text)):
         return int(match[1]) * 1000 + int(f"{match[2]}000"[:3]) if int(match[1]) >= _FRACTIONAL_SECONDS[0] else None
     return _read_iso(text) or _read_form(text, reading)
 
@@ -206,8 +206,8 @@ def _compact_date(match: Any) -> _Written | None:
 
 
 def _read_iso(text: str) -> _Written | None:
-    if _DAY_WITH_OFFSET.match(text) and text[10] not in "Tt ":
-        return None
+    if text[10:11] not in ("", "T", "t", " ") and text[4:5] == text[7:8] == "-" and text[8:10].isdigit():
+        return None  # 2025-06-15+07:00: `fromisoformat` would take the offset for a time of day
     correction = timedelta()
     try:
         at = datetime.fromisoformat(text)
@@ -231,13 +231,13 @@ def _to_parsable_iso(text: str) -> tuple[str, timedelta]:
     and one day.
     """
     plain, correction = text.upper(), timedelta()
-    if (match := _DAY_OF_YEAR.fullmatch(plain)) and match[2] != "000":
+    if plain[:4].isdigit() and (match := _DAY_OF_YEAR.fullmatch(plain)) and match[2] != "000":
         plain = f"{match[1]}-01-01{match[3] or ''}"
         correction += timedelta(days=int(match[2]) - 1)
-    if match := _HOUR_24.fullmatch(plain):
+    if "24" in plain and (match := _HOUR_24.fullmatch(plain)):
         plain = f"{match[1]}00{match[2]}"
         correction += timedelta(days=1)
-    if match := _SECOND_60.fullmatch(plain):
+    if "60" in plain and (match := _SECOND_60.fullmatch(plain)):
         plain = f"{match[1]}59{match[2] or ''}"
         correction += timedelta(seconds=1)
     return plain, correction
@@ -246,19 +246,22 @@ def _to_parsable_iso(text: str) -> tuple[str, timedelta]:
 def _read_form(text: str, reading: InstantReading) -> _Written | None:
     """Return what a text is that people or programs wrote in another form than ISO 8601."""
     plain = _plain(text)
-    if match := _ZONE_NAME.fullmatch(plain):
+    if plain.endswith(("]", ")")) and (match := _ZONE_NAME.fullmatch(plain)):
         plain = match[1]
-    match = next((match for form in _FORMS if (match := form.fullmatch(plain)) is not None), None)
-    if match is None:
+    parts = next((_parts(match, names) for form, names in _FORMS if (match := form.fullmatch(plain)) is not None), None)
+    if parts is None:
         return None
-    parts = match.groupdict()
     if parts.get("sign") != parts.get("other_sign"):  # 15/06-2025
         return None
     try:
-        at = datetime(int(parts["year"]), *_month_and_day(parts, reading), tzinfo=_zone_of(parts))
+        at = datetime(int(parts["year"] or 0), *_month_and_day(parts, reading), tzinfo=_zone_of(parts))
         return _Written(at + _time_of_day(parts), parts.get("hour") is not None)
     except (ValueError, OverflowError):
         return None
+
+
+def _parts(match: Any, names: Mapping[str, int]) -> dict[str, str | None]:
+    return {name: match[group] for name, group in names.items()}
 
 
 def _plain(text: str) -> str:

@@ -22,7 +22,7 @@ _CODES: Final = (
     "aed aud bnd brl cad chf cny czk dkk eur gbp hkd huf idr inr jpy khr krw lak mmk mop myr nok nzd php pln rub sek sgd thb try "
     "twd uah usd vnd zar"
 )
-_CURRENCIES: Final = sorted(("us$", "s$", *"$€£¥₩₫฿₹₽₱đd", "vnđ", "đồng", "dong", *_CODES.split()), key=len, reverse=True)
+_CURRENCIES: Final = tuple(sorted(("us$", "s$", *"$€£¥₩₫฿₹₽₱đd", "vnđ", "đồng", "dong", *_CODES.split()), key=len, reverse=True))
 """Every spelling of a currency in small letters, the longest first: `us$` before `$`, `đồng` before `đ`."""
 _SPACES: Final = "\u00a0\u2007\u2009\u200a\u202f\u3000\t"
 _APOSTROPHES: Final = "\u2019\u2018\u02bc\u00b4`"
@@ -88,11 +88,11 @@ def _without_currency(text: str) -> str:
     lowered = text.lower()
     if len(lowered) != len(text):  # a letter with two small ones stands in no number
         return text
-    for currency in _CURRENCIES:
+    for currency in _CURRENCIES if lowered.startswith(_CURRENCIES) else ():
         if lowered.startswith(currency) and (currency != "d" or not _is_word(lowered[1:2])):
             return text[len(currency) :].removeprefix(".").lstrip()
     unpointed = lowered.removesuffix(".")
-    for currency in _CURRENCIES:
+    for currency in _CURRENCIES if unpointed.endswith(_CURRENCIES) else ():
         if unpointed.endswith(currency):
             return text[: len(unpointed) - len(currency)].rstrip()
     return text

@@ -18,6 +18,7 @@ MAX_CHARS: Final = 16_384
 _WORD: Final = r"\pL\pM\pN_"
 _SPACE: Final = r"\s\pZ"
 _EMAIL: Final = re2.compile(rf"[{_WORD}.+%-]+(?:[@\x{{ff20}}]|%40)[{_WORD}-]+(?:\.[{_WORD}-]+)+")
+_AT_SIGNS: Final = ("@", "\uff20", "%40")
 _URL_PASSWORD: Final = re2.compile(rf"([{_WORD}+.-]+://[^:/@{_SPACE}]*):[^@/{_SPACE}]+@")
 _DIGIT_GROUPS: Final = re2.compile(rf"\+?\p{{Nd}}+(?:[{_SPACE}\p{{Pd}}.()]{{1,2}}\p{{Nd}}+)*")
 _MIN_DIGITS: Final = 9
@@ -30,8 +31,10 @@ def without_personal_data(text: str) -> str:
     if len(text) > MAX_CHARS:
         text = f"{text[:MAX_CHARS]}… {len(text) - MAX_CHARS} more characters"
     encodable = text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-    masked = _EMAIL.sub(REDACTED, _URL_PASSWORD.sub(rf"\1:{REDACTED}@", encodable))
-    return escape_controls(_without_numbers(masked))
+    masked = _URL_PASSWORD.sub(rf"\1:{REDACTED}@", encodable) if "://" in encodable else encodable
+    if any(sign in masked for sign in _AT_SIGNS):
+        masked = _EMAIL.sub(REDACTED, masked)
+    return escape_controls(_without_numbers(masked) if sum(map(str.isdecimal, masked)) >= _MIN_DIGITS else masked)
 
 
 def escape_controls(text: str) -> str:

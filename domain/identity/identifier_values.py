@@ -128,7 +128,7 @@ def _ascii_domain(domain: str) -> str | None:
     if len(domain) > _MAX_DOMAIN_CHARS or not all(0 < len(label) <= _MAX_LABEL_CHARS for label in labels):
         return None
     try:
-        ascii_domain = domain.encode("idna").decode("ascii")
+        ascii_domain = domain if domain.isascii() else domain.encode("idna").decode("ascii")
     except UnicodeError:
         return None
     *parents, top = ascii_domain.split(".")

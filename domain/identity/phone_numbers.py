@@ -31,6 +31,8 @@ _MAX_CHARS: Final = 250
 """As many as libphonenumber reads."""
 _MAX_DIGITS: Final = 40
 """More than the longest number, the longest prefix for calls abroad and the code of a carrier have together."""
+_PUNCTUATION_OF_MOST: Final = " +-.()"
+"""Signs of a number without an extension and without a word behind it."""
 _PUNCTUATION: Final = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2015\u2212 ()[]./~\u2053\u223c*")
 """What may stand between the digits of a number. Other signs mean that it is none."""
 _MAX_DECIMALS: Final = 2
@@ -80,6 +82,8 @@ def has_extension(number: str) -> bool:
 
 
 def _split_extension(text: str) -> tuple[str, str]:
+    if all(letter.isdecimal() or letter in _PUNCTUATION_OF_MOST for letter in text):
+        return text, ""
     match = _EXTENSION.fullmatch(text)
     main, extension = (text, "") if match is None else (match["main"], match["extension"])
     note = _NOTE.fullmatch(main)

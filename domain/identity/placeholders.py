@@ -53,6 +53,9 @@ _PATTERNS: Final = (
     r"(?s:=.*)",
 )
 _PLACEHOLDER: Final = re2.compile("|".join(f"(?:{pattern})" for pattern in _PATTERNS))
+_FIRST_OF_PLACEHOLDER: Final = frozenset("-x#e%{[\\=")
+_TEMPLATE_SIGNS: Final = frozenset("{[%<*")
+"""Signs without which a text is no placeholder, and holds no template: nearly every value is told by them."""
 _TEMPLATE: Final = re2.compile(
     r"\{\{[^{}]*\}\}|\{%[^%]*%\}|[$#]\{[^{}]*\}|<%[^%]*%>|\*\|[^|]*\|\*|\[\[[^\[\]]*\]\]|" + rf"%%{_WORD}+%%"
 )
@@ -71,7 +74,9 @@ def is_blocked(value: str) -> bool:
     folded = value.casefold()
     if "@" in folded and _is_blocked_email(folded):
         return True
-    if _TEMPLATE.search(folded) is not None or _PLACEHOLDER.fullmatch(folded) is not None or _is_one_digit(folded):
+    if not _TEMPLATE_SIGNS.isdisjoint(folded) and _TEMPLATE.search(folded) is not None:
+        return True
+    if (folded[:1] in _FIRST_OF_PLACEHOLDER and _PLACEHOLDER.fullmatch(folded) is not None) or _is_one_digit(folded):
         return True
     if unicode_form("NFC", folded) in _ACCENTED_WORDS:
         return True

@@ -64,7 +64,7 @@ def without_exponent(text: str) -> str | None:
     Returns None when that number is not whole, is negative, or is known by some of its digits alone: `9.12E+08` stands for every
     number that rounds to it. An `E` between plain digits is no exponent: `12345e67` is part of many hexadecimal ids.
     """
-    match = _SCIENTIFIC.fullmatch(text)
+    match = _SCIENTIFIC.fullmatch(text) if text[-1:].isdecimal() and ("e" in text or "E" in text) else None
     if match is None or not (match[3] or match[4]) or len(match[5]) > _MAX_EXPONENT_DIGITS:
         return text
     digits = match[2] + (match[3] or "")
