@@ -49,7 +49,8 @@ class ClickHouseWriter:
         return dict(await named_queries.fetch_rows(self._warehouse, "positions", topic=topic))
 
     async def save_positions(self, topic: str, positions: Mapping[int, int]) -> None:
-        await self._warehouse.insert(POSITIONS, [(topic, partition, offset) for partition, offset in positions.items()])
+        parameters = {"topic": topic, "partitions": list(positions), "offsets": list(positions.values())}
+        await self._warehouse.command(named_queries.query_text("save_positions"), parameters)
 
     async def ping(self) -> None:
         await self._warehouse.ping()

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 MAX_INSERT_BYTES: Final = 256 << 20
 MAX_INSERT_ROWS: Final = 20_000_000
 STAGE: Final = "_onefold_insert"
-# Types that a table may have, but not a new one: the temporary table takes whatever its target has.
+# The temporary table takes every type that its target has, and the query log has the move alone.
 STAGE_SETTINGS: Final = {
+    "log_queries": "0",
     "flatten_nested": "0",
     "allow_suspicious_low_cardinality_types": "1",
     "allow_suspicious_fixed_string_types": "1",
@@ -41,7 +42,7 @@ STAGE_SETTINGS: Final = {
 _STREAM_SETTINGS: Final = "async_insert = 0, timeout_overflow_mode = 'throw'"
 _MOVE_SETTINGS: Final = (
     "SETTINGS max_threads = 1, max_insert_threads = 1, deduplicate_insert_select = 'enable_even_for_bad_queries', limit = 0, "
-    "offset = 0, max_rows_to_read = 0, max_bytes_to_read = 0, timeout_overflow_mode = 'throw'"
+    "offset = 0, max_rows_to_read = 0, max_bytes_to_read = 0, timeout_overflow_mode = 'throw', log_queries = 1"
 )
 # Data without a row is short: a header, an empty list, an empty block.
 _EMPTY_DATA_BYTES: Final = 64 << 10
