@@ -223,3 +223,12 @@ async def test_bot_flag_survives_reading_back_for_a_rebuild(warehouse: Warehouse
     await log.write()
     [row] = await named_queries.fetch_rows(warehouse, "events")
     assert event_from_row(row[:-2]) == log.records[0][1]
+
+
+async def test_a_quarantined_touchpoint_that_names_no_source_is_of_the_server(warehouse: Warehouse) -> None:
+    unnamed, named = '{"type": "track", "event": "Gọi"}', '{"type": "track", "event": "Gọi", "source": "pbx"}'
+    log = Log(warehouse)
+    log.append(NOW_MS)
+    await log.write([quarantined_row(raw, number, NOW_MS, source="") for number, raw in enumerate((unnamed, named))])
+    found = await warehouse.query("SELECT source, event FROM quarantined_events ORDER BY source")
+    assert found == [("pbx", "Gọi"), ("server", "Gọi")]
