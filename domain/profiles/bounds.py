@@ -43,36 +43,37 @@ _HASH_RANGE: Final = 16**_HASH_DIGITS
 _NO_NAMES: Final = frozenset[str]()
 
 
-def retain_traits(traits: dict[str, TraitValue], retained: RetainedNames) -> int:
-    """Drop the traits beyond MAX_TRAITS, in place, and return how many. Those in `retained` stay."""
+def retain_traits(traits: dict[str, TraitValue], retained: RetainedNames) -> int | None:
+    """Drop the traits beyond MAX_TRAITS, in place, and return how many; None while there is room. Those in `retained` stay."""
     return _retain(traits, MAX_TRAITS, retained.traits, lambda name: f"{'01'[not traits[name].trusted]}{text_hash(name)}")
 
 
-def retain_counters(counters: dict[str, int], retained: RetainedNames) -> int:
-    """Drop the counters beyond MAX_COUNTERS, in place, and return how many. Those in `retained` stay."""
+def retain_counters(counters: dict[str, int], retained: RetainedNames) -> int | None:
+    """Drop the counters beyond MAX_COUNTERS, in place, and return how many; None while there is room. Those in `retained` stay."""
     return _retain(counters, MAX_COUNTERS, retained.labels, text_hash)
 
 
-def retain_links(links: dict[str, Any]) -> int:
-    """Drop the pairs beyond MAX_LINKS, in place, and return how many. A key ends in the keyed hash of a node, which ranks it."""
-    return _retain(links, MAX_LINKS, _NO_NAMES, _node_hash)
+def retain_links(links: dict[str, Any]) -> None:
+    """Drop the pairs beyond MAX_LINKS, in place. A key ends in the keyed hash of a node, which ranks it."""
+    _retain(links, MAX_LINKS, _NO_NAMES, _node_hash)
 
 
-def retain_identifiers(identifiers: dict[str, tuple[str, str]], public_nodes: Collection[str], owner: str = "") -> int:
-    """Drop the nodes beyond MAX_IDENTIFIERS of their namespace, in place, and return how many. The owner's own node stays.
+def retain_identifiers(identifiers: dict[str, tuple[str, str]], public_nodes: Collection[str], owner: str = "") -> int | None:
+    """Drop the nodes beyond MAX_IDENTIFIERS of their namespace, in place, and return how many; None while there is room.
 
-    `public_nodes` are those that no trusted source has named.
+    The owner's own node stays. `public_nodes` are those that no trusted source has named.
     """
     if len(identifiers) <= MAX_IDENTIFIERS:
-        return 0
-    dropped = 0
+        return None
+    dropped, is_full = 0, False
     for nodes in _by_namespace(identifiers).values():
         # The owner counts like any other: its place depends on its node and its trust alone.
         for node in sorted(nodes, key=lambda node: (node in public_nodes, _node_hash(node)))[MAX_IDENTIFIERS:]:
+            is_full = True
             if node != owner:
                 del identifiers[node]
                 dropped += 1
-    return dropped
+    return dropped if is_full else None
 
 
 def estimate_dropped_traits(traits: Mapping[str, TraitValue]) -> int:
@@ -94,9 +95,9 @@ def estimate_dropped_identifiers(identifiers: Mapping[str, tuple[str, str]], pub
     return max(1, sum(dropped))
 
 
-def _retain(names: dict[str, Any], limit: int, always: Collection[str], rank: Callable[[str], str]) -> int:
+def _retain(names: dict[str, Any], limit: int, always: Collection[str], rank: Callable[[str], str]) -> int | None:
     if len(names) <= limit:
-        return 0
+        return None
     # The name itself orders names of equal hashes.
     surplus = [name for name in sorted(names, key=lambda name: (rank(name), name))[limit:] if name not in always]
     for name in surplus:

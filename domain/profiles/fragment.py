@@ -14,7 +14,7 @@ Example: event A sets city = Hue at 10:00, event B of as trusted a source sets c
 counter moves.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -34,7 +34,8 @@ DEDUPLICATION_LIMIT: Final = 512
 """How many message ids a fragment remembers, the newest by event time. A duplicate that is older than all of them counts again."""
 
 MAX_ACCOUNTS: Final = 100
-"""How many accounts a fragment remembers: the first ones in alphabetical order, which does not depend on the order of arrival."""
+"""How many accounts a fragment remembers: first those of trusted sources, each in alphabetical order, so that the order of arrival
+does not matter."""
 
 MAX_RECENT_EVENTS: Final = 10
 """How many of the newest events a fragment can name: about 80 bytes each. More rarely come between two evaluations."""
@@ -68,9 +69,11 @@ class Fragment(msgspec.Struct):
         message_times: the event time by message hash: the deduplication window.
         links: the first and the last time of each pair of nodes, by the two nodes written one after the other.
         accounts: the accounts that the owner's group calls named.
+        public_accounts: those of `accounts` that no trusted source has named, sorted.
         recent: the newest events, so that a transition can name its event before the touch of that event has come.
         public_nodes: those of `identifiers` that no trusted source has named, sorted.
-        dropped: which of `traits`, `counters` and `identifiers` have dropped names for want of places, sorted.
+        dropped: which of `traits`, `counters` and `identifiers` have had more names than places, sorted. Names have been dropped
+            then, unless definitions read all that were too many. (Whether one was dropped on the way may depend on the order.)
     """
 
     version: int = 5
@@ -84,6 +87,7 @@ class Fragment(msgspec.Struct):
     message_times: dict[str, int] = {}
     links: dict[str, LinkTimes] = {}
     accounts: tuple[str, ...] = ()
+    public_accounts: tuple[str, ...] = ()
     recent: list[RecentEvent] = []
     public_nodes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
@@ -146,7 +150,7 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan, pairs: Iter
         # Also traits that an older event could not change: one evaluation too many is harmless, a missing one is not.
         changes |= {trait_change_key(name) for name in event.traits if name in fragment.traits}
     elif (account := account_of_group_call(event)) is not None:
-        fragment.accounts = retain_accounts((*fragment.accounts, account))
+        _add_account(fragment, account, trusted=event.trusted)
     _remember(fragment, event)
     fed: Sequence[Fed] = ()
     # Traffic of bots is stored and deduplicated, but no segment may count it.
@@ -154,30 +158,30 @@ def apply_event(fragment: Fragment, event: Event, plan: SegmentPlan, pairs: Iter
         changes.add(event.label)
         dropped["counters"] = _count(fragment, event, plan)
         fed = feed_registers(fragment, event, message, plan)
-    dropped = {kind: number for kind, number in dropped.items() if number}
-    if dropped:
-        fragment.dropped = tuple(sorted({*fragment.dropped, *dropped}))
-    return Effect(True, links, frozenset(changes), fed, traits_before, new_nodes, dropped)
+    full = {kind: number for kind, number in dropped.items() if number is not None}
+    if full:
+        fragment.dropped = tuple(sorted({*fragment.dropped, *full}))
+    return Effect(True, links, frozenset(changes), fed, traits_before, new_nodes, full)
 
 
-def _set_bounded_traits(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> int:
-    """Join the event's traits into the fragment, within its bounds, and return how many names were dropped."""
+def _set_bounded_traits(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> int | None:
+    """Join the event's traits into the fragment, within its bounds; return how many were dropped, None while there is room."""
     before = [fragment.traits.get(name) for name in event.traits]
     set_traits(fragment.traits, event, message)
     # The places are counted only when a name was added, or has become trusted and so takes another place: whoever has many traits
     # must not pay for that with each event.
     has_other_places = any(trait is None or event.trusted > trait.trusted for trait in before)
-    return retain_traits(fragment.traits, plan.retained) if has_other_places else 0
+    return retain_traits(fragment.traits, plan.retained) if has_other_places else None
 
 
-def _count(fragment: Fragment, event: Event, plan: SegmentPlan) -> int:
-    """Count the event, within the fragment's bounds, and return how many labels were dropped."""
+def _count(fragment: Fragment, event: Event, plan: SegmentPlan) -> int | None:
+    """Count the event, within the fragment's bounds; return how many labels were dropped, None while there is room."""
     # Without a counted event `first_ms` is still the default 0, which would win every minimum.
     fragment.first_ms = min(fragment.first_ms, event.time_ms) if fragment.counters else event.time_ms
     fragment.last_ms = max(fragment.last_ms, event.time_ms)
     count = fragment.counters.get(event.label, 0)
     fragment.counters[event.label] = count + 1
-    return 0 if count else retain_counters(fragment.counters, plan.retained)
+    return None if count else retain_counters(fragment.counters, plan.retained)
 
 
 def feed_registers(fragment: Fragment, event: Event, message: str, plan: SegmentPlan) -> list[Fed]:
@@ -207,11 +211,11 @@ def _remember(fragment: Fragment, event: Event) -> None:
         fragment.recent = sorted([*fragment.recent, remembered], reverse=True)[:MAX_RECENT_EVENTS]
 
 
-def _add_identifiers(fragment: Fragment, event: Event, new_nodes: Sequence[str]) -> int:
-    """Add the event's identifiers to the fragment, within its bounds, and return how many were dropped."""
+def _add_identifiers(fragment: Fragment, event: Event, new_nodes: Sequence[str]) -> int | None:
+    """Add the event's identifiers to the fragment, within its bounds; return how many were dropped, None while there is room."""
     public_nodes = {*fragment.public_nodes}.difference(event.nodes) if event.trusted else {*fragment.public_nodes, *new_nodes}
     if not new_nodes and len(public_nodes) == len(fragment.public_nodes):
-        return 0
+        return None
     fragment.identifiers.update(zip(event.nodes, event.identifiers, strict=True))
     dropped = retain_identifiers(fragment.identifiers, public_nodes, event.owner)
     fragment.public_nodes = tuple(sorted(public_nodes & fragment.identifiers.keys()))
@@ -224,9 +228,22 @@ def account_of_group_call(event: Event) -> str | None:
     return normalise_as("text", group, "") if isinstance(group, str) else None
 
 
-def retain_accounts(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the accounts within MAX_ACCOUNTS. Retaining a join equals joining what was retained, so grouping does not matter."""
-    return tuple(sorted(set(names))[:MAX_ACCOUNTS])
+def _add_account(fragment: Fragment, account: str, *, trusted: bool) -> None:
+    public = set(fragment.public_accounts)
+    if trusted:
+        public.discard(account)
+    elif account not in fragment.accounts:
+        public.add(account)
+    fragment.accounts = retain_accounts((*fragment.accounts, account), public)
+    fragment.public_accounts = tuple(sorted(public.intersection(fragment.accounts)))
+
+
+def retain_accounts(names: Iterable[str], public: Collection[str]) -> tuple[str, ...]:
+    """Return the accounts within MAX_ACCOUNTS, sorted; those in `public`, which no trusted source has named, are dropped first.
+
+    Retaining a join equals joining what was retained, so grouping does not matter.
+    """
+    return tuple(sorted(sorted(set(names), key=lambda name: (name in public, name))[:MAX_ACCOUNTS]))
 
 
 def _observe_links(fragment: Fragment, pairs: Iterable[tuple[str, str]], event: Event) -> tuple[tuple[str, str], ...]:

@@ -78,6 +78,7 @@ def join_fragments(
     traits: dict[str, TraitValue] = {}
     counters: dict[str, int] = {}
     accounts: set[str] = set()
+    trusted_accounts: set[str] = set()
     dropped: set[str] = set()
     first_seen_ms: int | None = None
     last_seen_ms = 0
@@ -87,6 +88,7 @@ def join_fragments(
         trusted_nodes.update(fragment.identifiers.keys() - set(fragment.public_nodes))
         dropped.update(fragment.dropped)
         accounts.update(fragment.accounts)
+        trusted_accounts.update(set(fragment.accounts).difference(fragment.public_accounts))
         for name, trait in fragment.traits.items():
             if supersedes(trait, traits.get(name)):
                 traits[name] = trait
@@ -114,7 +116,7 @@ def join_fragments(
         last_seen_ms=last_seen_ms,
         event_identifiers=tuple(sorted(set(event_identifiers.values()))),
         trait_values=traits,
-        accounts=retain_accounts(accounts),
+        accounts=retain_accounts(accounts, accounts - trusted_accounts),
         dropped_names=_estimate_dropped(dropped, traits, counters, event_identifiers, public_nodes),
     )
 

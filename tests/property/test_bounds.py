@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from domain.definitions.kinds import Segment, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
 from domain.profiles import bounds
-from domain.profiles.fragment import Fragment, apply_event, decode_fragment, encode_fragment
+from domain.profiles.fragment import MAX_ACCOUNTS, Fragment, apply_event, decode_fragment, encode_fragment
 from domain.profiles.join import join_fragments
 from schemas.events import Event
 from schemas.hashes import text_hash
@@ -106,16 +106,13 @@ def test_any_split_into_fragments_joins_to_the_same_names(history: list[Event], 
 def test_what_stays_are_the_best_ranks_and_what_definitions_read(history: list[Event]) -> None:
     (fragment,) = fragments_of(history).values()
     trusted = {name for item in history for name in item.traits if item.trusted}
-    for names, limit, retained, stored in (
-        ({name for item in history for name in item.traits}, 4, PLAN.retained.traits, set(fragment.traits)),
-        ({item.label for item in history}, 3, PLAN.retained.labels, set(fragment.counters)),
+    for kind, names, limit, retained, stored in (
+        ("traits", {name for item in history for name in item.traits}, 4, PLAN.retained.traits, set(fragment.traits)),
+        ("counters", {item.label for item in history}, 3, PLAN.retained.labels, set(fragment.counters)),
     ):
         best = sorted(names, key=lambda name: (name not in trusted, text_hash(name)))[:limit]
         assert stored == {*best, *(names & retained)}
-    assert ("traits" in fragment.dropped) == ({name for item in history for name in item.traits} != set(fragment.traits))
-    assert ("counters" in fragment.dropped) == ({item.label for item in history} != set(fragment.counters))
-    nodes = {node for item in history for node in item.nodes}
-    assert ("identifiers" in fragment.dropped) == (nodes != set(fragment.identifiers))
+        assert (kind in fragment.dropped) == (len(names) > limit)
     assert history[0].owner in fragment.identifiers
     named = {node for item in history for node in item.nodes if item.trusted}
     for namespace in {namespace for item in history for namespace, _ in item.identifiers}:
@@ -125,6 +122,31 @@ def test_what_stays_are_the_best_ranks_and_what_definitions_read(history: list[E
     assert set(fragment.public_nodes) == fragment.identifiers.keys() - named
     assert len(fragment.identifiers) <= 2 * bounds.MAX_IDENTIFIERS
     assert len(fragment.links) <= bounds.MAX_LINKS
+
+
+def test_a_flood_by_a_public_key_displaces_nothing_of_trusted_sources() -> None:
+    trusted = [
+        event({"user_id": "khách-1", "email": "lan@shop.vn"}, id="t1", type="identify", traits={"hạng": "vàng"}),
+        event({"user_id": "khách-1"}, id="t2", type="group", properties={"groupId": "ông chủ"}),
+    ]
+    flood = [
+        event(
+            {"user_id": "khách-1", "email": f"{number}@thu.vn"},
+            id=f"p{number}",
+            type="identify" if number % 2 else "group",
+            properties={} if number % 2 else {"groupId": f"{number:03}"},
+            traits={f"x{number}": number} if number % 2 else {},
+            trusted=False,
+        )
+        for number in range(400)
+    ]
+    for history in ([*trusted, *flood], [*flood, *trusted]):
+        (fragment,) = fragments_of(history).values()
+        joined = join_fragments([fragment], PLAN.registers, None, PLAN.retained)
+        assert joined.traits["hạng"] == "vàng"
+        assert ("email", "lan@shop.vn") in joined.identifiers
+        assert "ông chủ" in joined.accounts
+        assert len(joined.accounts) == MAX_ACCOUNTS
 
 
 @given(history=histories())
