@@ -10,6 +10,8 @@ from embedded.clickhouse.setting_clauses import SettingChange
 
 UserRole = Literal["app", "analyst"]
 
+READER_MODE = "2"
+"""The value of `readonly` on every connection of a reader: it reads, and may change other settings."""
 READER_SECONDS = 600
 """How long one query of a reader may run."""
 READER_SPILL_BYTES = 8 << 30
@@ -64,6 +66,8 @@ class UserLimits:
         if not self.bounds:
             return
         for name, value in changes:
+            if name == "readonly" and value == READER_MODE:  # what it is already: many tools ask for it
+                continue
             if name == "readonly":
                 raise QueryRefused(164, "Cannot modify 'readonly' setting in readonly mode.", "READONLY")
             if name in _CLOSED_TO_READERS:

@@ -36,6 +36,7 @@ def check(limits: UserLimits, sql: str) -> None:
         "SET max_execution_time = DEFAULT",
         "SET log_comment = 'x', max_execution_time = 10000",
         "SET readonly = DEFAULT",
+        "SET readonly = 1",
         "SELECT * FROM (SELECT 1 SETTINGS readonly = 0)",
         "SELECT 1 SETTINGS profile = 'default'",
         "SELECT 1 SETTINGS chdb_client_name = 'app.onefold/1'",
@@ -54,6 +55,7 @@ def test_no_statement_of_a_reader_lifts_a_limit(sql: str) -> None:
     [
         "SELECT 1 SETTINGS max_execution_time = 30, max_threads = 4",
         "SELECT 1 SETTINGS max_execution_time = '30'",
+        "SELECT 1 SETTINGS readonly = 2",
         "SET max_memory_usage = 1000000",
         "SELECT settings, max_threads FROM t WHERE max_threads = 0",
         "SELECT 'SETTINGS max_threads = 0'",
