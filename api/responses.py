@@ -13,6 +13,7 @@ from runtime.errors import Invalid
 _JSON: Final = msgspec.json.Encoder()
 _REASONS_BY_STATUS: Final = {
     401: "unauthorised", 403: "forbidden", 404: "unknown_path", 405: "method_not_allowed", 413: "too_large", 414: "too_long",
+    503: "tokens_unreadable",
 }  # fmt: skip
 _STATUS_BY_REASON: Final[Mapping[str, int]] = {
     "unknown_identifier": 404, "unknown_operation": 404, "unknown_segment": 404, "unknown_delivery": 404,

@@ -165,6 +165,7 @@ async def test_tokens_that_cannot_be_read_close_the_api() -> None:
         assert (await client.get("/openapi.json")).status_code == 200
     assert [line["reason"] for line in lines] == ["tokens.json is no file of tokens"]  # once, whoever asks how often
     assert refused.status_code == 503
+    assert refused.json()["error"]["reason"] == "tokens_unreadable"
     assert "see its log" in refused.json()["error"]["message"]
 
 
