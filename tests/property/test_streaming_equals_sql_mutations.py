@@ -132,8 +132,9 @@ def _trust_ignored(patch: pytest.MonkeyPatch) -> None:
     def mutant(trait: TraitValue, current: TraitValue | None) -> bool:
         return current is None or (trait.time_ms, trait.id) > (current.time_ms, current.id)
 
+    name = fragment.supersedes.__name__
     for module in (fragment, join):
-        patch.setattr(module, fragment.supersedes.__name__, mutant)
+        patch.setattr(module, name, mutant)
 
 
 MUTATIONS: dict[str, Mutation] = {
