@@ -11,6 +11,7 @@ from activation.worker import Worker
 from domain.definitions.kinds import Destination
 from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
+from runtime.bus.watch_log import stopping_with_log
 from runtime.clock import SystemClock
 from runtime.errors import Transient
 from runtime.health import HealthServer
@@ -23,7 +24,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     clock, metrics = SystemClock(), Metrics()
     store = open_store(settings, clock)
     try:
-        async with KafkaBus(settings) as bus:
+        async with KafkaBus(settings, read_adopted=store.adopted_log) as bus, stopping_with_log(bus, stop):
 
             def make_worker(definition: Destination) -> Worker:
                 secret = load_secret(definition, os.environ, settings.data_dir)
@@ -37,7 +38,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
                     raise Transient("the definitions have not been read yet")
 
             pings = {"kafka": bus.ping, "redis": store.ping, "definitions": ping_definitions}
-            async with HealthServer(settings, metrics, pings, fleet.waits):
+            async with HealthServer(settings, metrics, pings, lambda: [*bus.waits(), *fleet.waits()]):
                 await fleet.run(stop)
     finally:
         await store.aclose()

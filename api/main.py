@@ -28,6 +28,7 @@ from profile_store.port import ProfileStore
 from runtime.api_tokens import TokenFile
 from runtime.bus.follow import TopicFollower
 from runtime.bus.kafka import KafkaBus
+from runtime.bus.watch_log import stopping_with_log
 from runtime.clock import SystemClock
 from runtime.errors import OnefoldError, Transient
 from runtime.geoip import open_locator
@@ -63,7 +64,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with (
             HealthServer(settings, metrics, {"redis": store.ping, "tokens": tokens.ping}),
-            _services(settings, store, metrics) as (identity_service, quarantine, segment_explainer, deliveries),
+            _services(settings, store, metrics, stop) as (identity_service, quarantine, segment_explainer, deliveries),
         ):
             reader = ProfileReader(settings, store, identity_service.rules, segment_explainer.plan)
             api = Api(reader, gate, identity_service, quarantine, segment_explainer, deliveries)
@@ -77,7 +78,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def _services(
-    settings: Settings, store: ProfileStore, metrics: Metrics
+    settings: Settings, store: ProfileStore, metrics: Metrics, stop: asyncio.Event
 ) -> AsyncIterator[tuple[IdentityService, QuarantineDependencies, SegmentService, DeliveryDependencies]]:
     """Provide the services that answer requests, and reconcile segments every night meanwhile.
 
@@ -87,7 +88,7 @@ async def _services(
     clock, definitions = SystemClock(), _build_definitions(settings)
     warehouse = LazyConnection(lambda: Warehouse.connect(settings), clock)
     history = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)
-    async with KafkaBus(settings, timeout_ms=BROKER_MS) as bus:
+    async with KafkaBus(settings, timeout_ms=BROKER_MS, read_adopted=store.adopted_log) as bus, stopping_with_log(bus, stop):
         producer = LazyConnection(bus.producer, clock)
 
         async def show_bad_records() -> None:

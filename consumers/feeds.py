@@ -7,6 +7,7 @@ A topic that is to be kept in ClickHouse needs one entry here, a row builder in 
 from typing import Final
 
 from consumers.batch import Feed, build_feed
+from consumers.definitions import DEFINITIONS_FEED
 from consumers.events import EVENTS_FEED
 from schemas.records import Delivery, GroupRecord, Identity, LinkRecord, Profile, QuarantineRecord, Transition
 from warehouse import rows, tables
@@ -33,4 +34,5 @@ FEEDS: Final[tuple[Feed, ...]] = (
     GROUPS_FEED,
     DELIVERIES_FEED,
     QUARANTINE_FEED,
+    DEFINITIONS_FEED,
 )

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from consumers.batch import Feed
 from runtime.bus.port import Bus, Consumer, Partition, Producer, Record
 from runtime.clock import Clock
-from runtime.errors import Permanent, Transient
+from runtime.errors import AnotherLog, Permanent, Transient
 from runtime.logs import get_logger
 from runtime.metrics import Metrics
 from runtime.retry import Stopped, retry_until_stopped
@@ -75,12 +75,14 @@ class ConsumerLoop:
         producer = await self._bus.producer()
         try:
             consumer = await self._bus.consumer(self._settings.group(f"warehouse-{self._feed.topic}"), [self._topic])
+            first_offset = self._bus.first_offset
             try:
                 while not stop.is_set():
                     gathered = await self._gather(consumer, stop)
                     self.healthy = True
                     if not gathered:
                         continue
+                    await self._require_log(first_offset)
                     await self._retry(partial(self._insert_batch, gathered, producer), stop)
                     await consumer.commit(
                         {partition: partition_records[-1].offset + 1 for partition, partition_records in gathered.items()}
@@ -89,6 +91,15 @@ class ConsumerLoop:
                 await consumer.aclose()
         finally:
             await producer.aclose()
+
+    async def _require_log(self, first_offset: int) -> None:
+        """Check, after records were read, that Kafka still has the log by whose `first_offset` they have their offsets.
+
+        Raises AnotherLog, which ends the session: the records are not inserted.
+        """
+        await self._bus.ping()
+        if self._bus.first_offset != first_offset:
+            raise AnotherLog("another log was adopted meanwhile: its records are read anew")
 
     async def _gather(self, consumer: Consumer, stop: asyncio.Event) -> dict[Partition, list[Record]]:
         """Read until there are enough records for a block, or the first of them has waited for consumer_batch_ms."""

@@ -6,12 +6,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from consumers.feeds import FEEDS
 from consumers.loop import ConsumerLoop
 from runtime.bus.kafka import KafkaBus
+from runtime.bus.watch_log import stopping_with_log
 from runtime.clock import SystemClock
 from runtime.errors import Transient
 from runtime.health import HealthServer, Ping
 from runtime.metrics import Metrics
 from runtime.retry import retry
 from runtime.settings import Settings
+from warehouse.adopted_logs import AdoptedLogTable
 from warehouse.client import Warehouse
 from warehouse.writer import ClickHouseWriter
 
@@ -25,10 +27,10 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     warehouse = await retry(lambda: Warehouse.connect(settings), attempts=CONNECT_ATTEMPTS, base_ms=100, max_ms=CONNECT_PAUSE_MS)
     writer = ClickHouseWriter(warehouse)
     try:
-        async with KafkaBus(settings) as bus:
+        async with KafkaBus(settings, read_adopted=AdoptedLogTable(warehouse).adopted_log) as bus, stopping_with_log(bus, stop):
             loops = [ConsumerLoop(settings, bus, writer, SystemClock(), metrics, feed) for feed in FEEDS]
             pings: dict[str, Ping] = {"clickhouse": writer.ping, "kafka": bus.ping, **{loop.name: _ping_of(loop) for loop in loops}}
-            async with HealthServer(settings, metrics, pings):
+            async with HealthServer(settings, metrics, pings, bus.waits):
                 await run_together([loop.run for loop in loops], stop)
     finally:
         await writer.aclose()

@@ -46,6 +46,7 @@ from runtime.errors import Invalid, Misconfigured, Transient
 from runtime.lifecycle import stop_on_signals
 from runtime.private_files import write_private
 from runtime.variables import read_settings
+from warehouse.adopted_logs import AdoptedLogTable
 from warehouse.client import Warehouse
 
 DEFINITIONS: Final = Path(__file__).parent / "definitions"
@@ -153,7 +154,8 @@ async def _run_demo(options: DemoOptions, stack: Stack, screen: DemoScreen, stop
     state = await stack.status()
     warehouse = await Warehouse.connect(settings)
     try:
-        async with KafkaBus(settings) as bus, serving(receiver) as url:
+        read_adopted = AdoptedLogTable(warehouse).adopted_log
+        async with KafkaBus(settings, read_adopted=read_adopted) as bus, serving(receiver) as url:
             connection = Connection(settings, bus, warehouse)
             destination = await _apply_definitions(connection, url)
             _print_addresses(screen.console, state, url)

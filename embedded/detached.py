@@ -25,7 +25,7 @@ def start_detached(layout: Layout, argv: Sequence[str], notify: Callable[[str], 
     Meanwhile `notify` gets the lines that the process prints.
 
     Raises Misconfigured when a stack runs there already, Permanent with the end of its log when the process ends while it starts,
-    Transient when it is not ready in time; then it is left running, so that its log can be read.
+    Transient when it is not ready in time, or waits for a decision of the operator; then it is left running.
     """
     layout.create_directories()
     if (pid := lock_holder(layout)) is not None:
@@ -36,10 +36,13 @@ def start_detached(layout: Layout, argv: Sequence[str], notify: Callable[[str], 
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     follower = _LineFollower(log, notify)
 
+    status: dict[str, Any] = {}
+
     def has_ended_or_is_ready() -> bool:
         has_ended = process.poll() is not None
         follower.read()
-        return has_ended or _is_ready(layout)
+        status.update(_read_status(layout))
+        return has_ended or bool(status.get("ready") or status.get("blocked"))
 
     try:
         is_ready = _wait_until(has_ended_or_is_ready, _START_TIMEOUT_S)
@@ -53,7 +56,8 @@ def start_detached(layout: Layout, argv: Sequence[str], notify: Callable[[str], 
     if not is_ready:
         raise Transient(f"`onefold up` is not ready after {_START_TIMEOUT_S:.0f} s: see {log}, stop it with `onefold down`")
     process.returncode = 0  # the process outlives this one: Popen must not warn that nobody waited for it
-    status: dict[str, Any] = control.send_command(layout, "status")
+    if status["blocked"]:
+        raise Transient(f"{status['blocked']}; `onefold up` waits for that, and goes on by itself")
     return status
 
 
@@ -89,11 +93,13 @@ class _LineFollower:
                 self._notify(line)
 
 
-def _is_ready(layout: Layout) -> bool:
+def _read_status(layout: Layout) -> dict[str, Any]:
+    """Return the status of the stack, as far as it answers."""
     try:
-        return bool(control.send_command(layout, "status", timeout_s=_STATUS_TIMEOUT_S)["ready"])
+        status: dict[str, Any] = control.send_command(layout, "status", timeout_s=_STATUS_TIMEOUT_S)
     except OnefoldError:
-        return False
+        return {}
+    return status
 
 
 def _wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:

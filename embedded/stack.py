@@ -21,12 +21,13 @@ from embedded.leftovers import end_leftovers
 from embedded.roles import PORT_NAMES, Role, addresses, answers_ok, environment, kafka_login, read_waits, refuses_key, role_spec
 from embedded.supervisor import Child, Notify, trim_log
 from runtime.clock import SystemClock
-from runtime.errors import Invalid, Misconfigured, Transient
+from runtime.errors import AnotherLog, Invalid, Misconfigured, Transient
 from runtime.private_files import write_private
 from runtime.settings import Settings
 from runtime.variables import check_environment, read_settings
 
 STORES = ("redis", "clickhouse", "kafka")
+_BLOCKED_POLL_S = 2.0
 Prepare = Callable[[Settings], Awaitable[object]]
 """Creates in the running stores what the roles expect to find: topics, tables, the first definitions. Its result is ignored."""
 
@@ -49,6 +50,7 @@ class Stack:
         self._tasks: list[asyncio.Task[None]] = []
         self._class_archive: ClassArchive | None = None
         self._started = False
+        self._blocked = ""
         self.ports: dict[str, int] = {}
         self.secrets: secrets.Secrets
 
@@ -82,13 +84,27 @@ class Stack:
         await _start_all(self._children[name].start() for name in self._stores)
         if self._prepare is not None:
             self._notify("making topics, tables and the sources")
-            await self._prepare(read_settings(self.variables))
+            await self._prepare_until_adopted(self._prepare)
         if self._roles:
             self._notify(f"starting {', '.join(role.name for role in self._roles)}")
         await _start_all(self._children[role.name].start() for role in self._roles)
         self._started = True
         if self._class_archive is not None:
             self._tasks.append(asyncio.create_task(self._class_archive.build(), name="class archive"))
+
+    async def _prepare_until_adopted(self, prepare: Prepare) -> None:
+        """Prepare the stores. While Kafka has another log than the one that they belong to, wait for the operator's decision."""
+        while True:
+            try:
+                await prepare(read_settings(self.variables))
+            except AnotherLog as error:
+                if not self._blocked:
+                    self._notify(f"waiting: {error}")
+                self._blocked = str(error)
+                await asyncio.sleep(_BLOCKED_POLL_S)
+            else:
+                self._blocked = ""
+                return
 
     async def stop(self) -> None:
         """Stop the roles, then the stores. Harmless when not everything had started."""
@@ -119,7 +135,8 @@ class Stack:
             "ready": self._started and all(readiness),
             "addresses": addresses(self.ports, self.secrets),
             "write_keys": write_keys,
-            "waits": waits,
+            "blocked": self._blocked,
+            "waits": [self._blocked, *waits] if self._blocked else list(dict.fromkeys(waits)),
             "kafka_login": kafka_login(self.layout, self.secrets),
             "redis_login": {"socket": str(self.layout.socket("redis")), "password": self.secrets.redis_password},
             "api_token": secrets.api_token_in_force(self.layout, self.secrets),

@@ -25,11 +25,12 @@ async def measure(settings: Settings, bus: Bus, warehouse: Warehouse) -> EventAc
     quarantine_positions = dict(await named_queries.fetch_rows(warehouse, "positions", topic=quarantine))
     accepted_offsets = await bus.committed(settings.group("accept"), touchpoints)
     events_positions = {"partitions": list(positions) or [0], "positions": list(positions.values()) or [0]}
-    ledger_counts = (await named_queries.fetch_rows(warehouse, "account", **events_positions))[0]
+    ledger_counts = (await named_queries.fetch_rows(warehouse, "account", **events_positions, first_offset=bus.first_offset))[0]
     quarantined_from_events, replayed, quarantined_elsewhere = (
         await named_queries.fetch_rows(warehouse, "quarantined", topic=events, **events_positions)
     )[0]
-    unread_records = _lag(quarantine_positions, await bus.end_offsets(quarantine), {})
+    quarantine_ends = await bus.end_offsets(quarantine)
+    unread_records = _lag(quarantine_positions, quarantine_ends, dict.fromkeys(quarantine_ends, bus.first_offset))
     unread_records += _lag(accepted_offsets, await bus.end_offsets(touchpoints), await bus.start_offsets(touchpoints))
     # Kafka's ends are read last: an event that arrives meanwhile is in flight, and not stored without having been accepted.
     return add_up(
@@ -45,6 +46,8 @@ async def measure(settings: Settings, bus: Bus, warehouse: Warehouse) -> EventAc
             quarantined_from_events=quarantined_from_events,
             quarantined_elsewhere=quarantined_elsewhere,
             replayed_from_events=replayed,
+            first_offset=bus.first_offset,
+            ledger_earlier=ledger_counts[5],
         )
     )
 

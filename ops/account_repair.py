@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ops.progress import ProgressReporter, report_nothing
+from runtime.bus.epochs import log_start
 from runtime.bus.port import Bus, Partition, Producer, Reader, Record
 from runtime.clock import Clock
 from runtime.errors import Transient
@@ -79,10 +80,14 @@ class AccountRepair:
 
     async def _ledger_gaps(self, bounds: Bounds) -> Ranges:
         rows = await named_queries.fetch_rows(self._warehouse, "ledger_gaps", **bounds)
-        return join_ranges((number, range(first, behind)) for number, first, behind in rows)
+        # Between the last offset of a log that is lost and the first one of the log that took its place, nothing is missing.
+        return join_ranges(
+            (number, range(start, behind)) for number, first, behind in rows if (start := max(first, log_start(behind))) < behind
+        )
 
     async def _unstored_events(self, bounds: Bounds) -> Ranges:
-        stored, _, messages, *_ = (await named_queries.fetch_rows(self._warehouse, "account", **bounds))[0]
+        counts = await named_queries.fetch_rows(self._warehouse, "account", **bounds, first_offset=self._bus.first_offset)
+        stored, _, messages, *_ = counts[0]
         parts = messages // _MESSAGES_PER_PART + 1 if stored < messages else 0
         offsets: list[tuple[int, range]] = []
         for part in range(parts):

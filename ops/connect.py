@@ -14,6 +14,7 @@ from runtime.bus.port import Bus
 from runtime.clock import SystemClock
 from runtime.settings import Settings
 from runtime.variables import check_environment, read_settings
+from warehouse.adopted_logs import AdoptedLogTable
 from warehouse.client import HISTORY_READ_TIMEOUT_S, Warehouse
 
 
@@ -41,7 +42,7 @@ async def connect(data_dir: Path) -> AsyncIterator[Connection]:
     settings = find_settings(data_dir)
     warehouse = await Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S)
     try:
-        async with KafkaBus(settings) as bus:
+        async with KafkaBus(settings, read_adopted=AdoptedLogTable(warehouse).adopted_log) as bus:
             yield Connection(settings, bus, warehouse)
     finally:
         await warehouse.aclose()

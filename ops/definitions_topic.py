@@ -9,6 +9,7 @@ from domain.definitions.live import LiveDefinitions, UnreadableRules
 from domain.definitions.topic_records import BadRecord, escape_text
 from domain.identity.rules import DEFAULT_RULES, CompiledIdentityRules, IdentityRulesSpec
 from runtime.bus.compacted import read_to_end
+from runtime.bus.epochs import EPOCH_OFFSETS
 from runtime.bus.port import Bus, Outgoing
 from runtime.errors import Invalid, Transient
 from runtime.settings import Settings
@@ -31,17 +32,17 @@ class TopicDefinitions:
 
 
 async def read_topic(settings: Settings, bus: Bus) -> TopicDefinitions:
-    """Return everything that lies on the topic. Raises Transient when it cannot be read to its end."""
+    """Return everything that lies on the topic, with Kafka's offsets. Raises Transient when it cannot be read to its end."""
     records = (await read_to_end(bus, settings.topic("definitions"))).values()
     definitions = LiveDefinitions()
     for record in sorted(records, key=lambda record: record.offset):
-        definitions.apply(record.key, record.value, record.offset)
+        definitions.apply(record.key, record.value, record.offset % EPOCH_OFFSETS)
     live = definitions.in_force()
     return TopicDefinitions(
         live,
         definitions.bad_records,
         {key: definitions.offset_of(key) for key in live},
-        {record.offset: record.key or b"" for record in records if record.value is not None},
+        {record.offset % EPOCH_OFFSETS: record.key or b"" for record in records if record.value is not None},
     )
 
 
@@ -93,12 +94,14 @@ async def remove(settings: Settings, bus: Bus, key: str) -> int:
 async def remove_bad(settings: Settings, bus: Bus, offsets: Collection[int], keys: Collection[str]) -> list[BadRecord]:
     """Remove records that cannot be read, by their offset or by their key as `BadRecord` shows it, and return them.
 
-    Raises Invalid, and removes nothing, when one of them is not among the records that cannot be read.
+    Offsets may be those of Kafka or, as log lines have them, those that count on from log to log. Raises Invalid, and removes
+    nothing, when one of them is not among the records that cannot be read.
     """
     definitions = await read_topic(settings, bus)
+    offsets = {offset % EPOCH_OFFSETS for offset in offsets}
     chosen = [record for record in definitions.bad if record.offset in offsets or record.key in keys]
     missing = [
-        *(f"offset {offset}" for offset in sorted(set(offsets) - {record.offset for record in chosen})),
+        *(f"offset {offset}" for offset in sorted(offsets - {record.offset for record in chosen})),
         *(f"key {escape_text(key)}" for key in sorted(set(keys) - {record.key for record in chosen})),
     ]
     if missing:

@@ -9,12 +9,17 @@ from domain.intake.trust import SERVER_SOURCE
 from embedded import secrets
 from embedded.layout import Layout
 from ops import definitions_topic
+from ops.adopted_logs import record_log, require_adopted
+from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Bus
+from runtime.clock import SystemClock
 from runtime.secret_files import read_secret_files
 from runtime.settings import Settings
 from runtime.variables import WRITE_KEYS
 from schemas.topics import TOPICS
+from warehouse.adopted_logs import AdoptedLogTable
+from warehouse.client import Warehouse
 from warehouse.migrate import migrate
 
 DEFAULT_SOURCE = "default"
@@ -29,16 +34,28 @@ class PrepareResult:
 
 
 async def prepare(settings: Settings) -> PrepareResult:
-    """Create topics, apply migrations and declare the sources, in this order. Raises Transient while a store is away."""
-    async with KafkaBus(settings) as bus:
-        await create_topics(settings, bus)
-        applied_migrations = await migrate(settings)
-        sources_written = await declare_sources(settings, bus, write_keys(settings))
+    """Apply migrations, create topics, let the stores know the Kafka log, and declare the sources, in this order.
+
+    Raises AnotherLog, before anything was written to it, when the stores belong to another Kafka log; Transient while a store is
+    away.
+    """
+    applied_migrations = await migrate(settings)
+    store, warehouse = open_store(settings, SystemClock()), await Warehouse.connect(settings)
+    try:
+        async with KafkaBus(settings) as bus:
+            records = (AdoptedLogTable(warehouse), store)
+            await require_adopted(settings, bus, records)
+            await create_topics(settings, bus)
+            await record_log(settings, bus, records)
+            sources_written = await declare_sources(settings, bus, write_keys(settings))
+    finally:
+        await warehouse.aclose()
+        await store.aclose()
     return PrepareResult(tuple(applied_migrations), sources_written)
 
 
 async def create_topics(settings: Settings, bus: Bus) -> None:
-    """Create every topic of the register that does not exist yet."""
+    """Create every topic of the register that does not exist yet, and correct the settings that records depend on in the others."""
     await bus.create_topics(
         {
             settings.topic(topic.name): (1 if topic.is_single_partition else settings.partitions, dict(topic.config))

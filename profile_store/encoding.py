@@ -8,6 +8,7 @@ import msgspec
 
 from domain.identity.model import Decision, DecisionKind, Edge, Label, Members, Neighbours
 from profile_store.port import MAX_FIELDS, DocumentKind, GuardedDocument, Writes
+from runtime.bus.epochs import AdoptedLog
 
 MAX_GUARD_BYTES: Final = 128
 """How long a guard may be: with the 20 digits of an offset it fits into the header bytes that `lua/save.lua` reads."""
@@ -32,6 +33,7 @@ class _StoredEdge(msgspec.Struct, array_like=True):
 
 _EDGE_DECODER: Final = msgspec.json.Decoder(_StoredEdge)
 _DECISION_DECODER: Final = msgspec.json.Decoder(tuple[bool, int, str])
+_ADOPTED_LOG_DECODER: Final = msgspec.json.Decoder(AdoptedLog)
 _SCANNED_DECODER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KIND_OF_MARK: Final[dict[str, DecisionKind]] = {"-": "cut", "!": "apart"}
 _MARK_OF_KIND: Final[dict[DecisionKind, str]] = {kind: mark for mark, kind in _KIND_OF_MARK.items()}
@@ -131,6 +133,16 @@ def unpack_neighbours(fields: Mapping[bytes, bytes] | None, public_fields: Mappi
         else:
             edges[field_name] = unpack_edge(value)
     return Neighbours(edges, decisions)
+
+
+def pack_adopted_log(adopted: AdoptedLog) -> bytes:
+    """Return the Kafka log that the positions stand for as JSON."""
+    return _JSON.encode(adopted)
+
+
+def unpack_adopted_log(value: bytes) -> AdoptedLog:
+    """Return the log that `pack_adopted_log` has encoded."""
+    return _ADOPTED_LOG_DECODER.decode(value)
 
 
 def pack_scanned_neighbours(fields: Mapping[bytes, bytes], public_fields: Mapping[bytes, bytes]) -> bytes:

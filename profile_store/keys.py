@@ -15,6 +15,7 @@
     <env>:d:<delivery>     string  a settled delivery: until when, in ms               as long as the caller asks
     <env>:r:<name>         string  a run that one process has claimed: until when      as long as the caller asks
     <env>:hold             string  writers are paused: until when, in ms               60 s
+    <env>:log              string  the Kafka log that the positions stand for: JSON    until another one is adopted
 
 `<partition>` is `TopicPartition.guard_name`, such as `events:3/12`. On a cluster the keys of a partition share one slot by a hash
 tag, and there is one more of them, the write-ahead entry:
@@ -66,6 +67,7 @@ class Keys:
         self._prefixes = {kind: f"{environment}:{letters[kind]}:{start}" for kind, (start, _) in ends.items()}
         self._suffixes = {kind: end for kind, (_, end) in ends.items()}
         self.writer_pause = f"{environment}:hold"
+        self.adopted_log = f"{environment}:log"
 
     def of(self, kind: str, name: str) -> str:
         """Return the key of an entry."""

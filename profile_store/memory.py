@@ -25,6 +25,7 @@ from profile_store.port import (
     TopicPartition,
     Writes,
 )
+from runtime.bus.epochs import AdoptedLog
 from runtime.clock import Clock
 from runtime.errors import StateLost
 
@@ -50,6 +51,7 @@ class MemoryStore:
         self._deliveries: dict[str, int] = {}
         self._runs: dict[str, int] = {}
         self._paused_until_ms = 0
+        self._adopted_log: AdoptedLog | None = None
 
     async def checkpoint(self, topic_partition: TopicPartition) -> Checkpoint:
         return Checkpoint(
@@ -178,6 +180,12 @@ class MemoryStore:
             raise ValueError(f"{sorted(unknown)} cannot be wiped: the kinds are {', '.join(KIND_LETTERS)}")
         for kind in kinds:
             entries[kind].clear()  # type: ignore[attr-defined]  # dicts of several value types have no common clear
+
+    async def adopted_log(self) -> AdoptedLog | None:
+        return self._adopted_log
+
+    async def adopt_log(self, adopted: AdoptedLog) -> None:
+        self._adopted_log = adopted
 
     async def ping(self) -> None:
         return

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 from domain.identity.model import MAX_NEIGHBOURS, Decision, DecisionKind, Edge, Label, Members, Neighbours
+from runtime.bus.epochs import AdoptedLog
 
 DocumentKind = Literal["fragment", "membership", "group", "link_outbox", "backfill_checkpoint"]
 ScannableKind = Literal["fragment", "membership", "group", "label", "members", "edges"]
@@ -198,6 +199,14 @@ class ProfileStore(Protocol):
 
     async def wipe(self, kinds: Collection[str]) -> None:
         """Delete all entries of these kinds. Raises ValueError for a kind that is not in `keys.KIND_LETTERS`."""
+        ...
+
+    async def adopted_log(self) -> AdoptedLog | None:
+        """Return the Kafka log that the positions of this store stand for; None when that was never stored."""
+        ...
+
+    async def adopt_log(self, adopted: AdoptedLog) -> None:
+        """Remember which log the positions stand for from now on. `wipe` does not forget it."""
         ...
 
     async def ping(self) -> None:

@@ -23,6 +23,7 @@ from profile_store.port import (
     ScannableKind,
     TopicPartition,
 )
+from runtime.bus.epochs import AdoptedLog
 from runtime.clock import Clock
 from runtime.errors import Misconfigured, Transient
 from runtime.tls import causes, explain_refusal
@@ -180,6 +181,13 @@ class RedisBase(ABC):
         async for names in self._scan_names(kind):
             keys = self._keys.of_many(kind, names)
             await self._with_timeout("UNLINK", lambda keys=keys: self._unlink(keys))  # type: ignore[misc]  # mypy does not infer a lambda's default
+
+    async def adopted_log(self) -> AdoptedLog | None:
+        data = await self._run_command("GET", self._keys.adopted_log)
+        return None if data is None else encoding.unpack_adopted_log(data)
+
+    async def adopt_log(self, adopted: AdoptedLog) -> None:
+        await self._run_command("SET", self._keys.adopted_log, encoding.pack_adopted_log(adopted))
 
     async def ping(self) -> None:
         await self._run_command("PING")

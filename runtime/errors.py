@@ -3,6 +3,7 @@
     OnefoldError
     ├── Misconfigured      the operator must change something before it can work
     ├── Transient          the same call may succeed later: retried with bounds
+    │   ├── AnotherLog     Kafka is not the one that the stores belong to: an operator decides
     │   └── StateLost      a store came back without its last writes: the process starts again from the stored position
     └── Permanent          the same call will never succeed: the record is quarantined
         ├── TooLarge       a record is larger than the broker takes
@@ -22,6 +23,10 @@ class Misconfigured(OnefoldError):
 
 class Transient(OnefoldError):
     """A fault that may pass; retry with backoff."""
+
+
+class AnotherLog(Transient):
+    """Kafka has another log than the one that the stores belong to. Retried, because an operator may adopt it at any time."""
 
 
 class StateLost(Transient):

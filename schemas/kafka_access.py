@@ -41,7 +41,7 @@ ACCESS: Final = (
     ),
     Access(
         "consumers",
-        reads=("events", "links", "identities", "profiles", "memberships", "groups", "deliveries", "quarantine"),
+        reads=("events", "links", "identities", "profiles", "memberships", "groups", "deliveries", "quarantine", "definitions"),
         writes=("quarantine",),
         groups=("warehouse-*",),
     ),

@@ -61,7 +61,9 @@ class Agent:
         self._stopping = False
         self._applier = Applier(settings, step, assigned=self.assigned, store=store, producer=producer, clock=clock, stop=stop)
         self._queues = PartitionQueues(self._handle, self._on_queue_failed)
-        self._source = open_source(settings, step.name, step.topic, assignment=self, deliver=self._queues.put)
+        self._source = open_source(
+            settings, step.name, step.topic, assignment=self, deliver=self._queues.put, first_offset=bus.first_offset
+        )
 
     async def start(self) -> None:
         """Join the group. Returns before partitions are assigned: `ready` is set then."""

@@ -22,8 +22,10 @@ HEARTBEATS_PER_SESSION: Final = 5
 class FaustSliceSource:
     """The production source of slices: a Faust app, which is a consumer group member of its own. See `SliceSource`."""
 
-    def __init__(self, settings: Settings, agent: str, topic: str, *, assignment: Assignment, deliver: Deliver) -> None:
-        self._app = create_faust_app(settings, agent, topic, assignment=assignment, deliver=deliver)
+    def __init__(
+        self, settings: Settings, agent: str, topic: str, *, assignment: Assignment, deliver: Deliver, first_offset: int = 0
+    ) -> None:
+        self._app = create_faust_app(settings, agent, topic, assignment=assignment, deliver=deliver, first_offset=first_offset)
 
     @property
     def generation(self) -> int:
@@ -43,10 +45,13 @@ class FaustSliceSource:
         await self._app.stop()
 
 
-def create_faust_app(settings: Settings, agent: str, topic: str, *, assignment: Assignment, deliver: Deliver) -> SliceApp:
+def create_faust_app(
+    settings: Settings, agent: str, topic: str, *, assignment: Assignment, deliver: Deliver, first_offset: int = 0
+) -> SliceApp:
     """Make an app that reads `topic` (the register's name) as the group of `agent` and gives every slice to `deliver`.
 
-    It creates no topics, serves no web pages, keeps no tables, and acknowledges nothing by itself.
+    Inside of the app offsets are those of Kafka; `first_offset` is added to those that leave it. The app creates no topics, serves
+    no web pages, keeps no tables, and acknowledges nothing by itself.
     """
     options = client_options(settings)
     session_s = settings.session_timeout_ms / 1000
@@ -75,6 +80,7 @@ def create_faust_app(settings: Settings, agent: str, topic: str, *, assignment: 
         consumer_auto_offset_reset="earliest",
     )
     app.assignment = assignment
+    app.first_offset = first_offset
     channel = app.topic(settings.topic(by_name(topic).name), schema=SliceSchema())
 
     async def consume(stream: StreamT[Any]) -> None:
@@ -85,7 +91,7 @@ def create_faust_app(settings: Settings, agent: str, topic: str, *, assignment: 
                 DeliveredSlice(
                     partition=Partition(message.topic, message.partition),
                     generation=message.generation_id,
-                    records=[_to_bus_record(record) for record in cast("list[Any]", event.value)],
+                    records=[_to_bus_record(record, first_offset) for record in cast("list[Any]", event.value)],
                     ack=event.ack,
                 )
             )
@@ -107,6 +113,7 @@ def _credentials(options: Mapping[str, Any]) -> CredentialsT | None:
     return None if context is None else SSLCredentials(context)
 
 
-def _to_bus_record(record: Any) -> Record:
+def _to_bus_record(record: Any, first_offset: int) -> Record:
     """Convert a record of aiokafka into one of the bus."""
-    return Record(record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
+    offset = record.offset + first_offset
+    return Record(record.topic, record.partition, offset, record.timestamp, record.key, record.value, tuple(record.headers))

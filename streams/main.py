@@ -31,9 +31,9 @@ async def run(settings: Settings, names: Sequence[str]) -> int:
     metrics.METRICS.refresh_by(metrics.show_caches)
     store = open_store(settings, clock)
     try:
-        async with KafkaBus(settings) as bus:
+        async with KafkaBus(settings, read_adopted=store.adopted_log) as bus:
             process = StreamProcess(settings, bus=bus, store=store, clock=clock)
-            async with HealthServer(settings, metrics.METRICS, {"agents": process.ready}):
+            async with HealthServer(settings, metrics.METRICS, {"agents": process.ready}, bus.waits):
                 return int(await process.run(lambda dependencies: build_agents(dependencies, names)))
     finally:
         await store.aclose()

@@ -14,8 +14,9 @@ from typing import Any, Final
 from profile_store.port import ProfileStore
 from runtime.bus.follow import TopicFollower
 from runtime.bus.port import Bus
+from runtime.bus.watch_log import watch_log
 from runtime.clock import Clock
-from runtime.errors import Transient
+from runtime.errors import AnotherLog, Transient
 from runtime.logs import get_logger
 from runtime.settings import Settings
 from streams.agent import Agent
@@ -143,6 +144,15 @@ class StreamProcess:
         await asyncio.gather(*(agent.start() for agent in self._agents))
         for agent in self._agents:
             self._spawn(f"watch {agent.name}", agent.watch())
+        self._spawn("log", self._end_with_log())
+
+    async def _end_with_log(self) -> None:
+        """End the process when Kafka has another log: positions, and what the agents remember of them, stand for the one before."""
+        try:
+            await watch_log(self._bus)
+        except AnotherLog as error:
+            log.error("another_log", reason=str(error))  # noqa: TRY400 - the text says all
+            self.stop(ExitCode.CONSUMER)
 
     def _spawn(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine, name=name)

@@ -82,8 +82,13 @@ class SliceSource(Protocol):
 class OpenSliceSource(Protocol):
     """Makes the source of one agent."""
 
-    def __call__(self, settings: Settings, agent: str, topic: str, *, assignment: Assignment, deliver: Deliver) -> SliceSource:
-        """Make a source that reads `topic` (the register's name) as the group of `agent`. It does nothing before `start`."""
+    def __call__(
+        self, settings: Settings, agent: str, topic: str, *, assignment: Assignment, deliver: Deliver, first_offset: int = 0
+    ) -> SliceSource:
+        """Make a source that reads `topic` (the register's name) as the group of `agent`. It does nothing before `start`.
+
+        `first_offset` is where the partitions of the broker's log begin: see `runtime.bus.epochs`.
+        """
         ...
 
 

@@ -41,9 +41,10 @@ COMMIT_TIMEOUT_S: Final = 5.0
 
 
 class SliceApp(faust.App):
-    """A Faust app over slices. `assignment` is set before it starts."""
+    """A Faust app over slices. `assignment` is set before it starts, and so is `first_offset` (see `runtime.bus.epochs`)."""
 
     assignment: Assignment
+    first_offset: int = 0
 
 
 class Slice:
@@ -227,8 +228,12 @@ class SliceConsumer(kafka.Consumer):
         starts = {}
         for tp in partitions:
             committed_offset = committed.get(tp)
+            stored_position = stored.get(Partition(tp.topic, tp.partition))
             starts[tp] = start_offset(
-                earliest=earliest[tp], committed=committed_offset, stored=stored.get(Partition(tp.topic, tp.partition))
+                earliest=earliest[tp],
+                committed=committed_offset,
+                # Negative for a position in an earlier log: then the partition starts at its earliest record.
+                stored=None if stored_position is None else stored_position - cast("SliceApp", self.app).first_offset,
             )
             # Faust commits only above what it takes for committed, so it must not remember what it knew before the rebalance.
             if committed_offset is None:

@@ -180,7 +180,7 @@ class RunningStreams:
             topic = self._settings.topic(agent.topic)
             ends = await self._bus.end_offsets(topic)
             committed = await self._bus.committed(self._settings.group(agent.name), topic)
-            lags[agent.name] = sum(end - committed.get(number, 0) for number, end in ends.items())
+            lags[agent.name] = sum(end - committed.get(number, self._bus.first_offset) for number, end in ends.items())
         return lags
 
     async def crash(self) -> None:
@@ -215,7 +215,15 @@ async def run_streams(
     block if the process has ended by itself in it, and was not made to by `crash`.
     """
 
-    def open_source(settings: Settings, agent: str, topic: str, *, assignment: Assignment, deliver: Deliver) -> SliceSource:
+    def open_source(
+        settings: Settings,
+        agent: str,
+        topic: str,
+        *,
+        assignment: Assignment,
+        deliver: Deliver,
+        first_offset: int = 0,  # noqa: ARG001 - the broker in memory counts from there itself
+    ) -> SliceSource:
         return MemorySliceSource(settings, agent, topic, assignment=assignment, deliver=deliver, bus=bus)
 
     process = StreamProcess(settings, bus=bus, store=store, clock=clock, open_source=open_source)

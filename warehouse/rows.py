@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from domain.definitions.kinds import InvalidDefinition
+from domain.definitions.topic_records import decode_key
 from domain.identity.evidence import edge_of_link
 from domain.identity.model import Edge
 from runtime.bus.port import Record
@@ -304,6 +306,23 @@ def quarantine_rows(_record: Record, quarantined: QuarantineRecord) -> list[Tabl
 def _plain_raw(quarantined: QuarantineRecord) -> str:
     """Return the bytes in base64 alone: ClickHouse compresses its columns itself."""
     return quarantined.raw if not quarantined.encoding else base64.b64encode(raw_bytes(quarantined)).decode()
+
+
+def definition_rows(record: Record) -> list[TableRow]:
+    """Return the row of `definition_store`; a record whose key no definition can have has none.
+
+    The value is kept as it lies on the topic, since a later version of Onefold may read what this one cannot. One that is not text
+    takes the place of the definition that lay there before, as it does for every process.
+    """
+    try:
+        key = decode_key(record.key)
+    except InvalidDefinition:
+        return []
+    try:
+        value = (record.value or b"").decode()
+    except UnicodeDecodeError:
+        value = ""
+    return [(key, value, not value, record.offset, datetime64(record.timestamp_ms))]
 
 
 def settlement_rows(_record: Record, quarantined: QuarantineRecord) -> list[TableRow]:

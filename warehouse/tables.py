@@ -237,6 +237,16 @@ SETTLEMENTS: Final = Table(
     key=("id", "at", "action"),
 )
 
+ADOPTED_LOGS: Final = Table(
+    "adopted_logs", _columns(epoch="UInt32", cluster_id=_STRING, topic_ids="Map(String, String)"), key=("epoch",)
+)
+DEFINITIONS: Final = Table(
+    "definition_store",
+    _columns(key=_STRING, value=_STRING, removed="Bool", offset="UInt64", written=_DATETIME),
+    key=("key",),
+    version="offset",
+)
+
 TABLES: Final = (
     EVENT_STORE,
     LEDGER,
@@ -252,4 +262,6 @@ TABLES: Final = (
     DELIVERIES,
     QUARANTINE,
     SETTLEMENTS,
+    ADOPTED_LOGS,
+    DEFINITIONS,
 )

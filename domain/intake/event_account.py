@@ -24,6 +24,9 @@ class AccountInputs:
     is. The `ledger_` counts are rows of the ledger by outcome, and `ledger_messages` are its distinct messages. Records in
     quarantine are counted by where they came from: from `events`, or from elsewhere. `replayed_from_events` are those of the
     former that were sent again as they were.
+
+    Partitions begin at `first_offset`, which is not 0 when Kafka's log was replaced. What came before it counts as accepted when
+    the ledger has it: `ledger_earlier` are these rows. Nobody knows what else the lost log had.
     """
 
     end_offsets: Mapping[int, int]
@@ -37,6 +40,8 @@ class AccountInputs:
     quarantined_from_events: int
     quarantined_elsewhere: int
     replayed_from_events: int = 0
+    first_offset: int = 0
+    ledger_earlier: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,15 @@ class EventAccount:
 
 def add_up(inputs: AccountInputs) -> EventAccount:
     """Add the counts up: accepted = stored + duplicate + suppressed + quarantined + in flight, if nothing was lost or made up."""
-    unconsumed = sum(max(end - inputs.positions.get(partition, 0), 0) for partition, end in inputs.end_offsets.items())
+    first_offset = inputs.first_offset
+    unconsumed = sum(
+        max(end - max(inputs.positions.get(partition, 0), first_offset), 0) for partition, end in inputs.end_offsets.items()
+    )
+    appended = inputs.ledger_earlier + sum(end - first_offset for end in inputs.end_offsets.values())
     # The ledger has the outcome before the quarantine record itself has gone through Kafka and arrived: in flight for as long.
     unarrived = max(inputs.ledger_quarantined - inputs.quarantined_from_events, 0)
     # A replayed record came in once and counts once: as the event that it became, and not as quarantined any more.
-    accepted = sum(inputs.end_offsets.values()) + inputs.quarantined_elsewhere + inputs.unread_records - inputs.replayed_from_events
+    accepted = appended + inputs.quarantined_elsewhere + inputs.unread_records - inputs.replayed_from_events
     duplicate = inputs.ledger_stored - inputs.ledger_messages
     quarantined = inputs.quarantined_elsewhere + inputs.quarantined_from_events - inputs.replayed_from_events
     in_flight = unconsumed + unarrived + inputs.unread_records

@@ -41,7 +41,7 @@ async def open_apply_context(data_dir: Path) -> AsyncIterator[ApplyContext]:
     store = open_store(settings, clock)
     warehouse = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)
     try:
-        async with KafkaBus(settings) as bus:
+        async with KafkaBus(settings, read_adopted=store.adopted_log) as bus:
             yield ApplyContext(
                 settings=settings, bus=bus, store=store, history=BackfillHistory(settings, bus, warehouse.get), clock=clock
             )

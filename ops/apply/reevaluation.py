@@ -72,7 +72,7 @@ class Reevaluation:
             checkpoint = BackfillCheckpoint(checkpoint.cause, self._clock.now_ms(), await self._applied_offsets())
             await self.begin(checkpoint)
         touching = checkpoint
-        profile_ids = sorted(await self._profiles())
+        profile_ids = sorted(await profiles_with_events(self._store))
 
         def make_touch(profile_id: str) -> Touched:
             return Touched(
@@ -102,22 +102,6 @@ class Reevaluation:
         topic_partitions = await topic_partitions_of(self._settings, self._bus, "events")
         return tuple([(await self._store.checkpoint(topic_partition)).position or 0 for topic_partition in topic_partitions])
 
-    async def _profiles(self) -> set[str]:
-        """Return the ids of all profiles that have events."""
-        profile_ids: set[str] = set()
-        async for owners in self._owners():
-            profile_ids |= {label.profile_id for label in (await self._store.labels(owners)).values()}
-        return profile_ids
-
-    async def _owners(self) -> AsyncIterator[list[str]]:
-        owners: list[str] = []
-        async for owner, _ in self._store.scan("fragment"):
-            owners.append(owner)
-            if len(owners) == CHUNK:
-                yield owners
-                owners = []
-        yield owners
-
     async def _save_checkpoint(self, data: bytes | None) -> None:
         position = (await self._store.checkpoint(DEFINITIONS_PARTITION)).position
         stored = (await self._store.documents("backfill_checkpoint", [DEFINITIONS_PARTITION.guard_name]))[
@@ -126,6 +110,24 @@ class Reevaluation:
         # No topic stands behind this document. Its offset only counts the saves, because the store refuses one that is not larger.
         document = GuardedDocument(data, DEFINITIONS_PARTITION.guard_name, stored.offset + 1)
         await self._store.save(DEFINITIONS_PARTITION, position, position or 0, Writes(documents={_CHECKPOINT_KEY: document}))
+
+
+async def profiles_with_events(store: ProfileStore) -> set[str]:
+    """Return the ids of all profiles that have events. Raises Transient."""
+    profile_ids: set[str] = set()
+    async for owners in _owners(store):
+        profile_ids |= {label.profile_id for label in (await store.labels(owners)).values()}
+    return profile_ids
+
+
+async def _owners(store: ProfileStore) -> AsyncIterator[list[str]]:
+    owners: list[str] = []
+    async for owner, _ in store.scan("fragment"):
+        owners.append(owner)
+        if len(owners) == CHUNK:
+            yield owners
+            owners = []
+    yield owners
 
 
 async def require_definitions_offset(store: ProfileStore, offset: int) -> None:

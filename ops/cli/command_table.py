@@ -64,6 +64,9 @@ COMMANDS: Final[Mapping[str, CommandEntry]] = MappingProxyType(
         "analytics-js": CommandEntry(
             "ops.cli.analytics_js", "Fetch analytics.js for the classic snippet, which the collector serves."
         ),
+        "adopt": CommandEntry(
+            "ops.cli.adopt", "Adopt the Kafka log that is there now in place of the one that Redis and ClickHouse belong to."
+        ),
         "prepare": CommandEntry(
             "ops.cli.prepare", "Create topics, tables, and the sources `default` (public) and `server` (trusted)."
         ),

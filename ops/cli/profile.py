@@ -45,12 +45,12 @@ def show(identifier: Identifier, *, as_json: AsJson = False, data_dir: DataDir =
 
 async def _read(identifier: str, data_dir: Path) -> dict[str, Any] | None:
     settings = find_settings(data_dir)
-    async with KafkaBus(settings) as bus:
-        live_definitions = await definitions_topic.read_live(settings, bus)
-    rules = definitions_topic.identity_rules_of(settings, live_definitions)
-    plan = segment_plan_of(live_definitions.values())
     store = open_store(settings, SystemClock())
     try:
+        async with KafkaBus(settings, read_adopted=store.adopted_log) as bus:
+            live_definitions = await definitions_topic.read_live(settings, bus)
+        rules = definitions_topic.identity_rules_of(settings, live_definitions)
+        plan = segment_plan_of(live_definitions.values())
         reader = ProfileReader(settings, store, lambda: rules, lambda: plan)
         return await reader.by_reference(identifier)
     finally:

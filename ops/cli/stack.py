@@ -19,7 +19,7 @@ from ops.cli.options import DEFAULT_DIR, AsJson, DataDir
 from ops.cli.terminal import open_console
 from runtime.errors import Invalid, OnefoldError, Transient
 
-_STOPPED_STATUS: Final = {"ready": False, "addresses": {}, "write_keys": {}, "waits": [], "roles": []}
+_STOPPED_STATUS: Final = {"ready": False, "blocked": "", "addresses": {}, "write_keys": {}, "waits": [], "roles": []}
 Detach = Annotated[bool, typer.Option("--detach", help="return once everything is ready, and leave it running")]
 AsEnvironment = Annotated[bool, typer.Option("--env", help='print export lines, for eval "$(onefold status --env)"')]
 

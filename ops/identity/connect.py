@@ -31,7 +31,7 @@ async def open_identity_service(data_dir: Path) -> AsyncIterator[IdentityService
     store = open_store(settings, clock)
     warehouse = LazyConnection(lambda: Warehouse.connect(settings), clock)
     try:
-        async with KafkaBus(settings) as bus:
+        async with KafkaBus(settings, read_adopted=store.adopted_log) as bus:
             rules = await read_live_rules(settings, bus)
             producer = LazyConnection(bus.producer, clock)
             try:

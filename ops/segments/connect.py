@@ -24,7 +24,7 @@ async def open_segment_service(data_dir: Path) -> AsyncIterator[SegmentService]:
     store = open_store(settings, clock)
     warehouse = LazyConnection(lambda: Warehouse.connect(settings, read_timeout_s=HISTORY_READ_TIMEOUT_S), clock)
     try:
-        async with KafkaBus(settings) as bus:
+        async with KafkaBus(settings, read_adopted=store.adopted_log) as bus:
             live_definitions = await definitions_topic.read_live(settings, bus)
         plan, rules = segment_plan_of(live_definitions.values()), definitions_topic.identity_rules_of(settings, live_definitions)
         yield SegmentService(

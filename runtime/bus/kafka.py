@@ -7,11 +7,13 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
+from runtime.bus.epochs import LogIdentity
 from runtime.bus.kafka_admin import KafkaAdmin
 from runtime.bus.kafka_connection import client_options, start_client
 from runtime.bus.kafka_consumer import KafkaConsumer, KafkaReader
 from runtime.bus.kafka_positions import ISOLATION_LEVEL
 from runtime.bus.kafka_producer import KafkaProducer
+from runtime.bus.log_guard import LogGuard, ReadAdopted
 from runtime.bus.partitioner import partition_of
 from runtime.bus.record_limits import FETCH_WAIT_MS
 from runtime.settings import Settings
@@ -28,9 +30,12 @@ def _choose_partition(key: bytes | None, all_partitions: Sequence[int], availabl
 
 
 class KafkaBus:
-    """Connects when first used. `timeout_ms` bounds every send, commit and request; after it they raise Transient."""
+    """Connects when first used. `timeout_ms` bounds every send, commit and request; after it they raise Transient.
 
-    def __init__(self, settings: Settings, *, timeout_ms: int = TIMEOUT_MS) -> None:
+    `read_adopted` reads from a store which log it belongs to. Without it the bus works on any log, and offsets are those of Kafka.
+    """
+
+    def __init__(self, settings: Settings, *, timeout_ms: int = TIMEOUT_MS, read_adopted: ReadAdopted | None = None) -> None:
         self._settings = settings
         self._timeout_s = timeout_ms / 1_000
         self._common: dict[str, Any] = {
@@ -38,10 +43,27 @@ class KafkaBus:
             "request_timeout_ms": min(_REQUEST_TIMEOUT_MS, timeout_ms),
         }
         self._admin = KafkaAdmin(self._common, settings.replication_factor, self._timeout_s)
+        self._guard = LogGuard(self._admin.log_identity, read_adopted)
+
+    @property
+    def first_offset(self) -> int:
+        return self._guard.first_offset
+
+    @property
+    def in_use(self) -> bool:
+        return self._guard.in_use
+
+    def waits(self) -> list[str]:
+        return [self._guard.problem] if self._guard.problem else []
 
     async def producer(self) -> KafkaProducer:
+        await self._guard.ensure()
         producer = KafkaProducer(
-            self._new_producer, self._start_producer, lambda topic: self._admin.partitions([topic]), self._timeout_s
+            self._new_producer,
+            self._start_producer,
+            lambda topic: self._admin.partitions([topic]),
+            self._timeout_s,
+            self._guard.first_offset,
         )
         await producer.connect()
         return producer
@@ -72,16 +94,17 @@ class KafkaBus:
             # Ranges, so that a member gets the same partition numbers of all its topics.
             partition_assignment_strategy=(RangePartitionAssignor,),
         )
-        consumer = KafkaConsumer(inner, self._timeout_s)
+        consumer = KafkaConsumer(inner, self._timeout_s, self._guard.first_offset)
         await consumer.connect()
         return consumer
 
     async def reader(self, topics: Sequence[str]) -> KafkaReader:
-        reader = KafkaReader(await self._consume(topics, group_id=None), self._timeout_s)
+        reader = KafkaReader(await self._consume(topics, group_id=None), self._timeout_s, self._guard.first_offset)
         await reader.connect()
         return reader
 
     async def _consume(self, topics: Sequence[str], **options: Any) -> AIOKafkaConsumer:
+        await self._guard.ensure()
         await self._admin.partitions(topics)
         return AIOKafkaConsumer(
             *topics,
@@ -95,19 +118,30 @@ class KafkaBus:
         )
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
-        return await self._admin.offsets(topic, "end")
+        await self._guard.ensure()
+        return self._in_epoch(await self._admin.offsets(topic, "end"))
 
     async def start_offsets(self, topic: str) -> dict[int, int]:
-        return await self._admin.offsets(topic, "start")
+        await self._guard.ensure()
+        return self._in_epoch(await self._admin.offsets(topic, "start"))
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
-        return await self._admin.committed(group, topic)
+        await self._guard.ensure()
+        return self._in_epoch(await self._admin.committed(group, topic))
+
+    def _in_epoch(self, offsets: Mapping[int, int]) -> dict[int, int]:
+        """Return Kafka's offsets as Onefold has them."""
+        return {partition: offset + self._guard.first_offset for partition, offset in offsets.items()}
+
+    async def log_identity(self, topics: Sequence[str]) -> LogIdentity:
+        return await self._admin.log_identity(topics)
 
     async def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> None:
         await self._admin.create_topics(topics)
 
     async def ping(self) -> None:
         await self._admin.ping()
+        await self._guard.verify()
 
     async def aclose(self) -> None:
         await self._admin.aclose()

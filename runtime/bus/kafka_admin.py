@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     LeaderNotAvailableError,
     NoError,
@@ -16,13 +17,18 @@ from aiokafka.errors import (
     for_code,
 )
 
+from runtime.bus.epochs import LogIdentity
 from runtime.bus.kafka_connection import start_client
 from runtime.bus.kafka_errors import translate_error, translate_errors
+from runtime.bus.kafka_metadata import read_log_identity
 from runtime.bus.kafka_positions import ISOLATION_LEVEL
+from runtime.bus.port import ENFORCED_CONFIG
 from runtime.errors import OnefoldError, Permanent, Transient
 
 _METADATA_TIMEOUT_S: Final = 3.0
 _METADATA_POLL_S: Final = 0.05
+_SET_ON_THE_TOPIC: Final = 1
+"""The number by which Kafka says that a setting is the topic's own and no default."""
 
 
 class KafkaAdmin:
@@ -85,6 +91,11 @@ class KafkaAdmin:
         async with self._clients("a ping") as (client, _):
             await client.describe_cluster()
 
+    async def log_identity(self, topics: Sequence[str]) -> LogIdentity:
+        """Return the id of the cluster, and those of the topics that exist. Raises Transient when no broker answers."""
+        async with self._clients("the identity of the log") as (client, _):
+            return await read_log_identity(client, topics)
+
     async def partitions(self, topics: Sequence[str], *, must_exist: bool = False) -> dict[str, list[int]]:
         """Return the partitions of topics, once all have leaders. Waits a moment: a new topic reaches the metadata late.
 
@@ -139,9 +150,34 @@ class KafkaAdmin:
             if error not in (NoError, TopicAlreadyExistsError):
                 raise translate_error(f"topic {name}", error()) from error()
         await self.partitions(list(topics), must_exist=True)
+        await self._correct_configs({name: config for name, (_, config) in topics.items()})
+
+    async def _correct_configs(self, configs: Mapping[str, Mapping[str, str]]) -> None:
+        """Give topics that existed the settings that ENFORCED_CONFIG names. What an operator has set otherwise stays."""
+        enforced = {
+            topic: {name: value for name, value in config.items() if name in ENFORCED_CONFIG} for topic, config in configs.items()
+        }
+        resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic, config in enforced.items() if config]
+        if not resources:
+            return
+        async with self._clients("the configuration of topics") as (client, _):
+            corrected = []
+            for _error, _message, _type, topic, entries in _described_resources(await client.describe_configs(resources)):
+                own = {name: value for name, value, _, source, *_rest in entries if source == _SET_ON_THE_TOPIC}
+                if any(own.get(name) != value for name, value in enforced[topic].items()):
+                    # This request replaces all settings of the topic, so the others are sent along.
+                    corrected.append(ConfigResource(ConfigResourceType.TOPIC, topic, {**own, **enforced[topic]}))
+            if corrected:
+                for code, _message, _type, topic in _described_resources(await client.alter_configs(corrected)):
+                    if (error := for_code(code)) is not NoError:
+                        raise translate_error(f"the configuration of topic {topic}", error()) from error()
 
     async def _topic_partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for number in (await self.partitions([topic]))[topic]]
+
+
+def _described_resources(responses: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    return (resource for response in responses for resource in response.resources)
 
 
 def _topic_problem(name: str, described: Mapping[str, Any] | None, *, must_exist: bool) -> OnefoldError | None:

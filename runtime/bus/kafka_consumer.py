@@ -18,11 +18,15 @@ _CLOSE_TIMEOUT_S: Final = 10.0
 
 
 class KafkaConsumer:
-    """Wraps one aiokafka consumer that is a member of a group. Only one task at a time may use it."""
+    """Wraps one aiokafka consumer that is a member of a group. Only one task at a time may use it.
 
-    def __init__(self, inner: AIOKafkaConsumer, timeout_s: float) -> None:
+    `first_offset` is what the offsets of Onefold have beyond those of Kafka: see `epochs`.
+    """
+
+    def __init__(self, inner: AIOKafkaConsumer, timeout_s: float, first_offset: int = 0) -> None:
         self._inner = inner
         self._timeout_s = timeout_s
+        self._first_offset = first_offset
         self._empty_offsets = EmptyOffsets[TopicPartition]()
         self._assignment: object = None
         self._generation = 0
@@ -55,7 +59,8 @@ class KafkaConsumer:
             self._empty_offsets.note(*empty_range)
         return {
             Partition(topic_partition.topic, topic_partition.partition): [
-                Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
+                Record(r.topic, r.partition, r.offset + self._first_offset, r.timestamp, r.key, r.value, tuple(r.headers))
+                for r in records
             ]
             for topic_partition, records in polled.items()
             if records
@@ -67,7 +72,7 @@ class KafkaConsumer:
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         assignment = self._inner.assignment()
         owned_offsets = {
-            topic_partition: self._empty_offsets.skip(topic_partition, offset)
+            topic_partition: self._empty_offsets.skip(topic_partition, self._to_kafka(offset))
             for p, offset in offsets.items()
             if (topic_partition := TopicPartition(p.topic, p.number)) in assignment
         }
@@ -81,7 +86,11 @@ class KafkaConsumer:
     async def seek(self, partition: Partition, offset: int) -> None:
         topic_partition = TopicPartition(partition.topic, partition.number)
         if topic_partition in self._inner.assignment():
-            self._inner.seek(topic_partition, offset)
+            self._inner.seek(topic_partition, self._to_kafka(offset))
+
+    def _to_kafka(self, offset: int) -> int:
+        """Return an offset as Kafka has it. One of an earlier log is before everything that this log has."""
+        return max(0, offset - self._first_offset)
 
     async def aclose(self) -> None:
         # Leaving only saves time: without it the broker takes the partitions back after the session timeout.
@@ -113,8 +122,8 @@ class KafkaReader(KafkaConsumer):
     aiokafka drops answers to other positions, so an answer that came in while the position stayed is one to this position.
     """
 
-    def __init__(self, inner: AIOKafkaConsumer, timeout_s: float) -> None:
-        super().__init__(inner, timeout_s)
+    def __init__(self, inner: AIOKafkaConsumer, timeout_s: float, first_offset: int = 0) -> None:
+        super().__init__(inner, timeout_s, first_offset)
         self._answers: dict[TopicPartition, _Answer] = {}
         self._empty_until: dict[TopicPartition, tuple[int, int]] = {}
         """(position, last stable offset): no record lies between the two."""
@@ -141,7 +150,7 @@ class KafkaReader(KafkaConsumer):
         topic_partition = TopicPartition(partition.topic, partition.number)
         position = await self._read_position(topic_partition)
         empty_from, empty_until = self._empty_until.get(topic_partition, (-1, -1))
-        return max(position, empty_until) if position == empty_from else position
+        return self._first_offset + (max(position, empty_until) if position == empty_from else position)
 
     async def _read_position(self, topic_partition: TopicPartition) -> int:
         # aiokafka waits for a broker that is away for as long as it takes, when it has no position yet.
@@ -154,7 +163,7 @@ class KafkaReader(KafkaConsumer):
         topic_partition = TopicPartition(partition.topic, partition.number)
         if topic_partition in self._inner.assignment():
             # Answers that came before the seek say nothing about the new position.
-            self._answers[topic_partition] = _Answer(offset, self._inner.last_poll_timestamp(topic_partition))
+            self._answers[topic_partition] = _Answer(self._to_kafka(offset), self._inner.last_poll_timestamp(topic_partition))
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Do nothing: a reader has no group."""

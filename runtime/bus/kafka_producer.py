@@ -30,10 +30,15 @@ class KafkaProducer:
         start_producer: Callable[[AIOKafkaProducer], Awaitable[None]],
         require_topic: Callable[[str], Awaitable[object]],
         timeout_s: float,
+        first_offset: int = 0,
     ) -> None:
-        """Make a producer. `require_topic` raises Permanent when the broker says that it has no such topic."""
+        """Make a producer. `require_topic` raises Permanent when the broker says that it has no such topic.
+
+        `first_offset` is what the offsets of Onefold have beyond those of Kafka: see `epochs`.
+        """
         self._create_producer, self._start_producer = create_producer, start_producer
         self._require_topic, self._timeout_s = require_topic, timeout_s
+        self._first_offset = first_offset
         self._connecting = asyncio.Lock()
         self._inner: AIOKafkaProducer | None = None
         self._closed = False
@@ -95,7 +100,7 @@ class KafkaProducer:
         results = await asyncio.gather(*futures, return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
         if not failures:
-            return [(answer.partition, answer.offset) for answer in results]  # type: ignore[union-attr]
+            return [(answer.partition, answer.offset + self._first_offset) for answer in results]  # type: ignore[union-attr]
         self._replace(inner)
         errors: list[OnefoldError] = [translate_error("records", failure) for failure in failures]
         raise next((error for error in errors if not isinstance(error, Transient)), errors[0]) from failures[0]

@@ -1,11 +1,13 @@
 """The in-memory twin of a broker: what Kafka promises, in one process and one event loop. For tests and simulations."""
 
 import asyncio
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Self
 
+from runtime.bus.epochs import LogIdentity, first_offset
 from runtime.bus.partitioner import partition_of
 from runtime.bus.port import Outgoing, Partition, Record
 from runtime.bus.record_limits import check_record
@@ -23,10 +25,17 @@ class _GroupState:
 
 
 class MemoryBus:
-    """Topics must be created first, as on a broker that does not make them by itself."""
+    """Topics must be created first, as on a broker that does not make them by itself.
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    `epoch` is that of its log: offsets begin at `first_offset`.
+    """
+
+    def __init__(self, clock: Clock | None = None, *, epoch: int = 0) -> None:
         self._clock = clock or SystemClock()
+        self.first_offset = first_offset(epoch)
+        self.in_use = True
+        self._cluster_id = uuid.uuid4().hex
+        self._topic_ids: dict[str, str] = {}
         self._topics: dict[str, list[list[Record | None]]] = {}
         """The log of each partition; None where compaction has taken a record, so that an offset stays an index."""
         self._groups: dict[str, _GroupState] = {}
@@ -49,10 +58,10 @@ class MemoryBus:
         return MemoryConsumer(self, topics, None)
 
     async def end_offsets(self, topic: str) -> dict[int, int]:
-        return {number: len(log) for number, log in enumerate(self._logs(topic))}
+        return {number: self.first_offset + len(log) for number, log in enumerate(self._logs(topic))}
 
     async def start_offsets(self, topic: str) -> dict[int, int]:
-        return {number: 0 for number, _ in enumerate(self._logs(topic))}
+        return {number: self.first_offset for number, _ in enumerate(self._logs(topic))}
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
         self._logs(topic)
@@ -62,9 +71,16 @@ class MemoryBus:
     async def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> None:
         for name, (partitions, _config) in topics.items():
             self._topics.setdefault(name, [[] for _ in range(partitions)])
+            self._topic_ids.setdefault(name, uuid.uuid4().hex)
+
+    async def log_identity(self, topics: Sequence[str]) -> LogIdentity:
+        return LogIdentity(self._cluster_id, {topic: self._topic_ids[topic] for topic in topics if topic in self._topic_ids})
 
     async def ping(self) -> None:
         return
+
+    def waits(self) -> list[str]:
+        return []
 
     async def aclose(self) -> None:
         return
@@ -79,9 +95,9 @@ class MemoryBus:
         """Do what a broker does with a compacted topic in its own time: keep the last record of each key, and drop deletions."""
         for log in self._logs(topic):
             last_offsets = {record.key: record.offset for record in log if record is not None}
-            for offset, record in enumerate(log):
-                if record is not None and (record.value is None or last_offsets[record.key] != offset):
-                    log[offset] = None
+            for index, record in enumerate(log):
+                if record is not None and (record.value is None or last_offsets[record.key] != record.offset):
+                    log[index] = None
         async with self._appended:
             self._appended.notify_all()
 
@@ -102,8 +118,9 @@ class MemoryBus:
         now_ms, positions = self._clock.now_ms(), []
         for outgoing, number in zip(records, partitions, strict=True):
             log = self._topics[outgoing.topic][number]
-            positions.append((number, len(log)))
-            log.append(Record(outgoing.topic, number, len(log), now_ms, outgoing.key, outgoing.value, tuple(outgoing.headers)))
+            offset = self.first_offset + len(log)
+            positions.append((number, offset))
+            log.append(Record(outgoing.topic, number, offset, now_ms, outgoing.key, outgoing.value, tuple(outgoing.headers)))
         async with self._appended:
             self._appended.notify_all()
         return positions
@@ -128,7 +145,7 @@ class MemoryBus:
             partition_count = len(self._topics[topic])
             for partition in self._partitions([topic]):
                 subscriber = subscribers[partition.number * len(subscribers) // partition_count]
-                subscriber.positions[partition] = group.committed.get(partition, 0)
+                subscriber.positions[partition] = group.committed.get(partition, self.first_offset)
         async with self._appended:
             self._appended.notify_all()
 
@@ -154,7 +171,7 @@ class MemoryConsumer:
     def __init__(self, bus: MemoryBus, topics: Sequence[str], group: _GroupState | None) -> None:
         self._bus, self._group, self._closed = bus, group, False
         self.topics = tuple(topics)
-        self.positions: dict[Partition, int] = {} if group is not None else dict.fromkeys(bus._partitions(topics), 0)
+        self.positions: dict[Partition, int] = {} if group is not None else dict.fromkeys(bus._partitions(topics), bus.first_offset)
 
     @property
     def generation(self) -> int:
@@ -180,19 +197,24 @@ class MemoryConsumer:
         return self._bus._topics[partition.topic][partition.number]
 
     def _has_unread(self) -> bool:
-        return any(len(self._log(partition)) > offset for partition, offset in self.positions.items())
+        return any(len(self._log(partition)) > self._index(offset) for partition, offset in self.positions.items())
+
+    def _index(self, offset: int) -> int:
+        """Return the place of an offset in the log. One of an earlier log is before everything that this log has."""
+        return max(0, offset - self._bus.first_offset)
 
     def _read(self, remaining: int) -> dict[Partition, list[Record]]:
         polled: dict[Partition, list[Record]] = {}
         for partition in list(self.positions):
-            offset, log = self.positions[partition], self._log(partition)
-            if offset > len(log):  # out of range: back to the earliest
-                offset = 0
+            index, log = self._index(self.positions[partition]), self._log(partition)
+            if index > len(log):  # out of range: back to the earliest
+                index = 0
             records: list[Record] = []
-            while offset < len(log) and len(records) < remaining:
-                if (record := log[offset]) is not None:
+            while index < len(log) and len(records) < remaining:
+                if (record := log[index]) is not None:
                     records.append(record)
-                offset += 1
+                index += 1
+            offset = self._bus.first_offset + index
             if not records:
                 self.positions[partition] = offset  # nothing but compacted offsets is left
                 continue
@@ -215,7 +237,8 @@ class MemoryConsumer:
     def _skip_empty(self, partition: Partition, offset: int) -> int:
         """Return the position if nothing but compacted offsets lies between `offset` and it."""
         position = self.positions[partition]
-        return max(offset, position) if not any(self._log(partition)[offset:position]) else offset
+        skipped = self._log(partition)[self._index(offset) : self._index(position)]
+        return offset if any(skipped) else max(offset, position)
 
     async def seek(self, partition: Partition, offset: int) -> None:
         if partition in self.positions:

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
+
+from runtime.bus.epochs import LogIdentity
+
+ENFORCED_CONFIG: Final = frozenset({"message.timestamp.type"})
+"""The settings of a topic without which its records mean something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record of the broker; (topic, partition, offset) identifies it for ever."""
+    """A record of the broker. (topic, partition, offset) identifies it for ever: offsets count on from log to log (`epochs`)."""
 
     topic: str
     partition: int
@@ -113,7 +118,7 @@ class Reader(Consumer, Protocol):
 
 
 class Bus(Protocol):
-    """A broker."""
+    """A broker. While it has another log than the one that the stores belong to, every call raises AnotherLog."""
 
     async def producer(self) -> Producer:
         """Connect a new producer."""
@@ -140,11 +145,35 @@ class Bus(Protocol):
         ...
 
     async def create_topics(self, topics: Mapping[str, tuple[int, Mapping[str, str]]]) -> None:
-        """Create the topics (name to partitions and config) that do not exist yet."""
+        """Create the topics (name to partitions and config) that do not exist yet.
+
+        Of the configuration of a topic that exists, what ENFORCED_CONFIG names is corrected; the rest is the operator's.
+        """
+        ...
+
+    @property
+    def first_offset(self) -> int:
+        """The offset at which the partitions of this log begin (`epochs`). Only valid once the bus was used."""
+        ...
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a log was ever used. Until then the process waits, and has nothing in memory that stands for a log."""
+        ...
+
+    async def log_identity(self, topics: Sequence[str]) -> LogIdentity:
+        """Return what tells this log from another one. Topics that do not exist are missing. Raises Transient."""
         ...
 
     async def ping(self) -> None:
-        """Ask the broker for its metadata; raises Transient when it does not answer in time."""
+        """Ask the broker which log it has.
+
+        Raises Transient when it does not answer in time, AnotherLog when it is not the one that the stores belong to.
+        """
+        ...
+
+    def waits(self) -> list[str]:
+        """Return a sentence when the bus waits for an operator, because Kafka has another log; nothing otherwise."""
         ...
 
     async def aclose(self) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from domain.identity.model import Decision, Edge, Label, Members, Neighbours
 from profile_store import encoding, redis_base
-from profile_store.keys import WRITER_PAUSE_MS
+from profile_store.keys import KIND_LETTERS, WRITER_PAUSE_MS
 from profile_store.port import Checkpoint, DocumentKind, GuardedDocument, ProfileStore, ScannableKind, TopicPartition, Writes
+from runtime.bus.epochs import AdoptedLog, LogIdentity
 from runtime.clock import ManualClock
 from runtime.errors import StateLost
 from tests.support.stores import STORES, store_named
@@ -290,6 +291,14 @@ async def test_settled_delivery_is_remembered_for_its_ttl(store: ProfileStore, c
     assert not await store.is_delivery_open("k")
     clock.advance(1)
     assert await store.is_delivery_open("k")
+
+
+async def test_the_kafka_log_that_the_positions_stand_for_is_remembered_and_not_wiped(store: ProfileStore) -> None:
+    assert await store.adopted_log() is None
+    for adopted in (AdoptedLog(0, LogIdentity("c", {})), AdoptedLog(3, LogIdentity("cụm", {"onefold.events": "0" * 32}))):
+        await store.adopt_log(adopted)
+        await store.wipe(KIND_LETTERS)
+        assert await store.adopted_log() == adopted
 
 
 async def test_a_run_is_claimed_once(store: ProfileStore) -> None:

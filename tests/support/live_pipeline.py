@@ -40,9 +40,11 @@ class LivePipeline:
     consumers: RunningConsumers
     definitions: LiveDefinitions
 
-    def __init__(self, settings: Settings, warehouse: Warehouse, store: ProfileStore | None, clock: ManualClock) -> None:
+    def __init__(
+        self, settings: Settings, warehouse: Warehouse, store: ProfileStore | None, clock: ManualClock, bus: MemoryBus | None
+    ) -> None:
         self.settings, self.warehouse, self.clock = settings, warehouse, clock
-        self.bus = MemoryBus(clock)
+        self.bus = bus or MemoryBus(clock)
         self.store: ProfileStore = store or MemoryStore(clock)
 
     def build_steps(self, dependencies: StepDependencies) -> list[HostedStep]:
@@ -105,10 +107,15 @@ class LivePipeline:
 
 @asynccontextmanager
 async def live_pipeline(
-    settings: Settings, warehouse: Warehouse, folder: Path, store: ProfileStore | None = None, clock: ManualClock | None = None
+    settings: Settings,
+    warehouse: Warehouse,
+    folder: Path,
+    store: ProfileStore | None = None,
+    clock: ManualClock | None = None,
+    bus: MemoryBus | None = None,
 ) -> AsyncIterator[LivePipeline]:
     """Run a small Onefold until the block ends. Fails the block if one of its parts fails."""
-    pipeline = LivePipeline(settings, warehouse, store, clock or ManualClock())
+    pipeline = LivePipeline(settings, warehouse, store, clock or ManualClock(), bus)
     await create_topics(settings, pipeline.bus)
     stream_settings = settings.model_copy(update={"data_dir": folder, "max_poll_records": SLICE_RECORDS})
     async with (

@@ -27,13 +27,14 @@ class RunningConsumers:
 
     async def count_inserted(self, topic: str) -> int:
         """Return how many records of a topic (the register's name) are in ClickHouse, and committed."""
-        return sum((await self._bus.committed(self._settings.group(f"warehouse-{topic}"), self._settings.topic(topic))).values())
+        committed = await self._bus.committed(self._settings.group(f"warehouse-{topic}"), self._settings.topic(topic))
+        return sum(offset - self._bus.first_offset for offset in committed.values())
 
     async def has_caught_up(self) -> bool:
         """Tell whether ClickHouse has every record of every topic that it keeps."""
         for feed in FEEDS:
             ends = await self._bus.end_offsets(self._settings.topic(feed.topic))
-            if await self.count_inserted(feed.topic) < sum(ends.values()):
+            if await self.count_inserted(feed.topic) < sum(end - self._bus.first_offset for end in ends.values()):
                 return False
         return True
 
@@ -43,7 +44,7 @@ class RunningConsumers:
     async def quarantined(self) -> list[QuarantineRecord]:
         """Return what the consumers put into quarantine."""
         topic = self._settings.topic("quarantine")
-        remaining = sum((await self._bus.end_offsets(topic)).values())
+        remaining = sum(end - self._bus.first_offset for end in (await self._bus.end_offsets(topic)).values())
         reader, collected = await self._bus.reader([topic]), list[QuarantineRecord]()
         while remaining:
             for records in (await reader.poll(1_000, 1_000)).values():

@@ -5,6 +5,7 @@ SELECT
     countIf(outcome = 'stored') AS ledger_stored,
     uniqExactIf((owner, id_hash), outcome = 'stored') AS ledger_messages,
     countIf(outcome = 'suppressed') AS ledger_suppressed,
-    countIf(outcome = 'quarantined') AS ledger_quarantined
+    countIf(outcome = 'quarantined') AS ledger_quarantined,
+    countIf(offset < {first_offset:UInt64}) AS ledger_earlier
 FROM ledger FINAL
 WHERE offset < position

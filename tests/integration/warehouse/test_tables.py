@@ -82,7 +82,10 @@ async def test_a_repeated_batch_changes_no_count_and_the_first_arrival_stays(war
     assert await warehouse.query(query) == [tuple(row[index] for index in column_indexes) for row in twin.rows(EVENT_STORE)]
     assert await count(warehouse, "ledger FINAL") == 60
     checkpoints = {"partitions": [0], "positions": [60]}
-    stored, booked, messages, _, _ = (await named_queries.fetch_rows(warehouse, "account", **checkpoints))[0]
+    stored, booked, messages, _, _, earlier = (await named_queries.fetch_rows(warehouse, "account", **checkpoints, first_offset=2))[
+        0
+    ]
+    assert earlier == 2
     assert stored == len(twin.rows(EVENT_STORE))
     assert booked == 60
     assert messages == len(twin.rows(EVENT_STORE))
@@ -93,7 +96,7 @@ async def test_the_account_reads_up_to_the_position_only(warehouse: Warehouse) -
     arrivals = [(record(n), event({"user_id": f"u{n}"}, id=f"m{n}")) for n in range(10)]
     await writer.insert(EVENT_STORE, [rows.event_row(source_record, arrived) for source_record, arrived in arrivals])
     await writer.insert(LEDGER, [rows.stored_ledger_row(source_record, arrived) for source_record, arrived in arrivals[:7]])
-    assert (await named_queries.fetch_rows(warehouse, "account", partitions=[0], positions=[4]))[0][:3] == (4, 4, 4)
+    assert (await named_queries.fetch_rows(warehouse, "account", partitions=[0], positions=[4], first_offset=0))[0][:3] == (4, 4, 4)
 
 
 async def test_labels_out_of_order_give_the_newest_profile(warehouse: Warehouse) -> None:

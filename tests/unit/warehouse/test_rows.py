@@ -4,6 +4,7 @@ import json
 import random
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,3 +135,21 @@ def test_a_dissolved_profile_has_a_change_and_no_labels() -> None:
     dissolved = Identity(profile_id="2b", members=(), label_version=-1, merged_into="0a", at_ms=-5)
     assert rows.label_rows(record(0), dissolved) == []
     assert rows.identity_rows(record(0), dissolved) == [("2b", 0, [], "0a", "", "", 0)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        (b"Segment/a", "{“Ánh”}".encode(), ("Segment/a", "{“Ánh”}", False)),
+        (b"Segment/a", None, ("Segment/a", "", True)),
+        (b"Segment/a", b"\xff", ("Segment/a", "", True)),
+        (b"\xff", b"{}", None),
+        (b"k" * 60_000, b"{}", None),
+        (None, b"{}", None),
+    ],
+)
+def test_the_newest_record_of_each_definition_has_a_row_whatever_it_is(
+    key: bytes | None, value: bytes | None, expected: tuple[str, str, bool] | None
+) -> None:
+    made = rows.definition_rows(Record("onefold.definitions", 0, 7, 1_750_000_000_000, key, value))
+    assert made == ([] if expected is None else [(*expected, 7, 1_750_000_000_000)])

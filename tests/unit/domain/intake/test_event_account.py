@@ -74,3 +74,18 @@ def test_any_mixture_of_ends_balances(ends: list[str]) -> None:
     assert account.balanced
     assert account.duplicate == duplicate
     assert account.in_flight == count.get("in_flight", 0)
+
+
+def test_what_the_ledger_has_of_a_lost_log_counts_beside_the_log_that_took_its_place() -> None:
+    first = 2**44
+    ends = {partition: end - 30 + first for partition, end in QUIET.end_offsets.items()}
+    later = replace(QUIET, end_offsets=ends, positions=ends, first_offset=first, ledger_earlier=60)
+    assert add_up(later) == add_up(QUIET)
+    # The positions of the lost log say nothing about the new one: its 40 records wait.
+    assert add_up(replace(later, positions=QUIET.positions)).in_flight == 40
+
+
+def test_what_is_missing_after_a_log_was_replaced_shows() -> None:
+    first = 2**44
+    later = replace(QUIET, end_offsets={0: first + 41}, positions={0: first + 41}, first_offset=first, ledger_earlier=60)
+    assert not add_up(later).balanced
