@@ -43,6 +43,13 @@ async def test_the_queries_of_the_page_run(warehouse: Warehouse) -> None:
 
 
 async def test_the_statements_for_an_administrator_are_read_by_clickhouse(warehouse: Warehouse) -> None:
-    assert len(ADMINISTRATION) == 5
+    assert len(ADMINISTRATION) == 6
     for statement in ADMINISTRATION:
         assert await warehouse.query(f"EXPLAIN AST {statement}")
+
+
+async def test_the_limits_that_the_page_gives_a_reader_of_a_server_are_settings_of_clickhouse(warehouse: Warehouse) -> None:
+    names = re.findall(r"^ {4}(\w+) = ", ADMINISTRATION[0], re.MULTILINE)
+    assert len(names) > 4
+    known = "SELECT name FROM system.settings WHERE name IN {names:Array(String)}"
+    assert {name for (name,) in await warehouse.query(known, {"names": names})} == set(names)

@@ -1,7 +1,6 @@
 """A reader reads: it neither changes, nor ends, nor sees what others do, and takes no more than its share."""
 
 import contextlib
-import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ import pytest
 from embedded.clickhouse.limits import limits_of, usable_processors
 from tests.support.clickhouse_server import ANALYST, ANALYST_PASSWORD, as_analyst
 from tests.support.polling import eventually
-from tests.support.source_tree import ROOT
 
 pytestmark = pytest.mark.clickhouse
 
@@ -169,23 +167,6 @@ def test_a_second_request_on_a_busy_connection_hides_no_disconnect(url: str, app
         eventually(lambda: count_running(app, "busy"), lambda count: count == 1)
         connection.sendall(request_for("SELECT 1", "second"))
     eventually(lambda: count_running(app, "busy"), lambda count: count == 0)
-
-
-def test_the_statements_that_the_page_gives_for_a_server_are_ones_that_clickhouse_reads(app: httpx.Client) -> None:
-    page = (ROOT / "docs" / "analysts.md").read_text()
-    block = next(block for block in page.split("```") if block.startswith("sql\nCREATE SETTINGS PROFILE"))
-    statements = [statement.strip() for statement in block.removeprefix("sql\n").split(";") if statement.strip()]
-    assert len(statements) > 3
-    for statement in statements:
-        answer = app.post(
-            "/", params={"param_sql": " ".join(statement.split())}, content="SELECT formatQuery({sql:String}) FORMAT Null"
-        )
-        assert answer.status_code == 200, answer.text
-    names = re.findall(r"^    (\w+) =", block, re.MULTILINE)
-    listed = app.post(
-        "/", params={"param_names": str(names)}, content="SELECT count() FROM system.settings WHERE name IN {names:Array(String)}"
-    )
-    assert listed.text == f"{len(names)}\n"
 
 
 @contextlib.contextmanager
