@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from runtime.bus.epochs import AdoptedLog, LogIdentity
-from runtime.bus.log_guard import describe_difference
+from runtime.bus.log_guard import describe_difference, require_same_secret
 from runtime.bus.port import Bus
 from runtime.errors import AnotherLog
 from runtime.settings import Settings
@@ -35,8 +35,13 @@ async def read_identity(settings: Settings, bus: Bus) -> LogIdentity:
 
 
 async def require_adopted(settings: Settings, bus: Bus, records: Sequence[LogRecord]) -> None:
-    """Raise AnotherLog when the stores belong to another log than Kafka's. Stores that belong to none yet are content."""
+    """Raise AnotherLog when the stores belong to another log than Kafka's, Misconfigured when another tenant secret filled them.
+
+    Stores that belong to no log yet are content.
+    """
     newest = await newest_log(records)
+    if newest is not None:
+        require_same_secret(newest, settings.secret_fingerprint)
     if newest is not None and (difference := newest.identity.difference(await read_identity(settings, bus))):
         raise AnotherLog(describe_difference(difference))
 
@@ -44,11 +49,12 @@ async def require_adopted(settings: Settings, bus: Bus, records: Sequence[LogRec
 async def record_log(settings: Settings, bus: Bus, records: Sequence[LogRecord]) -> AdoptedLog:
     """Let every store know Kafka's log, with all topics that exist by now, and return it.
 
-    Raises AnotherLog when the stores belong to another one.
+    Raises AnotherLog when the stores belong to another one, Misconfigured when another tenant secret filled them.
     """
     await require_adopted(settings, bus, records)
     newest = await newest_log(records)
-    adopted = AdoptedLog(0 if newest is None else newest.epoch, await read_identity(settings, bus))
+    epoch = 0 if newest is None else newest.epoch
+    adopted = AdoptedLog(epoch, await read_identity(settings, bus), settings.secret_fingerprint)
     await remember(records, adopted)
     return adopted
 

@@ -29,6 +29,7 @@ from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.compacted import read_to_end
 from runtime.bus.epochs import AdoptedLog, first_offset
 from runtime.bus.kafka import KafkaBus
+from runtime.bus.log_guard import require_same_secret
 from runtime.bus.port import Bus, Outgoing
 from runtime.chunks import chunked
 from runtime.clock import Clock, SystemClock
@@ -88,13 +89,15 @@ class LogAdoption:
         records = (self._table, self._store)
         await create_topics(self._settings, self._bus)
         identity, newest = await read_identity(self._settings, self._bus), await newest_log(records)
+        if newest is not None:
+            require_same_secret(newest, self._settings.secret_fingerprint)
         is_noted = newest is not None and not newest.identity.difference(identity)
         stored = await self._store.adopted_log()
         if is_noted and stored is not None and newest is not None and stored.epoch == newest.epoch:
             return None
         epoch = 0 if newest is None else newest.epoch if is_noted else newest.epoch + 1
         stores_differ = await self._stores_differ()
-        adopted = AdoptedLog(epoch, identity)
+        adopted = AdoptedLog(epoch, identity, self._settings.secret_fingerprint)
         await remember((self._table,), adopted)
         await self._pass_old_log(first_offset(epoch))
         definitions = await self._restore_definitions()

@@ -1,5 +1,6 @@
 """One frozen Settings object, read once in each `main` from `ONEFOLD_*` variables and passed down."""
 
+import hmac
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -179,6 +180,13 @@ class Settings(BaseSettings):
                 "set a random secret of your own in server mode"
             )
         return secret.encode()
+
+    @property
+    def secret_fingerprint(self) -> str:
+        """A keyed hash of a fixed text, by which stores know the tenant secret again; empty for a process that has no secret."""
+        if self.mode == "server" and self.tenant_secret.get_secret_value() == DEFAULT_SECRET:
+            return ""
+        return hmac.digest(self.tenant_key, b"onefold tenant secret", "sha256").hex()
 
     @property
     def tokens_file(self) -> Path:

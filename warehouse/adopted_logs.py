@@ -15,9 +15,13 @@ class AdoptedLogTable:
     async def adopted_log(self) -> AdoptedLog | None:
         """Return the log that the offsets stand for; None when that was never stored. Raises Transient."""
         rows = await named_queries.fetch_rows(self._warehouse, "adopted_log")
-        return next((AdoptedLog(epoch, LogIdentity(cluster_id, dict(topic_ids))) for epoch, cluster_id, topic_ids in rows), None)
+        for epoch, cluster_id, topic_ids, secret_fingerprint in rows:
+            return AdoptedLog(epoch, LogIdentity(cluster_id, dict(topic_ids)), secret_fingerprint)
+        return None
 
     async def adopt_log(self, adopted: AdoptedLog) -> None:
         """Store a log; the one with the largest epoch counts. Raises Transient."""
         identity = adopted.identity
-        await self._warehouse.insert(ADOPTED_LOGS, [(adopted.epoch, identity.cluster_id, dict(identity.topic_ids))])
+        await self._warehouse.insert(
+            ADOPTED_LOGS, [(adopted.epoch, identity.cluster_id, dict(identity.topic_ids), adopted.secret_fingerprint)]
+        )

@@ -238,7 +238,9 @@ SETTLEMENTS: Final = Table(
 )
 
 ADOPTED_LOGS: Final = Table(
-    "adopted_logs", _columns(epoch="UInt32", cluster_id=_STRING, topic_ids="Map(String, String)"), key=("epoch",)
+    "adopted_logs",
+    _columns(epoch="UInt32", cluster_id=_STRING, topic_ids="Map(String, String)", secret_fingerprint=_STRING),
+    key=("epoch",),
 )
 DEFINITIONS: Final = Table(
     "definition_store",

@@ -54,7 +54,11 @@ class LogIdentity:
 
 @dataclass(frozen=True, slots=True)
 class AdoptedLog:
-    """The log that a store belongs to, and its epoch."""
+    """The log that a store belongs to, its epoch, and the fingerprint of the tenant secret that keyed what is stored.
+
+    The fingerprint is empty when it was never stored.
+    """
 
     epoch: int
     identity: LogIdentity
+    secret_fingerprint: str = ""

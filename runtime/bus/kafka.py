@@ -43,7 +43,7 @@ class KafkaBus:
             "request_timeout_ms": min(_REQUEST_TIMEOUT_MS, timeout_ms),
         }
         self._admin = KafkaAdmin(self._common, settings.replication_factor, self._timeout_s)
-        self._guard = LogGuard(self._admin.log_identity, read_adopted)
+        self._guard = LogGuard(self._admin.log_identity, read_adopted, settings.secret_fingerprint)
 
     @property
     def first_offset(self) -> int:

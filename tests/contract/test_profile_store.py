@@ -295,7 +295,7 @@ async def test_settled_delivery_is_remembered_for_its_ttl(store: ProfileStore, c
 
 async def test_the_kafka_log_that_the_positions_stand_for_is_remembered_and_not_wiped(store: ProfileStore) -> None:
     assert await store.adopted_log() is None
-    for adopted in (AdoptedLog(0, LogIdentity("c", {})), AdoptedLog(3, LogIdentity("cụm", {"onefold.events": "0" * 32}))):
+    for adopted in (AdoptedLog(0, LogIdentity("c", {})), AdoptedLog(3, LogIdentity("cụm", {"onefold.events": "0" * 32}), "f")):
         await store.adopt_log(adopted)
         await store.wipe(KIND_LETTERS)
         assert await store.adopted_log() == adopted

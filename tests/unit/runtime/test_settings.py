@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -30,3 +31,10 @@ def test_processes_that_hash_do_not_start_without_a_secret_of_their_own(role: st
     done = subprocess.run(argv, env=environment | variables, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0
     assert "ONEFOLD_TENANT_SECRET is unset" in done.stdout + done.stderr
+
+
+def test_a_fingerprint_tells_secrets_apart_and_shows_none() -> None:
+    fingerprints = {Settings(tenant_secret=secret).secret_fingerprint for secret in ("mười sáu chữ cái", "mười bảy chữ cái")}
+    assert len(fingerprints) == 2
+    assert all(re.fullmatch("[0-9a-f]{64}", fingerprint) for fingerprint in fingerprints)
+    assert Settings.model_validate({"mode": "server"}).secret_fingerprint == ""

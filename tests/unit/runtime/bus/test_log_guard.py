@@ -12,9 +12,9 @@ OLD = LogIdentity("old", {"onefold.events": "1", "onefold.links": "2"})
 class Stores:
     """What Kafka and a store answer, and how often Kafka was asked."""
 
-    def __init__(self, actual: LogIdentity, adopted: AdoptedLog | None) -> None:
+    def __init__(self, actual: LogIdentity, adopted: AdoptedLog | None, secret_fingerprint: str = "") -> None:
         self.actual, self.adopted, self.asked = actual, adopted, 0
-        self.guard = LogGuard(self.read_identity, self.read_adopted)
+        self.guard = LogGuard(self.read_identity, self.read_adopted, secret_fingerprint)
 
     async def read_identity(self, _topics: object) -> LogIdentity:
         self.asked += 1
@@ -73,3 +73,15 @@ def test_every_offset_of_a_later_log_is_larger() -> None:
     assert first_offset(MAX_EPOCH) + EPOCH_OFFSETS == 2**53
     with pytest.raises(Misconfigured):
         first_offset(MAX_EPOCH + 1)
+
+
+async def test_another_tenant_secret_than_the_one_that_filled_the_stores_is_refused_for_good() -> None:
+    adopted = AdoptedLog(0, OLD, "fingerprint of the right one")
+    with pytest.raises(Misconfigured, match="ONEFOLD_TENANT_SECRET is not the one with which the stores were filled"):
+        await Stores(OLD, adopted, "fingerprint of another one").guard.ensure()
+    await Stores(OLD, adopted, "fingerprint of the right one").guard.ensure()
+
+
+@pytest.mark.parametrize(("stored", "own"), [("", "a fingerprint"), ("a fingerprint", "")])
+async def test_stores_of_before_and_processes_without_a_secret_are_let_in(stored: str, own: str) -> None:
+    await Stores(OLD, AdoptedLog(0, OLD, stored), own).guard.ensure()
