@@ -10,6 +10,8 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from activation.retry_log import RetryLog
+from activation.schedule import Schedule
 from consumers.events import EVENTS_FEED
 from consumers.feeds import FEEDS
 from domain.identity.rules import DEFAULT_RULES
@@ -17,10 +19,10 @@ from domain.intake.admission import Admission
 from domain.segments.plan import SegmentPlan
 from profile_store.memory import MemoryStore
 from profile_store.port import TopicPartition
-from runtime.bus.port import Record
+from runtime.bus.port import Partition, Record
 from runtime.clock import ManualClock
 from runtime.settings import Settings
-from schemas.codec import encode
+from schemas.codec import Undecodable, encode
 from schemas.records import (
     Delivery,
     GroupKind,
@@ -42,7 +44,7 @@ from streams.steps.group import GroupStep
 from streams.steps.link import LinkStep
 from streams.steps.segment import SegmentStep
 from streams.steps.unify import UnifyStep
-from tests.fuzz import values
+from tests.fuzz import definitions, values
 from tests.fuzz.http import broken
 from tests.support.events import event
 from warehouse.tables import LEDGER, Table
@@ -158,6 +160,23 @@ def value_for(rng: random.Random, topic: str) -> bytes | None:
     return values.written(rng, changed)
 
 
+def record_for(rng: random.Random, settings: Settings, topic: str, offset: int) -> Record:
+    """Return a record of a topic with any value, any key and any headers."""
+    key = (
+        None
+        if rng.random() < 0.5
+        else rng.choice((b"", b"\xff\xfe", b"\x00", b"k" * 60_000, _node(rng).encode(), rng.randbytes(20)))
+    )
+    headers = tuple(
+        (rng.choice(("", "source", "\ud800", "phiên")), rng.randbytes(rng.randint(0, 9))) for _ in range(rng.choice((0, 0, 2)))
+    )
+    if topic == "definitions":
+        key, value = definitions.record(rng)
+    else:
+        value = value_for(rng, topic)
+    return Record(settings.topic(topic), 0, offset, NOW_MS, key, value, headers)
+
+
 def _touchpoint(rng: random.Random) -> bytes:
     lines = []
     for _ in range(rng.choice((1, 1, 1, 2, 5))):
@@ -176,8 +195,8 @@ class FuzzedStage:
 
     async def turn(self, rng: random.Random, settings: Settings, count: int) -> Counter[str]:
         topic = self.step.topic
-        made = [value_for(rng, topic) for _ in range(count)]
-        records = [Record(settings.topic(topic), 0, self.offset + number, NOW_MS, None, value) for number, value in enumerate(made)]
+        records = [record_for(rng, settings, topic, self.offset + number) for number in range(count)]
+        made = [record.value for record in records]
         place = TopicPartition(topic, 0, 1)
         try:
             outcome = await self.step.run(place, records, NOW_MS)
@@ -237,10 +256,13 @@ async def fuzz(seed: int, inputs: int) -> Counter[str]:
             if done >= inputs:
                 break
             count = min(rng.choice((1, 1, 4, 16)), inputs - done)
-            if rng.random() < 0.55:
+            kind = rng.random()
+            if kind < 0.55:
                 seen += await rng.choice(every).turn(rng, settings, count)
-            else:
+            elif kind < 0.95:
                 seen += fed(rng, settings, count)
+            else:
+                seen += retried(rng, settings, count)
             done += count
     return seen
 
@@ -248,8 +270,8 @@ async def fuzz(seed: int, inputs: int) -> Counter[str]:
 def fed(rng: random.Random, settings: Settings, count: int) -> Counter[str]:
     """Give records to one of the consumers' feeds; check that each becomes rows that fit their tables, or is quarantined."""
     feed = rng.choice(FEEDS)
-    made = [value_for(rng, feed.topic) for _ in range(count)]
-    records = [Record(settings.topic(feed.topic), 0, number, NOW_MS, None, value) for number, value in enumerate(made)]
+    records = [record_for(rng, settings, feed.topic, number) for number in range(count)]
+    made = [record.value for record in records]
     try:
         batch = feed.decide(records, settings, NOW_MS)
     except Exception as error:
@@ -261,6 +283,23 @@ def fed(rng: random.Random, settings: Settings, count: int) -> Counter[str]:
     if feed.topic == "events" and sum(len(found) for table, found in batch.rows.items() if table.name == "ledger") != count:
         raise broken("not every event has its row in the ledger", made)
     return Counter({f"feed {feed.topic} quarantined": len(batch.quarantine), f"feed {feed.topic} records": count})
+
+
+def retried(rng: random.Random, settings: Settings, count: int) -> Counter[str]:
+    """Give records of `retries` to the log of a destination: each is taken in or is no record, and none stops the worker."""
+    schedule = Schedule()
+    log = RetryLog(settings, "crm", schedule, 1)
+    log.markers(frozenset({Partition(log.topic, 0)}))
+    unreadable = 0
+    for offset in range(count):
+        record = record_for(rng, settings, "retries", offset)
+        try:
+            log.apply(record)
+        except Undecodable:
+            unreadable += 1
+        except Exception as error:
+            raise broken(f"the log of retries raises {error!r}", record) from error
+    return Counter({"retries unreadable": unreadable, "retries records": count})
 
 
 def misfit(table: Table, row: Sequence[Any]) -> str | None:
