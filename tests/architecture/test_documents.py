@@ -44,3 +44,11 @@ def test_readme_stays_short() -> None:
 def test_every_helper_of_the_tests_is_explained() -> None:
     page = (ROOT / "tests/support/README.md").read_text(encoding="utf-8")
     assert [path.stem for path in (ROOT / "tests/support").glob("*.py") if f"`{path.stem}`" not in page] == []
+
+
+def test_every_decision_has_a_number_of_its_own_and_begins_with_it() -> None:
+    records = sorted((ROOT / "docs/decisions").glob("*.md"))
+    numbers = [int(path.name[:4]) for path in records]
+    assert numbers == list(range(1, len(records) + 1))
+    for number, path in zip(numbers, records, strict=True):
+        assert re.match(rf"# {number}[.:] ", path.read_text(encoding="utf-8")), path.name
