@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from domain.definitions.kinds import Segment, load_yaml
 from domain.definitions.segment_plan import segment_plan_of
 from ops import definitions_topic
+from ops.adopted_logs import record_log
 from profile_store.connect import open_store
 from profile_store.port import ProfileStore, TopicPartition
 from runtime.bus.kafka import KafkaBus
@@ -229,6 +230,7 @@ async def timer_stage(
         await bus.create_topics(
             {settings.topic(topic.name): (1 if topic.is_single_partition else partitions, dict(topic.config)) for topic in TOPICS}
         )
+        await record_log(settings, bus, (store,))
         await definitions_topic.write(settings, bus, load_yaml(DEFINITION, "segments.yaml"))
         producer = await bus.producer()
         stack.push_async_callback(producer.aclose)

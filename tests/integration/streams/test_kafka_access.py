@@ -11,9 +11,12 @@ import httpx
 import pytest
 
 from domain.definitions.kinds import key_hash
+from ops.adopted_logs import record_log
 from ops.prepare import create_topics
+from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
 from runtime.bus.port import Outgoing
+from runtime.clock import SystemClock
 from runtime.errors import Misconfigured
 from runtime.settings import Settings
 from schemas.kafka_access import ACCESS, OPERATOR, Right, rights_of
@@ -21,6 +24,8 @@ from tests.support.authorized_stage import AuthorizedStage, authorized_broker
 from tests.support.polling import eventually
 from tests.support.rounds import PROFILE
 from tests.support.webhook_receiver import SECRET
+from warehouse.adopted_logs import AdoptedLogTable
+from warehouse.client import Warehouse
 from warehouse.migrate import migrate
 
 pytestmark = [
@@ -76,9 +81,13 @@ async def prepare(stage: AuthorizedStage) -> None:
         await stage.grant(access.role, rights_of(access, stage.environment))
     await stage.grant("call-centre", [Right("Write", "topic", f"{stage.environment}.touchpoints")])
     settings = stage.settings(OPERATOR)
+    await migrate(settings)
+    store, warehouse = open_store(settings, SystemClock()), await Warehouse.connect(settings)
     async with KafkaBus(settings) as bus:
         await create_topics(settings, bus)
-    await migrate(settings)
+        await record_log(settings, bus, (AdoptedLogTable(warehouse), store))
+    await warehouse.aclose()
+    await store.aclose()
 
 
 async def send_touchpoint(settings: Settings) -> None:

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from ops.adopted_logs import record_log
+from profile_store.connect import open_store
 from runtime.bus.kafka import KafkaBus
+from runtime.clock import SystemClock
 from runtime.settings import Settings
 from schemas.topics import TOPICS
 from streams.applier import ExitCode
@@ -25,11 +29,14 @@ async def test_the_process_is_ready_when_every_agent_has_partitions_and_stops_in
     kafka: str, redis_server: str, tmp_path: Path
 ) -> None:
     environment, port = f"t{uuid.uuid4().hex[:12]}", free_port()
-    settings = Settings(kafka_bootstrap=kafka, environment=environment)
+    settings = Settings(kafka_bootstrap=kafka, redis_url=SecretStr(redis_server), environment=environment)
+    store = open_store(settings, SystemClock())
     async with KafkaBus(settings) as bus:
         await bus.create_topics(
             {settings.topic(topic.name): (1 if topic.is_single_partition else 2, dict(topic.config)) for topic in TOPICS}
         )
+        await record_log(settings, bus, (store,))
+    await store.aclose()
     variables = {
         "ONEFOLD_KAFKA_BOOTSTRAP": kafka,
         "ONEFOLD_REDIS_URL": redis_server,
