@@ -9,7 +9,9 @@ from embedded.clickhouse.lexer import Token, tokens
 from embedded.clickhouse.protocol import MAX_HEAD_CHARACTERS
 from embedded.clickhouse.setting_clauses import SettingChange, setting_changes
 
-FORBIDDEN_FUNCTIONS = frozenset({"file", "python", "executable", "executablepool", "eval", "disk", "catboostevaluate"})
+# sqlite() makes a file that is not there before the engine asks whether the user may: an empty one beside the tables' own
+# definitions keeps the engine from starting again.
+FORBIDDEN_FUNCTIONS = frozenset({"file", "python", "executable", "executablepool", "eval", "disk", "catboostevaluate", "sqlite"})
 ALLOWED_DICTIONARY_SOURCES = frozenset({"clickhouse", "null"})
 FORBIDDEN_WORD_PAIRS = frozenset({("into", "outfile"), ("from", "infile")})
 ALLOWED_ENGINES = frozenset({
@@ -18,7 +20,7 @@ ALLOWED_ENGINES = frozenset({
 })  # fmt: skip
 READING_WORDS = frozenset({"select", "with", "show", "describe", "desc", "explain", "exists", "use", "set", "from", "check"})
 # What a values list must lack to be let through unread: anything that could be code which the scan refuses.
-_NEEDS_SCAN = re.compile(r"file|python|executable|eval|disk|catboost|[\"`;$#\u2018\u2019\u201c\u201d]|--|/\*", re.IGNORECASE)
+_NEEDS_SCAN = re.compile(r"file|python|executable|eval|disk|catboost|sqlite|[\"`;$#\u2018\u2019\u201c\u201d]|--|/\*", re.IGNORECASE)
 _GAP = re.compile(r"[ \t\f]*(\r?\n)?")
 
 

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -182,3 +183,15 @@ def request_for(sql: str, query_id: str) -> bytes:
     body = sql.encode()
     head = f"POST /?query_id={query_id}&user={ANALYST}&password={ANALYST_PASSWORD} HTTP/1.1\r\nhost: x\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize("arguments", ["'{name}'", "'{name}', 't'", "'{name}', 'CSV', 'a Int8'"])
+def test_no_table_function_makes_a_file(app: httpx.Client, reader: httpx.Client, arguments: str) -> None:
+    data = Path(app.post("/", content="SELECT path FROM system.disks WHERE name = 'default'").text.strip())
+    functions = app.post("/", content="SELECT name FROM system.table_functions ORDER BY name").text.split()
+    assert "file" in functions
+    assert (data / "metadata").is_dir()
+    for function in functions:
+        call = f"{function}({arguments.format(name=f'data/metadata/made_by_{function}.sql')})"
+        reader.post("/", content=f"SELECT * FROM {call} LIMIT 1")  # noqa: S608 - names that the engine itself gives
+    assert sorted(path.name for path in data.parent.rglob("made_by_*")) == []
