@@ -12,6 +12,7 @@ from api.access import GuardedRoute
 from api.identity_routes import CutRequest, SplitRequest, UndoRequest
 from api.quarantine_routes import DiscardRequest, ReplayRequest
 from api.questions import PairQuestion, ProfileQuestion, SegmentQuestion
+from schemas.struct_schemas import struct_schemas
 
 _REF: Final = "#/components/schemas/{name}"
 
@@ -177,7 +178,7 @@ def build_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
                 paths.setdefault(path, {})[method.lower()] = described | {"security": [{"token": [route.token_scope]}]}
     structs = {operation.body for operation in OPERATIONS.values()} | {operation.answer for operation in OPERATIONS.values()}
     known = sorted((struct for struct in structs | {ErrorAnswer} if struct is not None), key=lambda struct: struct.__name__)
-    _, schemas = msgspec.json.schema_components(known, ref_template=_REF)
+    _, schemas = struct_schemas(known, _REF)
     return {
         "openapi": "3.1.0",
         "info": {

@@ -9,6 +9,7 @@ import msgspec
 
 from runtime.settings import Settings
 from schemas.catalogue import RECORDS_BY_TOPIC
+from schemas.struct_schemas import struct_schemas
 from schemas.topics import TOPICS, Topic
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -23,7 +24,7 @@ Each record has the `version` of its schema: readers accept every earlier versio
 
 def _schema(record: type[msgspec.Struct], ref_template: str = "#/$defs/{name}") -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the JSON Schema of a record, and those of the types that it refers to, by name."""
-    (reference,), components = msgspec.json.schema_components([record], ref_template=ref_template)
+    (reference,), components = struct_schemas([record], ref_template)
     name = reference["$ref"].rpartition("/")[2]
     own = components.pop(name)
     paragraphs = inspect.cleandoc(record.__doc__ or "").split("\n\n")

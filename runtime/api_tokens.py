@@ -73,7 +73,7 @@ class TokenFile:
             return ()
         except OSError as error:
             raise Misconfigured(f"{self._path} cannot be read ({error.strerror}): make it readable for this user") from error
-        version = (status.st_ino, status.st_mtime_ns, status.st_size)
+        version = (status.st_ino, status.st_ctime_ns, status.st_size)  # a change of the permissions alone counts too
         if version != self._version:
             self._tokens, self._version = read_tokens(self._path), version
         return self._tokens

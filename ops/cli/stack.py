@@ -51,7 +51,8 @@ def up(*, data_dir: DataDir = DEFAULT_DIR, detach: Detach = False) -> None:
         layout,
         roles=selected_roles(),
         prepare=prepare,
-        announce=lambda state: print_status(state, layout),
+        # What goes into a file is a log, and a log must hold no key.
+        announce=lambda state: print_status(state, layout, shows_keys=sys.stdout.isatty()),
         notify=print_line,
     )
 
@@ -129,8 +130,8 @@ def print_line(line: str) -> None:
         print(line, flush=True)
 
 
-def print_status(state: dict[str, Any], layout: Layout) -> None:
-    """Print the status as two tables. Passwords and tokens stay in their file."""
+def print_status(state: dict[str, Any], layout: Layout, *, shows_keys: bool = True) -> None:
+    """Print the status as two tables. Passwords and tokens stay in their file, and write keys too unless `shows_keys`."""
     from rich.table import Table  # half of the start-up time of `onefold status --json`
     from rich.text import Text
 
@@ -140,7 +141,7 @@ def print_status(state: dict[str, Any], layout: Layout) -> None:
         scheme, separator, rest = address.rpartition("://")
         address_table.add_row(name, f"{scheme}{separator}{rest.rpartition('@')[2]}")
     for source, key in state["write_keys"].items():
-        address_table.add_row(f"write key of {source}", key)
+        address_table.add_row(f"write key of {source}", key if shows_keys else "shown by `onefold status`")
     address_table.add_row("login of Kafka's tools", state["kafka_login"]["properties_file"])
     address_table.add_row("passwords and tokens", str(layout.secrets_file))
     if rules_round := state.get("identity_rules"):

@@ -1,13 +1,13 @@
 """Consumers on Kafka: a member of a group, and a reader of whole topics."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from runtime.bus.empty_offsets import EmptyOffsets
 from runtime.bus.kafka_errors import translate_errors
@@ -94,14 +94,22 @@ class KafkaConsumer:
 
     async def aclose(self) -> None:
         # Leaving only saves time: without it the broker takes the partitions back after the session timeout.
-        stopping = asyncio.ensure_future(self._inner.stop())
-        await asyncio.wait([stopping], timeout=_CLOSE_TIMEOUT_S)
-        stopping.cancel()
-        await asyncio.wait([stopping])
-        if stopping.cancelled() or stopping.exception() is not None:
+        if not await _ends_well(self._inner.stop(), _CLOSE_TIMEOUT_S):
             # aiokafka stops half way when a fetch of its own was cancelled or the broker is away; its sockets are left open.
-            with suppress(KafkaError, OSError, TimeoutError):
-                await self._inner._client.close()
+            await _ends_well(self._inner._client.close(), _CLOSE_TIMEOUT_S)
+
+
+async def _ends_well(work: Coroutine[Any, Any, None], timeout_s: float) -> bool:
+    """Wait for some work, at most so long; return whether it ended in time and without an error.
+
+    A cancellation inside the work does not reach the caller: aiokafka waits for futures of its connections, which the end of an
+    earlier wait for them has cancelled.
+    """
+    task = asyncio.ensure_future(work)
+    await asyncio.wait([task], timeout=timeout_s)
+    task.cancel()
+    await asyncio.wait([task])
+    return not task.cancelled() and task.exception() is None
 
 
 @dataclass(frozen=True, slots=True)

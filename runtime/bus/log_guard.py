@@ -82,6 +82,6 @@ def require_same_secret(adopted: AdoptedLog, secret_fingerprint: str) -> None:
     """Raise Misconfigured when the stores were filled with another tenant secret. A process without a secret has no fingerprint."""
     if secret_fingerprint and adopted.secret_fingerprint and secret_fingerprint != adopted.secret_fingerprint:
         raise Misconfigured(
-            "ONEFOLD_TENANT_SECRET is not the one with which the stores were filled, so nobody in them would be known again: "
-            "set that one, or begin with empty stores"
+            "the tenant secret (ONEFOLD_TENANT_SECRET, or run/secrets.json of the data directory) is not the one with which the "
+            "stores were filled, so nobody in them would be known again: restore that one, or begin with empty stores"
         )

@@ -43,3 +43,13 @@ def test_a_change_of_the_identity_rules_is_shown_while_it_is_under_way(
     print_status({**STATE, "ready": True, "roles": [], "waits": [], "identity_rules": rules_round}, Layout.of(tmp_path))
     printed = capsys.readouterr().out
     assert ("1,200 of 98,000 identifiers follow them" in printed) == (rules_round is not None)
+
+
+@pytest.mark.parametrize("shows_keys", [True, False])
+def test_write_keys_are_shown_to_people_and_not_to_logs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shows_keys: bool
+) -> None:
+    print_status({**STATE, "ready": True, "roles": [], "waits": []}, Layout.of(tmp_path), shows_keys=shows_keys)
+    printed = capsys.readouterr().out
+    assert ("another key" in printed) is shows_keys
+    assert ("onefold status" in printed) is not shows_keys

@@ -1,5 +1,6 @@
 """A reader passes offsets without a record, but never an offset of an unread record."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,3 +96,28 @@ async def test_the_position_moves_back_with_a_seek_after_the_end_was_reached() -
     assert await position_after_poll(reader) == 7
     await reader.seek(Partition("t", 0), 2)
     assert await reader.position(Partition("t", 0)) == 2
+
+
+class HalfStoppedConsumer:
+    """A consumer whose stop was cut off: the futures of its connections are cancelled, and a second wait for them ends so."""
+
+    def __init__(self) -> None:
+        self._client, self.closed = self, False
+
+    async def stop(self) -> None:
+        raise asyncio.CancelledError
+
+    async def close(self) -> None:
+        self.closed = True
+        await asyncio.gather(*self._cancelled_futures())
+
+    def _cancelled_futures(self) -> list[asyncio.Future[None]]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        return [future]
+
+
+async def test_closing_after_a_stop_that_was_cut_off_cancels_nobody() -> None:
+    inner: Any = HalfStoppedConsumer()
+    await KafkaReader(inner, timeout_s=1).aclose()
+    assert inner.closed
