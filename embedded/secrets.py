@@ -55,6 +55,7 @@ def load_or_create(layout: Layout) -> Secrets:
     path = layout.secrets_file
     names = [item.name for item in fields(Secrets)]
     try:
+        path.chmod(0o600)  # whatever a copy or a backup has made of it
         stored = json.loads(path.read_text())
     except FileNotFoundError:
         if layout.holds_stored_data():

@@ -49,7 +49,8 @@ class ProfileReader:
         secret = self.settings.tenant_key
         identifier_and_node = namespaces.identify(namespace, value, secret, self.settings.default_country)
         if identifier_and_node is None:
-            raise Invalid(f"value cannot be a {namespace}, or is a blocked one", path="value", reason="unusable_value")
+            reason = f"no identifier of the namespace {namespace} can have this value, or it is a blocked one"
+            raise Invalid(reason, path="value", reason="unusable_value")
         return await self.by_id(identifier_and_node[1])
 
     async def by_id(self, profile_id: str) -> dict[str, Any] | None:

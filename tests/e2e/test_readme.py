@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ def block_of_the_readme() -> str:
     return next(block for block in blocks if "onefold up" in block)
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the block sends its first event with curl, which is not installed here")
 def test_the_readmes_commands_run_as_printed(tmp_path: Path) -> None:
     # The block runs at the root of a checkout, where `make setup` has made .venv: here both are links.
     (tmp_path / ".venv").symlink_to(sys.prefix)

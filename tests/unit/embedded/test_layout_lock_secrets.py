@@ -113,6 +113,8 @@ def test_a_claim_ends_with_its_process_however_it_ends(layout: Layout) -> None:
 def test_secrets_are_random_private_and_stay(layout: Layout, tmp_path: Path) -> None:
     first = secrets.load_or_create(layout)
     assert secrets.load_or_create(layout) == first
+    layout.secrets_file.chmod(0o644)
+    assert secrets.load_or_create(layout) == first
     assert stat.S_IMODE(layout.secrets_file.stat().st_mode) == 0o600
     another = Layout.of(tmp_path / "another")
     another.create_directories()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,11 @@ def test_an_import_that_a_person_interrupts_says_what_is_stored(tmp_path: Path, 
     (tmp_path / "a.csv").write_text("id,name\n" + "".join(f"K{n},Ánh\n" for n in range(3000)), encoding="utf-8")
     with stand_in(stops_after=stops_after) as server:
         argv, environment = command(server, "customers", "a.csv")
-        process = subprocess.Popen(argv, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            argv, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            # A shell lets what it starts in the background ignore Ctrl-C, tests included, and a child would inherit that.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         assert server.has_stopped.wait(60)
         process.send_signal(signal.SIGINT)
         stdout, _ = process.communicate(timeout=60)
